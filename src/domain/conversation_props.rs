@@ -1,0 +1,256 @@
+//! Whatever order looks come in, a conversation reads the same: property tests over histories, lag and lost responses.
+//!
+//! The model: a Fini conversation is a list of events that only grows. A response shows the events of its turn (or part of
+//! them, or is lost); a sweep or a single read shows any prefix of the list, later ones not necessarily longer.
+
+use std::collections::HashMap;
+
+use proptest::{collection::vec, prelude::*, sample::select};
+use serde_json::Value;
+
+use super::{
+    Timestamp,
+    conversation::{Look, Mark, OpenTurn, Progress, Standing, StatusPolicy, TurnResult, Unechoed, Wrapper},
+    event::{FeedEvent, Origin},
+    ids::{FiniEventId, MessageId, TurnKey},
+    message::Role,
+    vendor::{Feedback, FiniEvent, FiniKind, FiniRole},
+};
+
+/// One turn of the customer, and what happens around it.
+#[derive(Clone, Debug)]
+struct Scripted {
+    text: &'static str,
+    /// What Fini adds to it.
+    replies: Vec<FiniKind>,
+    /// What becomes of its response.
+    response: Response,
+    /// Which share (in eighths) of the conversation each look before the response shows, and each after it.
+    before: Vec<usize>,
+    after: Vec<usize>,
+    /// Messages of a human agent after it.
+    agents: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Response {
+    Whole,
+    OnlyTheMessage,
+    WithoutTheMessage,
+    Lost,
+}
+
+fn kinds() -> impl Strategy<Value = FiniKind> {
+    select(vec![
+        FiniKind::Message,
+        FiniKind::Message,
+        FiniKind::InternalNote,
+        FiniKind::Debounce,
+        FiniKind::NoReply,
+        FiniKind::SilentEscalation,
+        FiniKind::WidgetForm,
+        FiniKind::Unknown("carousel".to_owned()),
+    ])
+}
+
+fn turns() -> impl Strategy<Value = Vec<Scripted>> {
+    let response = select(vec![
+        Response::Whole,
+        Response::Whole,
+        Response::OnlyTheMessage,
+        Response::WithoutTheMessage,
+        Response::Lost,
+    ]);
+    let turn = (
+        select(vec!["ok", "ok", "where is it?", "thanks"]),
+        vec(kinds(), 0..4),
+        response,
+        vec(0..=8_usize, 0..3),
+        vec(0..=8_usize, 0..3),
+        0..2_usize,
+    );
+    let turn = turn.prop_map(|(text, replies, response, before, after, agents)| {
+        // Every turn of the model ends by something Fini says; that a reply is awaited in vain is no matter of a look.
+        let replies = if replies.iter().all(|kind| matches!(kind, FiniKind::InternalNote | FiniKind::Debounce)) {
+            [replies, vec![FiniKind::Message]].concat()
+        } else {
+            replies
+        };
+        Scripted { text, replies, response, before, after, agents }
+    });
+    vec(turn, 1..6)
+}
+
+/// The bridge's side of the model: what is on record, changed only by looks.
+#[derive(Default)]
+struct Recorded {
+    policy: StatusPolicy,
+    standing: Standing,
+    open: Option<OpenTurn>,
+    unechoed: Vec<Unechoed>,
+    seen: HashMap<FiniEventId, Mark>,
+    feed: Vec<FeedEvent>,
+    settled: Vec<TurnKey>,
+}
+
+impl Recorded {
+    fn look(&mut self, events: &[FiniEvent], wrapper: Option<&Wrapper>) {
+        let look = Look { policy: &self.policy, wrapper, events };
+        let applied = look.apply(&self.standing, self.open.as_ref(), &self.unechoed, &self.seen);
+        for (id, turn, mark) in applied.marks {
+            self.unechoed.retain(|earlier| Some(earlier.key) != turn);
+            self.seen.insert(id, mark);
+        }
+        self.standing = applied.standing;
+        self.feed.extend(applied.feed);
+        if let Some(turn) = &mut self.open {
+            turn.progress = applied.progress;
+        }
+        if let (TurnResult::Over(_), Some(turn)) = (applied.turn, &self.open) {
+            self.settled.push(turn.key);
+            if turn.progress.echo.is_none() {
+                self.unechoed.push(Unechoed { key: turn.key, role: turn.role, text: turn.text.clone(), arrived: true });
+            }
+            self.open = None;
+        }
+    }
+
+    /// Reads a share of the conversation, as a lagging List or a Get does.
+    fn read(&mut self, history: &[FiniEvent], share: usize, merges: bool, newest: &str) {
+        let events = &history[..history.len() * share / 8];
+        let latest = events.iter().rfind(|event| event.role == FiniRole::User);
+        let names_open_turn = merges && self.open.is_some() && latest.is_some_and(|event| event.id.as_str() == newest);
+        self.look(events, Some(&Wrapper { status: None, resolved: None, names_open_turn }));
+    }
+}
+
+fn event(history: &[FiniEvent], role: FiniRole, kind: FiniKind, text: &str) -> FiniEvent {
+    let number = history.len();
+    FiniEvent {
+        id: FiniEventId::trusted(format!("e{number}")),
+        created_at: Timestamp::from_millis(i64::try_from(number).unwrap_or_default()),
+        role,
+        kind,
+        text: Some(text.to_owned()),
+        rating: Feedback::default(),
+        articles: vec![],
+        attachments: vec![],
+        tags: vec![],
+        raw: Value::Null,
+    }
+}
+
+/// Plays the script; gives the whole history, the ids of the customer's own messages, and what is on record in the end.
+fn play(script: &[Scripted], merges: bool) -> (Vec<FiniEvent>, Vec<String>, Recorded) {
+    let mut history: Vec<FiniEvent> = Vec::new();
+    let mut own = Vec::new();
+    let mut bridge = Recorded::default();
+    for (number, turn) in (1..).zip(script) {
+        let begins = history.len();
+        bridge.open = Some(OpenTurn {
+            key: TurnKey(number),
+            message_id: MessageId::trusted(format!("m{number}")),
+            role: Role::User,
+            text: turn.text.to_owned(),
+            progress: Progress::default(),
+        });
+        history.push(event(&history, FiniRole::User, FiniKind::Message, turn.text));
+        let newest = history[begins].id.to_string();
+        own.push(newest.clone());
+        for kind in &turn.replies {
+            let secret = matches!(kind, FiniKind::InternalNote | FiniKind::Debounce);
+            let text = if secret { "secret" } else { "reply" };
+            history.push(event(&history, FiniRole::Bot, kind.clone(), text));
+        }
+        let ends = history.len();
+        for share in &turn.before {
+            bridge.read(&history, *share, merges, &newest);
+        }
+        // While its sender waits, a turn that is found by reading is settled by reading.
+        if bridge.open.is_some() {
+            match turn.response {
+                Response::Whole => bridge.look(&history[begins..ends], None),
+                Response::OnlyTheMessage => bridge.look(&history[begins..=begins], None),
+                Response::WithoutTheMessage => bridge.look(&history[begins + 1..ends], None),
+                Response::Lost => {}
+            }
+        }
+        for _ in 0..turn.agents {
+            history.push(event(&history, FiniRole::Agent, FiniKind::Message, "a person"));
+        }
+        for share in &turn.after {
+            bridge.read(&history, *share, merges, &newest);
+        }
+        // Nothing else is sent before the turn is settled; a read without lag ends that wait.
+        if bridge.open.is_some() {
+            bridge.read(&history, 8, merges, &newest);
+        }
+    }
+    bridge.read(&history, 8, merges, "");
+    (history, own, bridge)
+}
+
+fn shown(feed: &[FeedEvent]) -> Vec<String> {
+    let id = |event: &FeedEvent| match event {
+        FeedEvent::MessageCreated { message, origin: Origin::Fini, .. } => Some(message.id.clone()),
+        FeedEvent::FormPresented { event_id, .. } | FeedEvent::Unrecognized { event_id, .. } => Some(event_id.clone()),
+        _ => None,
+    };
+    feed.iter().filter_map(id).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_event_is_shown_once_and_nothing_internal_whatever_the_looks(script in turns(), merges: bool) {
+        let (history, own, bridge) = play(&script, merges);
+        let hidden = |event: &FiniEvent| {
+            let silent = [FiniKind::InternalNote, FiniKind::Debounce, FiniKind::NoReply, FiniKind::SilentEscalation];
+            silent.contains(&event.kind) || own.contains(&event.id.to_string())
+        };
+        let due: Vec<String> =
+            history.iter().filter(|event| !hidden(event)).map(|event| event.id.to_string()).collect();
+        let mut found = shown(&bridge.feed);
+        found.sort_by_key(|id| due.iter().position(|due| due == id));
+        prop_assert_eq!(found, due);
+    }
+
+    #[test]
+    fn every_turn_is_settled_once(script in turns(), merges: bool) {
+        let (_, _, bridge) = play(&script, merges);
+        let all: Vec<TurnKey> = (1..).zip(&script).map(|(number, _)| TurnKey(number)).collect();
+        prop_assert_eq!(bridge.settled, all);
+    }
+
+    #[test]
+    fn an_escalation_is_told_once_per_episode(script in turns(), merges: bool) {
+        let (history, _, bridge) = play(&script, merges);
+        let told = bridge.feed.iter().filter(|event| matches!(event, FeedEvent::Escalated { .. })).count();
+        let happened = history.iter().any(|event| event.kind == FiniKind::SilentEscalation);
+        // Nothing in this model ends an episode.
+        prop_assert_eq!(told, usize::from(happened));
+    }
+
+    #[test]
+    fn a_reply_is_never_ascribed_to_another_message(script in turns(), merges: bool) {
+        let (history, own, bridge) = play(&script, merges);
+        for event in &bridge.feed {
+            let FeedEvent::MessageCreated { message, in_reply_to: Some(of), .. } = event else { continue };
+            let at = history.iter().position(|event| event.id.as_str() == message.id);
+            let asked = history[..at.unwrap_or_default()].iter().rfind(|event| event.role == FiniRole::User);
+            let number = asked.and_then(|asked| own.iter().position(|id| *id == asked.id.to_string()));
+            prop_assert_eq!(Some(of.to_string()), number.map(|number| format!("m{}", number + 1)));
+        }
+    }
+
+    #[test]
+    fn looking_again_changes_nothing(script in turns(), merges: bool) {
+        let (history, _, mut bridge) = play(&script, merges);
+        let before = bridge.feed.clone();
+        for share in (0..=8).rev() {
+            bridge.read(&history, share, merges, "");
+        }
+        prop_assert_eq!(bridge.feed, before);
+    }
+}

@@ -1,0 +1,132 @@
+//! The names things go by. Each is its own type, so that a Fini id can never be passed where a frontend's own id is meant.
+
+use std::{fmt, sync::Arc};
+
+/// A text id could not be accepted; says what its form is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be {expected}")]
+pub struct InvalidId {
+    /// The expected form, as it is told to the caller.
+    pub expected: &'static str,
+}
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Takes a value that was checked before (read back from the store, or made by us).
+            pub fn trusted(value: impl Into<Arc<str>>) -> Self {
+                Self(value.into())
+            }
+
+            /// The id as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({})", stringify!($name), self.0)
+            }
+        }
+    };
+}
+
+text_id!(
+    /// The configured name of a frontend (`[[frontends]] name`).
+    FrontendName
+);
+text_id!(
+    /// The frontend's own id of a conversation; unique within the frontend.
+    ConversationId
+);
+text_id!(
+    /// The frontend's own id of a message; unique within the conversation, and the key of idempotency.
+    MessageId
+);
+text_id!(
+    /// Fini's id of a conversation ("interaction").
+    InteractionId
+);
+text_id!(
+    /// Fini's id of an event inside a conversation.
+    FiniEventId
+);
+text_id!(
+    /// The bridge's id of a feed event (`evt_…`); also the `webhook-id` of its callback.
+    EventId
+);
+text_id!(
+    /// The bridge's id of a delivery (`dlv_…`): one event owed to one frontend.
+    DeliveryId
+);
+
+impl ConversationId {
+    /// Accepts 1–200 characters of `A-Z a-z 0-9 . _ ~ : @ + = -`.
+    pub fn parse(value: &str) -> Result<Self, InvalidId> {
+        let legal = |b: u8| b.is_ascii_alphanumeric() || b"._~:@+=-".contains(&b);
+        if (1..=200).contains(&value.len()) && value.bytes().all(legal) {
+            Ok(Self(value.into()))
+        } else {
+            Err(InvalidId { expected: "1 to 200 characters of A-Z a-z 0-9 . _ ~ : @ + = -" })
+        }
+    }
+}
+
+impl MessageId {
+    /// Accepts 1–200 visible ASCII characters.
+    pub fn parse(value: &str) -> Result<Self, InvalidId> {
+        if (1..=200).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_graphic()) {
+            Ok(Self(value.into()))
+        } else {
+            Err(InvalidId { expected: "1 to 200 visible ASCII characters" })
+        }
+    }
+}
+
+/// The store's own number of a conversation: short, never shown, and never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConversationKey(pub i64);
+
+/// The store's own number of a turn; ascending in the order of acceptance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TurnKey(pub i64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conversation_ids_take_exactly_the_documented_characters() {
+        for good in ["a", "web-8121", "A.b_c~d:e@f+g=h-9", &"x".repeat(200)] {
+            assert!(ConversationId::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", "a b", "a/b", "a%20", "é", "a\n", &"x".repeat(201)] {
+            assert!(ConversationId::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn message_ids_take_visible_ascii() {
+        assert!(MessageId::parse("m-17/{}\"~").is_ok());
+        for bad in ["", " ", "a b", "\u{7f}", "ü", &"x".repeat(201)] {
+            assert!(MessageId::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+}

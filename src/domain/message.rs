@@ -1,0 +1,103 @@
+//! What a frontend posts.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use super::ids::{ConversationId, MessageId};
+
+/// The longest text that is accepted, in characters.
+pub const MAX_TEXT_CHARS: usize = 16_000;
+
+/// On whose behalf a frontend posts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// The customer: Fini answers.
+    User,
+    /// A human agent of an in-house desk: mirrored into Fini, no reply is awaited.
+    Agent,
+    /// An in-house bot: mirrored into Fini, no reply is awaited.
+    OtherBot,
+}
+
+impl Role {
+    /// The name, the same in the bridge's API and in Fini's.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Agent => "agent",
+            Self::OtherBot => "otherbot",
+        }
+    }
+
+    /// The role of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::User, Self::Agent, Self::OtherBot].into_iter().find(|role| role.as_str() == name)
+    }
+}
+
+/// A validated message, ready to be stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InboundMessage {
+    /// The frontend's conversation.
+    pub conversation_id: ConversationId,
+    /// The frontend's (or our) message id.
+    pub message_id: MessageId,
+    /// 1–16,000 characters, not blank.
+    pub text: String,
+    /// On whose behalf.
+    pub role: Role,
+    /// The frontend's user, if told.
+    pub user_id: Option<String>,
+    /// Attributes of the user, passed to Fini.
+    pub attributes: Map<String, Value>,
+    /// Fini's channel, if told.
+    pub channel: Option<String>,
+    /// Further metadata, passed to Fini.
+    pub metadata: Map<String, Value>,
+}
+
+impl InboundMessage {
+    /// A digest of everything but the ids: a repeat with the same digest is the same message.
+    ///
+    /// JSON objects are hashed with sorted keys, so that a client that reorders keys on a retry is still recognised.
+    pub fn fingerprint(&self) -> String {
+        let content =
+            serde_json::json!([self.text, self.role, self.user_id, self.attributes, self.channel, self.metadata]);
+        let digest = Sha256::digest(content.to_string().as_bytes());
+        digest.iter().fold(String::with_capacity(64), |mut hex, byte| {
+            for nibble in [byte >> 4, byte & 15] {
+                hex.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
+            }
+            hex
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(text: &str, attributes: &str) -> InboundMessage {
+        InboundMessage {
+            conversation_id: ConversationId::trusted("c"),
+            message_id: MessageId::trusted("m"),
+            text: text.to_owned(),
+            role: Role::User,
+            user_id: None,
+            attributes: serde_json::from_str(attributes).expect("test JSON"),
+            channel: None,
+            metadata: Map::new(),
+        }
+    }
+
+    #[test]
+    fn the_fingerprint_ignores_key_order_and_nothing_else() {
+        let base = message("hi", r#"{"a":1,"b":2}"#).fingerprint();
+        assert_eq!(base, message("hi", r#"{"b":2,"a":1}"#).fingerprint());
+        assert_ne!(base, message("hi ", r#"{"a":1,"b":2}"#).fingerprint());
+        assert_ne!(base, message("hi", r#"{"a":1,"b":"2"}"#).fingerprint());
+        assert_eq!(base.len(), 64);
+    }
+}

@@ -1,0 +1,19 @@
+//! What the bridge knows about conversations, independent of how it is stored, sent or shown.
+//!
+//! Nothing here does I/O, waits, logs or asks for the time: values come in, decisions come out. That is what lets the
+//! same rules be tested in virtual time, replayed under a seed and shared by every store.
+
+pub mod conversation;
+#[cfg(test)]
+mod conversation_props;
+pub mod entropy;
+pub mod event;
+pub mod ids;
+pub mod message;
+pub mod schedule;
+pub mod time;
+pub mod turn;
+pub mod vendor;
+
+pub use entropy::Entropy;
+pub use time::{Clock, Timestamp};

@@ -1,0 +1,51 @@
+//! fini-bridge puts Fini, the AI support agent, behind a company's own chat frontend.
+//!
+//! Fini's public API blocks while it answers, returns events but no conversation id, allows 100 requests a minute, has no
+//! idempotency and calls nobody back. The bridge hides that: a frontend posts a message and is answered at once; replies,
+//! human agents' messages and escalations come to its callback address, signed, in order, each once.
+//!
+//! # The map
+//!
+//! ```text
+//!  edge     main → cli → demo            an arrow reads "may import"; nothing points up or sideways
+//!  root     app → lifecycle
+//!  L3       http          delivery       sandbox stands alone: a second reading of the vendor's pages
+//!  L2       service                      (delivery goes past it)
+//!  L1       fini → store                 signature
+//!  L0       domain                       no I/O, no clock, no chance
+//! ```
+//!
+//! | Room | What it is for |
+//! |---|---|
+//! | [`domain`] | what is known about conversations: states, feed events, the meaning of what Fini says |
+//! | [`store`] | the port to the database, and SQLite and PostgreSQL behind it; the bindings cache |
+//! | [`fini`] | the port to the vendor, its failure classes, the request budget |
+//! | [`service`] | taking messages in, sending, reading, binding, recording |
+//! | [`delivery`] | calling frontends back: lanes, leases, attempts, the address guard |
+//! | [`http`] | the public API, the operators' API, the hardened server, the browser client |
+//! | [`signature`] | Standard Webhooks and browser tokens |
+//! | [`config`], [`telemetry`], [`metrics`], [`lifecycle`], [`system`] | settings, log, figures, starting and stopping, clock and chance |
+//! | [`app`] | the composition root |
+//! | [`sandbox`], [`demo`], [`cli`], [`export`] | the simulated vendor, the demo, the command line, taking data out |
+//!
+//! # The journeys
+//!
+//! **A message in.** [`http::messages`] parses → [`service::intake`] stores message, turn and feed event in one transaction →
+//! 202. The change feed wakes [`service::sender`]: it claims the turn together with a request of the budget and writes it as
+//! `sending` in one transaction, only then calls Generate Answer, and hands the events to [`service::ledger`]. The store
+//! applies [`domain::conversation::Look`] in one transaction: marks, feed with sequence, deliveries, turn settled. The
+//! change feed wakes [`delivery`], streams and waiting requests.
+//!
+//! **An agent writes in Fini.** [`service::planner`] decides what to read; [`service::reader`] lists, newest first, down to
+//! the watermark; conversations that did not change are not even parsed. What is known goes to the ledger, what is not is
+//! bound by exact evidence ([`service::binder`]), and what belongs to two of ours is quarantined.
+//!
+//! **Stop and return.** SIGTERM: not ready, no new work, what is in flight ends within the grace. After a kill: sends on
+//! record become *unclear* and are looked for by reading ([`service::lookup`]), never sent again unless proven absent;
+//! callbacks are due again with the same id and bytes; the budget's log is still in the store.
+//!
+//! # Where to start
+//!
+//! [`domain::conversation`] is the heart; [`store::Store`] is what everything stands on; [`app`] shows how it is put together.
+
+pub mod domain;
