@@ -49,3 +49,4 @@
 //! [`domain::conversation`] is the heart; [`store::Store`] is what everything stands on; [`app`] shows how it is put together.
 
 pub mod domain;
+pub mod signature;
