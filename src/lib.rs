@@ -49,4 +49,8 @@
 //! [`domain::conversation`] is the heart; [`store::Store`] is what everything stands on; [`app`] shows how it is put together.
 
 pub mod domain;
+pub mod lifecycle;
+pub mod metrics;
 pub mod signature;
+pub mod system;
+pub mod telemetry;

@@ -1,0 +1,139 @@
+//! The machine: wall clock, randomness, and what the process knows about itself.
+//!
+//! The only room that takes time and chance from the operating system; everyone else is handed a [`Clock`] or an [`Entropy`],
+//! so that tests decide both. It decides nothing and keeps no state of its own.
+
+use std::fs;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::domain::{Clock, Entropy, Timestamp};
+
+/// The wall clock. It may jump when the machine's time is set: durations are measured with `tokio::time::Instant`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+    fn now(&self) -> Timestamp {
+        let millis = match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(after) => i64::try_from(after.as_millis()).unwrap_or(i64::MAX),
+            Err(before) => i64::try_from(before.duration().as_millis()).map_or(i64::MIN, |ms| -ms),
+        };
+        Timestamp::from_millis(millis)
+    }
+}
+
+/// The operating system's random generator, asked anew each time: fit for ids that must not be guessed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    fn next_u64(&self) -> u64 {
+        getrandom::u64().expect("the kernel's generator does not fail once the system has booted")
+    }
+}
+
+/// What the process uses of the machine, from `/proc` (proc(5)); all zero where there is none.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct ProcessFacts {
+    /// Memory in RAM, in bytes.
+    pub resident_bytes: u64,
+    /// Open file descriptors.
+    pub open_fds: u64,
+    /// Most file descriptors that may be open (the soft limit).
+    pub max_fds: u64,
+    /// When the process started, in seconds since the Unix epoch.
+    pub start_time_seconds: f64,
+    /// CPU time spent so far, user and system, in seconds.
+    pub cpu_seconds: f64,
+}
+
+/// `USER_HZ`: the kernel shows times to user space in 1/100 s on every architecture in use (time(7)).
+const TICKS_PER_SECOND: f64 = 100.0;
+
+impl ProcessFacts {
+    /// Reads them now: a few small files that never touch a disk.
+    pub fn read() -> Self {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let mut facts = Self::parse(
+            &read("/proc/self/status"),
+            &read("/proc/self/limits"),
+            &read("/proc/self/stat"),
+            &read("/proc/stat"),
+        );
+        facts.open_fds = fs::read_dir("/proc/self/fd").map_or(0, |fds| fds.count().saturating_sub(1) as u64);
+        facts
+    }
+
+    fn parse(status: &str, limits: &str, stat: &str, system: &str) -> Self {
+        let boot: f64 = number(after(system, "btime "));
+        // The command name in parentheses may itself hold spaces and parentheses; the fixed fields follow the last one.
+        let fields: Vec<&str> = stat.rsplit_once(')').map_or(Vec::new(), |(_, rest)| rest.split_whitespace().collect());
+        let field = |n: usize| number::<f64>(fields.get(n - 3).copied().unwrap_or_default());
+        let started = field(22) / TICKS_PER_SECOND;
+        Self {
+            resident_bytes: number::<u64>(after(status, "VmRSS:")).saturating_mul(1024),
+            open_fds: 0,
+            max_fds: number(after(limits, "Max open files")),
+            start_time_seconds: if boot > 0.0 { boot + started } else { 0.0 },
+            cpu_seconds: (field(14) + field(15)) / TICKS_PER_SECOND,
+        }
+    }
+}
+
+/// The first word after `key` at the start of a line.
+fn after<'a>(text: &'a str, key: &str) -> &'a str {
+    text.lines()
+        .find_map(|line| line.strip_prefix(key))
+        .and_then(|rest| rest.split_whitespace().next())
+        .unwrap_or_default()
+}
+
+fn number<N: std::str::FromStr + Default>(word: &str) -> N {
+    word.parse().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_shows_this_century_in_milliseconds() {
+        let now = SystemClock.now().as_millis();
+        assert!((1_577_836_800_000..4_102_444_800_000).contains(&now), "{now}");
+    }
+
+    #[test]
+    fn two_random_numbers_differ() {
+        assert_ne!(SystemEntropy.next_u64(), SystemEntropy.next_u64());
+    }
+
+    #[test]
+    fn facts_are_read_past_a_hostile_command_name() {
+        let mut fields = vec!["0"; 50];
+        fields[0] = "S";
+        fields[14 - 3] = "150";
+        fields[15 - 3] = "50";
+        fields[22 - 3] = "1234";
+        let stat = format!("7 (odd) name (x) {}", fields.join(" "));
+        let facts = ProcessFacts::parse(
+            "Name:\tx\nVmRSS:\t    2048 kB\n",
+            "Limit  Soft Limit  Hard Limit  Units\nMax open files            1024                 4096                 files\n",
+            &stat,
+            "cpu 1 2 3\nbtime 1700000000\n",
+        );
+        let wanted = ProcessFacts {
+            resident_bytes: 2 * 1024 * 1024,
+            open_fds: 0,
+            max_fds: 1024,
+            start_time_seconds: 1_700_000_012.34,
+            cpu_seconds: 2.0,
+        };
+        assert_eq!(facts, wanted);
+    }
+
+    #[test]
+    fn a_machine_without_proc_yields_zeroes() {
+        assert_eq!(ProcessFacts::parse("", "", "", ""), ProcessFacts::default());
+    }
+}

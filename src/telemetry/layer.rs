@@ -1,0 +1,107 @@
+//! Turns tracing's spans and events into lines.
+//!
+//! The fields of the spans around an event are flattened into its line, the innermost winning, so that a conversation can be
+//! followed by filtering on one top-level key.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::layer::{Context, Layer};
+use tracing_subscriber::registry::LookupSpan;
+
+use super::line::{Collector, Fields, Value};
+use super::render::{Head, json, pretty};
+use super::repeat::Repeats;
+use super::writer::Lines;
+use super::{ACCESS, Style};
+use crate::domain::Clock;
+use crate::metrics::LogCounters;
+
+/// The layer that writes the log.
+pub(super) struct LineLayer {
+    pub(super) style: Style,
+    pub(super) content: bool,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) lines: Lines,
+    pub(super) counters: LogCounters,
+    pub(super) repeats: Mutex<Repeats>,
+}
+
+impl LineLayer {
+    /// Whether to write this line; tells of earlier ones that were not.
+    fn admit(&self, metadata: &'static Metadata<'static>, message: &str) -> bool {
+        let now = Instant::now();
+        let (over, admitted) = {
+            let mut repeats = self.repeats.lock().unwrap_or_else(PoisonError::into_inner);
+            let over = repeats.expired(now);
+            let complaint = *metadata.level() <= Level::WARN && metadata.target() != ACCESS;
+            (over, !complaint || repeats.admit(metadata, message, now))
+        };
+        for each in over {
+            let source = (each.metadata.file().unwrap_or_default(), each.metadata.line().unwrap_or_default());
+            let fields = Fields {
+                message: "repeated lines were left out".to_owned(),
+                named: vec![
+                    ("repeated_message", Value::Text(each.message)),
+                    ("source", Value::Text(format!("{}:{}", source.0, source.1))),
+                    ("lines", Value::Uint(each.lines)),
+                ],
+            };
+            let head = Head { target: each.metadata.target(), at: self.clock.now(), level: *each.metadata.level() };
+            self.lines.send(self.style.render(head, &fields));
+        }
+        if !admitted {
+            self.counters.line_suppressed();
+        }
+        admitted
+    }
+}
+
+impl Style {
+    pub(super) fn render(self, head: Head<'_>, fields: &Fields) -> String {
+        match self {
+            Self::Json => json(head, fields),
+            Self::Pretty { colour } => pretty(head, fields, colour),
+        }
+    }
+}
+
+impl<S> Layer<S> for LineLayer
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let Some(span) = context.span(id) else { return };
+        let mut fields = Fields::default();
+        attributes.record(&mut Collector { fields: &mut fields, content: self.content });
+        span.extensions_mut().insert(fields);
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        let Some(span) = context.span(id) else { return };
+        if let Some(fields) = span.extensions_mut().get_mut::<Fields>() {
+            values.record(&mut Collector { fields, content: self.content });
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let mut fields = Fields::default();
+        event.record(&mut Collector { fields: &mut fields, content: self.content });
+        if !self.admit(event.metadata(), &fields.message) {
+            return;
+        }
+        for span in context.event_scope(event).into_iter().flatten() {
+            if let Some(outer) = span.extensions().get::<Fields>() {
+                for (name, value) in &outer.named {
+                    if !fields.has(name) {
+                        fields.named.push((name, value.clone()));
+                    }
+                }
+            }
+        }
+        let head = Head::new(self.clock.now(), event.metadata());
+        self.lines.send(self.style.render(head, &fields));
+    }
+}
