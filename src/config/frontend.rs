@@ -1,0 +1,98 @@
+//! One chat frontend: who may speak for it and where it is called back.
+//!
+//! Plain data, and the one decision that belongs to it: whether an event is among those the frontend wants.
+
+use jiff::Timestamp;
+use secrecy::SecretString;
+use url::Url;
+use uuid::Uuid;
+
+/// A chat frontend.
+#[derive(Debug, Clone)]
+pub struct Frontend {
+    /// Unique among the frontends, `[a-z0-9-]{1,40}`.
+    pub name: String,
+    /// The agent at Fini that answers.
+    pub bot_id: Uuid,
+    /// Server-to-server bearer tokens, several while rotating. Each at least 24 visible characters, none used twice.
+    pub tokens: Vec<SecretString>,
+    /// `whsec_…` secrets for signed inbound requests.
+    pub signing_secrets: Vec<RotatingSecret>,
+    /// Enables browser tokens: JWTs signed with HS256 under the bytes of this text, at least 32.
+    pub browser_token_secret: Option<SecretString>,
+    /// Where events go; `None` for a frontend that only reads its feed.
+    pub callback: Option<Callback>,
+}
+
+/// Where and how a frontend is called back.
+#[derive(Debug, Clone)]
+pub struct Callback {
+    /// The endpoint: https, or http within [`Delivery::allow_http`](super::Delivery::allow_http). No user, no fragment.
+    pub url: Url,
+    /// `whsec_…` secrets: the first signs first, all sign while rotating.
+    pub secrets: Vec<RotatingSecret>,
+    /// `whsk_…` key for ed25519 (`v1a`) signatures besides.
+    pub signing_key: Option<SecretString>,
+    /// Which events are called back; never empty.
+    pub events: Vec<EventPattern>,
+}
+
+impl Callback {
+    /// Whether events of this type are called back.
+    pub fn wants(&self, event_type: &str) -> bool {
+        self.events.iter().any(|pattern| pattern.matches(event_type))
+    }
+}
+
+/// A Standard Webhooks secret with the end of its life, where one is set.
+#[derive(Debug, Clone)]
+pub struct RotatingSecret {
+    /// `whsec_` and standard base64 of 24 to 64 bytes.
+    pub secret: SecretString,
+    /// From this moment on the secret neither signs nor verifies.
+    pub not_after: Option<Timestamp>,
+}
+
+impl RotatingSecret {
+    /// A secret without an end.
+    pub fn lasting(secret: SecretString) -> Self {
+        Self { secret, not_after: None }
+    }
+
+    /// Whether the secret still counts at `now`.
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.not_after.is_none_or(|end| now < end)
+    }
+}
+
+/// One entry of `callback_events`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EventPattern {
+    /// `*`
+    All,
+    /// `conversation.*`: holds `conversation`.
+    Family(String),
+    /// `turn.completed`
+    Exact(String),
+}
+
+impl EventPattern {
+    /// Whether an event of this type is meant.
+    pub fn matches(&self, event_type: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Family(family) => event_type.split_once('.').is_some_and(|(first, _)| first == family),
+            Self::Exact(exact) => event_type == exact,
+        }
+    }
+}
+
+impl std::fmt::Display for EventPattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::All => f.write_str("*"),
+            Self::Family(family) => write!(f, "{family}.*"),
+            Self::Exact(exact) => f.write_str(exact),
+        }
+    }
+}

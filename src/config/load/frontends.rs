@@ -1,0 +1,207 @@
+//! The frontends, entry by entry, and what must be unique among them.
+
+use std::collections::BTreeMap;
+
+use secrecy::ExposeSecret;
+use uuid::Uuid;
+
+use super::{
+    Needs, addresses,
+    context::SeenSecret,
+    finding::{Wrong, closest, quote},
+    forms::{self, Form},
+    reader::Scope,
+    secret_forms,
+    tree::Value,
+};
+use crate::{
+    config::{Callback, EventPattern, Frontend},
+    domain::event::EVENT_TYPES,
+};
+
+const LONGEST_NAME: usize = 40;
+
+pub(super) fn read(root: &mut Scope<'_>, needs: Needs) -> Vec<Frontend> {
+    let entries = root.entries("frontends").unwrap_or_default();
+    if entries.is_empty() && needs == Needs::Serve && !root.cx.has_error("frontends") {
+        let help = "add a [[frontends]] table, or set FINI_BRIDGE__FRONTENDS__0__NAME, …__BOT_ID, …__TOKENS, \
+                    …__CALLBACK_URL and …__CALLBACK_SECRETS";
+        root.cx.error("frontends", Wrong::new("is empty: no frontend is configured", help));
+    }
+    let mut names = BTreeMap::new();
+    let mut frontends = Vec::new();
+    for (path, node) in entries {
+        let help = "begin every frontend with a line [[frontends]]";
+        let frontend = root.entry(path, node, help, |s| frontend(s, &mut names));
+        frontends.extend(frontend.flatten());
+    }
+    tokens_are_unique(root);
+    frontends
+}
+
+fn frontend(s: &mut Scope<'_>, names: &mut BTreeMap<String, String>) -> Option<Frontend> {
+    let found = s.required("name", "give the frontend a name, such as name = \"web\"", name);
+    if let Some(name) = &found {
+        let path = s.path("name");
+        if let Some(first) = names.insert(name.clone(), path.clone()) {
+            let what = format!("is {} like `{first}`", quote(name));
+            s.cx.error(path, Wrong::new(what, "give every frontend its own name"));
+        }
+    }
+    let bot_id = s.required("bot_id", "set it to the id of the agent at Fini; `fini-bridge agents` lists them", bot_id);
+    let tokens = s.secrets("tokens", "tokens_file", secret_forms::token);
+    let signing_secrets = s.rotating_secrets("signing_secrets", "signing_secrets_file", secret_forms::webhook_secret);
+    let browser_token_secret = s.secret("browser_token_secret", "browser_token_secret_file", secret_forms::hmac_key);
+
+    let (key, below) = (s.path("tokens"), s.path(""));
+    let none = tokens.is_empty() && signing_secrets.is_empty() && browser_token_secret.is_none();
+    let faulty = ["tokens", "signing_secrets", "browser_token_secret"]
+        .iter()
+        .any(|key| s.cx.has_error_under(&format!("{below}{key}")));
+    if none && !faulty {
+        let help =
+            "give the frontend at least one token of 24 characters; `signing_secrets` or `browser_token_secret` do too";
+        s.cx.error(key, Wrong::new("is missing: nobody could post to this frontend", help));
+    }
+    let callback = callback(s);
+    Some(Frontend {
+        name: found?,
+        bot_id: bot_id?,
+        tokens,
+        signing_secrets,
+        browser_token_secret,
+        callback: callback.ok()?,
+    })
+}
+
+/// Its faults have been noted.
+struct Faulty;
+
+fn callback(s: &mut Scope<'_>) -> Result<Option<Callback>, Faulty> {
+    let wanted = s.value("callbacks", true, forms::boolean);
+    let url = if wanted {
+        let help = "set it to the frontend's endpoint; a frontend that only reads its feed says callbacks = false";
+        let url = s.required("callback_url", help, addresses::web_address);
+        if let Some(url) = &url {
+            let path = s.path("callback_url");
+            s.cx.callback_urls.push((path, url.clone()));
+        }
+        url
+    } else {
+        s.optional("callback_url", |value| match forms::text(value)? {
+            "" => Ok(()),
+            _ => Err(Wrong::new("is given, but `callbacks` is false", "leave out one of the two")),
+        });
+        None
+    };
+    let secrets = s.rotating_secrets("callback_secrets", "callback_secrets_file", secret_forms::webhook_secret);
+    let signing_key = s.secret("callback_signing_key", "callback_signing_key_file", secret_forms::signing_key);
+    let events = s.list("callback_events", vec![EventPattern::All], event_pattern);
+    let path = s.path("callback_events");
+    if events.is_empty() && !s.cx.has_error_under(&path) {
+        let wrong = Wrong::new(
+            "is empty, so nothing would be called back",
+            "write [\"*\"] for all events; a frontend that only reads its feed says callbacks = false",
+        );
+        s.cx.error(path, wrong);
+    }
+    if !wanted {
+        return Ok(None);
+    }
+
+    let now = s.cx.now;
+    let path = s.path("callback_secrets");
+    let faulty = s.cx.has_error_under(&path) || s.cx.has_error_under(&s.path("callback_signing_key"));
+    if signing_key.is_none() && !faulty {
+        if secrets.is_empty() {
+            let help = "callbacks are always signed; `fini-bridge secret` makes a secret";
+            s.cx.error(path, Wrong::new("is missing", help));
+        } else if !secrets.iter().any(|secret| secret.is_live(now)) {
+            let help = "add a secret without an end, or with a later one";
+            s.cx.error(path, Wrong::new("has only secrets whose not_after has passed", help));
+        } else if let Some(last) = secrets
+            .iter()
+            .map(|secret| secret.not_after)
+            .collect::<Option<Vec<_>>>()
+            .and_then(|ends| ends.into_iter().max())
+        {
+            let what = format!("has no secret that lasts: from {last} on nothing could be signed");
+            s.cx.warn(path, Wrong::new(what, "add the secret that comes next"));
+        }
+    }
+    Ok(Some(Callback { url: url.ok_or(Faulty)?, secrets, signing_key, events }))
+}
+
+/// Two frontends with one token would see each other's conversations. Tokens of one frontend twice are a slip, and refused
+/// as well: revoking one of them would revoke nothing.
+fn tokens_are_unique(root: &mut Scope<'_>) {
+    let is_token = |path: &str| path.starts_with("frontends[") && path.contains("].tokens[");
+    let mut repeated = Vec::new();
+    let seen: Vec<_> = root.cx.secrets.iter().filter(|seen| is_token(&seen.path)).collect();
+    for (index, later) in seen.iter().enumerate() {
+        let same = |first: &&&SeenSecret| first.secret.expose_secret() == later.secret.expose_secret();
+        if let Some(first) = seen[..index].iter().find(same) {
+            repeated.push((later.path.clone(), first.path.clone()));
+        }
+    }
+    for (path, first) in repeated {
+        let wrong = Wrong::new(
+            format!("is the same token as `{first}`"),
+            "make a new one; a token must belong to one frontend, and once only",
+        );
+        root.cx.error(path, wrong);
+    }
+}
+
+fn name(value: &Value) -> Form<String> {
+    let written = forms::text(value)?;
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if (1..=LONGEST_NAME).contains(&written.len()) && written.chars().all(allowed) {
+        return Ok(written.to_owned());
+    }
+    Err(Wrong::new(format!("cannot be {}", quote(written)), "use 1 to 40 of the characters a-z, 0-9 and -"))
+}
+
+fn bot_id(value: &Value) -> Form<Uuid> {
+    const HYPHENATED: usize = 36;
+    let written = forms::text(value)?.trim();
+    let wrong = || {
+        Wrong::new(
+            format!("is not a UUID: {}", quote(written)),
+            "write it like 4f5ef695-d03b-4d56-8fef-7f2bd5c17ef3; `fini-bridge agents` lists the ids",
+        )
+    };
+    if written.len() != HYPHENATED {
+        return Err(wrong());
+    }
+    Uuid::try_parse(written).map_err(|_| wrong())
+}
+
+fn event_pattern(value: &Value) -> Form<EventPattern> {
+    let written = forms::text(value)?.trim();
+    let families = || EVENT_TYPES.iter().filter_map(|known| known.split_once('.').map(|(family, _)| family));
+    if written == "*" {
+        return Ok(EventPattern::All);
+    }
+    if let Some(family) = written.strip_suffix(".*") {
+        if families().any(|known| known == family) {
+            return Ok(EventPattern::Family(family.to_owned()));
+        }
+        let help = match closest(family, families()) {
+            Some(near) => format!("did you mean \"{near}.*\"?"),
+            None => format!("the event types are {}", EVENT_TYPES.join(", ")),
+        };
+        return Err(Wrong::new(format!("matches no event type: {}", quote(written)), help));
+    }
+    if EVENT_TYPES.contains(&written) {
+        return Ok(EventPattern::Exact(written.to_owned()));
+    }
+    let help = match closest(written, EVENT_TYPES) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None if families().any(|family| family == written) => {
+            format!("did you mean \"{written}.*\"?")
+        }
+        None => format!("write \"*\", a family such as \"conversation.*\", or one of {}", EVENT_TYPES.join(", ")),
+    };
+    Err(Wrong::new(format!("is not an event type: {}", quote(written)), help))
+}
