@@ -53,5 +53,6 @@ pub mod domain;
 pub mod lifecycle;
 pub mod metrics;
 pub mod signature;
+pub mod store;
 pub mod system;
 pub mod telemetry;

@@ -1,0 +1,81 @@
+//! The change feed: how rooms learn that there is something new to ask the store about.
+//!
+//! A change is a hint, never the data itself: it may come twice, and after a lapse ([`Heard::Missed`]) the
+//! listener asks the store again. Register first, then query: what commits in between is announced after.
+
+use tokio::sync::broadcast;
+
+use crate::domain::ids::ConversationKey;
+
+/// What has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A turn may be claimable.
+    Turns,
+    /// A delivery may be claimable.
+    Deliveries,
+    /// The feed of this conversation has grown.
+    Feed(ConversationKey),
+    /// A turn of this conversation has come to an end.
+    Settled(ConversationKey),
+    /// The binding of this conversation is not what it was: forget it.
+    Binding(ConversationKey),
+    /// A conversation wants to be bound, or a turn to be read back.
+    Reading,
+}
+
+/// How many changes a listener may fall behind before it is told to look for itself.
+const CAPACITY: usize = 4096;
+
+/// The announcing side; clones announce to the same listeners.
+#[derive(Clone, Debug)]
+pub struct Changes(broadcast::Sender<Option<Change>>);
+
+impl Default for Changes {
+    fn default() -> Self {
+        Self(broadcast::channel(CAPACITY).0)
+    }
+}
+
+impl Changes {
+    /// Announces a change; without listeners it is forgotten.
+    pub fn announce(&self, change: Change) {
+        let _ = self.0.send(Some(change));
+    }
+
+    /// Tells every listener that changes may have been missed, and to look for itself.
+    pub fn announce_lapse(&self) {
+        let _ = self.0.send(None);
+    }
+
+    /// Listens to every change from now on.
+    pub fn listen(&self) -> Listener {
+        Listener(self.0.subscribe())
+    }
+}
+
+/// The listening side.
+#[derive(Debug)]
+pub struct Listener(broadcast::Receiver<Option<Change>>);
+
+/// What a listener hears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// Something changed.
+    Change(Change),
+    /// Changes were missed: look for yourself.
+    Missed,
+    /// Nobody announces any more.
+    Closed,
+}
+
+impl Listener {
+    /// Waits for the next change. Safe to drop while waiting.
+    pub async fn next(&mut self) -> Heard {
+        match self.0.recv().await {
+            Ok(Some(change)) => Heard::Change(change),
+            Ok(None) | Err(broadcast::error::RecvError::Lagged(_)) => Heard::Missed,
+            Err(broadcast::error::RecvError::Closed) => Heard::Closed,
+        }
+    }
+}

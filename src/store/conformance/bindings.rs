@@ -1,0 +1,257 @@
+//! Whose Fini conversation is whose.
+
+use super::{talk::*, *};
+use crate::domain::{conversation::State, ids::FiniEventId, turn::TurnState};
+
+suite!(
+    a_binding_frees_what_waits,
+    what_looks_for_its_conversation_is_known_from_the_claim_on,
+    a_look_for_a_binding_is_postponed_and_counted,
+    two_conversations_are_never_bound_to_one,
+    what_was_mixed_in_never_reaches_the_owner,
+    while_the_mixed_in_is_being_answered_the_owner_is_shown_nothing,
+    racing_bindings_end_in_one,
+    an_operator_binds_a_quarantined_conversation,
+    an_operator_lets_a_quarantined_conversation_begin_anew,
+    a_quarantine_survives_a_late_response,
+    a_lost_conversation_begins_anew,
+    a_conversation_that_was_never_found_begins_anew,
+    only_what_is_lost_is_lost,
+    owners_are_told,
+);
+
+/// A conversation whose first message was answered, not bound yet.
+async fn answered(fixture: &Fixture, conversation: &str, now: Timestamp) -> ConversationKey {
+    let key = fixture.post(conversation, "m-1", now).await;
+    let turn = fixture.claim_turn(now).await;
+    let events = vec![echo(&format!("{conversation}-e1"), "m-1"), reply(&format!("{conversation}-e2"))];
+    fixture.respond(&turn, events, now).await;
+    key
+}
+
+async fn a_binding_frees_what_waits(fixture: Fixture) {
+    let key = answered(&fixture, "c-1", at(0)).await;
+    fixture.post("c-1", "m-2", at(1)).await;
+    let mut changes = fixture.store.listen();
+    assert_eq!(fixture.store.binding(key).await.expect("reads"), Some((None, 0)));
+    assert_eq!(fixture.bind(key, "i-1", at(2)).await, Bound::Now);
+    assert_eq!(changes.next().await, Heard::Change(Change::Reading));
+    assert_eq!(changes.next().await, Heard::Change(Change::Turns));
+    assert_eq!(changes.next().await, Heard::Change(Change::Binding(key)));
+    assert_eq!(fixture.store.binding(key).await.expect("reads"), Some((Some(interaction("i-1")), 1)));
+    assert_eq!(fixture.bind(key, "i-1", at(3)).await, Bound::Already);
+    assert_eq!(fixture.bind(key, "i-2", at(3)).await, Bound::Stale);
+    assert!(fixture.store.unbound(5).await.expect("reads").is_empty());
+    let turn = fixture.claim_turn(at(4)).await;
+    assert!(turn.is_bound);
+    // What is in Fini belongs to a conversation only after something was sent for it.
+    let untouched = fixture.post("c-2", "m-1", at(5)).await;
+    assert_eq!(fixture.bind(untouched, "i-3", at(6)).await, Bound::Stale);
+    assert_eq!(fixture.bind(ConversationKey(999), "i-3", at(6)).await, Bound::Stale);
+    assert_eq!(fixture.store.binding(ConversationKey(999)).await.expect("reads"), None);
+}
+
+async fn what_looks_for_its_conversation_is_known_from_the_claim_on(fixture: Fixture) {
+    let key = fixture.post("c-1", "m-1", at(0)).await;
+    assert!(fixture.store.unbound(5).await.expect("reads").is_empty());
+    let turn = fixture.claim_turn(at(1)).await;
+    let unbound = fixture.store.unbound(5).await.expect("reads");
+    let [wanted] = unbound.as_slice() else { panic!("{unbound:?}") };
+    assert_eq!((wanted.conversation.key, wanted.attribute.as_str()), (key, turn.conversation_attribute.as_str()));
+    assert_eq!((wanted.first_sent_at, wanted.look_at, wanted.looks), (at(1), Timestamp::MAX, 0));
+    assert_eq!((wanted.events.as_slice(), wanted.open_text.as_deref()), ([].as_slice(), Some("text of m-1")));
+
+    fixture.respond(&turn, vec![echo("e-1", "m-1"), reply("e-2")], at(2)).await;
+    let unbound = fixture.store.unbound(5).await.expect("reads");
+    let [wanted] = unbound.as_slice() else { panic!("{unbound:?}") };
+    let mut events = wanted.events.clone();
+    events.sort();
+    assert_eq!(events, [FiniEventId::trusted("e-1"), FiniEventId::trusted("e-2")]);
+    assert_eq!((wanted.open_text.as_deref(), wanted.wanted_since, wanted.look_at), (None, at(2), at(2)));
+    // A sweep may be faster than the response.
+    fixture.post("c-2", "m-1", at(3)).await;
+    let turn = fixture.claim_turn(at(4)).await;
+    assert_eq!(fixture.bind(turn.conversation.key, "i-2", at(5)).await, Bound::Now);
+    let recorded = fixture.respond(&turn, vec![echo("e-3", "m-1"), reply("e-4")], at(6)).await;
+    assert_eq!(recorded.turn, Some(TurnState::Answered));
+}
+
+async fn a_look_for_a_binding_is_postponed_and_counted(fixture: Fixture) {
+    let first = answered(&fixture, "c-1", at(0)).await;
+    let second = answered(&fixture, "c-2", at(5)).await;
+    fixture.store.postpone_binding(first, at(100)).await.expect("postpones");
+    fixture.store.postpone_binding(first, at(200)).await.expect("postpones");
+    let unbound = fixture.store.unbound(5).await.expect("reads");
+    let looks: Vec<_> = unbound.iter().map(|wanted| (wanted.conversation.key, wanted.look_at, wanted.looks)).collect();
+    assert_eq!(looks, [(first, at(200), 2), (second, at(5), 0)]);
+    assert_eq!(fixture.store.unbound(1).await.expect("reads").len(), 1);
+}
+
+async fn two_conversations_are_never_bound_to_one(fixture: Fixture) {
+    let owner = fixture.bound_talk("c-1", "i-1", at(0)).await;
+    let other = answered(&fixture, "c-2", at(10)).await;
+    fixture.post("c-2", "m-2", at(11)).await;
+    let owner = ConversationRef { key: owner, frontend: web(), id: id("c-1") };
+    assert_eq!(fixture.bind(other, "i-1", at(12)).await, Bound::Quarantined { owner });
+    let conversation = fixture.conversation("c-2").await;
+    assert_eq!((conversation.state, conversation.interaction), (State::Quarantined, None));
+    assert!(conversation.note.is_some_and(|note| note.contains("i-1") && note.contains("c-1")));
+    let last = fixture.feed("c-2").await.pop().expect("events");
+    assert_eq!((&last["type"], &last["data"]["state"]), (&"conversation.status_changed".into(), &"quarantined".into()));
+    fixture.assert_nothing_due(at(1_000)).await;
+    assert!(fixture.store.unbound(5).await.expect("reads").is_empty());
+    assert_eq!(fixture.bind(other, "i-2", at(13)).await, Bound::Stale, "an operator decides now");
+    // What is posted meanwhile is kept and waits.
+    fixture.post("c-2", "m-3", at(14)).await;
+    fixture.assert_nothing_due(at(1_000)).await;
+    assert_eq!(fixture.conversation("c-1").await.state, State::Open);
+}
+
+async fn what_was_mixed_in_never_reaches_the_owner(fixture: Fixture) {
+    let owner = fixture.bound_talk("c-1", "i-1", at(0)).await;
+    let other = answered(&fixture, "c-2", at(10)).await;
+    let mixed = [FiniEventId::trusted("c-2-e1"), FiniEventId::trusted("e-7"), FiniEventId::trusted("c-1-e2")];
+    let bound = fixture.store.bind(other, &interaction("i-1"), &mixed, at(12)).await.expect("answers");
+    assert!(matches!(bound, Bound::Quarantined { .. }));
+    let everything = vec![reply("c-1-e2"), echo("c-2-e1", "m-1"), by_agent("e-7"), by_agent("e-8")];
+    let recorded = fixture.read(owner, "i-1", Says::default(), everything, at(13)).await;
+    assert_eq!(recorded.added, 1);
+    let last = fixture.feed("c-1").await.pop().expect("events");
+    assert_eq!(last["data"]["message"]["id"], "e-8");
+}
+
+async fn while_the_mixed_in_is_being_answered_the_owner_is_shown_nothing(fixture: Fixture) {
+    let owner = fixture.bound_talk("c-1", "i-1", at(0)).await;
+    let other = fixture.post("c-2", "m-1", at(10)).await;
+    let turn = fixture.claim_turn(at(11)).await;
+    let mixed = [FiniEventId::trusted("c-2-e1")];
+    let bound = fixture.store.bind(other, &interaction("i-1"), &mixed, at(12)).await.expect("answers");
+    assert!(matches!(bound, Bound::Quarantined { .. }));
+    // Fini has stored the reply, but nobody has the response yet.
+    let everything = || vec![reply("c-1-e2"), echo("c-2-e1", "m-1"), reply("c-2-e2"), by_agent("e-8")];
+    let recorded = fixture.read(owner, "i-1", Says::default(), everything(), at(13)).await;
+    assert_eq!((recorded.counted, recorded.added), (false, 0));
+    fixture.respond(&turn, vec![echo("c-2-e1", "m-1"), reply("c-2-e2")], at(14)).await;
+    let recorded = fixture.read(owner, "i-1", Says::default(), everything(), at(15)).await;
+    assert_eq!((recorded.counted, recorded.added), (true, 1));
+    let last = fixture.feed("c-1").await.pop().expect("events");
+    assert_eq!(last["data"]["message"]["id"], "e-8");
+}
+
+async fn racing_bindings_end_in_one(fixture: Fixture) {
+    let mut keys = Vec::new();
+    for number in 0..8 {
+        keys.push(answered(&fixture, &format!("c-{number}"), at(number)).await);
+    }
+    let all = keys.iter().map(|key| fixture.bind(*key, "i-1", at(100)));
+    let ends = futures_util::future::join_all(all).await;
+    assert_eq!(ends.iter().filter(|end| **end == Bound::Now).count(), 1);
+    assert_eq!(ends.iter().filter(|end| matches!(end, Bound::Quarantined { .. })).count(), 7);
+}
+
+async fn an_operator_binds_a_quarantined_conversation(fixture: Fixture) {
+    fixture.bound_talk("c-1", "i-1", at(0)).await;
+    let key = answered(&fixture, "c-2", at(10)).await;
+    fixture.post("c-2", "m-2", at(11)).await;
+    let store = &fixture.store;
+    assert!(store.quarantine(key, at(12), "somebody else wrote in it before").await.expect("quarantines"));
+    assert!(!store.quarantine(key, at(13), "again").await.expect("answers"));
+    assert_eq!(fixture.conversation("c-2").await.note.as_deref(), Some("somebody else wrote in it before"));
+    let taken = store.settle_quarantine(key, Some(&interaction("i-1")), at(14)).await.expect("answers");
+    assert!(matches!(taken, Bound::Quarantined { .. }), "not even an operator mixes two customers by mistake");
+    let bound = store.settle_quarantine(key, Some(&interaction("i-2")), at(15)).await.expect("settles");
+    assert_eq!(bound, Bound::Now);
+    let conversation = fixture.conversation("c-2").await;
+    assert_eq!((conversation.state, conversation.note), (State::Open, None));
+    let again = store.settle_quarantine(key, Some(&interaction("i-2")), at(16)).await.expect("answers");
+    assert_eq!(again, Bound::Stale);
+    let nobody = store.settle_quarantine(ConversationKey(999), None, at(16)).await.expect("answers");
+    assert_eq!(nobody, Bound::Stale);
+    let turn = fixture.claim_turn(at(17)).await;
+    assert!(turn.is_bound);
+}
+
+async fn an_operator_lets_a_quarantined_conversation_begin_anew(fixture: Fixture) {
+    let key = fixture.post("c-1", "m-1", at(0)).await;
+    fixture.post("c-1", "m-2", at(1)).await;
+    let turn = fixture.claim_turn(at(2)).await;
+    fixture.store.lose_sight(turn.key, &turn.token, at(3), at(4), "reset").await.expect("loses");
+    assert!(fixture.store.quarantine(key, at(5), "why").await.expect("quarantines"));
+    assert_eq!(fixture.store.settle_quarantine(key, None, at(6)).await.expect("settles"), Bound::Now);
+    assert_eq!(fixture.state_of("c-1", "m-1").await, TurnState::Failed, "nobody will find its answer any more");
+    let turn = fixture.claim_turn(at(7)).await;
+    assert_eq!((turn.messages.as_slice(), turn.is_bound), ([message_id("m-2")].as_slice(), false));
+    assert_eq!(fixture.conversation("c-1").await.state, State::Open);
+}
+
+async fn a_quarantine_survives_a_late_response(fixture: Fixture) {
+    let key = fixture.post("c-1", "m-1", at(0)).await;
+    let turn = fixture.claim_turn(at(1)).await;
+    assert!(fixture.store.quarantine(key, at(2), "why").await.expect("quarantines"));
+    let handover = of_kind(crate::domain::vendor::FiniKind::SilentEscalation, reply("e-2"));
+    let recorded = fixture.respond(&turn, vec![echo("e-1", "m-1"), handover], at(3)).await;
+    assert_eq!((recorded.state, recorded.turn), (Some(State::Quarantined), Some(TurnState::Answered)));
+    assert_eq!(fixture.conversation("c-1").await.state, State::Quarantined);
+    assert!(fixture.conversation("c-1").await.note.is_some());
+    assert!(fixture.store.unbound(5).await.expect("reads").is_empty());
+}
+
+async fn a_lost_conversation_begins_anew(fixture: Fixture) {
+    let key = fixture.bound_talk("c-1", "i-1", at(0)).await;
+    for message in ["m-1", "m-2"] {
+        fixture.post("c-1", message, at(10)).await;
+    }
+    let turn = fixture.claim_turn(at(11)).await;
+    assert!(fixture.store.lose(key, Some(&interaction("i-1")), at(12), "Fini does not know it").await.expect("loses"));
+    assert_eq!(fixture.state_of("c-1", "m-1").await, TurnState::Failed);
+    let feed = fixture.feed("c-1").await;
+    assert_eq!(kinds(&feed[5..]), ["turn.failed", "conversation.status_changed"]);
+    assert_eq!((&feed[5]["data"]["code"], &feed[5]["data"]["may_resend"]), (&"interaction_lost".into(), &true.into()));
+    let conversation = fixture.conversation("c-1").await;
+    assert_eq!((conversation.state, conversation.interaction), (State::Lost, None));
+    assert_eq!((conversation.binding_version, conversation.watch_until), (2, None));
+    assert!(!fixture.respond(&turn, vec![reply("e-3")], at(13)).await.counted);
+
+    let turn = fixture.claim_turn(at(14)).await;
+    assert_eq!((turn.messages.as_slice(), turn.is_bound), ([message_id("m-2")].as_slice(), false));
+    let recorded = fixture.respond(&turn, vec![echo("e-4", "m-2"), reply("e-5")], at(15)).await;
+    assert_eq!(recorded.state, Some(State::Open), "the customer goes on");
+    let wanted = fixture.store.unbound(5).await.expect("reads").remove(0);
+    assert_eq!(wanted.events.len(), 2, "what was said in the lost one is no evidence");
+    assert_eq!(fixture.bind(key, "i-2", at(16)).await, Bound::Now);
+}
+
+async fn a_conversation_that_was_never_found_begins_anew(fixture: Fixture) {
+    let key = fixture.post("c-1", "m-1", at(0)).await;
+    let turn = fixture.claim_turn(at(1)).await;
+    fixture.respond(&turn, vec![echo("e-1", "m-1")], at(2)).await;
+    assert!(fixture.store.lose(key, None, at(3), "not found").await.expect("loses"));
+    let closing = fixture.feed("c-1").await.remove(1);
+    assert_eq!(closing["data"]["may_resend"], false, "Fini does have the message");
+    assert_eq!(fixture.conversation("c-1").await.note.as_deref(), Some("not found"));
+    fixture.post("c-1", "m-2", at(4)).await;
+    assert!(!fixture.claim_turn(at(5)).await.is_bound);
+}
+
+async fn only_what_is_lost_is_lost(fixture: Fixture) {
+    let key = fixture.bound_talk("c-1", "i-1", at(0)).await;
+    for wrong in [None, Some(interaction("i-2"))] {
+        assert!(!fixture.store.lose(key, wrong.as_ref(), at(1), "").await.expect("answers"));
+    }
+    let untouched = fixture.post("c-2", "m-1", at(2)).await;
+    assert!(!fixture.store.lose(untouched, None, at(3), "").await.expect("answers"), "nothing was sent for it");
+    assert!(!fixture.store.quarantine(untouched, at(3), "").await.expect("answers"));
+    assert!(!fixture.store.quarantine(key, at(3), "").await.expect("answers"), "it is bound");
+    assert_eq!(fixture.conversation("c-1").await.state, State::Open);
+}
+
+async fn owners_are_told(fixture: Fixture) {
+    let first = fixture.bound_talk("c-1", "i-1", at(0)).await;
+    let second = fixture.bound_talk("c-2", "i-\"2", at(1)).await;
+    let asked = [interaction("i-\"2"), interaction("i-9"), interaction("i-1")];
+    let mut owners = fixture.store.owners(&asked).await.expect("reads");
+    owners.sort_by_key(|(_, owner)| owner.key);
+    let of = |key, conversation: &str| ConversationRef { key, frontend: web(), id: id(conversation) };
+    assert_eq!(owners, [(interaction("i-1"), of(first, "c-1")), (interaction("i-\"2"), of(second, "c-2"))]);
+    assert!(fixture.store.owners(&[]).await.expect("reads").is_empty());
+}

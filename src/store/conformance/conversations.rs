@@ -1,0 +1,100 @@
+//! Conversations as they are seen, and erasing them.
+
+use super::{talk::*, *};
+use crate::domain::conversation::State;
+
+suite!(
+    a_conversation_shows_where_it_stands,
+    it_shows_when_it_is_looked_for_next,
+    nothing_that_was_said_survives_erasure,
+    an_erased_id_begins_anew,
+    an_erased_conversation_gives_back_what_waited,
+    what_does_not_exist_is_not_erased,
+);
+
+async fn a_conversation_shows_where_it_stands(fixture: Fixture) {
+    assert_eq!(fixture.store.conversation(&web(), &id("c-1")).await.expect("reads"), None);
+    let key = fixture.bound_talk("c-1", "i-1", at(5)).await;
+    fixture.post("c-1", "m-1", at(9)).await;
+    let conversation = fixture.conversation("c-1").await;
+    assert_eq!(conversation.reference, ConversationRef { key, frontend: web(), id: id("c-1") });
+    assert_eq!((conversation.state, conversation.status_text), (State::Open, None));
+    assert_eq!((conversation.interaction, conversation.binding_version), (Some(interaction("i-1")), 1));
+    assert_eq!((conversation.last_sequence, conversation.queued), (4, 1));
+    assert_eq!((conversation.created_at, conversation.updated_at), (at(5), at(9)));
+    assert_eq!((conversation.pending_deliveries, conversation.dead_deliveries), (2, 0));
+    assert_eq!(conversation.erased_at, None);
+    let app = FrontendName::trusted("app");
+    assert_eq!(fixture.store.conversation(&app, &id("c-1")).await.expect("reads"), None);
+}
+
+async fn it_shows_when_it_is_looked_for_next(fixture: Fixture) {
+    let key = fixture.post("c-1", "m-1", at(0)).await;
+    assert_eq!(fixture.conversation("c-1").await.next_read_at, None);
+    let turn = fixture.claim_turn(at(1)).await;
+    fixture.respond(&turn, vec![echo("e-1", "m-1")], at(2)).await;
+    assert_eq!(fixture.conversation("c-1").await.next_read_at, Some(at(2)), "its binding is wanted now");
+    fixture.store.postpone_binding(key, at(20_000)).await.expect("postpones");
+    assert_eq!(fixture.conversation("c-1").await.next_read_at, Some(at(10_002)), "then comes its turn");
+}
+
+async fn nothing_that_was_said_survives_erasure(fixture: Fixture) {
+    let key = fixture.bound_talk("c-1", "i-1", at(0)).await;
+    fixture.post("c-1", "m-1", at(10)).await;
+    let turn = fixture.claim_turn(at(11)).await;
+    let mut changes = fixture.store.listen();
+    let erased = fixture.store.erase(&web(), &id("c-1"), at(12)).await.expect("erases");
+    assert_eq!(erased, Some(Some(interaction("i-1"))));
+    assert_eq!(changes.next().await, Heard::Change(Change::Binding(key)));
+    for sql in [
+        "SELECT COUNT(*) FROM turns",
+        "SELECT COUNT(*) FROM events",
+        "SELECT COUNT(*) FROM deliveries",
+        "SELECT COUNT(*) FROM lanes",
+        "SELECT COUNT(*) FROM marks",
+        "SELECT COUNT(*) FROM conversations WHERE interaction_id IS NOT NULL OR attribute <> ''",
+    ] {
+        assert_eq!(fixture.store.number(sql).await.expect("counts"), 0, "{sql}");
+    }
+    assert_eq!(fixture.store.conversation(&web(), &id("c-1")).await.expect("reads"), None);
+    assert_eq!(fixture.store.feed(&web(), &id("c-1"), 0, 10).await.expect("reads"), None);
+    assert_eq!(fixture.store.turn(&web(), &id("c-1"), &message_id("m-0")).await.expect("reads"), None);
+    assert_eq!(fixture.store.binding(key).await.expect("reads"), None);
+
+    // What was in flight finds nothing to complete, and a late look nothing to show.
+    assert!(!fixture.respond(&turn, vec![echo("e-3", "m-1"), reply("e-4")], at(13)).await.counted);
+    assert!(!fixture.store.release_turn(turn.key, &turn.token, at(13), at(13), "").await.expect("answers"));
+    assert!(!fixture.read(key, "i-1", Says::default(), vec![by_agent("e-5")], at(14)).await.counted);
+    assert_eq!(fixture.store.number("SELECT COUNT(*) FROM events").await.expect("counts"), 0);
+}
+
+async fn an_erased_id_begins_anew(fixture: Fixture) {
+    let before = fixture.bound_talk("c-1", "i-1", at(0)).await;
+    fixture.store.erase(&web(), &id("c-1"), at(1)).await.expect("erases");
+    let after = fixture.post("c-1", "m-0", at(2)).await;
+    assert_ne!(before, after);
+    let turn = fixture.claim_turn(at(3)).await;
+    assert_eq!((turn.conversation.key, turn.is_bound), (after, false));
+    // Fini may continue its own conversation for it: the mapping is gone, so that is nobody's.
+    assert_eq!(fixture.bind(after, "i-1", at(4)).await, Bound::Now);
+    assert_eq!(fixture.conversation("c-1").await.last_sequence, 1);
+}
+
+async fn an_erased_conversation_gives_back_what_waited(fixture: Fixture) {
+    for message in ["m-1", "m-2"] {
+        fixture.post("c-1", message, at(0)).await;
+    }
+    fixture.post("c-2", "m-1", at(0)).await;
+    assert_eq!(fixture.store.erase(&web(), &id("c-1"), at(1)).await.expect("erases"), Some(None));
+    assert_eq!(fixture.store.queued_turns().await.expect("counts"), [(web(), 1)]);
+    assert_eq!(fixture.claim_turn(at(2)).await.conversation.id, id("c-2"));
+}
+
+async fn what_does_not_exist_is_not_erased(fixture: Fixture) {
+    assert_eq!(fixture.store.erase(&web(), &id("c-1"), at(0)).await.expect("answers"), None);
+    fixture.post("c-1", "m-1", at(0)).await;
+    let app = FrontendName::trusted("app");
+    assert_eq!(fixture.store.erase(&app, &id("c-1"), at(1)).await.expect("answers"), None);
+    assert!(fixture.store.erase(&web(), &id("c-1"), at(1)).await.expect("erases").is_some());
+    assert_eq!(fixture.store.erase(&web(), &id("c-1"), at(2)).await.expect("answers"), None);
+}

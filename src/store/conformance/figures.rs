@@ -1,0 +1,62 @@
+//! The figures behind metrics and readiness.
+
+use super::{lanes::*, *};
+
+suite!(the_figures_are_right, figures_of_held_frontends_are_left_out);
+
+async fn the_figures_are_right(fixture: Fixture) {
+    let store = &fixture.store;
+    assert_eq!(store.backlog(at(0)).await.expect("counts"), Backlog::default());
+    fixture.post("c-1", "m-1", at(7)).await;
+    fixture.post("c-1", "m-2", at(8)).await;
+    fixture.owing("c-2", 2).await;
+    let dying = fixture.owing("c-3", 1).await;
+    let heads = fixture.claim(at(0), 5).await;
+    for head in heads.iter().filter(|head| head.conversation.key == dying) {
+        let outcome = DeliveryOutcome::Dead { hold_lane: false, end: DeadEnd::Exhausted };
+        fixture.finish(FinishDelivery { outcome, ..failed(head, at(0)) }).await;
+    }
+    let parts = [("c-4", "awaiting"), ("c-5", "unclear"), ("c-6", "unclear"), ("c-7", "sending")];
+    for (conversation, state) in parts {
+        let key = fixture.post(conversation, "m", at(0)).await;
+        let look_at = if state == "sending" { "NULL" } else { "9" };
+        let sql = format!(
+            "UPDATE turns SET state = '{state}', look_at = {look_at} WHERE conversation_key = {key}; \
+             UPDATE conversations SET turn_due_at = NULL, binding_wanted_since = {look_at} WHERE key = {key}",
+            key = key.0
+        );
+        store.execute(&sql).await.expect("updates");
+    }
+    let key = fixture.post("c-8", "m", at(0)).await;
+    let sql = format!("UPDATE conversations SET state = 'quarantined', turn_due_at = NULL WHERE key = {}", key.0);
+    store.execute(&sql).await.expect("updates");
+
+    let figures = Backlog {
+        queued_turns: 5,
+        sending_turns: 1,
+        awaiting_turns: 1,
+        unclear_turns: 2,
+        unbound: 3,
+        quarantined: 1,
+        pending_deliveries: 2,
+        dead_deliveries: 1,
+        oldest_due_turn: Some(at(0)),
+        oldest_due_delivery: Some(at(0)),
+        watched: 0,
+    };
+    assert_eq!(store.backlog(at(100)).await.expect("counts"), figures);
+    let earlier = store.backlog(at(-1)).await.expect("counts");
+    assert_eq!((earlier.oldest_due_turn, earlier.oldest_due_delivery), (None, None), "nothing is overdue yet");
+}
+
+async fn figures_of_held_frontends_are_left_out(fixture: Fixture) {
+    fixture.owing("c-1", 1).await;
+    let app = FrontendName::trusted("app");
+    let other = NewMessage { frontend: app, ..new_message("c-1", "m", at(0)) };
+    let Accepted::New { conversation, .. } = fixture.store.accept(other).await.expect("accepts") else { panic!("new") };
+    fixture.store.owe(conversation, at(50)).await.expect("files");
+    let hold = FrontendHold { frontend: web(), reason: "operator".to_owned(), since: at(0) };
+    fixture.store.hold_frontend(&hold).await.expect("holds");
+    let figures = fixture.store.backlog(at(100)).await.expect("counts");
+    assert_eq!((figures.oldest_due_delivery, figures.pending_deliveries), (Some(at(50)), 2));
+}

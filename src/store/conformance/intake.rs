@@ -1,0 +1,81 @@
+//! Taking messages in.
+
+use super::*;
+use crate::domain::turn::TurnState;
+
+suite!(
+    a_message_becomes_a_turn_and_a_feed_event,
+    a_repeat_changes_nothing,
+    other_content_under_the_same_id_is_a_conflict,
+    a_full_backlog_stores_nothing,
+    frontends_and_conversations_are_apart,
+);
+
+async fn a_message_becomes_a_turn_and_a_feed_event(fixture: Fixture) {
+    let store = &fixture.store;
+    let key = fixture.post("c-1", "m-1", at(5)).await;
+    let view = store
+        .turn(&web(), &ConversationId::trusted("c-1"), &MessageId::trusted("m-1"))
+        .await
+        .expect("reads")
+        .expect("is there");
+    assert_eq!((view.conversation, view.state), (key, TurnState::Queued));
+    let [body] = view.events.as_slice() else { panic!("{view:?}") };
+    let body = json(body);
+    assert_eq!(body["sequence"], 1);
+    assert_eq!(body["type"], "message.created");
+    assert_eq!(body["conversation_id"], "c-1");
+    assert_eq!(body["interaction_id"], Value::Null);
+    assert_eq!(body["timestamp"], at(5).to_string());
+    assert_eq!(body["data"]["origin"], "frontend");
+    assert_eq!(body["data"]["message"]["id"], "m-1");
+    assert_eq!(body["data"]["message"]["text"], "text of m-1");
+    assert!(body["id"].as_str().is_some_and(|id| id.starts_with("evt_")));
+}
+
+async fn a_repeat_changes_nothing(fixture: Fixture) {
+    let conversation = fixture.post("c-1", "m-1", at(0)).await;
+    let again = fixture.store.accept(new_message("c-1", "m-1", at(9))).await.expect("accepts");
+    assert_eq!(again, Accepted::Duplicate { conversation, state: TurnState::Queued });
+    let next = fixture.store.accept(new_message("c-1", "m-2", at(9))).await.expect("accepts");
+    assert_eq!(next, Accepted::New { conversation, sequence: 2 });
+}
+
+async fn other_content_under_the_same_id_is_a_conflict(fixture: Fixture) {
+    fixture.post("c-1", "m-1", at(0)).await;
+    let other = wrap(inbound("c-1", "m-1", "something else", Role::User), at(1));
+    assert_eq!(fixture.store.accept(other).await.expect("answers"), Accepted::Conflict);
+}
+
+async fn a_full_backlog_stores_nothing(fixture: Fixture) {
+    let mut limited = new_message("c-1", "m-1", at(0));
+    limited.limits = BacklogLimits { per_conversation: 2, per_frontend: 3 };
+    let try_one = |conversation: &str, message: &str| {
+        let again = new_message(conversation, message, at(1));
+        fixture.store.accept(NewMessage { limits: limited.limits, ..again })
+    };
+    try_one("c-1", "m-1").await.expect("accepts");
+    try_one("c-1", "m-2").await.expect("accepts");
+    let full = try_one("c-1", "m-3").await.expect("answers");
+    assert_eq!(full, Accepted::BacklogFull { waiting_in_frontend: 2, waiting_in_conversation: 2 });
+    try_one("c-2", "m-1").await.expect("accepts");
+    let full = try_one("c-3", "m-1").await.expect("answers");
+    assert_eq!(full, Accepted::BacklogFull { waiting_in_frontend: 3, waiting_in_conversation: 0 });
+    let nothing = fixture.store.turn(&web(), &ConversationId::trusted("c-3"), &MessageId::trusted("m-1")).await;
+    assert_eq!(nothing.expect("reads"), None);
+    // A repeat is not a new message: it is answered however long the queue is.
+    assert!(matches!(try_one("c-1", "m-2").await.expect("answers"), Accepted::Duplicate { .. }));
+}
+
+async fn frontends_and_conversations_are_apart(fixture: Fixture) {
+    let web_key = fixture.post("c-1", "m-1", at(0)).await;
+    let app = FrontendName::trusted("app");
+    let other = NewMessage { frontend: app.clone(), ..new_message("c-1", "m-1", at(0)) };
+    let Accepted::New { conversation, sequence: 1 } = fixture.store.accept(other).await.expect("accepts") else {
+        panic!("it is a conversation of its own");
+    };
+    assert_ne!(conversation, web_key);
+    assert_ne!(fixture.post("c-2", "m-1", at(0)).await, web_key);
+    let missing = fixture.store.turn(&app, &ConversationId::trusted("c-2"), &MessageId::trusted("m-1")).await;
+    assert_eq!(missing.expect("reads"), None);
+}

@@ -1,0 +1,176 @@
+//! Leases of lanes, and what the tests of the outbox share.
+
+use super::*;
+
+suite!(
+    a_renewed_lease_keeps_the_lane,
+    a_lane_that_was_taken_over_is_reported,
+    a_dead_process_s_lanes_are_freed,
+    held_frontends_are_on_record,
+    changes_are_announced,
+);
+
+async fn a_renewed_lease_keeps_the_lane(fixture: Fixture) {
+    fixture.owing("c-1", 1).await;
+    let [head] = fixture.claim(at(0), 1).await.try_into().expect("one head");
+    let until = lease_end(at(0)).plus(Duration::from_mins(1));
+    let in_hand = [(head.conversation.key, head.token.clone())];
+    assert_eq!(fixture.store.renew_lanes(&in_hand, until).await.expect("renews"), []);
+    assert!(fixture.claim(lease_end(at(0)), 1).await.is_empty());
+    assert_eq!(fixture.claim(until, 1).await.len(), 1);
+    assert_eq!(fixture.store.renew_lanes(&[], until).await.expect("renews"), []);
+}
+
+async fn a_lane_that_was_taken_over_is_reported(fixture: Fixture) {
+    fixture.owing("lost", 1).await;
+    fixture.owing("kept", 1).await;
+    fixture.owing("done", 1).await;
+    let heads = fixture.claim(at(0), 3).await;
+    let held: Vec<_> = heads.iter().map(|head| (head.conversation.key, head.token.clone())).collect();
+    let of = |id: &str| heads.iter().find(|head| head.conversation.id.as_str() == id).expect("claimed").clone();
+    fixture.finish(delivered(&of("done"), at(1))).await;
+    fixture.finish(FinishDelivery { outcome: DeliveryOutcome::RetryAt(at(1)), ..failed(&of("lost"), at(1)) }).await;
+    let [again] = fixture.claim(at(1), 1).await.try_into().expect("the lost one, in other hands");
+    let mut gone = fixture.store.renew_lanes(&held, lease_end(at(2))).await.expect("renews");
+    gone.sort_unstable();
+    let mut expected = vec![of("lost").conversation.key, of("done").conversation.key];
+    expected.sort_unstable();
+    assert_eq!(gone, expected);
+    assert!(fixture.finish(delivered(&again, at(2))).await.counted, "the new holder still has it");
+}
+
+async fn a_dead_process_s_lanes_are_freed(fixture: Fixture) {
+    fixture.owing("c-1", 1).await;
+    fixture.owing("c-2", 1).await;
+    assert_eq!(fixture.claim(at(0), 2).await.len(), 2);
+    let restarted = |now| Lease { owner: Owner(Arc::from("restarted")), ..lease(now) };
+    let freed = fixture.store.recover_lanes(&restarted(at(1))).await.expect("recovers");
+    // Elsewhere another process may well be alive: its lanes are free once its leases have ended.
+    assert_eq!(freed, if fixture.store.may_be_shared() { 0 } else { 2 });
+    let ended = lease_end(at(0));
+    fixture.store.recover_lanes(&restarted(ended)).await.expect("recovers");
+    assert_eq!(fixture.claim(ended, 2).await.len(), 2);
+    let own = fixture.store.recover_lanes(&lease(ended)).await.expect("recovers");
+    assert_eq!(own, 0, "a process keeps its own");
+}
+
+async fn held_frontends_are_on_record(fixture: Fixture) {
+    let store = &fixture.store;
+    let hold = |reason: &str, since| FrontendHold { frontend: web(), reason: reason.to_owned(), since };
+    assert_eq!(store.held_frontends().await.expect("lists"), []);
+    assert!(!store.release_frontend(&web()).await.expect("answers"));
+    store.hold_frontend(&hold("gone", at(1))).await.expect("holds");
+    store.hold_frontend(&hold("gone", at(2))).await.expect("holds");
+    assert_eq!(store.held_frontends().await.expect("lists"), [hold("gone", at(1))]);
+    store.hold_frontend(&hold("operator", at(3))).await.expect("holds");
+    store.hold_frontend(&hold("gone", at(4))).await.expect("holds");
+    assert_eq!(store.held_frontends().await.expect("lists"), [hold("operator", at(3))]);
+    assert!(store.release_frontend(&web()).await.expect("releases"));
+    assert_eq!(store.held_frontends().await.expect("lists"), []);
+}
+
+async fn changes_are_announced(fixture: Fixture) {
+    let key = fixture.owing("c-1", 2).await;
+    let mut listener = fixture.store.listen();
+    let mut told = async || {
+        let told = tokio::time::timeout(Duration::from_secs(10), async {
+            while listener.next().await != Heard::Change(Change::Deliveries) {}
+        });
+        told.await.expect("it is announced");
+    };
+    fixture.store.owe(key, at(0)).await.expect("files");
+    told().await;
+    let [head] = fixture.claim(at(0), 1).await.try_into().expect("one head");
+    fixture.finish(delivered(&head, at(1))).await;
+    told().await;
+    fixture.store.retry_delivery(&head.id, at(2)).await.expect("replays").expect("is there");
+    told().await;
+    fixture
+        .store
+        .hold_frontend(&FrontendHold { frontend: web(), reason: "gone".to_owned(), since: at(3) })
+        .await
+        .expect("holds");
+    assert!(fixture.store.release_frontend(&web()).await.expect("releases"));
+    told().await;
+}
+
+/// A lease of the tests' process that begins at `now`.
+pub(super) fn lease(now: Timestamp) -> Lease {
+    Lease { owner: Owner(Arc::from("tests")), now, until: lease_end(now) }
+}
+
+/// When it ends.
+pub(super) fn lease_end(now: Timestamp) -> Timestamp {
+    now.plus(Duration::from_secs(30))
+}
+
+/// The end of an attempt that the receiver took; the lane is freed.
+pub(super) fn delivered(head: &ClaimedDelivery, now: Timestamp) -> FinishDelivery {
+    FinishDelivery {
+        id: head.id.clone(),
+        conversation: head.conversation.key,
+        token: head.token.clone(),
+        now,
+        outcome: DeliveryOutcome::Delivered,
+        status: Some(200),
+        error: None,
+        response: None,
+        keep_lane: None,
+    }
+}
+
+/// An attempt that ended with a 500; the outcome is the caller's.
+pub(super) fn failed(head: &ClaimedDelivery, now: Timestamp) -> FinishDelivery {
+    FinishDelivery { status: Some(500), error: Some("failed".to_owned()), ..delivered(head, now) }
+}
+
+impl Fixture {
+    /// A conversation of `web` that owes so many callbacks, due at the beginning; its own message is event 1.
+    pub(super) async fn owing(&self, conversation: &str, callbacks: usize) -> ConversationKey {
+        let key = self.post(conversation, "m", at(0)).await;
+        for _ in 0..callbacks {
+            self.store.owe(key, at(0)).await.expect("files");
+        }
+        key
+    }
+
+    /// Claims up to so many lanes of `web`, retries or not.
+    pub(super) async fn claim(&self, now: Timestamp, lanes: usize) -> Vec<ClaimedDelivery> {
+        let permits = vec![DeliveryPermits { frontend: web(), first: lanes, retries: lanes }];
+        self.store.claim_deliveries(ClaimDeliveries { lease: lease(now), permits }).await.expect("claims")
+    }
+
+    pub(super) async fn finish(&self, finish: FinishDelivery) -> Finished {
+        self.store.finish_delivery(finish).await.expect("finishes")
+    }
+
+    /// Delivers a head and all that follows it in its lane; returns the sequences.
+    pub(super) async fn drain(&self, head: ClaimedDelivery, now: Timestamp) -> Vec<i64> {
+        let mut sequences = Vec::new();
+        let mut head = Some(head);
+        while let Some(held) = head.take() {
+            sequences.push(held.sequence);
+            let done = FinishDelivery { keep_lane: Some(lease(now)), ..delivered(&held, now) };
+            head = self.finish(done).await.next;
+        }
+        sequences
+    }
+
+    /// When the next lane of `web` may be claimed.
+    pub(super) async fn next_at(&self) -> Option<Timestamp> {
+        self.store.next_delivery_at(&[web()]).await.expect("answers")
+    }
+
+    /// A delivery that must be there.
+    pub(super) async fn shown(&self, id: &crate::domain::ids::DeliveryId) -> Delivery {
+        self.store.delivery(id).await.expect("reads").expect("is there")
+    }
+
+    /// All deliveries of a state, newest first.
+    pub(super) async fn all(&self, state: DeliveryState) -> Vec<Delivery> {
+        let filter = DeliveryFilter { state: Some(state), ..DeliveryFilter::default() };
+        let page = self.store.deliveries(&filter, None, 10_000).await.expect("lists");
+        assert_eq!(page.next_cursor, None);
+        page.deliveries
+    }
+}

@@ -1,0 +1,222 @@
+//! What every store must do, told once and run against each of them.
+//!
+//! A test is an async function over a [`Fixture`]; [`suite!`] runs it per database. Time is virtual: every store method
+//! takes the present time, so nothing here sleeps to let time pass.
+
+mod bindings;
+mod budget;
+mod claims;
+mod conversations;
+mod deliveries;
+mod feed;
+mod figures;
+mod intake;
+mod lanes;
+mod ledger;
+mod looks;
+mod races;
+mod reading;
+mod replay;
+mod talk;
+mod turns;
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use secrecy::SecretString;
+use serde_json::{Map, Value};
+
+use super::*;
+use crate::domain::{
+    Entropy, Timestamp,
+    conversation::StatusPolicy,
+    event::Subscriptions,
+    ids::{ConversationId, ConversationKey, FrontendName, MessageId},
+    message::{InboundMessage, Role},
+};
+
+/// Runs each named test against every store.
+macro_rules! suite {
+    ($($name:ident),* $(,)?) => {
+        mod sqlite {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    super::$name(crate::store::conformance::Fixture::sqlite().await).await;
+                }
+            )*
+        }
+        mod postgres {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    // Whoever has no PostgreSQL has been told so.
+                    if let Some(fixture) = crate::store::conformance::Fixture::postgres().await {
+                        super::$name(fixture).await;
+                    }
+                }
+            )*
+        }
+    };
+}
+use suite;
+
+/// What tests may do to a store past the port.
+#[async_trait::async_trait]
+pub(super) trait Rig: Send + Sync {
+    /// Appends an event to a conversation's feed and files its delivery, due at `now`; returns its sequence.
+    async fn owe(&self, conversation: ConversationKey, now: Timestamp) -> Result<i64>;
+    /// Listens to what the store announces.
+    fn listen(&self) -> Listener;
+    /// Whether other processes may use the database.
+    fn may_be_shared(&self) -> bool;
+    /// Runs statements.
+    async fn execute(&self, sql: &str) -> Result<()>;
+    /// Asks for one number.
+    async fn number(&self, sql: &str) -> Result<i64>;
+}
+
+/// A store as the tests see it.
+pub(super) trait Subject: Store + Rig {}
+
+impl<S: Store + Rig> Subject for S {}
+
+/// Ids that differ and can be repeated.
+#[derive(Debug, Default)]
+struct Counting(AtomicU64);
+
+impl Entropy for Counting {
+    fn next_u64(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
+/// The rules that the tests' stores apply.
+pub(super) fn rules(subscriptions: Subscriptions) -> Rules {
+    Rules {
+        entropy: Arc::new(Counting::default()),
+        subscriptions,
+        statuses: StatusPolicy::new(&["Escalated to Human Agent".to_owned()], &["Closed".to_owned()]),
+        watch: WatchPolicy { idle: Duration::from_hours(24), escalated: Duration::from_hours(7 * 24) },
+    }
+}
+
+/// Where a store keeps what it keeps.
+enum Place {
+    /// A file in a folder that goes with the test.
+    File { path: PathBuf, _directory: tempfile::TempDir },
+    /// A schema of the tests' server.
+    Schema(SecretString),
+}
+
+impl Place {
+    async fn open(&self, rules: Rules) -> Result<Arc<dyn Subject>> {
+        Ok(match self {
+            Self::File { path, .. } => Arc::new(SqliteStore::open(path, rules).await?),
+            Self::Schema(url) => Arc::new(PostgresStore::open(url, rules).await?),
+        })
+    }
+}
+
+/// A store to test, and what it takes to open it again.
+struct Fixture {
+    store: Arc<dyn Subject>,
+    place: Place,
+    rules: Rules,
+}
+
+impl Fixture {
+    /// An empty SQLite store.
+    async fn sqlite() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("data").join("bridge.db");
+        Self::at(Place::File { path, _directory: directory }).await
+    }
+
+    /// An empty PostgreSQL store, where there is PostgreSQL.
+    async fn postgres() -> Option<Self> {
+        Some(Self::at(Place::Schema(postgres::server::schema().await?)).await)
+    }
+
+    /// A store in an empty place. The frontend `quiet` wants to be called back about failures only.
+    async fn at(place: Place) -> Self {
+        let quiet = (FrontendName::trusted("quiet"), vec!["turn.failed".to_owned()]);
+        let rules = rules(Subscriptions::new([quiet]));
+        let store = place.open(rules.clone()).await.expect("opens");
+        Self { store, place, rules }
+    }
+
+    /// Drops the store without closing it, as a killed process would, and opens it again.
+    async fn reopen(self) -> Self {
+        let Self { store, place, rules } = self;
+        drop(store);
+        let reopened = tokio::time::timeout(Duration::from_secs(10), async {
+            loop {
+                match place.open(rules.clone()).await {
+                    Ok(store) => return store,
+                    // The dropped store's task has yet to notice.
+                    Err(StoreError::Unavailable(_)) => tokio::task::yield_now().await,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        });
+        let store = reopened.await.expect("opens again");
+        Self { store, place, rules }
+    }
+
+    /// Stores a user's message and returns its conversation.
+    async fn post(&self, conversation: &str, message: &str, now: Timestamp) -> ConversationKey {
+        match self.store.accept(new_message(conversation, message, now)).await.expect("accepts") {
+            Accepted::New { conversation, .. } => conversation,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// The time at which the tests begin, plus so many milliseconds.
+fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millis(1_800_000_000_000 + millis)
+}
+
+fn web() -> FrontendName {
+    FrontendName::trusted("web")
+}
+
+fn inbound(conversation: &str, message: &str, text: &str, role: Role) -> InboundMessage {
+    InboundMessage {
+        conversation_id: ConversationId::trusted(conversation),
+        message_id: MessageId::trusted(message),
+        text: text.to_owned(),
+        role,
+        user_id: None,
+        attributes: Map::new(),
+        channel: None,
+        metadata: Map::new(),
+    }
+}
+
+/// A message of the frontend `web`, with generous limits.
+fn wrap(message: InboundMessage, now: Timestamp) -> NewMessage {
+    NewMessage {
+        frontend: web(),
+        fingerprint: message.fingerprint(),
+        message,
+        now,
+        limits: BacklogLimits { per_conversation: 1000, per_frontend: 10_000 },
+    }
+}
+
+/// A user's message whose text names its id.
+fn new_message(conversation: &str, message: &str, now: Timestamp) -> NewMessage {
+    wrap(inbound(conversation, message, &format!("text of {message}"), Role::User), now)
+}
+
+fn json(body: &str) -> Value {
+    serde_json::from_str(body).expect("a body is JSON")
+}

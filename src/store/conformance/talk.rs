@@ -1,0 +1,185 @@
+//! A conversation with a Fini that is played by the tests.
+
+use super::*;
+use crate::domain::{
+    ids::{FiniEventId, InteractionId, TurnKey},
+    turn::{FailureCode, TurnFailure, TurnState},
+    vendor::{Feedback, FiniEvent, FiniKind, FiniRole},
+};
+
+/// The process that claims unless told otherwise.
+pub(super) const OWNER: &str = "process-1";
+
+/// An event of Fini's, created with the test's beginning.
+pub(super) fn said(id: &str, role: FiniRole, text: &str) -> FiniEvent {
+    FiniEvent {
+        id: FiniEventId::trusted(id),
+        created_at: at(0),
+        role,
+        kind: FiniKind::Message,
+        text: Some(text.to_owned()),
+        rating: Feedback::default(),
+        articles: Vec::new(),
+        attachments: Vec::new(),
+        tags: Vec::new(),
+        raw: Value::Null,
+    }
+}
+
+/// The event that is the message itself, in Fini.
+pub(super) fn echo(id: &str, message: &str) -> FiniEvent {
+    said(id, FiniRole::User, &format!("text of {message}"))
+}
+
+/// A reply of the bot.
+pub(super) fn reply(id: &str) -> FiniEvent {
+    said(id, FiniRole::Bot, &format!("reply {id}"))
+}
+
+/// A message of a human agent.
+pub(super) fn by_agent(id: &str) -> FiniEvent {
+    said(id, FiniRole::Agent, &format!("agent {id}"))
+}
+
+pub(super) fn of_kind(kind: FiniKind, event: FiniEvent) -> FiniEvent {
+    FiniEvent { kind, text: None, ..event }
+}
+
+pub(super) fn interaction(id: &str) -> InteractionId {
+    InteractionId::trusted(id)
+}
+
+pub(super) fn id(conversation: &str) -> ConversationId {
+    ConversationId::trusted(conversation)
+}
+
+pub(super) fn message_id(message: &str) -> MessageId {
+    MessageId::trusted(message)
+}
+
+/// A claim for `web` that takes whatever is due, with budget enough.
+pub(super) fn claim_of(now: Timestamp, max: usize) -> ClaimTurns {
+    ClaimTurns {
+        lease: lease(OWNER, now),
+        max,
+        frontends: vec![web()],
+        join_window: Duration::ZERO,
+        budget: BudgetTerms { limit: 1000, window: Duration::from_mins(1), share: 500 },
+    }
+}
+
+pub(super) fn lease(owner: &str, now: Timestamp) -> Lease {
+    Lease { owner: Owner(owner.into()), now, until: now.plus(Duration::from_secs(150)) }
+}
+
+pub(super) fn failure(code: FailureCode) -> TurnFailure {
+    TurnFailure { code, detail: "as told".to_owned(), may_resend: false }
+}
+
+/// What a wrapper says besides its events.
+#[derive(Clone, Default)]
+pub(super) struct Says {
+    pub(super) status: Option<&'static str>,
+    pub(super) resolved: Option<bool>,
+    pub(super) turn_attribute: Option<String>,
+}
+
+impl Says {
+    pub(super) fn status(status: &'static str) -> Self {
+        Self { status: Some(status), ..Self::default() }
+    }
+}
+
+impl Fixture {
+    /// Claims the only turn that is due.
+    pub(super) async fn claim_turn(&self, now: Timestamp) -> ClaimedTurn {
+        let mut claimed = self.claim_with(claim_of(now, 10)).await;
+        assert_eq!(claimed.turns.len(), 1, "{claimed:?}");
+        claimed.turns.remove(0)
+    }
+
+    pub(super) async fn claim_with(&self, claim: ClaimTurns) -> ClaimedTurns {
+        self.store.claim_turns(claim).await.expect("claims")
+    }
+
+    /// Nothing is due at `now`.
+    pub(super) async fn assert_nothing_due(&self, now: Timestamp) {
+        let claimed = self.claim_with(claim_of(now, 10)).await;
+        assert!(claimed.turns.is_empty(), "{claimed:?}");
+    }
+
+    /// Records the response to a turn; a look, should one follow, is due ten seconds later.
+    pub(super) async fn respond(&self, turn: &ClaimedTurn, events: Vec<FiniEvent>, now: Timestamp) -> Recorded {
+        let look_at = now.plus(Duration::from_secs(10));
+        let source = Source::Response { turn: turn.key, token: turn.token.clone(), look_at };
+        self.store.record(Record { conversation: turn.conversation.key, source, events, now }).await.expect("records")
+    }
+
+    /// Records a wrapper.
+    pub(super) async fn read(
+        &self,
+        conversation: ConversationKey,
+        of: &str,
+        says: Says,
+        events: Vec<FiniEvent>,
+        now: Timestamp,
+    ) -> Recorded {
+        let source = Source::Wrapper {
+            interaction: interaction(of),
+            status: says.status.map(str::to_owned),
+            resolved: says.resolved,
+            turn_attribute: says.turn_attribute,
+            look_at: now.plus(Duration::from_secs(10)),
+        };
+        self.store.record(Record { conversation, source, events, now }).await.expect("records")
+    }
+
+    /// Posts, sends and answers one message, and binds the conversation. Its events are `<conversation>-e1` and `-e2`.
+    pub(super) async fn bound_talk(&self, conversation: &str, interaction_id: &str, now: Timestamp) -> ConversationKey {
+        let key = self.post(conversation, "m-0", now).await;
+        let turn = self.claim_turn(now).await;
+        let events = vec![echo(&format!("{conversation}-e1"), "m-0"), reply(&format!("{conversation}-e2"))];
+        assert_eq!(self.respond(&turn, events, now).await.turn, Some(TurnState::Answered));
+        assert_eq!(self.bind(key, interaction_id, now).await, Bound::Now);
+        key
+    }
+
+    pub(super) async fn bind(&self, key: ConversationKey, interaction_id: &str, now: Timestamp) -> Bound {
+        self.store.bind(key, &interaction(interaction_id), &[], now).await.expect("binds")
+    }
+
+    pub(super) async fn conversation(&self, conversation: &str) -> Conversation {
+        self.store.conversation(&web(), &id(conversation)).await.expect("reads").expect("is there")
+    }
+
+    pub(super) async fn turn(&self, conversation: &str, message: &str) -> TurnView {
+        self.store.turn(&web(), &id(conversation), &message_id(message)).await.expect("reads").expect("is there")
+    }
+
+    pub(super) async fn state_of(&self, conversation: &str, message: &str) -> TurnState {
+        self.turn(conversation, message).await.state
+    }
+
+    /// The whole feed; its numbers have no gaps.
+    pub(super) async fn feed(&self, conversation: &str) -> Vec<Value> {
+        let (_, page) = self.store.feed(&web(), &id(conversation), 0, 10_000).await.expect("reads").expect("is there");
+        let sequences: Vec<i64> = page.entries.iter().map(|entry| entry.sequence).collect();
+        assert_eq!(sequences, (1..=page.last_sequence).collect::<Vec<_>>());
+        page.entries.iter().map(|entry| json(&entry.body)).collect()
+    }
+
+    /// The types of the feed's events after the first `skip`.
+    pub(super) async fn kinds(&self, conversation: &str, skip: usize) -> Vec<String> {
+        kinds(&self.feed(conversation).await[skip..])
+    }
+
+    /// The open turn that is due to be looked for.
+    pub(super) async fn look_due(&self, now: Timestamp) -> Vec<TurnKey> {
+        let due = self.store.turns_to_read(now, 10).await.expect("reads");
+        due.iter().map(|turn| turn.key).collect()
+    }
+}
+
+pub(super) fn kinds(events: &[Value]) -> Vec<String> {
+    events.iter().map(|event| event["type"].as_str().expect("a type").to_owned()).collect()
+}

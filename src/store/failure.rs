@@ -1,0 +1,80 @@
+//! What a database's error means for whoever asked the store.
+//!
+//! One place for both databases: whether a fault passes by itself (locked, full, cut off), points at the file, or is a fault
+//! of ours. Sources: SQLite's "Result and Error Codes" and the SQLSTATE classes in PostgreSQL's appendix A.
+
+use std::borrow::Cow;
+
+use sqlx::{error::DatabaseError, migrate::MigrateError};
+
+use super::StoreError;
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => Self::Unavailable(error.to_string()),
+            sqlx::Error::Database(database) => from_database(database.as_ref()),
+            sqlx::Error::Migrate(_) => Self::Damaged(error.to_string()),
+            _ => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+impl From<serde_json::Error> for StoreError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Internal(format!("a stored value is not the JSON it should be: {error}"))
+    }
+}
+
+/// What a failed migration means, where this program knows versions up to `known`.
+pub(super) fn from_migration(error: MigrateError, known: i64) -> StoreError {
+    match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
+        MigrateError::VersionMissing(found) if found > known => StoreError::SchemaTooNew { found, known },
+        other => StoreError::Damaged(other.to_string()),
+    }
+}
+
+fn from_database(error: &dyn DatabaseError) -> StoreError {
+    let message = error.to_string();
+    let code = error.code().unwrap_or(Cow::Borrowed(""));
+    if error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() {
+        // The low byte is the primary result code, the rest its extension.
+        return match code.parse::<u32>().map(|code| code & 0xff) {
+            Ok(BUSY | LOCKED | NOMEM | READONLY | INTERRUPT | IOERR | FULL | CANTOPEN | PROTOCOL) => {
+                StoreError::Unavailable(message)
+            }
+            Ok(CORRUPT | NOTADB) => StoreError::Damaged(message),
+            _ => StoreError::Internal(message),
+        };
+    }
+    // A deadlock, a serialization failure, or two transactions that inserted the same thing: one of them does better now.
+    if matches!(&*code, "40P01" | "40001" | "23505") {
+        return StoreError::Contended(message);
+    }
+    match code.get(..2) {
+        // Connection exception, wrong credentials, no such database, transaction rollback, insufficient resources, operator
+        // intervention, system error.
+        Some("08" | "28" | "3D" | "40" | "53" | "57" | "58") => StoreError::Unavailable(message),
+        // Read-only transaction: the server is a standby.
+        Some("25") if code == "25006" => StoreError::Unavailable(message),
+        Some("XX") => StoreError::Damaged(message),
+        _ => StoreError::Internal(message),
+    }
+}
+
+const BUSY: u32 = 5;
+const LOCKED: u32 = 6;
+const NOMEM: u32 = 7;
+const READONLY: u32 = 8;
+const INTERRUPT: u32 = 9;
+const IOERR: u32 = 10;
+const CORRUPT: u32 = 11;
+const FULL: u32 = 13;
+const CANTOPEN: u32 = 14;
+const PROTOCOL: u32 = 15;
+const NOTADB: u32 = 26;

@@ -1,0 +1,71 @@
+//! What the bridge remembers: one port, two databases behind it.
+//!
+//! Everything above this room speaks to [`Store`] and never sees SQL. Each method is one transaction: when it returns
+//! `Ok`, its effect is durable; when it returns an error, nothing of it happened. No transaction is ever held open over
+//! network work: work is claimed with a lease (a token and an expiry), done, and finished only if the token still matches.
+//!
+//! Rooms wake each other only through [`Changes`], which the store announces after a commit; so one process and several
+//! on the same database behave alike.
+
+mod bindings;
+mod changes;
+#[cfg(test)]
+mod conformance;
+mod failure;
+mod port;
+#[expect(clippy::duplicate_mod, reason = "one text of every transaction, compiled for each database")]
+mod postgres;
+mod sqlite;
+
+pub use bindings::Bindings;
+pub use changes::{Change, Changes, Heard, Listener};
+pub use port::*;
+pub use postgres::PostgresStore;
+pub use sqlite::SqliteStore;
+
+use std::sync::Arc;
+
+use crate::domain::{Entropy, conversation::StatusPolicy, event::Subscriptions, turn::IllegalMove};
+
+/// Why a store could not do what it was asked; nothing of it happened.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database cannot be reached or written at present (locked, full, read-only, connection cut). Worth trying again.
+    #[error("the store is not available: {0}")]
+    Unavailable(String),
+    /// Another transaction was in the way, again and again. Worth trying again.
+    #[error("other work was in the way: {0}")]
+    Contended(String),
+    /// The database was written by a newer version of the bridge.
+    #[error(
+        "the database has schema version {found}, this version of fini-bridge knows up to {known}: use a newer fini-bridge, or restore a backup"
+    )]
+    SchemaTooNew {
+        /// The version found in the database.
+        found: i64,
+        /// The newest version this program knows.
+        known: i64,
+    },
+    /// The database file is damaged or not a database of ours.
+    #[error("the database is damaged or not one of fini-bridge's: {0}")]
+    Damaged(String),
+    /// A move the state machine does not have: a fault of ours.
+    #[error(transparent)]
+    IllegalMove(#[from] IllegalMove),
+    /// Anything else that should not happen: a fault of ours.
+    #[error("the store failed: {0}")]
+    Internal(String),
+}
+
+/// What every store needs to know to apply the domain's rules inside its transactions.
+#[derive(Clone)]
+pub struct Rules {
+    /// Makes ids.
+    pub entropy: Arc<dyn Entropy>,
+    /// Who wants which events called back.
+    pub subscriptions: Subscriptions,
+    /// How Fini's statuses are read.
+    pub statuses: StatusPolicy,
+    /// How long conversations are watched.
+    pub watch: WatchPolicy,
+}

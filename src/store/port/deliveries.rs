@@ -1,0 +1,269 @@
+//! The outbox: callbacks that are owed, in lanes.
+//!
+//! A lane is a conversation's queue of owed callbacks. It is leased as a whole, and only its head is ever attempted: that is
+//! what keeps callbacks in order and one at a time.
+
+use super::{ConversationRef, Lease, Result, Token};
+use crate::domain::{
+    Timestamp,
+    ids::{ConversationId, ConversationKey, DeliveryId, EventId, FrontendName},
+};
+
+/// A request to claim lanes.
+#[derive(Clone, Debug)]
+pub struct ClaimDeliveries {
+    /// The lease to take on each lane.
+    pub lease: Lease,
+    /// How many lanes of each frontend may be claimed: never more than there are permits in hand.
+    pub permits: Vec<DeliveryPermits>,
+}
+
+/// Free slots of one frontend.
+#[derive(Clone, Debug)]
+pub struct DeliveryPermits {
+    /// The frontend; a paused one is left out by the caller.
+    pub frontend: FrontendName,
+    /// Slots that first attempts may use.
+    pub first: usize,
+    /// Slots that retries may use (a part of the same slots: at most `first` lanes in all are claimed).
+    pub retries: usize,
+}
+
+/// The head of a leased lane.
+#[derive(Clone, Debug)]
+pub struct ClaimedDelivery {
+    /// Its id.
+    pub id: DeliveryId,
+    /// The proof of holding the lane.
+    pub token: Token,
+    /// Its conversation.
+    pub conversation: ConversationRef,
+    /// The event (`webhook-id`).
+    pub event_id: EventId,
+    /// Its number in the feed.
+    pub sequence: i64,
+    /// Its type.
+    pub kind: String,
+    /// The body to send, byte for byte.
+    pub body: String,
+    /// Attempts so far in the present schedule: a replay starts at zero.
+    pub attempts: u32,
+    /// When the event was recorded.
+    pub recorded_at: Timestamp,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug)]
+pub enum DeliveryOutcome {
+    /// The receiver took it.
+    Delivered,
+    /// To be tried again.
+    RetryAt(Timestamp),
+    /// Given up: a dead letter. The lane goes on, unless `hold_lane`.
+    Dead {
+        /// Keep the lane waiting behind it until an operator decides: the lane goes on when this very delivery is replayed,
+        /// when it is pruned at the end of its retention, or when its conversation is erased.
+        hold_lane: bool,
+        /// Which end it is.
+        end: DeadEnd,
+    },
+    /// Not attempted after all (shutting down, paused, breaker open): spends no attempt; due again at the time.
+    Unattempted(Timestamp),
+}
+
+/// Why a delivery was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeadEnd {
+    /// The schedule is exhausted.
+    Exhausted,
+    /// It grew too old.
+    Expired,
+    /// The bridge itself could not build or send it.
+    BridgeFailed,
+}
+
+impl DeadEnd {
+    /// The name it is stored and shown under.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Exhausted => "exhausted",
+            Self::Expired => "expired",
+            Self::BridgeFailed => "bridge_failed",
+        }
+    }
+}
+
+/// The end of an attempt, to be recorded.
+#[derive(Clone, Debug)]
+pub struct FinishDelivery {
+    /// The delivery.
+    pub id: DeliveryId,
+    /// Its lane.
+    pub conversation: ConversationKey,
+    /// The proof of holding the lane.
+    pub token: Token,
+    /// The present time.
+    pub now: Timestamp,
+    /// How it ended.
+    pub outcome: DeliveryOutcome,
+    /// The receiver's status, when it answered.
+    pub status: Option<u16>,
+    /// What went wrong, in words.
+    pub error: Option<String>,
+    /// The beginning of the receiver's answer, for the operator.
+    pub response: Option<String>,
+    /// Whether the lane may be kept for its next head, if that is due (there is a permit for it).
+    pub keep_lane: Option<Lease>,
+}
+
+/// What finishing brought.
+#[derive(Clone, Debug, Default)]
+pub struct Finished {
+    /// Whether the lease still held; where not, somebody else has the lane, and only the attempt was noted if at all.
+    pub counted: bool,
+    /// The next head of the lane, still leased, if it was due and the lane may be kept.
+    pub next: Option<ClaimedDelivery>,
+}
+
+/// A delivery as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Its id.
+    pub id: DeliveryId,
+    /// The event.
+    pub event_id: EventId,
+    /// Whose.
+    pub frontend: FrontendName,
+    /// The conversation.
+    pub conversation_id: ConversationId,
+    /// The event's number.
+    pub sequence: i64,
+    /// The event's type.
+    pub kind: String,
+    /// Pending, delivered or dead.
+    pub state: DeliveryState,
+    /// Attempts so far, over replays.
+    pub attempts: u32,
+    /// When it is due.
+    pub next_attempt_at: Option<Timestamp>,
+    /// The receiver's last status.
+    pub last_status: Option<u16>,
+    /// What last went wrong.
+    pub last_error: Option<String>,
+    /// The beginning of the receiver's last answer.
+    pub last_response: Option<String>,
+    /// Why it was given up.
+    pub dead_end: Option<String>,
+    /// How often an operator replayed it.
+    pub replays: u32,
+    /// When the event was recorded.
+    pub created_at: Timestamp,
+    /// When the receiver took it.
+    pub delivered_at: Option<Timestamp>,
+}
+
+/// The state of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DeliveryState {
+    /// Owed.
+    Pending,
+    /// Taken.
+    Delivered,
+    /// Given up; kept for replay.
+    Dead,
+}
+
+impl DeliveryState {
+    /// The name it is stored and shown under.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Delivered => "delivered",
+            Self::Dead => "dead",
+        }
+    }
+
+    /// The state of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Pending, Self::Delivered, Self::Dead].into_iter().find(|state| state.as_str() == name)
+    }
+}
+
+/// Which deliveries are meant.
+#[derive(Clone, Debug, Default)]
+pub struct DeliveryFilter {
+    /// Of this state.
+    pub state: Option<DeliveryState>,
+    /// Of this frontend.
+    pub frontend: Option<FrontendName>,
+    /// Of this conversation.
+    pub conversation: Option<ConversationId>,
+    /// Recorded at or after.
+    pub since: Option<Timestamp>,
+    /// Recorded before.
+    pub until: Option<Timestamp>,
+}
+
+/// A page of deliveries, newest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeliveryPage {
+    /// The deliveries.
+    pub deliveries: Vec<Delivery>,
+    /// Where the next page begins, if there is one; opaque.
+    pub next_cursor: Option<String>,
+}
+
+/// Whether callbacks to a frontend are held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrontendHold {
+    /// The frontend.
+    pub frontend: FrontendName,
+    /// Why it is held: `operator`, or `gone` (the receiver said 410).
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// The outbox.
+#[async_trait::async_trait]
+pub trait DeliveryStore: Send + Sync {
+    /// Leases lanes whose heads are due and hands out the heads; in-flight lanes are left alone. First attempts go before
+    /// retries; inside each, earliest due first. Lanes whose lease has ended are free again.
+    async fn claim_deliveries(&self, claim: ClaimDeliveries) -> Result<Vec<ClaimedDelivery>>;
+
+    /// When the earliest head of these frontends may be claimed, if any. A lane that is held counts from the end of its
+    /// lease, so that one whose holder has died is asked for in time.
+    async fn next_delivery_at(&self, frontends: &[FrontendName]) -> Result<Option<Timestamp>>;
+
+    /// Records the end of an attempt and frees the lane, or hands out its next head.
+    async fn finish_delivery(&self, finish: FinishDelivery) -> Result<Finished>;
+
+    /// Extends the leases of lanes in flight; returns the conversations whose lane is no longer held.
+    async fn renew_lanes(&self, lanes: &[(ConversationKey, Token)], until: Timestamp) -> Result<Vec<ConversationKey>>;
+
+    /// Frees the lanes of dead processes at start-up (a store that is not shared: all of them).
+    async fn recover_lanes(&self, lease: &Lease) -> Result<usize>;
+
+    /// A page of deliveries. A cursor that is none of the store's own leads to an empty page.
+    async fn deliveries(&self, filter: &DeliveryFilter, cursor: Option<&str>, limit: usize) -> Result<DeliveryPage>;
+
+    /// One delivery.
+    async fn delivery(&self, id: &DeliveryId) -> Result<Option<Delivery>>;
+
+    /// Makes a delivery due at once with a fresh schedule: a dead one is replayed, a pending one is hurried, a delivered one
+    /// is sent again under the same event id (the operator asked for it). Returns it, or `None` where there is none.
+    async fn retry_delivery(&self, id: &DeliveryId, now: Timestamp) -> Result<Option<Delivery>>;
+
+    /// The same for every dead delivery that matches; returns how many. Works in batches, each a transaction of its own, so
+    /// that many dead letters do not keep other work waiting.
+    async fn retry_deliveries(&self, filter: &DeliveryFilter, now: Timestamp) -> Result<u64>;
+
+    /// Holds callbacks to a frontend. An operator's hold outranks any other reason; a repeat changes nothing.
+    async fn hold_frontend(&self, hold: &FrontendHold) -> Result<()>;
+
+    /// Lets callbacks to a frontend go again; `false` where they were not held.
+    async fn release_frontend(&self, frontend: &FrontendName) -> Result<bool>;
+
+    /// The frontends that are held.
+    async fn held_frontends(&self) -> Result<Vec<FrontendHold>>;
+}

@@ -1,0 +1,39 @@
+//! Reading the feed.
+
+use super::Result;
+use crate::domain::ids::{ConversationId, ConversationKey, FrontendName};
+
+/// One entry of the feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedEntry {
+    /// Its number.
+    pub sequence: i64,
+    /// Its type.
+    pub kind: String,
+    /// Its body, exactly as it is called back.
+    pub body: String,
+}
+
+/// A part of the feed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FeedPage {
+    /// Entries, oldest first.
+    pub entries: Vec<FeedEntry>,
+    /// The number of the newest entry of the conversation.
+    pub last_sequence: i64,
+    /// Whether there are entries after the last one of this page.
+    pub has_more: bool,
+}
+
+/// Reading the feed.
+#[async_trait::async_trait]
+pub trait FeedStore: Send + Sync {
+    /// Entries after `after`; `None` where there is no such conversation.
+    async fn feed(
+        &self,
+        frontend: &FrontendName,
+        id: &ConversationId,
+        after: i64,
+        limit: usize,
+    ) -> Result<Option<(ConversationKey, FeedPage)>>;
+}

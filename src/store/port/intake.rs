@@ -1,0 +1,89 @@
+//! Taking messages in.
+
+use super::Result;
+use crate::domain::{
+    Timestamp,
+    ids::{ConversationId, ConversationKey, FrontendName, MessageId},
+    message::InboundMessage,
+    turn::TurnState,
+};
+
+/// A message to store.
+#[derive(Clone, Debug)]
+pub struct NewMessage {
+    /// Who posts.
+    pub frontend: FrontendName,
+    /// What is posted.
+    pub message: InboundMessage,
+    /// [`InboundMessage::fingerprint`], computed outside the transaction.
+    pub fingerprint: String,
+    /// When it was received.
+    pub now: Timestamp,
+    /// How many turns may wait.
+    pub limits: BacklogLimits,
+}
+
+/// How many turns may wait (be queued) before further messages are refused.
+#[derive(Clone, Copy, Debug)]
+pub struct BacklogLimits {
+    /// Per conversation.
+    pub per_conversation: u32,
+    /// Per frontend.
+    pub per_frontend: u32,
+}
+
+/// What became of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// Stored: the turn is due, and the message is in the feed with this sequence (as an event of origin `frontend`).
+    New {
+        /// The conversation's key.
+        conversation: ConversationKey,
+        /// Its number in the feed.
+        sequence: i64,
+    },
+    /// The same message was stored before; nothing was changed.
+    Duplicate {
+        /// The conversation's key.
+        conversation: ConversationKey,
+        /// Where its turn stands.
+        state: TurnState,
+    },
+    /// The id was used with other content; nothing was changed.
+    Conflict,
+    /// Too many turns wait; nothing was stored.
+    BacklogFull {
+        /// How many turns of the frontend wait, for an honest `Retry-After`.
+        waiting_in_frontend: u32,
+        /// How many turns of the conversation wait.
+        waiting_in_conversation: u32,
+    },
+}
+
+/// A turn as `Prefer: wait` and repeats see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TurnView {
+    /// The conversation's key.
+    pub conversation: ConversationKey,
+    /// Where it stands.
+    pub state: TurnState,
+    /// The bodies of the feed events that belong to it, oldest first: its own message, replies, the closing event and
+    /// what was caused by the same look (an escalation).
+    pub events: Vec<String>,
+}
+
+/// Taking messages in.
+#[async_trait::async_trait]
+pub trait IntakeStore: Send + Sync {
+    /// Stores a message, its conversation where it is new, its turn and its feed event; idempotent by
+    /// (frontend, conversation, message id). Announces `Turns` and `Feed`.
+    async fn accept(&self, message: NewMessage) -> Result<Accepted>;
+
+    /// A turn by its frontend's ids.
+    async fn turn(
+        &self,
+        frontend: &FrontendName,
+        conversation: &ConversationId,
+        message: &MessageId,
+    ) -> Result<Option<TurnView>>;
+}

@@ -1,0 +1,175 @@
+//! Recording what Fini said: the only way by which anything of Fini's enters the feed.
+
+use std::time::Duration;
+
+use super::{Result, Token};
+use crate::domain::{
+    Timestamp,
+    conversation::State,
+    ids::{ConversationKey, FiniEventId, InteractionId, TurnKey},
+    turn::TurnState,
+    vendor::FiniEvent,
+};
+
+/// How a conversation's watch ends.
+#[derive(Clone, Copy, Debug)]
+pub struct WatchPolicy {
+    /// After so long without activity.
+    pub idle: Duration,
+    /// The same while escalated.
+    pub escalated: Duration,
+}
+
+/// One look at a Fini conversation, to be recorded.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Whose conversation it is.
+    pub conversation: ConversationKey,
+    /// Where the look comes from.
+    pub source: Source,
+    /// The events, oldest first.
+    pub events: Vec<FiniEvent>,
+    /// The present time.
+    pub now: Timestamp,
+}
+
+/// Where a look comes from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// The answer to a send. An outdated token records nothing.
+    Response {
+        /// The turn that was sent.
+        turn: TurnKey,
+        /// The proof of the claim.
+        token: Token,
+        /// Should the turn now be awaiting its reply: when it is looked for.
+        look_at: Timestamp,
+    },
+    /// A wrapper from List or Get. Records nothing where the conversation is not (or no longer) bound to it.
+    Wrapper {
+        /// The Fini conversation that was read.
+        interaction: InteractionId,
+        /// Its status text.
+        status: Option<String>,
+        /// Its resolved flag.
+        resolved: Option<bool>,
+        /// The value of our turn attribute on it.
+        turn_attribute: Option<String>,
+        /// Should the open turn now be awaiting its reply: when it is looked for.
+        look_at: Timestamp,
+    },
+}
+
+/// What recording changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// Whether the look still counted (token and binding matched).
+    pub counted: bool,
+    /// How many feed events it caused.
+    pub added: usize,
+    /// Creation times of Fini events that were new, for the published lag.
+    pub new_events: Vec<Timestamp>,
+    /// The conversation's state after it.
+    pub state: Option<State>,
+    /// Where the turn stands after it, also where nothing changed; `None` where no turn is in flight.
+    pub turn: Option<TurnState>,
+    /// How the turn ended, when this look ended it: (outcome name, when its first message was accepted).
+    pub ended: Option<(&'static str, Timestamp)>,
+}
+
+/// A conversation whose first turn was claimed for sending, but whose Fini conversation is not known yet.
+#[derive(Clone, Debug)]
+pub struct Unbound {
+    /// The conversation.
+    pub conversation: super::ConversationRef,
+    /// The value of our conversation attribute.
+    pub attribute: String,
+    /// The Fini events that are known to be its own (from responses).
+    pub events: Vec<FiniEventId>,
+    /// The text of its open turn while Fini's answer to it is not recorded: what could turn up in a foreign conversation.
+    pub open_text: Option<String>,
+    /// When its first turn was sent.
+    pub first_sent_at: Timestamp,
+    /// Since when the binding is wanted.
+    pub wanted_since: Timestamp,
+    /// When to look (again).
+    pub look_at: Timestamp,
+    /// How often it was looked for.
+    pub looks: u32,
+    /// Whether messages wait for the binding while nothing of a customer's was sent yet. Fini's List leaves such
+    /// conversations out ("List conversations": only those Fini has touched), so it may never be found.
+    pub waits_unlisted: bool,
+}
+
+/// What binding came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// Bound; waiting turns of the conversation are due.
+    Now,
+    /// It was bound to exactly this before.
+    Already,
+    /// The Fini conversation belongs to another conversation: this one is quarantined now.
+    Quarantined {
+        /// Its owner.
+        owner: super::ConversationRef,
+    },
+    /// The conversation no longer wants it (bound elsewhere, erased, settled by an operator).
+    Stale,
+}
+
+/// Recording what Fini said, and whose Fini conversation is whose.
+#[async_trait::async_trait]
+pub trait LedgerStore: Send + Sync {
+    /// Applies one look in one transaction: marks events as seen, appends to the feed, files deliveries, settles the turn,
+    /// moves the conversation, its watch and its next read. Announces what follows.
+    ///
+    /// A response of a conversation that is not bound also makes its binding wanted. A response from which no trace of the
+    /// message could be told (an empty array) leaves the turn `unclear`.
+    async fn record(&self, record: Record) -> Result<Recorded>;
+
+    /// The conversations of these Fini conversations.
+    async fn owners(&self, interactions: &[InteractionId]) -> Result<Vec<(InteractionId, super::ConversationRef)>>;
+
+    /// Conversations that something was sent for without their Fini conversation being known, longest first; from the claim
+    /// on, because a sweep may be faster than the response. Their `look_at` is [`Timestamp::MAX`] until their binding is
+    /// wanted; those in quarantine are left out.
+    async fn unbound(&self, limit: usize) -> Result<Vec<Unbound>>;
+
+    /// Sets when a wanted binding is looked for next, and counts the look; nothing where it is not wanted.
+    async fn postpone_binding(&self, conversation: ConversationKey, look_at: Timestamp) -> Result<()>;
+
+    /// Binds, or quarantines where the Fini conversation belongs to another conversation. In a quarantine, those of the
+    /// given events that nobody has seen are marked as this conversation's, so that they can never reach the other one.
+    async fn bind(
+        &self,
+        conversation: ConversationKey,
+        interaction: &InteractionId,
+        events: &[FiniEventId],
+        now: Timestamp,
+    ) -> Result<Bound>;
+
+    /// Quarantines a conversation that wants a binding, for `reason` (an operator's words, kept on record).
+    async fn quarantine(&self, conversation: ConversationKey, now: Timestamp, reason: &str) -> Result<bool>;
+
+    /// The Fini conversation is gone (or was never found): unbinds, state `lost`; an open turn fails with
+    /// `interaction_lost`; the next message starts a new Fini conversation. `interaction` must still be the binding
+    /// (`None`: still unbound), else nothing changes and `false` is returned.
+    async fn lose(
+        &self,
+        conversation: ConversationKey,
+        interaction: Option<&InteractionId>,
+        now: Timestamp,
+        detail: &str,
+    ) -> Result<bool>;
+
+    /// Settles a quarantine: binds to the given Fini conversation, or makes the next message start a new one (then a turn in
+    /// flight fails with `interaction_lost`, as nobody would find its reply any more). `Stale` where there is no such
+    /// conversation or it is not quarantined; `Quarantined` where the Fini conversation belongs to another one: not even an
+    /// operator binds two to one.
+    async fn settle_quarantine(
+        &self,
+        conversation: ConversationKey,
+        interaction: Option<&InteractionId>,
+        now: Timestamp,
+    ) -> Result<Bound>;
+}

@@ -1,0 +1,76 @@
+//! The port: what a store can be asked, by aggregate. Types here carry no SQL and no behaviour.
+
+mod admin;
+mod budget;
+mod conversations;
+mod deliveries;
+mod feed;
+mod intake;
+mod ledger;
+mod reading;
+mod turns;
+
+pub use admin::*;
+pub use budget::*;
+pub use conversations::*;
+pub use deliveries::*;
+pub use feed::*;
+pub use intake::*;
+pub use ledger::*;
+pub use reading::*;
+pub use turns::*;
+
+use super::{Changes, StoreError};
+use crate::domain::Timestamp;
+
+/// What every store method returns.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// Everything the bridge asks of its database.
+#[async_trait::async_trait]
+pub trait Store:
+    IntakeStore
+    + TurnStore
+    + LedgerStore
+    + ReadingStore
+    + ConversationStore
+    + FeedStore
+    + DeliveryStore
+    + BudgetStore
+    + AdminStore
+{
+    /// The feed of changes.
+    fn changes(&self) -> &Changes;
+
+    /// The database's own time where several processes share it, so that their clocks need not agree; otherwise the
+    /// given local time.
+    async fn now(&self, local: Timestamp) -> Result<Timestamp>;
+
+    /// Proves that the database can be written: used by readiness.
+    async fn ping(&self) -> Result<()>;
+
+    /// Whether another process may work on the same database at the same time.
+    fn is_shared(&self) -> bool;
+
+    /// Finishes what was begun, checkpoints and closes. Calls after it fail with `Unavailable`.
+    async fn close(&self);
+}
+
+/// Who holds a lease: one running process. Random per start, so that a restarted process never passes for its predecessor.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Owner(pub std::sync::Arc<str>);
+
+/// A lease to take: by whom, when, and until when.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    /// The process.
+    pub owner: Owner,
+    /// The present time.
+    pub now: Timestamp,
+    /// When the lease ends unless it is renewed; outlasts the deadline of the work.
+    pub until: Timestamp,
+}
+
+/// The proof of holding a particular lease; a completion with an outdated token changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Token(pub std::sync::Arc<str>);

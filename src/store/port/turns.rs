@@ -1,0 +1,184 @@
+//! Claiming, sending and settling turns.
+
+use serde_json::{Map, Value};
+
+use super::{BudgetTerms, Lease, Result, Token};
+use crate::domain::{
+    Timestamp,
+    ids::{ConversationId, ConversationKey, FrontendName, InteractionId, MessageId, TurnKey},
+    message::Role,
+    turn::{TurnFailure, TurnState},
+};
+
+/// A conversation, by both its names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ConversationRef {
+    /// The store's key.
+    pub key: ConversationKey,
+    /// Whose it is.
+    pub frontend: FrontendName,
+    /// The frontend's id.
+    pub id: ConversationId,
+}
+
+/// A request to claim turns for sending.
+#[derive(Clone, Debug)]
+pub struct ClaimTurns {
+    /// The lease to take on each.
+    pub lease: Lease,
+    /// At most this many.
+    pub max: usize,
+    /// The frontends to take from, in the order in which they are served: one turn each per round, so that a busy one
+    /// cannot starve another. Frontends that are not named are left alone.
+    pub frontends: Vec<FrontendName>,
+    /// Consecutive queued user messages of a conversation are sent as one turn once the oldest has waited this long;
+    /// zero sends every message by itself, at once.
+    pub join_window: std::time::Duration,
+    /// The budget: one request of class `Send` is taken per claimed turn, in the same transaction.
+    pub budget: BudgetTerms,
+}
+
+/// What a claim brought.
+#[derive(Clone, Debug, Default)]
+pub struct ClaimedTurns {
+    /// The claimed turns; on record as `sending`.
+    pub turns: Vec<ClaimedTurn>,
+    /// When to ask again: the earliest due time of what could not be claimed yet, or when the budget has room.
+    /// `None` where nothing waits.
+    pub next: Option<Timestamp>,
+    /// Whether turns were due that the budget held back.
+    pub held_by_budget: bool,
+}
+
+/// A turn in the hands of a sender. It was written as `sending` before this was returned.
+#[derive(Clone, Debug)]
+pub struct ClaimedTurn {
+    /// The turn (the first of a joined one).
+    pub key: TurnKey,
+    /// The proof of the claim.
+    pub token: Token,
+    /// Its conversation.
+    pub conversation: ConversationRef,
+    /// The attribute value that marks the conversation in Fini.
+    pub conversation_attribute: String,
+    /// The attribute value that marks this turn in Fini.
+    pub turn_attribute: String,
+    /// Counts the changes of the conversation's binding; a cached binding of another version is stale.
+    pub binding_version: i64,
+    /// Whether the conversation is bound; where not, this turn begins a new Fini conversation.
+    pub is_bound: bool,
+    /// The message ids, oldest first; more than one where messages were joined.
+    pub messages: Vec<MessageId>,
+    /// On whose behalf.
+    pub role: Role,
+    /// The text; joined messages are separated by a newline.
+    pub text: String,
+    /// The user's id, if told.
+    pub user_id: Option<String>,
+    /// The user's attributes.
+    pub attributes: Map<String, Value>,
+    /// Fini's channel, if told.
+    pub channel: Option<String>,
+    /// Further metadata.
+    pub metadata: Map<String, Value>,
+    /// 1 for the first attempt.
+    pub attempt: u32,
+    /// How often the turn was sent again after proven absence.
+    pub resends: u32,
+    /// When the first of its messages was accepted.
+    pub accepted_at: Timestamp,
+    /// The budget entry taken for it.
+    pub permit: super::PermitId,
+}
+
+/// A turn whose fate is looked for by reading.
+#[derive(Clone, Debug)]
+pub struct TurnToRead {
+    /// The turn.
+    pub key: TurnKey,
+    /// `Awaiting` or `Unclear`.
+    pub state: TurnState,
+    /// On whose behalf it was sent.
+    pub role: Role,
+    /// Its conversation.
+    pub conversation: ConversationRef,
+    /// The conversation's attribute value in Fini.
+    pub conversation_attribute: String,
+    /// This turn's attribute value in Fini.
+    pub turn_attribute: String,
+    /// The Fini conversation, when bound.
+    pub interaction: Option<InteractionId>,
+    /// When it was (last) sent.
+    pub sent_at: Timestamp,
+    /// Since when it is in this state.
+    pub since: Timestamp,
+    /// How often it was looked for in this state.
+    pub looks: u32,
+    /// How often it was sent again after proven absence.
+    pub resends: u32,
+    /// What happened, in words (for the operator).
+    pub detail: String,
+}
+
+/// Claiming, sending and settling turns. A method that takes a token returns `false` where the token is no longer the
+/// turn's: somebody else has it now, and nothing was changed.
+#[async_trait::async_trait]
+pub trait TurnStore: Send + Sync {
+    /// Claims due turns: per conversation only the oldest queued one, only where none is in flight, and only where the
+    /// conversation is bound or nothing was ever sent (else a second Fini conversation would begin). Conversations that
+    /// are quarantined, and whose frontends are not named, are left alone. Writes `sending` and the budget entries.
+    async fn claim_turns(&self, claim: ClaimTurns) -> Result<ClaimedTurns>;
+
+    /// `sending` → `queued`: provably not sent; due again at `due_at`.
+    async fn release_turn(
+        &self,
+        key: TurnKey,
+        token: &Token,
+        now: Timestamp,
+        due_at: Timestamp,
+        detail: &str,
+    ) -> Result<bool>;
+
+    /// `sending` → `unclear`: to be looked for at `look_at`.
+    async fn lose_sight(
+        &self,
+        key: TurnKey,
+        token: &Token,
+        now: Timestamp,
+        look_at: Timestamp,
+        detail: &str,
+    ) -> Result<bool>;
+
+    /// → `failed` with `turn.failed` in the feed for each of its messages. With a token the turn must be `sending` under
+    /// it; without, it must be `awaiting` or `unclear`, else `false`.
+    async fn fail_turn(
+        &self,
+        key: TurnKey,
+        token: Option<&Token>,
+        now: Timestamp,
+        failure: &TurnFailure,
+    ) -> Result<bool>;
+
+    /// `unclear` → `queued`, due at once, with `resends` one higher; `false` where it is not `unclear` any more.
+    async fn prove_absent(&self, key: TurnKey, now: Timestamp) -> Result<bool>;
+
+    /// Sets when an `awaiting` or `unclear` turn is looked for next, and counts the look.
+    async fn postpone_look(&self, key: TurnKey, look_at: Timestamp) -> Result<()>;
+
+    /// The `awaiting` and `unclear` turns whose look is due, oldest look first.
+    async fn turns_to_read(&self, now: Timestamp, limit: usize) -> Result<Vec<TurnToRead>>;
+
+    /// When the next look falls due, if any.
+    async fn next_look_at(&self) -> Result<Option<Timestamp>>;
+
+    /// Turns that are `sending` under a lease that has ended (`expired` also: every lease of another owner, when the
+    /// store is not shared: its process is dead) become `unclear`, to be looked for at once. Returns how many.
+    async fn recover_turns(&self, lease: &Lease) -> Result<usize>;
+
+    /// `queued` turns that were accepted before `accepted_before` and have not been sent in their latest attempt are
+    /// failed with `failure`; returns how many.
+    async fn expire_turns(&self, now: Timestamp, accepted_before: Timestamp, failure: &TurnFailure) -> Result<usize>;
+
+    /// How many turns are queued, per frontend.
+    async fn queued_turns(&self) -> Result<Vec<(FrontendName, u64)>>;
+}

@@ -1,0 +1,154 @@
+//! Reaching the server: which one, with which settings, and with which schema.
+//!
+//! Every session is set to what the transactions rely on, whatever the server's or the role's defaults are: READ COMMITTED,
+//! commits that are on disk when they return, and statements that end.
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::{
+    ConnectOptions, Connection, Executor, PgConnection, PgPool, SqlSafeStr,
+    migrate::{Migration, MigrationType, Migrator},
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use crate::store::{Result, StoreError, failure};
+
+/// Every schema there was, oldest first; never changed once released.
+const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "initial", include_str!("migrations/0001_initial.sql"))];
+/// Connections for transactions and reads; one more listens.
+const CONNECTIONS: u32 = 16;
+/// An idle connection is given back to the server.
+const IDLE_TIMEOUT: Duration = Duration::from_mins(5);
+/// Prepared statements kept per connection; there are fewer in the whole store.
+const STATEMENTS: usize = 256;
+
+/// How long anything may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// A statement, on the server; waiting for a lock included.
+    pub(super) statement: Duration,
+    /// A transaction, whatever the network does; longer than a statement may take.
+    pub(super) call: Duration,
+    /// Waiting for a connection of the pool.
+    pub(super) connection: Duration,
+    /// Reaching the server and bringing the schema up to date at a start; another process may be at it.
+    pub(super) start: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            statement: Duration::from_secs(10),
+            call: Duration::from_secs(15),
+            connection: Duration::from_secs(10),
+            start: Duration::from_mins(2),
+        }
+    }
+}
+
+/// What every session is set to, besides the time a statement may take. An "off" that loses commits in a crash is the one
+/// setting of durability that a session can mend; stronger ones than "on" are left alone.
+const SESSION: &str = "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED; \
+     SET idle_in_transaction_session_timeout = '30s'; \
+     SELECT set_config('synchronous_commit', 'on', FALSE) WHERE current_setting('synchronous_commit') = 'off'";
+
+/// How to reach the server.
+#[derive(Clone)]
+pub(super) struct Server {
+    options: PgConnectOptions,
+    patience: Patience,
+}
+
+impl Server {
+    /// From an address of the form `postgres://user:password@host:port/database?sslmode=…`. Errors never repeat it.
+    pub(super) fn new(url: &SecretString, patience: Patience) -> Result<Self> {
+        let options: PgConnectOptions = url.expose_secret().parse().map_err(|_| {
+            StoreError::Unavailable("the address of the PostgreSQL server is not well-formed".to_owned())
+        })?;
+        let options =
+            options.application_name("fini-bridge").statement_cache_capacity(STATEMENTS).disable_statement_logging();
+        Ok(Self { options, patience })
+    }
+
+    /// The pool for transactions and reads; connects when first used.
+    pub(super) fn pool(&self) -> PgPool {
+        self.pool_of(CONNECTIONS).idle_timeout(IDLE_TIMEOUT).connect_lazy_with(self.options.clone())
+    }
+
+    /// The pool of the one connection that listens.
+    pub(super) fn for_listening(&self) -> PgPool {
+        self.pool_of(1).idle_timeout(None).max_lifetime(None).connect_lazy_with(self.options.clone())
+    }
+
+    /// Checks the database and brings its schema up to date. Several processes may do so at the same time: an advisory lock
+    /// lets one after the other.
+    pub(super) async fn prepare(&self) -> Result<()> {
+        let prepared = tokio::time::timeout(self.patience.start, async {
+            let mut connection = self.options.connect().await?;
+            recognise(&mut connection).await?;
+            connection.execute("SET statement_timeout = 0").await?;
+            let known = MIGRATIONS.iter().map(|(version, ..)| *version).max().unwrap_or(0);
+            migrator().run(&mut connection).await.map_err(|error| failure::from_migration(error, known))?;
+            connection.close().await?;
+            Ok(())
+        });
+        prepared.await.unwrap_or_else(|_| {
+            Err(StoreError::Unavailable("the schema could not be brought up to date in time".to_owned()))
+        })
+    }
+
+    fn pool_of(&self, connections: u32) -> PgPoolOptions {
+        let statement_timeout = self.patience.statement.as_millis().to_string();
+        PgPoolOptions::new().max_connections(connections).acquire_timeout(self.patience.connection).after_connect(
+            move |connection, _| {
+                let statement_timeout = statement_timeout.clone();
+                Box::pin(async move {
+                    connection.execute(SESSION).await?;
+                    sqlx::query("SELECT set_config('statement_timeout', $1, FALSE)")
+                        .bind(statement_timeout)
+                        .execute(connection)
+                        .await?;
+                    Ok(())
+                })
+            },
+        )
+    }
+}
+
+/// Refuses a database that cannot hold every customer's text.
+async fn recognise(connection: &mut PgConnection) -> Result<()> {
+    let encoding: String =
+        sqlx::query_scalar("SELECT current_setting('server_encoding')").fetch_one(connection).await?;
+    if encoding == "UTF8" {
+        return Ok(());
+    }
+    Err(StoreError::Damaged(format!("its encoding is {encoding}, and messages need UTF8: create the database with it")))
+}
+
+fn migrator() -> Migrator {
+    let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(MIGRATIONS.into_iter().map(migration).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    /// One schema in two dialects: but for the names of the types, the texts are the same.
+    #[test]
+    fn both_databases_have_the_same_schema() {
+        let sqlite = include_str!("../sqlite/migrations/0001_initial.sql")
+            .replace("INTEGER PRIMARY KEY AUTOINCREMENT", "BIGSERIAL PRIMARY KEY")
+            .replace(") WITHOUT ROWID;", ");")
+            .replace("INTEGER", "BIGINT");
+        let statements = |text: &str| -> Vec<String> {
+            text.split(';').map(|statement| statement.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+        };
+        let (expected, found) = (statements(&sqlite), statements(include_str!("migrations/0001_initial.sql")));
+        for (expected, found) in expected.iter().zip(&found) {
+            assert_eq!(found, expected);
+        }
+        assert_eq!(found.len(), expected.len());
+    }
+}

@@ -1,0 +1,73 @@
+//! What PostgreSQL says differently: the counterpart of SQLite's file of the same name.
+//!
+//! Transactions run under READ COMMITTED, where every statement sees what was committed before it began. So whoever has to
+//! decide on what is stored takes the row's lock first and reads in a later statement.
+
+use super::{Conn, Result};
+
+/// Whether other processes may work on the same database.
+pub(in crate::store) const SHARED: bool = true;
+
+/// Locks the selected rows of the table until the end of the transaction. Not against mere references to them: appending
+/// to a conversation must not wait for somebody who only files something that points at it.
+macro_rules! for_update {
+    ($table:literal) => {
+        concat!(" FOR NO KEY UPDATE OF ", $table)
+    };
+}
+
+/// The same, leaving out rows that somebody else has locked.
+macro_rules! skip_locked {
+    ($table:literal) => {
+        concat!(" FOR UPDATE OF ", $table, " SKIP LOCKED")
+    };
+}
+
+/// The texts of a JSON array parameter (`rows::array`), for `IN`.
+macro_rules! texts {
+    ($parameter:literal) => {
+        concat!("(SELECT value FROM jsonb_array_elements_text(", $parameter, "::jsonb) AS item (value))")
+    };
+}
+
+/// The keys of a JSON array parameter, for `IN`.
+macro_rules! keys {
+    ($parameter:literal) => {
+        concat!(
+            "(SELECT value::bigint AS value FROM jsonb_array_elements_text(",
+            $parameter,
+            "::jsonb) AS item (value))"
+        )
+    };
+}
+
+/// Which part of a count this transaction adds to: each connection has its own, or everybody who counts for one frontend
+/// would wait for everybody else's commit.
+macro_rules! shard {
+    () => {
+        "pg_backend_pid() % 64"
+    };
+}
+
+/// The advisory lock of the budget; any number that nothing else in the database uses.
+const BUDGET_LOCK: i64 = 0x0046_696e_6942;
+
+/// Lets one process at a time decide about the budget, until the end of its transaction.
+pub(in crate::store) async fn lock_budget(conn: &mut Conn) -> Result<()> {
+    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(BUDGET_LOCK).execute(conn).await?;
+    Ok(())
+}
+
+/// Locks the lanes of these conversations until the end of the transaction, always in the same order.
+pub(in crate::store) async fn lock_lanes(conn: &mut Conn, conversations: &str) -> Result<()> {
+    sqlx::query(concat!(
+        "SELECT conversation_key FROM lanes WHERE conversation_key IN ",
+        keys!("$1"),
+        " ORDER BY conversation_key",
+        for_update!("lanes"),
+    ))
+    .bind(conversations)
+    .fetch_all(conn)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,238 @@
+//! Changes over several processes: what one commits, the others hear of.
+//!
+//! Changes are announced within the process at once; this room tells the other processes, and hears what they tell
+//! (`NOTIFY`, `LISTEN`). Notices are sent after the commit and by a connection of their own, many changes in one: inside
+//! the transaction they would let only one transaction of the whole database commit at a time. A notice that is lost, in
+//! a crash or on the way, costs time and nothing else: whoever waits also looks by itself now and then, and whenever
+//! notices may have been missed, every listener is told to look.
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::{PgPool, postgres::PgListener};
+use tokio::sync::{Notify, mpsc};
+
+use crate::{
+    domain::ids::ConversationKey,
+    store::{Change, Changes},
+};
+
+/// The channel of `NOTIFY`.
+const CHANNEL: &str = "fini_bridge";
+/// How many changes may wait to be told; beyond, the others are told to look for themselves.
+const QUEUE: usize = 4096;
+/// PostgreSQL takes payloads of fewer than 8,000 bytes.
+const PAYLOAD_BYTES: usize = 7_900;
+/// A connection without notices is tried after this; a network may have forgotten it.
+const QUIET: Duration = Duration::from_secs(30);
+/// How long such a trial, or a notice, may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long to wait before connecting again.
+const RECONNECT: Duration = Duration::from_secs(1);
+/// "Look for yourself."
+const LAPSE: &str = "*";
+
+/// Tells the other processes.
+#[derive(Clone, Debug)]
+pub(super) struct Teller {
+    outbox: mpsc::Sender<Change>,
+    overflow: Arc<Notify>,
+}
+
+/// What is to be told, and by whom.
+#[derive(Debug)]
+pub(super) struct Telling {
+    waiting: mpsc::Receiver<Change>,
+    overflow: Arc<Notify>,
+    /// Random per process: its own notices come back to it too.
+    origin: String,
+}
+
+impl Teller {
+    /// Both ends.
+    pub(super) fn new(origin: String) -> (Self, Telling) {
+        let (outbox, waiting) = mpsc::channel(QUEUE);
+        let overflow = Arc::new(Notify::new());
+        (Self { outbox, overflow: Arc::clone(&overflow) }, Telling { waiting, overflow, origin })
+    }
+
+    /// Has a change told to the other processes.
+    pub(super) fn tell(&self, change: Change) {
+        if self.outbox.try_send(change).is_err() {
+            self.overflow.notify_one();
+        }
+    }
+}
+
+impl Telling {
+    /// Tells what there is to tell until every [`Teller`] is gone.
+    pub(super) async fn run(mut self, pool: PgPool) {
+        let mut changes = Vec::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = self.overflow.notified() => self.send(&pool, &[LAPSE.to_owned()]).await,
+                taken = self.waiting.recv_many(&mut changes, QUEUE) => {
+                    if taken == 0 {
+                        return;
+                    }
+                    let words = distinct(changes.drain(..));
+                    self.send(&pool, &words).await;
+                }
+            }
+        }
+    }
+
+    async fn send(&self, pool: &PgPool, words: &[String]) {
+        for payload in payloads(&self.origin, words) {
+            let notice = sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(payload).execute(pool);
+            // What cannot be told is found by looking.
+            let _ = tokio::time::timeout(PATIENCE, notice).await;
+        }
+    }
+}
+
+/// Hears what other processes than `origin` tell, and announces it, until `pool` is closed.
+pub(super) async fn hear(pool: PgPool, origin: String, changes: Changes) {
+    while !pool.is_closed() {
+        // Between two connections anything may have been missed.
+        let _ = listen(&pool, &origin, &changes).await;
+        changes.announce_lapse();
+        tokio::select! {
+            () = pool.close_event() => return,
+            () = tokio::time::sleep(RECONNECT) => {}
+        }
+    }
+}
+
+async fn listen(pool: &PgPool, origin: &str, changes: &Changes) -> Result<(), sqlx::Error> {
+    let mut listener = PgListener::connect_with(pool).await?;
+    listener.listen(CHANNEL).await?;
+    changes.announce_lapse();
+    loop {
+        match tokio::time::timeout(QUIET, listener.try_recv()).await {
+            Ok(Ok(Some(notice))) => announce(notice.payload(), origin, changes),
+            Ok(Ok(None)) => return Ok(()),
+            Ok(Err(error)) => return Err(error),
+            Err(_) => {
+                let trial = sqlx::query("SELECT 1").execute(&mut listener);
+                tokio::time::timeout(PATIENCE, trial).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
+            }
+        }
+    }
+}
+
+fn announce(payload: &str, origin: &str, changes: &Changes) {
+    let mut words = payload.split(' ');
+    if words.next() == Some(origin) {
+        return;
+    }
+    for word in words {
+        match parse(word) {
+            Some(change) => changes.announce(change),
+            // A lapse, or a word of another version: look for yourself covers both.
+            None => changes.announce_lapse(),
+        }
+    }
+}
+
+/// The words of changes, each once.
+fn distinct(changes: impl Iterator<Item = Change>) -> Vec<String> {
+    let mut words: Vec<String> = changes.map(word).collect();
+    words.sort_unstable();
+    words.dedup();
+    words
+}
+
+/// Packs words into as few payloads as they fit.
+fn payloads(origin: &str, words: &[String]) -> Vec<String> {
+    let mut payloads: Vec<String> = Vec::new();
+    for word in words {
+        match payloads.last_mut() {
+            Some(payload) if payload.len() + 1 + word.len() <= PAYLOAD_BYTES => {
+                payload.push(' ');
+                payload.push_str(word);
+            }
+            _ => payloads.push(format!("{origin} {word}")),
+        }
+    }
+    payloads
+}
+
+fn word(change: Change) -> String {
+    match change {
+        Change::Turns => "T".to_owned(),
+        Change::Deliveries => "D".to_owned(),
+        Change::Reading => "R".to_owned(),
+        Change::Feed(key) => format!("F{}", key.0),
+        Change::Settled(key) => format!("S{}", key.0),
+        Change::Binding(key) => format!("B{}", key.0),
+    }
+}
+
+fn parse(word: &str) -> Option<Change> {
+    let (name, key) = word.split_at_checked(1)?;
+    let conversation = || key.parse().ok().map(ConversationKey);
+    match (name, key) {
+        ("T", "") => Some(Change::Turns),
+        ("D", "") => Some(Change::Deliveries),
+        ("R", "") => Some(Change::Reading),
+        ("F", _) => conversation().map(Change::Feed),
+        ("S", _) => conversation().map(Change::Settled),
+        ("B", _) => conversation().map(Change::Binding),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Heard;
+
+    const KEY: ConversationKey = ConversationKey(42);
+    const ALL: [Change; 6] = [
+        Change::Turns,
+        Change::Deliveries,
+        Change::Reading,
+        Change::Feed(KEY),
+        Change::Settled(KEY),
+        Change::Binding(KEY),
+    ];
+
+    #[tokio::test]
+    async fn what_is_told_is_heard_by_others_and_not_by_oneself() {
+        let changes = Changes::default();
+        let mut listener = changes.listen();
+        let words = distinct(ALL.into_iter().chain(ALL));
+        for payload in payloads("me", &words) {
+            announce(&payload, "me", &changes);
+            announce(&payload, "other", &changes);
+        }
+        let mut heard = Vec::new();
+        for _ in ALL {
+            let Heard::Change(change) = listener.next().await else { panic!("a change") };
+            heard.push(change);
+        }
+        assert!(ALL.iter().all(|change| heard.contains(change)), "{heard:?}");
+        drop(changes);
+        assert_eq!(listener.next().await, Heard::Closed, "nothing came twice");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_understood_is_a_reason_to_look() {
+        for payload in ["other *", "other X7", "other F", "other Fx", "other é"] {
+            let changes = Changes::default();
+            let mut listener = changes.listen();
+            announce(payload, "me", &changes);
+            assert_eq!(listener.next().await, Heard::Missed, "{payload}");
+        }
+    }
+
+    #[test]
+    fn payloads_stay_below_the_server_s_limit() {
+        let words = distinct((0..5_000).map(|key| Change::Feed(ConversationKey(i64::MAX - key))));
+        let packed = payloads("origin", &words);
+        assert!(packed.iter().all(|payload| payload.len() < 8_000));
+        let count: usize = packed.iter().map(|payload| payload.split(' ').count() - 1).sum();
+        assert_eq!(count, 5_000);
+    }
+}

@@ -1,0 +1,190 @@
+//! Attempts at callbacks: claiming the heads of lanes, and recording how an attempt ended.
+//!
+//! Invariants: of a lane only the head is ever handed out, and only to the holder of the lane's token; a completion under
+//! another token changes nothing. So callbacks of a conversation leave in order and one at a time, whatever dies when.
+//!
+//! A dead letter that was given up with `hold_lane` blocks its lane: nothing of that conversation is attempted until the
+//! dead letter itself is replayed, pruned at the end of its retention, or erased with its conversation.
+
+use std::{collections::HashSet, sync::Arc};
+
+use super::{Conn, Cx, Row, lanes, rows};
+use crate::{
+    domain::{
+        Timestamp,
+        ids::{ConversationId, ConversationKey, DeliveryId, EventId, FrontendName},
+    },
+    store::{
+        Change, ClaimDeliveries, ClaimedDelivery, ConversationRef, DeliveryOutcome, FinishDelivery, Finished, Result,
+        Token,
+    },
+};
+
+/// The head of a lane with all that an attempt needs; the tables are called `lane`, `head`, `event`, `conversation`.
+macro_rules! select_head {
+    () => {
+        "SELECT head.id, head.event_id, head.sequence, head.kind, head.recorded_at, head.due_at, \
+             head.attempts - head.attempts_before AS spent, event.body, lane.conversation_key, lane.frontend, \
+             conversation.conversation_id \
+         FROM lanes AS lane \
+         JOIN deliveries AS head ON head.key = (SELECT d.key FROM deliveries AS d \
+             WHERE d.conversation_key = lane.conversation_key AND d.state = 'pending' ORDER BY d.sequence LIMIT 1) \
+         JOIN events AS event ON event.conversation_key = head.conversation_key AND event.sequence = head.sequence \
+         JOIN conversations AS conversation ON conversation.key = lane.conversation_key"
+    };
+}
+/// The heads of the lanes that a claim has just leased.
+pub(super) const HEADS: &str = concat!(
+    select_head!(),
+    " WHERE lane.lease_until = $1 AND lane.token = $2 AND head.due_at <= $3 \
+          ORDER BY lane.is_retry, lane.due_at, lane.conversation_key",
+);
+
+/// Leases due lanes, first attempts before retries, and returns their heads in the order in which they fell due.
+pub(super) async fn claim(conn: &mut Conn, cx: &mut Cx, claim: &ClaimDeliveries) -> Result<Vec<ClaimedDelivery>> {
+    // One token for all lanes of a claim is enough: the next claim of any of them brings another one.
+    let token = Token(Arc::from(cx.rules().entropy.key()));
+    let mut leased = HashSet::new();
+    for permits in claim.permits.iter().filter(|permits| permits.first > 0) {
+        leased.extend(lanes::lease(conn, &token, &claim.lease, permits).await?);
+    }
+    if leased.is_empty() {
+        return Ok(Vec::new());
+    }
+    let found = sqlx::query(HEADS)
+        .bind(claim.lease.until.as_millis())
+        .bind(&*token.0)
+        .bind(claim.lease.now.as_millis())
+        .fetch_all(&mut *conn)
+        .await?;
+    let heads = found.iter().map(|row| Ok(head(row, &token)?.0)).collect::<Result<Vec<_>>>()?;
+    for head in &heads {
+        leased.remove(&head.conversation.key.0);
+    }
+    if !leased.is_empty() {
+        // Their deliveries changed while the lane was being looked at: it comes right here, and waits for its time.
+        let keys: Vec<i64> = leased.into_iter().collect();
+        lanes::free(conn, &keys).await?;
+        lanes::refresh(conn, &keys).await?;
+    }
+    Ok(heads)
+}
+
+/// Records how an attempt ended, and frees the lane or hands out its next head under the same token.
+pub(super) async fn finish(conn: &mut Conn, cx: &mut Cx, finish: &FinishDelivery) -> Result<Finished> {
+    let end = End::of(finish);
+    let row = sqlx::query(concat!(
+        "UPDATE deliveries SET state = $4, attempts = attempts + $5, due_at = $6, finished_at = $7, dead_end = $8, \
+             last_status = CASE WHEN $5 = 0 THEN last_status ELSE $9 END, \
+             last_error = CASE WHEN $5 = 0 THEN last_error ELSE $10 END, \
+             last_response = CASE WHEN $5 = 0 THEN last_response ELSE $11 END \
+         WHERE id = $1 AND conversation_key = $2 AND state = 'pending' \
+           AND EXISTS (SELECT 1 FROM lanes WHERE lanes.conversation_key = $2 AND lanes.token = $3",
+        for_update!("lanes"),
+        ") RETURNING key, attempts - attempts_before AS spent",
+    ))
+    .bind(finish.id.as_str())
+    .bind(finish.conversation.0)
+    .bind(&*finish.token.0)
+    .bind(end.state)
+    .bind(end.attempts)
+    .bind(end.due_at.map(Timestamp::as_millis))
+    .bind(end.finished_at.map(Timestamp::as_millis))
+    .bind(end.given_up)
+    .bind(finish.status.map(i64::from))
+    .bind(storable(finish.error.as_deref()))
+    .bind(storable(finish.response.as_deref()))
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some(row) = row else { return Ok(Finished::default()) };
+    if let Some(due_at) = end.due_at {
+        lanes::leave(conn, finish.conversation, due_at, rows::small(&row, "spent")? > 0).await?;
+        return Ok(Finished { counted: true, next: None });
+    }
+    if end.holds_lane {
+        lanes::block(conn, finish.conversation, rows::int(&row, "key")?).await?;
+        return Ok(Finished { counted: true, next: None });
+    }
+    let next = next_head(conn, cx, finish).await?;
+    Ok(Finished { counted: true, next })
+}
+
+/// What the end of an attempt makes of its delivery.
+struct End {
+    state: &'static str,
+    attempts: i64,
+    due_at: Option<Timestamp>,
+    finished_at: Option<Timestamp>,
+    given_up: Option<&'static str>,
+    holds_lane: bool,
+}
+
+impl End {
+    fn of(finish: &FinishDelivery) -> Self {
+        let over = Self {
+            state: "delivered",
+            attempts: 1,
+            due_at: None,
+            finished_at: Some(finish.now),
+            given_up: None,
+            holds_lane: false,
+        };
+        let owed = |at| Self { state: "pending", due_at: Some(at), finished_at: None, ..over };
+        match &finish.outcome {
+            DeliveryOutcome::Delivered => over,
+            DeliveryOutcome::RetryAt(at) => owed(*at),
+            DeliveryOutcome::Unattempted(at) => Self { attempts: 0, ..owed(*at) },
+            DeliveryOutcome::Dead { hold_lane, end } => {
+                Self { state: "dead", given_up: Some(end.as_str()), holds_lane: *hold_lane, ..over }
+            }
+        }
+    }
+}
+
+/// The head of one lane.
+pub(super) const NEXT_HEAD: &str = concat!(select_head!(), " WHERE lane.conversation_key = $1");
+
+/// Passes on to the next head of a lane in hand: keeps the lane for it, frees the lane, or closes it when it is empty.
+async fn next_head(conn: &mut Conn, cx: &mut Cx, finish: &FinishDelivery) -> Result<Option<ClaimedDelivery>> {
+    let row = sqlx::query(NEXT_HEAD).bind(finish.conversation.0).fetch_optional(&mut *conn).await?;
+    let Some(row) = row else {
+        lanes::close(conn, finish.conversation).await?;
+        return Ok(None);
+    };
+    let (next, due_at) = head(&row, &finish.token)?;
+    let is_due = due_at <= finish.now;
+    if let (Some(lease), true) = (&finish.keep_lane, is_due) {
+        lanes::keep(conn, finish.conversation, due_at, next.attempts > 0, lease).await?;
+        return Ok(Some(next));
+    }
+    lanes::leave(conn, finish.conversation, due_at, next.attempts > 0).await?;
+    if is_due {
+        cx.announce(Change::Deliveries);
+    }
+    Ok(None)
+}
+
+/// What came from outside, as both databases take it: PostgreSQL has no U+0000 in texts.
+fn storable(text: Option<&str>) -> Option<String> {
+    text.map(|text| text.replace('\0', "\u{fffd}"))
+}
+
+/// A head and when it is due.
+fn head(row: &Row, token: &Token) -> Result<(ClaimedDelivery, Timestamp)> {
+    let claimed = ClaimedDelivery {
+        id: DeliveryId::trusted(rows::text(row, "id")?),
+        token: token.clone(),
+        conversation: ConversationRef {
+            key: ConversationKey(rows::int(row, "conversation_key")?),
+            frontend: FrontendName::trusted(rows::text(row, "frontend")?),
+            id: ConversationId::trusted(rows::text(row, "conversation_id")?),
+        },
+        event_id: EventId::trusted(rows::text(row, "event_id")?),
+        sequence: rows::int(row, "sequence")?,
+        kind: rows::text(row, "kind")?,
+        body: rows::text(row, "body")?,
+        attempts: rows::small(row, "spent")?,
+        recorded_at: rows::time(row, "recorded_at")?,
+    };
+    Ok((claimed, rows::time(row, "due_at")?))
+}

@@ -1,0 +1,299 @@
+//! Whose Fini conversation is whose.
+//!
+//! Invariant: no two conversations are ever bound to one Fini conversation; where it looks as if they should be, the later
+//! one is quarantined, nothing of the Fini conversation is shown to it, and nothing is sent for it until an operator
+//! decides. The database keeps this itself (a unique index), so a race between two bindings ends in one of them.
+
+use super::{
+    Conn, Cx, Row, evidence,
+    feed::{self, Happened},
+    in_flight,
+    records::{self, ConversationRecord, NextRead},
+    rows,
+};
+use crate::{
+    domain::{
+        Timestamp,
+        conversation::State,
+        event::FeedEvent,
+        ids::{ConversationId, ConversationKey, FiniEventId, FrontendName, InteractionId},
+        turn::{FailureCode, TurnFailure},
+    },
+    store::{Bound, Change, ConversationRef, Result},
+};
+
+/// Makes a conversation's binding wanted, if it is not yet.
+pub(in crate::store) async fn want(conn: &mut Conn, cx: &mut Cx, key: ConversationKey, now: Timestamp) -> Result<()> {
+    sqlx::query(
+        "UPDATE conversations SET binding_wanted_since = $2, binding_look_at = $2, binding_looks = 0 WHERE key = $1 \
+            AND interaction_id IS NULL AND binding_wanted_since IS NULL AND state <> 'quarantined'",
+    )
+    .bind(key.0)
+    .bind(now.as_millis())
+    .execute(conn)
+    .await?;
+    cx.announce(Change::Reading);
+    Ok(())
+}
+
+/// The send that made Fini begin a conversation did not happen after all: the next one begins it. Where an earlier send
+/// made the binding wanted, that one still counts.
+pub(in crate::store) async fn forget_send(conn: &mut Conn, key: ConversationKey) -> Result<()> {
+    sqlx::query(
+        "UPDATE conversations SET first_sent_at = NULL \
+         WHERE key = $1 AND interaction_id IS NULL AND binding_wanted_since IS NULL",
+    )
+    .bind(key.0)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Binds a conversation that is looked for, or quarantines it.
+pub(in crate::store) async fn bind(
+    conn: &mut Conn,
+    cx: &mut Cx,
+    key: ConversationKey,
+    interaction: &InteractionId,
+    events: &[FiniEventId],
+    now: Timestamp,
+) -> Result<Bound> {
+    let Some(conversation) = records::load(conn, key).await? else { return Ok(Bound::Stale) };
+    if conversation.interaction.as_ref() == Some(interaction) {
+        return Ok(Bound::Already);
+    }
+    if !conversation.is_looked_for() {
+        return Ok(Bound::Stale);
+    }
+    if let Some(owner) = owner(conn, interaction).await? {
+        let note =
+            format!("its Fini conversation {interaction} belongs to conversation {} of {}", owner.id, owner.frontend);
+        set_aside(conn, cx, &conversation, &note, now).await?;
+        evidence::reserve(conn, key, events).await?;
+        return Ok(Bound::Quarantined { owner });
+    }
+    // What was lost has begun anew, also where its responses never arrived.
+    let state = match conversation.standing.state {
+        State::Lost => State::Open,
+        state => state,
+    };
+    attach(conn, cx, &conversation, interaction, state, now).await?;
+    Ok(Bound::Now)
+}
+
+/// Quarantines a conversation that is looked for.
+pub(in crate::store) async fn quarantine(
+    conn: &mut Conn,
+    cx: &mut Cx,
+    key: ConversationKey,
+    now: Timestamp,
+    reason: &str,
+) -> Result<bool> {
+    let Some(conversation) = records::load(conn, key).await? else { return Ok(false) };
+    if !conversation.is_looked_for() {
+        return Ok(false);
+    }
+    set_aside(conn, cx, &conversation, reason, now).await?;
+    Ok(true)
+}
+
+/// Unbinds a conversation whose Fini conversation is gone, or gives up looking for it.
+pub(in crate::store) async fn lose(
+    conn: &mut Conn,
+    cx: &mut Cx,
+    key: ConversationKey,
+    interaction: Option<&InteractionId>,
+    now: Timestamp,
+    detail: &str,
+) -> Result<bool> {
+    let Some(conversation) = records::load(conn, key).await? else { return Ok(false) };
+    let matches = conversation.interaction.as_ref() == interaction;
+    if !matches || (interaction.is_none() && !conversation.is_looked_for()) {
+        return Ok(false);
+    }
+    // Where it was found once, its messages are gone with it; where it was never found, Fini may still have them.
+    let failure = TurnFailure {
+        code: FailureCode::InteractionLost,
+        detail: detail.to_owned(),
+        may_resend: interaction.is_some(),
+    };
+    detach(conn, cx, &conversation, State::Lost, &failure, now).await?;
+    Ok(true)
+}
+
+/// Settles a quarantine.
+pub(in crate::store) async fn settle(
+    conn: &mut Conn,
+    cx: &mut Cx,
+    key: ConversationKey,
+    interaction: Option<&InteractionId>,
+    now: Timestamp,
+) -> Result<Bound> {
+    let Some(conversation) = records::load(conn, key).await? else { return Ok(Bound::Stale) };
+    if conversation.standing.state != State::Quarantined {
+        return Ok(Bound::Stale);
+    }
+    let Some(interaction) = interaction else {
+        let failure = TurnFailure {
+            code: FailureCode::InteractionLost,
+            detail: "the conversation was in quarantine; it begins anew".to_owned(),
+            may_resend: true,
+        };
+        detach(conn, cx, &conversation, State::Open, &failure, now).await?;
+        return Ok(Bound::Now);
+    };
+    if let Some(owner) = owner(conn, interaction).await? {
+        return Ok(Bound::Quarantined { owner });
+    }
+    attach(conn, cx, &conversation, interaction, State::Open, now).await?;
+    Ok(Bound::Now)
+}
+
+async fn attach(
+    conn: &mut Conn,
+    cx: &mut Cx,
+    conversation: &ConversationRecord,
+    interaction: &InteractionId,
+    state: State,
+    now: Timestamp,
+) -> Result<()> {
+    let key = conversation.key();
+    sqlx::query(
+        "UPDATE conversations SET interaction_id = $2, binding_version = binding_version + 1, \
+            binding_wanted_since = NULL, binding_look_at = NULL, binding_looks = 0, read_misses = 0, note = NULL, \
+            first_sent_at = COALESCE(first_sent_at, $3) WHERE key = $1",
+    )
+    .bind(key.0)
+    .bind(interaction.as_str())
+    .bind(now.as_millis())
+    .execute(&mut *conn)
+    .await?;
+    let bound = ConversationRecord { interaction: Some(interaction.clone()), ..conversation.clone() };
+    change_state(conn, cx, &bound, state, now).await?;
+    records::watch(conn, cx, key, state, NextRead::after_turn(now), now).await?;
+    records::refresh_turns(conn, cx, key).await?;
+    cx.announce(Change::Binding(key));
+    Ok(())
+}
+
+/// Takes the binding away, so that the next message begins a new Fini conversation; a turn in flight fails.
+async fn detach(
+    conn: &mut Conn,
+    cx: &mut Cx,
+    conversation: &ConversationRecord,
+    state: State,
+    failure: &TurnFailure,
+    now: Timestamp,
+) -> Result<()> {
+    let key = conversation.key();
+    if let Some(turn) = in_flight::load(conn, key).await? {
+        in_flight::fail(conn, cx, conversation, &turn, now, failure).await?;
+    }
+    sqlx::query(
+        "UPDATE conversations SET interaction_id = NULL, binding_version = binding_version + 1, first_sent_at = NULL, \
+            binding_wanted_since = NULL, binding_look_at = NULL, binding_looks = 0, status_text = NULL, resolved = NULL, \
+            wrapper_read = FALSE, watch_until = NULL, read_at = NULL, read_urgency = 2, read_misses = 0, note = $2 \
+         WHERE key = $1",
+    )
+    .bind(key.0)
+    .bind(Some(&failure.detail).filter(|_| state == State::Lost))
+    .execute(&mut *conn)
+    .await?;
+    let unbound = ConversationRecord { interaction: None, ..conversation.clone() };
+    change_state(conn, cx, &unbound, state, now).await?;
+    records::refresh_turns(conn, cx, key).await?;
+    cx.announce(Change::Binding(key));
+    Ok(())
+}
+
+async fn set_aside(
+    conn: &mut Conn,
+    cx: &mut Cx,
+    conversation: &ConversationRecord,
+    note: &str,
+    now: Timestamp,
+) -> Result<()> {
+    sqlx::query(
+        "UPDATE conversations SET binding_wanted_since = NULL, binding_look_at = NULL, read_at = NULL, note = $2 \
+         WHERE key = $1",
+    )
+    .bind(conversation.key().0)
+    .bind(note)
+    .execute(&mut *conn)
+    .await?;
+    change_state(conn, cx, conversation, State::Quarantined, now).await?;
+    records::refresh_turns(conn, cx, conversation.key()).await
+}
+
+async fn change_state(
+    conn: &mut Conn,
+    cx: &mut Cx,
+    conversation: &ConversationRecord,
+    state: State,
+    now: Timestamp,
+) -> Result<()> {
+    let previous_state = conversation.standing.state;
+    if state == previous_state {
+        return Ok(());
+    }
+    sqlx::query("UPDATE conversations SET state = $2, updated_at = $3 WHERE key = $1")
+        .bind(conversation.key().0)
+        .bind(state.as_str())
+        .bind(now.as_millis())
+        .execute(&mut *conn)
+        .await?;
+    let status_text = conversation.standing.status_text.clone();
+    let changed: Happened = (FeedEvent::StatusChanged { state, previous_state, status_text }, None);
+    feed::append(conn, cx, conversation, &[changed], now).await
+}
+
+async fn owner(conn: &mut Conn, interaction: &InteractionId) -> Result<Option<ConversationRef>> {
+    let found = sqlx::query("SELECT key, frontend, conversation_id FROM conversations WHERE interaction_id = $1")
+        .bind(interaction.as_str())
+        .fetch_optional(conn)
+        .await?;
+    found.as_ref().map(reference).transpose()
+}
+
+/// Both names of the conversation of a row.
+pub(in crate::store) fn reference(row: &Row) -> Result<ConversationRef> {
+    Ok(ConversationRef {
+        key: ConversationKey(rows::int(row, "key")?),
+        frontend: FrontendName::trusted(rows::text(row, "frontend")?),
+        id: ConversationId::trusted(rows::text(row, "conversation_id")?),
+    })
+}
+
+/// The conversations of these Fini conversations.
+pub(in crate::store) async fn owners(
+    conn: &mut Conn,
+    interactions: &[InteractionId],
+) -> Result<Vec<(InteractionId, ConversationRef)>> {
+    let found = sqlx::query(concat!(
+        "SELECT key, frontend, conversation_id, interaction_id FROM conversations WHERE interaction_id IN ",
+        texts!("$1")
+    ))
+    .bind(rows::array(interactions)?)
+    .fetch_all(conn)
+    .await?;
+    found.iter().map(|row| Ok((InteractionId::trusted(rows::text(row, "interaction_id")?), reference(row)?))).collect()
+}
+
+/// Sets when a wanted binding is looked for next.
+pub(in crate::store) async fn postpone(
+    conn: &mut Conn,
+    cx: &mut Cx,
+    key: ConversationKey,
+    at: Timestamp,
+) -> Result<()> {
+    sqlx::query(
+        "UPDATE conversations SET binding_look_at = $2, binding_looks = binding_looks + 1 \
+         WHERE key = $1 AND binding_wanted_since IS NOT NULL",
+    )
+    .bind(key.0)
+    .bind(at.as_millis())
+    .execute(conn)
+    .await?;
+    cx.announce(Change::Reading);
+    Ok(())
+}

@@ -1,0 +1,171 @@
+//! The request budget: a sliding log with one entry per request to Fini.
+//!
+//! Invariant: no window of the given length, wherever it begins, holds more than `limit` entries. A token bucket would not
+//! do: right after a pause it lets a full burst and the refill of the next seconds into one window. An entry counts while
+//! `at > now - window`; entries that lie in the future of `now` (another process's clock, a late departure) count too,
+//! which can only err on the safe side.
+//!
+//! Whoever decides holds the budget's lock until the commit, so two processes never hand out the same room.
+
+use std::time::Duration;
+
+use futures_util::FutureExt;
+
+use super::{Conn, ThisStore, dialect, rows};
+use crate::{
+    domain::Timestamp,
+    store::{BudgetStore, BudgetTerms, BudgetUse, Grant, PermitId, RequestClass, Result},
+};
+
+/// How long after its permit a request leaves at the latest, in milliseconds, on a machine that is busy but not stuck.
+const DEPARTS_WITHIN_MS: i64 = 2_000;
+
+#[async_trait::async_trait]
+impl BudgetStore for ThisStore {
+    async fn take_permit(&self, class: RequestClass, terms: BudgetTerms, now: Timestamp) -> Result<Grant> {
+        let (permits, next) = self
+            .write((class, terms, now), |conn, _, (class, terms, now)| take(conn, *class, *terms, *now, 1).boxed())
+            .await?;
+        Ok(permits.first().map_or_else(|| Grant::NotBefore(next.unwrap_or(now)), |permit| Grant::Now(*permit)))
+    }
+
+    async fn permit_departed(&self, permit: PermitId, at: Timestamp) -> Result<()> {
+        self.write((permit, at), |conn, _, (permit, at)| depart(conn, *permit, *at).boxed()).await
+    }
+
+    async fn budget_use(&self, window: Duration, now: Timestamp) -> Result<BudgetUse> {
+        self.snapshot((window, now), |conn, (window, now)| used(conn, *window, *now).boxed()).await
+    }
+}
+
+/// Takes up to `wanted` requests of `class` out of the budget and returns their entries, together with the time at which
+/// there is room for the next one where it could not take all of them.
+pub(super) async fn take(
+    conn: &mut Conn,
+    class: RequestClass,
+    terms: BudgetTerms,
+    now: Timestamp,
+    wanted: usize,
+) -> Result<(Vec<PermitId>, Option<Timestamp>)> {
+    if wanted == 0 {
+        return Ok((Vec::new(), None));
+    }
+    dialect::lock_budget(conn).await?;
+    let since = now.minus(terms.window);
+    let counts = count(conn, since).await?;
+    let [sends, reading @ ..] = counts;
+    let reading: u32 = reading.iter().sum();
+    let used = reading.saturating_add(sends);
+    let room = match class {
+        RequestClass::Send => terms.limit.saturating_sub(used),
+        _ => terms.limit.saturating_sub(used).min(terms.share.saturating_sub(reading)),
+    };
+    let granted = wanted.min(room as usize);
+
+    let permits = if granted > 0 { insert(conn, class, now, granted, terms.window).await? } else { Vec::new() };
+    if granted == wanted {
+        return Ok((permits, None));
+    }
+    // What was just taken is in the log now: the next request waits behind it too.
+    let taken = u32::try_from(granted).unwrap_or(u32::MAX);
+    let mut leaves = frees_at(conn, since, ANY, used.saturating_add(taken), terms.limit).await?;
+    if class != RequestClass::Send {
+        leaves = leaves.max(frees_at(conn, since, RequestClass::Send.as_str(), reading + taken, terms.share).await?);
+    }
+    // Where nothing is allowed at all, no entry's leaving makes room: look again after a window.
+    Ok((permits, Some(leaves.unwrap_or(now).plus(terms.window))))
+}
+
+/// Moves an entry to a later time; never to an earlier one, or a request could leave the window before it should.
+async fn depart(conn: &mut Conn, permit: PermitId, at: Timestamp) -> Result<()> {
+    sqlx::query("UPDATE budget SET at = $2 WHERE key = $1 AND at < $2")
+        .bind(permit.0)
+        .bind(at.as_millis())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// A process that died may have sent later than its log says, and not lived to write that down: what it can have sent is
+/// counted from then on.
+pub(super) async fn assume_late(conn: &mut Conn, now: Timestamp) -> Result<()> {
+    sqlx::query("UPDATE budget SET at = CASE WHEN at + $2 < $1 THEN at + $2 ELSE $1 END WHERE at < $1")
+        .bind(now.as_millis())
+        .bind(DEPARTS_WITHIN_MS)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// What the window that ends at `now` holds.
+async fn used(conn: &mut Conn, window: Duration, now: Timestamp) -> Result<BudgetUse> {
+    let since = now.minus(window);
+    let by_class = count(conn, since).await?;
+    let oldest: Option<i64> =
+        sqlx::query_scalar("SELECT MIN(at) FROM budget WHERE at > $1").bind(since.as_millis()).fetch_one(conn).await?;
+    Ok(BudgetUse { by_class, frees_at: oldest.map(|at| Timestamp::from_millis(at).plus(window)) })
+}
+
+/// Entries later than `since`, by class.
+async fn count(conn: &mut Conn, since: Timestamp) -> Result<[u32; 4]> {
+    let found = sqlx::query("SELECT class, COUNT(*) AS entries FROM budget WHERE at > $1 GROUP BY class")
+        .bind(since.as_millis())
+        .fetch_all(conn)
+        .await?;
+    let mut counts = [0; 4];
+    for row in &found {
+        let class = rows::text(row, "class")?;
+        // A class that only a newer version knows is the least urgent one to this version: it still counts.
+        let index = RequestClass::ALL.into_iter().position(|known| known.as_str() == class);
+        counts[index.unwrap_or(RequestClass::ALL.len() - 1)] += rows::small(row, "entries")?;
+    }
+    Ok(counts)
+}
+
+/// No class is called that.
+const ANY: &str = "";
+
+/// The entry that has to leave before there is room for one more, where `used` of `most` are taken by all classes but
+/// `other`; `None` where there is room, or never will be.
+async fn frees_at(
+    conn: &mut Conn,
+    since: Timestamp,
+    other: &'static str,
+    used: u32,
+    most: u32,
+) -> Result<Option<Timestamp>> {
+    let Some(before) = used.checked_sub(most) else { return Ok(None) };
+    let at: Option<i64> =
+        sqlx::query_scalar("SELECT at FROM budget WHERE at > $1 AND class <> $2 ORDER BY at LIMIT 1 OFFSET $3")
+            .bind(since.as_millis())
+            .bind(other)
+            .bind(i64::from(before))
+            .fetch_optional(conn)
+            .await?;
+    Ok(at.map(Timestamp::from_millis))
+}
+
+/// Writes `entries` entries, and drops what is too old to matter to anybody.
+async fn insert(
+    conn: &mut Conn,
+    class: RequestClass,
+    now: Timestamp,
+    entries: usize,
+    window: Duration,
+) -> Result<Vec<PermitId>> {
+    sqlx::query("DELETE FROM budget WHERE at <= $1")
+        .bind(now.minus(window.saturating_mul(2)).as_millis())
+        .execute(&mut *conn)
+        .await?;
+    let keys: Vec<i64> = sqlx::query_scalar(
+        "WITH RECURSIVE entries (number) AS \
+           (SELECT CAST(1 AS BIGINT) UNION ALL SELECT number + 1 FROM entries WHERE number < $3) \
+         INSERT INTO budget (class, at) SELECT $1, $2 FROM entries RETURNING key",
+    )
+    .bind(class.as_str())
+    .bind(now.as_millis())
+    .bind(i64::try_from(entries).unwrap_or(i64::MAX))
+    .fetch_all(conn)
+    .await?;
+    Ok(keys.into_iter().map(PermitId).collect())
+}

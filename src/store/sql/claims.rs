@@ -1,0 +1,271 @@
+//! Claiming turns for sending.
+//!
+//! One transaction picks what is due, takes a request out of the budget for each and writes `sending`, so that a turn that
+//! is handed out can always be paid for, and a crash right after leaves it on record. Frontends are served in rounds.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use super::{Conn, Cx, Row, budget, in_flight::JOINT, intake::Extras, records, rows};
+use crate::{
+    domain::{
+        Timestamp,
+        ids::{ConversationId, ConversationKey, FrontendName, MessageId, TurnKey},
+        message::{MAX_TEXT_CHARS, Role},
+        turn::{TurnMove, TurnState},
+    },
+    store::{
+        ClaimTurns, ClaimedTurn, ClaimedTurns, ConversationRef, PermitId, RequestClass, Result, StoreError, Token,
+    },
+};
+
+/// Messages that are joined at most: beyond, the next turn takes them.
+const MAX_JOINED: i64 = 50;
+
+pub(in crate::store) async fn claim(conn: &mut Conn, cx: &mut Cx, claim: &ClaimTurns) -> Result<ClaimedTurns> {
+    let mut due = Vec::with_capacity(claim.frontends.len());
+    for frontend in &claim.frontends {
+        due.push(VecDeque::from(due_in(conn, claim, frontend).await?));
+    }
+    let waiting: usize = due.iter().map(VecDeque::len).sum();
+    let mut claimed = ClaimedTurns::default();
+    if waiting == 0 {
+        claimed.next = next_due(conn, claim).await?;
+        return Ok(claimed);
+    }
+    let now = claim.lease.now;
+    let wanted = waiting.min(claim.max);
+    let (permits, room_at) = budget::take(conn, RequestClass::Send, claim.budget, now, wanted).await?;
+    claimed.held_by_budget = permits.len() < wanted;
+    for (conversation, permit) in in_rounds(due).zip(permits) {
+        claimed.turns.extend(take(conn, cx, claim, &conversation, permit).await?);
+    }
+    claimed.next = if claimed.held_by_budget {
+        room_at
+    } else if waiting > wanted || waiting >= claim.max {
+        Some(now)
+    } else {
+        next_due(conn, claim).await?
+    };
+    Ok(claimed)
+}
+
+/// One of each in turn, until all are empty.
+fn in_rounds<T>(mut queues: Vec<VecDeque<T>>) -> impl Iterator<Item = T> {
+    let mut next = 0;
+    std::iter::from_fn(move || {
+        for _ in 0..queues.len() {
+            let taken = queues[next].pop_front();
+            next = (next + 1) % queues.len();
+            if taken.is_some() {
+                return taken;
+            }
+        }
+        None
+    })
+}
+
+/// The latest time at which a user's message can have been accepted to have waited long enough for others to join it.
+fn joined_until(claim: &ClaimTurns) -> Timestamp {
+    if claim.join_window.is_zero() { Timestamp::MAX } else { claim.lease.now.minus(claim.join_window) }
+}
+
+/// The conversations of a frontend whose oldest queued turn is due.
+pub(in crate::store) const DUE: &str = concat!(
+    "SELECT c.key, c.frontend, c.conversation_id, c.attribute, c.binding_version, \
+            c.interaction_id IS NOT NULL AS is_bound \
+         FROM conversations c JOIN turns h ON h.key = (SELECT MIN(t.key) FROM turns t WHERE t.conversation_key = c.key \
+            AND t.state IN ('queued', 'sending', 'awaiting', 'unclear') AND t.state = 'queued') \
+         WHERE c.frontend = $1 AND c.turn_due_at IS NOT NULL AND c.turn_due_at <= $2 \
+            AND (h.role <> 'user' OR h.accepted_at <= $3) ORDER BY c.turn_due_at LIMIT $4",
+    skip_locked!("c")
+);
+
+async fn due_in(conn: &mut Conn, claim: &ClaimTurns, frontend: &FrontendName) -> Result<Vec<Row>> {
+    Ok(sqlx::query(DUE)
+        .bind(frontend.as_str())
+        .bind(claim.lease.now.as_millis())
+        .bind(joined_until(claim).as_millis())
+        .bind(i64::try_from(claim.max).unwrap_or(i64::MAX))
+        .fetch_all(conn)
+        .await?)
+}
+
+/// When the next turn of the named frontends falls due, apart from those that are due now.
+async fn next_due(conn: &mut Conn, claim: &ClaimTurns) -> Result<Option<Timestamp>> {
+    let mut next: Option<i64> = None;
+    let mut consider = |at: Option<i64>| next = [next, at].into_iter().flatten().min();
+    let now = claim.lease.now.as_millis();
+    for frontend in &claim.frontends {
+        let later = sqlx::query_scalar(
+            "SELECT MIN(turn_due_at) FROM conversations \
+             WHERE frontend = $1 AND turn_due_at IS NOT NULL AND turn_due_at > $2",
+        );
+        consider(later.bind(frontend.as_str()).bind(now).fetch_one(&mut *conn).await?);
+        if !claim.join_window.is_zero() {
+            let oldest: Option<i64> = sqlx::query_scalar(
+                "SELECT MIN(h.accepted_at) FROM conversations c JOIN turns h ON h.key = (SELECT MIN(t.key) FROM turns t \
+                    WHERE t.conversation_key = c.key AND t.state IN ('queued', 'sending', 'awaiting', 'unclear') \
+                        AND t.state = 'queued') \
+                 WHERE c.frontend = $1 AND c.turn_due_at IS NOT NULL AND c.turn_due_at <= $2 \
+                    AND h.role = 'user' AND h.accepted_at > $3",
+            )
+            .bind(frontend.as_str())
+            .bind(now)
+            .bind(joined_until(claim).as_millis())
+            .fetch_one(&mut *conn)
+            .await?;
+            consider(oldest.map(|at| Timestamp::from_millis(at).plus(claim.join_window).as_millis()));
+        }
+    }
+    Ok(next.map(Timestamp::from_millis))
+}
+
+/// A queued message.
+struct Queued {
+    key: TurnKey,
+    message: MessageId,
+    role: Role,
+    text: String,
+    extras: Extras,
+    attribute: String,
+    attempt: u32,
+    resends: u32,
+    accepted_at: Timestamp,
+}
+
+async fn take(
+    conn: &mut Conn,
+    cx: &mut Cx,
+    claim: &ClaimTurns,
+    conversation: &Row,
+    permit: PermitId,
+) -> Result<Option<ClaimedTurn>> {
+    let now = claim.lease.now;
+    let key = ConversationKey(rows::int(conversation, "key")?);
+    let joined = if claim.join_window.is_zero() { 1 } else { MAX_JOINED };
+    let queued = queued(conn, key, joined).await?;
+    let Some((leader, mut turn)) = join(queued) else { return Ok(None) };
+    let token = Token(Arc::from(cx.rules().entropy.key()));
+    let sending = TurnState::Queued.after(TurnMove::Claim).map_err(StoreError::from)?;
+    sqlx::query(concat!(
+        "UPDATE turns SET state = $3, leader_key = CASE WHEN key = $2 THEN NULL ELSE CAST($2 AS BIGINT) END, \
+            attempt = attempt + 1, token = $4, owner = $5, lease_until = $6, sent_at = $7, state_since = $7, \
+            look_at = NULL, looks = 0 WHERE key IN ",
+        keys!("$1")
+    ))
+    .bind(rows::array(turn.keys.iter().map(|key| key.0))?)
+    .bind(leader.0)
+    .bind(sending.as_str())
+    .bind(&*token.0)
+    .bind(&*claim.lease.owner.0)
+    .bind(claim.lease.until.as_millis())
+    .bind(now.as_millis())
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query("UPDATE conversations SET first_sent_at = COALESCE(first_sent_at, $2) WHERE key = $1")
+        .bind(key.0)
+        .bind(now.as_millis())
+        .execute(&mut *conn)
+        .await?;
+    records::refresh_turns(conn, cx, key).await?;
+    let extras = std::mem::take(&mut turn.extras);
+    Ok(Some(ClaimedTurn {
+        key: leader,
+        token,
+        conversation: ConversationRef {
+            key,
+            frontend: FrontendName::trusted(rows::text(conversation, "frontend")?),
+            id: ConversationId::trusted(rows::text(conversation, "conversation_id")?),
+        },
+        conversation_attribute: rows::text(conversation, "attribute")?,
+        turn_attribute: turn.attribute,
+        binding_version: rows::int(conversation, "binding_version")?,
+        is_bound: rows::flag(conversation, "is_bound")?,
+        messages: turn.messages,
+        role: turn.role,
+        text: turn.text,
+        user_id: extras.user_id,
+        attributes: extras.attributes,
+        channel: extras.channel,
+        metadata: extras.metadata,
+        attempt: turn.attempt,
+        resends: turn.resends,
+        accepted_at: turn.accepted_at,
+        permit,
+    }))
+}
+
+async fn queued(conn: &mut Conn, conversation: ConversationKey, limit: i64) -> Result<Vec<Queued>> {
+    let found = sqlx::query(
+        "SELECT key, message_id, role, text, extras, attribute, attempt, resends, accepted_at FROM turns \
+         WHERE conversation_key = $1 AND state IN ('queued', 'sending', 'awaiting', 'unclear') AND state = 'queued' \
+         ORDER BY key LIMIT $2",
+    )
+    .bind(conversation.0)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    let message = |row: &Row| {
+        Ok(Queued {
+            key: TurnKey(rows::int(row, "key")?),
+            message: MessageId::trusted(rows::text(row, "message_id")?),
+            role: rows::role(row, "role")?,
+            text: rows::text(row, "text")?,
+            extras: serde_json::from_str(&rows::text(row, "extras")?)?,
+            attribute: rows::text(row, "attribute")?,
+            attempt: rows::small(row, "attempt")?,
+            resends: rows::small(row, "resends")?,
+            accepted_at: rows::time(row, "accepted_at")?,
+        })
+    };
+    found.iter().map(message).collect()
+}
+
+/// Queued messages as one turn.
+struct Joined {
+    keys: Vec<TurnKey>,
+    messages: Vec<MessageId>,
+    role: Role,
+    text: String,
+    extras: Extras,
+    attribute: String,
+    attempt: u32,
+    resends: u32,
+    accepted_at: Timestamp,
+}
+
+/// Joins the messages that follow the first one as long as they speak for the same user over the same channel and the text
+/// stays within what is accepted of one message. Where they differ in attributes or metadata, the latest word counts.
+fn join(queued: Vec<Queued>) -> Option<(TurnKey, Joined)> {
+    let mut queued = queued.into_iter();
+    let first = queued.next()?;
+    let mut turn = Joined {
+        keys: vec![first.key],
+        messages: vec![first.message],
+        role: first.role,
+        text: first.text,
+        extras: first.extras,
+        attribute: first.attribute,
+        attempt: first.attempt + 1,
+        resends: first.resends,
+        accepted_at: first.accepted_at,
+    };
+    for next in queued {
+        let same_voice = turn.role == Role::User
+            && next.role == Role::User
+            && next.extras.user_id == turn.extras.user_id
+            && next.extras.channel == turn.extras.channel;
+        let length = turn.text.chars().count() + JOINT.len() + next.text.chars().count();
+        if !same_voice || length > MAX_TEXT_CHARS {
+            break;
+        }
+        turn.keys.push(next.key);
+        turn.messages.push(next.message);
+        turn.text.push_str(JOINT);
+        turn.text.push_str(&next.text);
+        turn.extras.attributes.extend(next.extras.attributes);
+        turn.extras.metadata.extend(next.extras.metadata);
+        turn.resends = turn.resends.max(next.resends);
+    }
+    Some((first.key, turn))
+}

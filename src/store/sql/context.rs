@@ -1,0 +1,94 @@
+//! What a transaction body knows besides its connection, and what it leaves behind for after the commit.
+//!
+//! Changes are announced only once the transaction is durable. Counts per frontend are added up here and written once per
+//! transaction, however many messages it takes in.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::Conn;
+use crate::{
+    domain::{Timestamp, ids::FrontendName},
+    store::{Change, Result, Rules},
+};
+
+/// The context of one transaction.
+pub(in crate::store) struct Cx {
+    rules: Arc<Rules>,
+    changes: Vec<Change>,
+    waiting: HashMap<FrontendName, Waiting>,
+}
+
+/// Turns of one frontend that wait.
+#[derive(Default)]
+struct Waiting {
+    /// As the database had it when the transaction first asked.
+    stored: Option<i64>,
+    /// What the transaction added.
+    added: i64,
+}
+
+impl Cx {
+    /// The context of a transaction that begins.
+    pub(in crate::store) fn new(rules: Arc<Rules>) -> Self {
+        Self { rules, changes: Vec::new(), waiting: HashMap::new() }
+    }
+
+    /// The domain's rules.
+    pub(in crate::store) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// A new shown id: the prefix and a UUID of version 7.
+    pub(in crate::store) fn id(&self, prefix: &str, now: Timestamp) -> String {
+        format!("{prefix}{}", self.rules.entropy.uuid_v7(now))
+    }
+
+    /// Remembers to announce a change after the commit, once.
+    pub(in crate::store) fn announce(&mut self, change: Change) {
+        if !self.changes.contains(&change) {
+            self.changes.push(change);
+        }
+    }
+
+    /// What is to be announced.
+    pub(in crate::store) fn into_changes(self) -> Vec<Change> {
+        self.changes
+    }
+
+    /// Counts turns of a frontend that began (positive) or ceased (negative) to wait.
+    pub(in crate::store) fn add_waiting(&mut self, frontend: &FrontendName, turns: i64) {
+        if turns != 0 {
+            self.waiting.entry(frontend.clone()).or_default().added += turns;
+        }
+    }
+
+    /// How many turns of a frontend wait, this transaction's own included.
+    pub(in crate::store) async fn waiting(&mut self, conn: &mut Conn, frontend: &FrontendName) -> Result<i64> {
+        let waiting = self.waiting.entry(frontend.clone()).or_default();
+        if waiting.stored.is_none() {
+            let stored = "SELECT CAST(COALESCE(SUM(turns), 0) AS BIGINT) FROM waiting WHERE frontend = $1";
+            let stored = sqlx::query_scalar(stored).bind(frontend.as_str()).fetch_one(conn).await?;
+            waiting.stored = Some(stored);
+        }
+        Ok(waiting.stored.unwrap_or(0) + waiting.added)
+    }
+
+    /// Writes the counts; the last thing that is done before the commit.
+    pub(in crate::store) async fn flush(&mut self, conn: &mut Conn) -> Result<()> {
+        // Always in the same order, so that two transactions never wait for each other.
+        let mut changed: Vec<_> = self.waiting.drain().collect();
+        changed.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        for (frontend, waiting) in changed {
+            sqlx::query(concat!(
+                "INSERT INTO waiting (frontend, shard, turns) VALUES ($1, ",
+                shard!(),
+                ", $2) ON CONFLICT (frontend, shard) DO UPDATE SET turns = waiting.turns + excluded.turns",
+            ))
+            .bind(frontend.as_str())
+            .bind(waiting.added)
+            .execute(&mut *conn)
+            .await?;
+        }
+        Ok(())
+    }
+}

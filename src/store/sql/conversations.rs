@@ -1,0 +1,139 @@
+//! Conversations as their frontends and operators see them, and erasing them.
+
+use futures_util::FutureExt;
+use sqlx::Row as _;
+
+use super::{Conn, Cx, Row, ThisStore, rows};
+use crate::{
+    domain::{
+        Timestamp,
+        ids::{ConversationId, ConversationKey, FrontendName, InteractionId},
+    },
+    store::{Change, Conversation, ConversationRef, ConversationStore, Result},
+};
+
+#[async_trait::async_trait]
+impl ConversationStore for ThisStore {
+    async fn conversation(&self, frontend: &FrontendName, id: &ConversationId) -> Result<Option<Conversation>> {
+        self.read((frontend, id), |conn, of| conversation(conn, of.0, of.1).boxed()).await
+    }
+
+    async fn binding(&self, conversation: ConversationKey) -> Result<Option<(Option<InteractionId>, i64)>> {
+        self.read(conversation, |conn, key| binding(conn, *key).boxed()).await
+    }
+
+    async fn erase(
+        &self,
+        frontend: &FrontendName,
+        id: &ConversationId,
+        now: Timestamp,
+    ) -> Result<Option<Option<InteractionId>>> {
+        let of = (frontend.clone(), id.clone(), now);
+        self.write(of, |conn, cx, of| erase(conn, cx, &of.0, &of.1, of.2).boxed()).await
+    }
+}
+
+async fn conversation(conn: &mut Conn, frontend: &FrontendName, id: &ConversationId) -> Result<Option<Conversation>> {
+    let found = sqlx::query(
+        "SELECT c.key, c.state, c.status_text, c.interaction_id, c.binding_version, c.last_sequence, c.created_at, \
+            c.updated_at, c.note, c.erased_at, c.queued, c.watch_until, c.read_at, c.binding_look_at, \
+            (SELECT MIN(t.look_at) FROM turns t WHERE t.conversation_key = c.key \
+                AND t.state IN ('queued', 'sending', 'awaiting', 'unclear')) AS turn_look_at, \
+            (SELECT COUNT(*) FROM deliveries d WHERE d.conversation_key = c.key AND d.state = 'pending') AS pending, \
+            (SELECT COUNT(*) FROM deliveries d WHERE d.conversation_key = c.key AND d.state = 'dead') AS dead \
+         FROM conversations c WHERE c.frontend = $1 AND c.conversation_id = $2 AND c.erased_at IS NULL",
+    )
+    .bind(frontend.as_str())
+    .bind(id.as_str())
+    .fetch_optional(conn)
+    .await?;
+    found.as_ref().map(|row| view(row, frontend, id)).transpose()
+}
+
+fn view(row: &Row, frontend: &FrontendName, id: &ConversationId) -> Result<Conversation> {
+    let reads = [rows::maybe_time(row, "turn_look_at")?, rows::maybe_time(row, "binding_look_at")?];
+    let is_bound = rows::maybe_text(row, "interaction_id")?.is_some();
+    let own_read = rows::maybe_time(row, "read_at")?.filter(|_| is_bound);
+    Ok(Conversation {
+        reference: ConversationRef {
+            key: ConversationKey(rows::int(row, "key")?),
+            frontend: frontend.clone(),
+            id: id.clone(),
+        },
+        state: rows::state(row, "state")?,
+        status_text: rows::maybe_text(row, "status_text")?,
+        interaction: rows::maybe_text(row, "interaction_id")?.map(InteractionId::trusted),
+        binding_version: rows::int(row, "binding_version")?,
+        last_sequence: rows::int(row, "last_sequence")?,
+        created_at: rows::time(row, "created_at")?,
+        updated_at: rows::time(row, "updated_at")?,
+        note: rows::maybe_text(row, "note")?,
+        erased_at: rows::maybe_time(row, "erased_at")?,
+        queued: rows::count(row, "queued")?,
+        pending_deliveries: rows::count(row, "pending")?,
+        dead_deliveries: rows::count(row, "dead")?,
+        next_read_at: reads.into_iter().chain([own_read]).flatten().min(),
+        watch_until: rows::maybe_time(row, "watch_until")?,
+    })
+}
+
+async fn binding(conn: &mut Conn, key: ConversationKey) -> Result<Option<(Option<InteractionId>, i64)>> {
+    let found =
+        sqlx::query("SELECT interaction_id, binding_version FROM conversations WHERE key = $1 AND erased_at IS NULL")
+            .bind(key.0)
+            .fetch_optional(conn)
+            .await?;
+    let Some(found) = found else { return Ok(None) };
+    let interaction = rows::maybe_text(&found, "interaction_id")?.map(InteractionId::trusted);
+    Ok(Some((interaction, rows::int(&found, "binding_version")?)))
+}
+
+/// Takes away everything that was said, and leaves the bare fact that there was a conversation and when it was erased.
+///
+/// Without its turns a completion that is still under way finds nothing to complete.
+async fn erase(
+    conn: &mut Conn,
+    cx: &mut Cx,
+    frontend: &FrontendName,
+    id: &ConversationId,
+    now: Timestamp,
+) -> Result<Option<Option<InteractionId>>> {
+    let found = sqlx::query(concat!(
+        "SELECT key, queued, interaction_id FROM conversations \
+         WHERE frontend = $1 AND conversation_id = $2 AND erased_at IS NULL",
+        for_update!("conversations")
+    ))
+    .bind(frontend.as_str())
+    .bind(id.as_str())
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some(found) = found else { return Ok(None) };
+    let key = rows::int(&found, "key")?;
+    for statement in [
+        "DELETE FROM lanes WHERE conversation_key = $1",
+        "DELETE FROM deliveries WHERE conversation_key = $1",
+        "DELETE FROM events WHERE conversation_key = $1",
+        "DELETE FROM marks WHERE conversation_key = $1",
+        "DELETE FROM turns WHERE conversation_key = $1",
+    ] {
+        sqlx::query(statement).bind(key).execute(&mut *conn).await?;
+    }
+    sqlx::query(
+        "UPDATE conversations SET erased_at = $2, updated_at = $2, attribute = '', state = 'open', note = NULL, \
+            status_text = NULL, resolved = NULL, wrapper_read = FALSE, interaction_id = NULL, \
+            binding_version = binding_version + 1, binding_wanted_since = NULL, binding_look_at = NULL, \
+            first_sent_at = NULL, queued = 0, occupied = FALSE, turn_due_at = NULL, watch_until = NULL, read_at = NULL \
+         WHERE key = $1",
+    )
+    .bind(key)
+    .bind(now.as_millis())
+    .execute(conn)
+    .await?;
+    cx.add_waiting(frontend, -rows::int(&found, "queued")?);
+    let key = ConversationKey(key);
+    cx.announce(Change::Binding(key));
+    // Whoever waits for this conversation or streams it looks again, and finds it gone.
+    cx.announce(Change::Settled(key));
+    cx.announce(Change::Feed(key));
+    Ok(Some(found.try_get::<Option<String>, _>("interaction_id")?.map(InteractionId::trusted)))
+}

@@ -1,0 +1,79 @@
+//! The outbox as the port has it: which transaction answers which question.
+
+use futures_util::FutureExt;
+
+use super::{ThisStore, attempts, dialect, lanes, replay};
+use crate::{
+    domain::{
+        Timestamp,
+        ids::{ConversationKey, DeliveryId, FrontendName},
+    },
+    store::{
+        ClaimDeliveries, ClaimedDelivery, Delivery, DeliveryFilter, DeliveryPage, DeliveryStore, FinishDelivery,
+        Finished, FrontendHold, Lease, Result, Token,
+    },
+};
+
+#[async_trait::async_trait]
+impl DeliveryStore for ThisStore {
+    async fn claim_deliveries(&self, claim: ClaimDeliveries) -> Result<Vec<ClaimedDelivery>> {
+        self.write(claim, |conn, cx, claim| attempts::claim(conn, cx, claim).boxed()).await
+    }
+
+    async fn next_delivery_at(&self, frontends: &[FrontendName]) -> Result<Option<Timestamp>> {
+        self.read(frontends, |conn, frontends| lanes::next_at(conn, frontends).boxed()).await
+    }
+
+    async fn finish_delivery(&self, finish: FinishDelivery) -> Result<Finished> {
+        self.write(finish, |conn, cx, finish| attempts::finish(conn, cx, finish).boxed()).await
+    }
+
+    async fn renew_lanes(&self, held: &[(ConversationKey, Token)], until: Timestamp) -> Result<Vec<ConversationKey>> {
+        self.write((held.to_vec(), until), |conn, _, (held, until)| lanes::renew(conn, held, *until).boxed()).await
+    }
+
+    async fn recover_lanes(&self, lease: &Lease) -> Result<usize> {
+        // Of a database that nobody else uses, every other owner is a process that is no more.
+        let all = !dialect::SHARED;
+        self.write((lease.clone(), all), |conn, cx, (lease, all)| lanes::recover(conn, cx, lease, *all).boxed()).await
+    }
+
+    async fn deliveries(&self, filter: &DeliveryFilter, cursor: Option<&str>, limit: usize) -> Result<DeliveryPage> {
+        self.read((filter, cursor, limit), |conn, of| replay::list(conn, of.0, of.1, of.2).boxed()).await
+    }
+
+    async fn delivery(&self, id: &DeliveryId) -> Result<Option<Delivery>> {
+        self.read(id, |conn, id| replay::get(conn, id).boxed()).await
+    }
+
+    async fn retry_delivery(&self, id: &DeliveryId, now: Timestamp) -> Result<Option<Delivery>> {
+        self.write((id.clone(), now), |conn, cx, (id, now)| replay::retry(conn, cx, id, *now).boxed()).await
+    }
+
+    async fn retry_deliveries(&self, filter: &DeliveryFilter, now: Timestamp) -> Result<u64> {
+        let mut retried = 0;
+        loop {
+            let revived = self
+                .write((filter.clone(), now), |conn, cx, (filter, now)| {
+                    replay::retry_batch(conn, cx, filter, *now).boxed()
+                })
+                .await?;
+            retried += u64::try_from(revived).unwrap_or(u64::MAX);
+            if revived < replay::BATCH {
+                return Ok(retried);
+            }
+        }
+    }
+
+    async fn hold_frontend(&self, hold: &FrontendHold) -> Result<()> {
+        self.write(hold.clone(), |conn, _, hold| replay::hold(conn, hold).boxed()).await
+    }
+
+    async fn release_frontend(&self, frontend: &FrontendName) -> Result<bool> {
+        self.write(frontend.clone(), |conn, cx, frontend| replay::release(conn, cx, frontend).boxed()).await
+    }
+
+    async fn held_frontends(&self) -> Result<Vec<FrontendHold>> {
+        self.read((), |conn, ()| replay::held(conn).boxed()).await
+    }
+}

@@ -1,0 +1,152 @@
+//! What was seen of Fini before: marked events, and sent messages whose own event was never seen.
+//!
+//! Invariant: an event belongs to the first conversation that saw it, for ever; for any other it does not exist.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Conn, records::ConversationRecord, rows};
+use crate::{
+    domain::{
+        conversation::{Mark, Unechoed},
+        ids::{ConversationKey, FiniEventId, TurnKey},
+        turn::TurnState,
+        vendor::FiniEvent,
+    },
+    store::Result,
+};
+
+/// Rows among which earlier messages without an event of their own are looked for; joined ones take several.
+const UNECHOED_ROWS: i64 = 40;
+/// How many such messages are still expected to turn up.
+const UNECHOED: usize = 5;
+
+/// What is on record about the events of a look.
+#[derive(Debug, Default)]
+pub(in crate::store) struct Seen {
+    /// Events that the conversation saw before.
+    pub(in crate::store) marks: HashMap<FiniEventId, Mark>,
+    /// Events that another conversation saw before.
+    pub(in crate::store) foreign: HashSet<FiniEventId>,
+}
+
+/// What is on record about these events.
+pub(in crate::store) async fn seen(conn: &mut Conn, key: ConversationKey, events: &[FiniEvent]) -> Result<Seen> {
+    let mut seen = Seen::default();
+    if events.is_empty() {
+        return Ok(seen);
+    }
+    let found = sqlx::query(concat!(
+        "SELECT fini_event_id, conversation_key, rating FROM marks WHERE fini_event_id IN ",
+        texts!("$1")
+    ))
+    .bind(rows::array(events.iter().map(|event| &event.id))?)
+    .fetch_all(conn)
+    .await?;
+    for row in &found {
+        let id = FiniEventId::trusted(rows::text(row, "fini_event_id")?);
+        if rows::int(row, "conversation_key")? == key.0 {
+            let rating = rows::maybe_text(row, "rating")?.map(|rating| serde_json::from_str(&rating)).transpose()?;
+            seen.marks.insert(id, Mark { rating: rating.unwrap_or_default() });
+        } else {
+            seen.foreign.insert(id);
+        }
+    }
+    Ok(seen)
+}
+
+/// Whether somebody who was mixed into the same Fini conversation is still being answered: a quarantined conversation with a
+/// turn in flight, of which some of these events are. Its reply is in none of the marks yet.
+pub(in crate::store) async fn is_mixed(conn: &mut Conn, foreign: &HashSet<FiniEventId>) -> Result<bool> {
+    if foreign.is_empty() {
+        return Ok(false);
+    }
+    let found = sqlx::query(concat!(
+        "SELECT 1 FROM marks m JOIN conversations c ON c.key = m.conversation_key JOIN turns t ON t.conversation_key = c.key \
+         WHERE c.state = 'quarantined' AND t.state IN ('sending', 'awaiting', 'unclear') AND m.fini_event_id IN ",
+        texts!("$1"),
+        " LIMIT 1"
+    ))
+    .bind(rows::array(foreign)?)
+    .fetch_optional(conn)
+    .await?;
+    Ok(found.is_some())
+}
+
+/// Marks events as seen. A new mark that somebody else has meanwhile is an error: the transaction is run again.
+pub(in crate::store) async fn mark(
+    conn: &mut Conn,
+    key: ConversationKey,
+    seen: &Seen,
+    marks: &[(FiniEventId, Option<TurnKey>, Mark)],
+) -> Result<()> {
+    for (id, turn, mark) in marks {
+        let rating = (!mark.rating.is_empty()).then(|| serde_json::to_string(&mark.rating)).transpose()?;
+        let query = if seen.marks.contains_key(id) {
+            sqlx::query("UPDATE marks SET rating = $2 WHERE fini_event_id = $1").bind(id.as_str()).bind(rating)
+        } else {
+            sqlx::query("INSERT INTO marks (fini_event_id, rating, conversation_key, turn_key) VALUES ($1, $2, $3, $4)")
+                .bind(id.as_str())
+                .bind(rating)
+                .bind(key.0)
+                .bind(turn.map(|turn| turn.0))
+        };
+        query.execute(&mut *conn).await?;
+    }
+    Ok(())
+}
+
+/// Settled messages of a conversation that were sent without their event being seen, latest first.
+pub(in crate::store) const UNECHOED_TURNS: &str = "SELECT key, COALESCE(leader_key, key) AS leader, role, text, state FROM turns WHERE conversation_key = $1 \
+            AND echo IS NULL AND sent_at IS NOT NULL AND state IN ('answered', 'stored', 'failed') \
+         ORDER BY key DESC LIMIT $2";
+
+/// Settled messages that were sent, but whose own event was never seen; the latest few, oldest first.
+pub(in crate::store) async fn unechoed(conn: &mut Conn, conversation: &ConversationRecord) -> Result<Vec<Unechoed>> {
+    let found = sqlx::query(UNECHOED_TURNS).bind(conversation.key().0).bind(UNECHOED_ROWS).fetch_all(conn).await?;
+    let mut turns: Vec<Unechoed> = Vec::new();
+    for row in found.iter().rev() {
+        let key = TurnKey(rows::int(row, "leader")?);
+        let text = rows::text(row, "text")?;
+        if let Some(turn) = turns.last_mut().filter(|turn| turn.key == key) {
+            turn.text = format!("{}{}{text}", turn.text, super::in_flight::JOINT);
+        } else {
+            let arrived = rows::turn_state(row, "state")? != TurnState::Failed;
+            turns.push(Unechoed { key, role: rows::role(row, "role")?, text, arrived });
+        }
+    }
+    turns.drain(..turns.len().saturating_sub(UNECHOED));
+    Ok(turns)
+}
+
+/// The event of an earlier message turned up.
+pub(in crate::store) async fn echoed(
+    conn: &mut Conn,
+    conversation: &ConversationRecord,
+    turn: TurnKey,
+    event: &FiniEventId,
+) -> Result<()> {
+    sqlx::query(
+        "UPDATE turns SET echo = $3 WHERE conversation_key = $1 AND echo IS NULL AND sent_at IS NOT NULL \
+            AND (key = $2 OR leader_key = $2)",
+    )
+    .bind(conversation.key().0)
+    .bind(turn.0)
+    .bind(event.as_str())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Marks those of the events that nobody has seen as this conversation's, so that no other ever shows them.
+pub(in crate::store) async fn reserve(conn: &mut Conn, key: ConversationKey, events: &[FiniEventId]) -> Result<()> {
+    for event in events {
+        sqlx::query(
+            "INSERT INTO marks (fini_event_id, conversation_key) VALUES ($1, $2) ON CONFLICT (fini_event_id) DO NOTHING",
+        )
+        .bind(event.as_str())
+        .bind(key.0)
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(())
+}

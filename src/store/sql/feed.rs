@@ -1,0 +1,132 @@
+//! The feed: appending to it, and reading it.
+//!
+//! Invariants: numbers count 1, 2, 3 … per conversation without gaps (the number is taken and the event written in one
+//! transaction); a body is rendered once; what is called back is filed in the same transaction.
+
+use futures_util::FutureExt;
+
+use super::{Conn, Cx, ThisStore, outbox, records::ConversationRecord, rows};
+use crate::{
+    domain::{
+        Timestamp,
+        event::{Envelope, FeedEvent},
+        ids::{ConversationId, ConversationKey, EventId, FrontendName, TurnKey},
+    },
+    store::{Change, FeedEntry, FeedPage, FeedStore, Result},
+};
+
+#[async_trait::async_trait]
+impl FeedStore for ThisStore {
+    async fn feed(
+        &self,
+        frontend: &FrontendName,
+        id: &ConversationId,
+        after: i64,
+        limit: usize,
+    ) -> Result<Option<(ConversationKey, FeedPage)>> {
+        self.read((frontend, id, after, limit), |conn, of| page(conn, of.0, of.1, of.2, of.3).boxed()).await
+    }
+}
+
+/// Something that happened, and the turn that it belongs to.
+pub(in crate::store) type Happened = (FeedEvent, Option<TurnKey>);
+
+/// Appends to a conversation's feed, and files what its frontend wants called back.
+pub(in crate::store) async fn append(
+    conn: &mut Conn,
+    cx: &mut Cx,
+    conversation: &ConversationRecord,
+    happened: &[Happened],
+    now: Timestamp,
+) -> Result<()> {
+    if happened.is_empty() {
+        return Ok(());
+    }
+    let key = conversation.key();
+    let added = i64::try_from(happened.len()).unwrap_or(i64::MAX);
+    let last: i64 = sqlx::query_scalar(
+        "UPDATE conversations SET last_sequence = last_sequence + $2, updated_at = $3 WHERE key = $1 \
+         RETURNING last_sequence",
+    )
+    .bind(key.0)
+    .bind(added)
+    .bind(now.as_millis())
+    .fetch_one(&mut *conn)
+    .await?;
+    for (sequence, (event, turn)) in (last - added + 1..).zip(happened) {
+        let id = EventId::trusted(cx.id("evt_", now));
+        let body = Envelope {
+            id: &id,
+            timestamp: now,
+            frontend: &conversation.reference.frontend,
+            conversation_id: &conversation.reference.id,
+            interaction_id: conversation.interaction.as_ref(),
+            sequence,
+        }
+        .render(event);
+        sqlx::query(
+            "INSERT INTO events (conversation_key, sequence, id, kind, turn_key, body, recorded_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        )
+        .bind(key.0)
+        .bind(sequence)
+        .bind(id.as_str())
+        .bind(event.kind())
+        .bind(turn.map(|turn| turn.0))
+        .bind(body)
+        .bind(now.as_millis())
+        .execute(&mut *conn)
+        .await?;
+        let frontend = &conversation.reference.frontend;
+        if event.is_called_back() && cx.rules().subscriptions.wants(frontend, event.kind()) {
+            let owed = outbox::Owed { frontend, conversation: key, sequence, event: &id, kind: event.kind() };
+            outbox::file(conn, cx, owed, now).await?;
+        }
+    }
+    cx.announce(Change::Feed(key));
+    Ok(())
+}
+
+async fn page(
+    conn: &mut Conn,
+    frontend: &FrontendName,
+    id: &ConversationId,
+    after: i64,
+    limit: usize,
+) -> Result<Option<(ConversationKey, FeedPage)>> {
+    let found = sqlx::query(
+        "SELECT key, last_sequence FROM conversations \
+         WHERE frontend = $1 AND conversation_id = $2 AND erased_at IS NULL",
+    )
+    .bind(frontend.as_str())
+    .bind(id.as_str())
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some(found) = found else { return Ok(None) };
+    let key = rows::int(&found, "key")?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let events = sqlx::query(
+        "SELECT sequence, kind, body FROM events WHERE conversation_key = $1 AND sequence > $2 ORDER BY sequence LIMIT $3",
+    )
+    .bind(key)
+    .bind(after)
+    .bind(limit.saturating_add(1))
+    .fetch_all(conn)
+    .await?;
+    let has_more = i64::try_from(events.len()).unwrap_or(i64::MAX) > limit;
+    let newest_read = events.last().map_or(Ok(0), |event| rows::int(event, "sequence"))?;
+    let entries = events.iter().take(usize::try_from(limit).unwrap_or(usize::MAX)).map(|event| {
+        Ok(FeedEntry {
+            sequence: rows::int(event, "sequence")?,
+            kind: rows::text(event, "kind")?,
+            body: rows::text(event, "body")?,
+        })
+    });
+    let page = FeedPage {
+        entries: entries.collect::<Result<_>>()?,
+        // The entries were read later than the conversation.
+        last_sequence: rows::int(&found, "last_sequence")?.max(newest_read),
+        has_more,
+    };
+    Ok(Some((ConversationKey(key), page)))
+}

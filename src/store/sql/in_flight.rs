@@ -1,0 +1,187 @@
+//! The turn that occupies a conversation: loading it, moving it, ending it.
+//!
+//! A conversation has at most one turn in flight. Where messages were joined, it consists of several rows that share their
+//! fate: the leader (the first message) and its members. Every move is checked against [`TurnState::after`].
+
+use super::{
+    Conn, Cx,
+    feed::{self, Happened},
+    records::{self, ConversationRecord},
+    rows,
+};
+use crate::{
+    domain::{
+        Timestamp,
+        conversation::Progress,
+        event::FeedEvent,
+        ids::{ConversationKey, FiniEventId, MessageId, TurnKey},
+        message::Role,
+        turn::{TurnFailure, TurnMove, TurnState},
+    },
+    store::{Change, Result, Token},
+};
+
+/// A turn in flight.
+#[derive(Debug)]
+pub(in crate::store) struct InFlight {
+    /// The leader's key.
+    pub(in crate::store) key: TurnKey,
+    pub(in crate::store) state: TurnState,
+    pub(in crate::store) role: Role,
+    /// Our turn attribute in Fini.
+    pub(in crate::store) attribute: String,
+    pub(in crate::store) progress: Progress,
+    /// When the first of its messages was accepted.
+    pub(in crate::store) accepted_at: Timestamp,
+    /// Its messages, oldest first, each with its own key.
+    pub(in crate::store) messages: Vec<(TurnKey, MessageId)>,
+    /// The text as it was sent.
+    pub(in crate::store) text: String,
+    token: Option<String>,
+}
+
+impl InFlight {
+    /// Whether anything was seen of it in Fini.
+    pub(in crate::store) fn has_arrived(&self) -> bool {
+        self.progress != Progress::default()
+    }
+
+    /// Whether it is being sent under this very claim.
+    pub(in crate::store) fn is_held_by(&self, token: &Token) -> bool {
+        self.state == TurnState::Sending && self.token.as_deref() == Some(&*token.0)
+    }
+}
+
+/// The rows of a conversation's turn in flight.
+pub(in crate::store) const OCCUPYING: &str = "SELECT key, leader_key, message_id, role, text, attribute, state, token, accepted_at, echo, replies, escalated, \
+            no_reply FROM turns WHERE conversation_key = $1 \
+            AND state IN ('queued', 'sending', 'awaiting', 'unclear') AND state <> 'queued' ORDER BY key";
+
+/// The turn that occupies a conversation, if any.
+pub(in crate::store) async fn load(conn: &mut Conn, conversation: ConversationKey) -> Result<Option<InFlight>> {
+    let found = sqlx::query(OCCUPYING).bind(conversation.0).fetch_all(conn).await?;
+    let Some(leader) = found.first() else { return Ok(None) };
+    let message = |row| Ok((TurnKey(rows::int(row, "key")?), MessageId::trusted(rows::text(row, "message_id")?)));
+    let texts: Vec<String> = found.iter().map(|row| rows::text(row, "text")).collect::<Result<_>>()?;
+    Ok(Some(InFlight {
+        key: TurnKey(rows::int(leader, "key")?),
+        state: rows::turn_state(leader, "state")?,
+        role: rows::role(leader, "role")?,
+        attribute: rows::text(leader, "attribute")?,
+        progress: Progress {
+            echo: rows::maybe_text(leader, "echo")?.map(FiniEventId::trusted),
+            replies: rows::small(leader, "replies")?,
+            escalated: rows::flag(leader, "escalated")?,
+            no_reply: rows::flag(leader, "no_reply")?,
+        },
+        accepted_at: rows::time(leader, "accepted_at")?,
+        messages: found.iter().map(message).collect::<Result<_>>()?,
+        text: texts.join(JOINT),
+        token: rows::maybe_text(leader, "token")?,
+    }))
+}
+
+/// What stands between joined messages.
+pub(in crate::store) const JOINT: &str = "\n";
+
+/// A turn in flight by its leader's key, with its conversation locked.
+pub(in crate::store) async fn find(conn: &mut Conn, key: TurnKey) -> Result<Option<(ConversationRecord, InFlight)>> {
+    let conversation: Option<i64> = sqlx::query_scalar("SELECT conversation_key FROM turns WHERE key = $1")
+        .bind(key.0)
+        .fetch_optional(&mut *conn)
+        .await?;
+    let Some(conversation) = conversation else { return Ok(None) };
+    let Some(conversation) = records::load(conn, ConversationKey(conversation)).await? else { return Ok(None) };
+    let turn = load(conn, conversation.key()).await?.filter(|turn| turn.key == key);
+    Ok(turn.map(|turn| (conversation, turn)))
+}
+
+/// A move of a turn in flight, and where it leads besides its state.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) struct Step<'a> {
+    pub(in crate::store) by: TurnMove,
+    pub(in crate::store) now: Timestamp,
+    /// When it is looked for.
+    pub(in crate::store) look_at: Option<Timestamp>,
+    /// What happened, in words.
+    pub(in crate::store) detail: Option<&'a str>,
+    /// Whether it is known that Fini does not have the message.
+    pub(in crate::store) is_absent: bool,
+}
+
+impl Step<'_> {
+    /// The bare move.
+    pub(in crate::store) const fn new(by: TurnMove, now: Timestamp) -> Self {
+        Self { by, now, look_at: None, detail: None, is_absent: false }
+    }
+}
+
+/// Moves a turn in flight to a state in which it is not being sent. The lease is over; looks are counted anew.
+pub(in crate::store) async fn advance(
+    conn: &mut Conn,
+    conversation: &ConversationRecord,
+    turn: &InFlight,
+    step: Step<'_>,
+) -> Result<TurnState> {
+    let state = turn.state.after(step.by)?;
+    sqlx::query(
+        "UPDATE turns SET state = $2, state_since = $3, token = NULL, owner = NULL, lease_until = NULL, looks = 0, \
+            look_at = CASE WHEN leader_key IS NULL THEN CAST($4 AS BIGINT) END, \
+            detail = COALESCE($5, detail), sent_at = CASE WHEN $6 THEN NULL ELSE sent_at END \
+         WHERE conversation_key = $1 AND state IN ('queued', 'sending', 'awaiting', 'unclear') AND state <> 'queued'",
+    )
+    .bind(conversation.key().0)
+    .bind(state.as_str())
+    .bind(step.now.as_millis())
+    .bind(step.look_at.map(Timestamp::as_millis))
+    .bind(step.detail)
+    .bind(step.is_absent)
+    .execute(conn)
+    .await?;
+    Ok(state)
+}
+
+/// Ends a turn in flight: every one of its messages gets the closing event that `closing` makes for it.
+pub(in crate::store) async fn end(
+    conn: &mut Conn,
+    cx: &mut Cx,
+    conversation: &ConversationRecord,
+    turn: &InFlight,
+    step: Step<'_>,
+    closing: impl Fn(&MessageId) -> FeedEvent,
+) -> Result<TurnState> {
+    let state = advance(conn, conversation, turn, step).await?;
+    let happened: Vec<Happened> = turn.messages.iter().map(|(key, id)| (closing(id), Some(*key))).collect();
+    feed::append(conn, cx, conversation, &happened, step.now).await?;
+    records::refresh_turns(conn, cx, conversation.key()).await?;
+    cx.announce(Change::Settled(conversation.key()));
+    Ok(state)
+}
+
+/// Ends a turn in flight as failed.
+pub(in crate::store) async fn fail(
+    conn: &mut Conn,
+    cx: &mut Cx,
+    conversation: &ConversationRecord,
+    turn: &InFlight,
+    now: Timestamp,
+    failure: &TurnFailure,
+) -> Result<()> {
+    let step = Step {
+        detail: Some(&failure.detail),
+        is_absent: failure.code.proves_absence(),
+        ..Step::new(TurnMove::Fail, now)
+    };
+    end(conn, cx, conversation, turn, step, |id| closing(id, failure)).await?;
+    Ok(())
+}
+
+/// What a frontend is told of a message that failed.
+pub(in crate::store) fn closing(message: &MessageId, failure: &TurnFailure) -> FeedEvent {
+    FeedEvent::TurnFailed {
+        message_id: message.clone(),
+        code: failure.code,
+        detail: failure.detail.clone(),
+        may_resend: failure.may_resend,
+    }
+}

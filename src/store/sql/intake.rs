@@ -1,0 +1,247 @@
+//! Taking messages in: the busiest transaction of all, four statements long.
+//!
+//! Idempotent by (frontend, conversation, message id). Two messages with one id that race each other meet in the unique
+//! index over turns: the later transaction fails and is run again, where it finds the earlier one.
+
+use futures_util::FutureExt;
+use serde_json::{Map, Value};
+use sqlx::Row as _;
+
+use super::{Conn, Cx, Row, ThisStore, rows};
+use crate::{
+    domain::{
+        event::{Author, Envelope, FeedEvent, Message, Origin},
+        ids::{ConversationId, ConversationKey, EventId, FrontendName, InteractionId, MessageId},
+        message::{InboundMessage, Role},
+    },
+    store::{Accepted, Change, IntakeStore, NewMessage, Result, TurnView},
+};
+
+#[async_trait::async_trait]
+impl IntakeStore for ThisStore {
+    async fn accept(&self, message: NewMessage) -> Result<Accepted> {
+        self.write(message, |conn, cx, message| accept(conn, cx, message).boxed()).await
+    }
+
+    async fn turn(
+        &self,
+        frontend: &FrontendName,
+        conversation: &ConversationId,
+        message: &MessageId,
+    ) -> Result<Option<TurnView>> {
+        self.read((frontend, conversation, message), |conn, of| turn(conn, of.0, of.1, of.2).boxed()).await
+    }
+}
+
+/// The types of events that close a turn.
+const CLOSING: [&str; 2] = ["turn.completed", "turn.failed"];
+
+/// What Fini is told besides the text, as it is stored with the turn.
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub(in crate::store) struct Extras {
+    /// The frontend's user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::store) user_id: Option<String>,
+    /// The user's attributes.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub(in crate::store) attributes: Map<String, Value>,
+    /// Fini's channel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::store) channel: Option<String>,
+    /// Further metadata.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub(in crate::store) metadata: Map<String, Value>,
+}
+
+/// The conversation of a message, and the turn of one of the same id.
+pub(in crate::store) const KNOWN: &str = concat!(
+    "SELECT c.key, c.queued, t.fingerprint, t.state FROM conversations c \
+         LEFT JOIN turns t ON t.conversation_key = c.key AND t.message_id = $3 \
+         WHERE c.frontend = $1 AND c.conversation_id = $2 AND c.erased_at IS NULL",
+    for_update!("c")
+);
+
+async fn accept(conn: &mut Conn, cx: &mut Cx, new: &NewMessage) -> Result<Accepted> {
+    let known = sqlx::query(KNOWN)
+        .bind(new.frontend.as_str())
+        .bind(new.message.conversation_id.as_str())
+        .bind(new.message.message_id.as_str())
+        .fetch_optional(&mut *conn)
+        .await?;
+    let mut waiting_here = 0;
+    if let Some(row) = &known {
+        if let Some(fingerprint) = rows::maybe_text(row, "fingerprint")? {
+            return if fingerprint == new.fingerprint {
+                let conversation = ConversationKey(rows::int(row, "key")?);
+                Ok(Accepted::Duplicate { conversation, state: rows::turn_state(row, "state")? })
+            } else {
+                Ok(Accepted::Conflict)
+            };
+        }
+        waiting_here = rows::small(row, "queued")?;
+    }
+    let waiting_in_frontend = u32::try_from(cx.waiting(conn, &new.frontend).await?.max(0)).unwrap_or(u32::MAX);
+    if waiting_here >= new.limits.per_conversation || waiting_in_frontend >= new.limits.per_frontend {
+        return Ok(Accepted::BacklogFull { waiting_in_frontend, waiting_in_conversation: waiting_here });
+    }
+    store(conn, cx, new).await
+}
+
+async fn store(conn: &mut Conn, cx: &mut Cx, new: &NewMessage) -> Result<Accepted> {
+    let now = new.now.as_millis();
+    // Due at once, unless something else of the conversation comes first; `refresh_turns` says the same at length.
+    let conversation = sqlx::query(
+        "INSERT INTO conversations (frontend, conversation_id, attribute, last_sequence, queued, turn_due_at, \
+                created_at, updated_at, last_activity_at) VALUES ($1, $2, $3, 1, 1, $4, $4, $4, $4) \
+         ON CONFLICT (frontend, conversation_id) WHERE erased_at IS NULL DO UPDATE SET \
+            last_sequence = conversations.last_sequence + 1, \
+            queued = conversations.queued + 1, \
+            turn_due_at = CASE WHEN conversations.queued > 0 OR conversations.occupied \
+                    OR conversations.state = 'quarantined' OR conversations.binding_wanted_since IS NOT NULL \
+                    OR (conversations.interaction_id IS NULL AND conversations.first_sent_at IS NOT NULL) \
+                THEN conversations.turn_due_at ELSE excluded.turn_due_at END, \
+            updated_at = excluded.updated_at, \
+            last_activity_at = excluded.last_activity_at \
+         RETURNING key, last_sequence, interaction_id, turn_due_at",
+    )
+    .bind(new.frontend.as_str())
+    .bind(new.message.conversation_id.as_str())
+    .bind(cx.rules().entropy.key())
+    .bind(now)
+    .fetch_one(&mut *conn)
+    .await?;
+    let key = rows::int(&conversation, "key")?;
+    let sequence = rows::int(&conversation, "last_sequence")?;
+    let turn = insert_turn(conn, cx, new, key).await?;
+
+    let event = posted(new);
+    let id = EventId::trusted(cx.id("evt_", new.now));
+    let body = Envelope {
+        id: &id,
+        timestamp: new.now,
+        frontend: &new.frontend,
+        conversation_id: &new.message.conversation_id,
+        interaction_id: rows::maybe_text(&conversation, "interaction_id")?.map(InteractionId::trusted).as_ref(),
+        sequence,
+    }
+    .render(&event);
+    sqlx::query(
+        "INSERT INTO events (conversation_key, sequence, id, kind, turn_key, body, recorded_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(key)
+    .bind(sequence)
+    .bind(id.as_str())
+    .bind(event.kind())
+    .bind(turn)
+    .bind(body)
+    .bind(now)
+    .execute(conn)
+    .await?;
+
+    cx.add_waiting(&new.frontend, 1);
+    cx.announce(Change::Feed(ConversationKey(key)));
+    if conversation.try_get::<Option<i64>, _>("turn_due_at")?.is_some() {
+        cx.announce(Change::Turns);
+    }
+    Ok(Accepted::New { conversation: ConversationKey(key), sequence })
+}
+
+async fn insert_turn(conn: &mut Conn, cx: &Cx, new: &NewMessage, conversation: i64) -> Result<i64> {
+    let InboundMessage { message_id, text, role, .. } = &new.message;
+    let extras = Extras {
+        user_id: new.message.user_id.clone(),
+        attributes: new.message.attributes.clone(),
+        channel: new.message.channel.clone(),
+        metadata: new.message.metadata.clone(),
+    };
+    let key = sqlx::query_scalar(
+        "INSERT INTO turns (conversation_key, frontend, message_id, fingerprint, role, text, extras, attribute, \
+                accepted_at, due_at, state_since) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $9) RETURNING key",
+    )
+    .bind(conversation)
+    .bind(new.frontend.as_str())
+    .bind(message_id.as_str())
+    .bind(&new.fingerprint)
+    .bind(role.as_str())
+    .bind(text)
+    .bind(serde_json::to_string(&extras)?)
+    .bind(cx.rules().entropy.key())
+    .bind(new.now.as_millis())
+    .fetch_one(conn)
+    .await?;
+    Ok(key)
+}
+
+/// The message as it stands in the feed.
+fn posted(new: &NewMessage) -> FeedEvent {
+    FeedEvent::MessageCreated {
+        message: Message {
+            id: new.message.message_id.to_string(),
+            author: match new.message.role {
+                Role::User => Author::User,
+                Role::Agent => Author::Agent,
+                Role::OtherBot => Author::OtherBot,
+            },
+            text: new.message.text.clone(),
+            created_at: new.now,
+            articles: Vec::new(),
+            attachments: Vec::new(),
+            tags: Vec::new(),
+        },
+        origin: Origin::Frontend,
+        in_reply_to: None,
+    }
+}
+
+async fn turn(
+    conn: &mut Conn,
+    frontend: &FrontendName,
+    conversation: &ConversationId,
+    message: &MessageId,
+) -> Result<Option<TurnView>> {
+    let found = sqlx::query(
+        "SELECT c.key AS conversation_key, t.key, t.leader_key, t.state FROM conversations c \
+         JOIN turns t ON t.conversation_key = c.key AND t.message_id = $3 \
+         WHERE c.frontend = $1 AND c.conversation_id = $2 AND c.erased_at IS NULL",
+    )
+    .bind(frontend.as_str())
+    .bind(conversation.as_str())
+    .bind(message.as_str())
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some(found) = found else { return Ok(None) };
+    let own = rows::int(&found, "key")?;
+    let leader: Option<i64> = found.try_get("leader_key")?;
+    // The state was read first: where it says that the turn is over, its last event is there too.
+    let events = sqlx::query("SELECT turn_key, kind, body FROM events WHERE turn_key IN ($1, $2) ORDER BY sequence")
+        .bind(own)
+        .bind(leader.unwrap_or(own))
+        .fetch_all(conn)
+        .await?;
+    Ok(Some(TurnView {
+        conversation: ConversationKey(rows::int(&found, "conversation_key")?),
+        state: rows::turn_state(&found, "state")?,
+        events: of_turn(&events, own)?,
+    }))
+}
+
+/// The bodies that belong to the turn `own`, out of its own events and those of the turn it was joined into: of the latter
+/// the leader's message and its closing event are left out.
+fn of_turn(events: &[Row], own: i64) -> Result<Vec<String>> {
+    let mut bodies = Vec::with_capacity(events.len());
+    let mut leaders_message_passed = false;
+    for event in events {
+        if rows::int(event, "turn_key")? != own {
+            if !std::mem::replace(&mut leaders_message_passed, true) {
+                continue;
+            }
+            if CLOSING.contains(&rows::text(event, "kind")?.as_str()) {
+                continue;
+            }
+        }
+        bodies.push(rows::text(event, "body")?);
+    }
+    Ok(bodies)
+}

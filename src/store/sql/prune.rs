@@ -1,0 +1,78 @@
+//! Forgetting what is older than the retention, a small batch at a time, so that pruning never keeps a customer waiting.
+//!
+//! Never removes what is still owed or open: a conversation goes as a whole, and only when none of its turns is open, no
+//! delivery of it is left and nobody watches it any more. Its events, marks and turns go with it (`ON DELETE CASCADE`).
+
+use std::time::Duration;
+
+use super::{Conn, lanes, rows};
+use crate::{domain::Timestamp, store::Result};
+
+/// Callbacks that ended before the retention. The time is asked for twice: one that is replayed meanwhile is kept.
+pub(super) const FINISHED: &str = "DELETE FROM deliveries WHERE finished_at <= $1 AND key IN ( \
+         SELECT key FROM deliveries WHERE finished_at IS NOT NULL AND finished_at <= $1 ORDER BY finished_at LIMIT $2)";
+
+/// Conversations that ended before the retention, with how many events go with each.
+pub(super) const ENDED: &str = concat!(
+    "SELECT key, last_sequence FROM conversations \
+     WHERE updated_at <= $1 AND last_activity_at <= $1 AND turn_due_at IS NULL AND binding_wanted_since IS NULL \
+       AND (watch_until IS NULL OR watch_until <= $2) \
+       AND NOT EXISTS (SELECT 1 FROM turns WHERE turns.conversation_key = conversations.key \
+                       AND state IN ('queued', 'sending', 'awaiting', 'unclear')) \
+       AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.conversation_key = conversations.key) \
+     ORDER BY updated_at LIMIT $3",
+    skip_locked!("conversations"),
+);
+
+/// Budget entries before the retention; most were dropped long before, when others were taken.
+pub(super) const SPENT: &str =
+    "DELETE FROM budget WHERE key IN (SELECT key FROM budget WHERE at <= $1 ORDER BY at LIMIT $2)";
+
+/// Removes one batch; returns how many rows went, zero when nothing is left.
+pub(super) async fn prune(conn: &mut Conn, now: Timestamp, retention: Duration, batch: usize) -> Result<usize> {
+    let before = now.minus(retention).as_millis();
+    let limit = i64::try_from(batch).unwrap_or(i64::MAX);
+    let finished = sqlx::query(FINISHED).bind(before).bind(limit).execute(&mut *conn).await?.rows_affected();
+    if finished > 0 {
+        unblock(conn).await?;
+    }
+    let ended = delete_ended(conn, before, now, limit).await?;
+    let spent = sqlx::query(SPENT).bind(before).bind(limit).execute(conn).await?.rows_affected();
+    Ok(usize::try_from(finished.saturating_add(ended).saturating_add(spent)).unwrap_or(usize::MAX))
+}
+
+/// A lane that waited for a dead letter which is no more goes on.
+async fn unblock(conn: &mut Conn) -> Result<()> {
+    let keys: Vec<i64> = sqlx::query_scalar(
+        "SELECT conversation_key FROM lanes WHERE blocked_by IS NOT NULL \
+         AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.key = lanes.blocked_by)",
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    lanes::refresh(conn, &keys).await
+}
+
+/// Deletes as many ended conversations as fit the batch with their events; one always fits.
+async fn delete_ended(conn: &mut Conn, before: i64, now: Timestamp, batch: i64) -> Result<u64> {
+    let ended: Vec<(i64, i64)> =
+        sqlx::query_as(ENDED).bind(before).bind(now.as_millis()).bind(batch).fetch_all(&mut *conn).await?;
+    let mut rows = 0_i64;
+    let keys: Vec<i64> = ended
+        .into_iter()
+        .take_while(|(_, events)| {
+            let fits = rows == 0 || rows.saturating_add(*events) < batch;
+            rows = rows.saturating_add(*events).saturating_add(1);
+            fits
+        })
+        .map(|(key, _)| key)
+        .collect();
+    if keys.is_empty() {
+        return Ok(0);
+    }
+    let deleted = sqlx::query(concat!("DELETE FROM conversations WHERE key IN ", keys!("$1"),))
+        .bind(rows::array(&keys)?)
+        .execute(conn)
+        .await?
+        .rows_affected();
+    Ok(deleted)
+}

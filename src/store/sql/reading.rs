@@ -1,0 +1,215 @@
+//! What is watched and what is to be read next; the named leases and notes of whoever reads.
+//!
+//! Never decides when something is read: it keeps the times it is given and hands out what is due.
+
+use std::time::Duration;
+
+use futures_util::FutureExt;
+
+use super::{Conn, Row, ThisStore, bindings::reference, prune, rows};
+use crate::{
+    domain::{
+        Timestamp,
+        ids::{ConversationKey, InteractionId},
+    },
+    store::{DueRead, Lease, ReadingStore, Result, WatchSummary, WatchedConversation},
+};
+
+#[async_trait::async_trait]
+impl ReadingStore for ThisStore {
+    async fn watch_summary(&self, now: Timestamp) -> Result<WatchSummary> {
+        self.read(now, |conn, now| watch_summary(conn, *now).boxed()).await
+    }
+
+    async fn longest_watched(&self, now: Timestamp, limit: usize) -> Result<Vec<WatchedConversation>> {
+        self.read((now, limit), |conn, (now, limit)| longest_watched(conn, *now, *limit).boxed()).await
+    }
+
+    async fn due_reads(&self, now: Timestamp, limit: usize) -> Result<Vec<DueRead>> {
+        self.snapshot((now, limit), |conn, (now, limit)| due_reads(conn, *now, *limit).boxed()).await
+    }
+
+    async fn next_read_at(&self) -> Result<Option<Timestamp>> {
+        self.read((), |conn, ()| next_read_at(conn).boxed()).await
+    }
+
+    async fn schedule_read(&self, conversation: ConversationKey, due_at: Option<Timestamp>, misses: u32) -> Result<()> {
+        self.write((conversation, due_at, misses), |conn, _, of| schedule_read(conn, of.0, of.1, of.2).boxed()).await
+    }
+
+    async fn take_lease(&self, name: &str, lease: &Lease) -> Result<bool> {
+        self.write((name.to_owned(), lease.clone()), |conn, _, (name, lease)| take_lease(conn, name, lease).boxed())
+            .await
+    }
+
+    async fn give_lease(&self, name: &str, lease: &Lease) -> Result<()> {
+        self.write((name.to_owned(), lease.clone()), |conn, _, (name, lease)| give_lease(conn, name, lease).boxed())
+            .await
+    }
+
+    async fn remember(&self, name: &str, value: &str) -> Result<()> {
+        self.write((name.to_owned(), value.to_owned()), |conn, _, (name, value)| remember(conn, name, value).boxed())
+            .await
+    }
+
+    async fn recall(&self, name: &str) -> Result<Option<String>> {
+        self.read(name, |conn, name| recall(conn, name).boxed()).await
+    }
+
+    async fn prune(&self, now: Timestamp, retention: Duration, batch: usize) -> Result<usize> {
+        self.write((now, retention, batch), |conn, _, of| prune::prune(conn, of.0, of.1, of.2).boxed()).await
+    }
+}
+
+/// What the watch amounts to; answered by one index alone.
+pub(super) const WATCH_SUMMARY: &str = "SELECT COUNT(*) AS watched, \
+         CAST(COALESCE(SUM(CASE WHEN state = 'escalated' THEN 1 ELSE 0 END), 0) AS BIGINT) AS escalated, \
+         MIN(created_at) AS oldest FROM conversations \
+     WHERE watch_until IS NOT NULL AND interaction_id IS NOT NULL AND watch_until > $1";
+
+/// The front of the watch, read backwards from the end of one index.
+pub(super) const LONGEST_WATCHED: &str = "SELECT key, frontend, conversation_id, interaction_id, state, last_activity_at \
+     FROM conversations WHERE watch_until IS NOT NULL AND interaction_id IS NOT NULL AND watch_until > $1 \
+     ORDER BY watch_until DESC LIMIT $2";
+
+/// The reads of one urgency, earliest due first: a part of one index.
+pub(super) const DUE_READS: &str = "SELECT key, frontend, conversation_id, interaction_id, state, read_at, read_misses, \
+         last_activity_at FROM conversations \
+     WHERE read_urgency = $1 AND read_at IS NOT NULL AND read_at <= $2 AND interaction_id IS NOT NULL \
+     ORDER BY read_at LIMIT $3";
+
+/// The first read of each urgency.
+pub(super) const NEXT_READ: &str = "SELECT MIN(firsts.at) FROM ( \
+         SELECT MIN(read_at) AS at FROM conversations WHERE read_at IS NOT NULL AND read_urgency = 0 \
+         UNION ALL SELECT MIN(read_at) FROM conversations WHERE read_at IS NOT NULL AND read_urgency = 1 \
+         UNION ALL SELECT MIN(read_at) FROM conversations WHERE read_at IS NOT NULL AND read_urgency = 2) AS firsts";
+
+/// What the watch amounts to.
+async fn watch_summary(conn: &mut Conn, now: Timestamp) -> Result<WatchSummary> {
+    let row = sqlx::query(WATCH_SUMMARY).bind(now.as_millis()).fetch_one(conn).await?;
+    Ok(WatchSummary {
+        watched: rows::count(&row, "watched")?,
+        escalated: rows::count(&row, "escalated")?,
+        oldest_created_at: rows::maybe_time(&row, "oldest")?,
+    })
+}
+
+/// The front of the watch.
+async fn longest_watched(conn: &mut Conn, now: Timestamp, limit: usize) -> Result<Vec<WatchedConversation>> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let found = sqlx::query(LONGEST_WATCHED).bind(now.as_millis()).bind(limit).fetch_all(conn).await?;
+    found
+        .iter()
+        .map(|row| {
+            Ok(WatchedConversation {
+                conversation: reference(row)?,
+                interaction: InteractionId::trusted(rows::text(row, "interaction_id")?),
+                state: rows::state(row, "state")?,
+                last_activity_at: rows::time(row, "last_activity_at")?,
+            })
+        })
+        .collect()
+}
+
+/// Due reads, most urgent first. One question per urgency, so that what is not due yet is never looked at.
+async fn due_reads(conn: &mut Conn, now: Timestamp, limit: usize) -> Result<Vec<DueRead>> {
+    let mut due = Vec::new();
+    for urgency in 0_i64..=2 {
+        let room = limit - due.len();
+        if room == 0 {
+            break;
+        }
+        let found = sqlx::query(DUE_READS)
+            .bind(urgency)
+            .bind(now.as_millis())
+            .bind(i64::try_from(room).unwrap_or(i64::MAX))
+            .fetch_all(&mut *conn)
+            .await?;
+        for row in &found {
+            due.push(due_read(row)?);
+        }
+    }
+    Ok(due)
+}
+
+/// When the next read falls due.
+async fn next_read_at(conn: &mut Conn) -> Result<Option<Timestamp>> {
+    let at: Option<i64> = sqlx::query_scalar(NEXT_READ).fetch_one(conn).await?;
+    Ok(at.map(Timestamp::from_millis))
+}
+
+/// Sets the next read. One that was missed keeps its urgency; after any other the conversation is read in its ordinary
+/// turn again. Only a conversation that has a binding can be read.
+async fn schedule_read(
+    conn: &mut Conn,
+    conversation: ConversationKey,
+    due_at: Option<Timestamp>,
+    misses: u32,
+) -> Result<()> {
+    sqlx::query(
+        "UPDATE conversations SET read_at = CASE WHEN interaction_id IS NULL THEN NULL ELSE $2 END, read_misses = $3, \
+             read_urgency = CASE WHEN $3 > 0 THEN read_urgency WHEN state = 'escalated' THEN 1 ELSE 2 END \
+         WHERE key = $1",
+    )
+    .bind(conversation.0)
+    .bind(due_at.map(Timestamp::as_millis))
+    .bind(i64::from(misses))
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Takes or renews a named lease.
+async fn take_lease(conn: &mut Conn, name: &str, lease: &Lease) -> Result<bool> {
+    let taken = sqlx::query(
+        "INSERT INTO leases (name, owner, until) VALUES ($1, $2, $3) \
+         ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, until = excluded.until \
+         WHERE leases.owner = excluded.owner OR leases.until <= $4",
+    )
+    .bind(name)
+    .bind(&*lease.owner.0)
+    .bind(lease.until.as_millis())
+    .bind(lease.now.as_millis())
+    .execute(conn)
+    .await?
+    .rows_affected();
+    Ok(taken > 0)
+}
+
+/// Gives a named lease back, if it is still the owner's.
+async fn give_lease(conn: &mut Conn, name: &str, lease: &Lease) -> Result<()> {
+    sqlx::query("DELETE FROM leases WHERE name = $1 AND owner = $2")
+        .bind(name)
+        .bind(&*lease.owner.0)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Writes a note.
+async fn remember(conn: &mut Conn, name: &str, value: &str) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO notes (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+    )
+    .bind(name)
+    .bind(value)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Reads a note.
+async fn recall(conn: &mut Conn, name: &str) -> Result<Option<String>> {
+    Ok(sqlx::query_scalar("SELECT value FROM notes WHERE name = $1").bind(name).fetch_optional(conn).await?)
+}
+
+fn due_read(row: &Row) -> Result<DueRead> {
+    Ok(DueRead {
+        conversation: reference(row)?,
+        interaction: InteractionId::trusted(rows::text(row, "interaction_id")?),
+        state: rows::state(row, "state")?,
+        due_at: rows::time(row, "read_at")?,
+        misses: rows::small(row, "read_misses")?,
+        last_activity_at: rows::time(row, "last_activity_at")?,
+    })
+}

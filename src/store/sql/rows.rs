@@ -1,0 +1,79 @@
+//! Reading columns as the domain's types.
+
+use sqlx::Row as _;
+
+use super::Row;
+use crate::{
+    domain::{Timestamp, conversation::State, message::Role, turn::TurnState},
+    store::{Result, StoreError},
+};
+
+/// A text.
+pub(in crate::store) fn text(row: &Row, column: &str) -> Result<String> {
+    Ok(row.try_get(column)?)
+}
+
+/// A text that may be missing.
+pub(in crate::store) fn maybe_text(row: &Row, column: &str) -> Result<Option<String>> {
+    Ok(row.try_get(column)?)
+}
+
+/// A number.
+pub(in crate::store) fn int(row: &Row, column: &str) -> Result<i64> {
+    Ok(row.try_get(column)?)
+}
+
+/// A count, which is never negative.
+pub(in crate::store) fn count(row: &Row, column: &str) -> Result<u64> {
+    Ok(u64::try_from(int(row, column)?).unwrap_or(0))
+}
+
+/// A small count.
+pub(in crate::store) fn small(row: &Row, column: &str) -> Result<u32> {
+    Ok(u32::try_from(int(row, column)?.max(0)).unwrap_or(u32::MAX))
+}
+
+/// A flag.
+pub(in crate::store) fn flag(row: &Row, column: &str) -> Result<bool> {
+    Ok(row.try_get(column)?)
+}
+
+/// A flag that may be missing.
+pub(in crate::store) fn maybe_flag(row: &Row, column: &str) -> Result<Option<bool>> {
+    Ok(row.try_get(column)?)
+}
+
+/// A time.
+pub(in crate::store) fn time(row: &Row, column: &str) -> Result<Timestamp> {
+    Ok(Timestamp::from_millis(row.try_get(column)?))
+}
+
+/// A time that may be missing.
+pub(in crate::store) fn maybe_time(row: &Row, column: &str) -> Result<Option<Timestamp>> {
+    Ok(row.try_get::<Option<i64>, _>(column)?.map(Timestamp::from_millis))
+}
+
+/// A turn's state.
+pub(in crate::store) fn turn_state(row: &Row, column: &str) -> Result<TurnState> {
+    named(row, column, TurnState::parse)
+}
+
+/// A conversation's state.
+pub(in crate::store) fn state(row: &Row, column: &str) -> Result<State> {
+    named(row, column, State::parse)
+}
+
+/// A role.
+pub(in crate::store) fn role(row: &Row, column: &str) -> Result<Role> {
+    named(row, column, Role::parse)
+}
+
+/// A parameter for `texts!` and `keys!`: a JSON array.
+pub(in crate::store) fn array<T: serde::Serialize>(items: impl IntoIterator<Item = T>) -> Result<String> {
+    Ok(serde_json::to_string(&items.into_iter().collect::<Vec<_>>())?)
+}
+
+fn named<T>(row: &Row, column: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T> {
+    let name: String = row.try_get(column)?;
+    parse(&name).ok_or_else(|| StoreError::Damaged(format!("{column} {name:?} is not known")))
+}

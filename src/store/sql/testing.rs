@@ -1,0 +1,74 @@
+//! What tests do to a database past the port: file callbacks without a Fini that causes them, fill it, look into it.
+
+use futures_util::{FutureExt, future::BoxFuture};
+use sqlx::AssertSqlSafe;
+
+use super::{Conn, Cx, ThisStore, dialect, outbox, rows};
+use crate::{
+    domain::{
+        Timestamp,
+        ids::{ConversationKey, EventId, FrontendName},
+    },
+    store::{Listener, Result, conformance::Rig},
+};
+
+#[async_trait::async_trait]
+impl Rig for ThisStore {
+    async fn owe(&self, conversation: ConversationKey, now: Timestamp) -> Result<i64> {
+        self.write((conversation, now), |conn, cx, (conversation, now)| owe(conn, cx, *conversation, *now).boxed())
+            .await
+    }
+
+    fn listen(&self) -> Listener {
+        self.changes.listen()
+    }
+
+    fn may_be_shared(&self) -> bool {
+        dialect::SHARED
+    }
+
+    async fn execute(&self, sql: &str) -> Result<()> {
+        let run: for<'a> fn(&'a mut Conn, &'a mut Cx, &'a String) -> BoxFuture<'a, Result<()>> = |conn, _, sql| {
+            async move {
+                sqlx::raw_sql(AssertSqlSafe(sql.as_str())).execute(conn).await?;
+                Ok(())
+            }
+            .boxed()
+        };
+        self.write(sql.to_owned(), run).await
+    }
+
+    async fn number(&self, sql: &str) -> Result<i64> {
+        self.read(sql, |conn, sql| {
+            async move { Ok(sqlx::query_scalar(AssertSqlSafe(*sql)).fetch_one(conn).await?) }.boxed()
+        })
+        .await
+    }
+}
+
+/// Appends an event to the feed and files its delivery.
+async fn owe(conn: &mut Conn, cx: &mut Cx, conversation: ConversationKey, now: Timestamp) -> Result<i64> {
+    let row = sqlx::query(
+        "UPDATE conversations SET last_sequence = last_sequence + 1 WHERE key = $1 RETURNING last_sequence, frontend",
+    )
+    .bind(conversation.0)
+    .fetch_one(&mut *conn)
+    .await?;
+    let sequence = rows::int(&row, "last_sequence")?;
+    let event = EventId::trusted(cx.id("evt_", now));
+    sqlx::query(
+        "INSERT INTO events (conversation_key, sequence, id, kind, body, recorded_at) VALUES ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(conversation.0)
+    .bind(sequence)
+    .bind(event.as_str())
+    .bind("message.created")
+    .bind(format!("{{\"sequence\":{sequence}}}"))
+    .bind(now.as_millis())
+    .execute(&mut *conn)
+    .await?;
+    let frontend = FrontendName::trusted(rows::text(&row, "frontend")?);
+    let owed = outbox::Owed { frontend: &frontend, conversation, sequence, event: &event, kind: "message.created" };
+    outbox::file(conn, cx, owed, now).await?;
+    Ok(sequence)
+}

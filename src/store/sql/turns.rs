@@ -1,0 +1,328 @@
+//! Turns after their claim: released, lost sight of, failed, proven absent, looked for, recovered, expired.
+//!
+//! Where something was sent for an unbound conversation, nothing else is sent for it until its Fini conversation is known;
+//! where it turns out that nothing was sent after all, the next turn begins as if it were the first.
+
+use futures_util::FutureExt;
+
+use super::{
+    Conn, Cx, Row, ThisStore, bindings, budget, claims, dialect, feed,
+    in_flight::{self, Step},
+    records, rows,
+};
+use crate::{
+    domain::{
+        Timestamp,
+        ids::{ConversationId, ConversationKey, FrontendName, InteractionId, MessageId, TurnKey},
+        turn::{TurnFailure, TurnMove, TurnState},
+    },
+    store::{
+        Change, ClaimTurns, ClaimedTurns, ConversationRef, Lease, Result, StoreError, Token, TurnStore, TurnToRead,
+    },
+};
+
+/// Messages by which the conversations are picked whose queued turns are failed in one transaction: other work gets its
+/// turn in between.
+const EXPIRY_BATCH: i64 = 50;
+
+#[async_trait::async_trait]
+impl TurnStore for ThisStore {
+    async fn claim_turns(&self, claim: ClaimTurns) -> Result<ClaimedTurns> {
+        self.write(claim, |conn, cx, claim| claims::claim(conn, cx, claim).boxed()).await
+    }
+
+    async fn release_turn(
+        &self,
+        key: TurnKey,
+        token: &Token,
+        now: Timestamp,
+        due_at: Timestamp,
+        detail: &str,
+    ) -> Result<bool> {
+        let release = Return { key, token: Some(token.clone()), now, due_at, detail: Some(detail.to_owned()) };
+        self.write(release, |conn, cx, release| give_back(conn, cx, release).boxed()).await
+    }
+
+    async fn lose_sight(
+        &self,
+        key: TurnKey,
+        token: &Token,
+        now: Timestamp,
+        look_at: Timestamp,
+        detail: &str,
+    ) -> Result<bool> {
+        let loss = (key, token.clone(), now, look_at, detail.to_owned());
+        self.write(loss, |conn, cx, of| lose_sight(conn, cx, of.0, &of.1, of.2, of.3, &of.4).boxed()).await
+    }
+
+    async fn fail_turn(
+        &self,
+        key: TurnKey,
+        token: Option<&Token>,
+        now: Timestamp,
+        failure: &TurnFailure,
+    ) -> Result<bool> {
+        let end = (key, token.cloned(), now, failure.clone());
+        self.write(end, |conn, cx, of| fail(conn, cx, of.0, of.1.as_ref(), of.2, &of.3).boxed()).await
+    }
+
+    async fn prove_absent(&self, key: TurnKey, now: Timestamp) -> Result<bool> {
+        let absence = Return { key, token: None, now, due_at: now, detail: None };
+        self.write(absence, |conn, cx, absence| give_back(conn, cx, absence).boxed()).await
+    }
+
+    async fn postpone_look(&self, key: TurnKey, look_at: Timestamp) -> Result<()> {
+        self.write((key, look_at), |conn, cx, of| postpone_look(conn, cx, of.0, of.1).boxed()).await
+    }
+
+    async fn turns_to_read(&self, now: Timestamp, limit: usize) -> Result<Vec<TurnToRead>> {
+        self.read((now, limit), |conn, of| to_read(conn, of.0, of.1).boxed()).await
+    }
+
+    async fn next_look_at(&self) -> Result<Option<Timestamp>> {
+        self.read((), |conn, ()| next_look_at(conn).boxed()).await
+    }
+
+    async fn recover_turns(&self, lease: &Lease) -> Result<usize> {
+        self.write(lease.clone(), |conn, cx, lease| recover(conn, cx, lease).boxed()).await
+    }
+
+    async fn expire_turns(&self, now: Timestamp, accepted_before: Timestamp, failure: &TurnFailure) -> Result<usize> {
+        let mut expired = 0;
+        loop {
+            let batch = (now, accepted_before, failure.clone());
+            let found = self.write(batch, |conn, cx, of| expire(conn, cx, of.0, of.1, &of.2).boxed()).await?;
+            if found == 0 {
+                return Ok(expired);
+            }
+            expired += found;
+        }
+    }
+
+    async fn queued_turns(&self) -> Result<Vec<(FrontendName, u64)>> {
+        self.read((), |conn, ()| queued(conn).boxed()).await
+    }
+}
+
+/// A turn's way back into the queue: released by its sender (with its token), or proven absent (without one).
+struct Return {
+    key: TurnKey,
+    token: Option<Token>,
+    now: Timestamp,
+    due_at: Timestamp,
+    detail: Option<String>,
+}
+
+async fn give_back(conn: &mut Conn, cx: &mut Cx, back: &Return) -> Result<bool> {
+    let Some((conversation, turn)) = in_flight::find(conn, back.key).await? else { return Ok(false) };
+    let (by, matches) = match &back.token {
+        Some(token) => (TurnMove::NotSent, turn.is_held_by(token)),
+        // What was seen of it outweighs any look that did not see it.
+        None => (TurnMove::ProveAbsent, turn.state == TurnState::Unclear && !turn.has_arrived()),
+    };
+    if !matches {
+        return Ok(false);
+    }
+    let step = Step { detail: back.detail.as_deref(), is_absent: true, ..Step::new(by, back.now) };
+    in_flight::advance(conn, &conversation, &turn, step).await?;
+    // Joined messages part again: the next claim may join others to them.
+    sqlx::query(concat!(
+        "UPDATE turns SET leader_key = NULL, due_at = $2, resends = resends + $3, echo = NULL, replies = 0, \
+            escalated = FALSE, no_reply = FALSE WHERE key IN ",
+        keys!("$1")
+    ))
+    .bind(rows::array(turn.messages.iter().map(|(key, _)| key.0))?)
+    .bind(back.due_at.as_millis())
+    .bind(i64::from(by == TurnMove::ProveAbsent))
+    .execute(&mut *conn)
+    .await?;
+    bindings::forget_send(conn, conversation.key()).await?;
+    records::refresh_turns(conn, cx, conversation.key()).await?;
+    Ok(true)
+}
+
+async fn lose_sight(
+    conn: &mut Conn,
+    cx: &mut Cx,
+    key: TurnKey,
+    token: &Token,
+    now: Timestamp,
+    look_at: Timestamp,
+    detail: &str,
+) -> Result<bool> {
+    let Some((conversation, turn)) = in_flight::find(conn, key).await? else { return Ok(false) };
+    if !turn.is_held_by(token) {
+        return Ok(false);
+    }
+    let step = Step { look_at: Some(look_at), detail: Some(detail), ..Step::new(TurnMove::LoseSight, now) };
+    in_flight::advance(conn, &conversation, &turn, step).await?;
+    cx.announce(Change::Reading);
+    Ok(true)
+}
+
+async fn fail(
+    conn: &mut Conn,
+    cx: &mut Cx,
+    key: TurnKey,
+    token: Option<&Token>,
+    now: Timestamp,
+    failure: &TurnFailure,
+) -> Result<bool> {
+    let Some((conversation, turn)) = in_flight::find(conn, key).await? else { return Ok(false) };
+    let matches = match token {
+        Some(token) => turn.is_held_by(token),
+        None => turn.state != TurnState::Sending,
+    };
+    if !matches {
+        return Ok(false);
+    }
+    if failure.code.proves_absence() {
+        bindings::forget_send(conn, conversation.key()).await?;
+    } else if conversation.is_looked_for() {
+        // Fini may have begun a conversation for it; the next message must not begin another one.
+        bindings::want(conn, cx, conversation.key(), now).await?;
+    }
+    in_flight::fail(conn, cx, &conversation, &turn, now, failure).await?;
+    Ok(true)
+}
+
+async fn postpone_look(conn: &mut Conn, cx: &mut Cx, key: TurnKey, look_at: Timestamp) -> Result<()> {
+    sqlx::query(
+        "UPDATE turns SET look_at = $2, looks = looks + 1 \
+         WHERE key = $1 AND leader_key IS NULL AND state IN ('awaiting', 'unclear')",
+    )
+    .bind(key.0)
+    .bind(look_at.as_millis())
+    .execute(conn)
+    .await?;
+    cx.announce(Change::Reading);
+    Ok(())
+}
+
+/// Turns whose look is due.
+pub(in crate::store) const TO_READ: &str = "SELECT t.key, t.state, t.role, t.attribute AS turn_attribute, \
+            COALESCE(t.sent_at, t.state_since) AS sent_at, t.state_since, t.looks, t.resends, t.detail, \
+            c.key AS conversation_key, c.frontend, c.conversation_id, c.attribute AS conversation_attribute, \
+            c.interaction_id \
+         FROM turns t JOIN conversations c ON c.key = t.conversation_key \
+         WHERE t.look_at IS NOT NULL AND t.look_at <= $1 ORDER BY t.look_at LIMIT $2";
+
+async fn to_read(conn: &mut Conn, now: Timestamp, limit: usize) -> Result<Vec<TurnToRead>> {
+    let found = sqlx::query(TO_READ)
+        .bind(now.as_millis())
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(conn)
+        .await?;
+    found.iter().map(turn_to_read).collect()
+}
+
+fn turn_to_read(row: &Row) -> Result<TurnToRead> {
+    Ok(TurnToRead {
+        key: TurnKey(rows::int(row, "key")?),
+        state: rows::turn_state(row, "state")?,
+        role: rows::role(row, "role")?,
+        conversation: ConversationRef {
+            key: ConversationKey(rows::int(row, "conversation_key")?),
+            frontend: FrontendName::trusted(rows::text(row, "frontend")?),
+            id: ConversationId::trusted(rows::text(row, "conversation_id")?),
+        },
+        conversation_attribute: rows::text(row, "conversation_attribute")?,
+        turn_attribute: rows::text(row, "turn_attribute")?,
+        interaction: rows::maybe_text(row, "interaction_id")?.map(InteractionId::trusted),
+        sent_at: rows::time(row, "sent_at")?,
+        since: rows::time(row, "state_since")?,
+        looks: rows::small(row, "looks")?,
+        resends: rows::small(row, "resends")?,
+        detail: rows::text(row, "detail")?,
+    })
+}
+
+async fn next_look_at(conn: &mut Conn) -> Result<Option<Timestamp>> {
+    let at: Option<i64> =
+        sqlx::query_scalar("SELECT MIN(look_at) FROM turns WHERE look_at IS NOT NULL").fetch_one(conn).await?;
+    Ok(at.map(Timestamp::from_millis))
+}
+
+async fn recover(conn: &mut Conn, cx: &mut Cx, lease: &Lease) -> Result<usize> {
+    let unclear = TurnState::Sending.after(TurnMove::LoseSight).map_err(StoreError::from)?;
+    let done = sqlx::query(
+        "UPDATE turns SET state = $4, state_since = $1, token = NULL, owner = NULL, lease_until = NULL, looks = 0, \
+            look_at = CASE WHEN leader_key IS NULL THEN CAST($1 AS BIGINT) END, \
+            detail = 'the bridge stopped while the message was being sent' \
+         WHERE state = 'sending' AND (lease_until <= $1 OR (NOT $3 AND owner <> $2))",
+    )
+    .bind(lease.now.as_millis())
+    .bind(&*lease.owner.0)
+    .bind(dialect::SHARED)
+    .bind(unclear.as_str())
+    .execute(&mut *conn)
+    .await?;
+    let recovered = usize::try_from(done.rows_affected()).unwrap_or(usize::MAX);
+    if recovered > 0 {
+        budget::assume_late(conn, lease.now).await?;
+        cx.announce(Change::Reading);
+    }
+    Ok(recovered)
+}
+
+/// Conversations with messages that have waited since before a time.
+pub(in crate::store) const WAITING_LONGEST: &str = "SELECT DISTINCT oldest.conversation_key \
+         FROM (SELECT conversation_key FROM turns WHERE state = 'queued' AND accepted_at < $1 \
+            ORDER BY accepted_at LIMIT $2) AS oldest";
+
+async fn expire(
+    conn: &mut Conn,
+    cx: &mut Cx,
+    now: Timestamp,
+    accepted_before: Timestamp,
+    failure: &TurnFailure,
+) -> Result<usize> {
+    let conversations: Vec<i64> = sqlx::query_scalar(WAITING_LONGEST)
+        .bind(accepted_before.as_millis())
+        .bind(EXPIRY_BATCH)
+        .fetch_all(&mut *conn)
+        .await?;
+    let failed = TurnState::Queued.after(TurnMove::Fail).map_err(StoreError::from)?;
+    let mut expired = 0;
+    for key in conversations.into_iter().map(ConversationKey) {
+        let Some(conversation) = records::load(conn, key).await? else { continue };
+        let ended = sqlx::query(
+            "UPDATE turns SET state = $2, state_since = $3, detail = $4 WHERE conversation_key = $1 \
+                AND state IN ('queued', 'sending', 'awaiting', 'unclear') AND state = 'queued' AND accepted_at < $5 \
+             RETURNING key, message_id",
+        )
+        .bind(key.0)
+        .bind(failed.as_str())
+        .bind(now.as_millis())
+        .bind(&failure.detail)
+        .bind(accepted_before.as_millis())
+        .fetch_all(&mut *conn)
+        .await?;
+        let mut happened = ended
+            .iter()
+            .map(|row| {
+                let message = MessageId::trusted(rows::text(row, "message_id")?);
+                Ok((in_flight::closing(&message, failure), Some(TurnKey(rows::int(row, "key")?))))
+            })
+            .collect::<Result<Vec<feed::Happened>>>()?;
+        happened.sort_by_key(|(_, turn)| *turn);
+        feed::append(conn, cx, &conversation, &happened, now).await?;
+        records::refresh_turns(conn, cx, key).await?;
+        cx.announce(Change::Settled(key));
+        expired += happened.len();
+    }
+    Ok(expired)
+}
+
+async fn queued(conn: &mut Conn) -> Result<Vec<(FrontendName, u64)>> {
+    let found = sqlx::query(
+        "SELECT frontend, CAST(SUM(turns) AS BIGINT) AS queued FROM waiting GROUP BY frontend HAVING SUM(turns) > 0 \
+         ORDER BY frontend",
+    )
+    .fetch_all(conn)
+    .await?;
+    found
+        .iter()
+        .map(|row| Ok((FrontendName::trusted(rows::text(row, "frontend")?), rows::count(row, "queued")?)))
+        .collect()
+}

@@ -1,0 +1,91 @@
+//! Conversations that look for their Fini conversation, with the evidence by which it can be told.
+
+use std::collections::HashMap;
+
+use super::{Conn, bindings, in_flight::JOINT, rows};
+use crate::{
+    domain::{Timestamp, ids::FiniEventId},
+    store::{Result, Unbound},
+};
+
+/// Conversations that something was sent for without their Fini conversation being known.
+pub(in crate::store) const LOOKED_FOR: &str = "SELECT key, frontend, conversation_id, attribute, first_sent_at, binding_look_at, binding_looks, \
+            COALESCE(binding_wanted_since, first_sent_at) AS wanted_since, \
+            queued > 0 AND NOT EXISTS (SELECT 1 FROM turns t WHERE t.conversation_key = conversations.key \
+                AND t.role = 'user' AND t.sent_at >= conversations.first_sent_at) AS waits_unlisted FROM conversations \
+         WHERE interaction_id IS NULL AND first_sent_at IS NOT NULL AND state <> 'quarantined' AND erased_at IS NULL \
+         ORDER BY first_sent_at LIMIT $1";
+
+/// Conversations that something was sent for, but that are not bound: from the moment of the claim on, so that a sweep that
+/// is faster than Fini's response knows whose a new Fini conversation may be. Until its binding is wanted, nobody has to
+/// look for it.
+pub(in crate::store) async fn list(conn: &mut Conn, limit: usize) -> Result<Vec<Unbound>> {
+    let found = sqlx::query(LOOKED_FOR).bind(i64::try_from(limit).unwrap_or(i64::MAX)).fetch_all(&mut *conn).await?;
+    if found.is_empty() {
+        return Ok(Vec::new());
+    }
+    let keys = found.iter().map(|row| rows::int(row, "key")).collect::<Result<Vec<_>>>()?;
+    let keys = rows::array(keys)?;
+    let mut events = events(conn, &keys).await?;
+    let mut texts = open_texts(conn, &keys).await?;
+    found
+        .iter()
+        .map(|row| {
+            let conversation = bindings::reference(row)?;
+            let key = conversation.key.0;
+            Ok(Unbound {
+                conversation,
+                attribute: rows::text(row, "attribute")?,
+                events: events.remove(&key).unwrap_or_default(),
+                open_text: texts.remove(&key),
+                first_sent_at: rows::time(row, "first_sent_at")?,
+                wanted_since: rows::time(row, "wanted_since")?,
+                look_at: rows::maybe_time(row, "binding_look_at")?.unwrap_or(Timestamp::MAX),
+                looks: rows::small(row, "binding_looks")?,
+                waits_unlisted: rows::flag(row, "waits_unlisted")?,
+            })
+        })
+        .collect()
+}
+
+/// Fini's events that responses named. Turns before the first send belong to a Fini conversation that was lost.
+async fn events(conn: &mut Conn, keys: &str) -> Result<HashMap<i64, Vec<FiniEventId>>> {
+    let found = sqlx::query(concat!(
+        "SELECT m.conversation_key, m.fini_event_id FROM marks m JOIN turns t ON t.key = m.turn_key \
+         JOIN conversations c ON c.key = m.conversation_key \
+         WHERE t.sent_at >= c.first_sent_at AND m.conversation_key IN ",
+        keys!("$1")
+    ))
+    .bind(keys)
+    .fetch_all(conn)
+    .await?;
+    let mut events: HashMap<i64, Vec<FiniEventId>> = HashMap::new();
+    for row in &found {
+        let event = FiniEventId::trusted(rows::text(row, "fini_event_id")?);
+        events.entry(rows::int(row, "conversation_key")?).or_default().push(event);
+    }
+    Ok(events)
+}
+
+/// The texts that may be in Fini without an answer of Fini's on record.
+async fn open_texts(conn: &mut Conn, keys: &str) -> Result<HashMap<i64, String>> {
+    let found = sqlx::query(concat!(
+        "SELECT conversation_key, text FROM turns WHERE state IN ('queued', 'sending', 'awaiting', 'unclear') \
+            AND state IN ('sending', 'unclear') AND echo IS NULL AND conversation_key IN ",
+        keys!("$1"),
+        " ORDER BY key"
+    ))
+    .bind(keys)
+    .fetch_all(conn)
+    .await?;
+    let mut texts: HashMap<i64, String> = HashMap::new();
+    for row in &found {
+        let text = rows::text(row, "text")?;
+        let joined = texts.entry(rows::int(row, "conversation_key")?).or_default();
+        if !joined.is_empty() {
+            joined.push_str(JOINT);
+        }
+        joined.push_str(&text);
+    }
+    Ok(texts)
+}

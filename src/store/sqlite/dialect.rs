@@ -1,0 +1,57 @@
+//! What SQLite says differently.
+//!
+//! The texts in `sql/` are one for both databases; where they cannot be, they take the difference from here, under the same
+//! names in each database's `dialect`. Macros, not constants, where the difference is part of a statement's text, so that
+//! every statement stays one literal and is prepared once.
+
+use std::future::{Ready, ready};
+
+use super::{Conn, Result};
+
+/// Whether other processes may work on the same database.
+pub(in crate::store) const SHARED: bool = false;
+
+/// Locks the selected rows of the table until the end of the transaction. SQLite has one writer anyway.
+macro_rules! for_update {
+    ($table:literal) => {
+        ""
+    };
+}
+
+/// The same, leaving out rows that somebody else has locked.
+macro_rules! skip_locked {
+    ($table:literal) => {
+        ""
+    };
+}
+
+/// The texts of a JSON array parameter (`rows::array`), for `IN`.
+macro_rules! texts {
+    ($parameter:literal) => {
+        concat!("(SELECT value FROM json_each(", $parameter, "))")
+    };
+}
+
+/// The keys of a JSON array parameter, for `IN`.
+macro_rules! keys {
+    ($parameter:literal) => {
+        concat!("(SELECT value FROM json_each(", $parameter, "))")
+    };
+}
+
+/// Which part of a count this transaction adds to: with one writer there is one part.
+macro_rules! shard {
+    () => {
+        "0"
+    };
+}
+
+/// Lets one process at a time decide about the budget. SQLite has one writer anyway.
+pub(in crate::store) fn lock_budget(_: &mut Conn) -> Ready<Result<()>> {
+    ready(Ok(()))
+}
+
+/// Locks the lanes of these conversations until the end of the transaction. SQLite has one writer anyway.
+pub(in crate::store) fn lock_lanes(_: &mut Conn, _: &str) -> Ready<Result<()>> {
+    ready(Ok(()))
+}

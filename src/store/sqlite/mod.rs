@@ -1,0 +1,163 @@
+//! The embedded store: one SQLite file, one process.
+//!
+//! All writes go through one writer task that commits many callers' work at once ([`engine`]); reads use a small pool of
+//! read-only connections. Here stand the types that the shared texts in `sql/` are compiled with, and the store itself.
+//! Nothing here decides anything about conversations or turns.
+
+#[macro_use]
+mod dialect;
+mod connect;
+mod engine;
+#[cfg(test)]
+mod tests;
+
+#[path = "../sql/admin.rs"]
+mod admin;
+#[path = "../sql/attempts.rs"]
+mod attempts;
+#[path = "../sql/bindings.rs"]
+mod bindings;
+#[path = "../sql/budget.rs"]
+mod budget;
+#[path = "../sql/claims.rs"]
+mod claims;
+#[path = "../sql/context.rs"]
+mod context;
+#[path = "../sql/conversations.rs"]
+mod conversations;
+#[path = "../sql/deliveries.rs"]
+mod deliveries;
+#[path = "../sql/evidence.rs"]
+mod evidence;
+#[path = "../sql/feed.rs"]
+mod feed;
+#[path = "../sql/in_flight.rs"]
+mod in_flight;
+#[path = "../sql/intake.rs"]
+mod intake;
+#[path = "../sql/lanes.rs"]
+mod lanes;
+#[path = "../sql/ledger.rs"]
+mod ledger;
+#[path = "../sql/outbox.rs"]
+mod outbox;
+#[cfg(test)]
+mod plans;
+#[path = "../sql/prune.rs"]
+mod prune;
+#[path = "../sql/reading.rs"]
+mod reading;
+#[path = "../sql/records.rs"]
+mod records;
+#[path = "../sql/replay.rs"]
+mod replay;
+#[path = "../sql/rows.rs"]
+mod rows;
+#[cfg(test)]
+#[path = "../sql/testing.rs"]
+mod testing;
+#[path = "../sql/turns.rs"]
+mod turns;
+#[path = "../sql/unbound.rs"]
+mod unbound;
+
+use std::{path::Path, sync::Arc};
+
+use futures_util::{FutureExt, future::BoxFuture};
+use sqlx::{Connection, SqlitePool};
+
+use self::{context::Cx, engine::Writer};
+use super::{Changes, Result, Rules, Store};
+use crate::domain::Timestamp;
+
+/// The connection that transaction bodies work on.
+type Conn = sqlx::SqliteConnection;
+/// A row as read from it.
+type Row = sqlx::sqlite::SqliteRow;
+/// The store that the shared texts implement the port for.
+type ThisStore = SqliteStore;
+
+/// Work inside a write transaction. It may be run again from the start, in another transaction, so it takes its input by
+/// reference and has no effect but on the connection and the context.
+type Write<I, T> = for<'a> fn(&'a mut Conn, &'a mut Cx, &'a I) -> BoxFuture<'a, Result<T>>;
+/// Work on a read-only connection.
+type Read<I, T> = for<'a> fn(&'a mut Conn, &'a I) -> BoxFuture<'a, Result<T>>;
+
+/// A store in one SQLite file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    writer: Writer,
+    readers: SqlitePool,
+    changes: Changes,
+}
+
+impl SqliteStore {
+    /// Opens the file, creating it (and its directory) where there is none, and brings its schema up to date.
+    ///
+    /// Fails with [`StoreError::Unavailable`](crate::store::StoreError::Unavailable) where another process has it open.
+    pub async fn open(path: &Path, rules: Rules) -> Result<Self> {
+        let location = connect::Location::new(path);
+        let lock = location.claim()?;
+        let connection = location.prepare().await?;
+        let changes = Changes::default();
+        let readers = location.readers();
+        let writer = Writer::start(location, lock, connection, Arc::new(rules), changes.clone());
+        Ok(Self { writer, readers, changes })
+    }
+
+    /// Runs `work` in a transaction of the writer; returns once it is durable, or once nothing of it happened.
+    async fn write<I, T>(&self, input: I, work: Write<I, T>) -> Result<T>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        self.writer.submit(input, work).await
+    }
+
+    /// Runs `work` on a read-only connection, each of its statements on the newest committed state.
+    async fn read<I: Send + Sync, T>(&self, input: I, work: Read<I, T>) -> Result<T> {
+        let mut connection = self.readers.acquire().await?;
+        work(&mut connection, &input).await
+    }
+
+    /// Runs `work` on a read-only connection, all of its statements on one and the same committed state.
+    async fn snapshot<I: Send + Sync, T>(&self, input: I, work: Read<I, T>) -> Result<T> {
+        let mut connection = self.readers.acquire().await?;
+        let mut transaction = connection.begin().await?;
+        let found = work(&mut transaction, &input).await?;
+        transaction.rollback().await?;
+        Ok(found)
+    }
+}
+
+#[async_trait::async_trait]
+impl Store for SqliteStore {
+    fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
+    async fn now(&self, local: Timestamp) -> Result<Timestamp> {
+        Ok(local)
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.write((), |conn, _, ()| ping(conn).boxed()).await
+    }
+
+    fn is_shared(&self) -> bool {
+        dialect::SHARED
+    }
+
+    async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+/// A write that reaches the disk, and changes nothing that anybody reads.
+async fn ping(conn: &mut Conn) -> Result<()> {
+    sqlx::query("INSERT INTO notes (name, value) VALUES ('ping', '') ON CONFLICT (name) DO UPDATE SET value = ''")
+        .execute(conn)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! Proof that what is asked all the time stays cheap, however much is stored: SQLite's own plans.
+
+use sqlx::{AssertSqlSafe, Row as _};
+
+use super::{SqliteStore, admin, attempts, claims, evidence, in_flight, intake, lanes, prune, reading, turns, unbound};
+use crate::{domain::event::Subscriptions, store::conformance};
+
+/// Tables with a few rows per frontend, parts of statements, and parameters: these may be read from end to end.
+const SMALL: [&str; 11] =
+    ["frontends", "waiting", "called", "f", "due", "firsts", "retries", "named", "picked", "json_each", "CONSTANT ROW"];
+
+#[tokio::test]
+async fn frequent_questions_never_scan_a_table_that_grows() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let store = SqliteStore::open(&directory.path().join("bridge.db"), conformance::rules(Subscriptions::default()))
+        .await
+        .expect("opens");
+    let mut conn = store.readers.acquire().await.expect("connects");
+    for (name, sql) in [
+        ("backlog", admin::BACKLOG),
+        ("watch summary", reading::WATCH_SUMMARY),
+        ("front of the watch", reading::LONGEST_WATCHED),
+        ("due reads", reading::DUE_READS),
+        ("next read", reading::NEXT_READ),
+        ("lease of lanes", lanes::LEASE),
+        ("next lane", lanes::NEXT),
+        ("heads of leased lanes", attempts::HEADS),
+        ("next head", attempts::NEXT_HEAD),
+        ("finished deliveries", prune::FINISHED),
+        ("ended conversations", prune::ENDED),
+        ("spent budget", prune::SPENT),
+    ] {
+        let plan = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"))).fetch_all(&mut *conn).await;
+        let plan = plan.expect("plans");
+        assert!(!plan.is_empty(), "{name} has a plan");
+        for line in plan {
+            let line: String = line.try_get("detail").expect("a line");
+            let Some(scanned) = line.strip_prefix("SCAN ") else { continue };
+            // A scan of an index that holds only what is counted is as cheap as the answer is small.
+            let by_index = scanned.contains(" USING ");
+            let table = scanned.split(" USING ").next().unwrap_or(scanned).split(" VIRTUAL ").next().unwrap_or(scanned);
+            assert!(by_index || SMALL.contains(&table), "{name} reads all of {table}: {line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn turns_are_found_by_index_alone() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let store = SqliteStore::open(&directory.path().join("bridge.db"), conformance::rules(Subscriptions::default()))
+        .await
+        .expect("opens");
+    let mut conn = store.readers.acquire().await.expect("connects");
+    for (name, sql, index) in [
+        ("a repeated message", intake::KNOWN, "conversations_by_id"),
+        ("due turns", claims::DUE, "conversations_due"),
+        ("the turn in flight", in_flight::OCCUPYING, "turns_open"),
+        ("messages without an event", evidence::UNECHOED_TURNS, "turns_unechoed"),
+        ("unbound conversations", unbound::LOOKED_FOR, "conversations_unbound"),
+        ("turns to read", turns::TO_READ, "turns_to_look_for"),
+        ("turns that wait too long", turns::WAITING_LONGEST, "turns_waiting"),
+    ] {
+        let plan = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"))).fetch_all(&mut *conn).await;
+        let lines: Vec<String> =
+            plan.expect("plans").iter().map(|line| line.try_get("detail").expect("a line")).collect();
+        assert!(lines.iter().any(|line| line.contains(index)), "{name} goes by {index}: {lines:?}");
+        let scan = lines.iter().find(|line| line.starts_with("SCAN ") && !line.starts_with("SCAN oldest"));
+        assert_eq!(scan, None, "{name}");
+    }
+}
