@@ -50,6 +50,7 @@
 
 pub mod config;
 pub mod domain;
+pub mod fini;
 pub mod lifecycle;
 pub mod metrics;
 pub mod signature;

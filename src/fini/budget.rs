@@ -1,0 +1,252 @@
+//! The request budget: never more requests than Fini's limit in any window, and sends before reads.
+//!
+//! Fini documents 100 requests per 60 seconds, not whether the window rolls. So the log of requests (kept in the store: over
+//! restarts and replicas) is a sliding one, and every request in it counts from the moment at which it can have reached Fini
+//! at the latest. A bucket with burst would let almost twice the limit into some windows.
+//!
+//! This room decides how much each class may take; who goes first among those that wait is decided by those who ask.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::mpsc;
+
+use super::Departure;
+use crate::{
+    domain::{Clock, Timestamp},
+    store::{BudgetTerms, BudgetUse, Grant, PermitId, RequestClass, Result, Store},
+};
+
+/// Added to Fini's window: requests are counted at their departure, and reach Fini a little later, unevenly.
+pub const WINDOW_MARGIN: Duration = Duration::from_millis(400);
+
+/// How long a 429 keeps the believed limit where it put it.
+const SHRUNK_FOR: Duration = Duration::from_mins(5);
+
+/// Afterwards a tenth of the limit is believed again per minute.
+const RECOVERS_EVERY: Duration = Duration::from_mins(1);
+
+/// Requests that were under way together are refused together: that is one refusal, not several.
+const ONE_REFUSAL: Duration = Duration::from_secs(5);
+
+/// The limits of the budget.
+#[derive(Clone, Copy, Debug)]
+pub struct BudgetSettings {
+    /// Requests per window.
+    pub requests: u32,
+    /// Fini's window.
+    pub window: Duration,
+    /// The share of the budget (0 to 1) that reading may never take from sending.
+    pub send_reserve: f64,
+}
+
+/// How a limit is divided between sending and reading. Pure, so that a simulation divides it as the service does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shares {
+    /// Requests per window.
+    pub limit: u32,
+    /// The window, with the margin.
+    pub window: Duration,
+    /// Reading takes at most so many of them, whatever sending leaves: the rest is sending's at any moment.
+    pub reading: u32,
+    /// Reading is left so many of them, however much is to be sent: replies are still found while sends queue up.
+    pub floor: u32,
+}
+
+impl Shares {
+    /// Divides `limit` (the believed one) as the settings say.
+    pub fn new(settings: &BudgetSettings, limit: u32) -> Self {
+        let reserve = (f64::from(limit) * settings.send_reserve).ceil();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and the limit")]
+        let reserve = reserve.clamp(0.0, f64::from(limit)) as u32;
+        let reading = limit.saturating_sub(reserve).max(1);
+        let floor = if settings.send_reserve >= 1.0 { 1 } else { (limit / 10).max(1).min(reading) };
+        Self { limit, window: settings.window.saturating_add(WINDOW_MARGIN), reading, floor }
+    }
+
+    /// How much a class may take, given what was used: reading its share; sending everything but what reading has not
+    /// had yet of its floor, and but one where a read waits that may wait no longer.
+    pub fn terms(&self, class: RequestClass, used: &BudgetUse, read_waits: bool) -> BudgetTerms {
+        match class {
+            RequestClass::Send => {
+                let kept = self.floor.saturating_sub(used.reads()).max(u32::from(read_waits));
+                BudgetTerms { limit: self.limit.saturating_sub(kept).max(1), window: self.window, share: self.limit }
+            }
+            _ => BudgetTerms { limit: self.limit, window: self.window, share: self.reading },
+        }
+    }
+}
+
+/// What a 429 left of the limit.
+#[derive(Clone, Copy, Debug)]
+struct Refusal {
+    believed: u32,
+    at: Timestamp,
+}
+
+/// The limit that is believed: Fini's, or after a refusal less for a while, and then step by step all of it again.
+fn believed(full: u32, refusal: Option<Refusal>, now: Timestamp) -> u32 {
+    let Some(refusal) = refusal else { return full };
+    let after = now.since(refusal.at).saturating_sub(SHRUNK_FOR);
+    if now.since(refusal.at) < SHRUNK_FOR {
+        return refusal.believed.min(full);
+    }
+    let steps = after.as_secs() / RECOVERS_EVERY.as_secs() + 1;
+    let regained = u64::from(full).div_ceil(10).saturating_mul(steps);
+    u32::try_from(u64::from(refusal.believed).saturating_add(regained)).unwrap_or(full).min(full)
+}
+
+/// The budget.
+pub struct Budget {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    settings: BudgetSettings,
+    refusal: Mutex<Option<Refusal>>,
+    waiting: [AtomicU64; 4],
+    departures: mpsc::UnboundedSender<(PermitId, Timestamp)>,
+}
+
+/// The departures that are still to be written down.
+pub struct Departures(mpsc::UnboundedReceiver<(PermitId, Timestamp)>);
+
+impl Budget {
+    /// The budget over `store`, and the departures that [`Budget::keep`] writes down.
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, settings: BudgetSettings) -> (Self, Departures) {
+        let (departures, receiver) = mpsc::unbounded_channel();
+        let budget =
+            Self { store, clock, settings, refusal: Mutex::new(None), waiting: Default::default(), departures };
+        (budget, Departures(receiver))
+    }
+
+    /// The limit that is believed at present: Fini's, or less for a while after a 429.
+    pub fn limit(&self) -> u32 {
+        let refusal = *self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
+        believed(self.settings.requests, refusal, self.clock.now())
+    }
+
+    /// Fini's window, without the margin.
+    pub const fn window(&self) -> Duration {
+        self.settings.window
+    }
+
+    /// How the believed limit is divided.
+    pub fn shares(&self) -> Shares {
+        Shares::new(&self.settings, self.limit())
+    }
+
+    /// How much a class may take, given what was used.
+    pub fn terms(&self, class: RequestClass, used: &BudgetUse) -> BudgetTerms {
+        let read_waits = [RequestClass::Bind, RequestClass::Sweep].iter().any(|class| self.waiting(*class) > 0);
+        self.shares().terms(class, used, read_waits)
+    }
+
+    /// How many requests per window reading may take at most.
+    pub fn reading_share(&self) -> u32 {
+        self.shares().reading
+    }
+
+    /// What was used in the running window.
+    pub async fn used(&self) -> Result<BudgetUse> {
+        let window = self.settings.window.saturating_add(WINDOW_MARGIN);
+        self.store.budget_use(window, self.clock.now()).await
+    }
+
+    /// Takes one request for reading.
+    pub async fn take(&self, class: RequestClass) -> Result<Grant> {
+        let terms = self.terms(class, &BudgetUse::default());
+        self.store.take_permit(class, terms, self.clock.now()).await
+    }
+
+    /// The departure of the request that `permit` stands for; it is written down.
+    ///
+    /// Every one is: a busy disk may lie between asking for a permit and having it, which nobody here sees.
+    pub fn departure(&self, permit: PermitId) -> Departure {
+        let (clock, departures) = (Arc::clone(&self.clock), self.departures.clone());
+        Departure::new(move || {
+            // Nobody listens any more only once the bridge has stopped.
+            let _ = departures.send((permit, clock.now()));
+        })
+    }
+
+    /// Writes down departures until the budget is gone.
+    pub async fn keep(&self, mut departures: Departures) {
+        while let Some((permit, at)) = departures.0.recv().await {
+            if let Err(error) = self.store.permit_departed(permit, at).await {
+                tracing::warn!(%error, "budget entry not moved to its departure");
+            }
+        }
+    }
+
+    /// Fini said 429 although the budget had room: somebody else uses the same limit. Believe in less for a while.
+    pub fn shrink(&self) {
+        let now = self.clock.now();
+        let mut refusal = self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
+        if refusal.is_some_and(|last| now.since(last.at) < ONE_REFUSAL) {
+            return;
+        }
+        let limit = believed(self.settings.requests, *refusal, now);
+        *refusal = Some(Refusal { believed: (limit * 4 / 5).max(1), at: now });
+    }
+
+    /// Notes how many requests of a class wait for the budget.
+    pub fn set_waiting(&self, class: RequestClass, waiting: u64) {
+        self.waiting[class as usize].store(waiting, Ordering::Relaxed);
+    }
+
+    /// How many requests of a class wait for the budget.
+    pub fn waiting(&self, class: RequestClass) -> u64 {
+        self.waiting[class as usize].load(Ordering::Relaxed)
+    }
+
+    /// How long a message that is accepted now waits for the budget, when `queued` others wait before it.
+    pub fn expected_wait(&self, queued: u64) -> Duration {
+        let per_window = u64::from(self.limit()).max(1);
+        let windows = queued / per_window + 1;
+        self.settings.window.saturating_mul(u32::try_from(windows).unwrap_or(u32::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTINGS: BudgetSettings =
+        BudgetSettings { requests: 100, window: Duration::from_mins(1), send_reserve: 0.5 };
+
+    fn used(sends: u32, sweeps: u32) -> BudgetUse {
+        BudgetUse { by_class: [sends, 0, sweeps, 0], frees_at: None }
+    }
+
+    #[test]
+    fn reading_never_takes_the_reserve_and_always_keeps_its_floor() {
+        let shares = Shares::new(&SETTINGS, 100);
+        assert_eq!((shares.reading, shares.floor), (50, 10));
+        assert_eq!(shares.terms(RequestClass::Sweep, &used(0, 0), false).share, 50);
+        assert_eq!(shares.terms(RequestClass::Send, &used(0, 0), false).limit, 90);
+        assert_eq!(shares.terms(RequestClass::Send, &used(0, 4), false).limit, 94);
+        assert_eq!(shares.terms(RequestClass::Send, &used(0, 30), false).limit, 100);
+        assert_eq!(shares.terms(RequestClass::Send, &used(0, 30), true).limit, 99);
+    }
+
+    #[test]
+    fn whatever_is_reserved_reading_keeps_one_request() {
+        let all = BudgetSettings { send_reserve: 1.0, ..SETTINGS };
+        assert_eq!((Shares::new(&all, 100).reading, Shares::new(&all, 100).floor), (1, 1));
+        let most = BudgetSettings { send_reserve: 0.95, ..SETTINGS };
+        assert_eq!((Shares::new(&most, 100).reading, Shares::new(&most, 100).floor), (5, 5));
+    }
+
+    #[test]
+    fn a_refusal_is_believed_for_a_while_and_forgotten_step_by_step() {
+        let at = |secs: i64| Timestamp::from_millis(secs * 1000);
+        let refusal = Some(Refusal { believed: 80, at: at(0) });
+        let limits: Vec<u32> = [0, 299, 300, 360, 3600].map(|secs| believed(100, refusal, at(secs))).to_vec();
+        assert_eq!(limits, [80, 80, 90, 100, 100]);
+        assert_eq!(believed(100, None, at(0)), 100);
+    }
+}

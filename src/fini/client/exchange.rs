@@ -1,0 +1,227 @@
+//! One request and its answer: one deadline from the call to the last byte, a cap on what is read, and the decision
+//! whether the request left.
+//!
+//! A request with a body is `NeverLeft` exactly if its [`DepartingBody`] was never taken and is withheld from now on;
+//! no error of the HTTP library is interpreted for that, and none of its own retries can lead to a second copy, since the
+//! body exists once. A request without a body is `NeverLeft` if the library says that there was no connection.
+
+use std::{error::Error as _, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use reqwest::{
+    Method, Response,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue},
+};
+use tokio::time::{Instant, timeout_at};
+use url::Url;
+
+use super::{FiniClient, RequestFacts, Route, body::DepartingBody, verdict};
+use crate::fini::{Departure, Failure, redact};
+
+/// How much of an error's body is read, in bytes, and for how long: an explanation is nice to have, the status is known.
+const EXPLANATION_CAP: usize = 16 * 1024;
+const EXPLANATION_TIME: Duration = Duration::from_secs(5);
+
+/// One request, ready to be sent.
+pub(super) struct Call<'a> {
+    pub(super) route: Route,
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) key: &'a HeaderValue,
+    pub(super) body: Option<Bytes>,
+    /// From the call to the last byte of the answer.
+    pub(super) time: Duration,
+    /// The largest answer, in bytes.
+    pub(super) cap: usize,
+    /// Texts of the request that no detail may repeat.
+    pub(super) said: Vec<&'a str>,
+}
+
+/// A 2xx and its whole body.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) body: Bytes,
+}
+
+/// Decides the departure when the call ends in any way, a dropped future included.
+struct Decided<'a> {
+    departure: &'a Departure,
+    has_body: bool,
+}
+
+impl Decided<'_> {
+    /// Whether the request never left, and now never will.
+    fn never_left(&self, connected: bool) -> bool {
+        if self.has_body || !connected {
+            self.departure.withhold()
+        } else {
+            self.departure.mark();
+            false
+        }
+    }
+}
+
+impl Drop for Decided<'_> {
+    fn drop(&mut self) {
+        self.never_left(true);
+    }
+}
+
+impl FiniClient {
+    /// Sends one request, waits for its whole answer and decodes it, and tells the observer.
+    pub(super) async fn exchange<T>(
+        &self,
+        call: Call<'_>,
+        departure: &Departure,
+        decode: impl FnOnce(&[u8]) -> Result<T, crate::fini::Malformed> + Send,
+    ) -> Result<T, Failure> {
+        let started = Instant::now();
+        let route = call.route;
+        let mut status = None;
+        let result = self.attempt(call, departure, &mut status).await.and_then(|answer| {
+            decode(&answer.body).map_err(|malformed| unclear(Some(answer.status), malformed.reason))
+        });
+        let facts = RequestFacts { route, status, duration: started.elapsed(), failure: result.as_ref().err() };
+        tracing::debug!(
+            route = facts.route.as_str(),
+            status = facts.status,
+            duration_ms = u64::try_from(facts.duration.as_millis()).unwrap_or(u64::MAX),
+            failure = facts.failure.map(Failure::class),
+            "fini request"
+        );
+        (self.observer)(&facts);
+        result
+    }
+
+    async fn attempt(
+        &self,
+        mut call: Call<'_>,
+        departure: &Departure,
+        status: &mut Option<u16>,
+    ) -> Result<Answer, Failure> {
+        let decided = Decided { departure, has_body: call.body.is_some() };
+        let mut request = self
+            .http
+            .request(call.method.clone(), call.url.clone())
+            .header(AUTHORIZATION, call.key)
+            .header(ACCEPT, "application/json");
+        if let Some(body) = call.body.take() {
+            let body = DepartingBody::new(body, departure.clone());
+            request = request.header(CONTENT_TYPE, "application/json").body(reqwest::Body::wrap(body));
+        }
+
+        let deadline = Instant::now() + call.time;
+        let work = async {
+            let response = request.send().await.map_err(Fault::Send)?;
+            departure.mark();
+            *status = Some(response.status().as_u16());
+            if response.status().is_success() {
+                read(response, call.cap).await.map(Outcome::Success)
+            } else {
+                Ok(Outcome::Refusal(response))
+            }
+        };
+        let fault = match timeout_at(deadline, work).await {
+            Ok(Ok(Outcome::Success(body))) => return Ok(Answer { status: status.unwrap_or_default(), body }),
+            Ok(Ok(Outcome::Refusal(response))) => return Err(self.explain(&call, response, deadline).await),
+            Ok(Err(fault)) => fault,
+            Err(_) => Fault::Deadline,
+        };
+        let detail = self.describe(&fault, &call);
+        if decided.never_left(fault.connected()) {
+            Err(Failure::NeverLeft { detail })
+        } else {
+            Err(unclear(*status, detail))
+        }
+    }
+
+    /// The head of an answer decides its class; that its body breaks off or stalls changes nothing.
+    async fn explain(&self, call: &Call<'_>, mut response: Response, deadline: Instant) -> Failure {
+        let mut body = BytesMut::new();
+        let reading = async {
+            while let Ok(Some(chunk)) = response.chunk().await {
+                let room = EXPLANATION_CAP - body.len();
+                body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                if body.len() == EXPLANATION_CAP {
+                    break;
+                }
+            }
+        };
+        // What was read by then is explanation enough.
+        let _ = timeout_at(deadline.min(Instant::now() + EXPLANATION_TIME), reading).await;
+        let status = response.status().as_u16();
+        verdict::judge(call.route, status, response.headers(), &body, &self.key_texts(), &call.said)
+    }
+
+    fn describe(&self, fault: &Fault, call: &Call<'_>) -> String {
+        let explanation = match fault {
+            Fault::Deadline => format!("no complete answer within {:?}", call.time),
+            Fault::TooLarge => format!("an answer of more than {} bytes", call.cap),
+            Fault::Send(error) | Fault::Receive(error) => chain(error),
+        };
+        redact::presentable(&explanation, &self.key_texts(), &call.said)
+    }
+}
+
+enum Outcome {
+    Success(Bytes),
+    Refusal(Response),
+}
+
+/// What ended an exchange before its answer was complete.
+enum Fault {
+    Send(reqwest::Error),
+    Receive(reqwest::Error),
+    TooLarge,
+    Deadline,
+}
+
+impl Fault {
+    /// Whether a connection may have carried the request. It did not when there was none, nor when the library hands back
+    /// a request that waited for a connection that had already ended ("canceled").
+    fn connected(&self) -> bool {
+        let Self::Send(error) = self else { return true };
+        let canceled =
+            causes(error).any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled));
+        !(error.is_connect() || error.is_builder() || canceled)
+    }
+}
+
+async fn read(mut response: Response, cap: usize) -> Result<Bytes, Fault> {
+    let announced = response.content_length().unwrap_or_default();
+    if announced > cap as u64 {
+        return Err(Fault::TooLarge);
+    }
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await.map_err(Fault::Receive)? {
+        if chunk.len() > cap - body.len() {
+            return Err(Fault::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+fn unclear(status: Option<u16>, detail: String) -> Failure {
+    Failure::Unclear { status, retry_after: None, detail }
+}
+
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    let mut next = error.source();
+    std::iter::from_fn(move || {
+        let cause = next?;
+        next = cause.source();
+        Some(cause)
+    })
+}
+
+/// The causes from the outside in, without the outermost: it names the address, which the operator configured.
+fn chain(error: &reqwest::Error) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for cause in causes(error).map(ToString::to_string) {
+        if parts.last().is_none_or(|last| !last.contains(&cause)) {
+            parts.push(cause);
+        }
+    }
+    if parts.is_empty() { "the request failed".to_owned() } else { parts.join(": ") }
+}

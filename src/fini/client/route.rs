@@ -1,0 +1,55 @@
+//! Fini's routes by name, and what is told about each request: enough to count and to log it, nothing of its content.
+
+use std::time::Duration;
+
+use crate::fini::Failure;
+
+/// The routes, by the names that metrics and logs use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Route {
+    /// `POST /v2/hc-interactions/events/public`
+    GenerateAnswer,
+    /// `GET /v2/hc-interactions/{id}/public`
+    GetConversation,
+    /// `GET /v2/hc-interactions/public`
+    ListConversations,
+    /// `GET /v2/bots/public`
+    ListAgents,
+    /// `GET /v2/bots/requests/public`
+    ChatHistory,
+    /// `DELETE /v2/hc-interactions/{id}/public`
+    DeleteConversation,
+    /// `DELETE /v2/hc-interactions/public`
+    DeleteConversations,
+}
+
+impl Route {
+    /// The name as a label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::GenerateAnswer => "generate_answer",
+            Self::GetConversation => "get_conversation",
+            Self::ListConversations => "list_conversations",
+            Self::ListAgents => "list_agents",
+            Self::ChatHistory => "chat_history",
+            Self::DeleteConversation => "delete_conversation",
+            Self::DeleteConversations => "delete_conversations",
+        }
+    }
+}
+
+/// What is told about each finished request. A dropped call is not told about.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestFacts<'a> {
+    /// Its route.
+    pub route: Route,
+    /// The status, when the head of an answer arrived; also where the rest of it was unusable.
+    pub status: Option<u16>,
+    /// From the call to the last byte.
+    pub duration: Duration,
+    /// Why it was no success.
+    pub failure: Option<&'a Failure>,
+}
+
+/// Is told about every finished request, on the caller's task.
+pub type Observer = Box<dyn Fn(&RequestFacts<'_>) + Send + Sync>;

@@ -1,0 +1,135 @@
+//! The moment at which a request is handed to the network, and the proof that it was not.
+//!
+//! Two decisions need it. The budget counts a request from the moment it may have reached Fini, not from the moment it
+//! was wanted, with connecting in between. And a send may be repeated only when its body provably never left: for that a
+//! departure can be *withheld*, after which the body is not given to the connection any more. It is one or the other,
+//! never both, whatever the connection's task does at the same moment on another thread.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+};
+
+const HELD: u8 = 0;
+const LEFT: u8 = 1;
+const WITHHELD: u8 = 2;
+
+/// Filled while a call is under way; cheap to clone, all clones are the same departure.
+///
+/// For a request with a body it is marked when the connection takes the whole body (all bodies are one piece), for a
+/// request without one when the head of the answer arrives or the request fails, the latest moment at which Fini can
+/// have counted it. One departure belongs to one request.
+#[derive(Clone)]
+pub struct Departure(Arc<Inner>);
+
+struct Inner {
+    state: AtomicU8,
+    hook: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Departure {
+    /// A departure that calls `hook` once, when it is marked. The hook runs on the connection's task: it should do no
+    /// more than take the time or send on a channel.
+    pub fn new(hook: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Arc::new(Inner { state: AtomicU8::new(HELD), hook: Box::new(hook) }))
+    }
+
+    /// A departure nobody is told about.
+    pub fn untold() -> Self {
+        Self::new(|| ())
+    }
+
+    /// Whether the request may have left.
+    pub fn has_left(&self) -> bool {
+        self.0.state.load(Ordering::Acquire) == LEFT
+    }
+
+    /// For adapters: the request leaves now. False when it was withheld and must not leave.
+    pub fn mark(&self) -> bool {
+        match self.0.state.compare_exchange(HELD, LEFT, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => {
+                (self.0.hook)();
+                true
+            }
+            Err(state) => state == LEFT,
+        }
+    }
+
+    /// For adapters: forbids the request to leave. True when it had not left, and now never will.
+    pub fn withhold(&self) -> bool {
+        match self.0.state.compare_exchange(HELD, WITHHELD, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => true,
+            Err(state) => state == WITHHELD,
+        }
+    }
+}
+
+impl Default for Departure {
+    fn default() -> Self {
+        Self::untold()
+    }
+}
+
+impl fmt::Debug for Departure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.0.state.load(Ordering::Acquire) {
+            HELD => "held",
+            LEFT => "left",
+            _ => "withheld",
+        };
+        f.debug_tuple("Departure").field(&state).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    #[test]
+    fn is_told_once() {
+        let told = Arc::new(AtomicUsize::new(0));
+        let departure = Departure::new({
+            let told = Arc::clone(&told);
+            move || {
+                told.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        assert!(!departure.has_left());
+        assert!(departure.mark());
+        assert!(departure.clone().mark());
+        assert!(departure.has_left());
+        assert_eq!(told.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn what_was_withheld_never_leaves_and_what_left_is_not_withheld() {
+        let withheld = Departure::untold();
+        assert!(withheld.withhold());
+        assert!(withheld.withhold());
+        assert!(!withheld.mark());
+        assert!(!withheld.has_left());
+
+        let left = Departure::untold();
+        assert!(left.mark());
+        assert!(!left.withhold());
+    }
+
+    #[test]
+    fn one_of_two_threads_wins() {
+        for _ in 0..200 {
+            let departure = Departure::untold();
+            let other = departure.clone();
+            let (left, withheld) = std::thread::scope(|scope| {
+                let marker = scope.spawn(move || other.mark());
+                let withheld = departure.withhold();
+                (marker.join().expect("the marking thread does not panic"), withheld)
+            });
+            assert_ne!(left, withheld);
+        }
+    }
+}
