@@ -53,6 +53,7 @@ pub mod domain;
 pub mod fini;
 pub mod lifecycle;
 pub mod metrics;
+pub mod service;
 pub mod signature;
 pub mod store;
 pub mod system;

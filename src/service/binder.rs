@@ -1,0 +1,193 @@
+//! Whose Fini conversation is this? Pure: the wrapper as it was read, and the conversations that look for theirs.
+//!
+//! Exact evidence only: Fini's event ids from a response, or the attribute that the bridge put on the conversation. Never
+//! "the newest row". A wrong guess would show one customer another customer's messages.
+
+use crate::{
+    domain::{
+        ids::FiniEventId,
+        vendor::{FiniConversation, FiniRole},
+    },
+    store::Unbound,
+};
+
+/// How far Fini's clock and ours may lie apart.
+const CLOCK_MARGIN: std::time::Duration = std::time::Duration::from_secs(120);
+
+/// What a wrapper means to a conversation that looks for its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// It is this one's.
+    Own,
+    /// It is this one's, but somebody wrote in it before this one did: Fini reused an existing conversation, whose
+    /// customer nobody knows.
+    Reused,
+}
+
+/// The conversation among `unbound` to which `wrapper` belongs, and how.
+///
+/// Event ids come before the attribute: where Fini does not merge attributes on reuse, the attribute still names whoever
+/// came first.
+pub fn claim<'a>(wrapper: &FiniConversation, unbound: &'a [Unbound]) -> Option<(&'a Unbound, Claim)> {
+    let by_event =
+        unbound.iter().find(|candidate| wrapper.events.iter().any(|event| candidate.events.contains(&event.id)));
+    let by_attribute = || {
+        let attribute = wrapper.conversation_attribute()?;
+        unbound.iter().find(|candidate| candidate.attribute == attribute)
+    };
+    let owner = by_event.or_else(by_attribute)?;
+    Some((owner, if has_history(wrapper, owner) { Claim::Reused } else { Claim::Own }))
+}
+
+/// Whether a person wrote in the conversation before `owner` did. A greeting of the bot does not count.
+fn has_history(wrapper: &FiniConversation, owner: &Unbound) -> bool {
+    let is_own = |event: &crate::domain::vendor::FiniEvent| {
+        owner.events.contains(&event.id)
+            || (owner.events.is_empty()
+                && event.role == FiniRole::User
+                && owner.open_text.as_deref().is_some_and(|text| same_words(event.text.as_deref(), text)))
+    };
+    let mut before = wrapper.events.iter().take_while(|event| !is_own(event));
+    if !wrapper.events.iter().any(is_own) {
+        // Nothing of ours is visible yet: only what is clearly older than our first send is history.
+        return wrapper
+            .events
+            .iter()
+            .any(|event| is_person(&event.role) && event.created_at < owner.first_sent_at.minus(CLOCK_MARGIN));
+    }
+    before.any(|event| is_person(&event.role))
+}
+
+/// Whether a wrapper of another conversation holds a message that may be one of `unbound`'s, not yet recorded as such: Fini
+/// reused a foreign conversation for it. Until that is settled, nothing of the wrapper may be shown to anyone.
+pub fn may_be_mixed(wrapper: &FiniConversation, unbound: &[Unbound]) -> bool {
+    let attribute = wrapper.conversation_attribute();
+    unbound.iter().any(|candidate| {
+        attribute == Some(candidate.attribute.as_str())
+            || candidate.open_text.as_deref().is_some_and(|text| {
+                wrapper.events.iter().any(|event| {
+                    event.role == FiniRole::User
+                        && event.created_at >= candidate.first_sent_at.minus(CLOCK_MARGIN)
+                        && same_words(event.text.as_deref(), text)
+                })
+            })
+    })
+}
+
+/// The wrapper's events since `owner` first wrote: what must never reach the conversation it was mixed into.
+pub fn events_since(wrapper: &FiniConversation, owner: &Unbound) -> Vec<FiniEventId> {
+    let start = wrapper.events.iter().position(|event| {
+        owner.events.contains(&event.id)
+            || (event.role == FiniRole::User
+                && owner.open_text.as_deref().is_some_and(|text| same_words(event.text.as_deref(), text)))
+    });
+    match start {
+        Some(start) => wrapper.events[start..].iter().map(|event| event.id.clone()).collect(),
+        None => Vec::new(),
+    }
+}
+
+const fn is_person(role: &FiniRole) -> bool {
+    matches!(role, FiniRole::User | FiniRole::Agent)
+}
+
+fn same_words(found: Option<&str>, sent: &str) -> bool {
+    found.is_some_and(|found| found.split_whitespace().eq(sent.split_whitespace()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, Value, json};
+
+    use super::*;
+    use crate::{
+        domain::{
+            Timestamp,
+            ids::{ConversationId, ConversationKey, FrontendName, InteractionId},
+            vendor::{ATTRIBUTE_CONVERSATION, Feedback, FiniEvent, FiniKind},
+        },
+        store::ConversationRef,
+    };
+
+    fn event(id: &str, role: FiniRole, text: &str) -> FiniEvent {
+        FiniEvent {
+            id: FiniEventId::trusted(id),
+            created_at: Timestamp::from_millis(1_000_000),
+            role,
+            kind: FiniKind::Message,
+            text: Some(text.to_owned()),
+            rating: Feedback::default(),
+            articles: vec![],
+            attachments: vec![],
+            tags: vec![],
+            raw: Value::Null,
+        }
+    }
+
+    fn wrapper(attribute: Option<&str>, events: Vec<FiniEvent>) -> FiniConversation {
+        let mut attributes = Map::new();
+        if let Some(attribute) = attribute {
+            attributes.insert(ATTRIBUTE_CONVERSATION.to_owned(), json!(attribute));
+        }
+        FiniConversation {
+            id: InteractionId::trusted("i"),
+            created_at: Timestamp::ZERO,
+            status: None,
+            resolved: None,
+            attributes,
+            events,
+        }
+    }
+
+    fn unbound(attribute: &str, events: &[&str], open_text: Option<&str>) -> Unbound {
+        Unbound {
+            conversation: ConversationRef {
+                key: ConversationKey(1),
+                frontend: FrontendName::trusted("web"),
+                id: ConversationId::trusted(attribute),
+            },
+            attribute: attribute.to_owned(),
+            events: events.iter().map(|id| FiniEventId::trusted(*id)).collect(),
+            open_text: open_text.map(str::to_owned),
+            first_sent_at: Timestamp::from_millis(1_000_000),
+            wanted_since: Timestamp::ZERO,
+            look_at: Timestamp::ZERO,
+            looks: 0,
+            waits_unlisted: false,
+        }
+    }
+
+    #[test]
+    fn an_event_id_decides_before_an_attribute() {
+        let all = [unbound("a", &["e1"], None), unbound("b", &["e2"], None)];
+        let read = wrapper(Some("a"), vec![event("e2", FiniRole::User, "hi")]);
+        let (owner, how) = claim(&read, &all).expect("claimed");
+        assert_eq!((owner.attribute.as_str(), how), ("b", Claim::Own));
+    }
+
+    #[test]
+    fn nothing_is_claimed_without_evidence() {
+        let all = [unbound("a", &["e1"], Some("hi"))];
+        assert!(claim(&wrapper(None, vec![event("x", FiniRole::User, "hi")]), &all).is_none());
+    }
+
+    #[test]
+    fn a_person_before_us_means_reuse_and_a_greeting_does_not() {
+        let all = [unbound("a", &["e1"], None)];
+        let greeted = wrapper(None, vec![event("g", FiniRole::Bot, "Welcome"), event("e1", FiniRole::User, "hi")]);
+        assert_eq!(claim(&greeted, &all).expect("claimed").1, Claim::Own);
+        let used = wrapper(None, vec![event("u", FiniRole::User, "other"), event("e1", FiniRole::User, "hi")]);
+        assert_eq!(claim(&used, &all).expect("claimed").1, Claim::Reused);
+    }
+
+    #[test]
+    fn an_unrecorded_message_in_a_foreign_conversation_is_noticed_by_text_or_attribute() {
+        let all = [unbound("b", &[], Some("my secret"))];
+        let by_text = wrapper(Some("a"), vec![event("x", FiniRole::User, "my  secret")]);
+        assert!(may_be_mixed(&by_text, &all));
+        let by_attribute = wrapper(Some("b"), vec![]);
+        assert!(may_be_mixed(&by_attribute, &all));
+        assert!(!may_be_mixed(&wrapper(Some("a"), vec![event("x", FiniRole::User, "hi")]), &all));
+        assert_eq!(events_since(&by_text, &all[0]), vec![FiniEventId::trusted("x")]);
+    }
+}

@@ -1,0 +1,173 @@
+//! When not to ask Fini: a key that is refused, a limit that is exceeded, a service that is down.
+//!
+//! A gate per key (write for sends, read for the rest) closes on trouble, and opens for one probe at a time when its pause
+//! is over; the first success opens it wholly. What waits before a closed gate stays where it is: queued and durable.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use crate::{
+    domain::{Clock, Entropy, Timestamp},
+    fini::{Failure, budget::Budget},
+};
+
+/// Failures in a row after which Fini counts as down.
+const BREAKS_AFTER: u32 = 5;
+
+/// Whose key it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Generate Answer and deletions.
+    Write,
+    /// Everything else.
+    Read,
+}
+
+impl Side {
+    /// The name shown in readiness and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Write => "write",
+            Self::Read => "read",
+        }
+    }
+}
+
+/// Why a gate is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// 401 or 403: the key is not accepted.
+    KeyRefused(u16),
+    /// 429: over the limit.
+    Throttled,
+    /// Fini cannot be reached, or only fails.
+    Down,
+}
+
+/// Whether a request may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// Any number.
+    Open,
+    /// One, to find out.
+    Probe,
+    /// None before this time.
+    Closed(Timestamp),
+}
+
+#[derive(Debug, Default)]
+struct Door {
+    trouble: Option<Trouble>,
+    closed_until: Option<Timestamp>,
+    failures: u32,
+    pauses: u32,
+    accepted: bool,
+}
+
+/// The gates.
+pub struct Gate {
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    budget: Arc<Budget>,
+    doors: Mutex<[Door; 2]>,
+}
+
+impl Gate {
+    /// Open gates.
+    pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>, budget: Arc<Budget>) -> Self {
+        Self { clock, entropy, budget, doors: Mutex::default() }
+    }
+
+    /// Whether requests may go now. A probe counts as under way for a while, so that only one goes.
+    pub fn pass(&self, side: Side) -> Pass {
+        let now = self.clock.now();
+        let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
+        let door = &mut doors[side as usize];
+        match (door.trouble, door.closed_until) {
+            (Some(_), Some(until)) if now < until => Pass::Closed(until),
+            (Some(_), _) => Pass::Probe,
+            (None, _) => Pass::Open,
+        }
+    }
+
+    /// A probe goes now: nothing else until it comes back, or for `patience` at most.
+    pub fn probing(&self, side: Side, patience: Duration) {
+        let until = self.clock.now().plus(patience);
+        self.doors.lock().unwrap_or_else(PoisonError::into_inner)[side as usize].closed_until = Some(until);
+    }
+
+    /// The probe was not needed after all: nothing was there to send.
+    pub fn not_probed(&self, side: Side) {
+        self.doors.lock().unwrap_or_else(PoisonError::into_inner)[side as usize].closed_until = None;
+    }
+
+    /// What is the trouble, if any.
+    pub fn trouble(&self, side: Side) -> Option<Trouble> {
+        self.doors.lock().unwrap_or_else(PoisonError::into_inner)[side as usize].trouble
+    }
+
+    /// Whether Fini has accepted this key at least once since the start.
+    pub fn was_accepted(&self, side: Side) -> bool {
+        self.doors.lock().unwrap_or_else(PoisonError::into_inner)[side as usize].accepted
+    }
+
+    /// Learns from the end of a request. Returns when the next request of this side may go, where the gate closed.
+    pub fn learn<T>(&self, side: Side, result: &Result<T, Failure>) -> Option<Timestamp> {
+        let now = self.clock.now();
+        let jitter = self.entropy.fraction();
+        let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
+        let door = &mut doors[side as usize];
+        let failure = match result {
+            Err(Failure::Rejected { .. } | Failure::Missing { .. }) | Ok(_) => {
+                if let Some(trouble) = door.trouble {
+                    tracing::info!(side = side.as_str(), trouble = ?trouble, "Fini answers again");
+                }
+                *door = Door { accepted: true, ..Door::default() };
+                return None;
+            }
+            Err(failure) => failure,
+        };
+        let (trouble, pause) = match failure {
+            Failure::Unauthorised { status, .. } => {
+                door.accepted = false;
+                (Trouble::KeyRefused(*status), backoff(Duration::from_secs(2), Duration::from_secs(60), door.pauses))
+            }
+            Failure::Throttled { retry_after, .. } => {
+                self.budget.shrink();
+                let own = backoff(Duration::from_secs(5), Duration::from_secs(60), door.pauses);
+                (
+                    Trouble::Throttled,
+                    retry_after.map_or(own, |asked| asked.clamp(Duration::from_secs(1), Duration::from_secs(300))),
+                )
+            }
+            _ => {
+                door.failures += 1;
+                if door.failures < BREAKS_AFTER {
+                    return None;
+                }
+                (Trouble::Down, backoff(Duration::from_secs(1), Duration::from_secs(30), door.pauses))
+            }
+        };
+        if door.trouble != Some(trouble) {
+            tracing::warn!(side = side.as_str(), trouble = ?trouble, error = %failure, "Fini is left alone for a while");
+        }
+        let until = now.plus(pause + pause.mul_f64(jitter * 0.25));
+        door.trouble = Some(trouble);
+        door.pauses += 1;
+        door.closed_until = Some(until);
+        if trouble == Trouble::Throttled {
+            // The limit is global as far as anyone knows: both sides step back.
+            for door in doors.iter_mut() {
+                door.trouble = Some(door.trouble.unwrap_or(Trouble::Throttled));
+                door.closed_until = door.closed_until.max(Some(until));
+            }
+        }
+        Some(until)
+    }
+}
+
+fn backoff(first: Duration, cap: Duration, pauses: u32) -> Duration {
+    first.saturating_mul(1 << pauses.min(16)).min(cap)
+}

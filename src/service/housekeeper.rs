@@ -1,0 +1,116 @@
+//! What has to be done now and then: give up on what waited too long, take over from dead processes, prune, and measure.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use crate::{
+    domain::{
+        Clock, Timestamp,
+        turn::{FailureCode, TurnFailure},
+    },
+    fini::budget::Budget,
+    lifecycle::{Loop, Step},
+    metrics::Metrics,
+    store::{Lease, Owner, RequestClass, Result, Store, StoreError},
+};
+
+/// Measured this often.
+const EVERY: Duration = Duration::from_secs(2);
+/// Pruned this often, and in batches of this size.
+const PRUNE_EVERY: Duration = Duration::from_mins(1);
+const PRUNE_BATCH: usize = 500;
+
+/// What the housekeeper has to know.
+#[derive(Clone, Copy, Debug)]
+pub struct HousekeeperSettings {
+    /// What is older goes.
+    pub retention: Duration,
+    /// A message that could not be sent for so long is failed.
+    pub give_up_after: Duration,
+}
+
+/// The housekeeper.
+pub struct Housekeeper {
+    /// Where everything is.
+    pub store: Arc<dyn Store>,
+    /// Measured.
+    pub budget: Arc<Budget>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Told.
+    pub metrics: Metrics,
+    /// This process.
+    pub owner: Owner,
+    /// What it has to know.
+    pub settings: HousekeeperSettings,
+    /// When it pruned last.
+    pub pruned_at: Mutex<Option<Timestamp>>,
+}
+
+impl Loop for Arc<Housekeeper> {
+    type Error = StoreError;
+
+    async fn step(&self) -> Result<Step> {
+        let now = self.clock.now();
+        // Leases of dead processes end, and those of sends whose outcome could not be recorded; what they left behind is
+        // looked after by whoever comes first.
+        let lease = Lease { owner: self.owner.clone(), now, until: now };
+        let recovered = self.store.recover_turns(&lease).await?;
+        if recovered > 0 {
+            tracing::warn!(turns = recovered, "sends whose lease ended are looked for");
+        }
+        let failure = TurnFailure {
+            code: FailureCode::FiniUnavailable,
+            detail: "it could not be sent for too long".to_owned(),
+            may_resend: true,
+        };
+        let given_up = self.store.expire_turns(now, now.minus(self.settings.give_up_after), &failure).await?;
+        if given_up > 0 {
+            tracing::error!(turns = given_up, "turns given up: they could not be sent for too long");
+        }
+        self.measure(now).await?;
+        if self.prunes(now) {
+            let pruned = self.store.prune(now, self.settings.retention, PRUNE_BATCH).await?;
+            if pruned > 0 {
+                tracing::debug!(rows = pruned, "pruned");
+                return Ok(Step::Did(pruned));
+            }
+            *self.pruned_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+        }
+        Ok(Step::Idle { until: Some(now.plus(EVERY)) })
+    }
+}
+
+impl Housekeeper {
+    fn prunes(&self, now: Timestamp) -> bool {
+        let pruned_at = *self.pruned_at.lock().unwrap_or_else(PoisonError::into_inner);
+        pruned_at.is_none_or(|at| now.since(at) >= PRUNE_EVERY)
+    }
+
+    async fn measure(&self, now: Timestamp) -> Result<()> {
+        let backlog = self.store.backlog(now).await?;
+        let metrics = &self.metrics;
+        metrics.backlog(
+            "turns",
+            backlog.queued_turns + backlog.sending_turns + backlog.awaiting_turns + backlog.unclear_turns,
+        );
+        metrics.backlog("unclear_turns", backlog.unclear_turns);
+        metrics.backlog("bindings", backlog.unbound);
+        metrics.backlog("deliveries", backlog.pending_deliveries);
+        metrics.backlog("dead_letters", backlog.dead_deliveries);
+        metrics.backlog("quarantined", backlog.quarantined);
+        let overdue = |due: Option<Timestamp>| due.map_or(Duration::ZERO, |due| now.since(due));
+        metrics.oldest_due("turns", overdue(backlog.oldest_due_turn));
+        metrics.oldest_due("deliveries", overdue(backlog.oldest_due_delivery));
+        metrics.watched(backlog.watched);
+        let used = self.budget.used().await?;
+        metrics.budget(used.used(), self.budget.limit());
+        for (class, used) in RequestClass::ALL.into_iter().zip(used.by_class) {
+            metrics.budget_used_by(class.as_str(), used);
+            metrics.budget_waiting(class.as_str(), self.budget.waiting(class));
+        }
+        Ok(())
+    }
+}

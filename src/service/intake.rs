@@ -1,0 +1,108 @@
+//! Taking messages in: stored before they are acknowledged, recognised when they are repeated, refused when too many wait.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::{
+    domain::{
+        Clock,
+        ids::{ConversationId, FrontendName, MessageId},
+        message::InboundMessage,
+    },
+    fini::budget::Budget,
+    metrics::Metrics,
+    store::{Accepted, BacklogLimits, Change, Heard, NewMessage, Result, Store, TurnView},
+};
+
+/// A waiting request looks for itself this often, should every hint be lost.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// The intake.
+pub struct Intake {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    budget: Arc<Budget>,
+    metrics: Metrics,
+    limits: BacklogLimits,
+}
+
+/// What a frontend is told.
+#[derive(Debug)]
+pub enum Taken {
+    /// Stored now.
+    New,
+    /// Stored before; where it stands.
+    Duplicate(&'static str),
+    /// The id was used for something else.
+    Conflict,
+    /// Too many wait; when there may be room.
+    Full(Duration),
+}
+
+impl Intake {
+    /// An intake into `store`.
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        budget: Arc<Budget>,
+        metrics: Metrics,
+        limits: BacklogLimits,
+    ) -> Self {
+        Self { store, clock, budget, metrics, limits }
+    }
+
+    /// Stores a message. When this returns `New` or `Duplicate`, the message is durable.
+    pub async fn accept(&self, frontend: &FrontendName, message: InboundMessage) -> Result<Taken> {
+        let message = NewMessage {
+            frontend: frontend.clone(),
+            fingerprint: message.fingerprint(),
+            message,
+            now: self.clock.now(),
+            limits: self.limits,
+        };
+        Ok(match self.store.accept(message).await? {
+            Accepted::New { .. } => {
+                self.metrics.message_accepted(frontend.as_str());
+                Taken::New
+            }
+            Accepted::Duplicate { state, .. } => {
+                self.metrics.message_repeated(frontend.as_str());
+                Taken::Duplicate(state.status())
+            }
+            Accepted::Conflict => Taken::Conflict,
+            Accepted::BacklogFull { waiting_in_frontend, .. } => {
+                Taken::Full(self.budget.expected_wait(u64::from(waiting_in_frontend)))
+            }
+        })
+    }
+
+    /// Waits until a turn is settled, or until `patience` is over; gives it as it is then.
+    pub async fn wait(
+        &self,
+        frontend: &FrontendName,
+        conversation: &ConversationId,
+        message: &MessageId,
+        patience: Duration,
+    ) -> Result<Option<TurnView>> {
+        let deadline = Instant::now() + patience;
+        // Listen before asking: what settles in between is heard.
+        let mut changes = self.store.changes().listen();
+        loop {
+            let Some(turn) = self.store.turn(frontend, conversation, message).await? else { return Ok(None) };
+            if turn.state.is_settled() {
+                return Ok(Some(turn));
+            }
+            let look_again = Instant::now() + LOOK_EVERY;
+            loop {
+                let heard = tokio::time::timeout_at(deadline.min(look_again), changes.next()).await;
+                match heard {
+                    Ok(Heard::Change(change)) if change != Change::Settled(turn.conversation) => {}
+                    Ok(Heard::Closed) => return Ok(Some(turn)),
+                    Err(_) if Instant::now() >= deadline => return Ok(Some(turn)),
+                    Ok(Heard::Change(_) | Heard::Missed) | Err(_) => break,
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Recording what Fini said, whoever found it: the store decides in one transaction, this room tells metrics and log.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    domain::{
+        Clock, Timestamp,
+        ids::TurnKey,
+        turn::TurnFailure,
+        vendor::{FiniConversation, FiniEvent},
+    },
+    metrics::Metrics,
+    store::{ConversationRef, Record, Recorded, Result, Source, Store, Token},
+};
+
+/// How long after a look without a reply the next one is due.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
+
+/// The ledger.
+pub struct Ledger {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+}
+
+impl Ledger {
+    /// A ledger over `store`.
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, metrics: Metrics) -> Self {
+        Self { store, clock, metrics }
+    }
+
+    /// Records the answer to a send.
+    pub async fn response(
+        &self,
+        conversation: &ConversationRef,
+        turn: TurnKey,
+        token: &Token,
+        events: Vec<FiniEvent>,
+    ) -> Result<Recorded> {
+        let now = self.clock.now();
+        let source = Source::Response { turn, token: token.clone(), look_at: now.plus(FIRST_LOOK) };
+        self.record(conversation, source, events, now).await
+    }
+
+    /// Records a wrapper that List or Get returned for a conversation that is bound to it.
+    pub async fn wrapper(&self, conversation: &ConversationRef, wrapper: FiniConversation) -> Result<Recorded> {
+        let now = self.clock.now();
+        let turn_attribute = wrapper.turn_attribute().map(str::to_owned);
+        let source = Source::Wrapper {
+            interaction: wrapper.id,
+            status: wrapper.status,
+            resolved: wrapper.resolved,
+            turn_attribute,
+            look_at: now.plus(FIRST_LOOK),
+        };
+        self.record(conversation, source, wrapper.events, now).await
+    }
+
+    /// Fails a turn visibly. With a token it must still be in the sender's hands.
+    pub async fn fail(
+        &self,
+        conversation: &ConversationRef,
+        turn: TurnKey,
+        token: Option<&Token>,
+        accepted_at: Timestamp,
+        failure: &TurnFailure,
+    ) -> Result<bool> {
+        let now = self.clock.now();
+        let failed = self.store.fail_turn(turn, token, now, failure).await?;
+        if failed {
+            let frontend = conversation.frontend.as_str();
+            self.metrics.turn_finished(frontend, failure.code.as_str(), now.since(accepted_at));
+            tracing::warn!(
+                frontend,
+                conversation_id = %conversation.id,
+                code = failure.code.as_str(),
+                error = %failure.detail,
+                "turn failed"
+            );
+        }
+        Ok(failed)
+    }
+
+    async fn record(
+        &self,
+        conversation: &ConversationRef,
+        source: Source,
+        events: Vec<FiniEvent>,
+        now: Timestamp,
+    ) -> Result<Recorded> {
+        let record = Record { conversation: conversation.key, source, events, now };
+        let recorded = self.store.record(record).await?;
+        for created in &recorded.new_events {
+            self.metrics.event_lag(now.since(*created));
+        }
+        let frontend = conversation.frontend.as_str();
+        if let Some((outcome, accepted_at)) = recorded.ended {
+            let took = now.since(accepted_at);
+            self.metrics.turn_finished(frontend, outcome, took);
+            tracing::info!(
+                frontend,
+                conversation_id = %conversation.id,
+                outcome,
+                duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+                "turn completed"
+            );
+        } else if recorded.added > 0 {
+            tracing::info!(frontend, conversation_id = %conversation.id, events = recorded.added, "feed extended");
+        }
+        Ok(recorded)
+    }
+}

@@ -1,0 +1,206 @@
+//! Looking for what became of a message: what one look proves, and when to look again. Pure decisions.
+//!
+//! Fini has no idempotency key and says itself that a repeated send is a second message. So a message whose outcome is
+//! unclear is looked for, over longer than its List lags behind, and only a proven absence allows the one resend that
+//! Fini's page on Generate Answer advises ("retry once"). What stays unclear is told to the frontend as such.
+
+use std::time::Duration;
+
+use crate::{
+    domain::{
+        Timestamp,
+        message::Role,
+        turn::{FailureCode, TurnFailure, TurnState},
+    },
+    store::TurnToRead,
+};
+
+/// How patient lookups are.
+#[derive(Clone, Copy, Debug)]
+pub struct LookupSettings {
+    /// A message that no look has shown for so long after its outcome became unclear is absent. Above any lag of Fini's reads.
+    pub absence_window: Duration,
+    /// How long a turn may wait for its reply, or for a read that says anything at all.
+    pub late_reply_window: Duration,
+}
+
+/// What a look showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// The conversation (or the whole List since the send) was read, and the message was not there.
+    Absent,
+    /// The conversation was read, and the message was there (the ledger knows the rest).
+    Present,
+    /// Nothing could be read.
+    Nothing,
+}
+
+/// What follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Look again then.
+    LookAt(Timestamp),
+    /// It is proven absent: send it again.
+    Resend,
+    /// Give up visibly.
+    Fail(TurnFailure),
+}
+
+/// What follows from a look that began at `looked_at` and left the turn open. A look over many pages takes long, and proves
+/// nothing about what Fini showed only after it began.
+pub fn after_look(
+    turn: &TurnToRead,
+    seen: Seen,
+    looked_at: Timestamp,
+    now: Timestamp,
+    settings: &LookupSettings,
+) -> Next {
+    let is_late = now.since(turn.since) >= settings.late_reply_window;
+    let is_conclusive = looked_at.since(turn.since) >= settings.absence_window && (turn.looks >= 2 || is_late);
+    match (turn.state, seen) {
+        // List shows no conversation in which no customer wrote, so not finding it there proves nothing.
+        (TurnState::Unclear, Seen::Absent)
+            if is_conclusive && turn.interaction.is_none() && turn.role != Role::User =>
+        {
+            Next::Fail(failure(
+                FailureCode::UnclearOutcome,
+                format!("Fini does not list conversations without a customer's message: {}", turn.detail),
+                false,
+            ))
+        }
+        (TurnState::Unclear, Seen::Absent) if is_conclusive => {
+            if turn.resends == 0 {
+                Next::Resend
+            } else {
+                Next::Fail(failure(
+                    FailureCode::FiniUnavailable,
+                    format!("sent twice without arriving; last: {}", turn.detail),
+                    true,
+                ))
+            }
+        }
+        (TurnState::Unclear, _) if is_late => Next::Fail(failure(
+            FailureCode::UnclearOutcome,
+            format!("nobody can tell whether Fini has the message: {}", turn.detail),
+            false,
+        )),
+        (TurnState::Unclear, _) => Next::LookAt(now.plus(unclear_pause(turn.looks))),
+        _ if is_late => Next::Fail(failure(
+            FailureCode::NoReplyInTime,
+            "Fini has the message, but its reply did not turn up in time".to_owned(),
+            false,
+        )),
+        _ => Next::LookAt(now.plus(awaiting_pause(turn.looks)).min(turn.since.plus(settings.late_reply_window))),
+    }
+}
+
+/// 1.5 s, 3 s, 5 s, then slower: the fate of a message is what somebody waits for.
+fn unclear_pause(looks: u32) -> Duration {
+    let millis = match looks {
+        0 => 1_500,
+        1 => 3_000,
+        2..=4 => 5_000,
+        5..=9 => 15_000,
+        _ => 30_000,
+    };
+    Duration::from_millis(millis)
+}
+
+/// Sweeps find late replies; these looks are for what sweeps cannot see.
+fn awaiting_pause(looks: u32) -> Duration {
+    Duration::from_secs(match looks {
+        0 => 5,
+        1 => 15,
+        2 => 30,
+        _ => 60,
+    })
+}
+
+fn failure(code: FailureCode, detail: String, may_resend: bool) -> TurnFailure {
+    TurnFailure { code, detail, may_resend }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::ids::{ConversationId, ConversationKey, FrontendName, InteractionId, TurnKey},
+        store::ConversationRef,
+    };
+
+    const SETTINGS: LookupSettings =
+        LookupSettings { absence_window: Duration::from_secs(15), late_reply_window: Duration::from_secs(600) };
+
+    fn turn(state: TurnState, looks: u32, resends: u32) -> TurnToRead {
+        TurnToRead {
+            key: TurnKey(1),
+            state,
+            role: Role::User,
+            conversation: ConversationRef {
+                key: ConversationKey(1),
+                frontend: FrontendName::trusted("web"),
+                id: ConversationId::trusted("c"),
+            },
+            conversation_attribute: String::new(),
+            turn_attribute: String::new(),
+            interaction: None,
+            sent_at: Timestamp::ZERO,
+            since: Timestamp::ZERO,
+            looks,
+            resends,
+            detail: "status 500".to_owned(),
+        }
+    }
+
+    fn seconds(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(seconds * 1000)
+    }
+
+    #[test]
+    fn absence_is_proven_only_after_the_window_and_allows_one_resend() {
+        let after = |looks, resends, at| {
+            after_look(&turn(TurnState::Unclear, looks, resends), Seen::Absent, seconds(at), seconds(at), &SETTINGS)
+        };
+        assert!(matches!(after(3, 0, 14), Next::LookAt(_)));
+        assert!(matches!(after(1, 0, 20), Next::LookAt(_)), "a single look proves nothing");
+        assert_eq!(after(3, 0, 15), Next::Resend);
+        let slow = after_look(&turn(TurnState::Unclear, 3, 0), Seen::Absent, seconds(14), seconds(30), &SETTINGS);
+        assert!(matches!(slow, Next::LookAt(_)), "a look is as old as its beginning");
+        let Next::Fail(failure) = after(3, 1, 15) else { panic!("sent a third time") };
+        assert_eq!((failure.code, failure.may_resend), (FailureCode::FiniUnavailable, true));
+    }
+
+    #[test]
+    fn what_list_leaves_out_is_not_proven_absent() {
+        let mirrored = TurnToRead { role: Role::Agent, ..turn(TurnState::Unclear, 9, 0) };
+        let after = |turn: &TurnToRead| after_look(turn, Seen::Absent, seconds(15), seconds(15), &SETTINGS);
+        let Next::Fail(failure) = after(&mirrored) else { panic!("sent twice, or waited for in vain") };
+        assert_eq!((failure.code, failure.may_resend), (FailureCode::UnclearOutcome, false));
+        let bound = TurnToRead { interaction: Some(InteractionId::trusted("i")), ..mirrored };
+        assert_eq!(after(&bound), Next::Resend, "its own conversation was read");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_never_sent_again() {
+        for at in [1, 15, 60, 599] {
+            let next = after_look(&turn(TurnState::Unclear, 9, 0), Seen::Nothing, seconds(at), seconds(at), &SETTINGS);
+            assert!(matches!(next, Next::LookAt(_)), "{at} s: {next:?}");
+        }
+        let Next::Fail(failure) =
+            after_look(&turn(TurnState::Unclear, 9, 0), Seen::Nothing, seconds(600), seconds(600), &SETTINGS)
+        else {
+            panic!("waits for ever")
+        };
+        assert_eq!((failure.code, failure.may_resend), (FailureCode::UnclearOutcome, false));
+    }
+
+    #[test]
+    fn a_reply_is_awaited_exactly_as_long_as_configured() {
+        let awaiting = turn(TurnState::Awaiting, 9, 0);
+        assert_eq!(
+            after_look(&awaiting, Seen::Present, seconds(599), seconds(599), &SETTINGS),
+            Next::LookAt(seconds(600))
+        );
+        assert!(matches!(after_look(&awaiting, Seen::Present, seconds(600), seconds(600), &SETTINGS), Next::Fail(_)));
+    }
+}

@@ -1,0 +1,15 @@
+//! What the bridge does: taking messages in, sending them, reading what Fini has to say, and recording it.
+//!
+//! Services speak to Fini through its port and to the store through its port; they never see HTTP, SQL or each other's
+//! state. Everything a service must not forget is in the store before it acts on it.
+
+pub mod binder;
+pub mod gate;
+pub mod housekeeper;
+pub mod intake;
+pub mod ledger;
+pub mod lookup;
+pub mod planner;
+pub mod reader;
+pub mod sender;
+pub mod walk;

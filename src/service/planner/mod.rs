@@ -1,0 +1,536 @@
+//! What to read next. Pure: the situation in, one decision out; the same code drives the service and its simulation.
+//!
+//! One List request carries a hundred conversations with their events, so sweeps of its first page find what is written
+//! anywhere at a cost that does not depend on how many conversations are open. Everything else is read beside them, in
+//! this order: sweeps that are late; the fate of messages (somebody waits for it); just-finished turns that no sweep has
+//! shown; sweeps; what sweeps left unread; conversations that a full pass sees too seldom; the full pass itself.
+//!
+//! Invariants: nothing below the watermark that is handed out was left unread, at any crash; sends that wait for the budget
+//! go before all reading but its floor; no kind of read starves another.
+
+mod lag;
+mod pace;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use std::{collections::VecDeque, time::Duration};
+
+pub use self::{
+    lag::{Peak, Skew},
+    pace::{Demand, ESCALATED_CYCLE, OPEN_CYCLE, Paces, paces},
+    walk::{CLOCK_MARGIN, Kind, PageFacts, Row, Walk},
+};
+use crate::{domain::Timestamp, fini::budget::Shares, store::BudgetUse};
+
+/// Conversations of a page.
+pub const PAGE: u32 = 100;
+/// Single reads at once.
+const MAX_SINGLES: usize = 4;
+/// How far back the first sweep of all goes.
+const FIRST: Duration = Duration::from_mins(10);
+/// Sweeps go at least so far below the watermark: rows of the same second settle in any order.
+const LEAST_OVERLAP: Duration = Duration::from_secs(3);
+/// Once in a while one goes deeper, in case List has begun to lag and nothing has shown it.
+const DEEP: (Duration, Duration) = (Duration::from_mins(1), Duration::from_secs(30));
+/// What is searched for may stand in List before the time it was sent at: clocks differ. So much is allowed for at most.
+const SEARCH_MARGIN: Duration = Duration::from_secs(30);
+/// What sweeps left unread is kept apart in so many pieces at most.
+const MOST_GAPS: usize = 3;
+/// How long a turn's wrapper is left to sweeps at most.
+const AFTER_TURN: Duration = Duration::from_secs(15);
+/// While messages wait for the budget: when to look again whether they still do.
+const YIELD: Duration = Duration::from_millis(250);
+/// A conversation that is read singly instead of by sweeps: how often List is asked all the same.
+const LONE: Duration = Duration::from_mins(1);
+
+/// What is searched for in List.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Search {
+    /// Since when it may be searched for.
+    pub due: Timestamp,
+    /// When the oldest of it was sent.
+    pub floor: Timestamp,
+}
+
+/// A single read that the store has on its list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// When it fell due.
+    pub due_at: Timestamp,
+    /// Whether a sweep may bring what it is for; else it was missed before, and only a read of its own will do.
+    pub sweep_may_bring: bool,
+}
+
+/// A watched conversation of those that matter most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watched {
+    /// Whether it is with a human.
+    pub escalated: bool,
+    /// When somebody last wrote.
+    pub last_activity_at: Timestamp,
+    /// When it was last read, in whichever way, since this process began to read.
+    pub seen_at: Option<Timestamp>,
+}
+
+/// The situation at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Situation<'a> {
+    /// The present time.
+    pub now: Timestamp,
+    /// How the budget is divided.
+    pub shares: Shares,
+    /// What was used of it in the window that ends now.
+    pub used: BudgetUse,
+    /// Messages that wait for the budget.
+    pub sends_waiting: u64,
+    /// The wanted pace of sweeps.
+    pub sweep_interval: Duration,
+    /// When the next turn whose fate is open is looked for by a read of its conversation.
+    pub lookup_due: Option<Timestamp>,
+    /// What is searched for in List.
+    pub search: Option<Search>,
+    /// Whether conversations have yet to find their Fini conversation.
+    pub unbound: bool,
+    /// Single reads that are due, most urgent first.
+    pub pending: &'a [Pending],
+    /// When the next one falls due after these.
+    pub next_pending: Option<Timestamp>,
+    /// Watched conversations.
+    pub watched: u64,
+    /// Escalated ones among them.
+    pub escalated: u64,
+    /// When the oldest of them was created.
+    pub oldest_created_at: Option<Timestamp>,
+    /// Those of them that matter most: with a human, and recently active.
+    pub front: &'a [Watched],
+}
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// Read the conversation of the first turn whose fate is open.
+    Lookup,
+    /// List the next page.
+    List(Kind),
+    /// Read the conversation of the pending read of this number.
+    Pending(usize),
+    /// Read the conversation of this number in the front.
+    Front(usize),
+    /// Nothing before this time (or before something changes).
+    Wait(Option<Timestamp>),
+}
+
+/// What the end of a walk means to what was searched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Searched {
+    /// No search has ended.
+    Nothing,
+    /// Everything since the searched messages were sent was read.
+    Whole,
+    /// It could not be read.
+    Failed,
+}
+
+/// What was read, what is being read, and what the reads have shown.
+#[derive(Clone, Debug, Default)]
+pub struct Planner {
+    watermark: Option<Timestamp>,
+    started_at: Option<Timestamp>,
+    gaps: Vec<Walk>,
+    audit: Option<Walk>,
+    below_first: Option<Walk>,
+    audit_pages: Option<u32>,
+    listing: bool,
+    last_listed: Option<Kind>,
+    searching: bool,
+    getting: usize,
+    sweep_at: Option<Timestamp>,
+    swept_at: Option<Timestamp>,
+    gap_at: Option<Timestamp>,
+    audit_at: Option<Timestamp>,
+    status_at: Option<Timestamp>,
+    deep_at: Option<Timestamp>,
+    singles: VecDeque<Timestamp>,
+    disorder: Peak,
+    behind: Peak,
+    skew: Skew,
+}
+
+impl Planner {
+    /// A planner that begins to read now; everything up to `watermark` was read before.
+    pub fn new(now: Timestamp, watermark: Option<Timestamp>) -> Self {
+        Self { watermark, started_at: Some(now), ..Self::default() }
+    }
+
+    /// Whether it has begun.
+    pub const fn has_begun(&self) -> bool {
+        self.started_at.is_some()
+    }
+
+    /// Everything up to here was read, gaps included; what a restart may resume from. Fini's clock.
+    pub fn watermark(&self) -> Option<Timestamp> {
+        let gaps = self.gaps.iter().filter_map(|gap| gap.resume);
+        gaps.chain(self.watermark).min()
+    }
+
+    /// When the last sweep that succeeded began.
+    pub const fn swept_at(&self) -> Option<Timestamp> {
+        self.swept_at
+    }
+
+    /// When it began to read.
+    pub const fn started_at(&self) -> Option<Timestamp> {
+        self.started_at
+    }
+
+    /// Whether sweeps left something unread that is still to be read.
+    pub fn catches_up(&self) -> bool {
+        !self.gaps.is_empty()
+    }
+
+    /// How far List stays behind what responses have told already.
+    pub fn list_lag(&self, now: Timestamp) -> Duration {
+        self.behind.at(now).max(self.disorder.at(now))
+    }
+
+    /// A turn was over for so long when a sweep began that did not show it.
+    pub fn sweep_lacked(&mut self, finished_turn_of: Duration, now: Timestamp) {
+        self.behind.observe(finished_turn_of, now);
+    }
+
+    /// The distances between reads as things are.
+    pub fn paces(&self, s: &Situation<'_>) -> Paces {
+        let since = s.now.minus(s.shares.window);
+        let singles = self.singles.iter().filter(|at| **at > since).count();
+        paces(
+            &s.shares,
+            &s.used,
+            &Demand {
+                sweep_interval: s.sweep_interval,
+                sends_waiting: s.sends_waiting,
+                singles: u32::try_from(singles).unwrap_or(u32::MAX),
+                pages_below: self.pages_below(s),
+                escalated: s.escalated,
+                gaps: self.catches_up(),
+            },
+        )
+    }
+
+    /// Decides.
+    pub fn decide(&self, s: &Situation<'_>) -> Plan {
+        let paces = self.paces(s);
+        let (may_list, may_get) = (!self.listing, self.getting < MAX_SINGLES);
+        if s.sends_waiting > 0 && s.used.reads() >= s.shares.floor {
+            return self.beside_sends(s, paces.least);
+        }
+        let mut dues = Dues { now: s.now, next: None };
+        // Where a page takes longer than the pace of sweeps, they are late for ever: what else is due goes in between.
+        let gap_waits = self.gap_due(s, paces.gap).is_some_and(|due| due <= s.now);
+        let audit_waits = self.audit_due(s, &paces).zip(paces.audit).is_some_and(|(due, pace)| s.now.since(due) > pace);
+        let others_wait = gap_waits || audit_waits;
+        let stands_back = self.last_listed == Some(Kind::Sweep) && others_wait;
+        let sweep_due = self.sweep_due(s, paces.sweep).filter(|_| !stands_back);
+        if may_list && sweep_due.is_some_and(|due| s.now.since(due) > paces.sweep / 2) {
+            return Self::sweep(s, self.listed_lately(s.now));
+        }
+        if may_get && dues.is_due(s.lookup_due) {
+            return Plan::Lookup;
+        }
+        if may_get && let Some(number) = self.pending_due(s, &mut dues) {
+            return Plan::Pending(number);
+        }
+        if may_list && dues.is_due(sweep_due) {
+            return Self::sweep(s, self.listed_lately(s.now));
+        }
+        if may_list && dues.is_due(self.gap_due(s, paces.gap)) {
+            return Plan::List(Kind::Gap);
+        }
+        if may_get && let Some(number) = self.front_due(s, &paces, &mut dues) {
+            return Plan::Front(number);
+        }
+        if may_list && dues.is_due(self.audit_due(s, &paces)) {
+            return Plan::List(Kind::Audit);
+        }
+        Plan::Wait(dues.next)
+    }
+
+    /// While messages wait: only what somebody waits for too, and not often.
+    fn beside_sends(&self, s: &Situation<'_>, least: Duration) -> Plan {
+        let is_late = |last: Option<Timestamp>| last.is_none_or(|at| s.now.since(at) >= least);
+        if !self.listing && s.watched > 0 && is_late(self.sweep_at) {
+            return Self::sweep(s, self.listed_lately(s.now));
+        }
+        let looks = self.getting == 0 && s.lookup_due.is_some_and(|due| due <= s.now);
+        if looks && is_late(self.singles.back().copied()) {
+            return Plan::Lookup;
+        }
+        Plan::Wait(Some(s.now.plus(YIELD)))
+    }
+
+    fn sweep(s: &Situation<'_>, listed_lately: bool) -> Plan {
+        let nothing_else = !s.unbound && s.search.is_none() && s.pending.is_empty() && s.next_pending.is_none();
+        let lone = s.watched == 1 && s.front.len() == 1 && nothing_else;
+        if lone && listed_lately { Plan::Front(0) } else { Plan::List(Kind::Sweep) }
+    }
+
+    fn listed_lately(&self, now: Timestamp) -> bool {
+        self.deep_at.is_some_and(|at| now.since(at) < LONE)
+    }
+
+    fn sweep_due(&self, s: &Situation<'_>, pace: Duration) -> Option<Timestamp> {
+        let next = self.sweep_at.map_or(s.now, |at| at.plus(pace));
+        if s.watched > 0 || self.searching {
+            return Some(next);
+        }
+        s.search.map(|search| search.due.max(next))
+    }
+
+    fn gap_due(&self, s: &Situation<'_>, pace: Duration) -> Option<Timestamp> {
+        let first = self.gaps.first()?;
+        // What the very last sweep left is often a page or two: it follows at once, and so does what is searched for.
+        let pause = if first.pages <= 1 || first.searches { Duration::ZERO } else { pace };
+        Some(self.gap_at.map_or(s.now, |at| at.plus(pause)))
+    }
+
+    fn audit_due(&self, s: &Situation<'_>, paces: &Paces) -> Option<Timestamp> {
+        let pace = paces.audit?;
+        Some(self.audit_at.or(self.started_at).map_or(s.now, |at| at.plus(pace)))
+    }
+
+    /// How many pages a full pass has below the first one, which sweeps read anyway.
+    fn pages_below(&self, s: &Situation<'_>) -> u32 {
+        let is_below = |walk: &Walk| {
+            let oldest = s.oldest_created_at.unwrap_or(s.now);
+            s.watched > 0 && walk.tail().is_none_or(|tail| tail >= oldest)
+        };
+        if self.audit.is_none() && !self.below_first.as_ref().is_some_and(is_below) {
+            return 0;
+        }
+        self.audit_pages.unwrap_or_else(|| pages_of(s.watched)).max(1)
+    }
+
+    fn pending_due(&self, s: &Situation<'_>, dues: &mut Dues) -> Option<usize> {
+        for (number, pending) in s.pending.iter().enumerate() {
+            let swept_since = self.swept_at.is_some_and(|at| at >= pending.due_at);
+            let due = if !pending.sweep_may_bring || swept_since || s.watched == 0 {
+                pending.due_at
+            } else {
+                pending.due_at.plus(AFTER_TURN)
+            };
+            if dues.is_due(Some(due)) {
+                return Some(number);
+            }
+        }
+        dues.is_due(s.next_pending.filter(|at| *at > s.now));
+        None
+    }
+
+    /// The front conversation that has gone unseen for longest, measured by how long it may.
+    fn front_due(&self, s: &Situation<'_>, paces: &Paces, dues: &mut Dues) -> Option<usize> {
+        let pass = paces.audit.map_or(Duration::ZERO, |pace| pace.saturating_mul(2 * self.pages_below(s)));
+        // Where every one of them can have its turn in time, none has to stand back for another.
+        let lap = paces.status.saturating_mul(u32::try_from(s.escalated).unwrap_or(u32::MAX));
+        let decays = lap > ESCALATED_CYCLE;
+        let due = |watched: &Watched| {
+            let mut patience = patience(watched, decays, s.now);
+            if !paces.escalated_by_get || !watched.escalated {
+                patience = patience.max(pass);
+            }
+            watched.seen_at.or(self.started_at).unwrap_or(s.now).plus(patience)
+        };
+        let (number, due) = s.front.iter().map(due).enumerate().min_by_key(|(_, due)| *due)?;
+        let due = self.status_at.map_or(due, |at| due.max(at.plus(paces.status)));
+        dues.is_due(Some(due)).then_some(number)
+    }
+
+    /// Begins a page of List.
+    pub fn begin_list(&mut self, kind: Kind, s: &Situation<'_>) -> Walk {
+        self.listing = true;
+        self.last_listed = Some(kind);
+        match kind {
+            Kind::Gap if !self.gaps.is_empty() => {
+                self.gap_at = Some(s.now);
+                self.gaps.remove(0)
+            }
+            Kind::Sweep | Kind::Gap => self.begin_sweep(s),
+            Kind::Audit => {
+                self.audit_at = Some(s.now);
+                let oldest = s.oldest_created_at.unwrap_or(s.now);
+                self.audit.take().or_else(|| self.below_first.clone()).map_or_else(
+                    || Walk::new(Kind::Audit, s.now, oldest, s.oldest_created_at),
+                    |walk| Walk { kind: Kind::Audit, floor: oldest, searches: false, ..walk },
+                )
+            }
+        }
+    }
+
+    fn begin_sweep(&mut self, s: &Situation<'_>) -> Walk {
+        self.sweep_at = Some(s.now);
+        let mut overlap = LEAST_OVERLAP + self.disorder.at(s.now).saturating_mul(2);
+        if self.deep_at.is_none_or(|at| s.now.since(at) >= DEEP.0) {
+            self.deep_at = Some(s.now);
+            overlap = overlap.max(DEEP.1);
+        }
+        let mut floor = self.watermark.unwrap_or(s.now.minus(FIRST)).minus(overlap);
+        let search = s.search.filter(|search| search.due <= s.now && !self.searching);
+        if let Some(search) = search {
+            self.searching = true;
+            // What was sent a moment ago stands at the top; the longer it is not found, the further down it is looked for.
+            let margin = LEAST_OVERLAP + s.now.since(search.floor).min(SEARCH_MARGIN);
+            floor = floor.min(search.floor.minus(margin + self.skew.behind() + self.list_lag(s.now)));
+        }
+        let horizon = s.now.plus(CLOCK_MARGIN + self.skew.ahead());
+        let walk = Walk::new(Kind::Sweep, s.now, floor, s.oldest_created_at);
+        Walk { horizon, searches: search.is_some(), resume: self.watermark, ..walk }
+    }
+
+    /// A page of List came, or did not.
+    pub fn end_list(&mut self, mut walk: Walk, page: Option<PageFacts>, now: Timestamp) -> Searched {
+        self.listing = false;
+        let Some(page) = page else { return self.miss(walk) };
+        let first_sweep = walk.kind == Kind::Sweep;
+        if first_sweep {
+            self.learn(&walk, &page, now);
+        }
+        let goes_on = walk.take(page);
+        match walk.kind {
+            Kind::Sweep => {
+                self.below_first = walk.cursor.is_some().then(|| walk.clone());
+                if goes_on {
+                    self.leave(Walk { kind: Kind::Gap, ..walk });
+                    return Searched::Nothing;
+                }
+            }
+            Kind::Gap if goes_on => {
+                self.gaps.insert(0, walk);
+                return Searched::Nothing;
+            }
+            Kind::Gap => {}
+            // However long List is: what is watched stands in a part of it that is about as long as the watch.
+            Kind::Audit if goes_on && walk.pages < self.audit_pages.unwrap_or(MOST_AUDIT_PAGES) * 4 + 10 => {
+                self.audit = Some(walk);
+                return Searched::Nothing;
+            }
+            Kind::Audit => self.audit_pages = Some(walk.pages.saturating_sub(1).max(1)),
+        }
+        if std::mem::take(&mut walk.searches) {
+            self.searching = false;
+            return Searched::Whole;
+        }
+        Searched::Nothing
+    }
+
+    fn learn(&mut self, walk: &Walk, page: &PageFacts, now: Timestamp) {
+        self.swept_at = Some(walk.started_at);
+        for created_at in &page.fresh {
+            self.skew.observe(*created_at, now);
+            // Shown now, though something newer was shown before: List had not caught up.
+            if let Some(resume) = walk.resume {
+                self.disorder.observe(resume.since(*created_at), now);
+            }
+        }
+        self.watermark = self.watermark.max(page.newest);
+    }
+
+    /// A walk that could not go on: tried again from where it stood, or given up.
+    fn miss(&mut self, mut walk: Walk) -> Searched {
+        let again = walk.fail();
+        match walk.kind {
+            Kind::Gap => {
+                let failed = walk.searches && !again;
+                walk.searches &= again;
+                // Never given up: the watermark must not pass over what was not read.
+                self.gaps.insert(0, walk);
+                if !failed {
+                    return Searched::Nothing;
+                }
+            }
+            Kind::Audit if again => {
+                self.audit = Some(walk);
+                return Searched::Nothing;
+            }
+            Kind::Sweep if walk.searches => {}
+            Kind::Sweep | Kind::Audit => return Searched::Nothing,
+        }
+        self.searching = false;
+        Searched::Failed
+    }
+
+    /// Keeps for later what a sweep left. Too many pieces become one, from the newest down to the deepest.
+    fn leave(&mut self, walk: Walk) {
+        self.gaps.insert(0, walk);
+        if self.gaps.len() <= MOST_GAPS {
+            return;
+        }
+        let rest = self.gaps.split_off(1);
+        let first = &mut self.gaps[0];
+        for gap in rest {
+            first.floor = first.floor.min(gap.floor);
+            first.since = first.since.min(gap.since);
+            first.resume = first.resume.min(gap.resume);
+            first.searches |= gap.searches;
+        }
+    }
+
+    /// Begins a single read.
+    pub fn begin_get(&mut self, plan: Plan, s: &Situation<'_>) {
+        self.getting += 1;
+        match plan {
+            Plan::Front(_) if s.watched == 1 => {
+                self.sweep_at = Some(s.now);
+                return;
+            }
+            Plan::Front(_) => self.status_at = Some(s.now),
+            _ => {}
+        }
+        let since = s.now.minus(s.shares.window);
+        while self.singles.front().is_some_and(|at| *at <= since) {
+            self.singles.pop_front();
+        }
+        self.singles.push_back(s.now);
+    }
+
+    /// A single read ended. `lone`: it stood for a sweep and succeeded.
+    pub fn end_get(&mut self, lone: Option<Timestamp>) {
+        self.getting = self.getting.saturating_sub(1);
+        self.swept_at = self.swept_at.max(lone);
+    }
+}
+
+/// A pass is cut off where List turns out to be this long while nobody knows better.
+const MOST_AUDIT_PAGES: u32 = 2_500;
+
+fn pages_of(watched: u64) -> u32 {
+    u32::try_from(watched.div_ceil(u64::from(PAGE))).unwrap_or(u32::MAX).saturating_sub(1)
+}
+
+/// How long a conversation may go unseen: the longer nobody wrote in it, the longer, where it `decays`.
+fn patience(watched: &Watched, decays: bool, now: Timestamp) -> Duration {
+    let base = if watched.escalated { ESCALATED_CYCLE } else { OPEN_CYCLE };
+    let hours = now.since(watched.last_activity_at).as_secs() / 3600;
+    base * match hours {
+        _ if watched.escalated && !decays => 1,
+        0 => 1,
+        1..6 => 2,
+        6..24 => 4,
+        _ => 8,
+    }
+}
+
+/// Notes the earliest time that is not due yet.
+struct Dues {
+    now: Timestamp,
+    next: Option<Timestamp>,
+}
+
+impl Dues {
+    fn is_due(&mut self, due: Option<Timestamp>) -> bool {
+        let Some(due) = due else { return false };
+        if due <= self.now {
+            return true;
+        }
+        self.next = Some(self.next.map_or(due, |next| next.min(due)));
+        false
+    }
+}

@@ -1,0 +1,286 @@
+//! The planner in virtual time, mechanism by mechanism. Whole days of it are simulated in `tests/freshness`.
+
+use super::*;
+use crate::fini::budget::BudgetSettings;
+
+const SETTINGS: BudgetSettings = BudgetSettings { requests: 100, window: Duration::from_mins(1), send_reserve: 0.5 };
+
+fn at(secs: i64) -> Timestamp {
+    Timestamp::from_millis(1_800_000_000_000 + secs * 1000)
+}
+
+fn situation(now: i64, watched: u64) -> Situation<'static> {
+    Situation {
+        now: at(now),
+        shares: Shares::new(&SETTINGS, 100),
+        used: BudgetUse::default(),
+        sends_waiting: 0,
+        sweep_interval: Duration::from_secs(2),
+        lookup_due: None,
+        search: None,
+        unbound: false,
+        pending: &[],
+        next_pending: None,
+        watched,
+        escalated: 0,
+        oldest_created_at: Some(at(-86_400)),
+        front: &[],
+    }
+}
+
+fn used(sends: u32, reads: u32) -> BudgetUse {
+    BudgetUse { by_class: [sends, 0, reads, 0], frees_at: None }
+}
+
+/// A page of a hundred that ends `age` seconds before `now`, newest first; `fresh` rows from the top are new.
+fn page(walk: &Walk, now: i64, age: i64, fresh: usize, has_more: bool) -> PageFacts {
+    let ids: Vec<String> = (0..100).map(|number| format!("{age}-{number}")).collect();
+    let times = (0..100_i64).map(|number| at(now - 1 - (age - 1) * number / 99));
+    let rows: Vec<Row<'_>> = ids
+        .iter()
+        .zip(times)
+        .enumerate()
+        .map(|(number, (id, time))| Row { id, latest: Some(time), fresh: (number < fresh).then_some(time) })
+        .collect();
+    PageFacts::gather(walk, &rows, has_more, ids.last().cloned().filter(|_| has_more))
+}
+
+/// A sweep whose only page reaches far enough.
+fn swept(planner: &mut Planner, now: i64) {
+    let walk = planner.begin_list(Kind::Sweep, &situation(now, 1_000));
+    let page = page(&walk, now, 3_600, 0, true);
+    planner.end_list(walk, Some(page), at(now));
+}
+
+fn begun() -> Planner {
+    let mut planner = Planner::new(at(0), Some(at(0)));
+    swept(&mut planner, 0);
+    planner
+}
+
+#[test]
+fn nothing_is_read_where_nothing_is_watched() {
+    let planner = Planner::new(at(0), None);
+    assert_eq!(planner.decide(&situation(0, 0)), Plan::Wait(None));
+    let search = Some(Search { due: at(4), floor: at(3) });
+    assert_eq!(planner.decide(&Situation { search, ..situation(2, 0) }), Plan::Wait(Some(at(4))));
+    assert_eq!(planner.decide(&Situation { search, ..situation(4, 0) }), Plan::List(Kind::Sweep));
+}
+
+#[test]
+fn sweeps_come_at_an_even_pace_and_one_at_a_time() {
+    let mut planner = begun();
+    assert!(matches!(planner.decide(&situation(1, 50)), Plan::Wait(Some(due)) if due > at(1) && due < at(2)));
+    assert_eq!(planner.decide(&situation(2, 50)), Plan::List(Kind::Sweep));
+    let walk = planner.begin_list(Kind::Sweep, &situation(2, 50));
+    assert!(matches!(planner.decide(&situation(9, 50)), Plan::Wait(_)), "one is under way");
+    planner.end_list(walk, None, at(9));
+    assert_eq!(planner.decide(&situation(9, 50)), Plan::List(Kind::Sweep), "a failed one is made again");
+}
+
+#[test]
+fn what_somebody_waits_for_goes_before_a_sweep_but_not_before_a_late_one() {
+    let planner = begun();
+    let lookup = |now: i64| Situation { lookup_due: Some(at(0)), ..situation(now, 50) };
+    assert_eq!(planner.decide(&lookup(1)), Plan::Lookup);
+    assert_eq!(planner.decide(&lookup(2)), Plan::List(Kind::Sweep), "half a pace late");
+}
+
+#[test]
+fn waiting_messages_go_first_and_reading_never_stops() {
+    let planner = begun();
+    let busy = |now: i64, reads: u32| Situation { sends_waiting: 9, used: used(60, reads), ..situation(now, 50) };
+    assert!(matches!(planner.decide(&busy(4, 40)), Plan::Wait(_)));
+    assert_eq!(planner.decide(&busy(5, 40)), Plan::List(Kind::Sweep), "three quarters of the floor's distance");
+    let full = |now: i64| Situation { used: used(95, 5), ..busy(now, 5) };
+    assert!(matches!(planner.decide(&full(5)), Plan::Wait(_)), "below its floor it keeps the floor's pace");
+    assert_eq!(planner.decide(&full(7)), Plan::List(Kind::Sweep));
+}
+
+#[test]
+fn a_just_finished_turn_is_read_singly_only_where_a_sweep_did_not_show_it() {
+    let mut planner = begun();
+    let pending = [Pending { due_at: at(1), sweep_may_bring: true }];
+    let waits = |now: i64| Situation { pending: &pending, ..situation(now, 50) };
+    assert!(!matches!(planner.decide(&waits(1)), Plan::Pending(_)));
+    swept(&mut planner, 2);
+    assert_eq!(planner.decide(&waits(3)), Plan::Pending(0));
+
+    let mut blind = begun();
+    blind.sweep_at = Some(at(16));
+    assert_eq!(blind.decide(&waits(16)), Plan::Pending(0), "no sweep for fifteen seconds");
+    let missed = [Pending { due_at: at(1), sweep_may_bring: false }];
+    let missed = Situation { pending: &missed, ..situation(1, 50) };
+    assert_eq!(begun().decide(&missed), Plan::Pending(0), "a sweep has nothing to say about it");
+}
+
+#[test]
+fn after_an_outage_it_reads_down_to_the_watermark_beside_the_sweeps() {
+    let mut planner = Planner::new(at(3_600), Some(at(0)));
+    let walk = planner.begin_list(Kind::Sweep, &situation(3_600, 5_000));
+    let first = page(&walk, 3_600, 600, 100, true);
+    planner.end_list(walk, Some(first), at(3_600));
+    assert!(planner.catches_up());
+    assert_eq!(planner.watermark(), Some(at(0)), "a restart would have to read it again");
+
+    assert_eq!(planner.decide(&situation(3_600, 5_000)), Plan::List(Kind::Gap));
+    let gap = planner.begin_list(Kind::Gap, &situation(3_600, 5_000));
+    assert_eq!(gap.cursor.as_deref(), Some("600-99"));
+    let below = page(&gap, 3_000, 1_200, 100, true);
+    planner.end_list(gap, Some(below), at(3_601));
+    assert_eq!(planner.decide(&situation(3_604, 5_000)), Plan::List(Kind::Sweep), "the newest is not forgotten");
+    swept(&mut planner, 3_604);
+    assert_eq!(planner.decide(&situation(3_605, 5_000)), Plan::List(Kind::Gap));
+    let gap = planner.begin_list(Kind::Gap, &situation(3_605, 5_000));
+    let last = page(&gap, 1_800, 2_000, 50, true);
+    planner.end_list(gap, Some(last), at(3_605));
+    assert!(!planner.catches_up());
+    assert_eq!(planner.watermark(), Some(at(3_603)));
+}
+
+#[test]
+fn a_gap_is_never_given_up_and_too_many_become_one() {
+    let mut planner = Planner::new(at(100), Some(at(0)));
+    for round in 1..6 {
+        let now = 100 * round;
+        let walk = planner.begin_list(Kind::Sweep, &situation(now, 5_000));
+        let full = page(&walk, now, 10, 100, true);
+        planner.end_list(walk, Some(full), at(now));
+        assert!(planner.gaps.len() <= MOST_GAPS);
+        assert_eq!(planner.watermark(), Some(at(0)));
+    }
+    for failure in 0..9 {
+        let gap = planner.begin_list(Kind::Gap, &situation(1_000 + failure, 5_000));
+        planner.end_list(gap, None, at(1_000 + failure));
+        assert!(planner.catches_up());
+    }
+}
+
+#[test]
+fn pages_that_take_longer_than_the_pace_let_nothing_starve() {
+    let mut planner = Planner::new(at(0), Some(at(0)));
+    let mut listed = Vec::new();
+    // Every page takes ten seconds; the first one leaves a gap that is never read to its end.
+    for round in 0..60 {
+        let now = 1_000 + 10 * round;
+        let Plan::List(kind) = planner.decide(&situation(now, 5_000)) else { panic!("idle though sweeps are late") };
+        listed.push(kind);
+        let walk = planner.begin_list(kind, &situation(now, 5_000));
+        let seen = page(&walk, now, 3_600, 0, true);
+        let unread = page(&walk, now, 10, 100, true);
+        planner.end_list(walk, Some(if kind == Kind::Sweep && round > 0 { seen } else { unread }), at(now));
+    }
+    let gaps = listed.iter().filter(|kind| **kind == Kind::Gap).count();
+    let sweeps = listed.iter().filter(|kind| **kind == Kind::Sweep).count();
+    assert!(gaps >= 20 && sweeps >= 20, "{listed:?}");
+}
+
+#[test]
+fn a_message_from_the_far_future_does_not_move_the_watermark() {
+    let mut planner = begun();
+    let walk = planner.begin_list(Kind::Sweep, &situation(2, 50));
+    let wild = at(4_000_000_000);
+    let rows = [
+        Row { id: "wild", latest: Some(wild), fresh: Some(wild) },
+        Row { id: "sane", latest: Some(at(1)), fresh: Some(at(1)) },
+    ];
+    let facts = PageFacts::gather(&walk, &rows, false, None);
+    planner.end_list(walk, Some(facts), at(2));
+    assert_eq!(planner.watermark(), Some(at(1)));
+}
+
+#[test]
+fn a_list_that_lags_is_read_further_back() {
+    let mut planner = begun();
+    let floor = |planner: &mut Planner, now: i64| {
+        let walk = planner.begin_list(Kind::Sweep, &situation(now, 50));
+        let floor = walk.floor;
+        planner.end_list(walk, None, at(now));
+        floor
+    };
+    let watermark = planner.watermark().expect("swept");
+    assert_eq!(floor(&mut planner, 10), watermark.minus(Duration::from_secs(3)));
+    let walk = planner.begin_list(Kind::Sweep, &situation(12, 50));
+    let resume = walk.resume.expect("swept before");
+    let late = resume.minus(Duration::from_secs(20));
+    let facts = PageFacts::gather(&walk, &[Row { id: "a", latest: Some(late), fresh: Some(late) }], false, None);
+    planner.end_list(walk, Some(facts), at(12));
+    assert_eq!(planner.list_lag(at(12)), Duration::from_secs(20));
+    assert_eq!(floor(&mut planner, 12), watermark.minus(Duration::from_secs(43)));
+    assert_eq!(floor(&mut planner, 59), watermark.minus(LEAST_OVERLAP + planner.disorder.at(at(59)) * 2));
+    assert!(floor(&mut planner, 600) <= watermark.minus(Duration::from_secs(30)), "once a minute it goes deep anyway");
+}
+
+#[test]
+fn a_search_reaches_what_it_searches_and_ends_with_the_whole_walk() {
+    let mut planner = begun();
+    let searching = Situation { search: Some(Search { due: at(2), floor: at(-600) }), ..situation(2, 50) };
+    let walk = planner.begin_list(Kind::Sweep, &searching);
+    assert!(walk.searches && walk.floor <= at(-630));
+    let first = page(&walk, 2, 60, 0, true);
+    assert_eq!(planner.end_list(walk, Some(first), at(2)), Searched::Nothing);
+    assert!(!planner.begin_list(Kind::Sweep, &searching).searches, "one at a time");
+    planner.listing = false;
+    assert_eq!(planner.decide(&searching), Plan::List(Kind::Gap), "somebody waits for it");
+    let gap = planner.begin_list(Kind::Gap, &searching);
+    let rest = page(&gap, -60, 900, 0, true);
+    assert_eq!(planner.end_list(gap, Some(rest), at(3)), Searched::Whole);
+
+    let walk = planner.begin_list(Kind::Sweep, &searching);
+    assert_eq!(planner.end_list(walk, None, at(4)), Searched::Failed);
+}
+
+#[test]
+fn a_full_pass_goes_on_below_the_first_page_where_something_watched_may_be() {
+    let mut planner = begun();
+    let many = |now: i64| Situation { escalated: 100, ..situation(now, 1_000) };
+    planner.sweep_at = Some(at(30));
+    assert_eq!(planner.decide(&many(30)), Plan::List(Kind::Audit));
+    let audit = planner.begin_list(Kind::Audit, &many(30));
+    assert_eq!(audit.cursor.as_deref(), Some("3600-99"), "the first page is the sweeps'");
+    let second = page(&audit, -3_600, 50_000, 0, true);
+    planner.end_list(audit, Some(second), at(30));
+    planner.sweep_at = Some(at(31));
+    assert!(matches!(planner.decide(&many(31)), Plan::Wait(_)), "in its own time");
+    let audit = planner.begin_list(Kind::Audit, &many(36));
+    let last = page(&audit, -53_600, 40_000, 0, true);
+    planner.end_list(audit, Some(last), at(36));
+    assert_eq!((planner.audit_pages, planner.audit.is_none()), (Some(2), true));
+
+    let young = Situation { oldest_created_at: Some(at(-60)), ..many(60) };
+    assert_eq!(planner.pages_below(&young), 0, "all that is watched is younger than what the first page ends with");
+}
+
+#[test]
+fn few_escalated_conversations_are_read_singly_most_overdue_first() {
+    let mut planner = begun();
+    planner.sweep_at = Some(at(70));
+    planner.audit_at = Some(at(70));
+    let watched =
+        |seen: i64, active: i64| Watched { escalated: true, last_activity_at: at(active), seen_at: Some(at(seen)) };
+    let front = [watched(65, 0), watched(10, 0), watched(5, -7_200)];
+    let few = Situation { escalated: 3, front: &front, ..situation(70, 10_000) };
+    assert_eq!(planner.decide(&few), Plan::Front(2), "three can all have their turn: nobody stands back");
+    let crowd = Situation { escalated: 60, ..few };
+    assert_eq!(planner.decide(&crowd), Plan::Front(1), "the longer nobody wrote, the later");
+    planner.begin_get(Plan::Front(1), &few);
+    planner.end_get(None);
+    assert!(matches!(planner.decide(&few), Plan::Wait(_)), "not all at once");
+    let all = Situation { escalated: 3_000, ..few };
+    assert!(!matches!(begun().decide(&all), Plan::Front(_)), "a full pass is cheaper");
+}
+
+#[test]
+fn one_conversation_alone_is_read_instead_of_a_list() {
+    let mut planner = begun();
+    let front = [Watched { escalated: false, last_activity_at: at(0), seen_at: None }];
+    let lone = |now: i64| Situation { front: &front, ..situation(now, 1) };
+    assert_eq!(planner.decide(&lone(5)), Plan::Front(0));
+    planner.begin_get(Plan::Front(0), &lone(5));
+    assert!(matches!(planner.decide(&lone(6)), Plan::Wait(_)));
+    planner.end_get(Some(at(5)));
+    assert_eq!(planner.swept_at(), Some(at(5)));
+    let bound_soon = Situation { unbound: true, ..lone(8) };
+    assert_eq!(planner.decide(&bound_soon), Plan::List(Kind::Sweep));
+    assert_eq!(planner.decide(&lone(61)), Plan::List(Kind::Sweep), "now and then List is asked all the same");
+}

@@ -1,0 +1,273 @@
+//! Where a walk through List stands, and where it may stop. Pure: pages come in as a few facts.
+//!
+//! List is ordered by latest message, newest first, and its cursor is a conversation: "relative to the current cursor, not
+//! to time" (Fini's page on List conversations). So a cursor moves up with its conversation when somebody writes there.
+//!
+//! Invariant: a walk ends above its floor only where List ends, or where it was cut short and says so.
+
+use std::time::Duration;
+
+use crate::domain::Timestamp;
+
+/// Fini's largest window is 90 days; a little less, for clocks that differ.
+const LONGEST_WINDOW: Duration = Duration::from_hours(89 * 24);
+/// Clocks may differ by so much without anybody's noticing.
+pub const CLOCK_MARGIN: Duration = Duration::from_mins(5);
+/// Rows at either end of a page of which the middle one counts: one conversation with a wild time proves nothing.
+const ENDS: usize = 5;
+/// A walk that is moved up more often than this goes on from where it is.
+const MOST_JUMPS: u32 = 3;
+
+/// What a walk is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// From the top: what is new.
+    Sweep,
+    /// What a sweep left unread between its first page and its floor.
+    Gap,
+    /// Through everything that is watched: what changed without moving up.
+    Audit,
+}
+
+/// A walk. It is lost with the process; the kept watermark makes up for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Walk {
+    /// What it is for.
+    pub kind: Kind,
+    /// Where it may stop: conversations without a message since then are of no interest to it.
+    pub floor: Timestamp,
+    /// Begin of the List window: before the oldest conversation of interest was created, so that it is right whether
+    /// `since` means creation or update (the documentation does not say).
+    pub since: Timestamp,
+    /// Times beyond this are taken for wild: they say nothing about how far reading has come.
+    pub horizon: Timestamp,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// Where it stands; `None` at the top.
+    pub cursor: Option<String>,
+    /// Pages read.
+    pub pages: u32,
+    /// The watermark when it began: all up to here was seen.
+    pub resume: Option<Timestamp>,
+    /// Whether a search waits for its end.
+    pub searches: bool,
+    pub(super) fallbacks: Vec<String>,
+    pub(super) tail: Option<Timestamp>,
+    pub(super) jumps: u32,
+    pub(super) failures: u32,
+}
+
+/// One row of a page.
+#[derive(Clone, Copy, Debug)]
+pub struct Row<'a> {
+    /// Fini's id, which also serves as a cursor.
+    pub id: &'a str,
+    /// The time of its latest event, where it has one.
+    pub latest: Option<Timestamp>,
+    /// When the oldest of its events that nobody had seen was created, where there is any.
+    pub fresh: Option<Timestamp>,
+}
+
+/// What a page showed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PageFacts {
+    /// The newest believable time on it.
+    pub newest: Option<Timestamp>,
+    /// The times of what was new on it.
+    pub fresh: Vec<Timestamp>,
+    /// Whether its last rows brought something new: there may be more below, whatever the times say.
+    pub fresh_below: bool,
+    /// Whether there is a further page.
+    pub has_more: bool,
+    /// The cursor of the further page.
+    pub cursor: Option<String>,
+    rows: usize,
+    head: Option<Timestamp>,
+    tail: Option<Timestamp>,
+    fallbacks: Vec<String>,
+}
+
+impl PageFacts {
+    /// The facts of a page for `walk`, from its rows in Fini's order.
+    pub fn gather(walk: &Walk, rows: &[Row<'_>], has_more: bool, cursor: Option<String>) -> Self {
+        let ends = rows.len().min(ENDS);
+        let (head, tail) = (&rows[..ends], &rows[rows.len() - ends..]);
+        Self {
+            newest: rows.iter().filter_map(|row| row.latest).filter(|at| *at <= walk.horizon).max(),
+            fresh: rows.iter().filter_map(|row| row.fresh).collect(),
+            fresh_below: tail.iter().any(|row| row.fresh.is_some()),
+            has_more,
+            // Nearest to the end first; the last row is the cursor itself.
+            fallbacks: tail.iter().rev().skip(1).map(|row| row.id.to_owned()).collect(),
+            cursor,
+            rows: rows.len(),
+            head: middle(head),
+            tail: middle(tail),
+        }
+    }
+}
+
+fn middle(rows: &[Row<'_>]) -> Option<Timestamp> {
+    let mut times: Vec<_> = rows.iter().filter_map(|row| row.latest).collect();
+    times.sort_unstable();
+    times.get(times.len() / 2).copied()
+}
+
+impl Walk {
+    /// A walk from the top down to `floor`; `oldest_created` is the creation of the oldest conversation of interest.
+    pub fn new(kind: Kind, now: Timestamp, floor: Timestamp, oldest_created: Option<Timestamp>) -> Self {
+        let wanted = oldest_created.unwrap_or(now).min(floor).minus(CLOCK_MARGIN);
+        Self {
+            kind,
+            floor,
+            since: wanted.max(now.minus(LONGEST_WINDOW)),
+            horizon: now.plus(CLOCK_MARGIN),
+            started_at: now,
+            cursor: None,
+            pages: 0,
+            resume: None,
+            searches: false,
+            fallbacks: Vec::new(),
+            tail: None,
+            jumps: 0,
+            failures: 0,
+        }
+    }
+
+    /// The time around which the page before ended.
+    pub const fn tail(&self) -> Option<Timestamp> {
+        self.tail
+    }
+
+    /// Takes a page; whether to go on.
+    pub fn take(&mut self, page: PageFacts) -> bool {
+        self.failures = 0;
+        self.pages += 1;
+        let moved_up = self.cursor.is_some() && self.tail.zip(page.head).is_some_and(|(tail, head)| head > tail);
+        if moved_up && self.jumps < MOST_JUMPS && self.step_aside() {
+            self.jumps += 1;
+            return true;
+        }
+        let above_floor = page.tail.is_none_or(|tail| tail >= self.floor) || page.fresh_below;
+        let goes_on = page.has_more && page.cursor.is_some() && page.rows > 0 && above_floor;
+        self.cursor = page.cursor;
+        self.fallbacks = page.fallbacks;
+        self.tail = page.tail;
+        goes_on
+    }
+
+    /// A page could not be read. From the second time on the cursor may be to blame: its conversation may be gone.
+    /// Whether it is worth another try.
+    pub fn fail(&mut self) -> bool {
+        self.failures += 1;
+        if self.failures > 1 && !self.step_aside() {
+            self.cursor = None;
+            self.tail = None;
+        }
+        self.failures <= 4
+    }
+
+    /// Goes on from another conversation of the same place.
+    fn step_aside(&mut self) -> bool {
+        if self.fallbacks.is_empty() {
+            return false;
+        }
+        self.cursor = Some(self.fallbacks.remove(0));
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(secs: i64) -> Timestamp {
+        Timestamp::from_millis(1_700_000_000_000 + secs * 1000)
+    }
+
+    fn page(walk: &Walk, times: &[i64], fresh: &[usize], cursor: Option<&str>) -> PageFacts {
+        let ids: Vec<String> = times.iter().map(ToString::to_string).collect();
+        let rows: Vec<Row<'_>> = times
+            .iter()
+            .zip(&ids)
+            .enumerate()
+            .map(|(number, (secs, id))| Row {
+                id,
+                latest: Some(at(*secs)),
+                fresh: fresh.contains(&number).then(|| at(*secs)),
+            })
+            .collect();
+        PageFacts::gather(walk, &rows, cursor.is_some(), cursor.map(str::to_owned))
+    }
+
+    fn sweep(floor: i64) -> Walk {
+        Walk::new(Kind::Sweep, at(1000), at(floor), None)
+    }
+
+    #[test]
+    fn goes_on_down_to_its_floor_and_no_further() {
+        let mut walk = sweep(900);
+        let first = page(&walk, &[999, 990, 980], &[0], Some("980"));
+        assert!(walk.take(first));
+        assert_eq!(walk.cursor.as_deref(), Some("980"));
+        let second = page(&walk, &[970, 890, 880], &[], Some("880"));
+        assert!(!walk.take(second));
+        assert_eq!(walk.pages, 2);
+        let mut walk = sweep(900);
+        let whole = page(&walk, &[999, 990], &[], None);
+        assert!(!walk.take(whole), "List ends");
+    }
+
+    #[test]
+    fn goes_on_below_its_floor_while_the_page_ends_in_something_new() {
+        let mut walk = sweep(900);
+        let late = page(&walk, &[999, 890, 880], &[2], Some("880"));
+        assert!(walk.take(late));
+        let mut walk = sweep(900);
+        let top = page(&walk, &[899, 898, 897, 896, 895, 894, 893], &[0], Some("893"));
+        assert!(!walk.take(top), "news at the top of a page says nothing of the next");
+    }
+
+    #[test]
+    fn wild_times_neither_stop_it_nor_count_as_newest() {
+        let mut walk = sweep(900);
+        let wild = page(&walk, &[9_000_000, 999, 990, 985, -9_000_000, 983, 982], &[], Some("982"));
+        assert_eq!(wild.newest, Some(at(999)));
+        assert!(walk.take(wild), "one row with a time in the dim past is not the floor");
+    }
+
+    #[test]
+    fn a_cursor_that_was_moved_up_is_left_for_its_neighbour() {
+        let mut walk = sweep(0);
+        let first = page(&walk, &[999, 998, 997, 996, 995, 984, 983, 982, 981, 980], &[], Some("980"));
+        assert!(walk.take(first));
+        let top = page(&walk, &[999, 998, 997, 996, 995, 984, 983, 982, 981], &[], Some("981"));
+        assert!(walk.take(top));
+        assert_eq!(walk.cursor.as_deref(), Some("981"), "the row before it");
+        let below = page(&walk, &[980, 970, 960, 950, 940, 930], &[], None);
+        assert!(!walk.take(below));
+    }
+
+    #[test]
+    fn a_cursor_that_fails_is_left_for_its_neighbour_and_then_for_the_top() {
+        let mut walk = sweep(0);
+        let first = page(&walk, &[999, 990], &[], Some("990"));
+        assert!(walk.take(first));
+        assert!(walk.fail());
+        assert_eq!(walk.cursor.as_deref(), Some("990"), "once is chance");
+        assert!(walk.fail());
+        assert_eq!(walk.cursor.as_deref(), Some("999"));
+        assert!(walk.fail());
+        assert_eq!(walk.cursor, None);
+        assert!(walk.fail());
+        assert!(!walk.fail());
+    }
+
+    #[test]
+    fn the_window_is_right_under_both_readings_of_since() {
+        let walk = Walk::new(Kind::Sweep, at(0), at(-30), Some(at(-7200)));
+        assert_eq!(walk.since, at(-7500), "a conversation that began two hours ago is inside under both");
+        let old = Walk::new(Kind::Sweep, at(0), at(-30), Some(at(-100 * 86_400)));
+        assert_eq!(old.since, at(-89 * 86_400), "Fini refuses windows above 90 days");
+    }
+}

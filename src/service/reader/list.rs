@@ -1,0 +1,148 @@
+//! Pages of List, and what follows when a walk ends.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Reader, View, WATERMARK};
+use crate::{
+    domain::Timestamp,
+    service::{
+        gate::Side,
+        lookup::Seen,
+        planner::{Kind, PageFacts, Searched, Walk},
+        walk::UNBOUND,
+    },
+    store::{PermitId, Result, TurnToRead},
+};
+
+/// How often the watermark is written down.
+const WATERMARK_EVERY: Duration = Duration::from_secs(10);
+
+/// A page under way. However it ends, a panic included, the planner hears of it.
+struct Underway {
+    reader: Arc<Reader>,
+    walk: Option<Walk>,
+}
+
+impl Underway {
+    /// The page came, or did not.
+    async fn end(mut self, page: Option<PageFacts>) {
+        let now = self.reader.clock.now();
+        let Some(walk) = self.walk.take() else { return };
+        // What a whole walk shows was so when it began; what a failed one shows is nothing.
+        let began_at = walk.started_at;
+        let (searched, turns) = {
+            let mut state = self.reader.state();
+            match state.planner.end_list(walk, page, now) {
+                Searched::Nothing => (None, Vec::new()),
+                Searched::Whole => (Some(Seen::Absent), std::mem::take(&mut state.searching)),
+                Searched::Failed => (Some(Seen::Nothing), std::mem::take(&mut state.searching)),
+            }
+        };
+        let concluded = match searched {
+            Some(seen) => self.reader.conclude(turns, seen, began_at, now).await,
+            None => Ok(()),
+        };
+        if let Err(error) = concluded.and(self.reader.keep_watermark(now).await) {
+            tracing::warn!(%error, "the end of a sweep could not be recorded");
+        }
+    }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        if let Some(walk) = self.walk.take() {
+            let now = self.reader.clock.now();
+            let mut state = self.reader.state();
+            if state.planner.end_list(walk, None, now) != Searched::Nothing {
+                // What was searched is still due, and is searched again.
+                state.searching.clear();
+            }
+        }
+        self.reader.wake.notify();
+    }
+}
+
+impl Reader {
+    pub(super) fn start_list(self: &Arc<Self>, kind: Kind, view: &View, permit: PermitId) {
+        let situation = view.situation(self);
+        let walk = {
+            let mut state = self.state();
+            let walk = state.planner.begin_list(kind, &situation);
+            if walk.kind == Kind::Sweep && walk.searches {
+                state.searching.clone_from(&view.searched);
+            }
+            walk
+        };
+        let underway = Underway { reader: Arc::clone(self), walk: Some(walk.clone()) };
+        let reader = Arc::clone(self);
+        drop(self.tasks.spawn("list", async move {
+            let page = reader.list(&walk, permit).await;
+            underway.end(page).await;
+        }));
+    }
+
+    async fn list(&self, walk: &Walk, permit: PermitId) -> Option<PageFacts> {
+        let departure = self.budget.departure(permit);
+        let asked_at = self.clock.now();
+        let result = self.walker.fetch(walk, &departure).await;
+        self.gate.learn(Side::Read, &result);
+        match result {
+            Ok(page) => match self.walker.take(walk, page, asked_at).await {
+                Ok(facts) => Some(facts),
+                Err(error) => {
+                    tracing::warn!(%error, "List page could not be recorded");
+                    None
+                }
+            },
+            Err(failure) => {
+                tracing::warn!(class = failure.class(), status = failure.status(), error = %failure, "List failed");
+                None
+            }
+        }
+    }
+
+    /// After a whole walk: what was searched and is still open was not there.
+    async fn conclude(
+        &self,
+        searched: Vec<TurnToRead>,
+        seen: Seen,
+        looked_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<()> {
+        for turn in searched {
+            self.after_look(&turn, seen, looked_at).await?;
+        }
+        for wanted in self.store.unbound(UNBOUND).await? {
+            if wanted.look_at > now {
+                continue;
+            }
+            // Only a whole List without it tells that it is not there; a Fini that cannot be read tells nothing.
+            let waited = looked_at.since(wanted.wanted_since);
+            let lookup = &self.settings.lookup;
+            let patience = if wanted.waits_unlisted { lookup.absence_window } else { lookup.late_reply_window };
+            if seen == Seen::Absent && waited >= patience {
+                let detail = "its Fini conversation was not found";
+                self.store.lose(wanted.conversation.key, None, now, detail).await?;
+                continue;
+            }
+            let pause = Duration::from_millis(500).saturating_mul(1 << wanted.looks.min(6));
+            self.store.postpone_binding(wanted.conversation.key, now.plus(pause)).await?;
+        }
+        Ok(())
+    }
+
+    async fn keep_watermark(&self, now: Timestamp) -> Result<()> {
+        let watermark = {
+            let mut state = self.state();
+            if state.watermark_kept_at.is_some_and(|at| now.since(at) < WATERMARK_EVERY) {
+                return Ok(());
+            }
+            state.watermark_kept_at = Some(now);
+            state.planner.watermark()
+        };
+        match watermark {
+            Some(watermark) => self.store.remember(WATERMARK, &watermark.as_millis().to_string()).await,
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! The reader: finds out by List and Get what Fini does not tell by itself.
+//!
+//! The planner decides what to read next; this room tells it the situation, takes the request out of the budget, carries the
+//! read out and tells what it showed. It keeps nothing that a restart would miss but the watermark, which is in the store. At
+//! most one process reads at a time (a lease); what it finds reaches everybody through the store.
+
+mod list;
+mod single;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use super::{
+    gate::{Gate, Pass, Side},
+    ledger::Ledger,
+    lookup::LookupSettings,
+    planner::{CLOCK_MARGIN, Kind, Pending, Plan, Planner, Search, Situation, Watched},
+    walk::{UNBOUND, Walker},
+};
+use crate::{
+    domain::{
+        Clock, Timestamp,
+        conversation::State,
+        ids::{ConversationKey, TurnKey},
+    },
+    fini::{FiniApi, budget::Budget},
+    lifecycle::{Loop, Step, Tasks, Wake},
+    store::{
+        BudgetUse, DueRead, Grant, Lease, Owner, RequestClass, Result, Store, StoreError, TurnToRead, WatchSummary,
+        WatchedConversation,
+    },
+};
+
+/// How often the watch is counted; a large one, which changes little in a moment, less often.
+const SUMMARY_EVERY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(15));
+/// A watch beyond this is large.
+const LARGE: u64 = 2_000;
+/// Conversations whose status is read singly where that is cheaper than a full pass.
+const FRONT: usize = 64;
+/// Single reads that are considered at once.
+const PENDING: usize = 16;
+/// The lease of the one that reads.
+const LEASE: (&str, Duration) = ("reader", Duration::from_secs(8));
+/// The name the watermark is remembered by.
+const WATERMARK: &str = "sweep.watermark";
+
+/// What the reader has to know.
+#[derive(Clone, Copy, Debug)]
+pub struct ReaderSettings {
+    /// The wanted pace of sweeps.
+    pub sweep_interval: Duration,
+    /// Patience of lookups.
+    pub lookup: LookupSettings,
+    /// The longest a read may take; the lease is renewed meanwhile by further steps.
+    pub read_timeout: Duration,
+}
+
+/// The reader.
+pub struct Reader {
+    /// Where everything is.
+    pub store: Arc<dyn Store>,
+    /// What is asked.
+    pub fini: Arc<dyn FiniApi>,
+    /// Reads and records pages.
+    pub walker: Arc<Walker>,
+    /// Records what is found.
+    pub ledger: Arc<Ledger>,
+    /// Says when not to ask.
+    pub gate: Arc<Gate>,
+    /// Says how much may be asked.
+    pub budget: Arc<Budget>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Runs the reads.
+    pub tasks: Tasks,
+    /// Wakes this loop when a read ends.
+    pub wake: Wake,
+    /// This process.
+    pub owner: Owner,
+    /// What it has to know.
+    pub settings: ReaderSettings,
+    /// What is under way.
+    pub state: Mutex<ReaderState>,
+}
+
+/// What is under way.
+#[derive(Default)]
+pub struct ReaderState {
+    planner: Planner,
+    searching: Vec<TurnToRead>,
+    watermark_kept_at: Option<Timestamp>,
+    looking: HashSet<TurnKey>,
+    getting: HashSet<ConversationKey>,
+    watch: Option<Watch>,
+}
+
+/// The watch as it was counted last.
+#[derive(Clone)]
+struct Watch {
+    counted_at: Timestamp,
+    summary: WatchSummary,
+    front: Arc<[WatchedConversation]>,
+}
+
+/// How reading keeps up, for readiness and metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReadingAge {
+    /// When the last sweep that succeeded began; before the first, since when there should have been one. `None` where
+    /// this process does not read.
+    pub swept_at: Option<Timestamp>,
+    /// Whether there is anything to sweep for.
+    pub watching: bool,
+    /// Whether sweeps left something unread (after an outage, say) that is still to be read.
+    pub catching_up: bool,
+}
+
+impl Loop for Arc<Reader> {
+    type Error = StoreError;
+
+    async fn step(&self) -> Result<Step> {
+        let pass = self.gate.pass(Side::Read);
+        let now = self.clock.now();
+        if pass != Pass::Open {
+            let next = self.give_up_unread(now).await?;
+            if let Pass::Closed(until) = pass {
+                return Ok(Step::Idle { until: Some(next.map_or(until, |next| next.min(until))) });
+            }
+        }
+        if self.store.is_shared() {
+            let lease = Lease { owner: self.owner.clone(), now, until: now.plus(LEASE.1) };
+            if !self.store.take_lease(LEASE.0, &lease).await? {
+                *self.state() = ReaderState::default();
+                return Ok(Step::Idle { until: Some(now.plus(LEASE.1 / 4)) });
+            }
+        }
+        self.begin(now).await?;
+        let view = self.view(now).await?;
+        let situation = view.situation(self);
+        let plan = self.state().planner.decide(&situation);
+        let class = match plan {
+            Plan::Wait(until) => {
+                let renew = self.store.is_shared().then(|| now.plus(LEASE.1 / 3));
+                return Ok(Step::Idle { until: [until, renew].into_iter().flatten().min() });
+            }
+            Plan::Lookup => RequestClass::Bind,
+            Plan::List(Kind::Sweep | Kind::Gap) if view.watch.summary.watched == 0 => RequestClass::Bind,
+            Plan::List(Kind::Sweep | Kind::Gap) => RequestClass::Sweep,
+            Plan::List(Kind::Audit) | Plan::Pending(_) | Plan::Front(_) => RequestClass::Get,
+        };
+        let permit = match self.budget.take(class).await? {
+            Grant::Now(permit) => permit,
+            Grant::NotBefore(at) => {
+                self.budget.set_waiting(class, 1);
+                return Ok(Step::Idle { until: Some(at) });
+            }
+        };
+        self.budget.set_waiting(class, 0);
+        if pass == Pass::Probe {
+            self.gate.probing(Side::Read, self.settings.read_timeout);
+        }
+        match plan {
+            Plan::List(kind) => self.start_list(kind, &view, permit),
+            Plan::Lookup | Plan::Pending(_) | Plan::Front(_) => self.start_single(plan, view, permit),
+            Plan::Wait(_) => {}
+        }
+        Ok(Step::Did(1))
+    }
+}
+
+/// Everything a decision is made from, as it was read just now.
+struct View {
+    now: Timestamp,
+    used: BudgetUse,
+    lookups: Vec<TurnToRead>,
+    next_look: Option<Timestamp>,
+    searched: Vec<TurnToRead>,
+    search: Option<Search>,
+    unbound: bool,
+    reads: Vec<DueRead>,
+    pending: Vec<Pending>,
+    next_read: Option<Timestamp>,
+    watch: Watch,
+    front: Vec<Watched>,
+}
+
+impl View {
+    fn situation(&self, reader: &Reader) -> Situation<'_> {
+        Situation {
+            now: self.now,
+            shares: reader.budget.shares(),
+            used: self.used,
+            sends_waiting: reader.budget.waiting(RequestClass::Send),
+            sweep_interval: reader.settings.sweep_interval,
+            lookup_due: if self.lookups.is_empty() { self.next_look } else { Some(self.now) },
+            search: self.search,
+            unbound: self.unbound,
+            pending: &self.pending,
+            next_pending: self.next_read,
+            watched: self.watch.summary.watched,
+            escalated: self.watch.summary.escalated,
+            oldest_created_at: self.watch.summary.oldest_created_at,
+            front: &self.front,
+        }
+    }
+}
+
+impl Reader {
+    /// How reading keeps up.
+    pub fn age(&self) -> ReadingAge {
+        let state = self.state();
+        ReadingAge {
+            swept_at: state.planner.swept_at().or(state.planner.started_at()),
+            watching: state.watch.as_ref().is_some_and(|watch| watch.summary.watched > 0),
+            catching_up: state.planner.catches_up(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, ReaderState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Resumes from where whoever read before came to. What it kept is never believed to lie in the future.
+    async fn begin(&self, now: Timestamp) -> Result<()> {
+        if self.state().planner.has_begun() {
+            return Ok(());
+        }
+        let kept = self.store.recall(WATERMARK).await?.and_then(|text| text.parse().ok()).map(Timestamp::from_millis);
+        self.state().planner = Planner::new(now, kept.map(|kept| kept.min(now.plus(CLOCK_MARGIN))));
+        Ok(())
+    }
+
+    async fn view(&self, now: Timestamp) -> Result<View> {
+        let due_turns = self.store.turns_to_read(now, 64).await?;
+        let next_look = self.store.next_look_at().await?.filter(|at| *at > now);
+        let unbound = self.store.unbound(UNBOUND).await?;
+        let watch = self.watch(now).await?;
+        let used = self.budget.used().await?;
+        let reads = self.pending(now).await?;
+        let next_read = self.store.next_read_at().await?.filter(|at| *at > now);
+        let (looking, getting) = {
+            let state = self.state();
+            (state.looking.clone(), state.getting.clone())
+        };
+        let open = due_turns.into_iter().filter(|turn| !looking.contains(&turn.key));
+        let (lookups, searched): (Vec<_>, Vec<_>) = open.partition(|turn| turn.interaction.is_some());
+        let due_bindings = unbound.iter().filter(|wanted| wanted.look_at <= now).map(|wanted| wanted.first_sent_at);
+        let floor = searched.iter().map(|turn| turn.sent_at).chain(due_bindings).min();
+        let next_binding = unbound.iter().map(|wanted| wanted.look_at).filter(|at| *at < Timestamp::MAX).min();
+        let search = match floor {
+            Some(floor) => Some(Search { due: now, floor }),
+            None => next_binding.map(|due| Search { due, floor: due }),
+        };
+        let reads: Vec<DueRead> = reads.into_iter().filter(|read| !getting.contains(&read.conversation.key)).collect();
+        let pending = reads.iter().map(|read| Pending { due_at: read.due_at, sweep_may_bring: read.misses == 0 });
+        let front = watch.front.iter().filter(|watched| !getting.contains(&watched.conversation.key));
+        let front: Vec<WatchedConversation> = front.cloned().collect();
+        let seen = |watched: &WatchedConversation| Watched {
+            escalated: watched.state == State::Escalated,
+            last_activity_at: watched.last_activity_at,
+            seen_at: self.walker.recall(&watched.interaction).map(|known| known.seen_at),
+        };
+        Ok(View {
+            now,
+            used,
+            lookups,
+            next_look,
+            searched,
+            search,
+            unbound: !unbound.is_empty(),
+            pending: pending.collect(),
+            reads,
+            next_read,
+            front: front.iter().map(seen).collect(),
+            watch: Watch { front: front.into(), ..watch },
+        })
+    }
+
+    /// The single reads that are due, without those that sweeps have made needless: a wrapper that was shown after the read
+    /// fell due, as new as what is known, has said everything.
+    async fn pending(&self, now: Timestamp) -> Result<Vec<DueRead>> {
+        let mut pending = Vec::new();
+        for read in self.store.due_reads(now, PENDING).await? {
+            let known = self.walker.recall(&read.interaction).filter(|known| known.seen_at >= read.due_at);
+            let is_shown = known.is_some_and(|known| {
+                known.owner == Some(read.conversation.key) && known.latest >= read.last_activity_at
+            });
+            if read.misses == 0 && is_shown {
+                self.store.schedule_read(read.conversation.key, None, 0).await?;
+                continue;
+            }
+            let mut state = self.state();
+            let swept_at = state.planner.swept_at().filter(|swept| *swept > read.due_at);
+            if let (0, Some(swept_at)) = (read.misses, swept_at) {
+                state.planner.sweep_lacked(swept_at.since(read.due_at), now);
+            }
+            pending.push(read);
+        }
+        Ok(pending)
+    }
+
+    async fn watch(&self, now: Timestamp) -> Result<Watch> {
+        if let Some(watch) = self.state().watch.clone() {
+            let every = if watch.summary.watched > LARGE { SUMMARY_EVERY.1 } else { SUMMARY_EVERY.0 };
+            if watch.summary.watched > 0 && now.since(watch.counted_at) < every {
+                return Ok(watch);
+            }
+        }
+        let summary = self.store.watch_summary(now).await?;
+        let front = if summary.watched > 0 { self.store.longest_watched(now, FRONT).await? } else { Vec::new() };
+        let watch = Watch { counted_at: now, summary, front: front.into() };
+        self.state().watch = Some(watch.clone());
+        Ok(watch)
+    }
+}

@@ -1,0 +1,233 @@
+//! Reads of one conversation: of turns whose fate is open, of just-finished turns, and for the sake of the status.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Reader, View};
+use crate::{
+    domain::{
+        Timestamp,
+        ids::{ConversationKey, InteractionId, TurnKey},
+        turn::TurnState,
+        vendor::FiniConversation,
+    },
+    fini::Failure,
+    service::{
+        gate::Side,
+        lookup::{self, LookupSettings, Next, Seen},
+        planner::Plan,
+    },
+    store::{ConversationRef, DueRead, PermitId, Result, TurnToRead},
+};
+
+/// Misses in a row, confirmed by a List that worked in between, after which a conversation is gone.
+const GONE_AFTER: u32 = 3;
+/// A conversation in which somebody else is being answered is read again after so long.
+const UNSETTLED_PAUSE: Duration = Duration::from_secs(2);
+/// What proves a message absent must have looked for so much longer than List lags.
+const LAG_MARGIN: Duration = Duration::from_secs(5);
+
+/// A read under way. However it ends, a panic included, the planner hears of it.
+struct Underway {
+    reader: Arc<Reader>,
+    turn: Option<TurnKey>,
+    conversation: Option<ConversationKey>,
+    /// Set once it has stood for a sweep.
+    swept_at: Option<Timestamp>,
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        let mut state = self.reader.state();
+        state.planner.end_get(self.swept_at);
+        if let Some(turn) = self.turn {
+            state.looking.remove(&turn);
+        }
+        if let Some(conversation) = self.conversation {
+            state.getting.remove(&conversation);
+        }
+        drop(state);
+        self.reader.wake.notify();
+    }
+}
+
+impl Reader {
+    pub(super) fn start_single(self: &Arc<Self>, plan: Plan, mut view: View, permit: PermitId) {
+        let lone = view.watch.summary.watched == 1;
+        let now = view.now;
+        self.state().planner.begin_get(plan, &view.situation(self));
+        let mut underway = Underway { reader: Arc::clone(self), turn: None, conversation: None, swept_at: None };
+        let reader = Arc::clone(self);
+        let read = match plan {
+            Plan::Lookup if !view.lookups.is_empty() => {
+                let turn = view.lookups.swap_remove(0);
+                self.state().looking.insert(turn.key);
+                underway.turn = Some(turn.key);
+                drop(self.tasks.spawn("lookup", async move {
+                    if let Err(error) = reader.look_up(turn, permit).await {
+                        tracing::warn!(%error, "lookup could not be recorded");
+                    }
+                    drop(underway);
+                }));
+                return;
+            }
+            Plan::Pending(number) if number < view.reads.len() => view.reads.swap_remove(number),
+            Plan::Front(number) if number < view.watch.front.len() => {
+                let watched = &view.watch.front[number];
+                DueRead {
+                    conversation: watched.conversation.clone(),
+                    interaction: watched.interaction.clone(),
+                    state: watched.state,
+                    due_at: now,
+                    misses: 0,
+                    last_activity_at: watched.last_activity_at,
+                }
+            }
+            _ => return,
+        };
+        self.state().getting.insert(read.conversation.key);
+        underway.conversation = Some(read.conversation.key);
+        let stands_for_sweep = lone && matches!(plan, Plan::Front(_));
+        drop(self.tasks.spawn("get", async move {
+            match reader.get(read, permit, now).await {
+                Ok(true) if stands_for_sweep => underway.swept_at = Some(now),
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "read could not be recorded"),
+            }
+            drop(underway);
+        }));
+    }
+
+    async fn look_up(&self, turn: TurnToRead, permit: PermitId) -> Result<()> {
+        let Some(interaction) = turn.interaction.clone() else { return Ok(()) };
+        let departure = self.budget.departure(permit);
+        let looked_at = self.clock.now();
+        let result = self.fini.get_conversation(&interaction, &departure).await;
+        self.learn_from_get(&result);
+        match result {
+            Ok(wrapper) => {
+                let taken = self.walker.take_single(wrapper, &turn.conversation).await?;
+                // What is no longer bound to the conversation, or has somebody else's messages in it, says nothing.
+                let seen = match taken.turn {
+                    _ if !taken.settled => Seen::Nothing,
+                    Some(TurnState::Unclear) => Seen::Absent,
+                    _ => Seen::Present,
+                };
+                self.after_look(&turn, seen, looked_at).await
+            }
+            Err(failure) => {
+                if is_miss(&failure) && turn.looks + 1 >= GONE_AFTER && self.lists_work_since(turn.since) {
+                    return self.lose(&turn.conversation, &interaction, &failure).await;
+                }
+                self.after_look(&turn, Seen::Nothing, looked_at).await
+            }
+        }
+    }
+
+    /// Ends what has waited too long for a read while Fini cannot be read at all; says when the next one will have.
+    pub(super) async fn give_up_unread(&self, now: Timestamp) -> Result<Option<Timestamp>> {
+        let mut next: Option<Timestamp> = None;
+        for turn in self.store.turns_to_read(now, 64).await? {
+            let end = turn.since.plus(self.settings.lookup.late_reply_window);
+            if end <= now {
+                self.after_look(&turn, Seen::Nothing, now).await?;
+            } else {
+                next = Some(next.map_or(end, |at| at.min(end)));
+            }
+        }
+        Ok(next)
+    }
+
+    pub(super) async fn after_look(&self, turn: &TurnToRead, seen: Seen, looked_at: Timestamp) -> Result<()> {
+        let now = self.clock.now();
+        let lag = self.state().planner.list_lag(now);
+        let settings = LookupSettings {
+            // Two lags: the one that was seen may not be the worst.
+            absence_window: self.settings.lookup.absence_window.max(lag.saturating_mul(2) + LAG_MARGIN),
+            ..self.settings.lookup
+        };
+        match lookup::after_look(turn, seen, looked_at, now, &settings) {
+            Next::LookAt(at) => self.store.postpone_look(turn.key, at).await,
+            Next::Resend => {
+                if self.store.prove_absent(turn.key, now).await? {
+                    tracing::warn!(
+                        frontend = %turn.conversation.frontend,
+                        conversation_id = %turn.conversation.id,
+                        "message proven absent from Fini, sent once more"
+                    );
+                }
+                Ok(())
+            }
+            Next::Fail(failure) => {
+                self.ledger.fail(&turn.conversation, turn.key, None, turn.sent_at, &failure).await?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Reads a conversation; whether it was there.
+    async fn get(&self, read: DueRead, permit: PermitId, asked_at: Timestamp) -> Result<bool> {
+        let departure = self.budget.departure(permit);
+        let result = self.fini.get_conversation(&read.interaction, &departure).await;
+        self.learn_from_get(&result);
+        let now = self.clock.now();
+        let latest = result.as_ref().ok().map(FiniConversation::latest_at);
+        // A conversation that cannot be read has had its turn too; its next try is on the store's list.
+        self.walker.saw(&read.interaction, latest, asked_at);
+        match result {
+            Ok(wrapper) => {
+                let taken = self.walker.take_single(wrapper, &read.conversation).await?;
+                let again = (!taken.settled).then(|| now.plus(UNSETTLED_PAUSE));
+                self.store.schedule_read(read.conversation.key, again, 0).await?;
+                Ok(true)
+            }
+            Err(failure) if is_miss(&failure) => {
+                let misses = read.misses + 1;
+                if misses >= GONE_AFTER && self.lists_work_since(read.due_at) {
+                    self.lose(&read.conversation, &read.interaction, &failure).await?;
+                    return Ok(false);
+                }
+                let pause = Duration::from_secs(2).saturating_mul(1 << misses.min(8));
+                self.store.schedule_read(read.conversation.key, Some(now.plus(pause)), misses).await?;
+                Ok(false)
+            }
+            Err(failure) => {
+                tracing::warn!(class = failure.class(), status = failure.status(), error = %failure, "Get failed");
+                let again = now.plus(Duration::from_secs(5));
+                self.store.schedule_read(read.conversation.key, Some(again), read.misses).await?;
+                Ok(false)
+            }
+        }
+    }
+
+    async fn lose(&self, conversation: &ConversationRef, interaction: &InteractionId, failure: &Failure) -> Result<()> {
+        let now = self.clock.now();
+        if self.store.lose(conversation.key, Some(interaction), now, failure.detail()).await? {
+            tracing::warn!(
+                frontend = %conversation.frontend,
+                conversation_id = %conversation.id,
+                interaction_id = %interaction,
+                "Fini conversation is gone"
+            );
+        }
+        Ok(())
+    }
+
+    /// A 500 for one conversation is that conversation's affair (unknown ids answer 500), not a sign that Fini is down.
+    fn learn_from_get(&self, result: &std::result::Result<FiniConversation, Failure>) {
+        match result {
+            Err(failure) if is_miss(failure) => {}
+            result => {
+                self.gate.learn(Side::Read, result);
+            }
+        }
+    }
+
+    /// Whether Fini answered a List since then: only that tells a conversation that is gone from a Fini that is down.
+    fn lists_work_since(&self, since: Timestamp) -> bool {
+        self.state().planner.swept_at().is_some_and(|swept| swept >= since)
+    }
+}
+
+fn is_miss(failure: &Failure) -> bool {
+    matches!(failure, Failure::Missing { .. } | Failure::Unclear { status: Some(500), .. })
+}

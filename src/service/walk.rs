@@ -1,0 +1,243 @@
+//! Pages of List: read, matched with our conversations, recorded. Where a walk goes and stops is decided by the planner.
+//!
+//! Most of a page is what it was at the last look; that is told by a digest, and costs neither a parse nor a question to the
+//! store beyond whose conversations they are.
+
+mod memory;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use memory::{Memory, Remembered};
+
+use futures_util::{FutureExt as _, StreamExt as _, stream};
+
+use super::{
+    binder::{self, Claim},
+    ledger::Ledger,
+    planner::{PAGE, PageFacts, Row, Walk},
+};
+use crate::{
+    domain::{
+        Clock, Timestamp,
+        ids::{ConversationKey, InteractionId},
+        turn::TurnState,
+        vendor::FiniConversation,
+    },
+    fini::{ConversationPage, Departure, Failure, FiniApi, ListQuery, RawConversation},
+    store::{Bound, ConversationRef, Result, Store, Unbound},
+};
+
+/// Conversations of a page that are recorded at once: one commit to disk then serves many of them.
+const AT_ONCE: usize = 16;
+/// Conversations that look for theirs at once; the ones that have looked longest come first.
+pub const UNBOUND: usize = 500;
+
+/// Reads and records pages.
+pub struct Walker {
+    /// Where conversations are.
+    pub store: Arc<dyn Store>,
+    /// Where pages come from.
+    pub fini: Arc<dyn FiniApi>,
+    /// Records what is found.
+    pub ledger: Arc<Ledger>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What each Fini conversation was like when it was last taken.
+    pub memory: Mutex<Memory>,
+}
+
+/// What taking a wrapper came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Whether it needs no further look while it does not change.
+    pub settled: bool,
+    /// When the oldest of the events that were new was created, where there was any.
+    pub fresh: Option<Timestamp>,
+    /// Whose it is now.
+    pub owner: Option<ConversationKey>,
+    /// Where its owner's turn in flight stands, where there was one.
+    pub turn: Option<TurnState>,
+}
+
+impl Taken {
+    const SETTLED: Self = Self { settled: true, fresh: None, owner: None, turn: None };
+    const OPEN: Self = Self { settled: false, fresh: None, owner: None, turn: None };
+}
+
+impl Walker {
+    /// Reads the page at which `walk` stands.
+    pub async fn fetch(&self, walk: &Walk, departure: &Departure) -> std::result::Result<ConversationPage, Failure> {
+        let query = ListQuery {
+            since: Some(walk.since),
+            limit: Some(PAGE),
+            cursor: walk.cursor.clone(),
+            ..ListQuery::default()
+        };
+        self.fini.list_conversations(&query, departure).await
+    }
+
+    /// Records a page that was asked for at `asked_at`, and tells what it showed.
+    pub async fn take(&self, walk: &Walk, page: ConversationPage, asked_at: Timestamp) -> Result<PageFacts> {
+        if page.malformed > 0 {
+            tracing::warn!(conversations = page.malformed, "unreadable conversations left out of a List page");
+        }
+        let unbound = self.store.unbound(UNBOUND).await?;
+        let known: Vec<_> = page.conversations.iter().map(|raw| self.unchanged(raw, &unbound, asked_at)).collect();
+        let changed = page.conversations.iter().zip(&known).filter(|(_, known)| known.is_none());
+        let changed: Vec<InteractionId> = changed.map(|(raw, _)| raw.id.clone()).collect();
+        // Asked for what has changed alone, the store is quick enough: a cache of all owners would be the larger part of
+        // what a hundred thousand watched conversations take in memory.
+        let owners = if changed.is_empty() { Vec::new() } else { self.store.owners(&changed).await? };
+        let (owners, unbound) = (&owners, &unbound);
+        let work = page.conversations.iter().zip(known).map(|(raw, known)| {
+            async move {
+                if let Some(known) = known {
+                    return Ok((Some(known.latest), None));
+                }
+                let owner = owners.iter().find(|(id, _)| *id == raw.id).map(|(_, owner)| owner.clone());
+                self.take_one(raw, owner, unbound, asked_at).await
+            }
+            .boxed()
+        });
+        let mut taken = stream::iter(work.collect::<Vec<_>>()).buffered(AT_ONCE).zip(stream::iter(&page.conversations));
+        let mut rows = Vec::with_capacity(page.conversations.len());
+        while let Some((times, raw)) = taken.next().await {
+            let (latest, fresh) = times?;
+            rows.push(Row { id: raw.id.as_str(), latest, fresh });
+        }
+        drop(taken);
+        Ok(PageFacts::gather(walk, &rows, page.has_more, page.next_cursor))
+    }
+
+    /// What is remembered of a conversation that is as it was. One that was nobody's may belong to whoever looks for theirs.
+    ///
+    /// Should it belong to somebody else by now: a conversation that is bound anew is read singly.
+    fn unchanged(&self, raw: &RawConversation, unbound: &[Unbound], seen_at: Timestamp) -> Option<Remembered> {
+        let mut memory = self.memory();
+        let known = memory.recall(&raw.id).filter(|known| known.digest == raw.digest)?;
+        if known.owner.is_none() && !unbound.is_empty() {
+            return None;
+        }
+        memory.see(&raw.id, seen_at);
+        Some(known)
+    }
+
+    /// Takes one conversation of a page; gives the time of its latest event, and of its oldest new one.
+    async fn take_one(
+        &self,
+        raw: &RawConversation,
+        owner: Option<ConversationRef>,
+        unbound: &[Unbound],
+        seen_at: Timestamp,
+    ) -> Result<(Option<Timestamp>, Option<Timestamp>)> {
+        let wrapper = match raw.parse() {
+            Ok(wrapper) => wrapper,
+            Err(error) => {
+                tracing::warn!(interaction_id = %raw.id, %error, "unreadable conversation left out");
+                return Ok((None, None));
+            }
+        };
+        let latest = wrapper.latest_at();
+        let taken = self.take_wrapper(wrapper, owner, unbound).await?;
+        if taken.settled {
+            self.memory().remember(&raw.id, Remembered { digest: raw.digest, owner: taken.owner, latest, seen_at });
+        }
+        Ok((Some(latest), taken.fresh))
+    }
+
+    /// When the conversation was last shown, and the time of the latest event that it had then.
+    pub fn recall(&self, id: &InteractionId) -> Option<Remembered> {
+        self.memory().recall(id)
+    }
+
+    /// The conversation was read by itself, by a request that began then.
+    pub fn saw(&self, id: &InteractionId, latest: Option<Timestamp>, seen_at: Timestamp) {
+        let mut memory = self.memory();
+        let known = memory.recall(id);
+        match (known, latest) {
+            (None, _) => {
+                // A digest that the next List page will not confirm: it is parsed once.
+                let latest = latest.unwrap_or(Timestamp::ZERO);
+                memory.remember(id, Remembered { digest: 0, owner: None, latest, seen_at });
+            }
+            (Some(_), _) => memory.see(id, seen_at),
+        }
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a parsed wrapper.
+    pub async fn take_wrapper(
+        &self,
+        wrapper: FiniConversation,
+        owner: Option<ConversationRef>,
+        unbound: &[Unbound],
+    ) -> Result<Taken> {
+        let now = self.clock.now();
+        let claim = binder::claim(&wrapper, unbound);
+        let owner = match (owner, claim) {
+            (Some(owner), Some((candidate, _))) if candidate.conversation != owner => {
+                // Bound to `owner`: the store quarantines the candidate and keeps its events from the owner, which it can
+                // only once they are there.
+                if binder::events_since(&wrapper, candidate).is_empty() {
+                    return Ok(Taken::OPEN);
+                }
+                self.bind(candidate, &wrapper, now).await?;
+                owner
+            }
+            (Some(_), None) if binder::may_be_mixed(&wrapper, unbound) => return Ok(Taken::OPEN),
+            (Some(owner), _) => owner,
+            (None, Some((candidate, Claim::Own))) => match self.bind(candidate, &wrapper, now).await? {
+                Bound::Now | Bound::Already => candidate.conversation.clone(),
+                Bound::Quarantined { .. } | Bound::Stale => return Ok(Taken::OPEN),
+            },
+            (None, Some((candidate, Claim::Reused))) => {
+                let reason =
+                    format!("Fini continued its conversation {}, in which somebody else wrote before", wrapper.id);
+                if self.store.quarantine(candidate.conversation.key, now, &reason).await? {
+                    log_quarantine(candidate, &wrapper.id, None);
+                }
+                return Ok(Taken::SETTLED);
+            }
+            (None, None) => return Ok(Taken::SETTLED),
+        };
+        let recorded = self.ledger.wrapper(&owner, wrapper).await?;
+        let fresh = recorded.new_events.iter().min().copied();
+        Ok(Taken { settled: recorded.counted, fresh, owner: Some(owner.key), turn: recorded.turn })
+    }
+
+    /// Takes the wrapper that was just read singly for the conversation that is bound to it. Somebody else may be mixed into
+    /// it as well as into one of a page.
+    pub async fn take_single(&self, wrapper: FiniConversation, owner: &ConversationRef) -> Result<Taken> {
+        let unbound = self.store.unbound(UNBOUND).await?;
+        self.take_wrapper(wrapper, Some(owner.clone()), &unbound).await
+    }
+
+    async fn bind(&self, candidate: &Unbound, wrapper: &FiniConversation, now: Timestamp) -> Result<Bound> {
+        let events = binder::events_since(wrapper, candidate);
+        let bound = self.store.bind(candidate.conversation.key, &wrapper.id, &events, now).await?;
+        match &bound {
+            Bound::Now => tracing::info!(
+                frontend = %candidate.conversation.frontend,
+                conversation_id = %candidate.conversation.id,
+                interaction_id = %wrapper.id,
+                "conversation bound"
+            ),
+            Bound::Quarantined { owner } => log_quarantine(candidate, &wrapper.id, Some(owner)),
+            Bound::Already | Bound::Stale => {}
+        }
+        Ok(bound)
+    }
+}
+
+fn log_quarantine(candidate: &Unbound, interaction: &InteractionId, owner: Option<&ConversationRef>) {
+    tracing::error!(
+        frontend = %candidate.conversation.frontend,
+        conversation_id = %candidate.conversation.id,
+        interaction_id = %interaction,
+        owner = owner.map_or("", |owner| owner.id.as_str()),
+        "conversation quarantined: an operator has to settle it"
+    );
+}
