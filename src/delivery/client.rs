@@ -1,0 +1,244 @@
+//! The HTTP client that makes callbacks: one attempt in, one result out.
+//!
+//! One client serves every endpoint, so that connections are kept and reused. It never follows a redirect, never asks the
+//! environment for a proxy, never reads more of an answer than an operator wants to see, and never outlives the one
+//! deadline that spans name resolution to the last byte. It neither logs nor returns what it sent, and what fails comes
+//! back as a value: whether to try again is for [`super::verdict`] to say.
+
+mod failure;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, LOCATION, RETRY_AFTER};
+use reqwest::redirect::Policy;
+use tokio::time::{Instant, timeout_at};
+use url::Url;
+
+pub use self::failure::{AttemptError, ErrorKind};
+use super::guard::Guard;
+use super::resolver::{Transport, VettedResolver};
+use crate::signature::{HEADER_ID, HEADER_SIGNATURE, HEADER_TIMESTAMP};
+
+/// How much of an answer's body is read and kept, in bytes.
+pub const MAX_EXCERPT: usize = 16 * 1024;
+/// How much of a header is kept, in bytes.
+const MAX_HEADER: usize = 2048;
+
+/// How long a 2xx answer may take to finish its body. It has been acknowledged already, and the conversation's next
+/// callback waits behind it.
+const ACKNOWLEDGED_BODY: Duration = Duration::from_secs(1);
+
+/// How long an idle connection is kept. Common servers close theirs after five seconds (Node, uvicorn), and a callback
+/// that meets a closing connection costs a retry, which is dearer than a handshake.
+const POOL_IDLE: Duration = Duration::from_secs(4);
+const POOL_PER_HOST: usize = 64;
+
+/// How often an HTTP/2 connection with a request on it is probed, and how long the echo may take: a path that swallows
+/// packets must not cost every attempt its whole timeout.
+const PROBE: Duration = Duration::from_secs(5);
+
+/// Longest timeout that is meant seriously; keeps the arithmetic of deadlines from overflowing.
+const MAX_TIMEOUT: Duration = Duration::from_hours(24);
+
+/// One attempt at one callback. The signature is made by the caller for this attempt's own timestamp.
+#[derive(Clone)]
+pub struct Attempt {
+    /// Where to.
+    pub url: Url,
+    /// `webhook-id`: the event's id.
+    pub id: String,
+    /// `webhook-timestamp`: Unix seconds.
+    pub timestamp: i64,
+    /// `webhook-signature`
+    pub signature: String,
+    /// The signed bytes, sent as they are.
+    pub body: Bytes,
+    /// The time for everything: resolving, connecting, sending, waiting, reading.
+    pub timeout: Duration,
+}
+
+/// What came of an attempt.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AttemptResult {
+    /// The answer's status, when there was an answer.
+    pub status: Option<u16>,
+    /// `Retry-After` as it came.
+    pub retry_after: Option<String>,
+    /// `Location` as it came, for the operator to see; control characters escaped.
+    pub location: Option<String>,
+    /// The beginning of the answer's body as text, control characters escaped.
+    pub body_excerpt: String,
+    /// Whether the body was longer than the excerpt, or did not come to an end.
+    pub truncated: bool,
+    /// From the start to the last byte that was waited for.
+    pub duration: Duration,
+    /// What went wrong; `None` when a complete answer came, whatever its status, and with any 2xx.
+    pub error: Option<AttemptError>,
+}
+
+/// The client could not be built: no usable TLS roots on this system, for one.
+#[derive(Debug, thiserror::Error)]
+#[error("the callback client cannot be set up")]
+pub struct ClientError(#[source] reqwest::Error);
+
+/// The shared client. Cloning it shares the connections.
+#[derive(Debug, Clone)]
+pub struct CallbackClient {
+    guard: Arc<Guard>,
+    secure: reqwest::Client,
+    /// A client apart, because names have to be vetted by stricter rules for unencrypted connections.
+    plain: Option<reqwest::Client>,
+}
+
+/// Makes ring the process's TLS implementation, unless one is chosen already. Every `reqwest` client of the program
+/// needs it before it is built; calling it again does nothing.
+pub fn install_crypto() {
+    // The error case is "there is one already", which is what was asked for.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+impl CallbackClient {
+    /// A client that reaches what `guard` lets it, spending at most `connect_timeout` on resolving, connecting and the
+    /// TLS handshake together.
+    pub fn new(guard: Guard, connect_timeout: Duration) -> Result<Self, ClientError> {
+        Self::with_roots(guard, connect_timeout, &[])
+    }
+
+    /// As [`CallbackClient::new`], trusting `roots` besides the system's.
+    fn with_roots(
+        guard: Guard,
+        connect_timeout: Duration,
+        roots: &[reqwest::Certificate],
+    ) -> Result<Self, ClientError> {
+        install_crypto();
+        let guard = Arc::new(guard);
+        let build = |transport| {
+            reqwest::Client::builder()
+                .user_agent(concat!("fini-bridge/", env!("CARGO_PKG_VERSION")))
+                .redirect(Policy::none())
+                .referer(false)
+                .no_proxy()
+                .connect_timeout(connect_timeout)
+                .pool_idle_timeout(POOL_IDLE)
+                .pool_max_idle_per_host(POOL_PER_HOST)
+                .http2_keep_alive_interval(PROBE)
+                .http2_keep_alive_timeout(PROBE)
+                .https_only(transport == Transport::Tls)
+                .dns_resolver(VettedResolver::new(Arc::clone(&guard), transport))
+                .tls_certs_merge(roots.iter().cloned())
+                .build()
+                .map_err(ClientError)
+        };
+        let secure = build(Transport::Tls)?;
+        let plain = if guard.allow_http { Some(build(Transport::Plain)?) } else { None };
+        Ok(Self { guard, secure, plain })
+    }
+
+    /// Makes one attempt. Whatever happens is in the result.
+    pub async fn attempt(&self, attempt: &Attempt) -> AttemptResult {
+        let started = Instant::now();
+        let deadline = started + attempt.timeout.min(MAX_TIMEOUT);
+        let mut result = AttemptResult::default();
+        result.error = self.exchange(attempt, deadline, &mut result).await.err();
+        result.duration = started.elapsed();
+        result
+    }
+
+    async fn exchange(
+        &self,
+        attempt: &Attempt,
+        deadline: Instant,
+        result: &mut AttemptResult,
+    ) -> Result<(), AttemptError> {
+        let client = self.client_for(&attempt.url)?;
+        let sending = client
+            .post(attempt.url.clone())
+            .header(CONTENT_TYPE, "application/json")
+            .header(HEADER_ID, &attempt.id)
+            .header(HEADER_TIMESTAMP, attempt.timestamp)
+            .header(HEADER_SIGNATURE, &attempt.signature)
+            .body(attempt.body.clone())
+            .send();
+        let response = match timeout_at(deadline, sending).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Err(failure::of_request(&error)),
+            Err(_) => return Err(AttemptError::timeout("no answer in time")),
+        };
+
+        let status = response.status();
+        result.status = Some(status.as_u16());
+        result.retry_after = header(response.headers(), &RETRY_AFTER);
+        result.location = header(response.headers(), &LOCATION);
+
+        if !status.is_success() {
+            return read_excerpt(response, deadline, result).await;
+        }
+        // Reading on serves the reuse of the connection alone; the answer is in.
+        let courtesy = deadline.min(Instant::now() + ACKNOWLEDGED_BODY);
+        if read_excerpt(response, courtesy, result).await.is_err() {
+            result.truncated = true;
+        }
+        Ok(())
+    }
+
+    fn client_for(&self, url: &Url) -> Result<&reqwest::Client, AttemptError> {
+        self.guard.check_url(url).map_err(|refused| AttemptError::new(ErrorKind::Guard, &refused))?;
+        if url.scheme() == "https" {
+            return Ok(&self.secure);
+        }
+        self.plain.as_ref().ok_or_else(|| AttemptError::new(ErrorKind::Internal, &"no client for this scheme"))
+    }
+}
+
+impl std::fmt::Debug for Attempt {
+    /// Leaves out what is said to whom, and the query of the URL, where some endpoints expect a token.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Attempt")
+            .field("id", &self.id)
+            .field("host", &self.url.host_str())
+            .field("timestamp", &self.timestamp)
+            .field("bytes", &self.body.len())
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Keeps the first [`MAX_EXCERPT`] bytes. Dropping the response with more to come closes its connection (or resets its
+/// stream), which is cheaper than reading on and cannot be drawn out by the other side.
+async fn read_excerpt(
+    mut response: reqwest::Response,
+    deadline: Instant,
+    result: &mut AttemptResult,
+) -> Result<(), AttemptError> {
+    let mut kept = Vec::new();
+    let outcome = loop {
+        match timeout_at(deadline, response.chunk()).await {
+            Ok(Ok(None)) => break Ok(()),
+            Ok(Ok(Some(chunk))) => {
+                let room = MAX_EXCERPT - kept.len();
+                kept.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                if chunk.len() > room {
+                    result.truncated = true;
+                    break Ok(());
+                }
+            }
+            Ok(Err(error)) => break Err(failure::of_body(&error)),
+            Err(_) => {
+                break Err(AttemptError::timeout("the answer's body did not end in time"));
+            }
+        }
+    };
+    result.truncated |= outcome.is_err();
+    result.body_excerpt = failure::printable(&String::from_utf8_lossy(&kept), MAX_EXCERPT);
+    outcome
+}
+
+fn header(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let value = String::from_utf8_lossy(headers.get(name)?.as_bytes());
+    Some(failure::printable(&value, MAX_HEADER))
+}
+
+#[cfg(test)]
+mod tests;

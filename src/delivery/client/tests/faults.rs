@@ -1,0 +1,108 @@
+//! Receivers that hang, drip, flood, cut off or speak something else.
+
+use super::*;
+
+#[tokio::test]
+async fn silence_ends_at_the_deadline() {
+    let receiver = Receiver::start(|mut stream| async move {
+        read_request(&mut stream).await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let result = client().attempt(&attempt(&receiver.url(), SHORT)).await;
+    assert_eq!((result.status, kind(&result)), (None, Some(ErrorKind::Timeout)));
+    assert!(result.duration >= SHORT && result.duration < PATIENT);
+}
+
+/// A byte now and then defeats every timeout that starts anew with each read.
+async fn dripping(head: &'static str) -> Receiver {
+    Receiver::start(move |mut stream| async move {
+        read_request(&mut stream).await;
+        let _ = stream.write_all(head.as_bytes()).await;
+        while stream.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_deadline_holds_over_the_body() {
+    let receiver = dripping("HTTP/1.1 500 No\r\ncontent-length: 1000000\r\n\r\n").await;
+    let result = client().attempt(&attempt(&receiver.url(), SHORT)).await;
+    assert_eq!((result.status, kind(&result)), (Some(500), Some(ErrorKind::Timeout)));
+    assert!(result.body_excerpt.starts_with("xx") && result.truncated);
+    assert!(result.duration >= SHORT && result.duration < PATIENT);
+}
+
+#[tokio::test]
+async fn the_deadline_holds_over_the_head() {
+    let receiver = dripping("HTTP/1.1 200 OK\r\nx-slow: ").await;
+    let result = client().attempt(&attempt(&receiver.url(), SHORT)).await;
+    assert_eq!((result.status, kind(&result)), (None, Some(ErrorKind::Timeout)));
+    assert!(result.duration < PATIENT);
+}
+
+#[tokio::test]
+async fn an_acknowledgement_does_not_wait_for_its_body() {
+    let receiver = dripping("HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n").await;
+    let result = client().attempt(&attempt(&receiver.url(), PATIENT)).await;
+    assert_eq!((result.status, &result.error, result.truncated), (Some(200), &None, true));
+    assert!(result.duration < PATIENT / 2);
+}
+
+#[tokio::test]
+async fn fifty_megabytes_are_not_read() {
+    const SIZE: usize = 50 * 1024 * 1024;
+    let taken = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&taken);
+    let (ended, mut end) = tokio::sync::mpsc::channel(1);
+    let receiver = Receiver::start(move |mut stream| {
+        let (counter, ended) = (Arc::clone(&counter), ended.clone());
+        async move {
+            read_request(&mut stream).await;
+            let head = format!("HTTP/1.1 400 Bad\r\ncontent-length: {SIZE}\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let block = vec![b'y'; 64 * 1024];
+            while counter.load(Ordering::SeqCst) < SIZE && stream.write_all(&block).await.is_ok() {
+                counter.fetch_add(block.len(), Ordering::SeqCst);
+            }
+            ended.send(()).await.unwrap();
+        }
+    })
+    .await;
+    let result = client().attempt(&attempt(&receiver.url(), PATIENT)).await;
+    assert_eq!((result.status, &result.error), (Some(400), &None));
+    assert_eq!(result.body_excerpt, "y".repeat(MAX_EXCERPT));
+    assert!(result.truncated);
+    // The connection is closed instead of drained: the other side gets rid of what the socket buffers hold, no more.
+    end.recv().await.unwrap();
+    assert!(taken.load(Ordering::SeqCst) < SIZE / 2);
+}
+
+#[tokio::test]
+async fn a_cut_connection_is_named() {
+    let before = Receiver::start(|mut stream| async move {
+        read_request(&mut stream).await;
+        stream.set_zero_linger().unwrap();
+    })
+    .await;
+    let result = client().attempt(&attempt(&before.url(), PATIENT)).await;
+    assert_eq!((result.status, kind(&result)), (None, Some(ErrorKind::Reset)));
+
+    let within = Receiver::start(|mut stream| async move {
+        read_request(&mut stream).await;
+        let _ = stream.write_all(b"HTTP/1.1 500 No\r\ncontent-length: 9\r\n\r\nhal").await;
+    })
+    .await;
+    let result = client().attempt(&attempt(&within.url(), PATIENT)).await;
+    assert_eq!((result.status, kind(&result)), (Some(500), Some(ErrorKind::Reset)), "{result:?}");
+    assert_eq!((result.body_excerpt.as_str(), result.truncated), ("hal", true));
+}
+
+#[tokio::test]
+async fn what_is_not_http_is_named() {
+    let receiver = Receiver::answering("SSH-2.0-OpenSSH_9.9\r\n\r\n").await;
+    let result = client().attempt(&attempt(&receiver.url(), PATIENT)).await;
+    assert_eq!((result.status, kind(&result)), (None, Some(ErrorKind::Protocol)));
+}

@@ -1,0 +1,326 @@
+//! The dispatcher: claims lanes for free slots and works each off, callback by callback.
+//!
+//! Slots first, then claims: never more is leased than is attempted at once. A lane keeps its slot while its next callback is
+//! due, so that it drains without a claim for each; after a stretch it goes back to the others. Each attempt runs under a
+//! lease that outlasts its deadline; the store fences off a completion that comes too late.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tracing::Instrument as _;
+
+use super::{
+    client::{Attempt, AttemptResult, CallbackClient, ErrorKind},
+    endpoint::Endpoint,
+    verdict::{self, Verdict, Why},
+};
+use crate::{
+    domain::{Clock, Entropy, Timestamp, schedule::RetrySchedule},
+    lifecycle::{Loop, Step, Stop, Tasks, Wake},
+    metrics::{AttemptClass, DeliveryOutcome as Counted, Metrics},
+    store::{
+        ClaimDeliveries, ClaimedDelivery, DeadEnd, DeliveryOutcome, FinishDelivery, FrontendHold, Lease, Owner, Result,
+        Store, StoreError,
+    },
+};
+
+/// Callbacks a lane may work off in one go while others wait.
+const STRETCH: usize = 64;
+
+/// What the dispatcher has to know.
+#[derive(Clone, Debug)]
+pub struct DispatcherSettings {
+    /// One deadline for an attempt, from resolving to the last byte.
+    pub timeout: Duration,
+    /// How long a lane is leased for one attempt; longer than the deadline.
+    pub lease: Duration,
+    /// The waits between attempts.
+    pub schedule: RetrySchedule,
+    /// Whether an exhausted callback keeps its lane waiting.
+    pub hold_lane: bool,
+    /// A callback that is older is given up.
+    pub max_age: Duration,
+}
+
+/// The dispatcher.
+pub struct Dispatcher {
+    /// The outbox.
+    pub store: Arc<dyn Store>,
+    /// Makes the attempts.
+    pub client: CallbackClient,
+    /// The frontends' addresses.
+    pub endpoints: Vec<Arc<Endpoint>>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// For jitter.
+    pub entropy: Arc<dyn Entropy>,
+    /// Runs the lanes.
+    pub tasks: Tasks,
+    /// Wakes this loop when a slot is free.
+    pub wake: Wake,
+    /// Asked before each further attempt.
+    pub stop: Stop,
+    /// Counts.
+    pub metrics: Metrics,
+    /// This process.
+    pub owner: Owner,
+    /// What it has to know.
+    pub settings: DispatcherSettings,
+}
+
+impl Loop for Arc<Dispatcher> {
+    type Error = StoreError;
+
+    async fn step(&self) -> Result<Step> {
+        let now = self.clock.now();
+        let held = self.store.held_frontends().await?;
+        let mut permits = Vec::new();
+        let mut wake_at = None::<Timestamp>;
+        for endpoint in &self.endpoints {
+            if held.iter().any(|hold| hold.frontend == endpoint.frontend) {
+                continue;
+            }
+            match endpoint.permits(now) {
+                Ok(free) if free.first > 0 => permits.push(free),
+                Ok(_) => {}
+                Err(until) => wake_at = Some(wake_at.map_or(until, |at| at.min(until))),
+            }
+        }
+        let free: Vec<_> = permits.iter().map(|free| free.frontend.clone()).collect();
+        let claimed = if permits.is_empty() {
+            Vec::new()
+        } else {
+            self.store.claim_deliveries(ClaimDeliveries { lease: self.lease(now), permits }).await?
+        };
+        if claimed.is_empty() {
+            let due = self.store.next_delivery_at(&free).await?;
+            return Ok(Step::Idle { until: [due, wake_at].into_iter().flatten().min() });
+        }
+        let count = claimed.len();
+        for delivery in claimed {
+            self.start(delivery);
+        }
+        Ok(Step::Did(count))
+    }
+}
+
+impl Dispatcher {
+    fn lease(&self, now: Timestamp) -> Lease {
+        Lease { owner: self.owner.clone(), now, until: now.plus(self.settings.lease) }
+    }
+
+    fn start(self: &Arc<Self>, delivery: ClaimedDelivery) {
+        let Some(endpoint) = self.endpoints.iter().find(|endpoint| endpoint.frontend == delivery.conversation.frontend)
+        else {
+            return;
+        };
+        let slot = Slot { endpoint: Arc::clone(endpoint), wake: self.wake.clone() };
+        slot.endpoint.enter();
+        let dispatcher = Arc::clone(self);
+        let span = tracing::info_span!(
+            "deliver",
+            frontend = %delivery.conversation.frontend,
+            conversation_id = %delivery.conversation.id
+        );
+        let work = async move {
+            if let Err(error) = dispatcher.work_off(&slot.endpoint, delivery).await {
+                // The lease ends, and the callback goes out again under the same id.
+                tracing::error!(%error, "outcome of a callback could not be recorded");
+            }
+        };
+        drop(self.tasks.spawn("deliver", work.instrument(span)));
+    }
+
+    async fn work_off(&self, endpoint: &Endpoint, first: ClaimedDelivery) -> Result<()> {
+        let mut next = Some(first);
+        for left in (0..STRETCH).rev() {
+            let Some(delivery) = next else { return Ok(()) };
+            let outcome = self.attempt(endpoint, &delivery).await;
+            let now = self.clock.now();
+            let goes_on = left > 0 && !self.stop.is_stopping() && outcome.lane_goes_on && endpoint.may_go_on(now);
+            let finish = FinishDelivery {
+                id: delivery.id,
+                conversation: delivery.conversation.key,
+                token: delivery.token,
+                now,
+                outcome: outcome.outcome,
+                status: outcome.status,
+                error: outcome.error,
+                response: outcome.response,
+                keep_lane: goes_on.then(|| self.lease(now)),
+            };
+            let finished = self.store.finish_delivery(finish).await?;
+            if !finished.counted {
+                tracing::warn!("callback outlived its lease; it may go out again under the same id");
+            }
+            next = finished.next;
+        }
+        Ok(())
+    }
+
+    async fn attempt(&self, endpoint: &Endpoint, delivery: &ClaimedDelivery) -> Attempted {
+        let now = self.clock.now();
+        if now.since(delivery.recorded_at) >= self.settings.max_age {
+            self.metrics.delivery(endpoint.frontend.as_str(), Counted::Dead);
+            tracing::error!(event_id = %delivery.event_id, sequence = delivery.sequence, "callback given up: too old");
+            return Attempted::given_up(self.settings.hold_lane, DeadEnd::Expired, "older than delivery.max_age");
+        }
+        let body = Bytes::from(delivery.body.clone());
+        let id = delivery.event_id.as_str();
+        let timestamp = now.as_secs();
+        let result = self
+            .client
+            .attempt(&Attempt {
+                url: endpoint.url.clone(),
+                id: id.to_owned(),
+                timestamp,
+                signature: endpoint.signer.sign(id, timestamp, &body, timestamp),
+                body,
+                timeout: self.settings.timeout,
+            })
+            .await;
+        let number = delivery.attempts + 1;
+        let now = self.clock.now();
+        let verdict =
+            verdict::judge(&result, number, &self.settings.schedule, now.as_millis(), self.entropy.fraction());
+        self.tell(endpoint, delivery, number, &result, verdict, now);
+        self.learn(endpoint, &verdict, now).await;
+        let why = match verdict {
+            Verdict::Delivered => None,
+            Verdict::RetryAt { why, .. } | Verdict::Paused { why } | Verdict::Dead { why } => Some(why),
+        };
+        Attempted {
+            lane_goes_on: verdict == Verdict::Delivered || matches!(verdict, Verdict::Dead { .. }),
+            outcome: match verdict {
+                Verdict::Delivered => DeliveryOutcome::Delivered,
+                Verdict::RetryAt { at, why: Why::Bridge } => DeliveryOutcome::Unattempted(Timestamp::from_millis(at)),
+                Verdict::RetryAt { at, .. } => DeliveryOutcome::RetryAt(Timestamp::from_millis(at)),
+                Verdict::Paused { .. } => DeliveryOutcome::Unattempted(now),
+                Verdict::Dead { why } => DeliveryOutcome::Dead {
+                    hold_lane: self.settings.hold_lane,
+                    end: if why == Why::Bridge { DeadEnd::BridgeFailed } else { DeadEnd::Exhausted },
+                },
+            },
+            status: result.status,
+            error: why.map(|why| describe(&result, why)),
+            response: (!result.body_excerpt.is_empty() && verdict != Verdict::Delivered).then_some(result.body_excerpt),
+        }
+    }
+
+    fn tell(
+        &self,
+        endpoint: &Endpoint,
+        delivery: &ClaimedDelivery,
+        attempt: u32,
+        result: &AttemptResult,
+        verdict: Verdict,
+        now: Timestamp,
+    ) {
+        let frontend = endpoint.frontend.as_str();
+        let duration_ms = u64::try_from(result.duration.as_millis()).unwrap_or(u64::MAX);
+        let (counted, class) = match verdict {
+            Verdict::Delivered => (Counted::Delivered, AttemptClass::Delivered),
+            Verdict::RetryAt { why, .. } => (Counted::Retried, class(result, why)),
+            Verdict::Paused { why } => (Counted::Paused, class(result, why)),
+            Verdict::Dead { why } => (Counted::Dead, class(result, why)),
+        };
+        self.metrics.delivery(frontend, counted);
+        self.metrics.delivery_attempt(frontend, class, result.duration);
+        let (event_id, sequence, status) = (&delivery.event_id, delivery.sequence, result.status);
+        match verdict {
+            Verdict::Delivered => {
+                self.metrics.delivery_latency(now.since(delivery.recorded_at));
+                tracing::info!(%event_id, sequence, attempt, status, duration_ms, "callback delivered");
+            }
+            Verdict::RetryAt { at, why } => {
+                let (error, next_attempt_at) = (describe(result, why), Timestamp::from_millis(at));
+                tracing::warn!(%event_id, sequence, attempt, status, duration_ms, error, %next_attempt_at, "callback failed");
+            }
+            Verdict::Paused { why } => {
+                let error = describe(result, why);
+                tracing::error!(%event_id, sequence, attempt, status, duration_ms, error, "callbacks paused by the receiver");
+            }
+            Verdict::Dead { why } => {
+                let error = describe(result, why);
+                tracing::error!(%event_id, sequence, attempt, status, duration_ms, error, "callback given up: dead letter");
+            }
+        }
+    }
+
+    /// What an attempt says about the endpoint as a whole.
+    async fn learn(&self, endpoint: &Endpoint, verdict: &Verdict, now: Timestamp) {
+        match verdict {
+            Verdict::Delivered => {
+                if endpoint.succeeded() {
+                    tracing::info!(frontend = %endpoint.frontend, "callbacks flow again");
+                }
+            }
+            Verdict::Paused { .. } => {
+                let hold = FrontendHold { frontend: endpoint.frontend.clone(), reason: "gone".to_owned(), since: now };
+                if let Err(error) = self.store.hold_frontend(&hold).await {
+                    tracing::error!(%error, "pause of a frontend could not be recorded");
+                }
+            }
+            Verdict::RetryAt { why: Why::Bridge, .. } | Verdict::Dead { why: Why::Bridge } => {}
+            Verdict::RetryAt { .. } | Verdict::Dead { .. } => {
+                if let Some(until) = endpoint.failed(now) {
+                    tracing::warn!(frontend = %endpoint.frontend, %until, "callbacks held back: the receiver only fails");
+                }
+            }
+        }
+    }
+}
+
+/// How an attempt ended, as the store takes it.
+struct Attempted {
+    outcome: DeliveryOutcome,
+    lane_goes_on: bool,
+    status: Option<u16>,
+    error: Option<String>,
+    response: Option<String>,
+}
+
+impl Attempted {
+    fn given_up(hold_lane: bool, end: DeadEnd, error: &str) -> Self {
+        Self {
+            outcome: DeliveryOutcome::Dead { hold_lane, end },
+            lane_goes_on: !hold_lane,
+            status: None,
+            error: Some(error.to_owned()),
+            response: None,
+        }
+    }
+}
+
+fn class(result: &AttemptResult, why: Why) -> AttemptClass {
+    match why {
+        Why::Bridge => AttemptClass::BridgeFailed,
+        Why::Answered { .. } => AttemptClass::Refused,
+        Why::Unreachable { .. } => match &result.error {
+            Some(error) if error.kind == ErrorKind::Guard => AttemptClass::Blocked,
+            _ => AttemptClass::Unreachable,
+        },
+    }
+}
+
+/// In words, for operators: what the receiver said, where it wanted to send us, or why it could not be reached.
+fn describe(result: &AttemptResult, why: Why) -> String {
+    match (&result.error, &result.location) {
+        (Some(error), _) => error.to_string(),
+        (None, Some(location)) => format!("{why}; redirects are not followed (to {location})"),
+        (None, None) => why.to_string(),
+    }
+}
+
+/// A slot of an endpoint, free again when dropped, also after a panic.
+struct Slot {
+    endpoint: Arc<Endpoint>,
+    wake: Wake,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.endpoint.leave();
+        self.wake.notify();
+    }
+}
