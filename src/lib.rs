@@ -52,6 +52,7 @@ pub mod config;
 pub mod delivery;
 pub mod domain;
 pub mod fini;
+pub mod http;
 pub mod lifecycle;
 pub mod metrics;
 pub mod service;

@@ -1,0 +1,189 @@
+/** Browser client for fini-bridge. All texts are plain text: show them with `textContent`. */
+
+export interface FiniChatOptions {
+  /** Origin (and path prefix) of the bridge, `https://chat.example.com`. Default: the page's own origin. */
+  baseUrl?: string;
+  /** Your own id of the conversation; 1–200 of `A-Z a-z 0-9 . _ ~ : @ + = -`. */
+  conversationId: string;
+  /** A browser token, where the page is given one. Give this or `getToken`, or both (the first token, and how to renew it). */
+  token?: string;
+  /**
+   * Asks your own backend for a fresh browser token. Called before the present one expires and after a 401. May reject: it is
+   * asked again with growing delays.
+   */
+  getToken?: () => TokenAnswer | Promise<TokenAnswer>;
+  /** Who writes; sent with every message. */
+  user?: { id?: string; attributes?: Record<string, unknown> };
+  /**
+   * Where messages wait that the bridge has not accepted yet, so that they survive a reload. Default `localStorage`; `null`
+   * keeps them in memory only. Their texts are readable for scripts of the same origin, and are gone once accepted.
+   */
+  storage?: Storage | null;
+  /** Instead of the global `fetch`. */
+  fetch?: typeof fetch;
+  /** First retry delay in ms, default 500. It doubles with each failure, with jitter. */
+  minDelay?: number;
+  /** Longest retry delay in ms, default 30 000. */
+  maxDelay?: number;
+  /** A stream without a byte for this many ms counts as dead, default 45 000. */
+  silence?: number;
+  /** Limit for one request that is not a stream, in ms, default 30 000. */
+  requestTimeout?: number;
+  /** A message found unsent after this many ms fails as `expired` instead of being sent late, default 24 h. */
+  pendingTtl?: number;
+}
+
+/** A token, or the answer of `POST /v1/conversations/{id}/tokens` as it is. */
+export type TokenAnswer = string | { token: string };
+
+/** `new` until the conversation has its first event. Further states may be added. */
+export type ConversationState = 'new' | 'open' | 'escalated' | 'resolved' | 'quarantined' | 'lost' | (string & {});
+
+/** `online`: the feed is open (or there is no conversation yet). `closed`: after `close()`. */
+export type Connection = 'connecting' | 'online' | 'offline' | 'closed';
+
+export type Author = 'user' | 'bot' | 'agent' | 'otherbot' | (string & {});
+
+/**
+ * Of the customer's own messages. `pending`: not accepted yet, being tried. `queued`: stored by the bridge. `answered`: a reply
+ * came. `stored`: it reached Fini and no reply is due (see `outcome`). `failed`: see `code` and `mayResend`.
+ */
+export type MessageStatus = 'pending' | 'queued' | 'answered' | 'stored' | 'failed';
+
+export interface ChatMessage {
+  /** Fini's event id, or the `message_id` of what the frontend posted. */
+  readonly id: string;
+  readonly author: Author;
+  readonly text: string;
+  /** RFC 3339. */
+  readonly createdAt: string;
+  /** Place in the feed; null while the bridge has not accepted it. */
+  readonly sequence: number | null;
+  readonly origin: 'fini' | 'frontend';
+  /** The `message_id` this answers, where known. */
+  readonly inReplyTo: string | null;
+  readonly articles: readonly { id: string; title: string | null; url: string | null }[];
+  readonly attachments: readonly unknown[];
+  readonly tags: readonly unknown[];
+  /** Null for messages that are not the customer's own. */
+  readonly status: MessageStatus | null;
+  /** How the turn ended, once it has. */
+  readonly outcome: 'answered' | 'no_reply' | 'escalated' | 'stored' | (string & {}) | null;
+  /** Why it failed: a code of `turn.failed`, a problem code of the bridge, or `expired`. */
+  readonly code: string | null;
+  readonly detail: string | null;
+  /** Whether `resend(id)` makes sense. */
+  readonly mayResend: boolean;
+}
+
+interface FeedEventBase<Type extends string, Data> {
+  readonly id: string;
+  readonly type: Type;
+  /** RFC 3339. */
+  readonly timestamp: string;
+  readonly frontend: string;
+  readonly conversation_id: string;
+  readonly interaction_id: string | null;
+  /** 1, 2, 3 … per conversation, without gaps. */
+  readonly sequence: number;
+  readonly data: Data;
+}
+
+/** A message as the feed carries it. */
+export interface FeedMessage {
+  readonly id: string;
+  readonly author: Author;
+  readonly text: string;
+  readonly created_at: string;
+  readonly articles: readonly { id: string; title: string | null; url: string | null }[];
+  readonly attachments: readonly unknown[];
+  readonly tags: readonly unknown[];
+}
+
+/** What the bridge's feed carries. Unknown types may be added; ignore them. */
+export type FeedEvent =
+  | FeedEventBase<'message.created', { message: FeedMessage; origin: 'fini' | 'frontend'; in_reply_to: string | null }>
+  | FeedEventBase<'turn.completed', { message_id: string; outcome: 'answered' | 'no_reply' | 'escalated' | 'stored'; replies: number }>
+  | FeedEventBase<'turn.failed', { message_id: string; code: string; detail: string; may_resend: boolean }>
+  | FeedEventBase<'conversation.escalated', { reason: 'status' | 'silent_escalation'; status_text: string | null }>
+  | FeedEventBase<'conversation.status_changed', { state: ConversationState; previous_state: ConversationState; status_text: string | null }>
+  | FeedEventBase<'conversation.resolved', { resolved: boolean }>
+  | FeedEventBase<'form.presented', { event_id: string; text: string | null; raw: unknown }>
+  | FeedEventBase<'feedback.updated', { event_id: string; csat_rating: number | null; feedback: string | null; approved: boolean | null }>
+  | FeedEventBase<'fini.unrecognized', { event_id: string; role: string; type: string; raw: unknown }>;
+
+export interface ChatEvents {
+  /** Every feed event, in order, once, after the view model has taken it in. History comes first, then `ready`. */
+  event: FeedEvent;
+  /** A message of `messages` is new or has changed. */
+  message: ChatMessage;
+  state: { state: ConversationState; previous: ConversationState; statusText: string | null };
+  /** Somebody is writing; null when no longer. Only where the bridge sends such hints. */
+  typing: { author: Author } | null;
+  connection: Connection;
+  /** For people or logs: what failed for good, or needs a new token. Passing network trouble is `connection`. */
+  error: FiniChatError;
+  /** The history has been read (or there is none). */
+  ready: undefined;
+  /** The conversation was erased at the bridge: what was shown of it must go. */
+  reset: undefined;
+}
+
+export class FiniChatError extends Error {
+  constructor(code: string, message: string, extra?: Partial<FiniChatError>);
+  /**
+   * The bridge's problem code (`unauthorized`, `message_conflict`, …), `http_<status>` where the answer had none, or one of:
+   * `closed`, `not_found`, `not_resendable`, `token`, `protocol`, `gap`, `foreign_event`.
+   */
+  readonly code: string;
+  /** HTTP status, 0 where there was none. */
+  readonly status: number;
+  readonly requestId?: string | null;
+  readonly errors?: readonly { field: string; message: string }[];
+  /** Wanted by the server, in ms. */
+  readonly retryAfter?: number;
+}
+
+/** One customer's conversation: connects on construction, until `close()`. */
+export class FiniChat {
+  constructor(options: FiniChatOptions);
+  readonly conversationId: string;
+  readonly state: ConversationState;
+  /** Fini's own words for the state, where it gave any. */
+  readonly statusText: string | null;
+  readonly connection: Connection;
+  readonly typing: { author: Author } | null;
+  readonly lastSequence: number;
+  /** Whether the history has been read. */
+  readonly ready: boolean;
+  /** Copies, in the order to show them; own messages that are not accepted yet stand last. */
+  readonly messages: ChatMessage[];
+  /** Returns how to stop listening. A listener that throws does not disturb the others. */
+  on<Type extends keyof ChatEvents>(type: Type, listener: (value: ChatEvents[Type]) => void): () => void;
+  /**
+   * Shows the message at once (`pending`) and sends it until the bridge has it, through failures, reloads and offline times.
+   * A `messageId` that was used before gives the message that has it and sends nothing. Throws on blank text and after `close()`.
+   */
+  send(text: string, options?: { messageId?: string; metadata?: Record<string, unknown> }): ChatMessage;
+  /** Sends a failed message with `mayResend` as a new message. Calling it twice still makes one. */
+  resend(messageId: string): ChatMessage;
+  /** Resolves once the bridge has stored the message; rejects with `FiniChatError` when that failed for good. */
+  accepted(messageId: string): Promise<ChatMessage>;
+  /** A fresh token, where there is no `getToken`. */
+  setToken(token: TokenAnswer): void;
+  /** Ends all requests and timers. Unsent messages stay in storage. */
+  close(): void;
+}
+
+/** An event of a `text/event-stream`. */
+export interface SseFrame {
+  event: string;
+  data: string;
+  /** Null when the event carried no `id:` of its own. */
+  id: string | null;
+}
+
+/** Parser for `text/event-stream` bytes in chunks cut anywhere. */
+export class SseParser {
+  push(bytes: Uint8Array): SseFrame[];
+}

@@ -1,0 +1,349 @@
+//! `POST /v1/messages`.
+
+use std::time::Duration;
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::Serialize;
+use serde_json::{Map, Value, value::RawValue};
+
+use super::{
+    Public,
+    auth::Caller,
+    openapi::{Errors, schema},
+    problem::{Code, FieldError, Problem},
+    server::BodyTimedOut,
+};
+use crate::{
+    domain::{
+        ids::{ConversationId, MessageId},
+        message::{InboundMessage, MAX_TEXT_CHARS, Role},
+    },
+    service::intake::Taken,
+};
+
+/// The longest a caller may wait for a turn to finish.
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
+
+/// What a caller is told about its message.
+#[derive(Serialize)]
+struct Answer<'a> {
+    conversation_id: &'a ConversationId,
+    message_id: &'a MessageId,
+    status: &'a str,
+    duplicate: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    events: Option<Vec<Box<RawValue>>>,
+}
+
+/// Takes a message in: durable before the answer.
+#[utoipa::path(
+    post,
+    path = "/v1/messages",
+    operation_id = "postMessage",
+    summary = "Post a message",
+    request_body = schema::NewMessage,
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "Stands for `message_id` where the body has none"),
+        ("Prefer" = Option<String>, Header, description = "`wait=N`: answer when the turn is over, after at most N ≤ 60 seconds"),
+    ),
+    responses(
+        (status = 202, description = "Stored, and not over yet", body = schema::Accepted),
+        (status = 200, description = "Stored, and over in the time that was waited", body = schema::Answered),
+        (status = 409, description = "message_conflict", body = schema::ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "unsupported_media_type", body = schema::ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "invalid_message", body = schema::ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "backlog_full", body = schema::ProblemBody, content_type = "application/problem+json"),
+        Errors,
+    ),
+    security(("bearer" = []), ("signature" = []))
+)]
+pub async fn post(State(public): State<Public>, request: Request) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let now = public.clock.now();
+    let known = public.frontends.by_headers(&parts.headers, now)?;
+    if public.stop.is_stopping() {
+        return Err(Problem::new(Code::ShuttingDown).retry_after(Duration::from_secs(1)));
+    }
+    require_json(&parts.headers)?;
+    let body = read(body, &parts.headers, public.settings.max_body).await?;
+    let caller = match known {
+        Some(caller) => caller,
+        None => public.frontends.by_signature(&parts.headers, &body, now)?,
+    };
+    let generated = || MessageId::trusted(format!("msg_{}", public.entropy.uuid_v7(now)));
+    let message = parse(&body, &parts.headers, generated)?;
+    caller.may_touch(&message.conversation_id)?;
+    let message = as_allowed(&caller, message)?;
+    let span = tracing::Span::current();
+    span.record("frontend", caller.frontend().as_str());
+    span.record("conversation_id", message.conversation_id.as_str());
+
+    let (conversation_id, message_id) = (message.conversation_id.clone(), message.message_id.clone());
+    let (status, duplicate) = match public.intake.accept(caller.frontend(), message).await? {
+        Taken::New => ("queued", false),
+        Taken::Duplicate(status) => (status, true),
+        Taken::Conflict => return Err(Problem::new(Code::MessageConflict)),
+        Taken::Full(wait) => return Err(Problem::new(Code::BacklogFull).retry_after(wait)),
+    };
+    let answer = Answer { conversation_id: &conversation_id, message_id: &message_id, status, duplicate, events: None };
+
+    let Some(patience) = preferred_wait(&parts.headers) else { return Ok(respond(StatusCode::ACCEPTED, &answer)) };
+    let waiting = public.intake.wait(caller.frontend(), &conversation_id, &message_id, patience);
+    let turn = tokio::select! {
+        turn = waiting => turn,
+        () = public.stop.soft().cancelled() => return Ok(respond(StatusCode::ACCEPTED, &answer)),
+    };
+    // The message is stored: whatever goes wrong from here on must not look like a refusal.
+    let Ok(Some(turn)) = turn else { return Ok(respond(StatusCode::ACCEPTED, &answer)) };
+    let answer = Answer { status: turn.state.status(), ..answer };
+    let mut response = if turn.state.is_settled() {
+        let events = turn.events.into_iter().filter_map(|body| RawValue::from_string(body).ok()).collect();
+        respond(StatusCode::OK, &Answer { events: Some(events), ..answer })
+    } else {
+        respond(StatusCode::ACCEPTED, &answer)
+    };
+    if let Ok(applied) = HeaderValue::from_str(&format!("wait={}", patience.as_secs())) {
+        response.headers_mut().insert("preference-applied", applied);
+    }
+    Ok(response)
+}
+
+fn respond(status: StatusCode, answer: &Answer<'_>) -> Response {
+    (status, axum::Json(answer)).into_response()
+}
+
+fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = value.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        Ok(())
+    } else {
+        Err(Problem::new(Code::UnsupportedMediaType))
+    }
+}
+
+/// Reads a body of at most `limit` bytes.
+pub(super) async fn read(body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes, Problem> {
+    let too_large = || Problem::new(Code::TooLarge).detail(format!("a body may have at most {limit} bytes"));
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|announced| announced > limit as u64) {
+        return Err(too_large());
+    }
+    match Limited::new(body, limit).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+        Err(error) if is_timeout(error.as_ref()) => Err(Problem::new(Code::RequestTimeout)),
+        Err(_) => Err(Problem::new(Code::InvalidJson).detail("the body broke off")),
+    }
+}
+
+fn is_timeout(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.is::<BodyTimedOut>() {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+/// `Prefer: wait=N` (RFC 7240), at most a minute.
+fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
+    let mut preferences =
+        headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    let seconds = preferences.find_map(|preference| {
+        let (name, value) = preference.split(';').next()?.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("wait").then(|| value.trim().trim_matches('"').parse::<u64>().ok())?
+    })?;
+    (seconds > 0).then(|| Duration::from_secs(seconds).min(LONGEST_WAIT))
+}
+
+/// A browser speaks for the customer, and for nobody else; the user its token names wins over what it claims.
+fn as_allowed(caller: &Caller, mut message: InboundMessage) -> Result<InboundMessage, Problem> {
+    if let Caller::Browser { claims, .. } = caller {
+        if message.role != Role::User {
+            return Err(Problem::new(Code::Forbidden).detail("a browser token may only post as the user"));
+        }
+        if let Some(sub) = &claims.sub {
+            message.user_id = Some(sub.clone());
+        }
+    }
+    Ok(message)
+}
+
+/// Parses and checks a message, field by field, so that every fault is told at once.
+fn parse(body: &[u8], headers: &HeaderMap, generated: impl FnOnce() -> MessageId) -> Result<InboundMessage, Problem> {
+    let value: Value = serde_json::from_slice(body).map_err(|error| {
+        Problem::new(Code::InvalidJson).detail(format!(
+            "line {}, column {}: {}",
+            error.line(),
+            error.column(),
+            category(&error)
+        ))
+    })?;
+    let Value::Object(mut fields) = value else {
+        return Err(invalid(vec![FieldError { field: "", message: "must be a JSON object".to_owned() }]));
+    };
+    let mut form = Form { errors: Vec::new() };
+    let conversation_id = form.required("conversation_id", fields.remove("conversation_id"), ConversationId::parse);
+    let key = headers.get("idempotency-key").map(|value| Value::from(String::from_utf8_lossy(value.as_bytes())));
+    let message_id = match fields.remove("message_id").filter(|value| !value.is_null()).or(key) {
+        Some(value) => form.required("message_id", Some(value), MessageId::parse),
+        None => Some(generated()),
+    };
+    let text = form.text(fields.remove("text"));
+    let role = form.role(fields.remove("role"));
+    let channel = form.short("channel", fields.remove("channel"), 64);
+    let metadata = form.object("metadata", fields.remove("metadata"));
+    let mut user = form.object("user", fields.remove("user"));
+    let user_id = form.short("user.id", user.remove("id"), 200);
+    let attributes = form.object("user.attributes", user.remove("attributes"));
+    match (conversation_id, message_id, text, role) {
+        (Some(conversation_id), Some(message_id), Some(text), Some(role)) if form.errors.is_empty() => {
+            Ok(InboundMessage { conversation_id, message_id, text, role, user_id, attributes, channel, metadata })
+        }
+        _ => Err(invalid(form.errors)),
+    }
+}
+
+fn invalid(errors: Vec<FieldError>) -> Problem {
+    Problem::new(Code::InvalidMessage).errors(errors)
+}
+
+/// What kind of fault it is, without a word of the body.
+fn category(error: &serde_json::Error) -> &'static str {
+    match error.classify() {
+        serde_json::error::Category::Eof => "the JSON ends too early",
+        _ => "not valid JSON",
+    }
+}
+
+struct Form {
+    errors: Vec<FieldError>,
+}
+
+impl Form {
+    fn fault(&mut self, field: &'static str, message: impl Into<String>) {
+        self.errors.push(FieldError { field, message: message.into() });
+    }
+
+    fn required<T>(
+        &mut self,
+        field: &'static str,
+        value: Option<Value>,
+        parse: impl Fn(&str) -> Result<T, crate::domain::ids::InvalidId>,
+    ) -> Option<T> {
+        match value {
+            Some(Value::String(text)) => parse(&text).map_err(|error| self.fault(field, error.to_string())).ok(),
+            Some(Value::Null) | None => {
+                self.fault(field, "is required");
+                None
+            }
+            Some(_) => {
+                self.fault(field, "must be a string");
+                None
+            }
+        }
+    }
+
+    fn text(&mut self, value: Option<Value>) -> Option<String> {
+        let Some(Value::String(text)) = value else {
+            let missing = matches!(value, None | Some(Value::Null));
+            self.fault("text", if missing { "is required" } else { "must be a string" });
+            return None;
+        };
+        if text.trim().is_empty() {
+            self.fault("text", "must not be blank");
+        } else if text.chars().count() > MAX_TEXT_CHARS {
+            self.fault("text", format!("must have at most {MAX_TEXT_CHARS} characters"));
+        } else if text.contains('\0') {
+            self.fault("text", "must not contain the character U+0000");
+        } else {
+            return Some(text);
+        }
+        None
+    }
+
+    fn role(&mut self, value: Option<Value>) -> Option<Role> {
+        let role = match value {
+            None | Some(Value::Null) => Some(Role::User),
+            Some(Value::String(name)) => Role::parse(&name),
+            Some(_) => None,
+        };
+        if role.is_none() {
+            self.fault("role", "must be \"user\", \"agent\" or \"otherbot\"");
+        }
+        role
+    }
+
+    fn short(&mut self, field: &'static str, value: Option<Value>, longest: usize) -> Option<String> {
+        match value {
+            None | Some(Value::Null) => None,
+            Some(Value::String(text)) if (1..=longest).contains(&text.chars().count()) => Some(text),
+            Some(_) => {
+                self.fault(field, format!("must be a string of 1 to {longest} characters"));
+                None
+            }
+        }
+    }
+
+    fn object(&mut self, field: &'static str, value: Option<Value>) -> Map<String, Value> {
+        match value {
+            None | Some(Value::Null) => Map::new(),
+            Some(Value::Object(object)) => object,
+            Some(_) => {
+                self.fault(field, "must be an object");
+                Map::new()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_text(body: &str) -> Result<InboundMessage, Problem> {
+        parse(body.as_bytes(), &HeaderMap::new(), || MessageId::trusted("made"))
+    }
+
+    #[test]
+    fn waits_as_preferred_but_never_longer_than_a_minute() {
+        let wait = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("prefer", HeaderValue::from_static(value));
+            preferred_wait(&headers).map(|wait| wait.as_secs())
+        };
+        assert_eq!(wait("wait=10"), Some(10));
+        assert_eq!(wait("respond-async, wait=10"), Some(10));
+        assert_eq!(wait("wait=600"), Some(60));
+        for ignored in ["wait=0", "wait", "wait=x", "return=minimal"] {
+            assert_eq!(wait(ignored), None, "{ignored}");
+        }
+    }
+
+    #[test]
+    fn takes_a_minimal_message() {
+        let message = parse_text(r#"{"conversation_id":"c","text":"hi","future_field":1}"#).expect("valid");
+        assert_eq!((message.message_id.as_str(), message.role), ("made", Role::User));
+    }
+
+    #[test]
+    fn names_every_fault() {
+        let body =
+            r#"{"conversation_id":"a b","text":" ","role":"finibot","user":{"id":7,"attributes":[]},"metadata":1}"#;
+        let problem = parse_text(body).expect_err("invalid");
+        let response = problem.render("r");
+        assert_eq!(response.status(), StatusCode::UNPROCESSABLE_ENTITY);
+        let Err(problem) = parse_text(body) else { panic!("valid") };
+        assert_eq!(problem.code(), Code::InvalidMessage);
+    }
+}

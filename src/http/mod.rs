@@ -1,0 +1,151 @@
+//! The public API and the operators' API over HTTP.
+//!
+//! Handlers parse into domain types, call a service or read through the store's port, and render. They decide nothing about
+//! conversations. Every error leaves as `application/problem+json` (RFC 9457) with a stable code and the request's id.
+
+pub mod admin;
+pub mod auth;
+pub mod client;
+mod context;
+pub mod conversations;
+pub mod erase;
+pub mod messages;
+pub mod openapi;
+pub mod problem;
+pub mod server;
+pub mod stream;
+pub mod tokens;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request, State},
+    http::{HeaderName, HeaderValue, Method, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer};
+
+use crate::{
+    domain::{Clock, Entropy},
+    fini::{FiniApi, budget::Budget},
+    lifecycle::Stop,
+    metrics::{Metrics, PanicPlace},
+    service::{gate::Gate, intake::Intake},
+    store::{Bindings, Store},
+};
+use auth::Frontends;
+use problem::{Code, Problem};
+
+/// What the public handlers work with.
+#[derive(Clone)]
+pub struct Public {
+    /// Takes messages in.
+    pub intake: Arc<Intake>,
+    /// Read for everything else.
+    pub store: Arc<dyn Store>,
+    /// Forgets what is erased.
+    pub bindings: Bindings,
+    /// Asked to delete, and to prove it.
+    pub fini: Arc<dyn FiniApi>,
+    /// What deleting and proving may use.
+    pub budget: Arc<Budget>,
+    /// Says when not to ask.
+    pub gate: Arc<Gate>,
+    /// Who may call.
+    pub frontends: Arc<Frontends>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Makes ids.
+    pub entropy: Arc<dyn Entropy>,
+    /// Counts.
+    pub metrics: Metrics,
+    /// Refuses new work once stopping.
+    pub stop: Stop,
+    /// Open streams.
+    pub streams: Arc<stream::Streams>,
+    /// Limits.
+    pub settings: PublicSettings,
+}
+
+/// Limits of the public API.
+#[derive(Clone, Debug)]
+pub struct PublicSettings {
+    /// The largest request body, in bytes.
+    pub max_body: usize,
+    /// Exact origins that browsers may call from.
+    pub cors_origins: Vec<String>,
+    /// The longest a request other than a stream may take.
+    pub request_timeout: Duration,
+}
+
+/// The public API.
+pub fn public(state: Public) -> Router {
+    let panics = state.metrics.clone();
+    let observed = context::Observed {
+        clock: Arc::clone(&state.clock),
+        entropy: Arc::clone(&state.entropy),
+        metrics: state.metrics.clone(),
+        listener: "public",
+    };
+    let conversation = "/v1/conversations/{conversation_id}";
+    let limit = state.settings.request_timeout;
+    let answered = Router::new()
+        .route("/v1/messages", post(messages::post))
+        .route(conversation, get(conversations::get).delete(erase::delete))
+        .route(&format!("{conversation}/events"), get(conversations::events))
+        .route(&format!("{conversation}/tokens"), post(tokens::post))
+        .route_layer(middleware::from_fn_with_state(limit, in_time));
+    Router::new()
+        .merge(answered)
+        .route(&format!("{conversation}/stream"), get(stream::get))
+        .route("/openapi.json", get(openapi::get))
+        .merge(client::router())
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(DefaultBodyLimit::disable())
+        .layer(CatchPanicLayer::custom(move |_: Box<dyn std::any::Any + Send>| {
+            panics.panicked(PanicPlace::Http);
+            Problem::new(Code::Internal).into_response()
+        }))
+        .layer(cors(&state.settings.cors_origins))
+        .layer(middleware::from_fn_with_state(observed, context::observe))
+        .with_state(state)
+}
+
+fn cors(origins: &[String]) -> CorsLayer {
+    let origins: Vec<HeaderValue> = origins.iter().filter_map(|origin| origin.parse().ok()).collect();
+    CorsLayer::new()
+        .allow_origin(origins)
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            HeaderName::from_static("idempotency-key"),
+            HeaderName::from_static("last-event-id"),
+            HeaderName::from_static("prefer"),
+            HeaderName::from_static("traceparent"),
+            context::REQUEST_ID,
+        ])
+        .expose_headers([header::RETRY_AFTER, context::REQUEST_ID, HeaderName::from_static("preference-applied")])
+        .max_age(Duration::from_mins(10))
+}
+
+/// Every request but a stream is answered within the limit. A message may have been stored all the same: the repeat of a
+/// caller that was told to come back is recognised.
+async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(limit, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::new(Code::StoreUnavailable).detail("no answer in time").into_response(),
+    }
+}
+
+async fn not_found() -> Problem {
+    Problem::new(Code::NotFound).detail("there is no such route")
+}
+
+async fn method_not_allowed() -> Problem {
+    Problem::new(Code::MethodNotAllowed)
+}

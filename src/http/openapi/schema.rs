@@ -1,0 +1,283 @@
+//! The shapes of the API as the document describes them. The handlers parse and render by hand (so that every fault is told at
+//! once and bodies keep their bytes); a test holds these shapes to what they really take and give.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+/// A message from a frontend.
+#[derive(ToSchema)]
+#[schema(example = json!({"conversation_id": "web-8121", "message_id": "m-17", "text": "Where is my order?", "role": "user",
+    "user": {"id": "u-9", "attributes": {"plan": "Pro"}}, "channel": "chat"}))]
+pub struct NewMessage {
+    /// The frontend's own id of the conversation.
+    #[schema(pattern = "^[A-Za-z0-9._~:@+=-]{1,200}$")]
+    pub conversation_id: String,
+    /// The frontend's own id of the message: the key of idempotency. Made by the bridge where it is left out.
+    #[schema(pattern = "^[\\x21-\\x7e]{1,200}$")]
+    pub message_id: Option<String>,
+    /// The text; not blank.
+    #[schema(min_length = 1, max_length = 16000)]
+    pub text: String,
+    /// On whose behalf. `agent` and `otherbot` are mirrored into Fini; no reply is awaited.
+    pub role: Option<Role>,
+    /// The customer.
+    pub user: Option<User>,
+    /// Fini's channel.
+    #[schema(min_length = 1, max_length = 64)]
+    pub channel: Option<String>,
+    /// Further metadata, passed to Fini.
+    #[schema(value_type = Option<Object>)]
+    pub metadata: Option<Map<String, Value>>,
+}
+
+/// On whose behalf a frontend posts.
+#[derive(ToSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// The customer: Fini answers.
+    User,
+    /// A human agent of an in-house desk.
+    Agent,
+    /// An in-house bot.
+    OtherBot,
+}
+
+/// The customer.
+#[derive(ToSchema)]
+pub struct User {
+    /// The frontend's own id of the customer.
+    #[schema(min_length = 1, max_length = 200)]
+    pub id: Option<String>,
+    /// Attributes, passed to Fini.
+    #[schema(value_type = Option<Object>)]
+    pub attributes: Option<Map<String, Value>>,
+}
+
+/// What became of a message.
+#[derive(ToSchema)]
+pub struct Accepted {
+    /// The conversation.
+    pub conversation_id: String,
+    /// The message.
+    pub message_id: String,
+    /// Where its turn stands.
+    pub status: TurnStatus,
+    /// Whether the same message was stored before.
+    pub duplicate: bool,
+}
+
+/// The same, with the feed events of the turn: `Prefer: wait=N`.
+#[derive(ToSchema)]
+pub struct Answered {
+    /// The conversation.
+    pub conversation_id: String,
+    /// The message.
+    pub message_id: String,
+    /// Where its turn stands: over.
+    pub status: TurnStatus,
+    /// Whether the same message was stored before.
+    pub duplicate: bool,
+    /// The feed events of the turn.
+    pub events: Vec<FeedEvent>,
+}
+
+/// Where a turn stands.
+#[derive(ToSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TurnStatus {
+    /// Waits.
+    Queued,
+    /// On its way.
+    Sending,
+    /// Over: Fini answered, decided not to, or handed over.
+    Answered,
+    /// Over: mirrored.
+    Stored,
+    /// Over: see `turn.failed`.
+    Failed,
+}
+
+/// A conversation.
+#[derive(ToSchema)]
+pub struct Conversation {
+    /// The frontend's own id.
+    pub conversation_id: String,
+    /// Where it stands.
+    pub state: State,
+    /// Fini's status text at the last read.
+    #[schema(required)]
+    pub status_text: Option<String>,
+    /// Its Fini conversation, when bound.
+    #[schema(required)]
+    pub interaction_id: Option<String>,
+    /// The number of the newest feed event.
+    #[schema(minimum = 0)]
+    pub last_sequence: i64,
+    /// When its first message was accepted.
+    #[schema(format = DateTime)]
+    pub created_at: String,
+    /// When its feed last grew.
+    #[schema(format = DateTime)]
+    pub updated_at: String,
+}
+
+/// Where a conversation stands.
+#[derive(ToSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// With the bot.
+    Open,
+    /// With a human.
+    Escalated,
+    /// Done.
+    Resolved,
+    /// Held until an operator settles whose Fini conversation is whose.
+    Quarantined,
+    /// Its Fini conversation is gone; the next message starts a new one.
+    Lost,
+}
+
+/// A part of the feed.
+#[derive(ToSchema)]
+pub struct FeedPage {
+    /// Oldest first.
+    pub events: Vec<FeedEvent>,
+    /// The number of the newest event of the conversation.
+    #[schema(minimum = 0)]
+    pub last_sequence: i64,
+    /// Whether there are events after the last one of this page.
+    pub has_more: bool,
+}
+
+/// One event: the body of a callback, the data of a stream, an entry of the feed.
+#[derive(ToSchema)]
+pub struct FeedEvent {
+    /// Stable over retries and replays; the `webhook-id`.
+    #[schema(pattern = "^evt_")]
+    pub id: String,
+    /// What happened.
+    #[schema(rename = "type")]
+    pub r#type: EventType,
+    /// When it was recorded.
+    #[schema(format = DateTime)]
+    pub timestamp: String,
+    /// Whose conversation.
+    pub frontend: String,
+    /// Which conversation.
+    pub conversation_id: String,
+    /// Its Fini conversation, when bound.
+    #[schema(required)]
+    pub interaction_id: Option<String>,
+    /// 1, 2, 3 … without gaps.
+    #[schema(minimum = 1)]
+    pub sequence: i64,
+    /// By type; see the description of each.
+    #[schema(value_type = Object)]
+    pub data: Value,
+}
+
+/// What happened.
+///
+/// `message.created`: `{message: {id, author, text, created_at, articles, attachments, tags}, origin, in_reply_to}` ·
+/// `turn.completed`: `{message_id, outcome, replies}` · `turn.failed`: `{message_id, code, detail, may_resend}` ·
+/// `conversation.escalated`: `{reason, status_text}` · `conversation.status_changed`: `{state, previous_state, status_text}` ·
+/// `conversation.resolved`: `{resolved}` · `form.presented`: `{event_id, text, raw}` ·
+/// `feedback.updated`: `{event_id, csat_rating, feedback, approved}` · `fini.unrecognized`: `{event_id, role, type, raw}`
+#[derive(ToSchema, Serialize)]
+pub enum EventType {
+    /// A message of anyone.
+    #[serde(rename = "message.created")]
+    MessageCreated,
+    /// The done signal of one message.
+    #[serde(rename = "turn.completed")]
+    TurnCompleted,
+    /// A message came to nothing.
+    #[serde(rename = "turn.failed")]
+    TurnFailed,
+    /// A human takes over.
+    #[serde(rename = "conversation.escalated")]
+    Escalated,
+    /// State or status text changed.
+    #[serde(rename = "conversation.status_changed")]
+    StatusChanged,
+    /// Resolved, or opened again.
+    #[serde(rename = "conversation.resolved")]
+    Resolved,
+    /// A form is presented.
+    #[serde(rename = "form.presented")]
+    FormPresented,
+    /// A rating changed.
+    #[serde(rename = "feedback.updated")]
+    FeedbackUpdated,
+    /// Something of Fini's that the bridge does not know.
+    #[serde(rename = "fini.unrecognized")]
+    Unrecognized,
+}
+
+/// What a browser token should be like.
+#[derive(ToSchema)]
+pub struct TokenWish {
+    /// The customer it stands for.
+    #[schema(min_length = 1, max_length = 200)]
+    pub user_id: Option<String>,
+    /// Web origins that may present it.
+    #[schema(min_items = 1)]
+    pub origins: Option<Vec<String>>,
+    /// How long it lives.
+    #[schema(minimum = 1, maximum = 3600)]
+    pub ttl_seconds: Option<i64>,
+}
+
+/// A browser token.
+#[derive(ToSchema)]
+pub struct Token {
+    /// The JWT.
+    pub token: String,
+    /// When it ends.
+    #[schema(format = DateTime)]
+    pub expires_at: String,
+}
+
+/// What was erased.
+#[derive(ToSchema)]
+pub struct Erased {
+    /// The conversation.
+    pub conversation_id: String,
+    /// `erased`.
+    pub local: String,
+    /// `not_requested`, `not_bound`, `erased` (proved by reading back), `unconfirmed` or `failed`.
+    pub upstream: String,
+    /// The Fini conversation that it was.
+    #[schema(required)]
+    pub interaction_id: Option<String>,
+}
+
+/// An error (RFC 9457).
+#[derive(ToSchema)]
+pub struct ProblemBody {
+    /// A URN of the code.
+    #[schema(rename = "type")]
+    pub r#type: String,
+    /// The code in words.
+    pub title: String,
+    /// The status.
+    pub status: u16,
+    /// What programs decide by.
+    pub code: String,
+    /// This case in words.
+    pub detail: Option<String>,
+    /// The request's id, as in the log and the `x-request-id` header.
+    pub request_id: String,
+    /// Field by field.
+    pub errors: Option<Vec<Fault>>,
+}
+
+/// What is wrong with one field.
+#[derive(ToSchema)]
+pub struct Fault {
+    /// The field, as a path.
+    pub field: String,
+    /// What is expected.
+    pub message: String,
+}

@@ -1,0 +1,340 @@
+//! Serves a router on a TCP listener, with a limit on everything a peer may use up.
+//!
+//! `axum::serve` leaves the limits to a proxy in front: one half-sent request keeps it from ever shutting down, and slow
+//! or silent peers can hold every file descriptor. Here a connection has a time to send its head, its body and to take its
+//! response, and a time it may idle; there is a number of connections, and of header bytes. HTTP/1.1 and HTTP/2 with
+//! prior knowledge share the port. Nothing here knows a route.
+
+mod body;
+mod io;
+mod watch;
+
+use std::convert::Infallible;
+use std::future::{Future as _, poll_fn};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request};
+use axum::response::Response;
+use hyper::body::Incoming;
+use hyper::rt::Executor;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tower::Service as _;
+
+pub use self::body::BodyTimedOut;
+use self::body::{Deadline, Held};
+use self::io::{Activity, Guarded};
+use self::watch::{Turn, Watch};
+use crate::lifecycle::Tasks;
+use crate::metrics::{ConnectionEnd, Metrics};
+
+/// What an HTTP/2 client sends first (RFC 9113 §3.4); no HTTP/1 request begins like it.
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How long a peer that is still sending is listened to after its last response. Closing at once would make the kernel
+/// answer what it sends with a reset, and a reset takes the response (a 413, say) away from it.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// Pause after a failed accept. Without file descriptors to spare, trying again at once would only burn the processor.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
+
+/// What peers may use up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Open connections; further ones wait in the kernel's queue.
+    pub max_connections: usize,
+    /// Time for a request head, from its first byte; and for the first byte of a connection.
+    pub header_timeout: Duration,
+    /// Time for a request body, from the end of the head.
+    pub body_timeout: Duration,
+    /// Time a response may make no progress because its reader does not read.
+    pub write_timeout: Duration,
+    /// Time between requests on one connection. Longer than that of the proxy in front, which otherwise reuses a
+    /// connection just as it is being closed.
+    pub idle_timeout: Duration,
+    /// Bytes of a request head; more is 431. At least 8192.
+    pub max_header_bytes: usize,
+    /// Requests at one time on one HTTP/2 connection.
+    pub max_streams: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_connections: 4096,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(75),
+            max_header_bytes: 16 * 1024,
+            max_streams: 128,
+        }
+    }
+}
+
+/// How one listener is served.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// The listener's name in logs and metrics.
+    pub name: &'static str,
+    /// What peers may use up.
+    pub limits: Limits,
+    /// Runs the connections, and cuts them when the grace is over.
+    pub tasks: Tasks,
+    /// Counts them.
+    pub metrics: Metrics,
+    /// When cancelled: accept no more, finish what was asked, close. Handlers of endless responses must heed it themselves.
+    pub drain: CancellationToken,
+}
+
+impl Server {
+    /// Serves until drained; returns when the last connection has ended. Handlers find the peer's address as
+    /// [`ConnectInfo<SocketAddr>`].
+    pub async fn run(self, listener: TcpListener, router: Router) {
+        let Ok(most) = u32::try_from(self.limits.max_connections.clamp(1, Semaphore::MAX_PERMITS)) else {
+            tracing::error!(listener = self.name, "max_connections is beyond what can be counted");
+            return;
+        };
+        let permits = Arc::new(Semaphore::new(most as usize));
+        let server = Arc::new(self);
+        // The permit comes first: a connection accepted without one would hold a descriptor and get no answer.
+        while let Some(permit) = server.permit(&permits).await {
+            let accepted = tokio::select! {
+                () = server.drain.cancelled() => break,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => server.clone().start(stream, peer, permit, router.clone()),
+                Err(error) => server.accept_failed(&error).await,
+            }
+        }
+        drop(listener);
+        // All permits are back when all connections have ended. The semaphore is never closed, so this cannot fail.
+        let _ = permits.acquire_many(most).await;
+    }
+
+    async fn permit(&self, permits: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = permits.clone().try_acquire_owned() {
+            return Some(permit);
+        }
+        tracing::warn!(listener = self.name, "all connections are in use; new ones wait");
+        tokio::select! {
+            () = self.drain.cancelled() => None,
+            permit = permits.clone().acquire_owned() => permit.ok(),
+        }
+    }
+
+    async fn accept_failed(&self, error: &std::io::Error) {
+        use std::io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+        if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
+            // The peer went away while it was queued (accept(2)): nothing of ours is wrong.
+            return;
+        }
+        self.metrics.accept_failed(self.name);
+        tracing::error!(listener = self.name, %error, "accepting a connection failed");
+        tokio::select! {
+            () = self.drain.cancelled() => {}
+            () = tokio::time::sleep(ACCEPT_PAUSE) => {}
+        }
+    }
+
+    fn start(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit, router: Router) {
+        let tasks = self.tasks.clone();
+        // The handle is not needed: the permit says when the connection has ended.
+        drop(tasks.spawn("connection", async move {
+            let _permit = permit;
+            let _open = self.metrics.connection_opened(self.name);
+            // Answers are small and written whole; waiting to fill a segment would only delay them.
+            let _ = stream.set_nodelay(true);
+            self.connection(stream, peer, router).await;
+        }));
+    }
+
+    async fn connection(&self, mut stream: TcpStream, peer: SocketAddr, router: Router) {
+        let deadline = Instant::now() + self.limits.header_timeout;
+        let sniffed = tokio::select! {
+            sniffed = tokio::time::timeout_at(deadline, sniff(&mut stream)) => sniffed,
+            // A peer that has not finished saying which protocol it speaks has asked nothing yet.
+            () = self.drain.cancelled() => return,
+        };
+        let (protocol, prefix) = match sniffed {
+            Ok(Some(sniffed)) => sniffed,
+            Ok(None) => return,
+            Err(_elapsed) => {
+                return self.metrics.connection_ended(self.name, ConnectionEnd::HeaderTimeout);
+            }
+        };
+        let activity = Activity::new();
+        let guarded = |deadline| Guarded::new(stream, prefix, self, activity.clone(), deadline);
+        match protocol {
+            Protocol::Http1 => {
+                let io = guarded(Some(deadline));
+                self.http1(io, peer, router, activity.clone()).await;
+            }
+            Protocol::Http2 => {
+                let io = guarded(None);
+                self.http2(io, peer, router, activity.clone()).await;
+            }
+        }
+    }
+
+    async fn http1(&self, io: Guarded, peer: SocketAddr, router: Router, activity: Activity) {
+        let service = service_fn(|request| Box::pin(self.call(request, peer, &router, &activity)));
+        let mut connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            // Kept by `Guarded`, which tells an idle connection from a slow head.
+            .header_read_timeout(None)
+            .max_header_size(self.limits.max_header_bytes)
+            .max_buf_size(self.limits.max_header_bytes.max(8 * 1024) + 64 * 1024)
+            .serve_connection(TokioIo::new(io), service);
+        let mut watch = pin!(Watch::new(self, &activity));
+        let ended = poll_fn(|cx| {
+            if let Poll::Ready(result) = connection.poll_without_shutdown(cx) {
+                return Poll::Ready(Some(result));
+            }
+            loop {
+                match watch.as_mut().poll_next(cx) {
+                    Poll::Ready(Turn::Close) => Pin::new(&mut connection).graceful_shutdown(),
+                    Poll::Ready(Turn::Drop) => return Poll::Ready(None),
+                    Poll::Pending => return Poll::Pending,
+                }
+                if let Poll::Ready(result) = connection.poll_without_shutdown(cx) {
+                    return Poll::Ready(Some(result));
+                }
+            }
+        })
+        .await;
+        let refused = match &ended {
+            Some(Ok(())) => activity.is_unread(),
+            Some(Err(error)) => {
+                self.failed(error);
+                error.is_parse()
+            }
+            None => return,
+        };
+        let stream = connection.into_parts().io.into_inner().into_stream();
+        close(stream, refused).await;
+    }
+
+    async fn http2(&self, io: Guarded, peer: SocketAddr, router: Router, activity: Activity) {
+        let server = Arc::new(self.clone());
+        let streams = activity.clone();
+        // HTTP/2 requests are tasks of their own, so what they need is owned.
+        let service = service_fn(move |request| {
+            let (server, router, activity) = (server.clone(), router.clone(), streams.clone());
+            async move { server.call(request, peer, &router, &activity).await }
+        });
+        let mut connection = pin!(
+            http2::Builder::new(Streams(self.tasks.clone()))
+                .timer(TokioTimer::new())
+                .max_header_list_size(u32::try_from(self.limits.max_header_bytes).unwrap_or(u32::MAX))
+                .max_concurrent_streams(self.limits.max_streams)
+                .keep_alive_interval(self.limits.header_timeout)
+                .keep_alive_timeout(self.limits.header_timeout)
+                .serve_connection(TokioIo::new(io), service)
+        );
+        let mut watch = pin!(Watch::new(self, &activity));
+        let ended = poll_fn(|cx| {
+            loop {
+                if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+                    return Poll::Ready(Some(result));
+                }
+                match watch.as_mut().poll_next(cx) {
+                    Poll::Ready(Turn::Close) => connection.as_mut().graceful_shutdown(),
+                    Poll::Ready(Turn::Drop) => return Poll::Ready(None),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+        })
+        .await;
+        if let Some(Err(error)) = ended {
+            self.failed(&error);
+        }
+    }
+
+    async fn call(
+        &self,
+        request: hyper::Request<Incoming>,
+        peer: SocketAddr,
+        router: &Router,
+        activity: &Activity,
+    ) -> Result<Response<Held>, Infallible> {
+        let busy = activity.begin();
+        let mut request: Request = request.map(|incoming| {
+            Body::new(Deadline::new(incoming, self.limits.body_timeout, activity.clone(), self.name, &self.metrics))
+        });
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let response = router.clone().call(request).await?;
+        Ok(response.map(|body| Held::new(body, busy)))
+    }
+
+    /// Peers that vanish or send nonsense are the internet, not a fault of ours: counted, and mentioned only to who asks.
+    fn failed(&self, error: &hyper::Error) {
+        if error.is_parse() {
+            self.metrics.connection_ended(self.name, ConnectionEnd::Protocol);
+        }
+        tracing::debug!(listener = self.name, %error, "connection ended early");
+    }
+}
+
+/// Runs HTTP/2 requests where shutdown knows of them.
+#[derive(Debug, Clone)]
+struct Streams(Tasks);
+
+impl<F> Executor<F> for Streams
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    fn execute(&self, future: F) {
+        drop(self.0.spawn("request", future));
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// Reads until it is clear which protocol the peer speaks; `None` where it went away before.
+async fn sniff(stream: &mut TcpStream) -> Option<(Protocol, Vec<u8>)> {
+    let mut seen = Vec::with_capacity(PREFACE.len());
+    loop {
+        let mut rest = (&mut *stream).take((PREFACE.len() - seen.len()) as u64);
+        if rest.read_buf(&mut seen).await.ok()? == 0 {
+            return None;
+        }
+        if !PREFACE.starts_with(&seen) {
+            return Some((Protocol::Http1, seen));
+        }
+        if seen.len() == PREFACE.len() {
+            return Some((Protocol::Http2, seen));
+        }
+    }
+}
+
+/// Ends our side. A peer that was refused before it had sent everything is then listened to until it ends its own, or
+/// has had its time.
+async fn close(mut stream: TcpStream, refused: bool) {
+    if stream.shutdown().await.is_err() || !refused {
+        return;
+    }
+    let mut waste = vec![0; 16 * 1024];
+    let drained = async { while matches!(stream.read(&mut waste).await, Ok(1..)) {} };
+    let _ = tokio::time::timeout(LINGER, drained).await;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,218 @@
+//! A connection's bytes, with a time limit on a request's head and on a stalled response.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
+
+use super::Server;
+use crate::metrics::{ConnectionEnd, Metrics};
+
+/// Whether requests are in flight on one connection, and since when none is. Shared between its bytes and its requests.
+#[derive(Debug, Clone)]
+pub(super) struct Activity(Arc<Mutex<Requests>>);
+
+#[derive(Debug)]
+struct Requests {
+    active: usize,
+    begun: u64,
+    idle_since: Instant,
+    unread: bool,
+}
+
+impl Activity {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Mutex::new(Requests { active: 0, begun: 0, idle_since: Instant::now(), unread: false })))
+    }
+
+    /// A request's head is complete. It is in flight until the guard is dropped.
+    pub(super) fn begin(&self) -> Busy {
+        self.with(|requests| {
+            requests.active += 1;
+            requests.begun += 1;
+        });
+        Busy(self.clone())
+    }
+
+    /// Since when no request has been in flight; `None` while one is.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        self.with(|requests| (requests.active == 0).then_some(requests.idle_since))
+    }
+
+    /// A request's body was left unread, so its sender may still be sending.
+    pub(super) fn left_unread(&self) {
+        self.with(|requests| requests.unread = true);
+    }
+
+    /// Whether that ever happened; the connection ends with that request.
+    pub(super) fn is_unread(&self) -> bool {
+        self.with(|requests| requests.unread)
+    }
+
+    fn begun(&self) -> u64 {
+        self.with(|requests| requests.begun)
+    }
+
+    /// Each change leaves the counts whole, so those left behind by a panic are as good as any.
+    fn with<T>(&self, use_it: impl FnOnce(&mut Requests) -> T) -> T {
+        use_it(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A request in flight.
+#[derive(Debug)]
+pub(super) struct Busy(Activity);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.with(|requests| {
+            requests.active -= 1;
+            requests.idle_since = Instant::now();
+        });
+    }
+}
+
+/// The socket. Reading fails once a head that has begun is not complete in time; writing fails once nothing could be
+/// written for too long.
+#[derive(Debug)]
+pub(super) struct Guarded {
+    stream: TcpStream,
+    /// What was read to find out the protocol and is to be read again.
+    prefix: Vec<u8>,
+    replayed: usize,
+    activity: Activity,
+    /// Running while a head is incomplete, with the number of requests there were before it.
+    head: Option<(u64, Pin<Box<Sleep>>)>,
+    header_timeout: Duration,
+    limits_heads: bool,
+    /// Running while the peer takes nothing.
+    stalled: Option<Pin<Box<Sleep>>>,
+    write_timeout: Duration,
+    listener: &'static str,
+    metrics: Metrics,
+}
+
+impl Guarded {
+    /// `head_deadline` is that of the first head, already begun. Without one heads are not limited: between the requests of
+    /// HTTP/2 there are bytes that belong to none.
+    pub(super) fn new(
+        stream: TcpStream,
+        prefix: Vec<u8>,
+        server: &Server,
+        activity: Activity,
+        head_deadline: Option<Instant>,
+    ) -> Self {
+        Self {
+            stream,
+            prefix,
+            replayed: 0,
+            activity,
+            head: head_deadline.map(|at| (0, Box::pin(tokio::time::sleep_until(at)))),
+            limits_heads: head_deadline.is_some(),
+            header_timeout: server.limits.header_timeout,
+            stalled: None,
+            write_timeout: server.limits.write_timeout,
+            listener: server.name,
+            metrics: server.metrics.clone(),
+        }
+    }
+
+    pub(super) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
+    /// Bytes have come. Between requests they begin a head; within one they are its body.
+    fn bytes_came(&mut self) {
+        if self.limits_heads && self.head.is_none() && self.activity.idle_since().is_some() {
+            let timer = Box::pin(tokio::time::sleep(self.header_timeout));
+            self.head = Some((self.activity.begun(), timer));
+        }
+    }
+
+    fn head_is_complete(&self) -> bool {
+        self.head.as_ref().is_some_and(|(before, _)| self.activity.begun() > *before)
+    }
+
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some((_, timer)) = &mut self.head else {
+            return Poll::Pending;
+        };
+        if timer.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.metrics.connection_ended(self.listener, ConnectionEnd::HeaderTimeout);
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the request head did not arrive in time")))
+    }
+
+    fn poll_stalled<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let timeout = self.write_timeout;
+        let timer = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+        if timer.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.metrics.connection_ended(self.listener, ConnectionEnd::WriteTimeout);
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the response is not being read")))
+    }
+}
+
+impl AsyncRead for Guarded {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.head_is_complete() {
+            self.head = None;
+        }
+        if self.replayed < self.prefix.len() {
+            let rest = &self.prefix[self.replayed..];
+            let n = rest.len().min(buf.remaining());
+            buf.put_slice(&rest[..n]);
+            self.replayed += n;
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if read.is_pending() {
+            // Only when nothing has come: what is here in time must not fail because nobody looked in time.
+            return self.poll_head(cx);
+        }
+        if buf.filled().len() > before {
+            self.bytes_came();
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Guarded {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.poll_stalled(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.poll_stalled(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,71 @@
+//! When a connection has to close.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::time::{Instant, Sleep};
+
+use super::io::Activity;
+use super::{Limits, Server};
+
+/// What a connection should do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Finish what was asked, take no more, close.
+    Close,
+    /// It had its time to do so.
+    Drop,
+}
+
+/// Says when a connection has to close: when the server drains, or when it was idle for too long; and when one that was told
+/// to close has nothing in flight and still does not.
+pub(super) struct Watch<'a> {
+    limits: Limits,
+    activity: &'a Activity,
+    drain: Pin<Box<dyn Future<Output = ()> + Send + 'a>>,
+    timer: Pin<Box<Sleep>>,
+    closing: Option<Instant>,
+}
+
+impl<'a> Watch<'a> {
+    pub(super) fn new(server: &'a Server, activity: &'a Activity) -> Self {
+        Self {
+            limits: server.limits,
+            activity,
+            drain: Box::pin(server.drain.cancelled()),
+            timer: Box::pin(tokio::time::sleep(server.limits.idle_timeout)),
+            closing: None,
+        }
+    }
+
+    fn close(&mut self) -> Poll<Turn> {
+        let now = Instant::now();
+        self.closing = Some(now);
+        self.timer.as_mut().reset(now + self.limits.header_timeout);
+        Poll::Ready(Turn::Close)
+    }
+
+    pub(super) fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Turn> {
+        if self.closing.is_none() && self.drain.as_mut().poll(cx).is_ready() {
+            return self.close();
+        }
+        while self.timer.as_mut().poll(cx).is_ready() {
+            let (allowed, since) = match self.closing {
+                Some(closing) => (self.limits.header_timeout, Some(closing)),
+                None => (self.limits.idle_timeout, None),
+            };
+            let now = Instant::now();
+            // While a request is in flight the question is only put off.
+            let idle = self.activity.idle_since().map_or(now, |idle| since.map_or(idle, |since| idle.max(since)));
+            if idle + allowed > now {
+                self.timer.as_mut().reset(idle + allowed);
+            } else if self.closing.is_none() {
+                return self.close();
+            } else {
+                return Poll::Ready(Turn::Drop);
+            }
+        }
+        Poll::Pending
+    }
+}

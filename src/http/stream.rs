@@ -1,0 +1,272 @@
+//! `GET /v1/conversations/{id}/stream`: the feed as server-sent events (HTML Living Standard, "Server-sent events").
+//!
+//! A stream is the feed read again and again from where it left off; the change feed only says when. So nothing is lost or
+//! doubled over reconnects, restarts and replicas, and a slow reader costs a page of memory, never a queue.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::{
+    body::{Body, Bytes},
+    extract::{ConnectInfo, Path, RawQuery, Request, State},
+    http::{HeaderMap, HeaderValue, header},
+    response::Response,
+};
+use futures_util::stream;
+use ipnet::IpNet;
+use tokio::time::Instant;
+
+use super::{
+    Public,
+    auth::Caller,
+    conversations::{Query, by_request, no_conversation, own},
+    openapi::{Errors, schema},
+    problem::{Code, Problem},
+};
+use crate::{
+    domain::ids::{ConversationId, ConversationKey, FrontendName},
+    signature::token::CLOCK_SKEW_SECS,
+    store::{Change, Heard, Listener},
+};
+
+/// Comment lines keep proxies from closing a quiet stream.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// A stream looks for itself this often, should a hint be lost.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// Entries read at once.
+const PAGE: usize = 100;
+
+/// The open streams, counted per frontend and per address.
+#[derive(Debug, Default)]
+pub struct Streams {
+    per_frontend: usize,
+    per_address: usize,
+    trusted_proxies: Vec<IpNet>,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    frontends: HashMap<FrontendName, usize>,
+    addresses: HashMap<IpAddr, usize>,
+}
+
+impl Streams {
+    /// At most so many streams; addresses behind `trusted_proxies` are taken from `X-Forwarded-For`.
+    pub fn new(per_frontend: usize, per_address: usize, trusted_proxies: Vec<IpNet>) -> Self {
+        Self { per_frontend, per_address, trusted_proxies, open: Mutex::default() }
+    }
+
+    fn open(self: &Arc<Self>, frontend: &FrontendName, address: Option<IpAddr>) -> Result<Opened, Problem> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = open.frontends.get(frontend).is_some_and(|count| *count >= self.per_frontend)
+            || address
+                .is_some_and(|address| open.addresses.get(&address).is_some_and(|count| *count >= self.per_address));
+        if full {
+            return Err(Problem::new(Code::TooManyStreams).retry_after(Duration::from_secs(5)));
+        }
+        *open.frontends.entry(frontend.clone()).or_default() += 1;
+        if let Some(address) = address {
+            *open.addresses.entry(address).or_default() += 1;
+        }
+        Ok(Opened { streams: Arc::clone(self), frontend: frontend.clone(), address })
+    }
+
+    /// The caller's address: the nearest one that is not a trusted proxy's.
+    fn address(&self, peer: Option<SocketAddr>, headers: &HeaderMap) -> Option<IpAddr> {
+        let trusted = |address: &IpAddr| self.trusted_proxies.iter().any(|network| network.contains(address));
+        let mut address = peer?.ip().to_canonical();
+        if !trusted(&address) {
+            return Some(address);
+        }
+        let chain = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+        let hops: Vec<_> = chain.flat_map(|value| value.split(',')).map(str::trim).collect();
+        for hop in hops.iter().rev() {
+            let Ok(hop) = hop.parse::<IpAddr>() else { break };
+            address = hop.to_canonical();
+            if !trusted(&address) {
+                break;
+            }
+        }
+        Some(address)
+    }
+}
+
+struct Opened {
+    streams: Arc<Streams>,
+    frontend: FrontendName,
+    address: Option<IpAddr>,
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        let mut open = self.streams.open.lock().unwrap_or_else(PoisonError::into_inner);
+        decrement(&mut open.frontends, &self.frontend);
+        if let Some(address) = &self.address {
+            decrement(&mut open.addresses, address);
+        }
+    }
+}
+
+fn decrement<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}
+
+/// Streams the feed.
+#[utoipa::path(
+    get,
+    path = "/v1/conversations/{conversation_id}/stream",
+    operation_id = "streamEvents",
+    summary = "The feed as server-sent events",
+    description = "`id:` is the sequence, `event:` the type, `data:` the feed event. A comment every 15 s keeps it alive.",
+    params(
+        ("conversation_id" = String, Path, description = "The frontend's own id"),
+        ("after" = Option<i64>, Query, minimum = 0, description = "Begin after this sequence"),
+        ("access_token" = Option<String>, Query, description = "A browser token, for `EventSource`, which cannot set headers"),
+        ("Last-Event-ID" = Option<String>, Header, description = "Resume after this sequence"),
+    ),
+    responses(
+        (status = 200, description = "The stream", body = String, content_type = "text/event-stream"),
+        (status = 429, description = "too_many_streams", body = schema::ProblemBody, content_type = "application/problem+json"),
+        Errors,
+    ),
+    security(("bearer" = []), ("signature" = []))
+)]
+pub async fn get(
+    State(public): State<Public>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let query = Query::parse(query.as_deref())?;
+    let caller = match (&query.access_token, parts.headers.contains_key(header::AUTHORIZATION)) {
+        // EventSource cannot set headers.
+        (Some(token), false) => public.frontends.by_token(token, &parts.headers, public.clock.now())?,
+        _ => by_request(&public, &parts.headers, body).await?,
+    };
+    let id = own(&caller, &id)?;
+    if public.stop.is_stopping() {
+        return Err(Problem::new(Code::ShuttingDown).retry_after(Duration::from_secs(1)));
+    }
+    let resumed = parts.headers.get("last-event-id").and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    let after = resumed.or(query.after).unwrap_or(0);
+    // Listen before asking: what is recorded in between is heard.
+    let changes = public.store.changes().listen();
+    let frontend = caller.frontend().clone();
+    let (key, page) = public.store.feed(&frontend, &id, after, PAGE).await?.ok_or_else(no_conversation)?;
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+    let opened = public.streams.open(&frontend, public.streams.address(peer, &parts.headers))?;
+    let expires = match &caller {
+        Caller::Browser { claims, .. } => {
+            let left = (claims.exp + CLOCK_SKEW_SECS).saturating_sub(public.clock.now().as_secs());
+            Some(Instant::now() + Duration::from_secs(u64::try_from(left).unwrap_or(0)))
+        }
+        Caller::Server(_) => None,
+    };
+    let mut feed = Feed {
+        public,
+        frontend,
+        id,
+        key,
+        changes,
+        after,
+        ready: VecDeque::from([Bytes::from_static(b"retry: 2000\n\n")]),
+        has_more: page.has_more,
+        expires,
+        beat: Instant::now() + HEARTBEAT,
+        _opened: opened,
+    };
+    feed.take(page);
+    let body = Body::from_stream(stream::unfold(feed, |mut feed| async move {
+        let chunk = feed.next().await?;
+        Some((Ok::<_, Infallible>(chunk), feed))
+    }));
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    // nginx buffers responses unless it is told not to.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+struct Feed {
+    public: Public,
+    frontend: FrontendName,
+    id: ConversationId,
+    key: ConversationKey,
+    changes: Listener,
+    after: i64,
+    ready: VecDeque<Bytes>,
+    has_more: bool,
+    expires: Option<Instant>,
+    beat: Instant,
+    _opened: Opened,
+}
+
+impl Feed {
+    /// The next piece of the stream; `None` ends it.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(chunk) = self.ready.pop_front() {
+                self.beat = Instant::now() + HEARTBEAT;
+                return Some(chunk);
+            }
+            if self.has_more {
+                self.read().await?;
+                continue;
+            }
+            let look = Instant::now() + LOOK_EVERY;
+            loop {
+                let end = self.expires.unwrap_or(look + HEARTBEAT);
+                tokio::select! {
+                    biased;
+                    () = self.public.stop.soft().cancelled() => return None,
+                    () = tokio::time::sleep_until(end), if self.expires.is_some() => return None,
+                    () = tokio::time::sleep_until(self.beat) => {
+                        self.beat = Instant::now() + HEARTBEAT;
+                        return Some(Bytes::from_static(b": heartbeat\n\n"));
+                    }
+                    () = tokio::time::sleep_until(look) => break,
+                    heard = self.changes.next() => match heard {
+                        Heard::Change(Change::Feed(key)) if key == self.key => break,
+                        Heard::Change(_) => {}
+                        Heard::Missed => break,
+                        Heard::Closed => return None,
+                    },
+                }
+            }
+            self.read().await?;
+        }
+    }
+
+    /// Reads on. `None` where the conversation is gone, or the store is: the reader comes back by itself.
+    async fn read(&mut self) -> Option<()> {
+        let page = self.public.store.feed(&self.frontend, &self.id, self.after, PAGE).await.ok()??;
+        if page.0 != self.key {
+            return None;
+        }
+        self.take(page.1);
+        Some(())
+    }
+
+    fn take(&mut self, page: crate::store::FeedPage) {
+        self.has_more = page.has_more;
+        for entry in page.entries {
+            self.after = entry.sequence;
+            let chunk = format!("id: {}\nevent: {}\ndata: {}\n\n", entry.sequence, entry.kind, entry.body);
+            self.ready.push_back(Bytes::from(chunk));
+        }
+    }
+}

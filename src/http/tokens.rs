@@ -1,0 +1,112 @@
+//! `POST /v1/conversations/{id}/tokens`: a browser token for one conversation.
+
+use axum::{
+    extract::{Path, Request, State},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{
+    Public,
+    conversations::own,
+    messages,
+    openapi::{Errors, schema},
+    problem::{Code, FieldError, Problem},
+};
+use crate::{
+    domain::{Timestamp, event::as_rfc3339},
+    signature::token::{self, Claims, MAX_LIFETIME_SECS},
+};
+
+#[derive(Serialize)]
+struct Minted {
+    token: String,
+    #[serde(serialize_with = "as_rfc3339")]
+    expires_at: Timestamp,
+}
+
+/// Mints a token. The body is optional: `{"user_id"?, "origins"?, "ttl_seconds"?}`.
+#[utoipa::path(
+    post,
+    path = "/v1/conversations/{conversation_id}/tokens",
+    operation_id = "mintToken",
+    summary = "Mint a browser token for one conversation",
+    params(("conversation_id" = String, Path, description = "The frontend's own id"),),
+    request_body(content = Option<schema::TokenWish>),
+    responses(
+        (status = 200, description = "The token", body = schema::Token),
+        (status = 409, description = "browser_tokens_disabled", body = schema::ProblemBody, content_type = "application/problem+json"),
+        Errors,
+    ),
+    security(("bearer" = []), ("signature" = []))
+)]
+pub async fn post(State(public): State<Public>, Path(id): Path<String>, request: Request) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let now = public.clock.now();
+    let known = public.frontends.by_headers(&parts.headers, now)?;
+    let body = messages::read(body, &parts.headers, public.settings.max_body).await?;
+    let caller = match known {
+        Some(caller) => caller,
+        None => public.frontends.by_signature(&parts.headers, &body, now)?,
+    };
+    let id = own(&caller, &id)?;
+    let frontend = caller.server_only()?;
+    let secret = public.frontends.token_secret(&frontend).ok_or_else(|| {
+        Problem::new(Code::BrowserTokensDisabled).detail("set browser_token_secret for this frontend")
+    })?;
+    let wish = Wish::parse(&body)?;
+    let iat = now.as_secs();
+    let claims = Claims {
+        frontend: frontend.as_str().to_owned(),
+        conversation_id: id.as_str().to_owned(),
+        sub: wish.user_id,
+        origins: wish.origins,
+        iat,
+        exp: iat + wish.ttl_seconds,
+    };
+    let token =
+        token::mint(&claims, secret).map_err(|error| Problem::new(Code::InvalidRequest).detail(error.to_string()))?;
+    let expires_at = Timestamp::from_millis(claims.exp * 1000);
+    Ok(axum::Json(Minted { token, expires_at }).into_response())
+}
+
+struct Wish {
+    user_id: Option<String>,
+    origins: Vec<String>,
+    ttl_seconds: i64,
+}
+
+impl Wish {
+    fn parse(body: &[u8]) -> Result<Self, Problem> {
+        let mut wish = Self { user_id: None, origins: Vec::new(), ttl_seconds: MAX_LIFETIME_SECS };
+        if body.iter().all(u8::is_ascii_whitespace) {
+            return Ok(wish);
+        }
+        let Ok(Value::Object(fields)) = serde_json::from_slice(body) else {
+            return Err(Problem::new(Code::InvalidJson).detail("the body must be a JSON object, or empty"));
+        };
+        let mut errors = Vec::new();
+        let mut fault = |field, message: &str| errors.push(FieldError { field, message: message.to_owned() });
+        match fields.get("user_id") {
+            None | Some(Value::Null) => {}
+            Some(Value::String(id)) if (1..=200).contains(&id.chars().count()) => wish.user_id = Some(id.clone()),
+            Some(_) => fault("user_id", "must be a string of 1 to 200 characters"),
+        }
+        match fields.get("origins") {
+            None | Some(Value::Null) => {}
+            Some(Value::Array(all)) if !all.is_empty() && all.iter().all(Value::is_string) => {
+                wish.origins = all.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+            }
+            Some(_) => fault("origins", "must be a list of origins"),
+        }
+        match fields.get("ttl_seconds") {
+            None | Some(Value::Null) => {}
+            Some(value) => match value.as_i64() {
+                Some(seconds @ 1..=MAX_LIFETIME_SECS) => wish.ttl_seconds = seconds,
+                _ => fault("ttl_seconds", "must be 1 to 3600"),
+            },
+        }
+        if errors.is_empty() { Ok(wish) } else { Err(Problem::new(Code::InvalidRequest).errors(errors)) }
+    }
+}
