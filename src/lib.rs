@@ -48,6 +48,7 @@
 //!
 //! [`domain::conversation`] is the heart; [`store::Store`] is what everything stands on; [`app`] shows how it is put together.
 
+pub mod app;
 pub mod config;
 pub mod delivery;
 pub mod domain;

@@ -1,0 +1,424 @@
+//! The composition root: builds every room, connects them, and runs them until told to stop.
+//!
+//! The only room that names adapters and sees the whole configuration. Listeners open last: whoever can connect finds a
+//! bridge that works.
+
+mod parts;
+mod serve;
+
+pub use serve::serve;
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, atomic::AtomicUsize},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use axum::Router;
+use tokio::net::TcpListener;
+
+use crate::{
+    config::{Config, StoreUrl},
+    delivery::{
+        Dispatcher, Endpoint,
+        client::{CallbackClient, install_crypto},
+    },
+    domain::{Clock, Entropy},
+    fini::{
+        Failure, FiniApi, FiniClient, Observer, RequestFacts,
+        budget::{Budget, Departures},
+    },
+    http::{self, Public, admin::Admin, server::Server},
+    lifecycle::{Ended, Lifecycle, Pace, Signals, Stop, Tasks, Wake},
+    metrics::{CallStatus, LogCounters, Metrics},
+    service::{
+        gate::Gate, housekeeper::Housekeeper, intake::Intake, ledger::Ledger, reader::Reader, sender::Sender,
+        walk::Walker,
+    },
+    store::{Bindings, Change, Heard, Lease, Owner, PostgresStore, SqliteStore, Store},
+    telemetry,
+};
+
+/// What is not configuration but comes from outside all the same.
+pub struct Surroundings {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub entropy: Arc<dyn Entropy>,
+    /// What the log dropped.
+    pub log: LogCounters,
+    /// Further routes on the public listener (the demo's page).
+    pub extra: Option<Router>,
+    /// The public listener, where it is open already; else `server.listen` is bound.
+    pub listener: Option<TcpListener>,
+}
+
+/// A bridge that runs.
+pub struct App {
+    lifecycle: Lifecycle,
+    store: Arc<dyn Store>,
+    grace: Duration,
+    public: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl App {
+    /// Builds and starts everything; returns once both listeners are open.
+    pub async fn start(config: &Config, surroundings: Surroundings) -> Result<Self> {
+        install_crypto();
+        let Surroundings { clock, entropy, log, extra, listener } = surroundings;
+        let mut rooms = Rooms::build(config, clock, entropy, log).await?;
+        let reader = rooms.reader(config);
+        let delivery = Delivery {
+            client: CallbackClient::new(parts::guard(config), config.delivery.connect_timeout)?,
+            endpoints: parts::endpoints(config)?,
+        };
+        let mut public = http::public(rooms.public(config)?);
+        if let Some(extra) = extra {
+            public = public.merge(extra);
+        }
+        let admin = http::admin::admin(rooms.admin(config, &delivery, Arc::clone(&reader)));
+        rooms.start_loops(config, reader, delivery)?;
+
+        let (stop, metrics) = (rooms.lifecycle.stop(), &rooms.metrics);
+        let limits = parts::limits(config);
+        let serve = |name, tasks: Tasks, drain, listener, router| {
+            let server = Server { name, limits, tasks: tasks.clone(), metrics: metrics.clone(), drain };
+            drop(tasks.spawn("server", server.run(listener, router)));
+        };
+        let (socket, admin_address) = bind("admin", config.admin.listen, None).await?;
+        serve("admin", rooms.lifecycle.last_tasks(), stop.hard().clone(), socket, admin);
+        let (socket, public_address) = bind("public", config.server.listen, listener).await?;
+        serve("public", rooms.lifecycle.tasks(), stop.soft().clone(), socket, public);
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready to serve");
+        Ok(Self {
+            lifecycle: rooms.lifecycle,
+            store: rooms.store,
+            grace: config.server.shutdown_grace,
+            public: public_address,
+            admin: admin_address,
+        })
+    }
+
+    /// Where the public API listens.
+    pub const fn public_address(&self) -> SocketAddr {
+        self.public
+    }
+
+    /// Where the operators' API listens.
+    pub const fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// The stages of stopping.
+    pub fn stop(&self) -> Stop {
+        self.lifecycle.stop()
+    }
+
+    /// Runs until a signal, then stops in order.
+    pub async fn run(self, signals: impl Signals) -> Ended {
+        let ended = self.lifecycle.run(self.grace, signals).await;
+        self.store.close().await;
+        ended
+    }
+}
+
+/// What calling back takes.
+struct Delivery {
+    client: CallbackClient,
+    endpoints: Vec<Arc<Endpoint>>,
+}
+
+/// The rooms that others are built on.
+struct Rooms {
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    metrics: Metrics,
+    lifecycle: Lifecycle,
+    owner: Owner,
+    store: Arc<dyn Store>,
+    bindings: Bindings,
+    budget: Arc<Budget>,
+    departures: Option<Departures>,
+    gate: Arc<Gate>,
+    fini: Arc<dyn FiniApi>,
+    ledger: Arc<Ledger>,
+    wakes: Wakes,
+}
+
+impl Rooms {
+    async fn build(
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        log: LogCounters,
+    ) -> Result<Self> {
+        let labels: Vec<String> = parts::names(config).iter().map(ToString::to_string).collect();
+        let metrics = Metrics::with_log(&labels, env!("CARGO_PKG_VERSION"), log);
+        let owner = Owner(format!("{}-{}", std::process::id(), entropy.key()).into());
+        let store = open_store(config, Arc::clone(&entropy)).await?;
+        recover(store.as_ref(), &owner, clock.as_ref()).await?;
+        let cache = &config.cache;
+        let bindings = Bindings::new(Arc::clone(&store), cache.interaction_ids, cache.time_to_idle, metrics.clone());
+        let (budget, departures) = Budget::new(Arc::clone(&store), Arc::clone(&clock), parts::budget(config));
+        let budget = Arc::new(budget);
+        let gate = Arc::new(Gate::new(Arc::clone(&clock), Arc::clone(&entropy), Arc::clone(&budget)));
+        let fini = FiniClient::new(parts::fini(config), observer(metrics.clone())).context("the Fini client")?;
+        let ledger = Arc::new(Ledger::new(Arc::clone(&store), Arc::clone(&clock), metrics.clone()));
+        Ok(Self {
+            lifecycle: Lifecycle::new(metrics.clone()),
+            clock,
+            entropy,
+            metrics,
+            owner,
+            store,
+            bindings,
+            budget,
+            departures: Some(departures),
+            gate,
+            fini: Arc::new(fini),
+            ledger,
+            wakes: Wakes::default(),
+        })
+    }
+
+    fn reader(&self, config: &Config) -> Arc<Reader> {
+        let walker = Walker {
+            store: Arc::clone(&self.store),
+            fini: Arc::clone(&self.fini),
+            ledger: Arc::clone(&self.ledger),
+            clock: Arc::clone(&self.clock),
+            memory: Mutex::default(),
+        };
+        Arc::new(Reader {
+            store: Arc::clone(&self.store),
+            fini: Arc::clone(&self.fini),
+            walker: Arc::new(walker),
+            ledger: Arc::clone(&self.ledger),
+            gate: Arc::clone(&self.gate),
+            budget: Arc::clone(&self.budget),
+            clock: Arc::clone(&self.clock),
+            tasks: self.lifecycle.tasks(),
+            wake: self.wakes.reader.clone(),
+            owner: self.owner.clone(),
+            settings: parts::reader(config),
+            state: Mutex::default(),
+        })
+    }
+
+    fn sender(&self, config: &Config) -> Sender {
+        Sender {
+            store: Arc::clone(&self.store),
+            fini: Arc::clone(&self.fini),
+            bindings: self.bindings.clone(),
+            ledger: Arc::clone(&self.ledger),
+            gate: Arc::clone(&self.gate),
+            budget: Arc::clone(&self.budget),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+            tasks: self.lifecycle.tasks(),
+            wake: self.wakes.sender.clone(),
+            owner: self.owner.clone(),
+            settings: parts::sender(config),
+            in_flight: AtomicUsize::new(0),
+            round: AtomicUsize::new(0),
+        }
+    }
+
+    fn dispatcher(&self, config: &Config, delivery: Delivery) -> Result<Dispatcher> {
+        Ok(Dispatcher {
+            store: Arc::clone(&self.store),
+            client: delivery.client,
+            endpoints: delivery.endpoints,
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+            tasks: self.lifecycle.tasks(),
+            wake: self.wakes.dispatcher.clone(),
+            stop: self.lifecycle.stop(),
+            metrics: self.metrics.clone(),
+            owner: self.owner.clone(),
+            settings: parts::dispatcher(config)?,
+        })
+    }
+
+    fn housekeeper(&self, config: &Config) -> Housekeeper {
+        Housekeeper {
+            store: Arc::clone(&self.store),
+            budget: Arc::clone(&self.budget),
+            clock: Arc::clone(&self.clock),
+            metrics: self.metrics.clone(),
+            owner: self.owner.clone(),
+            settings: parts::housekeeper(config),
+            pruned_at: Mutex::default(),
+        }
+    }
+
+    fn public(&self, config: &Config) -> Result<Public> {
+        let intake = Intake::new(
+            Arc::clone(&self.store),
+            Arc::clone(&self.clock),
+            Arc::clone(&self.budget),
+            self.metrics.clone(),
+            parts::backlog(config),
+        );
+        Ok(Public {
+            intake: Arc::new(intake),
+            store: Arc::clone(&self.store),
+            bindings: self.bindings.clone(),
+            fini: Arc::clone(&self.fini),
+            budget: Arc::clone(&self.budget),
+            gate: Arc::clone(&self.gate),
+            frontends: Arc::new(parts::credentials(config)?),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+            metrics: self.metrics.clone(),
+            stop: self.lifecycle.stop(),
+            streams: Arc::new(parts::streams(config)),
+            settings: parts::public(config),
+        })
+    }
+
+    fn admin(&self, config: &Config, delivery: &Delivery, reader: Arc<Reader>) -> Admin {
+        Admin {
+            store: Arc::clone(&self.store),
+            bindings: self.bindings.clone(),
+            health: self.lifecycle.health(),
+            gate: Arc::clone(&self.gate),
+            budget: Arc::clone(&self.budget),
+            reader,
+            metrics: self.metrics.clone(),
+            client: delivery.client.clone(),
+            endpoints: delivery.endpoints.clone(),
+            frontends: parts::names(config),
+            callback_timeout: config.delivery.timeout,
+            token: config.admin.token.clone(),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+        }
+    }
+
+    /// Starts everything that runs by itself. Listeners of the change feed come first, so that they hear of what the loops do.
+    fn start_loops(&mut self, config: &Config, reader: Arc<Reader>, delivery: Delivery) -> Result<()> {
+        let (last, stop) = (self.lifecycle.last_tasks(), self.lifecycle.stop());
+        drop(last.spawn("wake", until(&stop, self.wakes.clone().route(self.store.changes().listen()))));
+        let (bindings, changes) = (self.bindings.clone(), self.store.changes().listen());
+        drop(last.spawn("bindings", until(&stop, async move { bindings.follow(changes).await })));
+        if let Some(departures) = self.departures.take() {
+            let budget = Arc::clone(&self.budget);
+            drop(last.spawn("departures", until(&stop, async move { budget.keep(departures).await })));
+        }
+        let supervisor = self.lifecycle.supervisor(Arc::clone(&self.clock), Arc::clone(&self.entropy));
+        let pace = |bound| Pace { bound: Duration::from_secs(bound), ..Pace::default() };
+        let wakes = self.wakes.clone();
+        supervisor.spawn("sender", Arc::new(self.sender(config)), wakes.sender, pace(60));
+        supervisor.spawn("reader", reader, wakes.reader, pace(60));
+        supervisor.spawn("dispatcher", Arc::new(self.dispatcher(config, delivery)?), wakes.dispatcher, pace(60));
+        supervisor.spawn("housekeeper", Arc::new(self.housekeeper(config)), Wake::new(), pace(120));
+        Ok(())
+    }
+}
+
+/// Which loop is woken by which change.
+#[derive(Clone, Default)]
+struct Wakes {
+    sender: Wake,
+    reader: Wake,
+    dispatcher: Wake,
+}
+
+impl Wakes {
+    async fn route(self, mut changes: crate::store::Listener) {
+        loop {
+            match changes.next().await {
+                Heard::Change(Change::Turns) => self.sender.notify(),
+                Heard::Change(Change::Deliveries) => self.dispatcher.notify(),
+                Heard::Change(Change::Reading) => self.reader.notify(),
+                Heard::Change(Change::Feed(_) | Change::Settled(_) | Change::Binding(_)) => {}
+                Heard::Missed => {
+                    self.sender.notify();
+                    self.dispatcher.notify();
+                    self.reader.notify();
+                }
+                Heard::Closed => return,
+            }
+        }
+    }
+}
+
+/// Follows something until all else has ended.
+fn until(stop: &Stop, work: impl Future<Output = ()> + Send + 'static) -> impl Future<Output = ()> + Send + 'static {
+    let ended = stop.hard().clone();
+    async move {
+        tokio::select! {
+            () = ended.cancelled() => {}
+            () = work => {}
+        }
+    }
+}
+
+async fn open_store(config: &Config, entropy: Arc<dyn Entropy>) -> Result<Arc<dyn Store>> {
+    let rules = parts::rules(config, entropy);
+    match &config.store.url {
+        StoreUrl::Sqlite { path } => {
+            let store = SqliteStore::open(path, rules).await.with_context(|| format!("opening {}", path.display()))?;
+            Ok(Arc::new(store))
+        }
+        StoreUrl::Postgres { url } => {
+            Ok(Arc::new(PostgresStore::open(url, rules).await.context("opening the PostgreSQL database")?))
+        }
+    }
+}
+
+/// What a process left behind that died (kill -9, power): sends become unclear, callbacks are due again.
+async fn recover(store: &dyn Store, owner: &Owner, clock: &dyn Clock) -> Result<()> {
+    let now = store.now(clock.now()).await?;
+    let lease = Lease { owner: owner.clone(), now, until: now };
+    let turns = store.recover_turns(&lease).await?;
+    let lanes = store.recover_lanes(&lease).await?;
+    if turns + lanes > 0 {
+        tracing::warn!(turns, lanes, "taken over from a process that did not stop in order");
+    }
+    Ok(())
+}
+
+/// One line and one count per request to Fini.
+fn observer(metrics: Metrics) -> Observer {
+    Box::new(move |facts: &RequestFacts<'_>| {
+        let route = facts.route.as_str();
+        let status = match (facts.status, facts.failure) {
+            (Some(status), _) => CallStatus::from(status),
+            (None, Some(Failure::NeverLeft { .. })) => CallStatus::Connect,
+            (None, _) => CallStatus::Broken,
+        };
+        metrics.fini_request(route, status, facts.duration);
+        let duration_ms = u64::try_from(facts.duration.as_millis()).unwrap_or(u64::MAX);
+        let status = facts.status;
+        match facts.failure {
+            None => tracing::info!(target: telemetry::ACCESS, route, status, duration_ms, "fini request"),
+            Some(failure) => tracing::warn!(
+                target: telemetry::ACCESS,
+                route,
+                status,
+                duration_ms,
+                class = failure.class(),
+                error = %failure,
+                "fini request"
+            ),
+        }
+    })
+}
+
+async fn bind(
+    listener: &'static str,
+    address: SocketAddr,
+    open: Option<TcpListener>,
+) -> Result<(TcpListener, SocketAddr)> {
+    let bound = match open {
+        Some(open) => open,
+        None => TcpListener::bind(address).await.with_context(|| format!("listening on {address} ({listener})"))?,
+    };
+    let address = bound.local_addr()?;
+    tracing::info!(listener, %address, "listening");
+    Ok((bound, address))
+}

@@ -1,0 +1,194 @@
+//! From the configuration to what the rooms take: each gets its own section, translated into its own terms.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result};
+use secrecy::ExposeSecret as _;
+
+use crate::{
+    config::{Config, Frontend, OnExhausted, RotatingSecret},
+    delivery::{DispatcherSettings, Endpoint, guard::Guard},
+    domain::{Entropy, conversation::StatusPolicy, event::Subscriptions, ids::FrontendName, schedule::RetrySchedule},
+    fini::{ClientSettings, budget::BudgetSettings},
+    http::{
+        PublicSettings,
+        auth::{Credentials, Frontends, digest},
+        server::Limits,
+        stream::Streams,
+    },
+    service::{
+        housekeeper::HousekeeperSettings, lookup::LookupSettings, reader::ReaderSettings, sender::SenderSettings,
+    },
+    signature::{CallbackSecret, PrivateKey, Signer, Verifier, token::TokenSecret},
+    store::{BacklogLimits, Rules, WatchPolicy},
+};
+
+/// A read of Fini has to end within this.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// Connecting to Fini has to end within this.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The names of all frontends.
+pub(super) fn names(config: &Config) -> Vec<FrontendName> {
+    config.frontends.iter().map(name).collect()
+}
+
+/// Who wants which events; a frontend without a callback address wants none.
+fn subscriptions(config: &Config) -> Subscriptions {
+    Subscriptions::new(config.frontends.iter().map(|frontend| {
+        let events = frontend.callback.iter().flat_map(|callback| &callback.events);
+        (name(frontend), events.map(ToString::to_string).collect())
+    }))
+}
+
+/// Who may call.
+pub(super) fn credentials(config: &Config) -> Result<Frontends> {
+    let all = config.frontends.iter().map(|frontend| {
+        let secrets: Vec<_> = frontend.signing_secrets.iter().map(secret).collect::<Result<_>>()?;
+        let token_secret =
+            frontend.browser_token_secret.as_ref().map(|secret| TokenSecret::new(secret.expose_secret()));
+        Ok(Credentials {
+            frontend: name(frontend),
+            tokens: frontend.tokens.iter().map(|token| digest(token.expose_secret())).collect(),
+            verifier: (!secrets.is_empty()).then(|| Verifier::new(secrets, [])),
+            token_secret: token_secret.transpose().context("browser_token_secret")?,
+        })
+    });
+    Ok(Frontends::new(all.collect::<Result<_>>()?))
+}
+
+/// Where callbacks go.
+pub(super) fn endpoints(config: &Config) -> Result<Vec<Arc<Endpoint>>> {
+    let with_callback = config.frontends.iter().filter_map(|frontend| Some((frontend, frontend.callback.as_ref()?)));
+    with_callback
+        .map(|(frontend, callback)| {
+            let mut secrets = callback.secrets.iter();
+            let first = secrets.next().context("a callback needs a secret to sign with")?;
+            let mut signer = Signer::new(secret(first)?);
+            for rotating in secrets {
+                signer = signer.with_older(secret(rotating)?, rotating.not_after.map(jiff::Timestamp::as_second));
+            }
+            if let Some(key) = &callback.signing_key {
+                signer =
+                    signer.with_private_key(PrivateKey::parse(key.expose_secret()).context("callback_signing_key")?);
+            }
+            let slots = config.delivery.max_in_flight_per_frontend;
+            Ok(Arc::new(Endpoint::new(name(frontend), callback.url.clone(), signer, slots)))
+        })
+        .collect()
+}
+
+/// Where callbacks may go.
+pub(super) fn guard(config: &Config) -> Guard {
+    Guard { allow_networks: config.delivery.allow_networks.clone(), allow_http: config.delivery.allow_http }
+}
+
+/// How callbacks are tried.
+pub(super) fn dispatcher(config: &Config) -> Result<DispatcherSettings> {
+    let delivery = &config.delivery;
+    Ok(DispatcherSettings {
+        timeout: delivery.timeout,
+        lease: delivery.lease,
+        schedule: RetrySchedule::new(delivery.retry_schedule.clone()).context("delivery.retry_schedule")?,
+        hold_lane: delivery.on_exhausted == OnExhausted::Hold,
+        max_age: delivery.max_age,
+    })
+}
+
+/// What the store applies inside its transactions.
+pub(super) fn rules(config: &Config, entropy: Arc<dyn Entropy>) -> Rules {
+    Rules {
+        entropy,
+        subscriptions: subscriptions(config),
+        statuses: StatusPolicy::new(&config.fini.escalated_statuses, &config.fini.resolved_statuses),
+        watch: WatchPolicy { idle: config.poll.watch_idle, escalated: config.poll.watch_escalated },
+    }
+}
+
+/// What may be asked of Fini.
+pub(super) fn budget(config: &Config) -> BudgetSettings {
+    BudgetSettings {
+        requests: config.fini.rate_limit.requests,
+        window: config.fini.rate_limit.window,
+        send_reserve: config.poll.send_reserve,
+    }
+}
+
+/// How Fini is asked.
+pub(super) fn fini(config: &Config) -> ClientSettings {
+    ClientSettings {
+        base_url: config.fini.base_url.clone(),
+        read_key: config.fini.keys.read.clone(),
+        write_key: config.fini.keys.write.clone(),
+        reply_timeout: config.fini.reply_timeout,
+        read_timeout: READ_TIMEOUT,
+        connect_timeout: CONNECT_TIMEOUT,
+    }
+}
+
+/// How turns are sent.
+pub(super) fn sender(config: &Config) -> SenderSettings {
+    SenderSettings {
+        bots: config.frontends.iter().map(|frontend| (name(frontend), frontend.bot_id.to_string())).collect(),
+        reply_timeout: config.fini.reply_timeout,
+        join_window: config.turns.join_window,
+        give_up_after: config.poll.watch_idle,
+    }
+}
+
+/// How Fini is read.
+pub(super) fn reader(config: &Config) -> ReaderSettings {
+    ReaderSettings {
+        sweep_interval: config.poll.sweep_interval,
+        lookup: LookupSettings {
+            absence_window: config.turns.absence_window,
+            late_reply_window: config.fini.late_reply_window,
+        },
+        read_timeout: READ_TIMEOUT,
+    }
+}
+
+/// What is kept how long.
+pub(super) fn housekeeper(config: &Config) -> HousekeeperSettings {
+    HousekeeperSettings { retention: config.store.retention, give_up_after: config.poll.watch_idle }
+}
+
+/// How many turns may wait.
+pub(super) fn backlog(config: &Config) -> BacklogLimits {
+    BacklogLimits {
+        per_conversation: config.turns.max_waiting_per_conversation,
+        per_frontend: config.turns.max_waiting_per_frontend,
+    }
+}
+
+/// How many streams may be open.
+pub(super) fn streams(config: &Config) -> Streams {
+    let server = &config.server;
+    Streams::new(server.max_streams_per_frontend, server.max_streams_per_address, server.trusted_proxies.clone())
+}
+
+/// What callers may do.
+pub(super) fn public(config: &Config) -> PublicSettings {
+    PublicSettings {
+        max_body: config.server.max_body,
+        cors_origins: config.server.cors_origins.clone(),
+        request_timeout: config.server.request_timeout,
+    }
+}
+
+/// What peers may use up.
+pub(super) fn limits(config: &Config) -> Limits {
+    Limits {
+        max_connections: config.server.max_connections,
+        header_timeout: config.server.header_timeout,
+        ..Limits::default()
+    }
+}
+
+fn name(frontend: &Frontend) -> FrontendName {
+    FrontendName::trusted(frontend.name.as_str())
+}
+
+fn secret(rotating: &RotatingSecret) -> Result<CallbackSecret> {
+    CallbackSecret::parse(rotating.secret.expose_secret()).context("a whsec_ secret")
+}

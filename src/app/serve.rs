@@ -1,0 +1,48 @@
+//! Running a bridge as a process: its log, its signals, its end.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result};
+
+use super::{App, Surroundings};
+use crate::{
+    config::{Loaded, LogFormat},
+    lifecycle::OsSignals,
+    system::{SystemClock, SystemEntropy},
+    telemetry::{self, LogSettings},
+};
+
+/// How long the last log lines may take.
+const FLUSH: Duration = Duration::from_secs(2);
+
+/// Runs until SIGTERM or SIGINT, and stops in order.
+pub async fn serve(loaded: Loaded) -> Result<()> {
+    let clock = Arc::new(SystemClock);
+    let log = LogSettings {
+        format: match loaded.config.log.format {
+            LogFormat::Json => telemetry::LogFormat::Json,
+            LogFormat::Pretty => telemetry::LogFormat::Pretty,
+        },
+        level: loaded.config.log.level.clone(),
+        content: loaded.config.log.content,
+    };
+    let guard = telemetry::init(&log, clock.clone()).context("the log")?;
+    for warning in &loaded.warnings {
+        tracing::warn!(key_path = warning.key, detail = warning.what, "configuration warning");
+    }
+    let signals = OsSignals::listen().context("listening for signals")?;
+    let surroundings =
+        Surroundings { clock, entropy: Arc::new(SystemEntropy), log: guard.counters(), extra: None, listener: None };
+    let outcome = match App::start(&loaded.config, surroundings).await {
+        Ok(app) => {
+            app.run(signals).await;
+            Ok(())
+        }
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "the bridge could not start");
+            Err(error)
+        }
+    };
+    guard.flush(FLUSH);
+    outcome
+}
