@@ -56,6 +56,7 @@ pub mod fini;
 pub mod http;
 pub mod lifecycle;
 pub mod metrics;
+pub mod sandbox;
 pub mod service;
 pub mod signature;
 pub mod store;

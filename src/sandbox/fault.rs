@@ -1,0 +1,143 @@
+//! Faults: which request they strike, and how often. What they then do is in `effect`.
+//!
+//! Rules are tried in the order they were set; the first that strikes is the only one. The dice are seeded, so a run
+//! repeats when the requests do.
+
+use serde::Serialize;
+
+use super::SandboxError;
+use super::audit::Route;
+use super::rule::{Fault, FaultKind, FaultParams};
+
+/// A rule with what it has done.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FaultState {
+    /// Its number.
+    pub id: u64,
+    /// The rule.
+    #[serde(flatten)]
+    pub fault: Fault,
+    /// How often it struck.
+    pub struck: u32,
+    /// Matching requests seen.
+    pub seen: u32,
+}
+
+/// All rules.
+pub struct Faults {
+    rules: Vec<FaultState>,
+    last_id: u64,
+    dice: fastrand::Rng,
+}
+
+impl Faults {
+    /// No rules, and dice that repeat with their seed.
+    pub fn new(seed: u64) -> Self {
+        Self { rules: Vec::new(), last_id: 0, dice: fastrand::Rng::with_seed(seed) }
+    }
+
+    /// Adds a rule and gives its number.
+    pub fn add(&mut self, fault: Fault) -> Result<u64, SandboxError> {
+        if fault.probability.is_some_and(|chance| !(0.0..=1.0).contains(&chance)) {
+            return Err(SandboxError::Invalid("probability is 0 to 1".into()));
+        }
+        if fault.params.status.is_some_and(|status| !(200..=599).contains(&status)) {
+            return Err(SandboxError::Invalid("params.status is 200 to 599".into()));
+        }
+        self.last_id += 1;
+        self.rules.push(FaultState { id: self.last_id, fault, struck: 0, seen: 0 });
+        Ok(self.last_id)
+    }
+
+    /// All rules, spent ones included.
+    pub fn list(&self) -> Vec<FaultState> {
+        self.rules.clone()
+    }
+
+    /// Removes a rule; `false` when there is none.
+    pub fn remove(&mut self, id: u64) -> bool {
+        let before = self.rules.len();
+        self.rules.retain(|rule| rule.id != id);
+        self.rules.len() < before
+    }
+
+    /// Removes every rule.
+    pub fn clear(&mut self) {
+        self.rules.clear();
+    }
+
+    /// The fault that strikes a request which is made of these parts.
+    pub fn strike(&mut self, route: Route, parts: &[&[u8]]) -> Option<(FaultKind, FaultParams)> {
+        for rule in &mut self.rules {
+            let fault = &rule.fault;
+            let limit = fault.times.or(fault.probability.is_none().then_some(1));
+            let spent = limit.is_some_and(|times| rule.struck >= times);
+            if spent
+                || !fault.route.covers(route)
+                || !fault.content.as_ref().is_none_or(|text| parts.iter().any(|part| contains(part, text)))
+            {
+                continue;
+            }
+            rule.seen += 1;
+            if rule.seen > fault.skip && fault.probability.is_none_or(|chance| self.dice.f64() < chance) {
+                rule.struck += 1;
+                return Some((fault.kind, fault.params.clone()));
+            }
+        }
+        None
+    }
+}
+
+fn contains(body: &[u8], text: &str) -> bool {
+    text.is_empty() || body.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rule::FaultRoute;
+    use super::*;
+
+    fn struck(faults: &mut Faults, n: usize) -> usize {
+        (0..n).filter(|_| faults.strike(Route::List, &[b"{}"]).is_some()).count()
+    }
+
+    #[test]
+    fn a_fault_strikes_once_unless_told_otherwise() {
+        let mut faults = Faults::new(1);
+        faults.add(Fault::new(FaultRoute::Any, FaultKind::Garbage)).unwrap();
+        assert_eq!(struck(&mut faults, 10), 1);
+        faults.add(Fault::new(FaultRoute::List, FaultKind::Garbage).times(3).skip(2)).unwrap();
+        assert_eq!(struck(&mut faults, 2), 0);
+        assert_eq!(struck(&mut faults, 10), 3);
+    }
+
+    #[test]
+    fn dice_repeat_with_their_seed() {
+        let run = |seed| {
+            let mut faults = Faults::new(seed);
+            faults.add(Fault::new(FaultRoute::Any, FaultKind::Drip).probability(0.5)).unwrap();
+            (0..64).map(|_| faults.strike(Route::Get, &[]).is_some()).collect::<Vec<_>>()
+        };
+        assert_eq!(run(7), run(7));
+        assert_ne!(run(7), run(8));
+    }
+
+    #[test]
+    fn only_the_named_route_and_content_are_struck() {
+        let mut faults = Faults::new(1);
+        faults.add(Fault::new(FaultRoute::Delete, FaultKind::Status).containing("m-17").times(9)).unwrap();
+        assert!(faults.strike(Route::Get, &[b"m-17"]).is_none());
+        assert!(faults.strike(Route::Delete, &[b"m-18"]).is_none());
+        assert!(faults.strike(Route::BulkDelete, &[b"id", b"..m-17.."]).is_some());
+        assert_eq!(faults.list()[0].struck, 1);
+        assert!(faults.remove(1) && faults.list().is_empty());
+    }
+
+    #[test]
+    fn impossible_rules_are_refused() {
+        let mut faults = Faults::new(1);
+        assert!(faults.add(Fault::new(FaultRoute::Any, FaultKind::Drip).probability(1.5)).is_err());
+        let params = FaultParams { status: Some(99), ..FaultParams::default() };
+        assert!(faults.add(Fault::new(FaultRoute::Any, FaultKind::Status).with(params)).is_err());
+    }
+}

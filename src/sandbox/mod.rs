@@ -1,0 +1,166 @@
+//! The sandbox: Fini's public API simulated, for widget teams without a key, for the demo and for our own tests.
+//!
+//! A second, independent reading of the vendor's documentation: it uses nothing else of this crate, so that a mistake in
+//! the client cannot repeat itself here. Where the documentation is silent, both answers can be chosen ([`Settings`]).
+//! It keeps everything in memory, runs nothing in the background and takes its time from a [`Clock`].
+//!
+//! | Room | For |
+//! |---|---|
+//! | `settings` | how it starts and behaves |
+//! | `vendor`, `operate`, `turn`, `list`, `history` | the vendor's seven operations |
+//! | `script`, `knowledge` | what the simulated bot says, and its trigger words |
+//! | `world`, `book`, `model` | what is known, in which order, and the passage of time |
+//! | `desk`, `seed` | what people at the vendor's dashboard do, as methods |
+//! | `rule`, `fault`, `effect`, `server` | what goes wrong, down to the TCP connection |
+//! | `audit`, `limit` | what was asked and stored; the throttle |
+//! | `control`, `page` | the routes under `/_sandbox` and the page that explains them |
+//!
+//! In a test:
+//!
+//! ```
+//! use fini_bridge::sandbox::{Fault, FaultKind, FaultRoute, Sandbox, SandboxConfig};
+//!
+//! let sandbox = Sandbox::new(SandboxConfig::instant());
+//! sandbox.add_fault(Fault::new(FaultRoute::GenerateAnswer, FaultKind::StoreThenReset)).unwrap();
+//! let router = sandbox.router(); // or `fini_bridge::sandbox::serve(listener, sandbox, shutdown)`
+//! # drop(router);
+//! assert_eq!(sandbox.audit(0, true).times_stored("Where is my order?"), 0);
+//! ```
+
+mod audit;
+mod book;
+mod control;
+mod desk;
+mod effect;
+mod error;
+mod fault;
+mod history;
+mod knowledge;
+mod limit;
+mod list;
+mod model;
+mod operate;
+mod page;
+mod query;
+mod rule;
+mod script;
+mod seed;
+mod server;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod turn;
+mod vendor;
+mod world;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::Router;
+use axum::routing::get;
+use serde_json::Value;
+
+pub use audit::{AuditReport, Inbound, Route};
+pub use desk::Feedback;
+pub use error::SandboxError;
+pub use fault::FaultState;
+pub use model::{Article, Conversation, Event};
+pub use rule::{Fault, FaultKind, FaultParams, FaultRoute};
+pub use seed::{Seed, Seeded};
+pub use server::{Connection, serve};
+pub use settings::{
+    ApiKey, AttributeMode, Bot, Clock, DEFAULT_API_KEY, DEFAULT_BOT_ID, HistoryShape, ListKey, ListOrder, RateLimit,
+    ResolveMode, SandboxConfig, Settings, SinceReading, system_clock,
+};
+
+use world::World;
+
+/// A simulated vendor. Clones share everything.
+#[derive(Clone)]
+pub struct Sandbox {
+    world: Arc<Mutex<World>>,
+}
+
+impl Sandbox {
+    /// An empty workspace.
+    pub fn new(config: SandboxConfig) -> Self {
+        Self { world: Arc::new(Mutex::new(World::new(config))) }
+    }
+
+    /// The vendor's routes, the control routes and the page at `/`.
+    pub fn router(&self) -> Router {
+        Router::new()
+            .route("/", get(page::index))
+            .merge(vendor::router())
+            .merge(control::router())
+            .fallback(vendor::not_found)
+            .method_not_allowed_fallback(vendor::not_found)
+            .with_state(self.clone())
+    }
+
+    /// The present behaviour.
+    pub fn settings(&self) -> Settings {
+        self.world().settings.clone()
+    }
+
+    /// Changes the behaviour.
+    pub fn set(&self, change: impl FnOnce(&mut Settings)) {
+        let mut world = self.world();
+        change(&mut world.settings);
+        world.tick();
+    }
+
+    /// Changes the fields that the JSON object `patch` names.
+    pub fn patch_settings(&self, patch: &Value) -> Result<Settings, SandboxError> {
+        let mut world = self.world();
+        world.settings = world.settings.patched(patch)?;
+        world.tick();
+        Ok(world.settings.clone())
+    }
+
+    /// Sets a fault and gives its number.
+    pub fn add_fault(&self, fault: Fault) -> Result<u64, SandboxError> {
+        self.world().faults.add(fault)
+    }
+
+    /// Every fault set, with what it has done.
+    pub fn faults(&self) -> Vec<FaultState> {
+        self.world().faults.list()
+    }
+
+    /// Removes a fault; `false` when there is none.
+    pub fn remove_fault(&self, id: u64) -> bool {
+        self.world().faults.remove(id)
+    }
+
+    /// Removes every fault.
+    pub fn clear_faults(&self) {
+        self.world().faults.clear();
+    }
+
+    /// What was asked and stored since the start or the last reset; `latest` requests in detail.
+    pub fn audit(&self, latest: usize, with_inbound: bool) -> AuditReport {
+        self.world().audit.report(latest, with_inbound)
+    }
+
+    /// Forgets what was asked, but not the throttle's window: the vendor would not forget it either.
+    pub fn reset_audit(&self) {
+        self.world().audit.reset();
+    }
+
+    /// Begins anew: no conversations, faults, audit or throttle. Settings stay.
+    pub fn reset(&self) {
+        let mut world = self.world();
+        world.clear();
+        world.faults.clear();
+        world.audit.reset();
+        world.window.clear();
+    }
+
+    /// Its state, caught up with the clock.
+    fn world(&self) -> MutexGuard<'_, World> {
+        // A panic elsewhere leaves at worst a half-told conversation; a simulation goes on.
+        let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
+        world.tick();
+        world
+    }
+}

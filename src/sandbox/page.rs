@@ -1,0 +1,52 @@
+//! The page at `/` that says what this is and how to use it.
+//!
+//! Without script, and with everything in it escaped: what callers can set (settings, the `Host` header) is shown here.
+
+use std::fmt::Write as _;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::{Html, IntoResponse};
+
+use super::Sandbox;
+use super::rule::KINDS;
+use super::script::TRIGGERS;
+
+const PAGE: &str = include_str!("index.html");
+
+/// The page, with the bots, the trigger words, the faults and the present settings filled in.
+pub async fn index(State(sandbox): State<Sandbox>, headers: HeaderMap) -> impl IntoResponse {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    let (settings, bots, count) = {
+        let world = sandbox.world();
+        (world.settings.clone(), world.bots.clone(), world.truth.len())
+    };
+    let key = sandbox.world().api_keys.first().map_or_else(String::new, |key| key.key.clone());
+    let named: Vec<String> =
+        bots.iter().map(|(bot, _)| format!("{} <code>{}</code>", escape(&bot.name), escape(&bot.id))).collect();
+    let settings = serde_json::to_string_pretty(&settings).unwrap_or_default();
+    let filled = [
+        ("{{triggers}}", rows(TRIGGERS)),
+        ("{{faults}}", rows(KINDS)),
+        ("{{bots}}", named.join(", ")),
+        ("{{bot}}", bots.first().map_or_else(String::new, |(bot, _)| escape(&bot.id))),
+        ("{{key}}", escape(&key)),
+        ("{{origin}}", format!("http://{}", escape(host))),
+        ("{{conversations}}", count.to_string()),
+        ("{{settings}}", escape(&settings)),
+    ];
+    let page = filled.iter().fold(PAGE.to_owned(), |page, (name, value)| page.replace(name, value));
+    ([(header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'")], Html(page))
+}
+
+fn rows(pairs: &[(&str, &str)]) -> String {
+    pairs.iter().fold(String::new(), |mut rows, (name, text)| {
+        // Writing to a String cannot fail.
+        let _ = write!(rows, "<tr><td><code>{}</code></td><td>{}</td></tr>", escape(name), escape(text));
+        rows
+    })
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}

@@ -1,0 +1,240 @@
+//! What a fault rule says: which requests, how often, what happens to them. Plain data, as set over HTTP or in a test.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::audit::Route;
+
+/// A rule: strike these requests in this way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    /// The operation to strike.
+    #[serde(default)]
+    pub route: FaultRoute,
+    /// What happens.
+    pub kind: FaultKind,
+    /// How many requests are struck; without it one, or with a `probability` any number.
+    #[serde(default)]
+    pub times: Option<u32>,
+    /// The chance of each request to be struck, 0 to 1.
+    #[serde(default)]
+    pub probability: Option<f64>,
+    /// So many matching requests pass first.
+    #[serde(default)]
+    pub skip: u32,
+    /// Strikes only requests whose path id, query or body contains this text.
+    #[serde(default)]
+    pub content: Option<String>,
+    /// Details of the kind.
+    #[serde(default)]
+    pub params: FaultParams,
+}
+
+impl Fault {
+    /// A fault that strikes once.
+    pub fn new(route: FaultRoute, kind: FaultKind) -> Self {
+        Self { route, kind, times: None, probability: None, skip: 0, content: None, params: FaultParams::default() }
+    }
+
+    /// Strikes so many times.
+    #[must_use]
+    pub fn times(self, times: u32) -> Self {
+        Self { times: Some(times), ..self }
+    }
+
+    /// Strikes each request with this chance.
+    #[must_use]
+    pub fn probability(self, probability: f64) -> Self {
+        Self { probability: Some(probability), ..self }
+    }
+
+    /// Lets so many matching requests pass first.
+    #[must_use]
+    pub fn skip(self, skip: u32) -> Self {
+        Self { skip, ..self }
+    }
+
+    /// Strikes only requests whose path id, query or body contains this text.
+    #[must_use]
+    pub fn containing(self, content: impl Into<String>) -> Self {
+        Self { content: Some(content.into()), ..self }
+    }
+
+    /// With these details.
+    #[must_use]
+    pub fn with(self, params: FaultParams) -> Self {
+        Self { params, ..self }
+    }
+}
+
+/// Which operation a fault strikes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultRoute {
+    /// Every one.
+    #[default]
+    Any,
+    /// Generate Answer.
+    GenerateAnswer,
+    /// Get conversation.
+    Get,
+    /// List conversations.
+    List,
+    /// List agents.
+    Agents,
+    /// Chat history.
+    History,
+    /// Delete and bulk delete.
+    Delete,
+}
+
+impl FaultRoute {
+    /// Whether a request to `route` can be struck.
+    pub fn covers(self, route: Route) -> bool {
+        match self {
+            Self::Any => true,
+            Self::GenerateAnswer => route == Route::GenerateAnswer,
+            Self::Get => route == Route::Get,
+            Self::List => route == Route::List,
+            Self::Agents => route == Route::Agents,
+            Self::History => route == Route::History,
+            Self::Delete => matches!(route, Route::Delete | Route::BulkDelete),
+        }
+    }
+}
+
+/// What happens to a struck request. "Served" means that the operation is carried out, and a message is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultKind {
+    /// Not served: `params.status` (default 500), as JSON, or as a proxy's page with `params.html`, or `params.body`.
+    Status,
+    /// Served, then `params.status` (default 500).
+    #[serde(rename = "store_then_500")]
+    StoreThen500,
+    /// Served, then no answer for `params.ms` (for ever without it; then 504).
+    StoreThenHang,
+    /// Served, then the connection is reset.
+    StoreThenReset,
+    /// Not served: the connection is reset.
+    ResetBefore,
+    /// The connection is reset, and the message arrives `params.ms` (default 3000) later all the same.
+    ResetThenStore,
+    /// Not served: no answer for `params.ms` (for ever without it; then 504).
+    HangBefore,
+    /// Served; the answer's JSON breaks off half-way, and with `params.cut` the connection with it.
+    TruncatedJson,
+    /// Served; the answer is noise that is neither JSON nor UTF-8.
+    Garbage,
+    /// Served; the answer comes byte by byte, `params.interval_ms` (default 20) apart.
+    Drip,
+    /// Served; the answer is valid JSON blown up to `params.bytes` (default 64 MiB).
+    HugeBody,
+    /// Not served: 429, with `params.retry_after` when given.
+    RateLimited,
+    /// Served, `params.ms` (default 1000) late.
+    Delay,
+    /// Not served: 401.
+    Unauthorised,
+    /// Not served: 403.
+    Forbidden,
+    /// Generate Answer holds only the user's event; the reply turns up `params.ms` (default `late_reply_ms`) later.
+    EventsOnlyUser,
+    /// Served; the answer is `[]` (for List an empty page).
+    EmptyArray,
+}
+
+/// Every kind with what it does, for people.
+pub const KINDS: &[(&str, &str)] = &[
+    ("status", "not served: params.status (500) as JSON; params.message, params.body, params.html for a proxy's page"),
+    ("store_then_500", "served, then params.status (500)"),
+    ("store_then_hang", "served, then no answer for params.ms (for ever without it)"),
+    ("store_then_reset", "served, then the TCP connection is reset"),
+    ("reset_before", "not served: the TCP connection is reset"),
+    ("reset_then_store", "the connection is reset, and the message arrives params.ms (3000) later all the same"),
+    ("hang_before", "not served: no answer for params.ms (for ever without it)"),
+    ("truncated_json", "served; the JSON breaks off half-way, with params.cut the connection too"),
+    ("garbage", "served; the answer is noise"),
+    ("drip", "served; one byte every params.interval_ms (20)"),
+    ("huge_body", "served; the JSON is blown up to params.bytes (64 MiB)"),
+    ("rate_limited", "not served: 429, with params.retry_after if given"),
+    ("delay", "served, params.ms (1000) late"),
+    ("unauthorised", "not served: 401"),
+    ("forbidden", "not served: 403"),
+    ("events_only_user", "Generate Answer holds only the customer's event; the reply turns up params.ms later"),
+    ("empty_array", "served; the answer is [] (of List an empty page)"),
+];
+
+impl FaultKind {
+    /// The name used in control calls and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::StoreThen500 => "store_then_500",
+            Self::StoreThenHang => "store_then_hang",
+            Self::StoreThenReset => "store_then_reset",
+            Self::ResetBefore => "reset_before",
+            Self::ResetThenStore => "reset_then_store",
+            Self::HangBefore => "hang_before",
+            Self::TruncatedJson => "truncated_json",
+            Self::Garbage => "garbage",
+            Self::Drip => "drip",
+            Self::HugeBody => "huge_body",
+            Self::RateLimited => "rate_limited",
+            Self::Delay => "delay",
+            Self::Unauthorised => "unauthorised",
+            Self::Forbidden => "forbidden",
+            Self::EventsOnlyUser => "events_only_user",
+            Self::EmptyArray => "empty_array",
+        }
+    }
+}
+
+/// Details of a fault; each kind names those it looks at.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FaultParams {
+    /// HTTP status.
+    pub status: Option<u16>,
+    /// The error body's `message`: a text or an array of texts.
+    pub message: Option<Value>,
+    /// The error body itself, sent as it stands.
+    pub body: Option<String>,
+    /// A proxy's HTML page in place of JSON.
+    pub html: bool,
+    /// `Retry-After`: seconds as a number, or any text.
+    pub retry_after: Option<Value>,
+    /// A delay in milliseconds.
+    pub ms: Option<u64>,
+    /// Milliseconds between two bytes.
+    pub interval_ms: Option<u64>,
+    /// Size of a body.
+    pub bytes: Option<usize>,
+    /// Ends the connection inside the body.
+    pub cut: bool,
+    /// For the `store_then_…` kinds: `false` means that no reply is ever made.
+    pub reply: Option<bool>,
+    /// For the `store_then_…` kinds: strikes right after storing, while the reply is still being made.
+    pub at_once: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_on_the_wire_in_reports_and_on_the_page_agree() {
+        for (name, _) in KINDS {
+            let kind: FaultKind = serde_json::from_value((*name).into()).unwrap();
+            assert_eq!(kind.name(), *name);
+        }
+    }
+
+    #[test]
+    fn a_rule_needs_no_more_than_its_kind() {
+        let fault: Fault = serde_json::from_str(r#"{"kind": "garbage"}"#).unwrap();
+        assert_eq!(fault, Fault::new(FaultRoute::Any, FaultKind::Garbage));
+        assert!(serde_json::from_str::<Fault>(r#"{"kind": "garbage", "paramz": {}}"#).is_err());
+    }
+}
