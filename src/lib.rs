@@ -52,6 +52,7 @@ pub mod app;
 pub mod config;
 pub mod delivery;
 pub mod domain;
+pub mod export;
 pub mod fini;
 pub mod http;
 pub mod lifecycle;

@@ -1,0 +1,154 @@
+//! The export of the legacy chat history, in whichever of the two documented shapes it comes.
+//!
+//! The newer shape is paged by a cursor that the page does not explain, so that reading also ends when a page brings
+//! nothing new. The older one, a bare array, knows no pages at all: should it hold exactly as many entries as were asked
+//! for, it may have been cut off, and the range is halved until no part is.
+
+use std::collections::HashSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Counts, ExportError, Patient, Place, Stage, stage::digest};
+use crate::{
+    domain::Timestamp,
+    fini::{HistoryConversation, HistoryPage, HistoryQuery},
+};
+
+/// Records per page; the page names no maximum, and this is that of "List conversations".
+const PAGE: u32 = 100;
+
+/// Which of the two shapes came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shape {
+    /// `{"conversations": […], "hasMore": …}`
+    Conversations,
+    /// A bare array of questions and answers.
+    Questions,
+}
+
+/// How far an export of the history is; what its checkpoint holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryState {
+    /// Parts of the range that are still to be read, the next one last; epoch milliseconds.
+    pub parts: Vec<(Option<i64>, Option<i64>)>,
+    /// Where the part that is being read goes on.
+    pub cursor: Option<String>,
+    /// What was on the latest page, so that a list that goes in circles ends.
+    pub last_page: Vec<String>,
+    /// Which shape came, once something did.
+    pub shape: Option<Shape>,
+    /// Questions without ids are numbered.
+    pub numbered: u64,
+    /// What was done so far.
+    pub counts: Counts,
+}
+
+/// An export of the chat history.
+pub struct History<'a> {
+    patient: &'a Patient<'a>,
+    query: HistoryQuery,
+}
+
+impl HistoryState {
+    /// The beginning of an export of this range, in epoch milliseconds.
+    pub fn new(start: Option<i64>, end: Option<i64>) -> Self {
+        Self {
+            parts: vec![(start, end)],
+            cursor: None,
+            last_page: Vec::new(),
+            shape: None,
+            numbered: 0,
+            counts: Counts::default(),
+        }
+    }
+}
+
+impl<'a> History<'a> {
+    /// Reads through `patient` what `query` asks for; its range, cursor and limit are decided here.
+    pub fn new(patient: &'a Patient<'a>, query: HistoryQuery) -> Self {
+        Self { patient, query }
+    }
+
+    /// Reads everything that is still missing into `stage`.
+    pub async fn read(&self, staging: &mut Stage, state: &mut HistoryState) -> Result<(), ExportError> {
+        self.patient.count(|counts| *counts = state.counts);
+        while let Some(&(start, end)) = state.parts.last() {
+            let query = HistoryQuery {
+                start: start.map(Timestamp::from_millis),
+                end: end.map(Timestamp::from_millis),
+                limit: Some(PAGE),
+                cursor: state.cursor.clone(),
+                ..self.query.clone()
+            };
+            let page = self.patient.history(&query).await?;
+            let shape = shape_of(&page);
+            if state.shape.is_none() {
+                state.shape = shape;
+            }
+            let cut = shape == Some(Shape::Questions) && page.conversations.len() == PAGE as usize;
+            match (start, end) {
+                (Some(start), Some(end)) if cut && end - start > 1 => {
+                    let middle = start + (end - start) / 2;
+                    state.parts.pop();
+                    state.parts.extend([(Some(start), Some(middle)), (Some(middle + 1), Some(end))]);
+                }
+                _ => {
+                    if cut {
+                        self.patient
+                            .watcher()
+                            .note("one moment holds as many questions as a page; some may be missing");
+                    }
+                    self.take(&page, staging, state);
+                }
+            }
+            state.counts = self.patient.counts();
+            staging.commit(state)?;
+            self.patient.watcher().page(&Place { fraction: None, counts: state.counts });
+        }
+        Ok(())
+    }
+
+    /// Keeps the entries of a page and decides where to go on.
+    fn take(&self, page: &HistoryPage, staging: &mut Stage, state: &mut HistoryState) {
+        let known: HashSet<&String> = state.last_page.iter().collect();
+        let mut keys = Vec::new();
+        let mut news = false;
+        for entry in &page.conversations {
+            let json = entry.raw.to_string();
+            let key = if let Some(id) = &entry.id {
+                id.clone()
+            } else {
+                state.numbered += 1;
+                format!("#{}", state.numbered)
+            };
+            let seen = format!("{key} {:016x}", digest(&json));
+            news |= !known.contains(&seen);
+            staging.append(created(entry), &key, &json);
+            keys.push(seen);
+        }
+        let next = page.following().filter(|next| news && state.cursor.as_deref() != Some(*next));
+        state.cursor = next.map(str::to_owned);
+        state.last_page = keys;
+        if state.cursor.is_none() {
+            state.parts.pop();
+            state.last_page.clear();
+            if page.has_more && news {
+                self.patient
+                    .watcher()
+                    .note("Fini says there is more but not how to get it; the export may be incomplete");
+            }
+        }
+    }
+}
+
+fn created(entry: &HistoryConversation) -> Option<i64> {
+    let first = entry.requests.first().and_then(|request| request.created_at);
+    entry.created_at.or(first).map(Timestamp::as_millis)
+}
+
+fn shape_of(page: &HistoryPage) -> Option<Shape> {
+    let first = page.conversations.first()?;
+    let older = first.id.is_none() && first.raw.get("botRequests").is_none();
+    Some(if older { Shape::Questions } else { Shape::Conversations })
+}

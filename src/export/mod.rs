@@ -1,0 +1,83 @@
+//! Taking conversations out of Fini: any range, every page, each conversation once, although the list moves meanwhile.
+//!
+//! What is read goes at once into a staging file and is put in order at the end ([`Stage`], `sort`), so that memory stays
+//! flat whatever the size, a killed export goes on where it stood, and nobody ever sees half a file. Which request comes
+//! next is decided in [`Conversations`] and [`History`]; when it may go, by [`Permits`]. Nothing here knows the command
+//! line, and nothing here changes anything at Fini.
+//!
+//! | Room | For |
+//! |---|---|
+//! | `range`, `state` | which windows a range needs, and how far the export is |
+//! | `conversations`, `settle`, `turn` | the walk over a list that moves, newest message first |
+//! | `history` | the legacy chat history in both shapes |
+//! | `follow` | going on after the end |
+//! | `permits`, `patient` | pace and patience |
+//! | `stage`, `sort`, `finish` | staging, order, the finished files |
+//! | `row`, `tables` | one conversation, as JSON line and as rows of CSV |
+//! | `report` | what the caller is told |
+
+mod conversations;
+mod finish;
+mod follow;
+mod history;
+mod patient;
+mod permits;
+mod range;
+mod report;
+mod row;
+mod settle;
+mod sort;
+mod stage;
+mod state;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod turn;
+
+pub use conversations::{Conversations, Filter};
+pub use finish::{Finished, Format, Outputs, finish};
+pub use follow::Follow;
+pub use history::{History, HistoryState, Shape};
+pub use patient::{Patience, Patient};
+pub use permits::{OwnLog, Permits, Shared};
+pub use range::{Range, Window};
+pub use report::{Counts, Place, Quiet, Watcher};
+pub use row::{Facts, compact};
+pub use stage::{Found, Kept, Stage};
+pub use state::{Reading, Seen, State, Telling, Walk};
+pub use tables::{CONVERSATION_COLUMNS, Column, EVENT_COLUMNS, HISTORY_COLUMNS, QUESTION_COLUMNS, Tables};
+
+use std::{io, path::PathBuf};
+
+use crate::fini::Failure;
+
+/// Why an export stopped. What was staged until then is kept, and the export can go on from there.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// Fini failed for longer than the patience lasts, or refuses for good.
+    #[error("{0}")]
+    Fini(#[from] Failure),
+    /// A file cannot be read or written.
+    #[error("{path}: {error}")]
+    File {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The staging files do not belong together or to this export.
+    #[error("{0}")]
+    Staging(String),
+    /// The list would not stand still or came back to its beginning too often.
+    #[error("{0}")]
+    Restless(String),
+    /// The reader of standard output went away.
+    #[error("nobody reads the output any more")]
+    ReaderGone,
+}
+
+impl ExportError {
+    fn file(path: &std::path::Path) -> impl Fn(io::Error) -> Self + '_ {
+        move |error| Self::File { path: path.to_owned(), error }
+    }
+}

@@ -1,0 +1,161 @@
+//! Requests with patience: each waits for its permit, and what may come right by itself is tried again.
+//!
+//! Reading changes nothing at Fini, so that every failed read may be repeated. What will fail again as it is (a refused
+//! key, a rejected parameter) is given back at once.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use super::{Counts, Permits, Watcher};
+use crate::{
+    domain::Entropy,
+    fini::{ConversationPage, Departure, Failure, FiniApi, HistoryPage, HistoryQuery, ListQuery},
+};
+
+/// How long failures are borne.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// The first pause after a failure; doubled each time.
+    pub first: Duration,
+    /// The first pause after a 429, where Fini asks for none.
+    pub throttled: Duration,
+    /// The longest pause.
+    pub longest: Duration,
+    /// All pauses of one request together.
+    pub total: Duration,
+}
+
+impl Default for Patience {
+    /// Bears an outage of a quarter of an hour.
+    fn default() -> Self {
+        Self {
+            first: Duration::from_secs(1),
+            throttled: Duration::from_secs(5),
+            longest: Duration::from_mins(1),
+            total: Duration::from_mins(15),
+        }
+    }
+}
+
+/// The way to Fini of one export.
+pub struct Patient<'a> {
+    api: &'a dyn FiniApi,
+    permits: &'a dyn Permits,
+    watcher: &'a dyn Watcher,
+    entropy: &'a dyn Entropy,
+    patience: Patience,
+    counts: Mutex<Counts>,
+}
+
+impl<'a> Patient<'a> {
+    /// Sends requests to `api` as `permits` allow.
+    pub fn new(
+        api: &'a dyn FiniApi,
+        permits: &'a dyn Permits,
+        watcher: &'a dyn Watcher,
+        entropy: &'a dyn Entropy,
+        patience: Patience,
+    ) -> Self {
+        Self { api, permits, watcher, entropy, patience, counts: Mutex::default() }
+    }
+
+    /// Who is told.
+    pub fn watcher(&self) -> &'a dyn Watcher {
+        self.watcher
+    }
+
+    /// What was counted.
+    pub fn counts(&self) -> Counts {
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the counts; an interrupted export begins with those it had.
+    pub fn count(&self, change: impl FnOnce(&mut Counts)) {
+        change(&mut self.counts.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// One page of conversations. An unclear failure is given back after `unclear` repetitions: a cursor may be the cause.
+    pub async fn list(&self, query: &ListQuery, unclear: Option<u32>) -> Result<ConversationPage, Failure> {
+        let page = self.ask(unclear, async |departure| self.api.list_conversations(query, departure).await).await?;
+        self.count(|counts| {
+            counts.pages += 1;
+            counts.rows += page.conversations.len() as u64;
+            counts.malformed += page.malformed as u64;
+        });
+        Ok(page)
+    }
+
+    /// One page of the chat history.
+    pub async fn history(&self, query: &HistoryQuery) -> Result<HistoryPage, Failure> {
+        let page = self.ask(None, async |departure| self.api.chat_history(query, departure).await).await?;
+        self.count(|counts| {
+            counts.pages += 1;
+            counts.rows += page.conversations.len() as u64;
+            counts.malformed += page.malformed as u64;
+        });
+        Ok(page)
+    }
+
+    /// Any other request that may be repeated. `unclear` limits how often after an unclear failure.
+    pub async fn ask<T>(
+        &self,
+        unclear: Option<u32>,
+        request: impl AsyncFn(&Departure) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let mut waited = Duration::ZERO;
+        let (mut failures, mut unclear_left) = (0, unclear);
+        loop {
+            let departure = self.permits.permit().await;
+            self.count(|counts| counts.requests += 1);
+            let failure = match request(&departure).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            let (why, pause) = match &failure {
+                Failure::Throttled { retry_after, .. } => {
+                    self.permits.throttled();
+                    self.count(|counts| counts.throttled += 1);
+                    ("Fini throttles", retry_after.unwrap_or_else(|| self.backoff(self.patience.throttled, failures)))
+                }
+                Failure::NeverLeft { .. } => ("Fini cannot be reached", self.backoff(self.patience.first, failures)),
+                Failure::Unclear { retry_after, .. } => {
+                    match &mut unclear_left {
+                        Some(0) => return Err(failure),
+                        Some(left) => *left -= 1,
+                        None => {}
+                    }
+                    ("Fini fails", retry_after.unwrap_or_else(|| self.backoff(self.patience.first, failures)))
+                }
+                Failure::Rejected { .. } | Failure::Unauthorised { .. } | Failure::Missing { .. } => {
+                    return Err(failure);
+                }
+            };
+            if !matches!(failure, Failure::Throttled { .. }) {
+                self.count(|counts| counts.failed += 1);
+            }
+            // Whoever asks for more than the longest pause is not waited for longer.
+            let pause = pause.min(self.patience.longest);
+            waited += pause;
+            if waited > self.patience.total {
+                return Err(failure);
+            }
+            failures += 1;
+            self.watcher.waiting(&format!("{why}: {}", failure.detail()), pause);
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Waits a moment and says why.
+    pub(super) async fn pause(&self, why: &str, round: u32) {
+        let pause = self.backoff(self.patience.throttled, round);
+        self.watcher.waiting(why, pause);
+        tokio::time::sleep(pause).await;
+    }
+
+    fn backoff(&self, first: Duration, failures: u32) -> Duration {
+        let pause = first.saturating_mul(1 << failures.min(10)).min(self.patience.longest);
+        pause.mul_f64(1.0 - 0.2 * self.entropy.fraction())
+    }
+}
