@@ -49,8 +49,10 @@
 //! [`domain::conversation`] is the heart; [`store::Store`] is what everything stands on; [`app`] shows how it is put together.
 
 pub mod app;
+pub mod cli;
 pub mod config;
 pub mod delivery;
+pub mod demo;
 pub mod domain;
 pub mod export;
 pub mod fini;

@@ -1,0 +1,203 @@
+//! The admin listener of a running bridge, for commands that go through it.
+//!
+//! The address and the token come from the command line or from the same configuration the bridge runs with. Nothing here
+//! repeats a request: the caller decides whether a repeat is safe.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use reqwest::{Method, RequestBuilder, Response, StatusCode, redirect::Policy};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::Value;
+use url::Url;
+
+use super::{
+    console::{CliError, Done, one_line},
+    settings::{ConfigArgs, secret_file},
+};
+use crate::config::Needs;
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How to reach it.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct AdminArgs {
+    /// Address of the admin listener; by default `admin.listen` of the configuration
+    #[arg(long, value_name = "URL")]
+    admin: Option<Url>,
+    /// File with the admin token; by default `admin.token` of the configuration
+    #[arg(long, value_name = "FILE")]
+    admin_token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) config: ConfigArgs,
+}
+
+/// The admin listener.
+#[derive(Debug)]
+pub(super) struct Admin {
+    http: reqwest::Client,
+    base: Url,
+    token: Option<SecretString>,
+}
+
+/// An answer that is no success.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    /// Its status; `None` when there was no answer.
+    pub(super) status: Option<StatusCode>,
+    /// What it says.
+    detail: String,
+}
+
+impl AdminArgs {
+    /// A client for it; sends nothing yet.
+    pub(super) fn connect(&self) -> Result<Admin, CliError> {
+        let given = self.admin_token_file.as_deref().map(secret_file).transpose()?;
+        let (base, token) = match (&self.admin, given) {
+            (Some(base), Some(token)) => (base.clone(), Some(token)),
+            (base, given) => {
+                let admin = self.config.load_quietly(Needs::Nothing)?.config.admin;
+                let base = base.clone().map_or_else(|| local(admin.listen), Ok)?;
+                (base, given.or(admin.token))
+            }
+        };
+        Admin::new(base, token)
+    }
+}
+
+impl Admin {
+    /// A client for the listener at `base`.
+    pub(super) fn new(base: Url, token: Option<SecretString>) -> Result<Self, CliError> {
+        if !matches!(base.scheme(), "http" | "https") || !base.has_host() {
+            return Err(CliError::usage(format!("{base} is not an http address")).help("write http://127.0.0.1:9090"));
+        }
+        // The library takes the cryptography from this process-wide place; another part may have filled it before.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("fini-bridge/", env!("CARGO_PKG_VERSION")))
+            .redirect(Policy::none())
+            .no_proxy()
+            .timeout(TIMEOUT)
+            .build()
+            .map_err(|error| CliError::failed(format!("the HTTP client could not be set up: {error}")))?;
+        Ok(Self { http, base, token })
+    }
+
+    /// `GET /admin/v1/…`
+    pub(super) async fn get(&self, path: &[&str], query: &[(&str, String)]) -> Result<Value, Refusal> {
+        let mut url = self.url(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        self.exchange(self.http.request(Method::GET, url)).await
+    }
+
+    /// `POST /admin/v1/…`
+    pub(super) async fn post(&self, path: &[&str], body: &Value) -> Result<Value, Refusal> {
+        self.exchange(self.http.request(Method::POST, self.url(path)).json(body)).await
+    }
+
+    /// A route outside `/admin/v1`, of which only the status matters.
+    pub(super) async fn get_plain(&self, path: &str) -> Done {
+        let mut url = self.base.clone();
+        url.set_path(path);
+        let response = self.http.get(url).send().await.map_err(|error| self.explain(&Refusal::unanswered(&error)))?;
+        if response.status().is_success() {
+            return Ok(());
+        }
+        Err(self.explain(&Refusal::of(response).await))
+    }
+
+    /// What a refusal means for the person who asked.
+    pub(super) fn explain(&self, refusal: &Refusal) -> CliError {
+        let error = CliError::failed(&refusal.detail).at(&self.base);
+        match refusal.status {
+            None => error.help("is the bridge running? name its admin listener with --admin or --config"),
+            Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+                error.help("give the admin token with --admin-token-file, or the bridge's configuration with --config")
+            }
+            Some(_) => error,
+        }
+    }
+
+    fn url(&self, path: &[&str]) -> Url {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(["admin", "v1"]).extend(path);
+        }
+        url
+    }
+
+    async fn exchange(&self, request: RequestBuilder) -> Result<Value, Refusal> {
+        let request = match &self.token {
+            Some(token) => request.bearer_auth(token.expose_secret()),
+            None => request,
+        };
+        let response = request.send().await.map_err(|error| Refusal::unanswered(&error))?;
+        let status = response.status();
+        if !status.is_success() {
+            return Err(Refusal::of(response).await);
+        }
+        response.json().await.map_err(|_| Refusal {
+            status: Some(status),
+            detail: "the answer is not JSON; is this the admin listener of a bridge?".to_owned(),
+        })
+    }
+}
+
+impl Refusal {
+    fn unanswered(error: &reqwest::Error) -> Self {
+        let mut detail = "no answer".to_owned();
+        let mut cause = std::error::Error::source(error);
+        while let Some(inner) = cause {
+            detail = format!("no answer: {inner}");
+            cause = inner.source();
+        }
+        Self { status: None, detail }
+    }
+
+    async fn of(response: Response) -> Self {
+        let status = response.status();
+        let problem: Value = response.json().await.unwrap_or_default();
+        let said = ["detail", "title", "code"].iter().find_map(|name| problem[*name].as_str());
+        let detail = match said {
+            Some(said) => format!("{status}: {}", one_line(said)),
+            None => status.to_string(),
+        };
+        Self { status: Some(status), detail }
+    }
+}
+
+/// Where a listener is reached from its own machine.
+fn local(listen: SocketAddr) -> Result<Url, CliError> {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    let address = SocketAddr::new(ip, listen.port());
+    Url::parse(&format!("http://{address}")).map_err(|error| CliError::usage(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_on_every_address_is_reached_on_loopback() {
+        let url = |listen: &str| local(listen.parse().expect("an address")).expect("a URL").to_string();
+        assert_eq!(url("0.0.0.0:9090"), "http://127.0.0.1:9090/");
+        assert_eq!(url("[::]:9090"), "http://[::1]:9090/");
+        assert_eq!(url("10.1.2.3:80"), "http://10.1.2.3/");
+    }
+
+    #[test]
+    fn path_segments_stay_segments() {
+        let admin = Admin::new(Url::parse("http://127.0.0.1:9090").expect("a URL"), None).expect("a client");
+        assert_eq!(admin.url(&["deliveries", "a/b?c"]).as_str(), "http://127.0.0.1:9090/admin/v1/deliveries/a%2Fb%3Fc");
+        assert!(Admin::new(Url::parse("ftp://host").expect("a URL"), None).is_err());
+    }
+}

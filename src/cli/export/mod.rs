@@ -1,0 +1,275 @@
+//! `export`: conversations or the legacy chat history, into files that are whole and in order.
+
+mod conversations;
+mod history;
+mod output;
+mod pace;
+mod progress;
+
+use std::{
+    fmt::Write as _,
+    num::NonZeroU32,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use clap::{Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use super::{
+    admin::AdminArgs,
+    console::{CliError, Done, say},
+    when::parse_when,
+};
+use crate::{
+    config::{Config, Needs},
+    domain::{Clock as _, Timestamp},
+    export::{Counts, ExportError, Finished, Format, Kept, Permits, Stage},
+    lifecycle::{OsSignals, Signals as _},
+    system::SystemClock,
+};
+use output::Plan;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Export conversations with all their events ("List conversations")
+    Conversations(Box<conversations::Args>),
+    /// Export the legacy chat history: questions and answers ("Get chat history")
+    History(Box<history::Args>),
+}
+
+/// What both exports take.
+#[derive(Debug, clap::Args)]
+struct Common {
+    /// From when on: RFC 3339, a date (from 00:00 UTC), or a span ago such as 7d
+    #[arg(long, value_name = "TIME", default_value = "7d")]
+    since: String,
+    /// Until when; without it up to now
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// One JSON object per line as Fini sent it, or two flat tables
+    #[arg(long, value_enum, default_value_t = FormatName::Ndjson)]
+    format: FormatName,
+    /// Where to: a file, a folder, or - for standard output. CSV becomes two files: out.csv gives out.conversations.csv and
+    /// out.events.csv (out.questions.csv for history)
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    out: PathBuf,
+    /// Write one of the two CSV tables only, exactly to --out
+    #[arg(long, value_enum)]
+    table: Option<TableName>,
+    /// Go on with an interrupted export to the same --out; begins one where there is none
+    #[arg(long)]
+    resume: bool,
+    /// Throw away an interrupted export to the same --out
+    #[arg(long, conflicts_with = "resume")]
+    restart: bool,
+    /// Say nothing but errors
+    #[arg(long, short)]
+    quiet: bool,
+    /// How the closing summary on stderr looks
+    #[arg(long, value_enum, default_value_t = SummaryForm::Text)]
+    summary: SummaryForm,
+    /// At most so many requests per window of `fini.rate_limit`; by default nine tenths of it, or what a running bridge
+    /// leaves
+    #[arg(long, value_name = "N")]
+    rate: Option<NonZeroU32>,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum FormatName {
+    Ndjson,
+    Csv,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum TableName {
+    Conversations,
+    #[value(alias = "questions")]
+    Events,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum SummaryForm {
+    Text,
+    Json,
+    None,
+}
+
+pub(super) async fn run(args: Args) -> Done {
+    match args.command {
+        Command::Conversations(args) => conversations::run(*args).await,
+        Command::History(args) => history::run(*args).await,
+    }
+}
+
+/// What is ready before the first request.
+struct Prepared {
+    config: Config,
+    plan: Plan,
+    kept: Kept,
+    since: Timestamp,
+    until: Option<Timestamp>,
+    signals: OsSignals,
+    begun: Instant,
+}
+
+impl Common {
+    fn prepare(&self, detail: &str) -> Result<Prepared, CliError> {
+        let signals = OsSignals::listen()?;
+        let now = SystemClock.now();
+        let time =
+            |name: &str, text: &str| parse_when(text, now).map_err(|why| CliError::usage(format!("--{name}: {why}")));
+        let since = time("since", &self.since)?;
+        let until = self.until.as_deref().map(|text| time("until", text)).transpose()?;
+        if until.unwrap_or(now) <= since {
+            return Err(CliError::usage("--since must be earlier than --until").help("both default to now: --since 7d"));
+        }
+        let plan = output::plan(&self.out, self.format, self.table, detail)?;
+        if self.resume && plan.target.is_none() {
+            return Err(CliError::usage("standard output cannot be resumed").help("write to a file with --out"));
+        }
+        let kept = match (self.resume, self.restart) {
+            (true, _) => Kept::Continue,
+            (_, true) => Kept::Discard,
+            _ => Kept::Respect,
+        };
+        let config = self.admin.config.load(Needs::ReadKey)?.config;
+        Ok(Prepared { config, plan, kept, since, until, signals, begun: Instant::now() })
+    }
+
+    /// Who says when the next request may go. `recent` are the ages of requests of an interrupted run.
+    async fn permits(&self, config: &Config, recent: Vec<Duration>) -> Result<Arc<dyn Permits>, CliError> {
+        pace::permits(config, &self.admin, self.rate, recent, self.quiet).await
+    }
+
+    fn format(&self) -> Format {
+        match self.format {
+            FormatName::Ndjson => Format::Ndjson,
+            FormatName::Csv => Format::Csv,
+        }
+    }
+
+    /// The closing summary.
+    fn summarise(&self, summary: &Summary<'_>) {
+        match self.summary {
+            _ if self.quiet => {}
+            SummaryForm::None => {}
+            SummaryForm::Json => say(summary.json()),
+            SummaryForm::Text => say(summary.text()),
+        }
+    }
+}
+
+/// What there is to say at the end.
+struct Summary<'a> {
+    finished: Finished,
+    counts: Counts,
+    begun: Instant,
+    plan: &'a Plan,
+    more: Value,
+}
+
+impl Summary<'_> {
+    fn json(&self) -> Value {
+        let counts = &self.counts;
+        let mut summary = json!({
+            "conversations": self.finished.conversations,
+            self.plan.detail.as_str(): self.finished.events,
+            "requests": counts.requests,
+            "pages": counts.pages,
+            "rows_read": counts.rows,
+            "throttled": counts.throttled,
+            "failed_requests": counts.failed,
+            "detours": counts.detours,
+            "restarts": counts.restarts,
+            "malformed": counts.malformed,
+            "seconds": (self.begun.elapsed().as_secs_f64() * 10.0).round() / 10.0,
+            "files": self.plan.files(),
+        });
+        if let (Some(summary), Some(more)) = (summary.as_object_mut(), self.more.as_object()) {
+            summary.extend(more.clone());
+        }
+        summary
+    }
+
+    fn text(&self) -> String {
+        let (finished, counts) = (&self.finished, &self.counts);
+        let mut text = format!(
+            "{} conversations with {} {} in {} requests ({} pages, {} throttled, {} failed) after {}",
+            finished.conversations,
+            finished.events,
+            self.plan.detail,
+            counts.requests,
+            counts.pages,
+            counts.throttled,
+            counts.failed,
+            humantime::format_duration(Duration::from_secs(self.begun.elapsed().as_secs())),
+        );
+        if counts.malformed > 0 {
+            let _ = write!(text, "\nwarning: {} entries had no id and are missing", counts.malformed);
+        }
+        for file in self.plan.files() {
+            let _ = write!(text, "\n  {file}");
+        }
+        text
+    }
+}
+
+/// Runs `work` until it ends or somebody wants it to stop; what was read until then is kept.
+async fn interruptible<T>(
+    signals: &mut OsSignals,
+    plan: &Plan,
+    work: impl Future<Output = Result<T, ExportError>>,
+) -> Result<T, CliError> {
+    tokio::select! {
+        done = work => done.map_err(|error| explain(error, plan)),
+        name = signals.next() => Err(resumable(CliError::failed(format!("stopped by {name}")), plan)),
+    }
+}
+
+fn explain(error: ExportError, plan: &Plan) -> CliError {
+    use crate::fini::Failure;
+    match error {
+        ExportError::ReaderGone => CliError::gone(),
+        ExportError::Fini(Failure::Unauthorised { status, detail }) => {
+            CliError::failed(format!("Fini does not accept the key (status {status}): {detail}"))
+                .help("an export needs a key with the scope read; see `fini.api_key`")
+        }
+        ExportError::Fini(failure @ Failure::Rejected { .. }) => CliError::failed(failure),
+        ExportError::Staging(why) => {
+            CliError::usage(why).help("go on with it by --resume, throw it away by --restart, or choose another --out")
+        }
+        ExportError::File { .. } => CliError::failed(error),
+        other => resumable(CliError::failed(other), plan),
+    }
+}
+
+fn resumable(error: CliError, plan: &Plan) -> CliError {
+    match plan.target {
+        Some(_) => error.help("nothing is lost: the same command with --resume goes on from here"),
+        None => error,
+    }
+}
+
+/// The staging file of the plan, and where an interrupted export stood.
+fn open_stage<S: serde::de::DeserializeOwned>(
+    prepared: &Prepared,
+    purpose: &Value,
+) -> Result<(Stage, Option<S>), CliError> {
+    let opened = match &prepared.plan.target {
+        Some(target) => {
+            Stage::open(target, &purpose.to_string(), prepared.kept).map(|found| (found.staging, found.state))
+        }
+        None => Stage::nameless(&std::env::temp_dir()).map(|staging| (staging, None)),
+    };
+    opened.map_err(|error| explain(error, &prepared.plan))
+}

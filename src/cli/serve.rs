@@ -1,0 +1,18 @@
+//! `serve`: runs the bridge until it is told to stop.
+
+use super::{
+    console::{CliError, Done},
+    settings::ConfigArgs,
+};
+use crate::{app, config::Needs};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+pub(super) async fn run(args: Args) -> Done {
+    let loaded = args.config.load(Needs::Serve)?;
+    app::serve(loaded).await.map_err(|error| CliError::failed(format!("{error:#}")))
+}

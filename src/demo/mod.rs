@@ -1,0 +1,92 @@
+//! The demo's page and the small server behind it: a customer's chat, a human agent's desk, and the callbacks as they arrive.
+//!
+//! It plays the two parts a company would write itself: the frontend (a widget on the browser client, with tokens minted by
+//! "its own backend") and the receiver of callbacks. It knows the bridge only from outside, over HTTP, as any frontend
+//! does; the desk talks to the sandbox's control routes, never to the bridge. Starting things is not its business:
+//! [`router`] is merged with the bridge's public routes into one origin, so that the page needs no other address.
+//!
+//! Nothing here outlives the process, and nothing here is meant for anything but loopback: whoever reaches `/demo/token`
+//! gets a token.
+
+mod budget;
+mod desk;
+mod inbox;
+mod page;
+mod receiver;
+mod run;
+mod token;
+mod verify;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::Clock;
+use crate::signature::CallbackSecret;
+use crate::signature::token::TokenSecret;
+use inbox::Inbox;
+pub use run::run;
+
+/// Where the demo's parts are and what they share. Base URLs carry no trailing slash.
+#[derive(Clone)]
+pub struct DemoSettings {
+    /// Base URL of the sandbox, whose control routes stand under `/_sandbox`.
+    pub sandbox_url: String,
+    /// Base URL of the bridge's admin listener; where it does not answer, the page shows no figures.
+    pub admin_url: String,
+    /// Name of the frontend the demo plays.
+    pub frontend: String,
+    /// The secrets of that frontend's callbacks; one match is enough.
+    pub callback_secrets: Vec<CallbackSecret>,
+    /// The frontend's `browser_token_secret`.
+    pub browser_token_secret: TokenSecret,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Ends the page's open streams, which would otherwise hold up a graceful shutdown.
+    pub stopping: CancellationToken,
+}
+
+/// What the handlers share.
+#[derive(Clone)]
+struct Demo {
+    settings: Arc<DemoSettings>,
+    http: reqwest::Client,
+    inbox: Arc<Inbox>,
+}
+
+/// Larger than any callback (a message has at most 16,000 characters), small enough to hold a few hundred of them.
+const MAX_BODY: usize = 512 * 1024;
+
+/// The page at `/` and everything it asks for under `/demo/`. The page loads the browser client from `/v1/client.js`.
+pub fn router(settings: DemoSettings, http: reqwest::Client) -> Router {
+    let demo = Demo { settings: Arc::new(settings), http, inbox: Arc::default() };
+    Router::new()
+        .route("/", get(page::index))
+        .route("/demo/assets/{name}", get(page::asset))
+        .route("/demo/callback", post(receiver::receive))
+        .route("/demo/callbacks/stream", get(receiver::stream))
+        .route("/demo/callbacks/receiver", post(receiver::switch))
+        .route("/demo/token", post(token::mint))
+        .route("/demo/desk/conversations", get(desk::list))
+        .route("/demo/desk/conversations/{id}", get(desk::show))
+        .route("/demo/desk/conversations/{id}/{action}", post(desk::act))
+        .route("/demo/budget", get(budget::show))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(demo)
+}
+
+/// An RFC 9457 problem with words for the page to show.
+fn problem(status: StatusCode, detail: &str) -> Response {
+    let body = json!({ "status": status.as_u16(), "title": status.canonical_reason(), "detail": detail });
+    let headers = [("content-type", "application/problem+json")];
+    (status, headers, body.to_string()).into_response()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,44 @@
+//! Browser tokens, minted as a customer's own backend would after it has recognised its user.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Demo, problem, verify};
+
+/// Short enough to see a refresh happen, long enough not to matter. The bridge allows an hour.
+const LIFETIME_SECS: u32 = 15 * 60;
+
+/// Whose token is wanted.
+#[derive(Deserialize)]
+pub(super) struct Wanted {
+    conversation_id: String,
+    user: Option<String>,
+}
+
+pub(super) async fn mint(State(demo): State<Demo>, Json(wanted): Json<Wanted>) -> Response {
+    if wanted.conversation_id.is_empty() {
+        return problem(StatusCode::UNPROCESSABLE_ENTITY, "conversation_id is empty");
+    }
+    let now = demo.settings.clock.now();
+    let token = verify::browser_token(
+        &demo.settings.browser_token_secret,
+        &demo.settings.frontend,
+        wanted.conversation_id,
+        wanted.user,
+        (now, LIFETIME_SECS.into()),
+    );
+    match token {
+        Ok(token) => {
+            let expires_at = now.plus(Duration::from_secs(LIFETIME_SECS.into()));
+            let body = json!({ "token": token, "expires_at": expires_at.to_string() });
+            Json(body).into_response()
+        }
+        Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}

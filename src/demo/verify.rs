@@ -1,0 +1,42 @@
+//! What a customer's own backend does with the shared secrets: checks callbacks and mints browser tokens.
+//!
+//! The one place of the demo that touches `signature`; it adds nothing to it but the shapes the demo needs.
+
+use axum::http::HeaderMap;
+
+use crate::domain::Timestamp;
+use crate::signature::token::{self, Claims, TokenError, TokenSecret};
+use crate::signature::{CallbackSecret, SignedHeaders, Verifier, VerifyError};
+
+/// Whether one of `secrets` signed the `body`, which must be the bytes as received.
+pub(super) fn callback(
+    secrets: &[CallbackSecret],
+    headers: &HeaderMap,
+    body: &[u8],
+    now: Timestamp,
+) -> Result<(), VerifyError> {
+    let named = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let signed = SignedHeaders::pick(named)?;
+    let verifier = Verifier::new(secrets.iter().cloned(), []);
+    verifier.verify(signed, body, now.as_secs()).map(drop)
+}
+
+/// A browser token for one conversation, valid from now on for `lifetime_secs` (at most an hour).
+pub(super) fn browser_token(
+    secret: &TokenSecret,
+    frontend: &str,
+    conversation_id: String,
+    user: Option<String>,
+    (now, lifetime_secs): (Timestamp, i64),
+) -> Result<String, TokenError> {
+    let iat = now.as_secs();
+    let claims = Claims {
+        frontend: frontend.to_owned(),
+        conversation_id,
+        sub: user,
+        origins: Vec::new(),
+        iat,
+        exp: iat + lifetime_secs,
+    };
+    token::mint(&claims, secret)
+}
