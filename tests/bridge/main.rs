@@ -1,0 +1,29 @@
+//! Black-box tests: the real binary, driven only through what its users and operators have, between the sandbox (the
+//! vendor simulated) and a programmable callback receiver.
+//!
+//! Every test starts its own processes on ports of their own and ends with [`harness::Bridge::finish`], which checks what
+//! must hold whatever the test was about: nothing left due, nothing sent twice, no sequence with a gap, no callback that
+//! overtook another, no secret in the log, no request over the limit.
+
+#![allow(
+    clippy::cast_possible_wrap,
+    clippy::format_collect,
+    clippy::redundant_closure_for_method_calls,
+    reason = "counts of a test are small, and its texts short"
+)]
+
+mod auth;
+mod browser;
+mod budget;
+mod callbacks;
+mod conversations;
+mod events;
+mod harness;
+mod intake;
+mod layers;
+mod operating;
+mod program;
+mod restart;
+mod stream;
+mod unclear;
+mod vendor;

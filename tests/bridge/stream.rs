@@ -1,0 +1,120 @@
+//! The feed as server-sent events.
+
+use std::time::Duration;
+
+use crate::harness::{Setup, within};
+
+#[tokio::test]
+async fn the_stream_shows_the_feed_as_it_grows() {
+    let mut bridge = Setup::new().start().await;
+    bridge.turn("c", "Where is my order?").await;
+    let mut stream = bridge.stream("c", "").await;
+    assert!(stream.content_type.starts_with("text/event-stream"), "{}", stream.content_type);
+    let mut seen = stream.take(3).await;
+    let (id, _) = bridge.say("c", "And on it goes").await;
+    loop {
+        let event = stream.next().await.expect("the stream goes on");
+        let ends = event.data["data"]["message_id"] == id.as_str();
+        seen.push(event);
+        if ends {
+            break;
+        }
+    }
+    let feed = bridge.events("c").await;
+    for (event, (index, entry)) in seen.iter().zip(feed.iter().enumerate()) {
+        assert_eq!(event.id, (index + 1).to_string());
+        assert_eq!(event.event, entry["type"].as_str().expect("a type"));
+        assert_eq!(&event.data, entry);
+    }
+    let callback = bridge.receiver.wait_for("c", "turn.completed").await;
+    let same = seen.iter().find(|event| event.data["id"] == callback.id()).expect("streamed as well");
+    assert_eq!(same.raw.as_bytes(), callback.body, "one object, whichever way it goes out");
+    drop(stream);
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn a_stream_resumes_where_it_was_left() {
+    let mut bridge = Setup::new().start().await;
+    bridge.turn("c", "Where is my order?").await;
+    bridge.bound("c").await;
+    let mut by_query = bridge.stream("c", "?after=2").await;
+    assert_eq!(by_query.next().await.expect("an event").id, "3");
+    let call = bridge.call("GET", "/v1/conversations/c/stream?after=2").header("last-event-id", "1");
+    let mut by_header = crate::harness::Stream::open(call).await;
+    assert_eq!(
+        by_header.next().await.expect("an event").id,
+        "2",
+        "what the browser saw last is newer than the address"
+    );
+    let last = bridge.conversation("c").await["last_sequence"].as_i64().expect("a number");
+    let mut at_end = bridge.stream("c", &format!("?after={last}")).await;
+    bridge.say("c", "One more").await;
+    assert_eq!(at_end.next().await.expect("an event").id, (last + 1).to_string());
+    drop((by_query, by_header, at_end));
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn many_readers_see_the_same() {
+    let mut bridge = Setup::new().start().await;
+    bridge.turn("c", "Where is my order?").await;
+    bridge.turn("d", "Not for the readers of c").await;
+    let mut streams = Vec::new();
+    for _ in 0..5 {
+        streams.push(bridge.stream("c", "").await);
+    }
+    bridge.turn("c", "Say it twice").await;
+    let count = bridge.events("c").await.len();
+    let first: Vec<String> = streams[0].take(count).await.into_iter().map(|event| event.raw).collect();
+    for stream in &mut streams[1..] {
+        let same: Vec<String> = stream.take(count).await.into_iter().map(|event| event.raw).collect();
+        assert_eq!(same, first);
+    }
+    drop(streams);
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn a_quiet_stream_has_a_heartbeat() {
+    let mut bridge = Setup::new().start().await;
+    bridge.turn("c", "Where is my order?").await;
+    bridge.bound("c").await;
+    let response = bridge.call("GET", "/v1/conversations/c/stream?after=1000").response().await.expect("an answer");
+    let mut response = response;
+    let mut said = String::new();
+    within(Duration::from_secs(20), "a comment", async || {
+        let chunk = response.chunk().await.expect("the stream stays open").expect("it does not end");
+        said.push_str(&String::from_utf8_lossy(&chunk));
+        said.lines().any(|line| line.starts_with(':')).then_some(())
+    })
+    .await;
+    drop(response);
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn streams_end_with_the_bridge_and_go_on_after_it() {
+    let mut bridge = Setup::new().start().await;
+    bridge.turn("c", "Where is my order?").await;
+    bridge.bound("c").await;
+    let mut stream = bridge.stream("c", "").await;
+    let seen = stream.take(3).await;
+    bridge.terminate().await;
+    while stream.next().await.is_some() {}
+    bridge.ended().await;
+    bridge.restart().await;
+    let call = bridge.call("GET", "/v1/conversations/c/stream").header("last-event-id", &seen[2].id);
+    let mut resumed = crate::harness::Stream::open(call).await;
+    bridge.say("c", "After the restart").await;
+    assert_eq!(resumed.next().await.expect("an event").id, "4");
+    drop(resumed);
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn an_unknown_conversation_has_no_stream() {
+    let bridge = Setup::new().start().await;
+    bridge.call("GET", "/v1/conversations/c/stream").send().await.problem(404, "not_found");
+    bridge.finish().await;
+}

@@ -1,0 +1,267 @@
+//! Sends whose outcome nobody tells: whatever happened, each message is at Fini exactly once, or its failure is visible.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Allow, Bridge, Setup, eventually, unique, within};
+use fini_bridge::sandbox::{AttributeMode, Fault, FaultKind, FaultParams, FaultRoute};
+
+/// Proving that a message is absent takes longer than any lag of Fini's reads, on purpose.
+const PATIENCE: Duration = Duration::from_secs(75);
+
+/// Every way in which Generate Answer can leave its caller in the dark.
+fn faults() -> Vec<(&'static str, FaultKind, FaultParams)> {
+    let none = FaultParams::default;
+    vec![
+        ("store then 500", FaultKind::StoreThen500, none()),
+        (
+            "store then 502 from a proxy",
+            FaultKind::StoreThen500,
+            FaultParams { status: Some(502), html: true, ..none() },
+        ),
+        ("store then hang", FaultKind::StoreThenHang, none()),
+        ("store then reset", FaultKind::StoreThenReset, none()),
+        ("store then reset at once", FaultKind::StoreThenReset, FaultParams { at_once: true, ..none() }),
+        ("JSON that breaks off", FaultKind::TruncatedJson, none()),
+        ("a body that breaks off", FaultKind::TruncatedJson, FaultParams { cut: true, ..none() }),
+        ("noise", FaultKind::Garbage, none()),
+        ("an empty array", FaultKind::EmptyArray, none()),
+        ("a flood", FaultKind::HugeBody, none()),
+        ("one byte at a time", FaultKind::Drip, FaultParams { interval_ms: Some(1), ..none() }),
+        ("500", FaultKind::Status, none()),
+        ("502 from a proxy", FaultKind::Status, FaultParams { status: Some(502), html: true, ..none() }),
+        ("503", FaultKind::Status, FaultParams { status: Some(503), ..none() }),
+        ("reset before", FaultKind::ResetBefore, none()),
+        ("hang before", FaultKind::HangBefore, none()),
+        ("reset, and stored later", FaultKind::ResetThenStore, FaultParams { ms: Some(1_500), ..none() }),
+    ]
+}
+
+async fn end_of(bridge: &Bridge, conversation: &str, message: &str) -> Value {
+    within(PATIENCE, &format!("the end of the turn of {message} in {conversation}"), async || {
+        bridge.events(conversation).await.into_iter().find(|event| {
+            event["type"].as_str().is_some_and(|kind| kind.starts_with("turn."))
+                && event["data"]["message_id"] == message
+        })
+    })
+    .await
+}
+
+/// Strikes one message in each of many conversations, each in another way.
+async fn strike_all(bridge: &mut Bridge) {
+    let mut struck = Vec::new();
+    for (index, (what, kind, params)) in faults().into_iter().enumerate() {
+        let text = unique(&format!("Where is my order number {index}?"));
+        bridge
+            .sandbox
+            .add_fault(Fault::new(FaultRoute::GenerateAnswer, kind).containing(&text).with(params))
+            .expect("valid");
+        let (conversation, id) = (format!("c-{index}"), format!("struck-{index}"));
+        let body = json!({"conversation_id": conversation, "message_id": id, "text": text});
+        bridge.post(&body).await.expect(202);
+        struck.push((what, conversation, id, text));
+    }
+    for (what, conversation, id, text) in &struck {
+        let end = end_of(bridge, conversation, id).await;
+        assert_eq!(end["type"], "turn.completed", "{what}: {end}");
+        assert_eq!(end["data"]["outcome"], "answered", "{what}: {end}");
+        assert_eq!(bridge.times_stored(text), 1, "{what}");
+        let feed = bridge.events(conversation).await;
+        let own = feed.iter().filter(|event| event["data"]["message"]["text"] == text.as_str()).count();
+        assert_eq!(own, 1, "{what}: the frontend's own message is shown once");
+    }
+    for (what, conversation, ..) in &struck {
+        let (_, end) = bridge.turn(conversation, "And on it goes").await;
+        assert_eq!(end["data"]["outcome"], "answered", "{what}");
+    }
+}
+
+fn setup() -> Setup {
+    Setup::new().set("fini.reply_timeout", "\"1500ms\"")
+}
+
+#[tokio::test]
+async fn in_a_conversation_that_is_known() {
+    let mut bridge = setup().start().await;
+    for index in 0..faults().len() {
+        bridge.say(&format!("c-{index}"), "Hello").await;
+    }
+    for index in 0..faults().len() {
+        bridge.bound(&format!("c-{index}")).await;
+    }
+    strike_all(&mut bridge).await;
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn in_a_conversation_that_has_just_begun() {
+    let mut bridge = setup().start().await;
+    strike_all(&mut bridge).await;
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn where_fini_keeps_none_of_our_attributes() {
+    let mut bridge = setup().vendor(|vendor| vendor.user_attributes = AttributeMode::Ignore).start().await;
+    for index in 0..faults().len() {
+        bridge.say(&format!("c-{index}"), "Hello").await;
+    }
+    for index in 0..faults().len() {
+        bridge.bound(&format!("c-{index}")).await;
+    }
+    strike_all(&mut bridge).await;
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn where_fini_lists_what_was_written_with_a_delay() {
+    let mut bridge = setup().vendor(|vendor| vendor.list_lag_ms = 4_000).start().await;
+    let mut struck = Vec::new();
+    for (index, kind) in
+        [FaultKind::StoreThen500, FaultKind::StoreThenReset, FaultKind::EmptyArray].into_iter().enumerate()
+    {
+        let text = unique("Where is my order?");
+        bridge.sandbox.add_fault(Fault::new(FaultRoute::GenerateAnswer, kind).containing(&text)).expect("valid");
+        let body = json!({"conversation_id": format!("c-{index}"), "message_id": "m-1", "text": text});
+        bridge.post(&body).await.expect(202);
+        struck.push(text);
+    }
+    for (index, text) in struck.iter().enumerate() {
+        assert_eq!(end_of(&bridge, &format!("c-{index}"), "m-1").await["type"], "turn.completed");
+        assert_eq!(bridge.times_stored(text), 1);
+    }
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn equal_texts_stay_apart() {
+    let mut bridge = setup().start().await;
+    bridge.turn("c", "Hello").await;
+    bridge.bound("c").await;
+    let text = unique("yes");
+    for n in 0..3 {
+        if n == 1 {
+            let fault = Fault::new(FaultRoute::GenerateAnswer, FaultKind::ResetBefore).containing(&text);
+            bridge.sandbox.add_fault(fault).expect("valid");
+        }
+        let body = json!({"conversation_id": "c", "message_id": format!("m-{n}"), "text": text});
+        bridge.post(&body).await.expect(202);
+        let end = end_of(&bridge, "c", &format!("m-{n}")).await;
+        assert_eq!(end["data"]["outcome"], "answered", "{end}");
+        assert_eq!(bridge.times_stored(&text), n + 1);
+    }
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn a_message_without_a_reply_fails_visibly_and_must_not_be_sent_again() {
+    let mut bridge = setup().set("fini.late_reply_window", "\"2s\"").start().await;
+    bridge.turn("c", "Hello").await;
+    bridge.bound("c").await;
+    let (id, text) = bridge.say("c", "Please fail").await;
+    let end = end_of(&bridge, "c", &id).await;
+    assert_eq!(end["type"], "turn.failed");
+    let keys: Vec<_> = end["data"].as_object().expect("an object").keys().map(String::as_str).collect();
+    assert_eq!(keys, ["code", "detail", "may_resend", "message_id"]);
+    assert_eq!((&end["data"]["code"], &end["data"]["may_resend"]), (&json!("no_reply_in_time"), &json!(false)));
+    assert!(end["data"]["detail"].as_str().is_some_and(|text| !text.is_empty()));
+    assert_eq!(bridge.times_stored(&text), 1);
+    // What comes after it is not held up, and a reply after all is still shown.
+    let (_, end) = bridge.turn("c", "Is anybody there?").await;
+    assert_eq!(end["data"]["outcome"], "answered");
+    let interaction = bridge.bound("c").await;
+    let late = bridge.sandbox.bot_message(&interaction, "Here I am after all").expect("it exists").id.clone();
+    bridge.event("c", "the late reply", |event| event["data"]["message"]["id"] == late.as_str()).await;
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_found_out_is_said() {
+    let mut bridge = setup().set("fini.late_reply_window", "\"3s\"").start().await;
+    bridge.turn("c", "Hello").await;
+    bridge.bound("c").await;
+    for route in [FaultRoute::Get, FaultRoute::List] {
+        let broken = Fault::new(route, FaultKind::Status).times(10_000);
+        let status = FaultParams { status: Some(503), ..FaultParams::default() };
+        bridge.sandbox.add_fault(broken.with(status)).expect("valid");
+    }
+    bridge.sandbox.add_fault(Fault::new(FaultRoute::GenerateAnswer, FaultKind::StoreThenReset)).expect("valid");
+    let (id, text) = bridge.say("c", "Where is my order?").await;
+    let end = end_of(&bridge, "c", &id).await;
+    assert_eq!((&end["type"], &end["data"]["code"]), (&json!("turn.failed"), &json!("unclear_outcome")));
+    assert_eq!(end["data"]["may_resend"], false);
+    assert_eq!(bridge.times_stored(&text), 1);
+    bridge.sandbox.clear_faults();
+    // Once Fini can be read again, its reply is shown, and the message itself is not shown twice.
+    let shown = within(PATIENCE, "the reply", async || {
+        let feed = bridge.events("c").await;
+        let replies = feed.iter().filter(|event| event["data"]["message"]["author"] == "bot").count();
+        (replies == 2).then_some(feed)
+    })
+    .await;
+    assert_eq!(shown.iter().filter(|event| event["data"]["message"]["text"] == text.as_str()).count(), 1);
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn a_message_that_never_arrives_fails_as_unavailable_and_may_be_sent_again() {
+    let mut bridge = setup().start().await;
+    bridge.turn("c", "Hello").await;
+    bridge.bound("c").await;
+    let text = unique("This never arrives");
+    let fault = Fault::new(FaultRoute::GenerateAnswer, FaultKind::ResetBefore).times(100).containing(&text);
+    bridge.sandbox.add_fault(fault).expect("valid");
+    bridge.post(&json!({"conversation_id": "c", "message_id": "m-1", "text": text})).await.expect(202);
+    let end = end_of(&bridge, "c", "m-1").await;
+    assert_eq!((&end["type"], &end["data"]["code"]), (&json!("turn.failed"), &json!("fini_unavailable")));
+    assert_eq!(end["data"]["may_resend"], true);
+    assert_eq!(bridge.times_stored(&text), 0);
+    let faults = bridge.sandbox.audit(0, false).faults;
+    assert_eq!(faults.get("reset_before"), Some(&2), "Fini's own advice: retry once, then investigate");
+    bridge.allow(Allow::Unsent);
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn what_fini_refuses_is_told_and_others_go_on() {
+    let mut bridge = setup().start().await;
+    bridge.turn("c", "Hello").await;
+    for (index, status) in [400, 413, 422].into_iter().enumerate() {
+        let text = unique("Fini does not like this");
+        let message = json!(["content must be nicer", "and shorter"]);
+        let params = FaultParams { status: Some(status), message: Some(message), ..FaultParams::default() };
+        let fault = Fault::new(FaultRoute::GenerateAnswer, FaultKind::Status).containing(&text).with(params);
+        bridge.sandbox.add_fault(fault).expect("valid");
+        let id = format!("m-{index}");
+        bridge.post(&json!({"conversation_id": "c", "message_id": id, "text": text})).await.expect(202);
+        let end = bridge.end_of("c", &id).await;
+        assert_eq!((&end["type"], &end["data"]["code"]), (&json!("turn.failed"), &json!("fini_rejected")));
+        assert!(!end["data"]["detail"].as_str().expect("a text").contains(&text));
+        assert_eq!(bridge.times_stored(&text), 0);
+    }
+    bridge.turn("c", "And on it goes").await;
+    bridge.allow(Allow::Unsent);
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn a_vendor_that_cannot_be_reached_delays_and_loses_nothing() {
+    let mut bridge = setup().start().await;
+    bridge.turn("c", "Hello").await;
+    bridge.bound("c").await;
+    bridge.vendor_down().await;
+    let mut posted = Vec::new();
+    for conversation in ["c", "c", "d"] {
+        posted.push((conversation, bridge.say(conversation, "Where is my order?").await.0));
+    }
+    eventually("the bridge to notice", async || bridge.log().iter().any(|line| line["level"] == "WARN").then_some(()))
+        .await;
+    assert!(!bridge.events("c").await.iter().any(|event| event["type"] == "turn.failed"));
+    bridge.vendor_up().await;
+    for (conversation, id) in &posted {
+        let end = end_of(&bridge, conversation, id).await;
+        assert_eq!(end["data"]["outcome"], "answered", "{end}");
+    }
+    bridge.finish().await;
+}
