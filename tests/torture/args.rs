@@ -1,0 +1,115 @@
+//! What the program is told to do, and the command that does it again.
+
+use std::{str::FromStr, time::Duration};
+
+use fini_bridge::sandbox::AttributeMode;
+
+/// What `--help` says.
+pub const HELP: &str = "\
+usage: cargo test --test torture -- [options]
+  --kills N        SIGKILLs before the audit (default 200, about five minutes)
+  --hours H        kill for so long instead; decimals are fine
+  --seed N         repeats the dice of a run (timing on the machine still differs)
+  --power N        cut the file system off under load N times instead (root only), with a control that must lose data
+  --disk           full disk and failing disk instead (root and strace)
+  --require        what cannot be run here is a failure
+  --slots N        customers who write at the same time (default 16)
+  --attributes M   what Fini does with user attributes: merge, first_only, replace, ignore (default: by the seed)
+  --postgres URL   an empty PostgreSQL database in place of the embedded store
+  --keep           keeps the folder with database and log also when all is well";
+
+/// Which torture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// SIGKILL at random moments under faults.
+    Kills,
+    /// The file system is cut off so many times.
+    Power(u32),
+    /// The disk is full, then fails.
+    Disk,
+}
+
+/// The options.
+#[derive(Clone, Debug)]
+pub struct Args {
+    pub mode: Mode,
+    pub kills: u32,
+    pub time: Option<Duration>,
+    pub seed: u64,
+    pub slots: usize,
+    pub attributes: Option<AttributeMode>,
+    pub postgres: Option<String>,
+    pub keep: bool,
+    pub require: bool,
+}
+
+impl Args {
+    /// The options of a command line; `None` where help is wanted.
+    pub fn parse(words: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
+        let mut args = Self {
+            mode: Mode::Kills,
+            kills: 200,
+            time: None,
+            seed: fastrand::u64(1..1_000_000),
+            slots: 16,
+            attributes: None,
+            postgres: None,
+            keep: false,
+            require: false,
+        };
+        let mut words = words;
+        while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
+            match word.as_str() {
+                "--help" | "-h" => return Ok(None),
+                "--kills" => args.kills = number(&value()?)?,
+                "--hours" => {
+                    let hours: f64 = number(&value()?)?;
+                    args.time = Some(Duration::try_from_secs_f64(hours * 3_600.0).map_err(|error| error.to_string())?);
+                }
+                "--seed" => args.seed = number(&value()?)?,
+                "--slots" => args.slots = number(&value()?)?,
+                "--attributes" => {
+                    args.attributes = Some(match value()?.as_str() {
+                        "merge" => AttributeMode::Merge,
+                        "first_only" => AttributeMode::FirstOnly,
+                        "replace" => AttributeMode::Replace,
+                        "ignore" => AttributeMode::Ignore,
+                        other => return Err(format!("no such way with attributes: {other}")),
+                    });
+                }
+                "--postgres" => args.postgres = Some(value()?),
+                "--power" => args.mode = Mode::Power(number(&value()?)?),
+                "--disk" => args.mode = Mode::Disk,
+                "--require" => args.require = true,
+                "--keep" => args.keep = true,
+                other => return Err(format!("no such option: {other}")),
+            }
+        }
+        Ok(Some(args))
+    }
+
+    /// The command that repeats this run.
+    pub fn again(&self) -> String {
+        let mut words = vec!["cargo test --test torture --".to_owned()];
+        match (self.mode, self.time) {
+            (Mode::Power(rounds), _) => words.push(format!("--power {rounds}")),
+            (Mode::Disk, _) => words.push("--disk".to_owned()),
+            (Mode::Kills, Some(time)) => words.push(format!("--hours {:.3}", time.as_secs_f64() / 3_600.0)),
+            (Mode::Kills, None) => words.push(format!("--kills {}", self.kills)),
+        }
+        words.push(format!("--seed {} --slots {}", self.seed, self.slots));
+        if let Some(mode) = self.attributes {
+            let name = serde_json::to_value(mode).ok();
+            words.push(format!("--attributes {}", name.as_ref().and_then(|name| name.as_str()).unwrap_or("merge")));
+        }
+        if self.postgres.is_some() {
+            words.push("--postgres URL".to_owned());
+        }
+        words.join(" ")
+    }
+}
+
+fn number<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("not a number that fits: {text}"))
+}
