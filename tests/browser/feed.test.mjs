@@ -1,0 +1,229 @@
+// Following the feed from a real browser: each event once, in order, without gaps, whatever becomes of the connection.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { bench, eventually, launch, send, sequences, texts, until, upTo } from './harness.mjs';
+
+let browser;
+before(async () => { browser = await launch(); });
+after(() => browser.close());
+
+const untilLast = (page, n) => until(page, (wanted) => globalThis.chat.lastSequence >= wanted, n);
+const streams = (fake) => fake.conversation('c-1').streams.size;
+
+test('a conversation that does not exist yet is empty, and begins with the first message without delay', async (t) => {
+  const b = await bench(t, browser);
+  const page = await b.chat({ minDelay: 5_000, maxDelay: 30_000 });
+  await until(page, () => globalThis.chat.ready && globalThis.chat.connection === 'online');
+  assert.deepEqual([await texts(page), await page.evaluate(() => globalThis.chat.state)], [[], 'new']);
+  const sent = Date.now();
+  await send(page, 'Hello');
+  await untilLast(page, 3);
+  assert.ok(Date.now() - sent < 2_000, 'the retry delay is 25 s: the message itself must end the wait');
+  assert.deepEqual(await sequences(page), [1, 2, 3]);
+  assert.equal(await page.evaluate(() => globalThis.chat.state), 'open');
+});
+
+test('history comes in order before `ready`, page by page', async (t) => {
+  const b = await bench(t, browser, { pageSize: 7 });
+  for (const n of upTo(40)) b.fake.say('c-1', 'bot', `Text ${n}`);
+  const page = await b.chat();
+  await until(page, () => globalThis.chat.ready);
+  assert.deepEqual(await sequences(page), upTo(40));
+  assert.equal(await page.evaluate(() => globalThis.log.findIndex(([type]) => type === 'ready') > globalThis.log.findLastIndex(([type]) => type === 'event')), true);
+  assert.equal((await texts(page)).at(-1), 'Text 40');
+});
+
+test('a restart of the bridge in the middle of a conversation loses and repeats nothing', async (t) => {
+  const b = await bench(t, browser);
+  const page = await b.chat();
+  await send(page, 'Hello');
+  await untilLast(page, 3);
+  await b.fake.down();
+  await until(page, () => globalThis.chat.connection === 'connecting');
+  b.fake.say('c-1', 'agent', 'Written during the restart');
+  await b.fake.up();
+  await untilLast(page, 4);
+  b.fake.say('c-1', 'agent', 'Written after it');
+  await untilLast(page, 5);
+  assert.deepEqual(await sequences(page), upTo(5));
+  assert.equal(await page.evaluate(() => globalThis.chat.connection), 'online');
+});
+
+test('a gap in the stream is filled from the pages first', async (t) => {
+  const b = await bench(t, browser, { pageSize: 2 });
+  b.fake.say('c-1', 'bot', 'One');
+  const page = await b.chat();
+  await eventually(() => streams(b.fake) === 1);
+  for (const n of [2, 3, 4, 5]) b.fake.say('c-1', 'bot', `Silent ${n}`, { push: false });
+  b.fake.say('c-1', 'bot', 'Loud');
+  await untilLast(page, 6);
+  assert.deepEqual(await sequences(page), upTo(6));
+});
+
+test('repeated and late frames are dropped', async (t) => {
+  const b = await bench(t, browser);
+  const page = await b.chat();
+  b.fake.say('c-1', 'bot', 'One');
+  await page.evaluate(() => dispatchEvent(new Event('online')));
+  await untilLast(page, 1);
+  await eventually(() => streams(b.fake) === 1);
+  const [two, three, four] = ['Two', 'Three', 'Four'].map((text) => b.fake.say('c-1', 'bot', text, { push: false }));
+  for (const event of [four, two, three, two, four]) b.fake.frame('c-1', event);
+  b.fake.say('c-1', 'bot', 'Five');
+  await untilLast(page, 5);
+  assert.deepEqual(await sequences(page), upTo(5));
+  assert.deepEqual(await texts(page), ['One', 'Two', 'Three', 'Four', 'Five']);
+});
+
+test('hundreds of events over a bad line arrive once and in order', async (t) => {
+  const b = await bench(t, browser, { pageSize: 9 });
+  b.fake.say('c-1', 'bot', 'First');
+  const page = await b.chat();
+  let dice = 20261121; // a fixed seed (numerical recipes' generator), so that a failure repeats
+  const roll = (sides) => { dice = (dice * 1664525 + 1013904223) % 4294967296; return Math.floor((dice / 4294967296) * sides); };
+  for (let n = 2; n <= 400; n++) {
+    const event = b.fake.say('c-1', roll(2) ? 'bot' : 'agent', `Text ${n}`, { push: roll(8) > 0 });
+    if (roll(10) === 0) b.fake.frame('c-1', b.fake.conversation('c-1').events[roll(event.sequence)]);
+    if (roll(25) === 0) b.fake.dropStreams('c-1');
+    if (roll(60) === 0) b.fake.streamFaults.push({ status: 503 }, { destroy: true });
+    if (roll(5) === 0) await new Promise((done) => setImmediate(done));
+  }
+  await eventually(() => streams(b.fake) > 0);
+  b.fake.say('c-1', 'bot', 'Last');
+  await untilLast(page, 401);
+  assert.deepEqual(await sequences(page), upTo(401));
+  assert.equal((await texts(page)).at(-1), 'Last');
+});
+
+test('a tab that was frozen catches up when it wakes', async (t) => {
+  const b = await bench(t, browser);
+  b.fake.say('c-1', 'bot', 'Before');
+  const page = await b.chat();
+  await untilLast(page, 1);
+  const devtools = await b.context.newCDPSession(page);
+  await devtools.send('Page.setWebLifecycleState', { state: 'frozen' });
+  b.fake.say('c-1', 'agent', 'While asleep');
+  b.fake.dropStreams('c-1');
+  b.fake.say('c-1', 'agent', 'Still asleep');
+  await devtools.send('Page.setWebLifecycleState', { state: 'active' });
+  await untilLast(page, 3);
+  assert.deepEqual(await sequences(page), upTo(3));
+});
+
+test('a tab that comes back into view drops a stream that went silent meanwhile', async (t) => {
+  const b = await bench(t, browser);
+  b.fake.say('c-1', 'bot', 'Before');
+  const page = await b.chat();
+  await eventually(() => streams(b.fake) === 1);
+  b.fake.raw('c-1', 'event: typing\ndata: {}\n\n');
+  await until(page, () => globalThis.chat.typing !== null); // the stream is open on this side too
+  await page.evaluate(() => { const real = Date.now.bind(Date); Date.now = () => real() + 46_000; });
+  const before = [...b.fake.conversation('c-1').streams][0];
+  await page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')));
+  await eventually(() => streams(b.fake) === 1 && !b.fake.conversation('c-1').streams.has(before));
+});
+
+test('silence is noticed, heartbeats are not taken for silence', async (t) => {
+  const b = await bench(t, browser);
+  b.fake.say('c-1', 'bot', 'Before');
+  const page = await b.chat({ silence: 500 });
+  await eventually(() => streams(b.fake) === 1);
+  const [first] = b.fake.conversation('c-1').streams;
+  const beats = setInterval(() => b.fake.raw('c-1', ': beat\n\n'), 100);
+  const quiet = new Promise((done) => setTimeout(done, 1500)); // three times the limit: time itself is under test here
+  await quiet;
+  assert.ok(b.fake.conversation('c-1').streams.has(first), 'heartbeats kept it open');
+  clearInterval(beats);
+  await eventually(() => streams(b.fake) === 1 && !b.fake.conversation('c-1').streams.has(first));
+  b.fake.say('c-1', 'bot', 'After');
+  await untilLast(page, 2);
+});
+
+test('a bridge that fails is asked less and less often', async (t) => {
+  const b = await bench(t, browser);
+  b.fake.say('c-1', 'bot', 'Before');
+  b.fake.streamFaults = upTo(100).map(() => ({ status: 503 }));
+  const page = await b.chat({ minDelay: 100, maxDelay: 60_000 });
+  await eventually(() => b.fake.streamFaults.length === 96);
+  // 4 tries so far, with at least half of 100 + 200 + 400 ms between them; a fifth is 400 to 800 ms away.
+  assert.ok(await page.evaluate(() => performance.now()) > 350);
+  await page.evaluate(() => dispatchEvent(new Event('online')));
+  const left = b.fake.streamFaults.length;
+  await eventually(() => b.fake.streamFaults.length < left);
+});
+
+test('hints show who is writing and never count', async (t) => {
+  const b = await bench(t, browser, { autoReply: false });
+  const page = await b.chat();
+  await send(page, 'Hello', { messageId: 'm-1' });
+  await untilLast(page, 1);
+  await eventually(() => streams(b.fake) === 1);
+  b.fake.raw('c-1', 'event: turn.started\ndata: {"message_id":"m-1"}\n\n');
+  await until(page, () => globalThis.chat.typing?.author === 'bot');
+  b.fake.say('c-1', 'bot', 'Hi');
+  await until(page, () => globalThis.chat.typing === null);
+  b.fake.raw('c-1', 'event: typing\ndata: {"author":"agent"}\n\n');
+  await until(page, () => globalThis.chat.typing?.author === 'agent');
+  b.fake.dropStreams('c-1');
+  await until(page, () => globalThis.chat.typing === null);
+  b.fake.say('c-1', 'agent', 'There');
+  await untilLast(page, 3);
+  assert.deepEqual(await sequences(page), upTo(3));
+});
+
+test('states follow the feed', async (t) => {
+  const b = await bench(t, browser);
+  const page = await b.chat();
+  b.fake.say('c-1', 'bot', 'Hello');
+  b.fake.emit('c-1', 'conversation.escalated', { reason: 'status', status_text: 'Escalated to Human Agent' });
+  b.fake.emit('c-1', 'conversation.status_changed', { state: 'escalated', previous_state: 'open', status_text: 'Escalated to Human Agent' });
+  b.fake.emit('c-1', 'conversation.status_changed', { state: 'open', previous_state: 'escalated', status_text: null });
+  b.fake.emit('c-1', 'conversation.resolved', { resolved: true });
+  b.fake.emit('c-1', 'conversation.resolved', { resolved: false });
+  b.fake.emit('c-1', 'something.new', { anything: 1 });
+  await page.evaluate(() => dispatchEvent(new Event('online')));
+  await untilLast(page, 7);
+  assert.deepEqual(await page.evaluate(() => globalThis.log.filter(([type]) => type === 'state').map(([, value]) => value.state)), ['open', 'escalated', 'open', 'resolved', 'open']);
+  assert.deepEqual(await sequences(page), upTo(7));
+});
+
+test('an erased conversation disappears and can begin again', async (t) => {
+  const b = await bench(t, browser);
+  const page = await b.chat();
+  await send(page, 'Forget me');
+  await untilLast(page, 3);
+  const erased = b.fake.conversation('c-1');
+  b.fake.conversations.delete('c-1');
+  for (const stream of erased.streams) stream.destroy();
+  await until(page, () => globalThis.log.some(([type]) => type === 'reset'));
+  assert.deepEqual(await texts(page), []);
+  await send(page, 'Hello again');
+  await untilLast(page, 3);
+  assert.equal((await texts(page))[0], 'Hello again');
+});
+
+test('an event of another conversation is never shown', async (t) => {
+  const b = await bench(t, browser);
+  b.fake.say('c-1', 'bot', 'Mine');
+  const page = await b.chat();
+  await eventually(() => streams(b.fake) === 1);
+  const foreign = b.fake.say('c-1', 'bot', 'Not yours', { push: false });
+  b.fake.frame('c-1', { ...foreign, conversation_id: 'c-2' });
+  await until(page, () => globalThis.log.some(([type, value]) => type === 'error' && value.code === 'foreign_event'));
+  assert.deepEqual(await texts(page), ['Mine']);
+});
+
+test('a listener that throws disturbs neither the feed nor the others', async (t) => {
+  const b = await bench(t, browser);
+  const page = await b.page();
+  const faults = [];
+  page.on('pageerror', (error) => faults.push(error.message));
+  await b.chat({}, page);
+  await page.evaluate(() => globalThis.chat.on('message', () => { throw new Error('widget bug'); }));
+  await send(page, 'Hello');
+  await untilLast(page, 3);
+  assert.deepEqual(await sequences(page), upTo(3));
+  await eventually(() => faults.length > 0);
+  assert.deepEqual([...new Set(faults)], ['widget bug']);
+});

@@ -1,0 +1,81 @@
+// What the browser tests share: one Chromium, pages on the fake bridge, and a chat inside a page with a log of all it said.
+
+import assert from 'node:assert/strict';
+import { chromium } from 'playwright-core';
+import { FakeBridge, mint } from './fake-bridge.mjs';
+
+const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-quic', '--no-first-run', '--disable-component-update', '--disable-sync'];
+
+export const launch = () => chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: FLAGS });
+
+/** Fast retries; everything else as by default. */
+const QUICK = { minDelay: 10, maxDelay: 200 };
+
+/** A fake bridge and a browser context of its own for one test, both gone when it ends. */
+export async function bench(t, browser, setUp) {
+  const fake = await FakeBridge.start(setUp);
+  const context = await browser.newContext();
+  t.after(async () => {
+    await context.close();
+    await fake.down();
+  });
+  return new Bench(fake, context);
+}
+
+class Bench {
+  tokens = []; // every token handed out, oldest first
+  mint = () => mint('c-1');
+
+  constructor(fake, context) {
+    Object.assign(this, { fake, context });
+  }
+
+  async page() {
+    const page = await this.context.newPage();
+    await page.exposeFunction('mintToken', () => {
+      this.tokens.push(this.mint());
+      return this.tokens.at(-1);
+    });
+    await page.goto(`${this.fake.url}/blank`);
+    return page;
+  }
+
+  /** A page with `chat` and `log` ([type, value] of everything it emits) as globals. */
+  async chat(options = {}, page = undefined) {
+    const target = page ?? await this.page();
+    await target.evaluate(async ([given]) => {
+      const { FiniChat } = await import('/v1/client.js');
+      globalThis.log = [];
+      globalThis.make = (more = {}) => {
+        const chat = new FiniChat({ conversationId: 'c-1', user: { id: 'u-1' }, getToken: () => globalThis.mintToken(), ...given, ...more });
+        for (const type of ['event', 'message', 'state', 'typing', 'connection', 'error', 'ready', 'reset']) {
+          chat.on(type, (value) => globalThis.log.push([type, value instanceof Error ? { code: value.code, status: value.status } : value]));
+        }
+        return chat;
+      };
+      globalThis.chat = globalThis.make();
+    }, [{ ...QUICK, ...options }]);
+    return target;
+  }
+}
+
+/** Waits for a condition inside the page; its source is what a time-out shows. */
+export const until = (page, condition, argument) => page.waitForFunction(condition, argument, { timeout: 10_000, polling: 10 });
+
+/** Waits for a condition on this side. */
+export async function eventually(condition) {
+  const end = Date.now() + 10_000;
+  while (!(await condition())) {
+    assert.ok(Date.now() < end, `never came true: ${condition}`);
+    await new Promise((done) => setTimeout(done, 10));
+  }
+}
+
+export const send = (page, text, options) => page.evaluate(([words, more]) => globalThis.chat.send(words, more), [text, options]);
+
+export const sequences = (page) => page.evaluate(() => globalThis.log.filter(([type]) => type === 'event').map(([, event]) => event.sequence));
+
+export const texts = (page) => page.evaluate(() => globalThis.chat.messages.map((message) => message.text));
+
+/** 1, 2, 3 … n */
+export const upTo = (n) => Array.from({ length: n }, (_, i) => i + 1);

@@ -1,0 +1,309 @@
+// The demo page as a person uses it: only through what is on the screen. Runs on the fake bridge, or with DEMO_URL on the
+// real thing.
+
+import assert from 'node:assert/strict';
+import { mkdirSync } from 'node:fs';
+import { after, before, test } from 'node:test';
+import { FakeBridge } from './fake-bridge.mjs';
+import { launch } from './harness.mjs';
+
+const PATIENCE = 30_000; // ms; the real bridge finds an agent's words by reading, within its budget
+let browser;
+let fake;
+let url = process.env.DEMO_URL;
+
+before(async () => {
+  browser = await launch();
+  if (!url) {
+    fake = await FakeBridge.start({ replyDelay: 100 });
+    ({ url } = fake);
+  }
+});
+after(async () => {
+  await browser.close();
+  await fake?.down();
+});
+
+/** A fresh visitor. The page must never break its own policy, throw, or open a dialog. */
+async function visit(t, options = {}) {
+  const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options });
+  const page = await context.newPage();
+  page.setDefaultTimeout(PATIENCE);
+  const faults = [];
+  page.on('pageerror', (error) => faults.push(`error: ${error.message}`));
+  page.on('dialog', (dialog) => { faults.push(`dialog: ${dialog.message()}`); void dialog.dismiss(); });
+  page.on('console', (message) => { if (/content security policy/i.test(message.text())) faults.push(message.text()); });
+  page.on('request', (request) => { if (new URL(request.url()).origin !== new URL(url).origin) faults.push(`asked elsewhere: ${request.url()}`); });
+  await page.addInitScript(() => addEventListener('securitypolicyviolation', (event) => console.error(`content security policy: ${event.violatedDirective} ${event.blockedURI}`)));
+  await page.goto(url);
+  t.after(async () => {
+    if (process.env.SCREENSHOTS) {
+      mkdirSync('screenshots', { recursive: true });
+      await page.screenshot({ path: `screenshots/${t.name.replace(/\W+/g, '-')}.png` });
+    }
+    await context.close();
+    assert.deepEqual(faults, []);
+  });
+  return page;
+}
+
+const chat = (page) => page.locator('#chat-log');
+const own = (page) => chat(page).locator('.message.own');
+const bot = (page) => chat(page).locator('.message.bot');
+const agent = (page) => chat(page).locator('.message.agent');
+const rows = (page, text) => page.locator('#callback-list .callback', { hasText: text });
+
+async function say(page, text) {
+  await page.getByLabel('Message to support').fill(text);
+  await page.locator('#chat-form').getByRole('button', { name: 'Send' }).click();
+}
+
+/** Waits until the desk shows this visitor's conversation (it follows the open chat). */
+async function atDesk(page, text) {
+  await page.locator(`#case[data-chat="${await page.locator('#chat-id').textContent()}"]`).waitFor();
+  await page.locator('#case-log', { hasText: text }).waitFor();
+}
+
+async function reply(page, text) {
+  await page.getByLabel('Text of the agent').fill(text);
+  await page.locator('#desk-form').getByRole('button', { name: 'Send' }).click();
+}
+
+test('a customer writes, the bot answers, the callbacks arrive verified', async (t) => {
+  const page = await visit(t);
+  await page.locator('#only-this').check();
+  await page.locator('#ideas').getByText('Where is my order?').click();
+  await bot(page).first().waitFor();
+  await own(page).getByText('answered').waitFor();
+  assert.equal(await own(page).count(), 1);
+  await rows(page, 'message.created').first().waitFor();
+  await rows(page, 'turn.completed').first().waitFor();
+  assert.equal(await page.locator('#callback-list .verdict.bad').count(), 0);
+  await rows(page, 'turn.completed').first().locator('summary').click();
+  const body = JSON.parse(await rows(page, 'turn.completed').first().locator('pre').textContent());
+  assert.equal(body.conversation_id, await page.locator('#chat-id').textContent());
+  const numbers = (await page.locator('#callback-list .seq').allTextContents()).map((text) => Number(text.slice(1)));
+  assert.deepEqual(numbers, numbers.toSorted((a, b) => b - a), 'newest first, in order');
+});
+
+test('a human takes over, answers, and gives the conversation back', async (t) => {
+  const page = await visit(t);
+  await say(page, 'Where is my order?');
+  await bot(page).first().waitFor();
+  await atDesk(page, 'Where is my order?');
+  await page.getByRole('button', { name: 'Take over' }).click();
+  await page.locator('#chat-state', { hasText: 'with a human' }).waitFor();
+  await reply(page, 'Hello, a person speaking.');
+  await agent(page).getByText('Hello, a person speaking.').waitFor();
+  await page.getByRole('button', { name: 'Return to bot' }).click();
+  await page.locator('#chat-state', { hasText: 'with the bot' }).waitFor();
+  await page.getByRole('button', { name: 'Resolve' }).click();
+  await page.locator('#chat-state', { hasText: 'resolved' }).waitFor();
+  assert.equal(await agent(page).count(), 1);
+});
+
+test('an internal note reaches colleagues and nobody else', async (t) => {
+  const page = await visit(t);
+  await say(page, 'Write a note about me');
+  await bot(page).first().waitFor();
+  await page.locator('#case-log .internal').first().waitFor();
+  await page.getByText('Internal note', { exact: true }).click();
+  await page.getByLabel('Text of the agent').fill('Between us: zebra');
+  await page.getByRole('button', { name: 'Save note' }).click();
+  await page.locator('#case-log .internal', { hasText: 'zebra' }).waitFor();
+  await page.locator('#desk-form').getByText('Reply', { exact: true }).click();
+  await reply(page, 'For the customer');
+  await agent(page).getByText('For the customer').waitFor(); // written after the note, so the note has had its chance
+  await rows(page, 'For the customer').first().waitFor({ state: 'attached' });
+  assert.ok(!(await page.locator('#pane-customer').textContent()).includes('zebra'));
+  assert.ok(!(await page.locator('#pane-callbacks').textContent()).includes('zebra'));
+  assert.equal(await chat(page).locator('.internal').count(), 0);
+});
+
+test('markup, scripts and long words are shown as they were typed', async (t) => {
+  const page = await visit(t);
+  const hostile = '<img src=x onerror=alert(1)><script>alert(2)</script><b>bold</b> javascript:alert(3) ' + 'w'.repeat(400);
+  await say(page, hostile);
+  await own(page).first().waitFor();
+  await atDesk(page, '<script>alert(2)</script>');
+  await reply(page, hostile);
+  await agent(page).first().waitFor();
+  await rows(page, 'agent').first().waitFor({ state: 'attached' });
+  for (const message of [own(page), agent(page)]) assert.equal(await message.first().locator('.text').textContent(), hostile);
+  assert.equal(await page.locator('main').locator('script, img, b').count(), 0);
+  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
+});
+
+test('right-to-left text runs from the right', async (t) => {
+  const page = await visit(t);
+  await say(page, 'أين طلبي؟ 🙂');
+  await own(page).first().waitFor();
+  assert.equal(await own(page).first().locator('.text').evaluate((element) => getComputedStyle(element).direction), 'rtl');
+  assert.equal(await own(page).first().locator('.text').textContent(), 'أين طلبي؟ 🙂');
+});
+
+test('without network messages wait in the chat and go out once, in order', async (t) => {
+  const page = await visit(t);
+  await say(page, 'Where is my order?');
+  await own(page).getByText('answered').waitFor();
+  await page.getByLabel('Customer has network').uncheck({ force: true });
+  await say(page, 'First of two');
+  await say(page, 'Second of two');
+  await own(page).getByText('waiting for network').nth(1).waitFor();
+  await page.getByLabel('Customer has network').check({ force: true });
+  await own(page).getByText('answered').nth(2).waitFor();
+  const words = await own(page).locator('.text').allTextContents();
+  assert.deepEqual(words, ['Where is my order?', 'First of two', 'Second of two']);
+  await page.locator('#case-log', { hasText: 'Second of two' }).waitFor();
+  assert.equal(await page.locator('#case-log .message.user').count(), 3);
+});
+
+test('a receiver that was down gets everything afterwards', async (t) => {
+  const page = await visit(t);
+  await page.locator('#only-this').check();
+  const receiver = page.getByLabel('Receiver works');
+  await receiver.uncheck({ force: true });
+  await say(page, 'Where is my order?');
+  await bot(page).first().waitFor(); // the customer does not suffer
+  await rows(page, 'answered 503').first().waitFor();
+  await receiver.check({ force: true });
+  await page.locator('#callback-list .callback[data-refused="false"]', { hasText: 'turn.completed' }).first().waitFor();
+  const delivered = await page.locator('#callback-list .callback[data-refused="false"] .seq').allTextContents();
+  const numbers = delivered.map((text) => Number(text.slice(1)));
+  assert.deepEqual(numbers, numbers.toSorted((a, b) => b - a));
+});
+
+test('two customers never see each other', async (t) => {
+  const page = await visit(t);
+  await say(page, 'Mine alone');
+  await bot(page).first().waitFor();
+  await page.getByRole('button', { name: 'New customer' }).click();
+  await page.locator('#welcome').waitFor();
+  assert.equal(await chat(page).locator('.message').count(), 0);
+  await say(page, 'Another person');
+  await bot(page).first().waitFor();
+  assert.ok(!(await chat(page).textContent()).includes('Mine alone'));
+  await page.locator('#customers button').first().click();
+  await own(page).getByText('Mine alone').waitFor();
+  assert.ok(!(await chat(page).textContent()).includes('Another person'));
+});
+
+test('a reload brings the same conversation back', async (t) => {
+  const page = await visit(t);
+  await say(page, 'Remember me');
+  await bot(page).first().waitFor();
+  const before = await chat(page).locator('.text').allTextContents();
+  await page.reload();
+  await bot(page).first().waitFor();
+  assert.deepEqual(await chat(page).locator('.text').allTextContents(), before);
+});
+
+test('everything works from the keyboard', async (t) => {
+  const page = await visit(t);
+  await page.locator('#welcome').waitFor();
+  const press = (key) => page.keyboard.press(key);
+  const focused = () => page.evaluate(() => document.activeElement === document.body ? '' : document.activeElement.id || document.activeElement.textContent.trim());
+  const tabTo = async (wanted) => {
+    for (let i = 0; i < 60; i++) {
+      if ((await focused()).startsWith(wanted)) return;
+      await press('Tab');
+    }
+    assert.fail(`${wanted} cannot be reached with Tab`);
+  };
+  await page.evaluate(() => document.activeElement.blur());
+  await tabTo('Skip to');
+  await press('Enter');
+  await page.keyboard.type('Line one');
+  await press('Shift+Enter');
+  await page.keyboard.type('line two');
+  await press('Enter');
+  await own(page).first().waitFor();
+  assert.equal(await own(page).first().locator('.text').textContent(), 'Line one\nline two');
+  await bot(page).first().waitFor();
+  await atDesk(page, 'line two');
+  await tabTo('take-over');
+  await press('Enter');
+  await page.locator('#chat-state', { hasText: 'with a human' }).waitFor();
+  await tabTo('desk-text');
+  await page.keyboard.type('From the keyboard');
+  await press('Enter');
+  await agent(page).getByText('From the keyboard').waitFor();
+  await page.locator('#callback-list summary').first().focus();
+  await press('Enter');
+  await page.locator('#callback-list details[open] pre').waitFor();
+});
+
+for (const width of [390, 320]) {
+  test(`on a screen of ${width} px the panes are tabs and nothing scrolls sideways`, async (t) => {
+    const page = await visit(t, { viewport: { width, height: 700 }, hasTouch: true, isMobile: true });
+    const fits = () => page.evaluate(() => document.documentElement.scrollWidth <= innerWidth && [...document.querySelectorAll('.scroll, .pane')].every((each) => each.scrollWidth <= each.clientWidth + 1));
+    await page.locator('#welcome').waitFor();
+    assert.ok(await fits(), 'empty chat');
+    await say(page, 'Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft'.repeat(3));
+    await bot(page).first().waitFor();
+    assert.ok(await fits(), 'chat');
+    for (const [tab, pane] of [['Agent desk', '#pane-desk'], ['Callbacks', '#pane-callbacks'], ['Customer', '#pane-customer']]) {
+      await page.locator('.tabs').getByRole('button', { name: tab }).click();
+      await page.locator(pane).waitFor();
+      if (tab === 'Callbacks') await page.locator('#callback-list summary').first().click();
+      assert.ok(await fits(), tab);
+      assert.equal(await page.locator('.pane:visible').count(), 1);
+    }
+  });
+}
+
+for (const colorScheme of ['light', 'dark']) {
+  test(`text has enough contrast in the ${colorScheme} scheme`, async (t) => {
+    const page = await visit(t, { colorScheme, reducedMotion: 'reduce' });
+    await page.locator('#welcome').waitFor();
+    assert.deepEqual(await page.evaluate(weak), [], 'first screen');
+    await say(page, 'I want to talk to a human');
+    await bot(page).first().waitFor();
+    await atDesk(page, 'talk to a human');
+    await reply(page, 'Here I am');
+    await agent(page).first().waitFor();
+    await page.getByText('Internal note', { exact: true }).click();
+    await page.getByLabel('Customer has network').uncheck({ force: true });
+    await say(page, 'Waiting');
+    await rows(page, 'message.created').first().locator('summary').click();
+    assert.deepEqual(await page.evaluate(weak), [], 'a conversation');
+    assert.equal(await page.evaluate(() => getComputedStyle(document.querySelector('.typing i')).animationName), 'none');
+  });
+}
+
+/** Texts with a contrast below 4.5:1 (WCAG 2.2, 1.4.3), computed from what the browser really paints. Runs in the page. */
+function weak() {
+  const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+  const rgba = (color) => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1); return [...canvas.getImageData(0, 0, 1, 1).data]; };
+  const light = ([r, g, b]) => {
+    const [x, y, z] = [r, g, b].map((value) => value / 255).map((value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * x + 0.7152 * y + 0.0722 * z;
+  };
+  const ground = (element) => {
+    for (let each = element; each; each = each.parentElement) {
+      const color = rgba(getComputedStyle(each).backgroundColor);
+      if (color[3] > 250) return color;
+    }
+    return [255, 255, 255];
+  };
+  const found = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    if (!walker.currentNode.textContent.trim() || !element.checkVisibility() || element.closest(':disabled, .sr, .skip, script')) continue;
+    const [a, b] = [light(rgba(getComputedStyle(element).color)), light(ground(element))];
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (ratio < 4.5) found.push(`${element.className || element.tagName} "${walker.currentNode.textContent.slice(0, 30)}" ${ratio.toFixed(2)}`);
+  }
+  return found;
+}
+
+test('every control has a name', async (t) => {
+  const page = await visit(t);
+  await say(page, 'Hello');
+  await bot(page).first().waitFor();
+  const nameless = await page.evaluate(() => [...document.querySelectorAll('button, input, textarea, a, summary')]
+    .filter((each) => !(each.textContent.trim() || each.getAttribute('aria-label') || each.labels?.[0]?.textContent.trim()))
+    .map((each) => each.outerHTML));
+  assert.deepEqual(nameless, []);
+});
