@@ -10,7 +10,7 @@ use crate::{
         vendor::{FiniConversation, FiniEvent},
     },
     metrics::Metrics,
-    store::{ConversationRef, Record, Recorded, Result, Source, Store, Token},
+    store::{ConversationRef, Hold, Record, Recorded, Result, Source, Store, Token},
 };
 
 /// How long after a look without a reply the next one is due.
@@ -56,17 +56,17 @@ impl Ledger {
         self.record(conversation, source, wrapper.events, now).await
     }
 
-    /// Fails a turn visibly. With a token it must still be in the sender's hands.
+    /// Fails a turn visibly, if it is still in those hands.
     pub async fn fail(
         &self,
         conversation: &ConversationRef,
         turn: TurnKey,
-        token: Option<&Token>,
+        hold: Hold<'_>,
         accepted_at: Timestamp,
         failure: &TurnFailure,
     ) -> Result<bool> {
         let now = self.clock.now();
-        let failed = self.store.fail_turn(turn, token, now, failure).await?;
+        let failed = self.store.fail_turn(turn, hold, now, failure).await?;
         if failed {
             let frontend = conversation.frontend.as_str();
             self.metrics.turn_finished(frontend, failure.code.as_str(), now.since(accepted_at));

@@ -134,6 +134,7 @@ mod tests {
     fn turn(state: TurnState, looks: u32, resends: u32) -> TurnToRead {
         TurnToRead {
             key: TurnKey(1),
+            attempt: resends + 1,
             state,
             role: Role::User,
             conversation: ConversationRef {

@@ -28,7 +28,7 @@ use crate::{
     },
     fini::{Failure, FiniApi, GenerateAnswer, Target, budget::Budget},
     lifecycle::{Loop, Step, Tasks, Wake},
-    store::{Bindings, ClaimTurns, ClaimedTurn, Lease, Owner, RequestClass, Result, Store, StoreError},
+    store::{Bindings, ClaimTurns, ClaimedTurn, Hold, Lease, Owner, RequestClass, Result, Store, StoreError},
 };
 
 /// When an unclear turn is looked for first.
@@ -256,7 +256,7 @@ impl Sender {
 
     async fn fail(&self, turn: &ClaimedTurn, code: FailureCode, detail: &str, may_resend: bool) -> Result<()> {
         let failure = TurnFailure { code, detail: detail.to_owned(), may_resend };
-        self.ledger.fail(&turn.conversation, turn.key, Some(&turn.token), turn.accepted_at, &failure).await?;
+        self.ledger.fail(&turn.conversation, turn.key, Hold::Sender(&turn.token), turn.accepted_at, &failure).await?;
         Ok(())
     }
 }

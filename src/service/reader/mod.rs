@@ -235,6 +235,11 @@ impl Reader {
     }
 
     async fn view(&self, now: Timestamp) -> Result<View> {
+        // Before the store is asked: what ends in between is not on record yet as the store tells it, and would be read twice.
+        let (looking, getting) = {
+            let state = self.state();
+            (state.looking.clone(), state.getting.clone())
+        };
         let due_turns = self.store.turns_to_read(now, 64).await?;
         let next_look = self.store.next_look_at().await?.filter(|at| *at > now);
         let unbound = self.store.unbound(UNBOUND).await?;
@@ -242,10 +247,6 @@ impl Reader {
         let used = self.budget.used().await?;
         let reads = self.pending(now).await?;
         let next_read = self.store.next_read_at().await?.filter(|at| *at > now);
-        let (looking, getting) = {
-            let state = self.state();
-            (state.looking.clone(), state.getting.clone())
-        };
         let open = due_turns.into_iter().filter(|turn| !looking.contains(&turn.key));
         let (lookups, searched): (Vec<_>, Vec<_>) = open.partition(|turn| turn.interaction.is_some());
         let due_bindings = unbound.iter().filter(|wanted| wanted.look_at <= now).map(|wanted| wanted.first_sent_at);

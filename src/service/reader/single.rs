@@ -16,7 +16,7 @@ use crate::{
         lookup::{self, LookupSettings, Next, Seen},
         planner::Plan,
     },
-    store::{ConversationRef, DueRead, PermitId, Result, TurnToRead},
+    store::{ConversationRef, DueRead, Hold, PermitId, Result, TurnToRead},
 };
 
 /// Misses in a row, confirmed by a List that worked in between, after which a conversation is gone.
@@ -146,9 +146,9 @@ impl Reader {
             ..self.settings.lookup
         };
         match lookup::after_look(turn, seen, looked_at, now, &settings) {
-            Next::LookAt(at) => self.store.postpone_look(turn.key, at).await,
+            Next::LookAt(at) => self.store.postpone_look(turn.key, turn.attempt, at).await,
             Next::Resend => {
-                if self.store.prove_absent(turn.key, now).await? {
+                if self.store.prove_absent(turn.key, turn.attempt, now).await? {
                     tracing::warn!(
                         frontend = %turn.conversation.frontend,
                         conversation_id = %turn.conversation.id,
@@ -158,7 +158,9 @@ impl Reader {
                 Ok(())
             }
             Next::Fail(failure) => {
-                self.ledger.fail(&turn.conversation, turn.key, None, turn.sent_at, &failure).await?;
+                self.ledger
+                    .fail(&turn.conversation, turn.key, Hold::Looked(turn.attempt), turn.sent_at, &failure)
+                    .await?;
                 Ok(())
             }
         }

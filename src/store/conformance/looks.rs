@@ -138,7 +138,7 @@ async fn a_message_that_turns_up_late_is_recognised(fixture: Fixture) {
     let turn = fixture.claim_turn(at(11)).await;
     fixture.store.lose_sight(turn.key, &turn.token, at(12), at(13), "reset").await.expect("loses");
     let unclear = failure(FailureCode::UnclearOutcome);
-    fixture.store.fail_turn(turn.key, None, at(14), &unclear).await.expect("fails");
+    fixture.store.fail_turn(turn.key, Hold::Looked(turn.attempt), at(14), &unclear).await.expect("fails");
 
     let recorded = fixture.read(key, "i-1", Says::default(), vec![echo("e-3", "m-1"), reply("e-4")], at(20)).await;
     assert_eq!((recorded.added, recorded.new_events.len()), (1, 1), "the reply alone is new");

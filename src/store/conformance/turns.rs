@@ -1,7 +1,10 @@
 //! What becomes of a claimed turn, other than an answer.
 
 use super::{talk::*, *};
-use crate::domain::turn::{FailureCode, TurnState};
+use crate::{
+    domain::turn::{FailureCode, TurnState},
+    store::Hold,
+};
 
 suite!(
     what_was_not_sent_is_sent_again_later,
@@ -40,14 +43,14 @@ async fn an_outdated_token_changes_nothing(fixture: Fixture) {
     assert!(!store.release_turn(old.key, &old.token, at(4), at(4), "").await.expect("answers"));
     assert!(!store.lose_sight(old.key, &old.token, at(4), at(5), "").await.expect("answers"));
     let refused = failure(FailureCode::FiniRejected);
-    assert!(!store.fail_turn(old.key, Some(&old.token), at(4), &refused).await.expect("answers"));
+    assert!(!store.fail_turn(old.key, Hold::Sender(&old.token), at(4), &refused).await.expect("answers"));
     let recorded = fixture.respond(&old, vec![echo("e-1", "m-1"), reply("e-2")], at(4)).await;
     assert_eq!((recorded.counted, recorded.added, recorded.turn), (false, 0, Some(TurnState::Sending)));
     assert_eq!(fixture.feed("c-1").await.len(), 1);
 
     let recorded = fixture.respond(&new, vec![echo("e-1", "m-1"), reply("e-2")], at(5)).await;
     assert!(recorded.counted);
-    assert!(!store.fail_turn(new.key, Some(&new.token), at(6), &refused).await.expect("answers"));
+    assert!(!store.fail_turn(new.key, Hold::Sender(&new.token), at(6), &refused).await.expect("answers"));
 }
 
 async fn a_lost_turn_is_looked_for_and_never_sent_blindly(fixture: Fixture) {
@@ -69,12 +72,22 @@ async fn a_lost_turn_is_looked_for_and_never_sent_blindly(fixture: Fixture) {
 async fn proven_absence_allows_another_send(fixture: Fixture) {
     fixture.post("c-1", "m-1", at(0)).await;
     let turn = fixture.claim_turn(at(1)).await;
-    assert!(!fixture.store.prove_absent(turn.key, at(2)).await.expect("answers"), "it is not unclear");
+    assert!(!fixture.store.prove_absent(turn.key, turn.attempt, at(2)).await.expect("answers"), "it is not unclear");
     fixture.store.lose_sight(turn.key, &turn.token, at(2), at(3), "reset").await.expect("loses");
-    assert!(fixture.store.prove_absent(turn.key, at(4)).await.expect("proves"));
-    assert!(!fixture.store.prove_absent(turn.key, at(4)).await.expect("answers"));
+    assert!(fixture.store.prove_absent(turn.key, turn.attempt, at(4)).await.expect("proves"));
+    assert!(!fixture.store.prove_absent(turn.key, turn.attempt, at(4)).await.expect("answers"));
     let again = fixture.claim_turn(at(4)).await;
     assert_eq!((again.key, again.attempt, again.resends), (turn.key, 2, 1));
+    // A look that began before the second send says nothing about it, whenever it ends.
+    fixture.store.lose_sight(again.key, &again.token, at(4), at(5), "reset").await.expect("loses");
+    assert!(!fixture.store.prove_absent(turn.key, turn.attempt, at(5)).await.expect("answers"));
+    fixture.store.postpone_look(turn.key, turn.attempt, at(99)).await.expect("answers");
+    let unclear = failure(FailureCode::UnclearOutcome);
+    let failed = fixture.store.fail_turn(turn.key, Hold::Looked(turn.attempt), at(5), &unclear).await;
+    assert!(!failed.expect("answers"));
+    let due = fixture.store.turns_to_read(at(5), 5).await.expect("reads");
+    assert_eq!(due.iter().map(|due| (due.attempt, due.looks)).collect::<Vec<_>>(), [(2, 0)]);
+    assert!(fixture.store.prove_absent(again.key, again.attempt, at(6)).await.expect("proves"));
 }
 
 async fn what_was_seen_is_never_sent_again(fixture: Fixture) {
@@ -83,7 +96,7 @@ async fn what_was_seen_is_never_sent_again(fixture: Fixture) {
     let turn = fixture.claim_turn(at(11)).await;
     fixture.read(key, "i-1", Says::default(), vec![echo("e-1", "m-1")], at(12)).await;
     fixture.store.lose_sight(turn.key, &turn.token, at(13), at(14), "timed out").await.expect("loses");
-    assert!(!fixture.store.prove_absent(turn.key, at(15)).await.expect("answers"));
+    assert!(!fixture.store.prove_absent(turn.key, turn.attempt, at(15)).await.expect("answers"));
     let recorded = fixture.read(key, "i-1", Says::default(), vec![echo("e-1", "m-1")], at(16)).await;
     assert_eq!(recorded.turn, Some(TurnState::Awaiting));
 }
@@ -93,7 +106,7 @@ async fn a_failure_is_told_to_the_frontend(fixture: Fixture) {
     let mut changes = fixture.store.listen();
     let turn = fixture.claim_turn(at(1)).await;
     let refused = failure(FailureCode::FiniRejected);
-    assert!(fixture.store.fail_turn(turn.key, Some(&turn.token), at(2), &refused).await.expect("fails"));
+    assert!(fixture.store.fail_turn(turn.key, Hold::Sender(&turn.token), at(2), &refused).await.expect("fails"));
     let view = fixture.turn("c-1", "m-1").await;
     assert_eq!(view.state, TurnState::Failed);
     let closing = json(view.events.last().expect("events"));
@@ -116,7 +129,7 @@ async fn a_refused_first_message_leaves_the_next_one_free(fixture: Fixture) {
     fixture.post("c-1", "m-2", at(1)).await;
     let turn = fixture.claim_turn(at(2)).await;
     let refused = failure(FailureCode::FiniRejected);
-    assert!(fixture.store.fail_turn(turn.key, Some(&turn.token), at(3), &refused).await.expect("fails"));
+    assert!(fixture.store.fail_turn(turn.key, Hold::Sender(&turn.token), at(3), &refused).await.expect("fails"));
     let next = fixture.claim_turn(at(3)).await;
     assert_eq!((next.messages.as_slice(), next.is_bound), ([message_id("m-2")].as_slice(), false));
 }
@@ -127,7 +140,7 @@ async fn an_unclear_first_message_holds_the_next_one_back(fixture: Fixture) {
     let turn = fixture.claim_turn(at(2)).await;
     fixture.store.lose_sight(turn.key, &turn.token, at(3), at(4), "reset").await.expect("loses");
     let unclear = failure(FailureCode::UnclearOutcome);
-    assert!(fixture.store.fail_turn(turn.key, None, at(50), &unclear).await.expect("fails"));
+    assert!(fixture.store.fail_turn(turn.key, Hold::Looked(turn.attempt), at(50), &unclear).await.expect("fails"));
     fixture.assert_nothing_due(at(60)).await;
     let wanted = fixture.store.unbound(5).await.expect("reads");
     assert_eq!((wanted[0].conversation.key, wanted[0].wanted_since, wanted[0].look_at), (key, at(50), at(50)));
@@ -140,11 +153,17 @@ async fn only_what_can_fail_fails(fixture: Fixture) {
     fixture.post("c-1", "m-1", at(0)).await;
     let unclear = failure(FailureCode::UnclearOutcome);
     let turn = fixture.claim_turn(at(1)).await;
-    assert!(!store.fail_turn(turn.key, None, at(2), &unclear).await.expect("answers"), "its sender has it");
+    assert!(
+        !store.fail_turn(turn.key, Hold::Looked(turn.attempt), at(2), &unclear).await.expect("answers"),
+        "its sender has it"
+    );
     store.lose_sight(turn.key, &turn.token, at(2), at(3), "").await.expect("loses");
-    assert!(!store.fail_turn(turn.key, Some(&turn.token), at(4), &unclear).await.expect("answers"));
-    assert!(store.fail_turn(turn.key, None, at(4), &unclear).await.expect("fails"));
-    assert!(!store.fail_turn(turn.key, None, at(5), &unclear).await.expect("answers"), "it is over");
+    assert!(!store.fail_turn(turn.key, Hold::Sender(&turn.token), at(4), &unclear).await.expect("answers"));
+    assert!(store.fail_turn(turn.key, Hold::Looked(turn.attempt), at(4), &unclear).await.expect("fails"));
+    assert!(
+        !store.fail_turn(turn.key, Hold::Looked(turn.attempt), at(5), &unclear).await.expect("answers"),
+        "it is over"
+    );
     assert_eq!(fixture.kinds("c-1", 1).await, ["turn.failed"]);
 }
 
@@ -157,7 +176,7 @@ async fn looks_come_in_order_and_are_counted(fixture: Fixture) {
         keys.push(turn.key);
     }
     assert_eq!(fixture.look_due(at(30)).await, [keys[1], keys[2], keys[0]]);
-    fixture.store.postpone_look(keys[1], at(99)).await.expect("postpones");
+    fixture.store.postpone_look(keys[1], 1, at(99)).await.expect("postpones");
     assert_eq!(fixture.look_due(at(30)).await, [keys[2], keys[0]]);
     assert_eq!(fixture.store.next_look_at().await.expect("reads"), Some(at(20)));
     let later = fixture.store.turns_to_read(at(99), 5).await.expect("reads");

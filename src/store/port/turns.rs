@@ -96,6 +96,8 @@ pub struct ClaimedTurn {
 pub struct TurnToRead {
     /// The turn.
     pub key: TurnKey,
+    /// The attempt that is looked for: what a look concludes counts for no other.
+    pub attempt: u32,
     /// `Awaiting` or `Unclear`.
     pub state: TurnState,
     /// On whose behalf it was sent.
@@ -118,6 +120,15 @@ pub struct TurnToRead {
     pub resends: u32,
     /// What happened, in words (for the operator).
     pub detail: String,
+}
+
+/// In whose hands a turn has to be for something to be done to it.
+#[derive(Clone, Copy, Debug)]
+pub enum Hold<'a> {
+    /// `sending`, under this token.
+    Sender(&'a Token),
+    /// `awaiting` or `unclear`, after this attempt.
+    Looked(u32),
 }
 
 /// Claiming, sending and settling turns. A method that takes a token returns `false` where the token is no longer the
@@ -149,21 +160,15 @@ pub trait TurnStore: Send + Sync {
         detail: &str,
     ) -> Result<bool>;
 
-    /// → `failed` with `turn.failed` in the feed for each of its messages. With a token the turn must be `sending` under
-    /// it; without, it must be `awaiting` or `unclear`, else `false`.
-    async fn fail_turn(
-        &self,
-        key: TurnKey,
-        token: Option<&Token>,
-        now: Timestamp,
-        failure: &TurnFailure,
-    ) -> Result<bool>;
+    /// → `failed` with `turn.failed` in the feed for each of its messages; `false` where the turn is not in `hold`.
+    async fn fail_turn(&self, key: TurnKey, hold: Hold<'_>, now: Timestamp, failure: &TurnFailure) -> Result<bool>;
 
-    /// `unclear` → `queued`, due at once, with `resends` one higher; `false` where it is not `unclear` any more.
-    async fn prove_absent(&self, key: TurnKey, now: Timestamp) -> Result<bool>;
+    /// `unclear` → `queued`, due at once, with `resends` one higher; `false` where this attempt of it is not `unclear` any
+    /// more: a look that began before another send proves nothing about that one.
+    async fn prove_absent(&self, key: TurnKey, attempt: u32, now: Timestamp) -> Result<bool>;
 
-    /// Sets when an `awaiting` or `unclear` turn is looked for next, and counts the look.
-    async fn postpone_look(&self, key: TurnKey, look_at: Timestamp) -> Result<()>;
+    /// Sets when an `awaiting` or `unclear` turn is looked for next, and counts the look, if it is still in this attempt.
+    async fn postpone_look(&self, key: TurnKey, attempt: u32, look_at: Timestamp) -> Result<()>;
 
     /// The `awaiting` and `unclear` turns whose look is due, oldest look first.
     async fn turns_to_read(&self, now: Timestamp, limit: usize) -> Result<Vec<TurnToRead>>;

@@ -18,7 +18,7 @@ use crate::{
         message::Role,
         turn::{TurnFailure, TurnMove, TurnState},
     },
-    store::{Change, Result, Token},
+    store::{Change, Hold, Result, Token},
 };
 
 /// A turn in flight.
@@ -28,6 +28,8 @@ pub(in crate::store) struct InFlight {
     pub(in crate::store) key: TurnKey,
     pub(in crate::store) state: TurnState,
     pub(in crate::store) role: Role,
+    /// How often it was claimed.
+    attempt: u32,
     /// Our turn attribute in Fini.
     pub(in crate::store) attribute: String,
     pub(in crate::store) progress: Progress,
@@ -46,6 +48,14 @@ impl InFlight {
         self.progress != Progress::default()
     }
 
+    /// Whether it is in these hands.
+    pub(in crate::store) fn is_in(&self, hold: Hold<'_>) -> bool {
+        match hold {
+            Hold::Sender(token) => self.is_held_by(token),
+            Hold::Looked(attempt) => self.state != TurnState::Sending && self.attempt == attempt,
+        }
+    }
+
     /// Whether it is being sent under this very claim.
     pub(in crate::store) fn is_held_by(&self, token: &Token) -> bool {
         self.state == TurnState::Sending && self.token.as_deref() == Some(&*token.0)
@@ -53,7 +63,7 @@ impl InFlight {
 }
 
 /// The rows of a conversation's turn in flight.
-pub(in crate::store) const OCCUPYING: &str = "SELECT key, leader_key, message_id, role, text, attribute, state, token, accepted_at, echo, replies, escalated, \
+pub(in crate::store) const OCCUPYING: &str = "SELECT key, leader_key, message_id, role, text, attribute, attempt, state, token, accepted_at, echo, replies, escalated, \
             no_reply FROM turns WHERE conversation_key = $1 \
             AND state IN ('queued', 'sending', 'awaiting', 'unclear') AND state <> 'queued' ORDER BY key";
 
@@ -67,6 +77,7 @@ pub(in crate::store) async fn load(conn: &mut Conn, conversation: ConversationKe
         key: TurnKey(rows::int(leader, "key")?),
         state: rows::turn_state(leader, "state")?,
         role: rows::role(leader, "role")?,
+        attempt: rows::small(leader, "attempt")?,
         attribute: rows::text(leader, "attribute")?,
         progress: Progress {
             echo: rows::maybe_text(leader, "echo")?.map(FiniEventId::trusted),

@@ -17,7 +17,8 @@ use crate::{
         turn::{TurnFailure, TurnMove, TurnState},
     },
     store::{
-        Change, ClaimTurns, ClaimedTurns, ConversationRef, Lease, Result, StoreError, Token, TurnStore, TurnToRead,
+        Change, ClaimTurns, ClaimedTurns, ConversationRef, Hold, Lease, Result, StoreError, Token, TurnStore,
+        TurnToRead,
     },
 };
 
@@ -39,7 +40,8 @@ impl TurnStore for ThisStore {
         due_at: Timestamp,
         detail: &str,
     ) -> Result<bool> {
-        let release = Return { key, token: Some(token.clone()), now, due_at, detail: Some(detail.to_owned()) };
+        let held = Held::Sender(token.clone());
+        let release = Return { key, held, now, due_at, detail: Some(detail.to_owned()) };
         self.write(release, |conn, cx, release| give_back(conn, cx, release).boxed()).await
     }
 
@@ -55,24 +57,18 @@ impl TurnStore for ThisStore {
         self.write(loss, |conn, cx, of| lose_sight(conn, cx, of.0, &of.1, of.2, of.3, &of.4).boxed()).await
     }
 
-    async fn fail_turn(
-        &self,
-        key: TurnKey,
-        token: Option<&Token>,
-        now: Timestamp,
-        failure: &TurnFailure,
-    ) -> Result<bool> {
-        let end = (key, token.cloned(), now, failure.clone());
-        self.write(end, |conn, cx, of| fail(conn, cx, of.0, of.1.as_ref(), of.2, &of.3).boxed()).await
+    async fn fail_turn(&self, key: TurnKey, hold: Hold<'_>, now: Timestamp, failure: &TurnFailure) -> Result<bool> {
+        let end = (key, Held::from(hold), now, failure.clone());
+        self.write(end, |conn, cx, of| fail(conn, cx, of.0, of.1.hold(), of.2, &of.3).boxed()).await
     }
 
-    async fn prove_absent(&self, key: TurnKey, now: Timestamp) -> Result<bool> {
-        let absence = Return { key, token: None, now, due_at: now, detail: None };
+    async fn prove_absent(&self, key: TurnKey, attempt: u32, now: Timestamp) -> Result<bool> {
+        let absence = Return { key, held: Held::Looked(attempt), now, due_at: now, detail: None };
         self.write(absence, |conn, cx, absence| give_back(conn, cx, absence).boxed()).await
     }
 
-    async fn postpone_look(&self, key: TurnKey, look_at: Timestamp) -> Result<()> {
-        self.write((key, look_at), |conn, cx, of| postpone_look(conn, cx, of.0, of.1).boxed()).await
+    async fn postpone_look(&self, key: TurnKey, attempt: u32, look_at: Timestamp) -> Result<()> {
+        self.write((key, attempt, look_at), |conn, cx, of| postpone_look(conn, cx, of.0, of.1, of.2).boxed()).await
     }
 
     async fn turns_to_read(&self, now: Timestamp, limit: usize) -> Result<Vec<TurnToRead>> {
@@ -104,10 +100,35 @@ impl TurnStore for ThisStore {
     }
 }
 
-/// A turn's way back into the queue: released by its sender (with its token), or proven absent (without one).
+/// [`Hold`], owned.
+#[derive(Clone)]
+enum Held {
+    Sender(Token),
+    Looked(u32),
+}
+
+impl From<Hold<'_>> for Held {
+    fn from(hold: Hold<'_>) -> Self {
+        match hold {
+            Hold::Sender(token) => Self::Sender(token.clone()),
+            Hold::Looked(attempt) => Self::Looked(attempt),
+        }
+    }
+}
+
+impl Held {
+    const fn hold(&self) -> Hold<'_> {
+        match self {
+            Self::Sender(token) => Hold::Sender(token),
+            Self::Looked(attempt) => Hold::Looked(*attempt),
+        }
+    }
+}
+
+/// A turn's way back into the queue: released by its sender, or proven absent by a look.
 struct Return {
     key: TurnKey,
-    token: Option<Token>,
+    held: Held,
     now: Timestamp,
     due_at: Timestamp,
     detail: Option<String>,
@@ -115,12 +136,12 @@ struct Return {
 
 async fn give_back(conn: &mut Conn, cx: &mut Cx, back: &Return) -> Result<bool> {
     let Some((conversation, turn)) = in_flight::find(conn, back.key).await? else { return Ok(false) };
-    let (by, matches) = match &back.token {
-        Some(token) => (TurnMove::NotSent, turn.is_held_by(token)),
+    let (by, matches) = match back.held {
+        Held::Sender(_) => (TurnMove::NotSent, true),
         // What was seen of it outweighs any look that did not see it.
-        None => (TurnMove::ProveAbsent, turn.state == TurnState::Unclear && !turn.has_arrived()),
+        Held::Looked(_) => (TurnMove::ProveAbsent, turn.state == TurnState::Unclear && !turn.has_arrived()),
     };
-    if !matches {
+    if !matches || !turn.is_in(back.held.hold()) {
         return Ok(false);
     }
     let step = Step { detail: back.detail.as_deref(), is_absent: true, ..Step::new(by, back.now) };
@@ -164,16 +185,12 @@ async fn fail(
     conn: &mut Conn,
     cx: &mut Cx,
     key: TurnKey,
-    token: Option<&Token>,
+    hold: Hold<'_>,
     now: Timestamp,
     failure: &TurnFailure,
 ) -> Result<bool> {
     let Some((conversation, turn)) = in_flight::find(conn, key).await? else { return Ok(false) };
-    let matches = match token {
-        Some(token) => turn.is_held_by(token),
-        None => turn.state != TurnState::Sending,
-    };
-    if !matches {
+    if !turn.is_in(hold) {
         return Ok(false);
     }
     if failure.code.proves_absence() {
@@ -186,13 +203,14 @@ async fn fail(
     Ok(true)
 }
 
-async fn postpone_look(conn: &mut Conn, cx: &mut Cx, key: TurnKey, look_at: Timestamp) -> Result<()> {
+async fn postpone_look(conn: &mut Conn, cx: &mut Cx, key: TurnKey, attempt: u32, look_at: Timestamp) -> Result<()> {
     sqlx::query(
         "UPDATE turns SET look_at = $2, looks = looks + 1 \
-         WHERE key = $1 AND leader_key IS NULL AND state IN ('awaiting', 'unclear')",
+         WHERE key = $1 AND leader_key IS NULL AND attempt = $3 AND state IN ('awaiting', 'unclear')",
     )
     .bind(key.0)
     .bind(look_at.as_millis())
+    .bind(i64::from(attempt))
     .execute(conn)
     .await?;
     cx.announce(Change::Reading);
@@ -200,7 +218,7 @@ async fn postpone_look(conn: &mut Conn, cx: &mut Cx, key: TurnKey, look_at: Time
 }
 
 /// Turns whose look is due.
-pub(in crate::store) const TO_READ: &str = "SELECT t.key, t.state, t.role, t.attribute AS turn_attribute, \
+pub(in crate::store) const TO_READ: &str = "SELECT t.key, t.attempt, t.state, t.role, t.attribute AS turn_attribute, \
             COALESCE(t.sent_at, t.state_since) AS sent_at, t.state_since, t.looks, t.resends, t.detail, \
             c.key AS conversation_key, c.frontend, c.conversation_id, c.attribute AS conversation_attribute, \
             c.interaction_id \
@@ -219,6 +237,7 @@ async fn to_read(conn: &mut Conn, now: Timestamp, limit: usize) -> Result<Vec<Tu
 fn turn_to_read(row: &Row) -> Result<TurnToRead> {
     Ok(TurnToRead {
         key: TurnKey(rows::int(row, "key")?),
+        attempt: rows::small(row, "attempt")?,
         state: rows::turn_state(row, "state")?,
         role: rows::role(row, "role")?,
         conversation: ConversationRef {
