@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use rusqlite::ErrorCode;
 use sqlx::{error::DatabaseError, migrate::MigrateError};
 
 use super::StoreError;
@@ -20,6 +21,26 @@ impl From<sqlx::Error> for StoreError {
             sqlx::Error::Database(database) => from_database(database.as_ref()),
             sqlx::Error::Migrate(_) => Self::Damaged(error.to_string()),
             _ => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        let message = error.to_string();
+        let Some(code) = error.sqlite_error_code() else { return Self::Internal(message) };
+        match code {
+            ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::OutOfMemory
+            | ErrorCode::ReadOnly
+            | ErrorCode::OperationInterrupted
+            | ErrorCode::SystemIoFailure
+            | ErrorCode::DiskFull
+            | ErrorCode::CannotOpen
+            | ErrorCode::FileLockingProtocolFailed => Self::Unavailable(message),
+            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Self::Damaged(message),
+            _ => Self::Internal(message),
         }
     }
 }
@@ -42,16 +63,6 @@ pub(super) fn from_migration(error: MigrateError, known: i64) -> StoreError {
 fn from_database(error: &dyn DatabaseError) -> StoreError {
     let message = error.to_string();
     let code = error.code().unwrap_or(Cow::Borrowed(""));
-    if error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() {
-        // The low byte is the primary result code, the rest its extension.
-        return match code.parse::<u32>().map(|code| code & 0xff) {
-            Ok(BUSY | LOCKED | NOMEM | READONLY | INTERRUPT | IOERR | FULL | CANTOPEN | PROTOCOL) => {
-                StoreError::Unavailable(message)
-            }
-            Ok(CORRUPT | NOTADB) => StoreError::Damaged(message),
-            _ => StoreError::Internal(message),
-        };
-    }
     // A deadlock, a serialization failure, or two transactions that inserted the same thing: one of them does better now.
     if matches!(&*code, "40P01" | "40001" | "23505") {
         return StoreError::Contended(message);
@@ -66,15 +77,3 @@ fn from_database(error: &dyn DatabaseError) -> StoreError {
         _ => StoreError::Internal(message),
     }
 }
-
-const BUSY: u32 = 5;
-const LOCKED: u32 = 6;
-const NOMEM: u32 = 7;
-const READONLY: u32 = 8;
-const INTERRUPT: u32 = 9;
-const IOERR: u32 = 10;
-const CORRUPT: u32 = 11;
-const FULL: u32 = 13;
-const CANTOPEN: u32 = 14;
-const PROTOCOL: u32 = 15;
-const NOTADB: u32 = 26;

@@ -193,8 +193,8 @@ async fn seed(sandbox: &Sandbox, database: &std::path::Path, conversations: u32)
         watch: WatchPolicy { idle: DAY, escalated: DAY * 7 },
     };
     SqliteStore::open(database, rules).await?.close().await;
-    let pool = sqlx::SqlitePool::connect(&format!("sqlite://{}", database.display())).await?;
-    let mut transaction = pool.begin().await?;
+    let mut connection = rusqlite::Connection::open(database)?;
+    let transaction = connection.transaction()?;
     let mut interactions = Vec::new();
     for (number, conversation) in sandbox.conversations(conversations as usize).into_iter().enumerate() {
         let id = conversation.id.to_string();
@@ -203,30 +203,27 @@ async fn seed(sandbox: &Sandbox, database: &std::path::Path, conversations: u32)
             sandbox.set_status(&id, Some(ESCALATED))?;
         }
         let (state, status) = if with_human { ("escalated", ESCALATED) } else { ("open", "Open") };
-        let key: i64 = sqlx::query_scalar(
+        let key: i64 = transaction.query_row(
             "INSERT INTO conversations (frontend, conversation_id, attribute, state, status_text, wrapper_read, \
                 interaction_id, first_sent_at, created_at, updated_at, last_activity_at, watch_until) \
              VALUES ('web', $1, $1, $2, $3, TRUE, $4, $5, $5, $5, $6, $7) RETURNING key",
-        )
-        .bind(format!("c-{number}"))
-        .bind(state)
-        .bind(status)
-        .bind(&id)
-        .bind(conversation.created_at)
-        .bind(conversation.latest_at)
-        .bind(conversation.latest_at + if with_human { 7 * day } else { 2 * day })
-        .fetch_one(&mut *transaction)
-        .await?;
+            (
+                format!("c-{number}"),
+                state,
+                status,
+                &id,
+                conversation.created_at,
+                conversation.latest_at,
+                conversation.latest_at + if with_human { 7 * day } else { 2 * day },
+            ),
+            |row| row.get(0),
+        )?;
         for event in &conversation.events {
-            sqlx::query("INSERT INTO marks (fini_event_id, conversation_key) VALUES ($1, $2)")
-                .bind(&event.id)
-                .bind(key)
-                .execute(&mut *transaction)
-                .await?;
+            transaction
+                .execute("INSERT INTO marks (fini_event_id, conversation_key) VALUES ($1, $2)", (&event.id, key))?;
         }
         interactions.push(id);
     }
-    transaction.commit().await?;
-    pool.close().await;
+    transaction.commit()?;
     Ok(interactions)
 }

@@ -7,10 +7,6 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
-use sqlx::{
-    ConnectOptions as _, Connection as _,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
-};
 use tokio::{task::JoinSet, time::sleep};
 
 use crate::{
@@ -102,33 +98,27 @@ async fn control() -> Result<u64> {
     let folder = tempfile::Builder::new().prefix("fini-bridge-power-").tempdir()?;
     let disk = Mounted::ext4(folder.path())?;
     let path = disk.at.join("control.db");
-    let mut database = open(&path).await?;
-    sqlx::query("CREATE TABLE commits (number INTEGER PRIMARY KEY, text TEXT NOT NULL)").execute(&mut database).await?;
+    let database = open(&path)?;
+    database.execute("CREATE TABLE commits (number INTEGER PRIMARY KEY, text TEXT NOT NULL)", [])?;
     // What is old enough would be written out by itself.
     mount::run("sync", &[])?;
     let answered = 500_u64;
     for number in 0..answered {
-        sqlx::query("INSERT INTO commits (number, text) VALUES (?, ?)")
-            .bind(i64::try_from(number)?)
-            .bind("as long as a message of a customer usually is")
-            .execute(&mut database)
-            .await?;
+        let text = "as long as a message of a customer usually is";
+        database.execute("INSERT INTO commits (number, text) VALUES (?, ?)", (i64::try_from(number)?, text))?;
     }
     disk.cut_off()?;
     // It cannot close in order any more.
-    drop(database.close().await);
+    drop(database.close());
     disk.again()?;
-    let mut database = open(&path).await?;
-    let kept: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM commits").fetch_one(&mut database).await.unwrap_or(0);
-    database.close().await?;
+    let database = open(&path)?;
+    let kept: i64 = database.query_row("SELECT COUNT(*) FROM commits", [], |row| row.get(0)).unwrap_or(0);
+    drop(database);
     Ok(answered.saturating_sub(u64::try_from(kept)?))
 }
 
-async fn open(path: &Path) -> Result<sqlx::SqliteConnection> {
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Off);
-    Ok(options.connect().await?)
+fn open(path: &Path) -> Result<rusqlite::Connection> {
+    let database = rusqlite::Connection::open(path)?;
+    database.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF")?;
+    Ok(database)
 }

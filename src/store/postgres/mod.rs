@@ -12,6 +12,7 @@
 #[macro_use]
 mod dialect;
 mod connect;
+mod db;
 mod notices;
 #[cfg(test)]
 pub(in crate::store) mod server;

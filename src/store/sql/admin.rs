@@ -3,7 +3,7 @@
 
 use futures_util::FutureExt;
 
-use super::{Conn, ThisStore, rows};
+use super::{Conn, ThisStore, db, rows};
 use crate::{
     domain::Timestamp,
     store::{AdminStore, Backlog, Result},
@@ -42,7 +42,7 @@ pub(super) const BACKLOG: &str = "WITH called AS (SELECT DISTINCT frontend FROM 
 
 /// The figures at `now`.
 async fn backlog(conn: &mut Conn, now: Timestamp) -> Result<Backlog> {
-    let row = sqlx::query(BACKLOG).bind(now.as_millis()).fetch_one(conn).await?;
+    let row = db::query(BACKLOG).bind(now.as_millis()).fetch_one(conn).await?;
     Ok(Backlog {
         queued_turns: rows::count(&row, "queued_turns")?,
         sending_turns: rows::count(&row, "sending_turns")?,

@@ -8,7 +8,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::{Conn, Cx, Row, lanes, rows};
+use super::{Conn, Cx, Row, db, lanes, rows};
 use crate::{
     domain::{
         Timestamp,
@@ -51,7 +51,7 @@ pub(super) async fn claim(conn: &mut Conn, cx: &mut Cx, claim: &ClaimDeliveries)
     if leased.is_empty() {
         return Ok(Vec::new());
     }
-    let found = sqlx::query(HEADS)
+    let found = db::query(HEADS)
         .bind(claim.lease.until.as_millis())
         .bind(&*token.0)
         .bind(claim.lease.now.as_millis())
@@ -73,7 +73,7 @@ pub(super) async fn claim(conn: &mut Conn, cx: &mut Cx, claim: &ClaimDeliveries)
 /// Records how an attempt ended, and frees the lane or hands out its next head under the same token.
 pub(super) async fn finish(conn: &mut Conn, cx: &mut Cx, finish: &FinishDelivery) -> Result<Finished> {
     let end = End::of(finish);
-    let row = sqlx::query(concat!(
+    let row = db::query(concat!(
         "UPDATE deliveries SET state = $4, attempts = attempts + $5, due_at = $6, finished_at = $7, dead_end = $8, \
              last_status = CASE WHEN $5 = 0 THEN last_status ELSE $9 END, \
              last_error = CASE WHEN $5 = 0 THEN last_error ELSE $10 END, \
@@ -146,7 +146,7 @@ pub(super) const NEXT_HEAD: &str = concat!(select_head!(), " WHERE lane.conversa
 
 /// Passes on to the next head of a lane in hand: keeps the lane for it, frees the lane, or closes it when it is empty.
 async fn next_head(conn: &mut Conn, cx: &mut Cx, finish: &FinishDelivery) -> Result<Option<ClaimedDelivery>> {
-    let row = sqlx::query(NEXT_HEAD).bind(finish.conversation.0).fetch_optional(&mut *conn).await?;
+    let row = db::query(NEXT_HEAD).bind(finish.conversation.0).fetch_optional(&mut *conn).await?;
     let Some(row) = row else {
         lanes::close(conn, finish.conversation).await?;
         return Ok(None);

@@ -5,7 +5,7 @@
 //! decides. The database keeps this itself (a unique index), so a race between two bindings ends in one of them.
 
 use super::{
-    Conn, Cx, Row, evidence,
+    Conn, Cx, Row, db, evidence,
     feed::{self, Happened},
     in_flight,
     records::{self, ConversationRecord, NextRead},
@@ -24,7 +24,7 @@ use crate::{
 
 /// Makes a conversation's binding wanted, if it is not yet.
 pub(in crate::store) async fn want(conn: &mut Conn, cx: &mut Cx, key: ConversationKey, now: Timestamp) -> Result<()> {
-    sqlx::query(
+    db::query(
         "UPDATE conversations SET binding_wanted_since = $2, binding_look_at = $2, binding_looks = 0 WHERE key = $1 \
             AND interaction_id IS NULL AND binding_wanted_since IS NULL AND state <> 'quarantined'",
     )
@@ -39,7 +39,7 @@ pub(in crate::store) async fn want(conn: &mut Conn, cx: &mut Cx, key: Conversati
 /// The send that made Fini begin a conversation did not happen after all: the next one begins it. Where an earlier send
 /// made the binding wanted, that one still counts.
 pub(in crate::store) async fn forget_send(conn: &mut Conn, key: ConversationKey) -> Result<()> {
-    sqlx::query(
+    db::query(
         "UPDATE conversations SET first_sent_at = NULL \
          WHERE key = $1 AND interaction_id IS NULL AND binding_wanted_since IS NULL",
     )
@@ -158,7 +158,7 @@ async fn attach(
     now: Timestamp,
 ) -> Result<()> {
     let key = conversation.key();
-    sqlx::query(
+    db::query(
         "UPDATE conversations SET interaction_id = $2, binding_version = binding_version + 1, \
             binding_wanted_since = NULL, binding_look_at = NULL, binding_looks = 0, read_misses = 0, note = NULL, \
             first_sent_at = COALESCE(first_sent_at, $3) WHERE key = $1",
@@ -189,7 +189,7 @@ async fn detach(
     if let Some(turn) = in_flight::load(conn, key).await? {
         in_flight::fail(conn, cx, conversation, &turn, now, failure).await?;
     }
-    sqlx::query(
+    db::query(
         "UPDATE conversations SET interaction_id = NULL, binding_version = binding_version + 1, first_sent_at = NULL, \
             binding_wanted_since = NULL, binding_look_at = NULL, binding_looks = 0, status_text = NULL, resolved = NULL, \
             wrapper_read = FALSE, watch_until = NULL, read_at = NULL, read_urgency = 2, read_misses = 0, note = $2 \
@@ -213,7 +213,7 @@ async fn set_aside(
     note: &str,
     now: Timestamp,
 ) -> Result<()> {
-    sqlx::query(
+    db::query(
         "UPDATE conversations SET binding_wanted_since = NULL, binding_look_at = NULL, read_at = NULL, note = $2 \
          WHERE key = $1",
     )
@@ -236,7 +236,7 @@ async fn change_state(
     if state == previous_state {
         return Ok(());
     }
-    sqlx::query("UPDATE conversations SET state = $2, updated_at = $3 WHERE key = $1")
+    db::query("UPDATE conversations SET state = $2, updated_at = $3 WHERE key = $1")
         .bind(conversation.key().0)
         .bind(state.as_str())
         .bind(now.as_millis())
@@ -248,7 +248,7 @@ async fn change_state(
 }
 
 async fn owner(conn: &mut Conn, interaction: &InteractionId) -> Result<Option<ConversationRef>> {
-    let found = sqlx::query("SELECT key, frontend, conversation_id FROM conversations WHERE interaction_id = $1")
+    let found = db::query("SELECT key, frontend, conversation_id FROM conversations WHERE interaction_id = $1")
         .bind(interaction.as_str())
         .fetch_optional(conn)
         .await?;
@@ -269,7 +269,7 @@ pub(in crate::store) async fn owners(
     conn: &mut Conn,
     interactions: &[InteractionId],
 ) -> Result<Vec<(InteractionId, ConversationRef)>> {
-    let found = sqlx::query(concat!(
+    let found = db::query(concat!(
         "SELECT key, frontend, conversation_id, interaction_id FROM conversations WHERE interaction_id IN ",
         texts!("$1")
     ))
@@ -286,7 +286,7 @@ pub(in crate::store) async fn postpone(
     key: ConversationKey,
     at: Timestamp,
 ) -> Result<()> {
-    sqlx::query(
+    db::query(
         "UPDATE conversations SET binding_look_at = $2, binding_looks = binding_looks + 1 \
          WHERE key = $1 AND binding_wanted_since IS NOT NULL",
     )

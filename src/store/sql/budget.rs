@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
-use super::{Conn, ThisStore, dialect, rows};
+use super::{Conn, ThisStore, db, dialect, rows};
 use crate::{
     domain::Timestamp,
     store::{BudgetStore, BudgetTerms, BudgetUse, Grant, PermitId, RequestClass, Result},
@@ -78,7 +78,7 @@ pub(super) async fn take(
 
 /// Moves an entry to a later time; never to an earlier one, or a request could leave the window before it should.
 async fn depart(conn: &mut Conn, permit: PermitId, at: Timestamp) -> Result<()> {
-    sqlx::query("UPDATE budget SET at = $2 WHERE key = $1 AND at < $2")
+    db::query("UPDATE budget SET at = $2 WHERE key = $1 AND at < $2")
         .bind(permit.0)
         .bind(at.as_millis())
         .execute(conn)
@@ -89,7 +89,7 @@ async fn depart(conn: &mut Conn, permit: PermitId, at: Timestamp) -> Result<()> 
 /// A process that died may have sent later than its log says, and not lived to write that down: what it can have sent is
 /// counted from then on.
 pub(super) async fn assume_late(conn: &mut Conn, now: Timestamp) -> Result<()> {
-    sqlx::query("UPDATE budget SET at = CASE WHEN at + $2 < $1 THEN at + $2 ELSE $1 END WHERE at < $1")
+    db::query("UPDATE budget SET at = CASE WHEN at + $2 < $1 THEN at + $2 ELSE $1 END WHERE at < $1")
         .bind(now.as_millis())
         .bind(DEPARTS_WITHIN_MS)
         .execute(conn)
@@ -102,13 +102,13 @@ async fn used(conn: &mut Conn, window: Duration, now: Timestamp) -> Result<Budge
     let since = now.minus(window);
     let by_class = count(conn, since).await?;
     let oldest: Option<i64> =
-        sqlx::query_scalar("SELECT MIN(at) FROM budget WHERE at > $1").bind(since.as_millis()).fetch_one(conn).await?;
+        db::query_scalar("SELECT MIN(at) FROM budget WHERE at > $1").bind(since.as_millis()).fetch_one(conn).await?;
     Ok(BudgetUse { by_class, frees_at: oldest.map(|at| Timestamp::from_millis(at).plus(window)) })
 }
 
 /// Entries later than `since`, by class.
 async fn count(conn: &mut Conn, since: Timestamp) -> Result<[u32; 4]> {
-    let found = sqlx::query("SELECT class, COUNT(*) AS entries FROM budget WHERE at > $1 GROUP BY class")
+    let found = db::query("SELECT class, COUNT(*) AS entries FROM budget WHERE at > $1 GROUP BY class")
         .bind(since.as_millis())
         .fetch_all(conn)
         .await?;
@@ -136,7 +136,7 @@ async fn frees_at(
 ) -> Result<Option<Timestamp>> {
     let Some(before) = used.checked_sub(most) else { return Ok(None) };
     let at: Option<i64> =
-        sqlx::query_scalar("SELECT at FROM budget WHERE at > $1 AND class <> $2 ORDER BY at LIMIT 1 OFFSET $3")
+        db::query_scalar("SELECT at FROM budget WHERE at > $1 AND class <> $2 ORDER BY at LIMIT 1 OFFSET $3")
             .bind(since.as_millis())
             .bind(other)
             .bind(i64::from(before))
@@ -153,11 +153,11 @@ async fn insert(
     entries: usize,
     window: Duration,
 ) -> Result<Vec<PermitId>> {
-    sqlx::query("DELETE FROM budget WHERE at <= $1")
+    db::query("DELETE FROM budget WHERE at <= $1")
         .bind(now.minus(window.saturating_mul(2)).as_millis())
         .execute(&mut *conn)
         .await?;
-    let keys: Vec<i64> = sqlx::query_scalar(
+    let keys: Vec<i64> = db::query_scalar(
         "WITH RECURSIVE entries (number) AS \
            (SELECT CAST(1 AS BIGINT) UNION ALL SELECT number + 1 FROM entries WHERE number < $3) \
          INSERT INTO budget (class, at) SELECT $1, $2 FROM entries RETURNING key",

@@ -5,7 +5,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{Conn, Cx, Row, budget, in_flight::JOINT, intake::Extras, records, rows};
+use super::{Conn, Cx, Row, budget, db, in_flight::JOINT, intake::Extras, records, rows};
 use crate::{
     domain::{
         Timestamp,
@@ -81,7 +81,7 @@ pub(in crate::store) const DUE: &str = concat!(
 );
 
 async fn due_in(conn: &mut Conn, claim: &ClaimTurns, frontend: &FrontendName) -> Result<Vec<Row>> {
-    Ok(sqlx::query(DUE)
+    Ok(db::query(DUE)
         .bind(frontend.as_str())
         .bind(claim.lease.now.as_millis())
         .bind(joined_until(claim).as_millis())
@@ -96,13 +96,13 @@ async fn next_due(conn: &mut Conn, claim: &ClaimTurns) -> Result<Option<Timestam
     let mut consider = |at: Option<i64>| next = [next, at].into_iter().flatten().min();
     let now = claim.lease.now.as_millis();
     for frontend in &claim.frontends {
-        let later = sqlx::query_scalar(
+        let later = db::query_scalar(
             "SELECT MIN(turn_due_at) FROM conversations \
              WHERE frontend = $1 AND turn_due_at IS NOT NULL AND turn_due_at > $2",
         );
         consider(later.bind(frontend.as_str()).bind(now).fetch_one(&mut *conn).await?);
         if !claim.join_window.is_zero() {
-            let oldest: Option<i64> = sqlx::query_scalar(
+            let oldest: Option<i64> = db::query_scalar(
                 "SELECT MIN(h.accepted_at) FROM conversations c JOIN turns h ON h.key = (SELECT MIN(t.key) FROM turns t \
                     WHERE t.conversation_key = c.key AND t.state IN ('queued', 'sending', 'awaiting', 'unclear') \
                         AND t.state = 'queued') \
@@ -147,7 +147,7 @@ async fn take(
     let Some((leader, mut turn)) = join(queued) else { return Ok(None) };
     let token = Token(Arc::from(cx.rules().entropy.key()));
     let sending = TurnState::Queued.after(TurnMove::Claim).map_err(StoreError::from)?;
-    sqlx::query(concat!(
+    db::query(concat!(
         "UPDATE turns SET state = $3, leader_key = CASE WHEN key = $2 THEN NULL ELSE CAST($2 AS BIGINT) END, \
             attempt = attempt + 1, token = $4, owner = $5, lease_until = $6, sent_at = $7, state_since = $7, \
             look_at = NULL, looks = 0 WHERE key IN ",
@@ -162,7 +162,7 @@ async fn take(
     .bind(now.as_millis())
     .execute(&mut *conn)
     .await?;
-    sqlx::query("UPDATE conversations SET first_sent_at = COALESCE(first_sent_at, $2) WHERE key = $1")
+    db::query("UPDATE conversations SET first_sent_at = COALESCE(first_sent_at, $2) WHERE key = $1")
         .bind(key.0)
         .bind(now.as_millis())
         .execute(&mut *conn)
@@ -196,7 +196,7 @@ async fn take(
 }
 
 async fn queued(conn: &mut Conn, conversation: ConversationKey, limit: i64) -> Result<Vec<Queued>> {
-    let found = sqlx::query(
+    let found = db::query(
         "SELECT key, message_id, role, text, extras, attribute, attempt, resends, accepted_at FROM turns \
          WHERE conversation_key = $1 AND state IN ('queued', 'sending', 'awaiting', 'unclear') AND state = 'queued' \
          ORDER BY key LIMIT $2",

@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::Conn;
+use super::{Conn, db};
 use crate::{
     domain::{Timestamp, ids::FrontendName},
     store::{Change, Result, Rules},
@@ -67,7 +67,7 @@ impl Cx {
         let waiting = self.waiting.entry(frontend.clone()).or_default();
         if waiting.stored.is_none() {
             let stored = "SELECT CAST(COALESCE(SUM(turns), 0) AS BIGINT) FROM waiting WHERE frontend = $1";
-            let stored = sqlx::query_scalar(stored).bind(frontend.as_str()).fetch_one(conn).await?;
+            let stored = db::query_scalar(stored).bind(frontend.as_str()).fetch_one(conn).await?;
             waiting.stored = Some(stored);
         }
         Ok(waiting.stored.unwrap_or(0) + waiting.added)
@@ -79,7 +79,7 @@ impl Cx {
         let mut changed: Vec<_> = self.waiting.drain().collect();
         changed.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         for (frontend, waiting) in changed {
-            sqlx::query(concat!(
+            db::query(concat!(
                 "INSERT INTO waiting (frontend, shard, turns) VALUES ($1, ",
                 shard!(),
                 ", $2) ON CONFLICT (frontend, shard) DO UPDATE SET turns = waiting.turns + excluded.turns",

@@ -1,9 +1,12 @@
 //! Conversations as their frontends and operators see them, and erasing them.
 
 use futures_util::FutureExt;
-use sqlx::Row as _;
 
-use super::{Conn, Cx, Row, ThisStore, rows};
+use super::{
+    Conn, Cx, Row, ThisStore,
+    db::{self, Columns as _},
+    rows,
+};
 use crate::{
     domain::{
         Timestamp,
@@ -15,7 +18,7 @@ use crate::{
 #[async_trait::async_trait]
 impl ConversationStore for ThisStore {
     async fn conversation(&self, frontend: &FrontendName, id: &ConversationId) -> Result<Option<Conversation>> {
-        self.read((frontend, id), |conn, of| conversation(conn, of.0, of.1).boxed()).await
+        self.read((frontend.clone(), id.clone()), |conn, of| conversation(conn, &of.0, &of.1).boxed()).await
     }
 
     async fn binding(&self, conversation: ConversationKey) -> Result<Option<(Option<InteractionId>, i64)>> {
@@ -34,7 +37,7 @@ impl ConversationStore for ThisStore {
 }
 
 async fn conversation(conn: &mut Conn, frontend: &FrontendName, id: &ConversationId) -> Result<Option<Conversation>> {
-    let found = sqlx::query(
+    let found = db::query(
         "SELECT c.key, c.state, c.status_text, c.interaction_id, c.binding_version, c.last_sequence, c.created_at, \
             c.updated_at, c.note, c.erased_at, c.queued, c.watch_until, c.read_at, c.binding_look_at, \
             (SELECT MIN(t.look_at) FROM turns t WHERE t.conversation_key = c.key \
@@ -79,7 +82,7 @@ fn view(row: &Row, frontend: &FrontendName, id: &ConversationId) -> Result<Conve
 
 async fn binding(conn: &mut Conn, key: ConversationKey) -> Result<Option<(Option<InteractionId>, i64)>> {
     let found =
-        sqlx::query("SELECT interaction_id, binding_version FROM conversations WHERE key = $1 AND erased_at IS NULL")
+        db::query("SELECT interaction_id, binding_version FROM conversations WHERE key = $1 AND erased_at IS NULL")
             .bind(key.0)
             .fetch_optional(conn)
             .await?;
@@ -98,7 +101,7 @@ async fn erase(
     id: &ConversationId,
     now: Timestamp,
 ) -> Result<Option<Option<InteractionId>>> {
-    let found = sqlx::query(concat!(
+    let found = db::query(concat!(
         "SELECT key, queued, interaction_id FROM conversations \
          WHERE frontend = $1 AND conversation_id = $2 AND erased_at IS NULL",
         for_update!("conversations")
@@ -116,9 +119,9 @@ async fn erase(
         "DELETE FROM marks WHERE conversation_key = $1",
         "DELETE FROM turns WHERE conversation_key = $1",
     ] {
-        sqlx::query(statement).bind(key).execute(&mut *conn).await?;
+        db::query(statement).bind(key).execute(&mut *conn).await?;
     }
-    sqlx::query(
+    db::query(
         "UPDATE conversations SET erased_at = $2, updated_at = $2, attribute = '', state = 'open', note = NULL, \
             status_text = NULL, resolved = NULL, wrapper_read = FALSE, interaction_id = NULL, \
             binding_version = binding_version + 1, binding_wanted_since = NULL, binding_look_at = NULL, \

@@ -21,7 +21,7 @@ impl DeliveryStore for ThisStore {
     }
 
     async fn next_delivery_at(&self, frontends: &[FrontendName]) -> Result<Option<Timestamp>> {
-        self.read(frontends, |conn, frontends| lanes::next_at(conn, frontends).boxed()).await
+        self.read(frontends.to_vec(), |conn, frontends| lanes::next_at(conn, frontends).boxed()).await
     }
 
     async fn finish_delivery(&self, finish: FinishDelivery) -> Result<Finished> {
@@ -39,11 +39,12 @@ impl DeliveryStore for ThisStore {
     }
 
     async fn deliveries(&self, filter: &DeliveryFilter, cursor: Option<&str>, limit: usize) -> Result<DeliveryPage> {
-        self.read((filter, cursor, limit), |conn, of| replay::list(conn, of.0, of.1, of.2).boxed()).await
+        let of = (filter.clone(), cursor.map(str::to_owned), limit);
+        self.read(of, |conn, of| replay::list(conn, &of.0, of.1.as_deref(), of.2).boxed()).await
     }
 
     async fn delivery(&self, id: &DeliveryId) -> Result<Option<Delivery>> {
-        self.read(id, |conn, id| replay::get(conn, id).boxed()).await
+        self.read(id.clone(), |conn, id| replay::get(conn, id).boxed()).await
     }
 
     async fn retry_delivery(&self, id: &DeliveryId, now: Timestamp) -> Result<Option<Delivery>> {

@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Conn, records::ConversationRecord, rows};
+use super::{Conn, db, records::ConversationRecord, rows};
 use crate::{
     domain::{
         conversation::{Mark, Unechoed},
@@ -35,7 +35,7 @@ pub(in crate::store) async fn seen(conn: &mut Conn, key: ConversationKey, events
     if events.is_empty() {
         return Ok(seen);
     }
-    let found = sqlx::query(concat!(
+    let found = db::query(concat!(
         "SELECT fini_event_id, conversation_key, rating FROM marks WHERE fini_event_id IN ",
         texts!("$1")
     ))
@@ -60,7 +60,7 @@ pub(in crate::store) async fn is_mixed(conn: &mut Conn, foreign: &HashSet<FiniEv
     if foreign.is_empty() {
         return Ok(false);
     }
-    let found = sqlx::query(concat!(
+    let found = db::query(concat!(
         "SELECT 1 FROM marks m JOIN conversations c ON c.key = m.conversation_key JOIN turns t ON t.conversation_key = c.key \
          WHERE c.state = 'quarantined' AND t.state IN ('sending', 'awaiting', 'unclear') AND m.fini_event_id IN ",
         texts!("$1"),
@@ -82,9 +82,9 @@ pub(in crate::store) async fn mark(
     for (id, turn, mark) in marks {
         let rating = (!mark.rating.is_empty()).then(|| serde_json::to_string(&mark.rating)).transpose()?;
         let query = if seen.marks.contains_key(id) {
-            sqlx::query("UPDATE marks SET rating = $2 WHERE fini_event_id = $1").bind(id.as_str()).bind(rating)
+            db::query("UPDATE marks SET rating = $2 WHERE fini_event_id = $1").bind(id.as_str()).bind(rating)
         } else {
-            sqlx::query("INSERT INTO marks (fini_event_id, rating, conversation_key, turn_key) VALUES ($1, $2, $3, $4)")
+            db::query("INSERT INTO marks (fini_event_id, rating, conversation_key, turn_key) VALUES ($1, $2, $3, $4)")
                 .bind(id.as_str())
                 .bind(rating)
                 .bind(key.0)
@@ -102,7 +102,7 @@ pub(in crate::store) const UNECHOED_TURNS: &str = "SELECT key, COALESCE(leader_k
 
 /// Settled messages that were sent, but whose own event was never seen; the latest few, oldest first.
 pub(in crate::store) async fn unechoed(conn: &mut Conn, conversation: &ConversationRecord) -> Result<Vec<Unechoed>> {
-    let found = sqlx::query(UNECHOED_TURNS).bind(conversation.key().0).bind(UNECHOED_ROWS).fetch_all(conn).await?;
+    let found = db::query(UNECHOED_TURNS).bind(conversation.key().0).bind(UNECHOED_ROWS).fetch_all(conn).await?;
     let mut turns: Vec<Unechoed> = Vec::new();
     for row in found.iter().rev() {
         let key = TurnKey(rows::int(row, "leader")?);
@@ -125,7 +125,7 @@ pub(in crate::store) async fn echoed(
     turn: TurnKey,
     event: &FiniEventId,
 ) -> Result<()> {
-    sqlx::query(
+    db::query(
         "UPDATE turns SET echo = $3 WHERE conversation_key = $1 AND echo IS NULL AND sent_at IS NOT NULL \
             AND (key = $2 OR leader_key = $2)",
     )
@@ -140,7 +140,7 @@ pub(in crate::store) async fn echoed(
 /// Marks those of the events that nobody has seen as this conversation's, so that no other ever shows them.
 pub(in crate::store) async fn reserve(conn: &mut Conn, key: ConversationKey, events: &[FiniEventId]) -> Result<()> {
     for event in events {
-        sqlx::query(
+        db::query(
             "INSERT INTO marks (fini_event_id, conversation_key) VALUES ($1, $2) ON CONFLICT (fini_event_id) DO NOTHING",
         )
         .bind(event.as_str())

@@ -5,7 +5,7 @@
 
 use futures_util::FutureExt;
 
-use super::{Conn, Cx, ThisStore, outbox, records::ConversationRecord, rows};
+use super::{Conn, Cx, ThisStore, db, outbox, records::ConversationRecord, rows};
 use crate::{
     domain::{
         Timestamp,
@@ -24,7 +24,8 @@ impl FeedStore for ThisStore {
         after: i64,
         limit: usize,
     ) -> Result<Option<(ConversationKey, FeedPage)>> {
-        self.read((frontend, id, after, limit), |conn, of| page(conn, of.0, of.1, of.2, of.3).boxed()).await
+        let of = (frontend.clone(), id.clone(), after, limit);
+        self.read(of, |conn, of| page(conn, &of.0, &of.1, of.2, of.3).boxed()).await
     }
 }
 
@@ -44,7 +45,7 @@ pub(in crate::store) async fn append(
     }
     let key = conversation.key();
     let added = i64::try_from(happened.len()).unwrap_or(i64::MAX);
-    let last: i64 = sqlx::query_scalar(
+    let last: i64 = db::query_scalar(
         "UPDATE conversations SET last_sequence = last_sequence + $2, updated_at = $3 WHERE key = $1 \
          RETURNING last_sequence",
     )
@@ -64,7 +65,7 @@ pub(in crate::store) async fn append(
             sequence,
         }
         .render(event);
-        sqlx::query(
+        db::query(
             "INSERT INTO events (conversation_key, sequence, id, kind, turn_key, body, recorded_at) \
              VALUES ($1, $2, $3, $4, $5, $6, $7)",
         )
@@ -94,7 +95,7 @@ async fn page(
     after: i64,
     limit: usize,
 ) -> Result<Option<(ConversationKey, FeedPage)>> {
-    let found = sqlx::query(
+    let found = db::query(
         "SELECT key, last_sequence FROM conversations \
          WHERE frontend = $1 AND conversation_id = $2 AND erased_at IS NULL",
     )
@@ -105,7 +106,7 @@ async fn page(
     let Some(found) = found else { return Ok(None) };
     let key = rows::int(&found, "key")?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let events = sqlx::query(
+    let events = db::query(
         "SELECT sequence, kind, body FROM events WHERE conversation_key = $1 AND sequence > $2 ORDER BY sequence LIMIT $3",
     )
     .bind(key)

@@ -4,7 +4,7 @@
 //! fate: the leader (the first message) and its members. Every move is checked against [`TurnState::after`].
 
 use super::{
-    Conn, Cx,
+    Conn, Cx, db,
     feed::{self, Happened},
     records::{self, ConversationRecord},
     rows,
@@ -69,7 +69,7 @@ pub(in crate::store) const OCCUPYING: &str = "SELECT key, leader_key, message_id
 
 /// The turn that occupies a conversation, if any.
 pub(in crate::store) async fn load(conn: &mut Conn, conversation: ConversationKey) -> Result<Option<InFlight>> {
-    let found = sqlx::query(OCCUPYING).bind(conversation.0).fetch_all(conn).await?;
+    let found = db::query(OCCUPYING).bind(conversation.0).fetch_all(conn).await?;
     let Some(leader) = found.first() else { return Ok(None) };
     let message = |row| Ok((TurnKey(rows::int(row, "key")?), MessageId::trusted(rows::text(row, "message_id")?)));
     let texts: Vec<String> = found.iter().map(|row| rows::text(row, "text")).collect::<Result<_>>()?;
@@ -97,7 +97,7 @@ pub(in crate::store) const JOINT: &str = "\n";
 
 /// A turn in flight by its leader's key, with its conversation locked.
 pub(in crate::store) async fn find(conn: &mut Conn, key: TurnKey) -> Result<Option<(ConversationRecord, InFlight)>> {
-    let conversation: Option<i64> = sqlx::query_scalar("SELECT conversation_key FROM turns WHERE key = $1")
+    let conversation: Option<i64> = db::query_scalar("SELECT conversation_key FROM turns WHERE key = $1")
         .bind(key.0)
         .fetch_optional(&mut *conn)
         .await?;
@@ -135,7 +135,7 @@ pub(in crate::store) async fn advance(
     step: Step<'_>,
 ) -> Result<TurnState> {
     let state = turn.state.after(step.by)?;
-    sqlx::query(
+    db::query(
         "UPDATE turns SET state = $2, state_since = $3, token = NULL, owner = NULL, lease_until = NULL, looks = 0, \
             look_at = CASE WHEN leader_key IS NULL THEN CAST($4 AS BIGINT) END, \
             detail = COALESCE($5, detail), sent_at = CASE WHEN $6 THEN NULL ELSE sent_at END \

@@ -5,9 +5,12 @@
 
 use futures_util::FutureExt;
 use serde_json::{Map, Value};
-use sqlx::Row as _;
 
-use super::{Conn, Cx, Row, ThisStore, rows};
+use super::{
+    Conn, Cx, Row, ThisStore,
+    db::{self, Columns as _},
+    rows,
+};
 use crate::{
     domain::{
         event::{Author, Envelope, FeedEvent, Message, Origin},
@@ -29,7 +32,8 @@ impl IntakeStore for ThisStore {
         conversation: &ConversationId,
         message: &MessageId,
     ) -> Result<Option<TurnView>> {
-        self.read((frontend, conversation, message), |conn, of| turn(conn, of.0, of.1, of.2).boxed()).await
+        let of = (frontend.clone(), conversation.clone(), message.clone());
+        self.read(of, |conn, of| turn(conn, &of.0, &of.1, &of.2).boxed()).await
     }
 }
 
@@ -63,7 +67,7 @@ pub(in crate::store) const KNOWN: &str = concat!(
 );
 
 async fn accept(conn: &mut Conn, cx: &mut Cx, new: &NewMessage) -> Result<Accepted> {
-    let known = sqlx::query(KNOWN)
+    let known = db::query(KNOWN)
         .bind(new.frontend.as_str())
         .bind(new.message.conversation_id.as_str())
         .bind(new.message.message_id.as_str())
@@ -91,7 +95,7 @@ async fn accept(conn: &mut Conn, cx: &mut Cx, new: &NewMessage) -> Result<Accept
 async fn store(conn: &mut Conn, cx: &mut Cx, new: &NewMessage) -> Result<Accepted> {
     let now = new.now.as_millis();
     // Due at once, unless something else of the conversation comes first; `refresh_turns` says the same at length.
-    let conversation = sqlx::query(
+    let conversation = db::query(
         "INSERT INTO conversations (frontend, conversation_id, attribute, last_sequence, queued, turn_due_at, \
                 created_at, updated_at, last_activity_at) VALUES ($1, $2, $3, 1, 1, $4, $4, $4, $4) \
          ON CONFLICT (frontend, conversation_id) WHERE erased_at IS NULL DO UPDATE SET \
@@ -126,7 +130,7 @@ async fn store(conn: &mut Conn, cx: &mut Cx, new: &NewMessage) -> Result<Accepte
         sequence,
     }
     .render(&event);
-    sqlx::query(
+    db::query(
         "INSERT INTO events (conversation_key, sequence, id, kind, turn_key, body, recorded_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
@@ -156,7 +160,7 @@ async fn insert_turn(conn: &mut Conn, cx: &Cx, new: &NewMessage, conversation: i
         channel: new.message.channel.clone(),
         metadata: new.message.metadata.clone(),
     };
-    let key = sqlx::query_scalar(
+    let key = db::query_scalar(
         "INSERT INTO turns (conversation_key, frontend, message_id, fingerprint, role, text, extras, attribute, \
                 accepted_at, due_at, state_since) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $9) RETURNING key",
     )
@@ -201,7 +205,7 @@ async fn turn(
     conversation: &ConversationId,
     message: &MessageId,
 ) -> Result<Option<TurnView>> {
-    let found = sqlx::query(
+    let found = db::query(
         "SELECT c.key AS conversation_key, t.key, t.leader_key, t.state FROM conversations c \
          JOIN turns t ON t.conversation_key = c.key AND t.message_id = $3 \
          WHERE c.frontend = $1 AND c.conversation_id = $2 AND c.erased_at IS NULL",
@@ -215,7 +219,7 @@ async fn turn(
     let own = rows::int(&found, "key")?;
     let leader: Option<i64> = found.try_get("leader_key")?;
     // The state was read first: where it says that the turn is over, its last event is there too.
-    let events = sqlx::query("SELECT turn_key, kind, body FROM events WHERE turn_key IN ($1, $2) ORDER BY sequence")
+    let events = db::query("SELECT turn_key, kind, body FROM events WHERE turn_key IN ($1, $2) ORDER BY sequence")
         .bind(own)
         .bind(leader.unwrap_or(own))
         .fetch_all(conn)

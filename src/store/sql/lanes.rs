@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use super::{Conn, Cx, dialect, rows};
+use super::{Conn, Cx, db, dialect, rows};
 use crate::{
     domain::{
         Timestamp,
@@ -24,7 +24,7 @@ pub(super) async fn open(
     now: Timestamp,
 ) -> Result<()> {
     // The update changes nothing but takes the row, where `DO NOTHING` would leave it to somebody who is closing it.
-    sqlx::query(
+    db::query(
         "INSERT INTO lanes (conversation_key, frontend, due_at) VALUES ($1, $2, $3) \
          ON CONFLICT (conversation_key) DO UPDATE SET frontend = excluded.frontend",
     )
@@ -45,7 +45,7 @@ pub(super) async fn refresh(conn: &mut Conn, conversations: &[i64]) -> Result<()
     }
     let keys = rows::array(conversations)?;
     dialect::lock_lanes(conn, &keys).await?;
-    sqlx::query(concat!(
+    db::query(concat!(
         "DELETE FROM lanes WHERE conversation_key IN ",
         keys!("$1"),
         " AND NOT EXISTS (SELECT 1 FROM deliveries AS d \
@@ -55,7 +55,7 @@ pub(super) async fn refresh(conn: &mut Conn, conversations: &[i64]) -> Result<()
     .bind(&keys)
     .execute(&mut *conn)
     .await?;
-    sqlx::query(concat!(
+    db::query(concat!(
         "INSERT INTO lanes (conversation_key, frontend, due_at, is_retry) \
          SELECT head.conversation_key, head.frontend, head.due_at, head.attempts > head.attempts_before \
          FROM conversations AS c JOIN deliveries AS head ON head.key = (SELECT d.key FROM deliveries AS d \
@@ -98,7 +98,7 @@ pub(super) async fn lease(
     lease: &Lease,
     permits: &DeliveryPermits,
 ) -> Result<Vec<i64>> {
-    let keys = sqlx::query_scalar(LEASE)
+    let keys = db::query_scalar(LEASE)
         .bind(&*token.0)
         .bind(&*lease.owner.0)
         .bind(lease.until.as_millis())
@@ -113,7 +113,7 @@ pub(super) async fn lease(
 
 /// Frees lanes.
 pub(super) async fn free(conn: &mut Conn, keys: &[i64]) -> Result<()> {
-    sqlx::query(concat!(
+    db::query(concat!(
         "UPDATE lanes SET token = NULL, owner = NULL, lease_until = NULL \
          WHERE conversation_key IN ",
         keys!("$1"),
@@ -126,7 +126,7 @@ pub(super) async fn free(conn: &mut Conn, keys: &[i64]) -> Result<()> {
 
 /// Frees a lane whose head is due at `due_at`.
 pub(super) async fn leave(conn: &mut Conn, lane: ConversationKey, due_at: Timestamp, is_retry: bool) -> Result<()> {
-    sqlx::query(
+    db::query(
         "UPDATE lanes SET token = NULL, owner = NULL, lease_until = NULL, due_at = $2, is_retry = $3 \
          WHERE conversation_key = $1",
     )
@@ -146,22 +146,20 @@ pub(super) async fn keep(
     is_retry: bool,
     lease: &Lease,
 ) -> Result<()> {
-    sqlx::query(
-        "UPDATE lanes SET due_at = $2, is_retry = $3, owner = $4, lease_until = $5 WHERE conversation_key = $1",
-    )
-    .bind(lane.0)
-    .bind(due_at.as_millis())
-    .bind(is_retry)
-    .bind(&*lease.owner.0)
-    .bind(lease.until.as_millis())
-    .execute(conn)
-    .await?;
+    db::query("UPDATE lanes SET due_at = $2, is_retry = $3, owner = $4, lease_until = $5 WHERE conversation_key = $1")
+        .bind(lane.0)
+        .bind(due_at.as_millis())
+        .bind(is_retry)
+        .bind(&*lease.owner.0)
+        .bind(lease.until.as_millis())
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
 /// Frees a lane and blocks it until the delivery `by` is dead no more.
 pub(super) async fn block(conn: &mut Conn, lane: ConversationKey, by: i64) -> Result<()> {
-    sqlx::query(
+    db::query(
         "UPDATE lanes SET token = NULL, owner = NULL, lease_until = NULL, due_at = NULL, blocked_by = $2 \
          WHERE conversation_key = $1",
     )
@@ -174,7 +172,7 @@ pub(super) async fn block(conn: &mut Conn, lane: ConversationKey, by: i64) -> Re
 
 /// Closes a lane that owes nothing.
 pub(super) async fn close(conn: &mut Conn, lane: ConversationKey) -> Result<()> {
-    sqlx::query("DELETE FROM lanes WHERE conversation_key = $1").bind(lane.0).execute(conn).await?;
+    db::query("DELETE FROM lanes WHERE conversation_key = $1").bind(lane.0).execute(conn).await?;
     Ok(())
 }
 
@@ -188,7 +186,7 @@ pub(super) async fn renew(
         return Ok(Vec::new());
     }
     // Our own tokens only: a lane that is in our hands again under a newer token is renewed under that one.
-    let renewed: Vec<(i64, String)> = sqlx::query_as(concat!(
+    let renewed: Vec<(i64, String)> = db::query_as(concat!(
         "UPDATE lanes SET lease_until = $3 WHERE conversation_key IN ",
         keys!("$1"),
         " AND token IN ",
@@ -206,7 +204,7 @@ pub(super) async fn renew(
 
 /// Frees the lanes whose lease has ended and, where `all_others`, those of every other owner too.
 pub(super) async fn recover(conn: &mut Conn, cx: &mut Cx, lease: &Lease, all_others: bool) -> Result<usize> {
-    let freed = sqlx::query(
+    let freed = db::query(
         "UPDATE lanes SET token = NULL, owner = NULL, lease_until = NULL \
          WHERE lease_until IS NOT NULL AND (lease_until <= $1 OR ($2 AND owner <> $3))",
     )
@@ -243,6 +241,6 @@ pub(super) const NEXT: &str = concat!(
 /// When the next lane of these frontends may be claimed. A lane in somebody's hands counts from the end of the lease, so
 /// that one whose holder has died is asked for in time.
 pub(super) async fn next_at(conn: &mut Conn, frontends: &[FrontendName]) -> Result<Option<Timestamp>> {
-    let at: Option<i64> = sqlx::query_scalar(NEXT).bind(rows::array(frontends)?).fetch_one(conn).await?;
+    let at: Option<i64> = db::query_scalar(NEXT).bind(rows::array(frontends)?).fetch_one(conn).await?;
     Ok(at.map(Timestamp::from_millis))
 }

@@ -6,7 +6,7 @@
 use futures_util::FutureExt;
 
 use super::{
-    Conn, Cx, ThisStore, bindings, evidence,
+    Conn, Cx, ThisStore, bindings, db, evidence,
     feed::{self, Happened},
     in_flight::{self, InFlight, Step},
     records::{self, ConversationRecord, NextRead},
@@ -31,7 +31,7 @@ impl LedgerStore for ThisStore {
     }
 
     async fn owners(&self, interactions: &[InteractionId]) -> Result<Vec<(InteractionId, ConversationRef)>> {
-        self.read(interactions, |conn, interactions| bindings::owners(conn, interactions).boxed()).await
+        self.read(interactions.to_vec(), |conn, interactions| bindings::owners(conn, interactions).boxed()).await
     }
 
     async fn unbound(&self, limit: usize) -> Result<Vec<Unbound>> {
@@ -157,7 +157,7 @@ fn counts(look: &Record, conversation: &ConversationRecord, turn: Option<&InFlig
 /// Where the turn of a response that does not count stands.
 async fn stands(conn: &mut Conn, source: &Source) -> Result<Option<TurnState>> {
     let Source::Response { turn, .. } = source else { return Ok(None) };
-    let row = sqlx::query("SELECT state FROM turns WHERE key = $1").bind(turn.0).fetch_optional(conn).await?;
+    let row = db::query("SELECT state FROM turns WHERE key = $1").bind(turn.0).fetch_optional(conn).await?;
     row.map(|row| rows::turn_state(&row, "state")).transpose()
 }
 
@@ -212,7 +212,7 @@ async fn save_standing(conn: &mut Conn, conversation: &ConversationRecord, appli
     if *standing == conversation.standing {
         return Ok(());
     }
-    sqlx::query(
+    db::query(
         "UPDATE conversations SET state = $2, status_text = $3, resolved = $4, wrapper_read = $5, \
             note = CASE WHEN $2 = 'quarantined' THEN note END WHERE key = $1",
     )
@@ -237,7 +237,7 @@ async fn keep_watch(
     // Fini's clock may be ahead of ours.
     let latest = events.iter().map(|event| event.created_at.min(look.now)).max();
     let last_activity_at = latest.map_or(conversation.last_activity_at, |at| at.max(conversation.last_activity_at));
-    sqlx::query("UPDATE conversations SET last_activity_at = $2 WHERE key = $1")
+    db::query("UPDATE conversations SET last_activity_at = $2 WHERE key = $1")
         .bind(look.conversation.0)
         .bind(last_activity_at.as_millis())
         .execute(&mut *conn)
@@ -261,7 +261,7 @@ async fn next_read(
     if conversation.read.at.is_none() {
         return Ok(conversation.read);
     }
-    let row = sqlx::query("SELECT COUNT(*) AS known FROM marks WHERE conversation_key = $1")
+    let row = db::query("SELECT COUNT(*) AS known FROM marks WHERE conversation_key = $1")
         .bind(look.conversation.0)
         .fetch_one(conn)
         .await?;
@@ -336,7 +336,7 @@ async fn end(
 
 async fn save_progress(conn: &mut Conn, conversation: ConversationKey, applied: &Applied) -> Result<()> {
     let progress = &applied.progress;
-    sqlx::query(
+    db::query(
         "UPDATE turns SET echo = $2, replies = $3, escalated = $4, no_reply = $5 WHERE conversation_key = $1 \
             AND state IN ('queued', 'sending', 'awaiting', 'unclear') AND state <> 'queued'",
     )

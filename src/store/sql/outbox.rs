@@ -3,7 +3,7 @@
 //! Only filing stands here; claiming and finishing have their own file. Invariant: an event that is called back and wanted
 //! is filed exactly once, in the transaction that appends it to the feed.
 
-use super::{Conn, Cx, lanes};
+use super::{Conn, Cx, db, lanes};
 use crate::{
     domain::{
         Timestamp,
@@ -28,7 +28,7 @@ pub(in crate::store) struct Owed<'a> {
 
 /// Files a delivery that is due at once, behind whatever its lane still owes.
 pub(in crate::store) async fn file(conn: &mut Conn, cx: &mut Cx, owed: Owed<'_>, now: Timestamp) -> Result<()> {
-    sqlx::query(
+    db::query(
         "INSERT INTO deliveries (id, conversation_key, frontend, sequence, event_id, kind, due_at, recorded_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $7)",
     )

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Conn, lanes, rows};
+use super::{Conn, db, lanes, rows};
 use crate::{domain::Timestamp, store::Result};
 
 /// Callbacks that ended before the retention. The time is asked for twice: one that is replayed meanwhile is kept.
@@ -32,18 +32,18 @@ pub(super) const SPENT: &str =
 pub(super) async fn prune(conn: &mut Conn, now: Timestamp, retention: Duration, batch: usize) -> Result<usize> {
     let before = now.minus(retention).as_millis();
     let limit = i64::try_from(batch).unwrap_or(i64::MAX);
-    let finished = sqlx::query(FINISHED).bind(before).bind(limit).execute(&mut *conn).await?.rows_affected();
+    let finished = db::query(FINISHED).bind(before).bind(limit).execute(&mut *conn).await?.rows_affected();
     if finished > 0 {
         unblock(conn).await?;
     }
     let ended = delete_ended(conn, before, now, limit).await?;
-    let spent = sqlx::query(SPENT).bind(before).bind(limit).execute(conn).await?.rows_affected();
+    let spent = db::query(SPENT).bind(before).bind(limit).execute(conn).await?.rows_affected();
     Ok(usize::try_from(finished.saturating_add(ended).saturating_add(spent)).unwrap_or(usize::MAX))
 }
 
 /// A lane that waited for a dead letter which is no more goes on.
 async fn unblock(conn: &mut Conn) -> Result<()> {
-    let keys: Vec<i64> = sqlx::query_scalar(
+    let keys: Vec<i64> = db::query_scalar(
         "SELECT conversation_key FROM lanes WHERE blocked_by IS NOT NULL \
          AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.key = lanes.blocked_by)",
     )
@@ -55,7 +55,7 @@ async fn unblock(conn: &mut Conn) -> Result<()> {
 /// Deletes as many ended conversations as fit the batch with their events; one always fits.
 async fn delete_ended(conn: &mut Conn, before: i64, now: Timestamp, batch: i64) -> Result<u64> {
     let ended: Vec<(i64, i64)> =
-        sqlx::query_as(ENDED).bind(before).bind(now.as_millis()).bind(batch).fetch_all(&mut *conn).await?;
+        db::query_as(ENDED).bind(before).bind(now.as_millis()).bind(batch).fetch_all(&mut *conn).await?;
     let mut rows = 0_i64;
     let keys: Vec<i64> = ended
         .into_iter()
@@ -69,7 +69,7 @@ async fn delete_ended(conn: &mut Conn, before: i64, now: Timestamp, batch: i64) 
     if keys.is_empty() {
         return Ok(0);
     }
-    let deleted = sqlx::query(concat!("DELETE FROM conversations WHERE key IN ", keys!("$1"),))
+    let deleted = db::query(concat!("DELETE FROM conversations WHERE key IN ", keys!("$1"),))
         .bind(rows::array(&keys)?)
         .execute(conn)
         .await?

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
-use super::{Conn, Row, ThisStore, bindings::reference, prune, rows};
+use super::{Conn, Row, ThisStore, bindings::reference, db, prune, rows};
 use crate::{
     domain::{
         Timestamp,
@@ -53,7 +53,7 @@ impl ReadingStore for ThisStore {
     }
 
     async fn recall(&self, name: &str) -> Result<Option<String>> {
-        self.read(name, |conn, name| recall(conn, name).boxed()).await
+        self.read(name.to_owned(), |conn, name| recall(conn, name).boxed()).await
     }
 
     async fn prune(&self, now: Timestamp, retention: Duration, batch: usize) -> Result<usize> {
@@ -86,7 +86,7 @@ pub(super) const NEXT_READ: &str = "SELECT MIN(firsts.at) FROM ( \
 
 /// What the watch amounts to.
 async fn watch_summary(conn: &mut Conn, now: Timestamp) -> Result<WatchSummary> {
-    let row = sqlx::query(WATCH_SUMMARY).bind(now.as_millis()).fetch_one(conn).await?;
+    let row = db::query(WATCH_SUMMARY).bind(now.as_millis()).fetch_one(conn).await?;
     Ok(WatchSummary {
         watched: rows::count(&row, "watched")?,
         escalated: rows::count(&row, "escalated")?,
@@ -97,7 +97,7 @@ async fn watch_summary(conn: &mut Conn, now: Timestamp) -> Result<WatchSummary> 
 /// The front of the watch.
 async fn longest_watched(conn: &mut Conn, now: Timestamp, limit: usize) -> Result<Vec<WatchedConversation>> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let found = sqlx::query(LONGEST_WATCHED).bind(now.as_millis()).bind(limit).fetch_all(conn).await?;
+    let found = db::query(LONGEST_WATCHED).bind(now.as_millis()).bind(limit).fetch_all(conn).await?;
     found
         .iter()
         .map(|row| {
@@ -119,7 +119,7 @@ async fn due_reads(conn: &mut Conn, now: Timestamp, limit: usize) -> Result<Vec<
         if room == 0 {
             break;
         }
-        let found = sqlx::query(DUE_READS)
+        let found = db::query(DUE_READS)
             .bind(urgency)
             .bind(now.as_millis())
             .bind(i64::try_from(room).unwrap_or(i64::MAX))
@@ -134,7 +134,7 @@ async fn due_reads(conn: &mut Conn, now: Timestamp, limit: usize) -> Result<Vec<
 
 /// When the next read falls due.
 async fn next_read_at(conn: &mut Conn) -> Result<Option<Timestamp>> {
-    let at: Option<i64> = sqlx::query_scalar(NEXT_READ).fetch_one(conn).await?;
+    let at: Option<i64> = db::query_scalar(NEXT_READ).fetch_one(conn).await?;
     Ok(at.map(Timestamp::from_millis))
 }
 
@@ -146,7 +146,7 @@ async fn schedule_read(
     due_at: Option<Timestamp>,
     misses: u32,
 ) -> Result<()> {
-    sqlx::query(
+    db::query(
         "UPDATE conversations SET read_at = CASE WHEN interaction_id IS NULL THEN NULL ELSE $2 END, read_misses = $3, \
              read_urgency = CASE WHEN $3 > 0 THEN read_urgency WHEN state = 'escalated' THEN 1 ELSE 2 END \
          WHERE key = $1",
@@ -161,7 +161,7 @@ async fn schedule_read(
 
 /// Takes or renews a named lease.
 async fn take_lease(conn: &mut Conn, name: &str, lease: &Lease) -> Result<bool> {
-    let taken = sqlx::query(
+    let taken = db::query(
         "INSERT INTO leases (name, owner, until) VALUES ($1, $2, $3) \
          ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, until = excluded.until \
          WHERE leases.owner = excluded.owner OR leases.until <= $4",
@@ -178,7 +178,7 @@ async fn take_lease(conn: &mut Conn, name: &str, lease: &Lease) -> Result<bool> 
 
 /// Gives a named lease back, if it is still the owner's.
 async fn give_lease(conn: &mut Conn, name: &str, lease: &Lease) -> Result<()> {
-    sqlx::query("DELETE FROM leases WHERE name = $1 AND owner = $2")
+    db::query("DELETE FROM leases WHERE name = $1 AND owner = $2")
         .bind(name)
         .bind(&*lease.owner.0)
         .execute(conn)
@@ -188,7 +188,7 @@ async fn give_lease(conn: &mut Conn, name: &str, lease: &Lease) -> Result<()> {
 
 /// Writes a note.
 async fn remember(conn: &mut Conn, name: &str, value: &str) -> Result<()> {
-    sqlx::query(
+    db::query(
         "INSERT INTO notes (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
     )
     .bind(name)
@@ -200,7 +200,7 @@ async fn remember(conn: &mut Conn, name: &str, value: &str) -> Result<()> {
 
 /// Reads a note.
 async fn recall(conn: &mut Conn, name: &str) -> Result<Option<String>> {
-    Ok(sqlx::query_scalar("SELECT value FROM notes WHERE name = $1").bind(name).fetch_optional(conn).await?)
+    Ok(db::query_scalar("SELECT value FROM notes WHERE name = $1").bind(name).fetch_optional(conn).await?)
 }
 
 fn due_read(row: &Row) -> Result<DueRead> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Conn, Cx, rows};
+use super::{Conn, Cx, db, rows};
 use crate::{
     domain::{
         Timestamp,
@@ -58,7 +58,7 @@ impl ConversationRecord {
 
 /// Loads and locks a conversation that was not erased.
 pub(in crate::store) async fn load(conn: &mut Conn, key: ConversationKey) -> Result<Option<ConversationRecord>> {
-    let row = sqlx::query(concat!(
+    let row = db::query(concat!(
         "SELECT frontend, conversation_id, state, status_text, resolved, wrapper_read, interaction_id, \
             first_sent_at, last_activity_at, read_at, read_urgency \
          FROM conversations WHERE key = $1 AND erased_at IS NULL",
@@ -98,7 +98,7 @@ pub(in crate::store) async fn watch(
 ) -> Result<()> {
     let policy = cx.rules().watch;
     let span = if state == State::Escalated { policy.escalated } else { policy.idle };
-    sqlx::query("UPDATE conversations SET watch_until = $2 WHERE key = $1")
+    db::query("UPDATE conversations SET watch_until = $2 WHERE key = $1")
         .bind(key.0)
         .bind(now.plus(span).as_millis())
         .execute(&mut *conn)
@@ -109,7 +109,7 @@ pub(in crate::store) async fn watch(
 
 /// Sets when a conversation is read singly next.
 pub(in crate::store) async fn read_next(conn: &mut Conn, key: ConversationKey, read: NextRead) -> Result<()> {
-    sqlx::query("UPDATE conversations SET read_at = $2, read_urgency = $3 WHERE key = $1")
+    db::query("UPDATE conversations SET read_at = $2, read_urgency = $3 WHERE key = $1")
         .bind(key.0)
         .bind(read.at.map(Timestamp::as_millis))
         .bind(read.urgency)
@@ -124,7 +124,7 @@ pub(in crate::store) async fn read_next(conn: &mut Conn, key: ConversationKey, r
 /// Nothing is claimable while a turn is in flight, while the conversation is quarantined, or while something was sent into
 /// a Fini conversation that is not known yet: another send would begin a second one.
 pub(in crate::store) async fn refresh_turns(conn: &mut Conn, cx: &mut Cx, key: ConversationKey) -> Result<()> {
-    let row = sqlx::query(
+    let row = db::query(
         "SELECT c.frontend, c.queued, c.occupied, \
             (SELECT COUNT(*) FROM turns t WHERE t.conversation_key = c.key AND t.state = 'queued' \
                 AND t.state IN ('queued', 'sending', 'awaiting', 'unclear')) AS now_queued, \
@@ -144,7 +144,7 @@ pub(in crate::store) async fn refresh_turns(conn: &mut Conn, cx: &mut Cx, key: C
     let occupied = rows::int(&row, "in_flight")? > 0;
     let due_at = rows::maybe_time(&row, "due_at")?.filter(|_| !occupied);
     let due_at = if rows::flag(&row, "is_barred")? { None } else { due_at };
-    sqlx::query("UPDATE conversations SET queued = $2, occupied = $3, turn_due_at = $4 WHERE key = $1")
+    db::query("UPDATE conversations SET queued = $2, occupied = $3, turn_due_at = $4 WHERE key = $1")
         .bind(key.0)
         .bind(queued)
         .bind(occupied)

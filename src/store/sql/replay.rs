@@ -3,9 +3,11 @@
 //! Invariant: a replay never changes what is sent. It gives the same event, with its id and its bytes, a fresh schedule at
 //! its old place in the lane.
 
-use sqlx::{QueryBuilder, Row as _};
-
-use super::{Conn, Cx, Row, dialect, lanes, rows};
+use super::{
+    Conn, Cx, Row,
+    db::{self, Columns as _, QueryBuilder},
+    dialect, lanes, rows,
+};
 use crate::{
     domain::{
         Timestamp,
@@ -13,9 +15,6 @@ use crate::{
     },
     store::{Change, Delivery, DeliveryFilter, DeliveryPage, DeliveryState, FrontendHold, Result, StoreError},
 };
-
-/// The database that statements are put together for.
-type Db = <Conn as sqlx::Connection>::Database;
 
 /// How many deliveries one transaction of a bulk replay revives: other work gets its turn in between.
 pub(super) const BATCH: usize = 500;
@@ -41,7 +40,7 @@ pub(super) async fn list(
         Some(Err(_)) => return Ok(DeliveryPage::default()),
     };
     let limit = limit.max(1);
-    let mut query = QueryBuilder::<Db>::new(select_delivery!());
+    let mut query = QueryBuilder::new(select_delivery!());
     query.push("d.key < ").push_bind(before);
     push_filter(&mut query, filter);
     query.push(" ORDER BY d.key DESC LIMIT ").push_bind(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1));
@@ -56,13 +55,13 @@ pub(super) async fn list(
 
 /// One delivery.
 pub(super) async fn get(conn: &mut Conn, id: &DeliveryId) -> Result<Option<Delivery>> {
-    let row = sqlx::query(concat!(select_delivery!(), "d.id = $1")).bind(id.as_str()).fetch_optional(conn).await?;
+    let row = db::query(concat!(select_delivery!(), "d.id = $1")).bind(id.as_str()).fetch_optional(conn).await?;
     row.as_ref().map(delivery).transpose()
 }
 
 /// Makes one delivery due at once with a fresh schedule, whatever its state, as long as its event is there.
 pub(super) async fn retry(conn: &mut Conn, cx: &mut Cx, id: &DeliveryId, now: Timestamp) -> Result<Option<Delivery>> {
-    let found: Option<(i64, i64)> = sqlx::query_as(
+    let found: Option<(i64, i64)> = db::query_as(
         "SELECT d.key, d.conversation_key FROM deliveries AS d \
          JOIN events AS e ON e.conversation_key = d.conversation_key AND e.sequence = d.sequence \
          JOIN conversations AS c ON c.key = d.conversation_key WHERE d.id = $1 AND c.erased_at IS NULL",
@@ -89,7 +88,7 @@ pub(super) async fn retry_batch(
     if filter.state.is_some_and(|state| state != DeliveryState::Dead) {
         return Ok(0);
     }
-    let mut query = QueryBuilder::<Db>::new(
+    let mut query = QueryBuilder::new(
         "SELECT d.key, d.conversation_key FROM deliveries AS d \
          JOIN conversations AS c ON c.key = d.conversation_key \
          WHERE c.erased_at IS NULL AND d.finished_at <= ",
@@ -114,7 +113,7 @@ pub(super) async fn retry_batch(
 
 /// Holds a frontend's callbacks. What an operator holds stays held for the operator's reason, whatever the receiver says.
 pub(super) async fn hold(conn: &mut Conn, hold: &FrontendHold) -> Result<()> {
-    sqlx::query(
+    db::query(
         "INSERT INTO frontends (frontend, hold_reason, held_since) VALUES ($1, $2, $3) \
          ON CONFLICT (frontend) DO UPDATE SET hold_reason = excluded.hold_reason, held_since = excluded.held_since \
          WHERE frontends.hold_reason IS NULL \
@@ -130,7 +129,7 @@ pub(super) async fn hold(conn: &mut Conn, hold: &FrontendHold) -> Result<()> {
 
 /// Lets a frontend's callbacks go; `false` where they were not held.
 pub(super) async fn release(conn: &mut Conn, cx: &mut Cx, frontend: &FrontendName) -> Result<bool> {
-    let released = sqlx::query(
+    let released = db::query(
         "UPDATE frontends SET hold_reason = NULL, held_since = NULL WHERE frontend = $1 AND hold_reason IS NOT NULL",
     )
     .bind(frontend.as_str())
@@ -145,7 +144,7 @@ pub(super) async fn release(conn: &mut Conn, cx: &mut Cx, frontend: &FrontendNam
 
 /// The frontends whose callbacks are held.
 pub(super) async fn held(conn: &mut Conn) -> Result<Vec<FrontendHold>> {
-    let found = sqlx::query(
+    let found = db::query(
         "SELECT frontend, hold_reason, held_since FROM frontends WHERE hold_reason IS NOT NULL ORDER BY frontend",
     )
     .fetch_all(conn)
@@ -164,7 +163,7 @@ pub(super) async fn held(conn: &mut Conn) -> Result<Vec<FrontendHold>> {
 
 /// Gives deliveries a fresh schedule that begins now. A pending one is merely hurried; that is no replay.
 async fn revive(conn: &mut Conn, keys: &[i64], now: Timestamp) -> Result<()> {
-    sqlx::query(concat!(
+    db::query(concat!(
         "UPDATE deliveries SET replays = replays + CASE WHEN state = 'pending' THEN 0 ELSE 1 END, state = 'pending', \
              attempts_before = attempts, due_at = $2, dead_end = NULL, finished_at = NULL \
          WHERE key IN ",
@@ -177,7 +176,7 @@ async fn revive(conn: &mut Conn, keys: &[i64], now: Timestamp) -> Result<()> {
     Ok(())
 }
 
-fn push_filter(query: &mut QueryBuilder<Db>, filter: &DeliveryFilter) {
+fn push_filter(query: &mut QueryBuilder, filter: &DeliveryFilter) {
     if let Some(state) = filter.state {
         query.push(" AND d.state = ").push_bind(state.as_str());
     }

@@ -1,8 +1,6 @@
 //! Reading columns as the domain's types.
 
-use sqlx::Row as _;
-
-use super::Row;
+use super::{Row, db::Columns as _};
 use crate::{
     domain::{Timestamp, conversation::State, message::Role, turn::TurnState},
     store::{Result, StoreError},

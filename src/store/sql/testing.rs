@@ -1,9 +1,12 @@
 //! What tests do to a database past the port: file callbacks without a Fini that causes them, fill it, look into it.
 
 use futures_util::{FutureExt, future::BoxFuture};
-use sqlx::AssertSqlSafe;
 
-use super::{Conn, Cx, ThisStore, dialect, outbox, rows};
+use super::{
+    Conn, Cx, ThisStore,
+    db::{self, AssertSqlSafe},
+    dialect, outbox, rows,
+};
 use crate::{
     domain::{
         Timestamp,
@@ -30,7 +33,7 @@ impl Rig for ThisStore {
     async fn execute(&self, sql: &str) -> Result<()> {
         let run: for<'a> fn(&'a mut Conn, &'a mut Cx, &'a String) -> BoxFuture<'a, Result<()>> = |conn, _, sql| {
             async move {
-                sqlx::raw_sql(AssertSqlSafe(sql.as_str())).execute(conn).await?;
+                db::raw_sql(AssertSqlSafe(sql.as_str())).execute(conn).await?;
                 Ok(())
             }
             .boxed()
@@ -39,8 +42,8 @@ impl Rig for ThisStore {
     }
 
     async fn number(&self, sql: &str) -> Result<i64> {
-        self.read(sql, |conn, sql| {
-            async move { Ok(sqlx::query_scalar(AssertSqlSafe(*sql)).fetch_one(conn).await?) }.boxed()
+        self.read(sql.to_owned(), |conn, sql| {
+            async move { Ok(db::query_scalar(AssertSqlSafe(sql.as_str())).fetch_one(conn).await?) }.boxed()
         })
         .await
     }
@@ -48,7 +51,7 @@ impl Rig for ThisStore {
 
 /// Appends an event to the feed and files its delivery.
 async fn owe(conn: &mut Conn, cx: &mut Cx, conversation: ConversationKey, now: Timestamp) -> Result<i64> {
-    let row = sqlx::query(
+    let row = db::query(
         "UPDATE conversations SET last_sequence = last_sequence + 1 WHERE key = $1 RETURNING last_sequence, frontend",
     )
     .bind(conversation.0)
@@ -56,7 +59,7 @@ async fn owe(conn: &mut Conn, cx: &mut Cx, conversation: ConversationKey, now: T
     .await?;
     let sequence = rows::int(&row, "last_sequence")?;
     let event = EventId::trusted(cx.id("evt_", now));
-    sqlx::query(
+    db::query(
         "INSERT INTO events (conversation_key, sequence, id, kind, body, recorded_at) VALUES ($1, $2, $3, $4, $5, $6)",
     )
     .bind(conversation.0)

@@ -6,7 +6,7 @@
 use futures_util::FutureExt;
 
 use super::{
-    Conn, Cx, Row, ThisStore, bindings, budget, claims, dialect, feed,
+    Conn, Cx, Row, ThisStore, bindings, budget, claims, db, dialect, feed,
     in_flight::{self, Step},
     records, rows,
 };
@@ -147,7 +147,7 @@ async fn give_back(conn: &mut Conn, cx: &mut Cx, back: &Return) -> Result<bool> 
     let step = Step { detail: back.detail.as_deref(), is_absent: true, ..Step::new(by, back.now) };
     in_flight::advance(conn, &conversation, &turn, step).await?;
     // Joined messages part again: the next claim may join others to them.
-    sqlx::query(concat!(
+    db::query(concat!(
         "UPDATE turns SET leader_key = NULL, due_at = $2, resends = resends + $3, echo = NULL, replies = 0, \
             escalated = FALSE, no_reply = FALSE WHERE key IN ",
         keys!("$1")
@@ -204,7 +204,7 @@ async fn fail(
 }
 
 async fn postpone_look(conn: &mut Conn, cx: &mut Cx, key: TurnKey, attempt: u32, look_at: Timestamp) -> Result<()> {
-    sqlx::query(
+    db::query(
         "UPDATE turns SET look_at = $2, looks = looks + 1 \
          WHERE key = $1 AND leader_key IS NULL AND attempt = $3 AND state IN ('awaiting', 'unclear')",
     )
@@ -226,11 +226,8 @@ pub(in crate::store) const TO_READ: &str = "SELECT t.key, t.attempt, t.state, t.
          WHERE t.look_at IS NOT NULL AND t.look_at <= $1 ORDER BY t.look_at LIMIT $2";
 
 async fn to_read(conn: &mut Conn, now: Timestamp, limit: usize) -> Result<Vec<TurnToRead>> {
-    let found = sqlx::query(TO_READ)
-        .bind(now.as_millis())
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .fetch_all(conn)
-        .await?;
+    let found =
+        db::query(TO_READ).bind(now.as_millis()).bind(i64::try_from(limit).unwrap_or(i64::MAX)).fetch_all(conn).await?;
     found.iter().map(turn_to_read).collect()
 }
 
@@ -258,13 +255,13 @@ fn turn_to_read(row: &Row) -> Result<TurnToRead> {
 
 async fn next_look_at(conn: &mut Conn) -> Result<Option<Timestamp>> {
     let at: Option<i64> =
-        sqlx::query_scalar("SELECT MIN(look_at) FROM turns WHERE look_at IS NOT NULL").fetch_one(conn).await?;
+        db::query_scalar("SELECT MIN(look_at) FROM turns WHERE look_at IS NOT NULL").fetch_one(conn).await?;
     Ok(at.map(Timestamp::from_millis))
 }
 
 async fn recover(conn: &mut Conn, cx: &mut Cx, lease: &Lease) -> Result<usize> {
     let unclear = TurnState::Sending.after(TurnMove::LoseSight).map_err(StoreError::from)?;
-    let done = sqlx::query(
+    let done = db::query(
         "UPDATE turns SET state = $4, state_since = $1, token = NULL, owner = NULL, lease_until = NULL, looks = 0, \
             look_at = CASE WHEN leader_key IS NULL THEN CAST($1 AS BIGINT) END, \
             detail = 'the bridge stopped while the message was being sent' \
@@ -296,7 +293,7 @@ async fn expire(
     accepted_before: Timestamp,
     failure: &TurnFailure,
 ) -> Result<usize> {
-    let conversations: Vec<i64> = sqlx::query_scalar(WAITING_LONGEST)
+    let conversations: Vec<i64> = db::query_scalar(WAITING_LONGEST)
         .bind(accepted_before.as_millis())
         .bind(EXPIRY_BATCH)
         .fetch_all(&mut *conn)
@@ -305,7 +302,7 @@ async fn expire(
     let mut expired = 0;
     for key in conversations.into_iter().map(ConversationKey) {
         let Some(conversation) = records::load(conn, key).await? else { continue };
-        let ended = sqlx::query(
+        let ended = db::query(
             "UPDATE turns SET state = $2, state_since = $3, detail = $4 WHERE conversation_key = $1 \
                 AND state IN ('queued', 'sending', 'awaiting', 'unclear') AND state = 'queued' AND accepted_at < $5 \
              RETURNING key, message_id",
@@ -334,7 +331,7 @@ async fn expire(
 }
 
 async fn queued(conn: &mut Conn) -> Result<Vec<(FrontendName, u64)>> {
-    let found = sqlx::query(
+    let found = db::query(
         "SELECT frontend, CAST(SUM(turns) AS BIGINT) AS queued FROM waiting GROUP BY frontend HAVING SUM(turns) > 0 \
          ORDER BY frontend",
     )

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Conn, bindings, in_flight::JOINT, rows};
+use super::{Conn, bindings, db, in_flight::JOINT, rows};
 use crate::{
     domain::{Timestamp, ids::FiniEventId},
     store::{Result, Unbound},
@@ -20,7 +20,7 @@ pub(in crate::store) const LOOKED_FOR: &str = "SELECT key, frontend, conversatio
 /// is faster than Fini's response knows whose a new Fini conversation may be. Until its binding is wanted, nobody has to
 /// look for it.
 pub(in crate::store) async fn list(conn: &mut Conn, limit: usize) -> Result<Vec<Unbound>> {
-    let found = sqlx::query(LOOKED_FOR).bind(i64::try_from(limit).unwrap_or(i64::MAX)).fetch_all(&mut *conn).await?;
+    let found = db::query(LOOKED_FOR).bind(i64::try_from(limit).unwrap_or(i64::MAX)).fetch_all(&mut *conn).await?;
     if found.is_empty() {
         return Ok(Vec::new());
     }
@@ -50,7 +50,7 @@ pub(in crate::store) async fn list(conn: &mut Conn, limit: usize) -> Result<Vec<
 
 /// Fini's events that responses named. Turns before the first send belong to a Fini conversation that was lost.
 async fn events(conn: &mut Conn, keys: &str) -> Result<HashMap<i64, Vec<FiniEventId>>> {
-    let found = sqlx::query(concat!(
+    let found = db::query(concat!(
         "SELECT m.conversation_key, m.fini_event_id FROM marks m JOIN turns t ON t.key = m.turn_key \
          JOIN conversations c ON c.key = m.conversation_key \
          WHERE t.sent_at >= c.first_sent_at AND m.conversation_key IN ",
@@ -69,7 +69,7 @@ async fn events(conn: &mut Conn, keys: &str) -> Result<HashMap<i64, Vec<FiniEven
 
 /// The texts that may be in Fini without an answer of Fini's on record.
 async fn open_texts(conn: &mut Conn, keys: &str) -> Result<HashMap<i64, String>> {
-    let found = sqlx::query(concat!(
+    let found = db::query(concat!(
         "SELECT conversation_key, text FROM turns WHERE state IN ('queued', 'sending', 'awaiting', 'unclear') \
             AND state IN ('sending', 'unclear') AND echo IS NULL AND conversation_key IN ",
         keys!("$1"),

@@ -10,27 +10,22 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, SqlSafeStr, SqliteConnection, SqlitePool,
-    migrate::{Migration, MigrationType, Migrator},
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
-};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use crate::store::{Result, StoreError, failure};
+use crate::store::{Result, StoreError};
 
-/// Every schema there was, oldest first; never changed once released.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "initial", include_str!("migrations/0001_initial.sql"))];
+/// Every schema there was, oldest first; never changed once released. Their number stands in `user_version`.
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_initial.sql")];
 /// `application_id` of our files ("FINI"), so that somebody else's database is never taken for ours.
-const APPLICATION_ID: i64 = 0x4649_4e49;
+const APPLICATION_ID: i32 = 0x4649_4e49;
 /// Of the writer, in KiB; a reader has a quarter of it.
 const CACHE_KIB: i32 = 4096;
-const READERS: u32 = 3;
 /// Prepared statements kept per connection; there are fewer in the whole store.
 const STATEMENTS: usize = 256;
 /// The log file is cut back to this after a checkpoint.
 const JOURNAL_LIMIT_BYTES: i64 = 32 << 20;
 /// Only foreign tools (a backup) can hold a lock against us: the process lock keeps other bridges out.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A database file.
 #[derive(Clone, Debug)]
@@ -67,34 +62,26 @@ impl Location {
 
     /// Creates the file where it is missing, migrates it and returns the writer's connection. What is not ours is refused
     /// before anything of it is changed.
-    pub(super) async fn prepare(&self) -> Result<SqliteConnection> {
+    pub(super) fn prepare(&self) -> Result<Connection> {
         private(&self.0).map_err(|error| self.unavailable("it cannot be opened for writing", &error))?;
-        let is_new = self.recognise().await.map_err(|error| self.named(error))?;
-        let mut connection = self.connect().await.map_err(|error| self.named(error))?;
+        let is_new = self.recognise().map_err(|error| self.named(error))?;
+        let mut connection = self.connect().map_err(|error| self.named(error))?;
         if is_new {
-            let mark = format!("PRAGMA application_id = {APPLICATION_ID}");
-            sqlx::raw_sql(AssertSqlSafe(mark)).execute(&mut connection).await?;
+            connection.pragma_update(None, "application_id", APPLICATION_ID)?;
         }
-        let known = MIGRATIONS.iter().map(|(version, ..)| *version).max().unwrap_or(0);
-        migrator().run(&mut connection).await.map_err(|error| failure::from_migration(error, known))?;
-        recount(&mut connection).await?;
+        migrate(&mut connection)?;
+        recount(&mut connection)?;
         Ok(connection)
     }
 
     /// A connection for the writer; the file must exist: one that vanished must not be replaced by an empty one.
-    pub(super) async fn connect(&self) -> Result<SqliteConnection> {
-        let mut connection = self
-            .options(CACHE_KIB)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .pragma("journal_size_limit", JOURNAL_LIMIT_BYTES.to_string())
-            // What is erased is overwritten, not merely unlinked: erasing is a promise to a customer.
-            .pragma("secure_delete", "ON")
-            .connect()
-            .await?;
-        let journal: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut connection).await?;
-        let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut connection).await?;
-        let foreign_keys: i64 = sqlx::query_scalar("PRAGMA foreign_keys").fetch_one(&mut connection).await?;
+    pub(super) fn connect(&self) -> Result<Connection> {
+        let connection = self.open(CACHE_KIB)?;
+        connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON")?;
+        connection.pragma_update(None, "journal_size_limit", JOURNAL_LIMIT_BYTES)?;
+        let journal: String = pragma(&connection, "journal_mode")?;
+        let synchronous: i64 = pragma(&connection, "synchronous")?;
+        let foreign_keys: i64 = pragma(&connection, "foreign_keys")?;
         if (journal.as_str(), synchronous, foreign_keys) != ("wal", 2, 1) {
             return Err(StoreError::Unavailable(format!(
                 "{} did not take the settings that durability needs (journal_mode={journal}, synchronous={synchronous}, \
@@ -105,33 +92,29 @@ impl Location {
         Ok(connection)
     }
 
-    /// The pool for reading; connects when first used.
-    pub(super) fn readers(&self) -> SqlitePool {
-        SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .test_before_acquire(false)
-            .acquire_timeout(BUSY_TIMEOUT)
-            .connect_lazy_with(self.options(CACHE_KIB / 4).pragma("query_only", "ON"))
+    /// A connection that can only read.
+    pub(super) fn reader(&self) -> Result<Connection> {
+        let connection = self.open(CACHE_KIB / 4)?;
+        connection.pragma_update(None, "query_only", true)?;
+        Ok(connection)
     }
 
-    fn options(&self, cache_kib: i32) -> SqliteConnectOptions {
-        SqliteConnectOptions::new()
-            .filename(&self.0)
-            .create_if_missing(false)
-            .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT)
-            .statement_cache_capacity(STATEMENTS)
-            .pragma("cache_size", (-cache_kib).to_string())
-            .pragma("temp_store", "MEMORY")
-            .disable_statement_logging()
+    fn open(&self, cache_kib: i32) -> Result<Connection> {
+        let connection =
+            Connection::open_with_flags(&self.0, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        connection.pragma_update(None, "foreign_keys", true)?;
+        connection.pragma_update(None, "cache_size", -cache_kib)?;
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
+        Ok(connection)
     }
 
     /// Refuses a database of another program; says whether the file is still empty.
-    async fn recognise(&self) -> Result<bool> {
-        let mut connection = self.options(CACHE_KIB).connect().await?;
-        let id: i64 = sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut connection).await?;
-        let tables: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM sqlite_schema").fetch_one(&mut connection).await?;
-        connection.close().await?;
+    fn recognise(&self) -> Result<bool> {
+        let connection = self.open(CACHE_KIB)?;
+        let id: i32 = pragma(&connection, "application_id")?;
+        let tables: i64 = connection.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |row| row.get(0))?;
         if id != APPLICATION_ID && (id != 0 || tables != 0) {
             return Err(StoreError::Damaged("it belongs to another program".to_owned()));
         }
@@ -171,23 +154,34 @@ fn private(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-fn migrator() -> Migrator {
-    let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
-        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
-    };
-    Migrator::with_migrations(MIGRATIONS.into_iter().map(migration).collect())
+fn pragma<T: rusqlite::types::FromSql>(connection: &Connection, name: &str) -> Result<T> {
+    Ok(connection.pragma_query_value(None, name, |row| row.get(0))?)
+}
+
+/// Brings the schema up to date, each step whole or not at all.
+fn migrate(connection: &mut Connection) -> Result<()> {
+    let found: i64 = pragma(connection, "user_version")?;
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    if found > known {
+        return Err(StoreError::SchemaTooNew { found, known });
+    }
+    for (version, step) in (1..).zip(MIGRATIONS).filter(|(version, _)| *version > found) {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute_batch(step)?;
+        transaction.pragma_update(None, "user_version", version)?;
+        transaction.commit()?;
+    }
+    Ok(())
 }
 
 /// Counts what waits per frontend anew, so that a count that went wrong is right again after a restart.
-async fn recount(connection: &mut SqliteConnection) -> Result<()> {
-    let mut transaction = connection.begin().await?;
-    sqlx::query("UPDATE waiting SET turns = 0 WHERE turns <> 0").execute(&mut *transaction).await?;
-    sqlx::query(
-        "INSERT INTO waiting (frontend, shard, turns) SELECT frontend, 0, COUNT(*) FROM turns WHERE state = 'queued' \
+fn recount(connection: &mut Connection) -> Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute_batch(
+        "UPDATE waiting SET turns = 0 WHERE turns <> 0; \
+         INSERT INTO waiting (frontend, shard, turns) SELECT frontend, 0, COUNT(*) FROM turns WHERE state = 'queued' \
          GROUP BY frontend ON CONFLICT (frontend, shard) DO UPDATE SET turns = excluded.turns",
-    )
-    .execute(&mut *transaction)
-    .await?;
-    transaction.commit().await?;
+    )?;
+    transaction.commit()?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The writer: one task, one connection, many callers' work per commit.
+//! The writer: one thread, one connection, many callers' work per commit.
 //!
 //! A commit waits for the disk; the work of a job does not. So whatever waits when a transaction begins is done inside it,
 //! up to [`BATCH`] jobs, and all of them are answered after the one commit. Where a job fails, nothing of the batch is kept
@@ -8,17 +8,17 @@
 //!
 //! Invariant: a caller that hears `Ok` has its effect on disk; one that hears an error has none.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
-
-use futures_util::{FutureExt, future::BoxFuture};
-use sqlx::{Connection, SqliteConnection};
-use tokio::{
-    sync::{Mutex, Notify, mpsc, oneshot},
-    task::JoinHandle,
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread,
 };
 
+use futures_util::FutureExt;
+use tokio::sync::{Mutex, mpsc, oneshot};
+
 use super::{
-    Conn, Cx, Write,
+    Conn, Cx, Write, at_once,
     connect::{Location, ProcessLock},
 };
 use crate::store::{Change, Changes, Result, Rules, StoreError};
@@ -31,26 +31,47 @@ const QUEUE: usize = 1024;
 /// The callers' side of the writer.
 #[derive(Debug)]
 pub(super) struct Writer {
-    inbox: mpsc::Sender<Box<dyn Job>>,
-    closing: Arc<Notify>,
-    task: Mutex<Option<JoinHandle<()>>>,
+    inbox: mpsc::Sender<Message>,
+    ended: Mutex<Option<oneshot::Receiver<()>>>,
+}
+
+/// What the thread is told.
+enum Message {
+    Do(Box<dyn Job>),
+    /// Finish what was taken in, and end.
+    Close,
 }
 
 impl Writer {
-    /// Starts the task.
-    #[expect(clippy::disallowed_methods, reason = "the task ends with the store, and `close` waits for it")]
-    pub(super) fn start(
+    /// Opens the file, brings it up to date and starts the thread.
+    pub(super) async fn start(
         location: Location,
         lock: ProcessLock,
-        connection: SqliteConnection,
         rules: Arc<Rules>,
         changes: Changes,
-    ) -> Self {
-        let (inbox, jobs) = mpsc::channel(QUEUE);
-        let closing = Arc::new(Notify::new());
-        let task = Task { location, _lock: lock, connection: Some(connection), rules, changes };
-        let task = tokio::spawn(task.run(jobs, Arc::clone(&closing)));
-        Self { inbox, closing, task: Mutex::new(Some(task)) }
+    ) -> Result<Self> {
+        let (inbox, messages) = mpsc::channel(QUEUE);
+        let (opened, opening) = oneshot::channel();
+        let (end, ended) = oneshot::channel();
+        // A thread of its own: it waits for the disk, and nobody else's work may wait with it.
+        let body = move || {
+            let connection = match location.prepare() {
+                Ok(connection) => Some(connection),
+                Err(error) => {
+                    drop(lock);
+                    // Whoever opened it has given up.
+                    let _ = opened.send(Err(error));
+                    return;
+                }
+            };
+            let _ = opened.send(Ok(()));
+            Task { location, _lock: lock, connection, rules, changes }.run(messages);
+            let _ = end.send(());
+        };
+        let started = thread::Builder::new().name("store-writer".to_owned()).spawn(body);
+        started.map_err(|error| StoreError::Unavailable(format!("no thread for the writer: {error}")))?;
+        opening.await.map_err(|_| closed())??;
+        Ok(Self { inbox, ended: Mutex::new(Some(ended)) })
     }
 
     /// Has `work` done and waits for the commit. Once taken in, it is done whether or not the caller still waits.
@@ -61,17 +82,17 @@ impl Writer {
     {
         let (caller, answer) = oneshot::channel();
         let job = Pending { input, work, found: None, caller };
-        self.inbox.send(Box::new(job)).await.map_err(|_| closed())?;
+        self.inbox.send(Message::Do(Box::new(job))).await.map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
     }
 
     /// Finishes what was taken in, closes the file and frees it for other processes.
     pub(super) async fn close(&self) {
-        self.closing.notify_one();
-        let task = self.task.lock().await.take();
-        if let Some(task) = task {
-            // A task that panicked has nothing left to close.
-            let _ = task.await;
+        // Where the thread has ended, there is nothing left to close.
+        let _ = self.inbox.send(Message::Close).await;
+        let ended = self.ended.lock().await.take();
+        if let Some(ended) = ended {
+            let _ = ended.await;
         }
     }
 }
@@ -83,7 +104,7 @@ fn closed() -> StoreError {
 /// A caller's work, whatever it yields.
 trait Job: Send {
     /// Does the work inside the present transaction and keeps what it found.
-    fn run<'a>(&'a mut self, conn: &'a mut Conn, cx: &'a mut Cx) -> BoxFuture<'a, Result<()>>;
+    fn run(&mut self, conn: &mut Conn, cx: &mut Cx) -> Result<()>;
     /// Tells the caller how it ended.
     fn answer(self: Box<Self>, end: Result<()>);
 }
@@ -96,11 +117,9 @@ struct Pending<I, T> {
 }
 
 impl<I: Send + Sync, T: Send> Job for Pending<I, T> {
-    fn run<'a>(&'a mut self, conn: &'a mut Conn, cx: &'a mut Cx) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move {
-            self.found = Some((self.work)(conn, cx, &self.input).await?);
-            Ok(())
-        })
+    fn run(&mut self, conn: &mut Conn, cx: &mut Cx) -> Result<()> {
+        self.found = Some(at_once((self.work)(conn, cx, &self.input))?);
+        Ok(())
     }
 
     fn answer(self: Box<Self>, end: Result<()>) {
@@ -123,51 +142,50 @@ enum Failed {
 struct Task {
     location: Location,
     _lock: ProcessLock,
-    connection: Option<SqliteConnection>,
+    connection: Option<Conn>,
     rules: Arc<Rules>,
     changes: Changes,
 }
 
 impl Task {
-    async fn run(mut self, mut inbox: mpsc::Receiver<Box<dyn Job>>, closing: Arc<Notify>) {
+    fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
+        let mut messages = Vec::with_capacity(BATCH);
         let mut jobs = Vec::with_capacity(BATCH);
-        loop {
-            let taken = tokio::select! {
-                biased;
-                () = closing.notified(), if !inbox.is_closed() => {
+        while inbox.blocking_recv_many(&mut messages, BATCH) > 0 {
+            for message in messages.drain(..) {
+                match message {
+                    Message::Do(job) => jobs.push(job),
                     // What is in the channel already is still done.
-                    inbox.close();
-                    continue;
+                    Message::Close => inbox.close(),
                 }
-                taken = inbox.recv_many(&mut jobs, BATCH) => taken,
-            };
-            if taken == 0 {
-                break;
             }
-            self.settle(&mut jobs).await;
+            if !jobs.is_empty() {
+                self.settle(&mut jobs);
+            }
         }
-        if let Some(mut connection) = self.connection.take() {
+        if let Some(connection) = self.connection.take() {
             // Best effort: the next start replays the log just as well.
-            let _ = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await;
-            let _ = connection.close().await;
+            let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+            let _ = connection.close();
         }
     }
 
     /// Does the jobs and answers every caller; leaves `jobs` empty.
-    async fn settle(&mut self, jobs: &mut Vec<Box<dyn Job>>) {
-        match self.commit(jobs).await {
+    fn settle(&mut self, jobs: &mut Vec<Box<dyn Job>>) {
+        match self.commit(jobs) {
             Ok(changes) => {
+                // First, so that who begins to listen once it is answered hears nothing of its own work.
+                self.announce(changes);
                 for job in jobs.drain(..) {
                     job.answer(Ok(()));
                 }
-                self.announce(changes);
             }
             Err(Failed::ByJob(_)) if jobs.len() > 1 => {
                 for mut job in jobs.drain(..) {
-                    match self.commit(std::slice::from_mut(&mut job)).await {
+                    match self.commit(std::slice::from_mut(&mut job)) {
                         Ok(changes) => {
-                            job.answer(Ok(()));
                             self.announce(changes);
+                            job.answer(Ok(()));
                         }
                         Err(Failed::ByJob(error) | Failed::ByDatabase(error)) => job.answer(Err(error)),
                     }
@@ -188,20 +206,18 @@ impl Task {
     }
 
     /// Does the jobs in one transaction; returns what to announce, or undoes everything.
-    async fn commit(&mut self, jobs: &mut [Box<dyn Job>]) -> std::result::Result<Vec<Change>, Failed> {
+    fn commit(&mut self, jobs: &mut [Box<dyn Job>]) -> std::result::Result<Vec<Change>, Failed> {
         if self.connection.is_none() {
-            self.connection = Some(self.location.connect().await.map_err(Failed::ByDatabase)?);
+            self.connection = Some(self.location.connect().map_err(Failed::ByDatabase)?);
         }
         let Some(connection) = &mut self.connection else {
             return Err(Failed::ByDatabase(closed()));
         };
-        let attempt = transaction(connection, jobs, Cx::new(Arc::clone(&self.rules)));
-        let outcome = AssertUnwindSafe(attempt)
-            .catch_unwind()
-            .await
+        let cx = Cx::new(Arc::clone(&self.rules));
+        let outcome = catch_unwind(AssertUnwindSafe(|| transaction(connection, jobs, cx)))
             .unwrap_or_else(|_| Err(Failed::ByJob(StoreError::Internal("a job panicked".to_owned()))));
         if let Err(failed) = &outcome {
-            let undone = sqlx::query("ROLLBACK").execute(connection).await.is_ok();
+            let undone = connection.execute_batch("ROLLBACK").is_ok();
             if !undone || matches!(failed, Failed::ByDatabase(_)) {
                 // Nothing is known about this connection any more.
                 self.connection = None;
@@ -211,18 +227,14 @@ impl Task {
     }
 }
 
-async fn transaction(
-    conn: &mut Conn,
-    jobs: &mut [Box<dyn Job>],
-    mut cx: Cx,
-) -> std::result::Result<Vec<Change>, Failed> {
-    let database = |error: sqlx::Error| Failed::ByDatabase(error.into());
-    sqlx::query("BEGIN IMMEDIATE").execute(&mut *conn).await.map_err(database)?;
+fn transaction(conn: &mut Conn, jobs: &mut [Box<dyn Job>], mut cx: Cx) -> std::result::Result<Vec<Change>, Failed> {
+    let database = |error: rusqlite::Error| Failed::ByDatabase(error.into());
+    conn.execute_batch("BEGIN IMMEDIATE").map_err(database)?;
     for job in jobs {
-        job.run(conn, &mut cx).await.map_err(by_whom)?;
+        job.run(conn, &mut cx).map_err(by_whom)?;
     }
-    cx.flush(conn).await.map_err(by_whom)?;
-    sqlx::query("COMMIT").execute(&mut *conn).await.map_err(database)?;
+    at_once(cx.flush(conn).boxed()).map_err(by_whom)?;
+    conn.execute_batch("COMMIT").map_err(database)?;
     Ok(cx.into_changes())
 }
 

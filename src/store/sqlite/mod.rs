@@ -1,13 +1,15 @@
 //! The embedded store: one SQLite file, one process.
 //!
-//! All writes go through one writer task that commits many callers' work at once ([`engine`]); reads use a small pool of
-//! read-only connections. Here stand the types that the shared texts in `sql/` are compiled with, and the store itself.
+//! All writes go through one writer thread that commits many callers' work at once ([`engine`]); reads use a few read-only
+//! connections ([`readers`]). Here stand the types that the shared texts in `sql/` are compiled with, and the store itself.
 //! Nothing here decides anything about conversations or turns.
 
 #[macro_use]
 mod dialect;
 mod connect;
+mod db;
 mod engine;
+mod readers;
 #[cfg(test)]
 mod tests;
 
@@ -63,17 +65,15 @@ mod unbound;
 
 use std::{path::Path, sync::Arc};
 
-use futures_util::{FutureExt, future::BoxFuture};
-use sqlx::{Connection, SqlitePool};
-
-use self::{context::Cx, engine::Writer};
-use super::{Changes, Result, Rules, Store};
+use self::{context::Cx, engine::Writer, readers::Readers};
+use super::{Changes, Result, Rules, Store, StoreError};
 use crate::domain::Timestamp;
+use futures_util::{FutureExt, future::BoxFuture};
 
 /// The connection that transaction bodies work on.
-type Conn = sqlx::SqliteConnection;
+type Conn = rusqlite::Connection;
 /// A row as read from it.
-type Row = sqlx::sqlite::SqliteRow;
+type Row = db::Row;
 /// The store that the shared texts implement the port for.
 type ThisStore = SqliteStore;
 
@@ -87,7 +87,7 @@ type Read<I, T> = for<'a> fn(&'a mut Conn, &'a I) -> BoxFuture<'a, Result<T>>;
 #[derive(Debug)]
 pub struct SqliteStore {
     writer: Writer,
-    readers: SqlitePool,
+    readers: Readers,
     changes: Changes,
 }
 
@@ -98,10 +98,9 @@ impl SqliteStore {
     pub async fn open(path: &Path, rules: Rules) -> Result<Self> {
         let location = connect::Location::new(path);
         let lock = location.claim()?;
-        let connection = location.prepare().await?;
         let changes = Changes::default();
-        let readers = location.readers();
-        let writer = Writer::start(location, lock, connection, Arc::new(rules), changes.clone());
+        let readers = Readers::new(location.clone());
+        let writer = Writer::start(location, lock, Arc::new(rules), changes.clone()).await?;
         Ok(Self { writer, readers, changes })
     }
 
@@ -115,19 +114,34 @@ impl SqliteStore {
     }
 
     /// Runs `work` on a read-only connection, each of its statements on the newest committed state.
-    async fn read<I: Send + Sync, T>(&self, input: I, work: Read<I, T>) -> Result<T> {
-        let mut connection = self.readers.acquire().await?;
-        work(&mut connection, &input).await
+    async fn read<I, T>(&self, input: I, work: Read<I, T>) -> Result<T>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        self.readers.run(move |conn| at_once(work(conn, &input))).await
     }
 
     /// Runs `work` on a read-only connection, all of its statements on one and the same committed state.
-    async fn snapshot<I: Send + Sync, T>(&self, input: I, work: Read<I, T>) -> Result<T> {
-        let mut connection = self.readers.acquire().await?;
-        let mut transaction = connection.begin().await?;
-        let found = work(&mut transaction, &input).await?;
-        transaction.rollback().await?;
-        Ok(found)
+    async fn snapshot<I, T>(&self, input: I, work: Read<I, T>) -> Result<T>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        let reading = move |conn: &mut Conn| {
+            conn.execute_batch("BEGIN")?;
+            let found = at_once(work(conn, &input));
+            conn.execute_batch("ROLLBACK")?;
+            found
+        };
+        self.readers.run(reading).await
     }
+}
+
+/// The outcome of work on a connection of this store, all of whose statements are done when they return.
+fn at_once<T>(work: BoxFuture<'_, Result<T>>) -> Result<T> {
+    let waits = || Err(StoreError::Internal("work on the database waits for something else".to_owned()));
+    work.now_or_never().unwrap_or_else(waits)
 }
 
 #[async_trait::async_trait]
@@ -149,14 +163,14 @@ impl Store for SqliteStore {
     }
 
     async fn close(&self) {
-        self.readers.close().await;
+        self.readers.close();
         self.writer.close().await;
     }
 }
 
 /// A write that reaches the disk, and changes nothing that anybody reads.
 async fn ping(conn: &mut Conn) -> Result<()> {
-    sqlx::query("INSERT INTO notes (name, value) VALUES ('ping', '') ON CONFLICT (name) DO UPDATE SET value = ''")
+    db::query("INSERT INTO notes (name, value) VALUES ('ping', '') ON CONFLICT (name) DO UPDATE SET value = ''")
         .execute(conn)
         .await?;
     Ok(())
