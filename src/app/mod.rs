@@ -312,7 +312,8 @@ impl Rooms {
         let pace = |bound| Pace { bound: Duration::from_secs(bound), ..Pace::default() };
         let wakes = self.wakes.clone();
         supervisor.spawn("sender", Arc::new(self.sender(config)), wakes.sender, pace(60));
-        supervisor.spawn("reader", reader, wakes.reader, pace(60));
+        // Fini allows two requests a second; more looks than twenty to find the next one would only cost.
+        supervisor.spawn("reader", reader, wakes.reader, Pace { rest: Duration::from_millis(50), ..pace(60) });
         supervisor.spawn("dispatcher", Arc::new(self.dispatcher(config, delivery)?), wakes.dispatcher, pace(60));
         supervisor.spawn("housekeeper", Arc::new(self.housekeeper(config)), Wake::new(), pace(120));
         Ok(())

@@ -15,7 +15,7 @@ use super::{
     verdict::{self, Verdict, Why},
 };
 use crate::{
-    domain::{Clock, Entropy, Timestamp, schedule::RetrySchedule},
+    domain::{Clock, Entropy, Timestamp, ids::FrontendName, schedule::RetrySchedule},
     lifecycle::{Loop, Step, Stop, Tasks, Wake},
     metrics::{AttemptClass, DeliveryOutcome as Counted, Metrics},
     store::{
@@ -26,6 +26,9 @@ use crate::{
 
 /// Callbacks a lane may work off in one go while others wait.
 const STRETCH: usize = 64;
+
+/// What could not be claimed though it is due is looked at again after so long, if nothing wakes the loop before.
+const UNCLAIMED: Duration = Duration::from_millis(50);
 
 /// What the dispatcher has to know.
 #[derive(Clone, Debug)]
@@ -73,13 +76,10 @@ impl Loop for Arc<Dispatcher> {
 
     async fn step(&self) -> Result<Step> {
         let now = self.clock.now();
-        let held = self.store.held_frontends().await?;
         let mut permits = Vec::new();
         let mut wake_at = None::<Timestamp>;
         for endpoint in &self.endpoints {
-            if held.iter().any(|hold| hold.frontend == endpoint.frontend) {
-                continue;
-            }
+            endpoint.want(true);
             match endpoint.permits(now) {
                 Ok(free) if free.first > 0 => permits.push(free),
                 Ok(_) => {}
@@ -90,17 +90,26 @@ impl Loop for Arc<Dispatcher> {
         let claimed = if permits.is_empty() {
             Vec::new()
         } else {
-            self.store.claim_deliveries(ClaimDeliveries { lease: self.lease(now), permits }).await?
+            self.store.claim_deliveries(ClaimDeliveries { lease: self.lease(now), permits: permits.clone() }).await?
         };
-        if claimed.is_empty() {
-            let due = self.store.next_delivery_at(&free).await?;
-            return Ok(Step::Idle { until: [due, wake_at].into_iter().flatten().min() });
-        }
         let count = claimed.len();
+        let mut all = true;
+        for permits in &permits {
+            let taken = claimed.iter().filter(|delivery| delivery.conversation.frontend == permits.frontend).count();
+            // First attempts and retries are limited apart; below either limit, nothing was left.
+            let took_all = taken < permits.first.min(permits.retries);
+            self.endpoint(&permits.frontend).into_iter().for_each(|endpoint| endpoint.want(!took_all));
+            all &= took_all;
+        }
         for delivery in claimed {
             self.start(delivery);
         }
-        Ok(Step::Did(count))
+        if count > 0 && !all {
+            return Ok(Step::Did(count));
+        }
+        // What is due and was not claimed waits for a slot, or is in other hands.
+        let due = self.store.next_delivery_at(&free).await?.map(|due| due.max(now.plus(UNCLAIMED)));
+        Ok(Step::Idle { until: [due, wake_at].into_iter().flatten().min() })
     }
 }
 
@@ -110,11 +119,8 @@ impl Dispatcher {
     }
 
     fn start(self: &Arc<Self>, delivery: ClaimedDelivery) {
-        let Some(endpoint) = self.endpoints.iter().find(|endpoint| endpoint.frontend == delivery.conversation.frontend)
-        else {
-            return;
-        };
-        let slot = Slot { endpoint: Arc::clone(endpoint), wake: self.wake.clone() };
+        let Some(endpoint) = self.endpoint(&delivery.conversation.frontend) else { return };
+        let slot = Slot { endpoint: Arc::clone(endpoint), wake: self.wake.clone(), lane_owes: true };
         slot.endpoint.enter();
         let dispatcher = Arc::clone(self);
         let span = tracing::info_span!(
@@ -123,18 +129,25 @@ impl Dispatcher {
             conversation_id = %delivery.conversation.id
         );
         let work = async move {
-            if let Err(error) = dispatcher.work_off(&slot.endpoint, delivery).await {
+            let mut slot = slot;
+            match dispatcher.work_off(&slot.endpoint, delivery).await {
+                Ok(lane_owes) => slot.lane_owes = lane_owes,
                 // The lease ends, and the callback goes out again under the same id.
-                tracing::error!(%error, "outcome of a callback could not be recorded");
+                Err(error) => tracing::error!(%error, "outcome of a callback could not be recorded"),
             }
         };
         drop(self.tasks.spawn("deliver", work.instrument(span)));
     }
 
-    async fn work_off(&self, endpoint: &Endpoint, first: ClaimedDelivery) -> Result<()> {
+    fn endpoint(&self, frontend: &FrontendName) -> Option<&Arc<Endpoint>> {
+        self.endpoints.iter().find(|endpoint| endpoint.frontend == *frontend)
+    }
+
+    /// Works a lane off; whether it still owes something.
+    async fn work_off(&self, endpoint: &Endpoint, first: ClaimedDelivery) -> Result<bool> {
         let mut next = Some(first);
         for left in (0..STRETCH).rev() {
-            let Some(delivery) = next else { return Ok(()) };
+            let Some(delivery) = next else { return Ok(true) };
             let outcome = self.attempt(endpoint, &delivery).await;
             let now = self.clock.now();
             let goes_on = left > 0 && !self.stop.is_stopping() && outcome.lane_goes_on && endpoint.may_go_on(now);
@@ -153,9 +166,12 @@ impl Dispatcher {
             if !finished.counted {
                 tracing::warn!("callback outlived its lease; it may go out again under the same id");
             }
+            if finished.lane_is_closed {
+                return Ok(false);
+            }
             next = finished.next;
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn attempt(&self, endpoint: &Endpoint, delivery: &ClaimedDelivery) -> Attempted {
@@ -316,11 +332,15 @@ fn describe(result: &AttemptResult, why: Why) -> String {
 struct Slot {
     endpoint: Arc<Endpoint>,
     wake: Wake,
+    /// Whether the lane is to be looked at again.
+    lane_owes: bool,
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.endpoint.leave();
-        self.wake.notify();
+        let is_wanted = self.endpoint.leave();
+        if is_wanted || self.lane_owes {
+            self.wake.notify();
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Mutex, PoisonError,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use url::Url;
@@ -26,13 +26,23 @@ pub struct Endpoint {
     /// At most so many at once.
     slots: usize,
     in_flight: AtomicUsize,
+    /// Whether more was due than there were slots for.
+    wanted: AtomicBool,
     breaker: Mutex<Breaker>,
 }
 
 impl Endpoint {
     /// An endpoint that takes at most `slots` callbacks at once.
     pub fn new(frontend: FrontendName, url: Url, signer: Signer, slots: usize) -> Self {
-        Self { frontend, url, signer, slots, in_flight: AtomicUsize::new(0), breaker: Mutex::default() }
+        Self {
+            frontend,
+            url,
+            signer,
+            slots,
+            in_flight: AtomicUsize::new(0),
+            wanted: AtomicBool::new(false),
+            breaker: Mutex::default(),
+        }
     }
 
     /// What may be claimed now: nothing while the breaker is open (then: until when), one to probe, else every free slot.
@@ -72,8 +82,15 @@ impl Endpoint {
         self.in_flight.fetch_add(1, Ordering::AcqRel);
     }
 
-    pub(super) fn leave(&self) {
+    /// Frees a slot; whether somebody waits for it.
+    pub(super) fn leave(&self) -> bool {
         self.in_flight.fetch_sub(1, Ordering::AcqRel);
+        self.wanted.load(Ordering::Acquire)
+    }
+
+    /// Notes whether the next free slot is waited for. Said before the slots are counted, so that none is freed unheard.
+    pub(super) fn want(&self, wanted: bool) {
+        self.wanted.store(wanted, Ordering::Release);
     }
 
     fn breaker(&self) -> std::sync::MutexGuard<'_, Breaker> {

@@ -23,13 +23,20 @@ pub struct Pace {
     pub bound: Duration,
     /// It looks for work at least this often, woken or not: the net under lost wake-ups and clock changes.
     pub look_every: Duration,
+    /// It looks no more often than this, however often it is woken.
+    pub rest: Duration,
     /// Waits after failures.
     pub backoff: Backoff,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { bound: Duration::from_mins(1), look_every: Duration::from_secs(30), backoff: Backoff::default() }
+        Self {
+            bound: Duration::from_mins(1),
+            look_every: Duration::from_secs(30),
+            rest: Duration::ZERO,
+            backoff: Backoff::default(),
+        }
     }
 }
 
@@ -85,6 +92,7 @@ impl Runner {
         let soft = self.with.soft.clone();
         while !soft.is_cancelled() {
             self.heartbeat.running();
+            let began = Instant::now();
             let until = match contained(work.step()).await {
                 Ok(Ok(step)) => {
                     self.succeeded();
@@ -92,6 +100,7 @@ impl Runner {
                         Step::Did(1..) => {
                             // A loop with endless work must not keep its thread from everyone else.
                             tokio::task::yield_now().await;
+                            self.pause(began, &soft).await;
                             continue;
                         }
                         Step::Did(0) => None,
@@ -111,6 +120,7 @@ impl Runner {
                 }
             };
             self.rest(until, &soft).await;
+            self.pause(began, &soft).await;
         }
         self.heartbeat.stopped();
     }
@@ -120,6 +130,17 @@ impl Runner {
         if failures > 0 {
             self.reminded = None;
             tracing::info!(r#loop = self.name, failures, "loop recovered");
+        }
+    }
+
+    /// What wakes the loop meanwhile is seen by one look together.
+    async fn pause(&self, began: Instant, soft: &CancellationToken) {
+        let left = self.pace.rest.saturating_sub(began.elapsed());
+        if !left.is_zero() {
+            tokio::select! {
+                () = soft.cancelled() => {}
+                () = tokio::time::sleep(left) => {}
+            }
         }
     }
 

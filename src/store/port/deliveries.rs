@@ -21,7 +21,7 @@ pub struct ClaimDeliveries {
 /// Free slots of one frontend.
 #[derive(Clone, Debug)]
 pub struct DeliveryPermits {
-    /// The frontend; a paused one is left out by the caller.
+    /// The frontend. Nothing is claimed while its callbacks are held.
     pub frontend: FrontendName,
     /// Slots that first attempts may use.
     pub first: usize,
@@ -123,6 +123,8 @@ pub struct Finished {
     pub counted: bool,
     /// The next head of the lane, still leased, if it was due and the lane may be kept.
     pub next: Option<ClaimedDelivery>,
+    /// Whether the lane owes nothing any more.
+    pub lane_is_closed: bool,
 }
 
 /// A delivery as operators see it.

@@ -99,14 +99,18 @@ pub(super) async fn finish(conn: &mut Conn, cx: &mut Cx, finish: &FinishDelivery
     let Some(row) = row else { return Ok(Finished::default()) };
     if let Some(due_at) = end.due_at {
         lanes::leave(conn, finish.conversation, due_at, rows::small(&row, "spent")? > 0).await?;
-        return Ok(Finished { counted: true, next: None });
+        return Ok(Finished { counted: true, ..Finished::default() });
     }
     if end.holds_lane {
         lanes::block(conn, finish.conversation, rows::int(&row, "key")?).await?;
-        return Ok(Finished { counted: true, next: None });
+        return Ok(Finished { counted: true, ..Finished::default() });
+    }
+    // Most lanes owe no more.
+    if lanes::close_empty(conn, finish.conversation).await? {
+        return Ok(Finished { counted: true, lane_is_closed: true, next: None });
     }
     let next = next_head(conn, cx, finish).await?;
-    Ok(Finished { counted: true, next })
+    Ok(Finished { counted: true, lane_is_closed: false, next })
 }
 
 /// What the end of an attempt makes of its delivery.
@@ -144,13 +148,10 @@ impl End {
 /// The head of one lane.
 pub(super) const NEXT_HEAD: &str = concat!(select_head!(), " WHERE lane.conversation_key = $1");
 
-/// Passes on to the next head of a lane in hand: keeps the lane for it, frees the lane, or closes it when it is empty.
+/// Passes on to the next head of a lane in hand: keeps the lane for it, or frees the lane.
 async fn next_head(conn: &mut Conn, cx: &mut Cx, finish: &FinishDelivery) -> Result<Option<ClaimedDelivery>> {
     let row = db::query(NEXT_HEAD).bind(finish.conversation.0).fetch_optional(&mut *conn).await?;
-    let Some(row) = row else {
-        lanes::close(conn, finish.conversation).await?;
-        return Ok(None);
-    };
+    let Some(row) = row else { return Ok(None) };
     let (next, due_at) = head(&row, &finish.token)?;
     let is_due = due_at <= finish.now;
     if let (Some(lease), true) = (&finish.keep_lane, is_due) {

@@ -79,10 +79,12 @@ pub(super) async fn refresh(conn: &mut Conn, conversations: &[i64]) -> Result<()
 pub(super) const LEASE: &str = concat!(
     "WITH firsts AS (SELECT conversation_key, is_retry, due_at FROM lanes \
              WHERE frontend = $4 AND is_retry = FALSE AND due_at <= $5 AND (lease_until IS NULL OR lease_until <= $5) \
+               AND NOT EXISTS (SELECT 1 FROM frontends AS f WHERE f.frontend = $4 AND f.hold_reason IS NOT NULL) \
              ORDER BY due_at LIMIT $6",
     skip_locked!("lanes"),
     "), retries AS (SELECT conversation_key, is_retry, due_at FROM lanes \
              WHERE frontend = $4 AND is_retry = TRUE AND due_at <= $5 AND (lease_until IS NULL OR lease_until <= $5) \
+               AND NOT EXISTS (SELECT 1 FROM frontends AS f WHERE f.frontend = $4 AND f.hold_reason IS NOT NULL) \
              ORDER BY due_at LIMIT $7",
     skip_locked!("lanes"),
     "), picked AS (SELECT conversation_key AS picked_key FROM \
@@ -170,10 +172,16 @@ pub(super) async fn block(conn: &mut Conn, lane: ConversationKey, by: i64) -> Re
     Ok(())
 }
 
-/// Closes a lane that owes nothing.
-pub(super) async fn close(conn: &mut Conn, lane: ConversationKey) -> Result<()> {
-    db::query("DELETE FROM lanes WHERE conversation_key = $1").bind(lane.0).execute(conn).await?;
-    Ok(())
+/// Closes a lane if it owes nothing; whether it did.
+pub(super) async fn close_empty(conn: &mut Conn, lane: ConversationKey) -> Result<bool> {
+    let closed = db::query(
+        "DELETE FROM lanes WHERE conversation_key = $1 AND NOT EXISTS (SELECT 1 FROM deliveries AS d \
+             WHERE d.conversation_key = $1 AND d.state = 'pending')",
+    )
+    .bind(lane.0)
+    .execute(conn)
+    .await?;
+    Ok(closed.rows_affected() > 0)
 }
 
 /// Extends leases; returns the conversations whose lane has come into other hands.
@@ -224,7 +232,7 @@ pub(super) async fn recover(conn: &mut Conn, cx: &mut Cx, lease: &Lease, all_oth
 pub(super) const NEXT: &str = concat!(
     "WITH named AS (SELECT value AS frontend FROM ",
     texts!("$1"),
-    " AS names) \
+    " AS names WHERE value NOT IN (SELECT f.frontend FROM frontends AS f WHERE f.hold_reason IS NOT NULL)) \
          SELECT MIN(firsts.at) FROM ( \
              SELECT (SELECT l.due_at FROM lanes AS l WHERE l.frontend = named.frontend AND l.is_retry = FALSE \
                      AND l.due_at IS NOT NULL AND l.lease_until IS NULL ORDER BY l.due_at LIMIT 1) AS at FROM named \
