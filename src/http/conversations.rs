@@ -76,7 +76,7 @@ pub async fn get(State(public): State<Public>, Path(id): Path<String>, request: 
     params(
         ("conversation_id" = String, Path, description = "The frontend's own id"),
         ("after" = Option<i64>, Query, minimum = 0, description = "Only events with a higher sequence"),
-        ("limit" = Option<u32>, Query, minimum = 1, description = "At most so many; 100 by default, never more than 500"),
+        ("limit" = Option<i64>, Query, minimum = 1, description = "At most so many; 100 by default, never more than 500"),
     ),
     responses((status = 200, description = "A part of the feed, oldest first", body = schema::FeedPage), Errors),
     security(("bearer" = []), ("signature" = []))
@@ -154,8 +154,8 @@ impl Query {
                     Ok(after) if after >= 0 => parsed.after = Some(after),
                     _ => errors.push(FieldError { field: "after", message: "must be a sequence number".to_owned() }),
                 },
-                "limit" => match value.parse() {
-                    Ok(limit) if limit > 0 => parsed.limit = Some(limit),
+                "limit" => match value.parse::<i64>() {
+                    Ok(limit) if limit > 0 => parsed.limit = Some(usize::try_from(limit).unwrap_or(MAX_PAGE)),
                     _ => errors.push(FieldError { field: "limit", message: format!("must be 1 to {MAX_PAGE}") }),
                 },
                 "access_token" => parsed.access_token = Some(value.into_owned()),

@@ -50,7 +50,8 @@ struct Answer<'a> {
     summary = "Post a message",
     request_body = schema::NewMessage,
     params(
-        ("Idempotency-Key" = Option<String>, Header, description = "Stands for `message_id` where the body has none"),
+        ("Idempotency-Key" = Option<String>, Header, pattern = "^[\\x21-\\x7e]{1,200}$",
+            description = "Stands for `message_id` where the body has none"),
         ("Prefer" = Option<String>, Header, description = "`wait=N`: answer when the turn is over, after at most N ≤ 60 seconds"),
     ),
     responses(
@@ -194,10 +195,12 @@ fn parse(body: &[u8], headers: &HeaderMap, generated: impl FnOnce() -> MessageId
     };
     let mut form = Form { errors: Vec::new() };
     let conversation_id = form.required("conversation_id", fields.remove("conversation_id"), ConversationId::parse);
+    // A key that nobody could use is refused even where the body's id stands above it: its sender means something by it.
     let key = headers.get("idempotency-key").map(|value| Value::from(String::from_utf8_lossy(value.as_bytes())));
-    let message_id = match fields.remove("message_id").filter(|value| !value.is_null()).or(key) {
+    let key = key.and_then(|key| form.required("message_id", Some(key), MessageId::parse));
+    let message_id = match fields.remove("message_id").filter(|value| !value.is_null()) {
         Some(value) => form.required("message_id", Some(value), MessageId::parse),
-        None => Some(generated()),
+        None => Some(key.unwrap_or_else(generated)),
     };
     let text = form.text(fields.remove("text"));
     let role = form.role(fields.remove("role"));

@@ -83,8 +83,10 @@ impl Wish {
         if body.iter().all(u8::is_ascii_whitespace) {
             return Ok(wish);
         }
-        let Ok(Value::Object(fields)) = serde_json::from_slice(body) else {
-            return Err(Problem::new(Code::InvalidJson).detail("the body must be a JSON object, or empty"));
+        let fields = match serde_json::from_slice(body) {
+            Ok(Value::Object(fields)) => fields,
+            Ok(Value::Null) => return Ok(wish),
+            _ => return Err(Problem::new(Code::InvalidJson).detail("the body must be a JSON object, or empty")),
         };
         let mut errors = Vec::new();
         let mut fault = |field, message: &str| errors.push(FieldError { field, message: message.to_owned() });
@@ -102,11 +104,37 @@ impl Wish {
         }
         match fields.get("ttl_seconds") {
             None | Some(Value::Null) => {}
-            Some(value) => match value.as_i64() {
+            Some(value) => match whole(value) {
                 Some(seconds @ 1..=MAX_LIFETIME_SECS) => wish.ttl_seconds = seconds,
                 _ => fault("ttl_seconds", "must be 1 to 3600"),
             },
         }
         if errors.is_empty() { Ok(wish) } else { Err(Problem::new(Code::InvalidRequest).errors(errors)) }
+    }
+}
+
+/// An integer in the sense of JSON Schema, where 60.0 is one.
+fn whole(value: &Value) -> Option<i64> {
+    #[expect(clippy::cast_possible_truncation, reason = "what does not fit is out of the range that counts")]
+    let rounded = |number: f64| (number.fract() == 0.0).then_some(number as i64);
+    value.as_i64().or_else(|| value.as_f64().and_then(rounded))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_every_way_to_write_a_wish() {
+        let seconds = |body: &str| Wish::parse(body.as_bytes()).map(|wish| wish.ttl_seconds).ok();
+        for all in ["", " ", "null", "{}", r#"{"ttl_seconds": null}"#] {
+            assert_eq!(seconds(all), Some(MAX_LIFETIME_SECS), "{all}");
+        }
+        assert_eq!(seconds(r#"{"ttl_seconds": 60}"#), Some(60));
+        assert_eq!(seconds(r#"{"ttl_seconds": 60.0}"#), Some(60));
+        for bad in ["0", "3601", "60.5", "1e300", "\"60\"", "true"] {
+            assert_eq!(seconds(&format!(r#"{{"ttl_seconds": {bad}}}"#)), None, "{bad}");
+        }
+        assert_eq!(seconds("[]"), None);
     }
 }

@@ -22,6 +22,7 @@ use std::panic::PanicHookInfo;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tracing::level_filters::LevelFilter;
 use tracing::{Level, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
@@ -54,7 +55,7 @@ pub enum LogFormat {
 pub struct LogSettings {
     /// How a line looks.
     pub format: LogFormat,
-    /// A level, or directives per target: `info`, `info,fini_bridge::delivery=debug`.
+    /// A level of the bridge's own lines, or directives per target: `info`, `info,fini_bridge::delivery=debug`.
     pub level: String,
     /// Whether what customers write may be logged. Secrets never may.
     pub content: bool,
@@ -126,7 +127,7 @@ fn subscriber(
     clock: Arc<dyn Clock>,
     out: impl Write + Send + 'static,
 ) -> Result<(impl Subscriber + Send + Sync, Guard), TelemetryError> {
-    let filter = EnvFilter::builder().parse(&settings.level)?;
+    let filter = EnvFilter::builder().parse(directives(&settings.level))?;
     let counters = LogCounters::default();
     let notice_clock = clock.clone();
     let notice = Box::new(move |lines| {
@@ -148,6 +149,15 @@ fn subscriber(
     };
     let subscriber = tracing_subscriber::registry().with(filter).with(layer);
     Ok((subscriber, Guard { lines, counters }))
+}
+
+/// A level alone is that of the bridge: libraries are heard where they warn, since what they tell beyond that is in no
+/// catalogue and names addresses. Directives mean what they say.
+fn directives(level: &str) -> String {
+    match level.trim().parse::<LevelFilter>() {
+        Ok(own) if own > LevelFilter::WARN => format!("warn,fini_bridge={own}"),
+        _ => level.to_owned(),
+    }
 }
 
 fn report_panic(info: &PanicHookInfo<'_>, content: bool) {

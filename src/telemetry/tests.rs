@@ -164,3 +164,20 @@ fn a_panic_is_told_without_quoting_conversations() {
     assert_eq!(panic_message(&*formatted, false), "message withheld: it may quote a conversation");
     assert_eq!(panic_message(&*formatted, true), "in `where is my order`");
 }
+
+#[test]
+fn a_level_is_the_bridges_own_and_libraries_only_warn() {
+    let says = |level: &str| {
+        let settings = LogSettings { level: level.to_owned(), ..LogSettings::default() };
+        let given = lines(&settings, || {
+            debug!(target: "fini_bridge::sender", "own");
+            debug!(target: "hyper_util::client", "connecting to 127.0.0.1:9");
+            warn!(target: "hyper_util::client", "theirs");
+        });
+        given.iter().map(|line| line["message"].as_str().unwrap().to_owned()).collect::<Vec<_>>().join(", ")
+    };
+    assert_eq!(says("debug"), "own, theirs");
+    assert_eq!(says("info"), "theirs");
+    assert_eq!(says("error"), "");
+    assert_eq!(says("warn,hyper_util=debug"), "connecting to 127.0.0.1:9, theirs");
+}

@@ -16,10 +16,8 @@ test('a conversation that does not exist yet is empty, and begins with the first
   const page = await b.chat({ minDelay: 5_000, maxDelay: 30_000 });
   await until(page, () => globalThis.chat.ready && globalThis.chat.connection === 'online');
   assert.deepEqual([await texts(page), await page.evaluate(() => globalThis.chat.state)], [[], 'new']);
-  const sent = Date.now();
   await send(page, 'Hello');
-  await untilLast(page, 3);
-  assert.ok(Date.now() - sent < 2_000, 'the retry delay is 25 s: the message itself must end the wait');
+  await untilLast(page, 3); // which gives up long before the retry delay of 25 s is over: the message itself must end the wait
   assert.deepEqual(await sequences(page), [1, 2, 3]);
   assert.equal(await page.evaluate(() => globalThis.chat.state), 'open');
 });

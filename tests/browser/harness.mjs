@@ -60,11 +60,11 @@ class Bench {
 }
 
 /** Waits for a condition inside the page; its source is what a time-out shows. */
-export const until = (page, condition, argument) => page.waitForFunction(condition, argument, { timeout: 10_000, polling: 10 });
+export const until = (page, condition, argument) => page.waitForFunction(condition, argument, { timeout: 20_000, polling: 10 });
 
 /** Waits for a condition on this side. */
 export async function eventually(condition) {
-  const end = Date.now() + 10_000;
+  const end = Date.now() + 20_000;
   while (!(await condition())) {
     assert.ok(Date.now() < end, `never came true: ${condition}`);
     await new Promise((done) => setTimeout(done, 10));

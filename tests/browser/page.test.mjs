@@ -39,7 +39,7 @@ async function visit(t, options = {}) {
   t.after(async () => {
     if (process.env.SCREENSHOTS) {
       mkdirSync('screenshots', { recursive: true });
-      await page.screenshot({ path: `screenshots/${t.name.replace(/\W+/g, '-')}.png` });
+      await page.screenshot({ path: `screenshots/${process.env.DEMO_URL ? 'demo' : 'fake'}-${t.name.replace(/\W+/g, '-')}.png` });
     }
     await context.close();
     assert.deepEqual(faults, []);

@@ -61,7 +61,7 @@ class Receiver:
     """A frontend's callback endpoint. `answer` is the status of the next callbacks, or a function of the event."""
 
     def __init__(self):
-        self.calls, self.answer, self.delay = [], 204, 0
+        self.calls, self.answer, self.delay, self.begun = [], 204, 0, 0
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -70,6 +70,7 @@ class Receiver:
             def do_POST(self):
                 raw = self.rfile.read(int(self.headers.get("content-length", 0)))
                 event = json.loads(raw)
+                receiver.begun += 1
                 time.sleep(receiver.delay)
                 status = receiver.answer(event) if callable(receiver.answer) else receiver.answer
                 receiver.calls.append((status, dict(self.headers), raw, event))

@@ -17,7 +17,7 @@ pub struct NewMessage {
     #[schema(pattern = "^[\\x21-\\x7e]{1,200}$")]
     pub message_id: Option<String>,
     /// The text; not blank.
-    #[schema(min_length = 1, max_length = 16000)]
+    #[schema(min_length = 1, max_length = 16000, pattern = "^[^\\x00]*[^\\s\\x00][^\\x00]*$")]
     pub text: String,
     /// On whose behalf. `agent` and `otherbot` are mirrored into Fini; no reply is awaited.
     pub role: Option<Role>,

@@ -1,0 +1,147 @@
+// The real program for the browser tests: the demo, or a sandbox and a bridge that can be stopped and started again, and pages
+// of another origin in front of them. Everything listens on a free port of loopback and is ended by its own handle.
+
+import { randomBytes } from 'node:crypto';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createServer as createSocket } from 'node:net';
+
+export const BINARY = process.env.FINI_BRIDGE_BINARY ?? new URL('../../target/debug/fini-bridge', import.meta.url).pathname;
+const BOT = '4f5ef695-d03b-4d56-8fef-7f2bd5c17ef3';
+
+/** A child whose output is kept; `line` waits for a match in it. */
+class Program {
+  output = '';
+  #heard = new Set();
+
+  constructor(...words) {
+    this.child = spawn(BINARY, words, { stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: process.env.PATH } });
+    for (const stream of [this.child.stdout, this.child.stderr]) {
+      stream.setEncoding('utf8').on('data', (text) => { this.output += text; for (const look of this.#heard) look(); });
+    }
+    this.ended = once(this.child, 'exit');
+  }
+
+  line(pattern) {
+    return new Promise((resolve, reject) => {
+      const stop = (done, value) => { clearTimeout(timer); this.#heard.delete(look); done(value); };
+      const look = () => { const found = pattern.exec(this.output); if (found) stop(resolve, found); };
+      const timer = setTimeout(() => stop(reject, new Error(`never said ${pattern}: ${this.output}`)), 60_000);
+      this.#heard.add(look);
+      void this.ended.then(() => stop(reject, new Error(`ended: ${this.output}`)));
+      look();
+    });
+  }
+
+  /** Ends it and gives its status, or the signal's name. */
+  async stop(signal = 'SIGTERM') {
+    if (this.child.exitCode === null && this.child.signalCode === null) this.child.kill(signal);
+    const [code, by] = await this.ended;
+    return by ?? code;
+  }
+}
+
+/** The demo on a port of its own: {url, stop}. */
+export async function demo() {
+  const program = new Program('demo', '--listen', '127.0.0.1:0');
+  const [, url] = await program.line(/open (http:\S+)/);
+  return { url, stop: () => program.stop() };
+}
+
+async function freePort() {
+  const probe = createSocket().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const { port } = probe.address();
+  await new Promise((done) => probe.close(done));
+  return port;
+}
+
+/** A page server: an empty page under a policy that lets it load and ask the bridge, and nothing else. */
+async function pages(bridge) {
+  const policy = `default-src 'none'; script-src ${bridge}; connect-src ${bridge}; base-uri 'none'`;
+  const server = createServer((request, response) => {
+    response.writeHead(200, { 'content-type': 'text/html; charset=utf-8', 'content-security-policy': policy });
+    response.end('<!doctype html><meta charset="utf-8"><title>Shop</title><link rel="icon" href="data:,"><button id="send">Send</button>');
+  });
+  await new Promise((done) => server.listen(0, '127.0.0.1', done));
+  const stop = () => new Promise((done) => { server.close(done); server.closeAllConnections(); });
+  return { origin: `http://127.0.0.1:${server.address().port}`, stop };
+}
+
+/** A sandbox, a bridge on it, and two shops, of which only the first may talk to the bridge. */
+export class World {
+  #token = randomBytes(24).toString('hex');
+
+  static async start() {
+    const world = new World();
+    world.folder = await mkdtemp(join(tmpdir(), 'fini-bridge-browser.'));
+    world.sandboxProgram = new Program('sandbox', '--listen', '127.0.0.1:0', '--reply-latency', '50ms', '--unlimited');
+    [world.sandbox] = await world.sandboxProgram.line(/http:\/\/127\.0\.0\.1:\d+/);
+    const [listen, admin] = [await freePort(), await freePort()];
+    world.url = `http://127.0.0.1:${listen}`;
+    world.shop = await pages(world.url);
+    world.stranger = await pages(world.url);
+    await writeFile(join(world.folder, 'bridge.toml'), `
+[server]
+listen = "127.0.0.1:${listen}"
+shutdown_grace = "5s"
+cors_origins = ["${world.shop.origin}"]
+[admin]
+listen = "127.0.0.1:${admin}"
+[store]
+url = "sqlite://${world.folder}/bridge.db"
+[fini]
+base_url = "${world.sandbox}"
+api_key = "fini_sandbox"
+rate_limit = { requests = 100000, window = "60s" }
+[poll]
+sweep_interval = "250ms"
+[turns]
+absence_window = "1s"
+[[frontends]]
+name = "web"
+bot_id = "${BOT}"
+tokens = ["${world.#token}"]
+browser_token_secret = "${randomBytes(32).toString('hex')}"
+callbacks = false
+`);
+    await world.up();
+    return world;
+  }
+
+  async up() {
+    this.bridge = new Program('serve', '--config', join(this.folder, 'bridge.toml'));
+    await this.bridge.line(/"message":"ready to serve"/);
+  }
+
+  async stop() {
+    await Promise.all([this.bridge.stop(), this.sandboxProgram.stop(), this.shop.stop(), this.stranger.stop()]);
+    await rm(this.folder, { recursive: true });
+  }
+
+  /** What a shop's own backend does. */
+  async token(conversation, origins = [this.shop.origin]) {
+    const headers = { authorization: `Bearer ${this.#token}`, 'content-type': 'application/json' };
+    const answer = await fetch(`${this.url}/v1/conversations/${conversation}/tokens`, { method: 'POST', headers, body: JSON.stringify({ origins }) });
+    return (await answer.json()).token;
+  }
+
+  async #control(path, body) {
+    const answer = await fetch(`${this.sandbox}/_sandbox/${path}`, body && { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+    return answer.json();
+  }
+
+  /** The simulated Fini's conversations that hold this text. */
+  async upstream(text) {
+    const { conversations } = await this.#control('conversations?limit=1000');
+    return conversations.filter((each) => each.events.some((event) => event.message === text));
+  }
+
+  agent(upstream, text) {
+    return this.#control(`conversations/${upstream.id}/agent-message`, { text });
+  }
+}
