@@ -335,7 +335,7 @@ impl Wakes {
                 Heard::Change(Change::Turns) => self.sender.notify(),
                 Heard::Change(Change::Deliveries) => self.dispatcher.notify(),
                 Heard::Change(Change::Reading) => self.reader.notify(),
-                Heard::Change(Change::Feed(_) | Change::Settled(_) | Change::Binding(_)) => {}
+                Heard::Change(Change::Feed(_) | Change::Started(_) | Change::Settled(_) | Change::Binding(_)) => {}
                 Heard::Missed => {
                     self.sender.notify();
                     self.dispatcher.notify();

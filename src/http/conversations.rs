@@ -142,6 +142,7 @@ pub(super) struct Query {
     pub(super) limit: Option<usize>,
     pub(super) access_token: Option<String>,
     pub(super) upstream: bool,
+    pub(super) hints: bool,
 }
 
 impl Query {
@@ -159,14 +160,22 @@ impl Query {
                     _ => errors.push(FieldError { field: "limit", message: format!("must be 1 to {MAX_PAGE}") }),
                 },
                 "access_token" => parsed.access_token = Some(value.into_owned()),
-                "upstream" => match value.as_ref() {
-                    "true" | "1" => parsed.upstream = true,
-                    "false" | "0" => parsed.upstream = false,
-                    _ => errors.push(FieldError { field: "upstream", message: "must be true or false".to_owned() }),
-                },
+                "upstream" => parsed.upstream = flag("upstream", &value, &mut errors),
+                "hints" => parsed.hints = flag("hints", &value, &mut errors),
                 _ => {}
             }
         }
         if errors.is_empty() { Ok(parsed) } else { Err(Problem::new(Code::InvalidRequest).errors(errors)) }
+    }
+}
+
+fn flag(field: &'static str, value: &str, errors: &mut Vec<FieldError>) -> bool {
+    match value {
+        "true" | "1" => true,
+        "false" | "0" => false,
+        _ => {
+            errors.push(FieldError { field, message: "must be true or false".to_owned() });
+            false
+        }
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! A stream is the feed read again and again from where it left off; the change feed only says when. So nothing is lost or
 //! doubled over reconnects, restarts and replicas, and a slow reader costs a page of memory, never a queue.
+//!
+//! Whoever asks for hints is also told when an answer is on its way (`turn.started`). A hint is no event: it has no `id`, so
+//! a reader resumes as if it had never been, and it is stored nowhere.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -29,7 +32,7 @@ use super::{
     problem::{Code, Problem},
 };
 use crate::{
-    domain::ids::{ConversationId, ConversationKey, FrontendName},
+    domain::ids::{ConversationId, ConversationKey, FrontendName, MessageId},
     signature::token::CLOCK_SKEW_SECS,
     store::{Change, Heard, Listener},
 };
@@ -128,10 +131,13 @@ fn decrement<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
     path = "/v1/conversations/{conversation_id}/stream",
     operation_id = "streamEvents",
     summary = "The feed as server-sent events",
-    description = "`id:` is the sequence, `event:` the type, `data:` the feed event. A comment every 15 s keeps it alive.",
+    description = "`id:` is the sequence, `event:` the type, `data:` the feed event. A comment every 15 s keeps it alive. \
+        With `hints=true` also `event: turn.started` without an `id`, `data:` `{\"message_id\": …}`, when Fini is asked: \
+        a hint for an indicator, told once or not at all.",
     params(
         ("conversation_id" = String, Path, description = "The frontend's own id"),
         ("after" = Option<i64>, Query, minimum = 0, description = "Begin after this sequence"),
+        ("hints" = Option<bool>, Query, description = "Whether to tell when an answer is on its way"),
         ("access_token" = Option<String>, Query, description = "A browser token, for `EventSource`, which cannot set headers"),
         ("Last-Event-ID" = Option<String>, Header, description = "Resume after this sequence"),
     ),
@@ -185,9 +191,12 @@ pub async fn get(
         has_more: page.has_more,
         expires,
         beat: Instant::now() + HEARTBEAT,
+        hints: query.hints,
+        told: None,
         _opened: opened,
     };
     feed.take(page);
+    feed.hint().await;
     let body = Body::from_stream(stream::unfold(feed, |mut feed| async move {
         let chunk = feed.next().await?;
         Some((Ok::<_, Infallible>(chunk), feed))
@@ -212,6 +221,9 @@ struct Feed {
     has_more: bool,
     expires: Option<Instant>,
     beat: Instant,
+    hints: bool,
+    /// The last message that was hinted at.
+    told: Option<MessageId>,
     _opened: Opened,
 }
 
@@ -241,6 +253,7 @@ impl Feed {
                     () = tokio::time::sleep_until(look) => break,
                     heard = self.changes.next() => match heard {
                         Heard::Change(Change::Feed(key)) if key == self.key => break,
+                        Heard::Change(Change::Started(key)) if self.hints && key == self.key => break,
                         Heard::Change(_) => {}
                         Heard::Missed => break,
                         Heard::Closed => return None,
@@ -258,7 +271,23 @@ impl Feed {
             return None;
         }
         self.take(page.1);
+        self.hint().await;
         Some(())
+    }
+
+    /// Tells of the messages that are being answered, behind everything that is in the feed. What cannot be read is not told.
+    async fn hint(&mut self) {
+        if !self.hints || self.has_more {
+            return;
+        }
+        let under_way = self.public.store.under_way(self.key).await.unwrap_or_default();
+        if let Some(last) = under_way.last().filter(|last| self.told.as_ref() != Some(last)) {
+            for message in &under_way {
+                let data = serde_json::json!({ "message_id": message.as_str() });
+                self.ready.push_back(Bytes::from(format!("event: turn.started\ndata: {data}\n\n")));
+            }
+            self.told = Some(last.clone());
+        }
     }
 
     fn take(&mut self, page: crate::store::FeedPage) {

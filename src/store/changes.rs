@@ -16,6 +16,8 @@ pub enum Change {
     Deliveries,
     /// The feed of this conversation has grown.
     Feed(ConversationKey),
+    /// A turn of this conversation is being sent.
+    Started(ConversationKey),
     /// A turn of this conversation has come to an end.
     Settled(ConversationKey),
     /// The binding of this conversation is not what it was: forget it.

@@ -56,6 +56,26 @@ async fn a_stream_resumes_where_it_was_left() {
 }
 
 #[tokio::test]
+async fn whoever_asks_for_hints_is_told_that_an_answer_is_on_its_way() {
+    let mut bridge = Setup::new().vendor(|vendor| vendor.reply_latency_ms = 700).start().await;
+    bridge.turn("c", "Where is my order?").await;
+    let last = bridge.conversation("c").await["last_sequence"].as_i64().expect("a number");
+    let mut hinted = bridge.stream("c", &format!("?after={last}&hints=true")).await;
+    let mut plain = bridge.stream("c", &format!("?after={last}")).await;
+    let (id, _) = bridge.say("c", "And on it goes").await;
+    let seen = hinted.take(4).await;
+    let kinds: Vec<&str> = seen.iter().map(|event| event.event.as_str()).collect();
+    assert_eq!(kinds, ["message.created", "turn.started", "message.created", "turn.completed"]);
+    assert_eq!(seen[1].data, serde_json::json!({"message_id": id}));
+    assert_eq!(seen[1].id, "", "a hint has no number: a reader resumes where it was");
+    let numbers: Vec<String> = plain.take(3).await.into_iter().map(|event| event.id).collect();
+    assert_eq!(numbers, [1, 2, 3].map(|n| (last + n).to_string()), "nobody else sees it");
+    assert!(bridge.events("c").await.iter().all(|event| event["type"] != "turn.started"));
+    drop((hinted, plain));
+    bridge.finish().await;
+}
+
+#[tokio::test]
 async fn many_readers_see_the_same() {
     let mut bridge = Setup::new().start().await;
     bridge.turn("c", "Where is my order?").await;

@@ -307,7 +307,7 @@ export class FiniChat {
       };
       alive();
       const headers = { accept: 'text/event-stream', 'last-event-id': String(this.#last) };
-      const response = await this.#request(`${this.#path}/stream`, { headers, guard });
+      const response = await this.#request(`${this.#path}/stream?hints=true`, { headers, guard });
       if (!response.ok) throw await problem(response);
       if (!response.headers.get('content-type')?.startsWith('text/event-stream')) throw new FiniChatError('protocol', 'not an event stream');
       this.#setConnection('online');

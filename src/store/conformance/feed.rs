@@ -7,6 +7,7 @@ use super::{talk::*, *};
 suite!(
     a_feed_is_read_in_pages,
     the_feed_of_nobody_is_nothing,
+    what_is_being_answered_is_told,
     numbers_have_no_gaps_however_many_write,
     bodies_stay_the_same_over_restarts,
 );
@@ -31,6 +32,21 @@ async fn a_feed_is_read_in_pages(fixture: Fixture) {
     let (_, first) = fixture.store.feed(&web(), &id("c-1"), 0, 1).await.expect("reads").expect("is there");
     assert_eq!(first.entries[0].kind, "message.created");
     assert_eq!(json(&first.entries[0].body)["sequence"], 1);
+}
+
+async fn what_is_being_answered_is_told(fixture: Fixture) {
+    let key = fixture.post("c-1", "m-1", at(0)).await;
+    fixture.post("c-1", "m-2", at(1)).await;
+    let mut changes = fixture.store.listen();
+    assert!(fixture.store.under_way(key).await.expect("reads").is_empty());
+    let turn = fixture.claim_turn(at(2)).await;
+    let mut heard = changes.next().await;
+    while heard != Heard::Change(Change::Started(key)) {
+        heard = changes.next().await;
+    }
+    assert_eq!(fixture.store.under_way(key).await.expect("reads"), [message_id("m-1")]);
+    fixture.respond(&turn, vec![echo("e-1", "m-1"), reply("e-2")], at(3)).await;
+    assert!(fixture.store.under_way(key).await.expect("reads").is_empty());
 }
 
 async fn the_feed_of_nobody_is_nothing(fixture: Fixture) {

@@ -1,7 +1,7 @@
 //! Reading the feed.
 
 use super::Result;
-use crate::domain::ids::{ConversationId, ConversationKey, FrontendName};
+use crate::domain::ids::{ConversationId, ConversationKey, FrontendName, MessageId};
 
 /// One entry of the feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,4 +36,7 @@ pub trait FeedStore: Send + Sync {
         after: i64,
         limit: usize,
     ) -> Result<Option<(ConversationKey, FeedPage)>>;
+
+    /// The messages to which an answer is on its way, oldest first; those of the frontend's users alone.
+    async fn under_way(&self, conversation: ConversationKey) -> Result<Vec<MessageId>>;
 }

@@ -164,6 +164,7 @@ fn word(change: Change) -> String {
         Change::Deliveries => "D".to_owned(),
         Change::Reading => "R".to_owned(),
         Change::Feed(key) => format!("F{}", key.0),
+        Change::Started(key) => format!("A{}", key.0),
         Change::Settled(key) => format!("S{}", key.0),
         Change::Binding(key) => format!("B{}", key.0),
     }
@@ -177,6 +178,7 @@ fn parse(word: &str) -> Option<Change> {
         ("D", "") => Some(Change::Deliveries),
         ("R", "") => Some(Change::Reading),
         ("F", _) => conversation().map(Change::Feed),
+        ("A", _) => conversation().map(Change::Started),
         ("S", _) => conversation().map(Change::Settled),
         ("B", _) => conversation().map(Change::Binding),
         _ => None,
@@ -189,11 +191,12 @@ mod tests {
     use crate::store::Heard;
 
     const KEY: ConversationKey = ConversationKey(42);
-    const ALL: [Change; 6] = [
+    const ALL: [Change; 7] = [
         Change::Turns,
         Change::Deliveries,
         Change::Reading,
         Change::Feed(KEY),
+        Change::Started(KEY),
         Change::Settled(KEY),
         Change::Binding(KEY),
     ];

@@ -14,7 +14,8 @@ use crate::{
         turn::{TurnMove, TurnState},
     },
     store::{
-        ClaimTurns, ClaimedTurn, ClaimedTurns, ConversationRef, PermitId, RequestClass, Result, StoreError, Token,
+        Change, ClaimTurns, ClaimedTurn, ClaimedTurns, ConversationRef, PermitId, RequestClass, Result, StoreError,
+        Token,
     },
 };
 
@@ -168,6 +169,7 @@ async fn take(
         .execute(&mut *conn)
         .await?;
     records::refresh_turns(conn, cx, key).await?;
+    cx.announce(Change::Started(key));
     let extras = std::mem::take(&mut turn.extras);
     Ok(Some(ClaimedTurn {
         key: leader,

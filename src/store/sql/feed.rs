@@ -10,7 +10,7 @@ use crate::{
     domain::{
         Timestamp,
         event::{Envelope, FeedEvent},
-        ids::{ConversationId, ConversationKey, EventId, FrontendName, TurnKey},
+        ids::{ConversationId, ConversationKey, EventId, FrontendName, MessageId, TurnKey},
     },
     store::{Change, FeedEntry, FeedPage, FeedStore, Result},
 };
@@ -26,6 +26,10 @@ impl FeedStore for ThisStore {
     ) -> Result<Option<(ConversationKey, FeedPage)>> {
         let of = (frontend.clone(), id.clone(), after, limit);
         self.read(of, |conn, of| page(conn, &of.0, &of.1, of.2, of.3).boxed()).await
+    }
+
+    async fn under_way(&self, conversation: ConversationKey) -> Result<Vec<MessageId>> {
+        self.read(conversation, |conn, key| under_way(conn, *key).boxed()).await
     }
 }
 
@@ -86,6 +90,17 @@ pub(in crate::store) async fn append(
     }
     cx.announce(Change::Feed(key));
     Ok(())
+}
+
+async fn under_way(conn: &mut Conn, conversation: ConversationKey) -> Result<Vec<MessageId>> {
+    let found = db::query(
+        "SELECT message_id FROM turns WHERE conversation_key = $1 AND role = 'user' \
+            AND state IN ('queued', 'sending', 'awaiting', 'unclear') AND state IN ('sending', 'awaiting') ORDER BY key",
+    )
+    .bind(conversation.0)
+    .fetch_all(conn)
+    .await?;
+    found.iter().map(|row| Ok(MessageId::trusted(rows::text(row, "message_id")?))).collect()
 }
 
 async fn page(
