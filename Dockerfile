@@ -26,7 +26,7 @@ COPY src src
 # Files keep the times they have outside, which may be older than the stand-ins'.
 RUN touch src/lib.rs src/main.rs \
  && cargo build --release --locked --offline --bin fini-bridge --target "$(rustc --print host-tuple)" \
- && mkdir -p /out/data \
+ && mkdir -p /out/var/lib && mkdir -m 0700 /out/var/lib/fini-bridge \
  && mv target/*/release/fini-bridge /out/fini-bridge \
  && /out/fini-bridge --version
 
@@ -42,8 +42,9 @@ LABEL org.opencontainers.image.title="fini-bridge" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.base.name="gcr.io/distroless/static-debian12:nonroot"
 COPY --from=build --chown=0:0 --chmod=0555 /out/fini-bridge /usr/bin/fini-bridge
-# The one place to write: a volume mounted here takes over its owner.
-COPY --from=build --chown=65532:65532 --chmod=0700 /out/data /var/lib/fini-bridge
+# The one place to write: a volume mounted here takes over its owner. Copied with its parent, so that every builder keeps
+# its mode.
+COPY --from=build --chown=65532:65532 /out/var/lib/ /var/lib/
 USER 65532:65532
 EXPOSE 8080 9090
 STOPSIGNAL SIGTERM
