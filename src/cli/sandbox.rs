@@ -13,7 +13,11 @@ use crate::{
     sandbox::{DEFAULT_API_KEY, DEFAULT_BOT_ID, Sandbox, SandboxConfig, Seed, serve},
 };
 
+/// What `--help` adds: the faults, each with an example.
+const FAULTS: &str = include_str!("../sandbox/FAULTS.md");
+
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = FAULTS)]
 pub(super) struct Args {
     /// Address to listen on; port 0 takes any free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8090")]

@@ -1,5 +1,7 @@
 //! Until nothing moves any more: reading the top of a window again, and looking for what has left the range.
 
+use std::collections::HashSet;
+
 use super::{
     Conversations, ExportError, Facts, Stage, Window,
     conversations::{MARGIN_MS, keep},
@@ -56,17 +58,23 @@ impl Conversations<'_> {
             );
             return Ok(());
         }
+        let mut known = HashSet::new();
         for _ in 0..MOST_PASSES {
             let mut pass = Walk::default();
             while !pass.done {
                 let page = self.turn(window, &mut pass).await?;
+                let mut news = false;
                 for (row, facts) in &page.rows {
-                    if self.belonged(row, facts, state).await? {
-                        keep(staging, state, row, facts);
+                    if known.insert(row.digest) {
+                        news = true;
+                        if self.belonged(row, facts, state).await? {
+                            keep(staging, state, row, facts);
+                        }
                     }
                 }
                 pass.take(&page.rows);
-                pass.done = !page.more;
+                // Conversations move to the top only: below a page that an earlier pass showed, all is as it was then.
+                pass.done = !page.more || !news;
             }
             self.commit(staging, state)?;
             if pass.pages <= 1 {

@@ -79,8 +79,9 @@ pub async fn delete(
 async fn erase_upstream(public: &Public, interaction: &InteractionId) -> &'static str {
     loop {
         let Some(permit) = permit(public).await else { return "unconfirmed" };
+        let passed_at = public.clock.now();
         let result = public.fini.delete_conversation(interaction, &public.budget.departure(permit)).await;
-        public.gate.learn(Side::Write, &result);
+        public.gate.learn(Side::Write, passed_at, &result);
         match result {
             Ok(()) | Err(Failure::Missing { .. } | Failure::Unclear { .. }) => break,
             Err(Failure::Rejected { .. } | Failure::Unauthorised { .. }) => return "failed",

@@ -15,6 +15,8 @@
 //! | `audit`, `limit` | what was asked and stored; the throttle |
 //! | `control`, `page` | the routes under `/_sandbox` and the page that explains them |
 //!
+//! Every fault with an example is in `FAULTS.md`, which `fini-bridge sandbox --help` prints.
+//!
 //! In a test:
 //!
 //! ```

@@ -60,10 +60,19 @@ pub enum Pass {
 #[derive(Debug, Default)]
 struct Door {
     trouble: Option<Trouble>,
+    /// When the trouble showed last.
+    closed_at: Option<Timestamp>,
     closed_until: Option<Timestamp>,
     failures: u32,
     pauses: u32,
     accepted: bool,
+}
+
+impl Door {
+    /// Whether a request that was let pass at that time says nothing about the trouble any more: that was before it showed.
+    fn is_behind(&self, passed_at: Timestamp) -> bool {
+        self.trouble.is_some() && self.closed_at.is_some_and(|closed_at| passed_at <= closed_at)
+    }
 }
 
 /// The gates.
@@ -113,13 +122,19 @@ impl Gate {
         self.doors.lock().unwrap_or_else(PoisonError::into_inner)[side as usize].accepted
     }
 
-    /// Learns from the end of a request. Returns when the next request of this side may go, where the gate closed.
-    pub fn learn<T>(&self, side: Side, result: &Result<T, Failure>) -> Option<Timestamp> {
+    /// Learns from the end of a request that was let pass at that time. Returns when the next request of this side may go,
+    /// where the gate closed.
+    ///
+    /// What was under way together when trouble showed neither opens the gate by its success nor counts as more trouble.
+    pub fn learn<T>(&self, side: Side, passed_at: Timestamp, result: &Result<T, Failure>) -> Option<Timestamp> {
         let now = self.clock.now();
         let jitter = self.entropy.fraction();
         let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
         let door = &mut doors[side as usize];
         let failure = match result {
+            Err(Failure::Rejected { .. } | Failure::Missing { .. }) | Ok(_) if door.is_behind(passed_at) => {
+                return None;
+            }
             Err(Failure::Rejected { .. } | Failure::Missing { .. }) | Ok(_) => {
                 if let Some(trouble) = door.trouble {
                     tracing::info!(side = side.as_str(), trouble = ?trouble, "Fini answers again");
@@ -150,17 +165,22 @@ impl Gate {
                 (Trouble::Down, backoff(Duration::from_secs(1), Duration::from_secs(30), door.pauses))
             }
         };
+        if door.trouble == Some(trouble) && door.is_behind(passed_at) {
+            return door.closed_until;
+        }
         if door.trouble != Some(trouble) {
             tracing::warn!(side = side.as_str(), trouble = ?trouble, error = %failure, "Fini is left alone for a while");
         }
         let until = now.plus(pause + pause.mul_f64(jitter * 0.25));
         door.trouble = Some(trouble);
         door.pauses += 1;
+        door.closed_at = Some(now);
         door.closed_until = Some(until);
         if trouble == Trouble::Throttled {
             // The limit is global as far as anyone knows: both sides step back.
             for door in doors.iter_mut() {
                 door.trouble = Some(door.trouble.unwrap_or(Trouble::Throttled));
+                door.closed_at = door.closed_at.max(Some(now));
                 door.closed_until = door.closed_until.max(Some(until));
             }
         }

@@ -47,7 +47,7 @@ pub enum Next {
 }
 
 /// What follows from a look that began at `looked_at` and left the turn open. A look over many pages takes long, and proves
-/// nothing about what Fini showed only after it began.
+/// nothing about what Fini showed only after it began: neither that a message is absent, nor that its reply is.
 pub fn after_look(
     turn: &TurnToRead,
     seen: Seen,
@@ -55,7 +55,9 @@ pub fn after_look(
     now: Timestamp,
     settings: &LookupSettings,
 ) -> Next {
-    let is_late = now.since(turn.since) >= settings.late_reply_window;
+    // Where nothing can be read, there is no later look to wait for.
+    let seen_until = if seen == Seen::Nothing { now } else { looked_at };
+    let is_late = seen_until.since(turn.since) >= settings.late_reply_window;
     let is_conclusive = looked_at.since(turn.since) >= settings.absence_window && (turn.looks >= 2 || is_late);
     match (turn.state, seen) {
         // List shows no conversation in which no customer wrote, so not finding it there proves nothing.
@@ -203,5 +205,9 @@ mod tests {
             Next::LookAt(seconds(600))
         );
         assert!(matches!(after_look(&awaiting, Seen::Present, seconds(600), seconds(600), &SETTINGS), Next::Fail(_)));
+        for seen in [Seen::Present, Seen::Absent] {
+            let slow = after_look(&awaiting, seen, seconds(540), seconds(700), &SETTINGS);
+            assert_eq!(slow, Next::LookAt(seconds(600)), "the reply may have come after that look began");
+        }
     }
 }

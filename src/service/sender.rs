@@ -92,6 +92,7 @@ impl Loop for Arc<Sender> {
     type Error = StoreError;
 
     async fn step(&self) -> Result<Step> {
+        let now = self.clock.now();
         let pass = self.gate.pass(Side::Write);
         let room = MAX_IN_FLIGHT.saturating_sub(self.in_flight.load(Ordering::Acquire));
         let max = match pass {
@@ -105,7 +106,6 @@ impl Loop for Arc<Sender> {
         if pass == Pass::Probe {
             self.gate.probing(Side::Write, self.settings.reply_timeout);
         }
-        let now = self.clock.now();
         let used = self.budget.used().await?;
         let claimed = self
             .store
@@ -128,7 +128,7 @@ impl Loop for Arc<Sender> {
         }
         let count = claimed.turns.len();
         for turn in claimed.turns {
-            self.start(turn);
+            self.start(turn, now);
         }
         Ok(if count > 0 { Step::Did(count) } else { Step::Idle { until: claimed.next } })
     }
@@ -146,7 +146,7 @@ impl Sender {
         bots[first..].iter().chain(&bots[..first]).map(|(name, _)| name.clone()).collect()
     }
 
-    fn start(self: &Arc<Self>, turn: ClaimedTurn) {
+    fn start(self: &Arc<Self>, turn: ClaimedTurn, passed_at: Timestamp) {
         let span = tracing::info_span!(
             "send",
             frontend = %turn.conversation.frontend,
@@ -159,7 +159,7 @@ impl Sender {
         let sender = Arc::clone(self);
         let work = async move {
             let _guard = guard;
-            if let Err(error) = sender.send(turn).await {
+            if let Err(error) = sender.send(turn, passed_at).await {
                 // The lease ends, and the turn becomes unclear: nothing is lost or sent twice.
                 tracing::error!(%error, "outcome of a send could not be recorded");
             }
@@ -167,7 +167,7 @@ impl Sender {
         drop(self.tasks.spawn("send", work.instrument(span)));
     }
 
-    async fn send(&self, turn: ClaimedTurn) -> Result<()> {
+    async fn send(&self, turn: ClaimedTurn, passed_at: Timestamp) -> Result<()> {
         let Some(target) = self.target(&turn).await? else {
             let now = self.clock.now();
             self.store.release_turn(turn.key, &turn.token, now, now, "the binding changed meanwhile").await?;
@@ -183,7 +183,7 @@ impl Sender {
         };
         let departure = self.budget.departure(turn.permit);
         let result = self.fini.generate_answer(&request, &departure).await;
-        let closed_until = self.gate.learn(Side::Write, &result);
+        let closed_until = self.gate.learn(Side::Write, passed_at, &result);
         let deadline = self.clock.now().plus(LEASE_SLACK / 2);
         let mut pause = FIRST_PAUSE;
         loop {

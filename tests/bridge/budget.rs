@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::{Bridge, Setup, eventually, within};
-use fini_bridge::sandbox::Route;
+use crate::harness::{Bridge, Frontend, Setup, eventually, unique, within};
+use fini_bridge::sandbox::{Fault, FaultKind, FaultParams, FaultRoute, Route};
 
 /// A limit that is soon used up, the same at the bridge and at the vendor.
 fn narrow() -> Setup {
@@ -131,5 +131,96 @@ async fn operators_see_the_budget() {
         (used > 0.0 && bridge.metric("fini_bridge_fini_budget_limit").await == Some(12.0)).then_some(())
     })
     .await;
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn a_429_makes_everything_step_back() {
+    for (asked, pause_ms) in [(Some(json!(4)), 3_000), (None, 4_000)] {
+        let mut bridge = Setup::new().start().await;
+        bridge.turn("c", "Where is my order?").await;
+        bridge.bound("c").await;
+        let params = FaultParams { retry_after: asked.clone(), ..FaultParams::default() };
+        let fault = Fault::new(FaultRoute::GenerateAnswer, FaultKind::RateLimited).with(params);
+        bridge.sandbox.add_fault(fault).expect("valid");
+        let mut posted = Vec::new();
+        for conversation in ["c", "d", "e"] {
+            posted.push((conversation, bridge.say(conversation, "And now?").await.0));
+        }
+        eventually("the budget to be believed smaller", async || {
+            let budget = bridge.admin("GET", "/admin/v1/budget").send().await.expect(200).json();
+            (budget["limit"].as_u64() < Some(100_000)).then_some(())
+        })
+        .await;
+        for (conversation, id) in &posted {
+            end(&bridge, conversation, id).await;
+        }
+        // Sweeps come every 200 ms otherwise. What was on its way already may still arrive after the refusal.
+        let latest = bridge.sandbox.audit(100_000, false).latest;
+        let refused = latest.iter().position(|request| request.fault.is_some()).expect("it was refused");
+        let times: Vec<i64> = latest[refused..].iter().map(|request| request.at).collect();
+        let pause = times.windows(2).map(|pair| pair[1] - pair[0]).max();
+        assert!(pause >= Some(pause_ms), "{asked:?}: the longest pause was {pause:?} ms");
+        bridge.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn a_busy_frontend_does_not_hold_up_another() {
+    let mut bridge = narrow().frontend(Frontend::new("desk")).start().await;
+    let busy = bridge.say_in_each((0..40).map(|n| format!("c-{n}")).collect(), "Where is my order?").await;
+    let desk = bridge.frontends[1].clone();
+    let stored_before = bridge.sandbox.audit(0, true).inbound.values().flatten().count();
+    let mut texts = Vec::new();
+    for n in 0..3 {
+        let text = unique("From the desk");
+        let body = json!({"conversation_id": format!("d-{n}"), "message_id": "m-1", "text": text});
+        bridge.remember("desk", &body);
+        bridge.anonymous("POST", "/v1/messages").bearer(&desk.tokens[0]).json(&body).send().await.expect(202);
+        texts.push(text);
+    }
+    for text in &texts {
+        within(Duration::from_secs(60), "the desk's message", async || (bridge.times_stored(text) == 1).then_some(()))
+            .await;
+    }
+    let mut inbound: Vec<_> = bridge.sandbox.audit(0, true).inbound.into_values().flatten().collect();
+    inbound.sort_by_key(|message| message.at);
+    let last = inbound.iter().rposition(|message| texts.contains(&message.content)).expect("stored");
+    // By turns: as many of the busy one's as of the desk's, and what was claimed or stored before these were posted.
+    assert!(last < stored_before + 20, "the desk's last one is number {last}, {stored_before} were there before");
+    for (conversation, id) in &busy {
+        end(&bridge, conversation, id).await;
+    }
+    never_throttled(&bridge);
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn whoever_comes_back_when_told_finds_room() {
+    let setup = narrow().set("turns.max_waiting_per_frontend", "15").set("turns.max_waiting_per_conversation", "15");
+    let mut bridge = setup.start().await;
+    let mut refused = None;
+    for n in 0..100 {
+        let body = json!({"conversation_id": format!("c-{n}"), "message_id": "m-1", "text": unique("Where is it?")});
+        let answer = bridge.message(&body).send().await;
+        if answer.status == 429 {
+            answer.problem(429, "backlog_full");
+            refused = Some((body, answer.header("retry-after").parse::<u64>().expect("whole seconds")));
+            break;
+        }
+        answer.expect(202);
+    }
+    let (body, wait) = refused.expect("it is full at some time");
+    // Fifteen wait, and twelve go in each window of three seconds: not longer than two of those.
+    assert!((1..=6).contains(&wait), "{wait}");
+    tokio::time::sleep(Duration::from_secs(wait)).await;
+    bridge.message(&body).send().await.expect(202);
+    for n in 0..100 {
+        let conversation = format!("c-{n}");
+        if bridge.events(&conversation).await.is_empty() {
+            break;
+        }
+        end(&bridge, &conversation, "m-1").await;
+    }
     bridge.finish().await;
 }

@@ -155,6 +155,38 @@ async fn equal_texts_stay_apart() {
 }
 
 #[tokio::test]
+async fn two_equal_texts_in_a_row_stay_apart_when_neither_is_answered_in_time() {
+    // One arrived and one did not, and their answers say the same: nothing.
+    for kinds in [[FaultKind::StoreThenHang, FaultKind::HangBefore], [FaultKind::HangBefore, FaultKind::StoreThenHang]]
+    {
+        let mut bridge = setup().start().await;
+        bridge.turn("c", "Hello").await;
+        bridge.bound("c").await;
+        let text = unique("ok");
+        for kind in kinds {
+            bridge.sandbox.add_fault(Fault::new(FaultRoute::GenerateAnswer, kind).containing(&text)).expect("valid");
+        }
+        for id in ["m-1", "m-2"] {
+            bridge.post(&json!({"conversation_id": "c", "message_id": id, "text": text})).await.expect(202);
+        }
+        let mut ends = Vec::new();
+        for id in ["m-1", "m-2"] {
+            let end = end_of(&bridge, "c", id).await;
+            assert_eq!(end["data"]["outcome"], "answered", "{kinds:?}: {end}");
+            ends.push(end["sequence"].as_i64());
+        }
+        assert!(ends.is_sorted(), "{kinds:?}: {ends:?}");
+        assert_eq!(bridge.times_stored(&text), 2, "{kinds:?}");
+        let feed = bridge.events("c").await;
+        for id in ["m-1", "m-2"] {
+            let replies = feed.iter().filter(|event| event["data"]["in_reply_to"] == id).count();
+            assert_eq!(replies, 1, "{kinds:?}: {id}");
+        }
+        bridge.finish().await;
+    }
+}
+
+#[tokio::test]
 async fn a_message_without_a_reply_fails_visibly_and_must_not_be_sent_again() {
     let mut bridge = setup().set("fini.late_reply_window", "\"2s\"").start().await;
     bridge.turn("c", "Hello").await;
@@ -264,4 +296,54 @@ async fn a_vendor_that_cannot_be_reached_delays_and_loses_nothing() {
         assert_eq!(end["data"]["outcome"], "answered", "{end}");
     }
     bridge.finish().await;
+}
+
+/// Posts while Fini can only be reached at `address`, which fails before a request can leave, and then lets it be found.
+async fn never_left(address: &str) {
+    let mut bridge = Setup::new().set("fini.base_url", &format!("{address:?}")).start().await;
+    let mut posted = Vec::new();
+    for conversation in ["c", "c", "d"] {
+        let (id, text) = bridge.say(conversation, "Where is my order?").await;
+        posted.push((conversation, id, text));
+    }
+    // Tried again and again: what never left may be repeated as often as it takes.
+    within(PATIENCE, "the third attempt", async || {
+        let tried = |line: &Value| line["class"] == "never_left" && line["attempt"].as_i64() >= Some(3);
+        bridge.log().iter().any(tried).then_some(())
+    })
+    .await;
+    for conversation in ["c", "d"] {
+        let feed = bridge.events(conversation).await;
+        assert!(!feed.iter().any(|event| event["type"] == "turn.failed"), "{address}: {feed:?}");
+    }
+    bridge.stop().await;
+    let vendor = bridge.vendor_url();
+    bridge.restart_with(|setup| setup.set("fini.base_url", &format!("{vendor:?}"))).await;
+    for (conversation, id, text) in &posted {
+        let end = end_of(&bridge, conversation, id).await;
+        assert_eq!(end["data"]["outcome"], "answered", "{address}: {end}");
+        assert_eq!(bridge.times_stored(text), 1, "{address}");
+    }
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn a_name_that_cannot_be_resolved_delays_and_loses_nothing() {
+    // A name that never exists (RFC 6761).
+    never_left("http://fini.invalid").await;
+}
+
+#[tokio::test]
+async fn a_tls_handshake_that_fails_delays_and_loses_nothing() {
+    use tokio::{io::AsyncWriteExt as _, net::TcpListener, task::JoinSet};
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
+    let address = listener.local_addr().expect("it is bound");
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            // Whoever expects TLS cannot make anything of this; whether it is read at all does not matter.
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
+        }
+    });
+    never_left(&format!("https://{address}")).await;
 }

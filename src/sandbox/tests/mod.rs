@@ -1,6 +1,7 @@
 //! Rules of the vendor, driven through the router as a client would.
 
 mod control;
+mod documented;
 mod effects;
 mod generate;
 mod guard;

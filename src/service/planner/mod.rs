@@ -231,8 +231,18 @@ impl Planner {
         let others_wait = gap_waits || audit_waits;
         let stands_back = self.last_listed == Some(Kind::Sweep) && others_wait;
         let sweep_due = self.sweep_due(s, paces.sweep).filter(|_| !stands_back);
-        if may_list && sweep_due.is_some_and(|due| s.now.since(due) > paces.sweep / 2) {
+        // The first one of all stands for up to a hundred single reads that fell due while nobody read.
+        let is_first = self.sweep_at.is_none();
+        let is_late = |due: Timestamp| due <= s.now && (is_first || s.now.since(due) > paces.sweep / 2);
+        if may_list && sweep_due.is_some_and(is_late) {
             return Self::sweep(s, self.listed_lately(s.now));
+        }
+        // What sweeps stand back for must not wait for single reads in their place: there may always be one more of those.
+        if may_list && stands_back && self.gap_due(s, paces.gap).is_some_and(|due| s.now.since(due) > paces.gap / 2) {
+            return Plan::List(Kind::Gap);
+        }
+        if may_list && stands_back && audit_waits && !gap_waits {
+            return Plan::List(Kind::Audit);
         }
         if may_get && dues.is_due(s.lookup_due) {
             return Plan::Lookup;
@@ -258,8 +268,11 @@ impl Planner {
     /// While messages wait: only what somebody waits for too, and not often.
     fn beside_sends(&self, s: &Situation<'_>, least: Duration) -> Plan {
         let is_late = |last: Option<Timestamp>| last.is_none_or(|at| s.now.since(at) >= least);
-        if !self.listing && s.watched > 0 && is_late(self.sweep_at) {
-            return Self::sweep(s, self.listed_lately(s.now));
+        let searches = self.searching || s.search.is_some_and(|search| search.due <= s.now);
+        if !self.listing && (s.watched > 0 || searches) && is_late(self.sweep_at.max(self.gap_at)) {
+            // What is searched for holds up its conversation: by turns with the sweeps it is searched for to the end.
+            let goes_on = self.last_listed == Some(Kind::Sweep) && self.gaps.iter().any(|gap| gap.searches);
+            return if goes_on { Plan::List(Kind::Gap) } else { Self::sweep(s, self.listed_lately(s.now)) };
         }
         let looks = self.getting == 0 && s.lookup_due.is_some_and(|due| due <= s.now);
         if looks && is_late(self.singles.back().copied()) {
@@ -290,7 +303,7 @@ impl Planner {
         let first = self.gaps.first()?;
         // What the very last sweep left is often a page or two: it follows at once, and so does what is searched for.
         let pause = if first.pages <= 1 || first.searches { Duration::ZERO } else { pace };
-        Some(self.gap_at.map_or(s.now, |at| at.plus(pause)))
+        Some(self.gap_at.or(self.sweep_at).map_or(s.now, |at| at.plus(pause)))
     }
 
     fn audit_due(&self, s: &Situation<'_>, paces: &Paces) -> Option<Timestamp> {

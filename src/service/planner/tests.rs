@@ -284,3 +284,64 @@ fn one_conversation_alone_is_read_instead_of_a_list() {
     assert_eq!(planner.decide(&bound_soon), Plan::List(Kind::Sweep));
     assert_eq!(planner.decide(&lone(61)), Plan::List(Kind::Sweep), "now and then List is asked all the same");
 }
+
+#[test]
+fn single_reads_without_end_starve_neither_sweeps_nor_what_those_left() {
+    let mut planner = begun();
+    let walk = planner.begin_list(Kind::Sweep, &situation(3, 5_000));
+    let first = page(&walk, 3, 600, 100, true);
+    planner.end_list(walk, Some(first), at(3));
+    assert!(planner.catches_up());
+    let pending = [Pending { due_at: at(0), sweep_may_bring: false }];
+    let (mut sweeps, mut gaps, mut singles) = (0, 0, 0);
+    for now in 4..124 {
+        let flooded = Situation { pending: &pending, lookup_due: Some(at(0)), ..situation(now, 5_000) };
+        match planner.decide(&flooded) {
+            Plan::List(kind) => {
+                *(if kind == Kind::Sweep { &mut sweeps } else { &mut gaps }) += 1;
+                let walk = planner.begin_list(kind, &flooded);
+                let mut below = page(&walk, now, 600, 0, true);
+                // What is left below never comes to an end.
+                below.fresh_below = kind == Kind::Gap;
+                planner.end_list(walk, Some(below), at(now));
+            }
+            plan @ (Plan::Lookup | Plan::Pending(_)) => {
+                singles += 1;
+                planner.begin_get(plan, &flooded);
+                planner.end_get(None);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(sweeps >= 10 && gaps >= 10 && singles >= 10, "{sweeps} sweeps, {gaps} gaps, {singles} single reads");
+}
+
+#[test]
+fn after_a_start_the_first_read_is_a_sweep() {
+    let pending = [Pending { due_at: at(-9), sweep_may_bring: false }];
+    let owing = Situation { pending: &pending, lookup_due: Some(at(-9)), ..situation(0, 50) };
+    assert_eq!(Planner::new(at(0), Some(at(-10))).decide(&owing), Plan::List(Kind::Sweep));
+}
+
+#[test]
+fn a_search_goes_on_while_messages_wait() {
+    let mut planner = Planner::new(at(0), Some(at(0)));
+    let busy = |now: i64| Situation {
+        sends_waiting: 9,
+        used: used(60, 40),
+        search: Some(Search { due: at(0), floor: at(-600) }),
+        unbound: true,
+        ..situation(now, 0)
+    };
+    let mut searched = None;
+    for now in (0..60).step_by(5) {
+        let Plan::List(kind) = planner.decide(&busy(now)) else { continue };
+        let walk = planner.begin_list(kind, &busy(now));
+        let below = page(&walk, now, 200 * i64::from(walk.pages + 1), 0, true);
+        if planner.end_list(walk, Some(below), at(now)) == Searched::Whole {
+            searched = Some(now);
+            break;
+        }
+    }
+    assert!(searched.is_some(), "never searched to the end");
+}

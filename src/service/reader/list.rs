@@ -74,18 +74,18 @@ impl Reader {
             walk
         };
         let underway = Underway { reader: Arc::clone(self), walk: Some(walk.clone()) };
-        let reader = Arc::clone(self);
+        let (reader, passed_at) = (Arc::clone(self), view.now);
         drop(self.tasks.spawn("list", async move {
-            let page = reader.list(&walk, permit).await;
+            let page = reader.list(&walk, permit, passed_at).await;
             underway.end(page).await;
         }));
     }
 
-    async fn list(&self, walk: &Walk, permit: PermitId) -> Option<PageFacts> {
+    async fn list(&self, walk: &Walk, permit: PermitId, passed_at: Timestamp) -> Option<PageFacts> {
         let departure = self.budget.departure(permit);
         let asked_at = self.clock.now();
         let result = self.walker.fetch(walk, &departure).await;
-        self.gate.learn(Side::Read, &result);
+        self.gate.learn(Side::Read, passed_at, &result);
         match result {
             Ok(page) => match self.walker.take(walk, page, asked_at).await {
                 Ok(facts) => Some(facts),

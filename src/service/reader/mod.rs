@@ -123,8 +123,8 @@ impl Loop for Arc<Reader> {
     type Error = StoreError;
 
     async fn step(&self) -> Result<Step> {
-        let pass = self.gate.pass(Side::Read);
         let now = self.clock.now();
+        let pass = self.gate.pass(Side::Read);
         if pass != Pass::Open {
             let next = self.give_up_unread(now).await?;
             if let Pass::Closed(until) = pass {

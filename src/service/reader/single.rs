@@ -63,7 +63,7 @@ impl Reader {
                 self.state().looking.insert(turn.key);
                 underway.turn = Some(turn.key);
                 drop(self.tasks.spawn("lookup", async move {
-                    if let Err(error) = reader.look_up(turn, permit).await {
+                    if let Err(error) = reader.look_up(turn, permit, now).await {
                         tracing::warn!(%error, "lookup could not be recorded");
                     }
                     drop(underway);
@@ -97,12 +97,12 @@ impl Reader {
         }));
     }
 
-    async fn look_up(&self, turn: TurnToRead, permit: PermitId) -> Result<()> {
+    async fn look_up(&self, turn: TurnToRead, permit: PermitId, passed_at: Timestamp) -> Result<()> {
         let Some(interaction) = turn.interaction.clone() else { return Ok(()) };
         let departure = self.budget.departure(permit);
         let looked_at = self.clock.now();
         let result = self.fini.get_conversation(&interaction, &departure).await;
-        self.learn_from_get(&result);
+        self.learn_from_get(passed_at, &result);
         match result {
             Ok(wrapper) => {
                 let taken = self.walker.take_single(wrapper, &turn.conversation).await?;
@@ -170,7 +170,7 @@ impl Reader {
     async fn get(&self, read: DueRead, permit: PermitId, asked_at: Timestamp) -> Result<bool> {
         let departure = self.budget.departure(permit);
         let result = self.fini.get_conversation(&read.interaction, &departure).await;
-        self.learn_from_get(&result);
+        self.learn_from_get(asked_at, &result);
         let now = self.clock.now();
         let latest = result.as_ref().ok().map(FiniConversation::latest_at);
         // A conversation that cannot be read has had its turn too; its next try is on the store's list.
@@ -215,11 +215,11 @@ impl Reader {
     }
 
     /// A 500 for one conversation is that conversation's affair (unknown ids answer 500), not a sign that Fini is down.
-    fn learn_from_get(&self, result: &std::result::Result<FiniConversation, Failure>) {
+    fn learn_from_get(&self, passed_at: Timestamp, result: &std::result::Result<FiniConversation, Failure>) {
         match result {
             Err(failure) if is_miss(failure) => {}
             result => {
-                self.gate.learn(Side::Read, result);
+                self.gate.learn(Side::Read, passed_at, result);
             }
         }
     }

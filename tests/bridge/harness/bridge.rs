@@ -99,9 +99,14 @@ impl Bridge {
         self.serve_vendor(listener);
     }
 
+    /// Where the vendor is.
+    pub fn vendor_url(&self) -> String {
+        format!("http://{}", self.vendor_address)
+    }
+
     /// A request to the vendor itself, as somebody else in the workspace would make it.
     pub fn vendor_call(&self, method: &str, path: &str) -> Call {
-        Call::new(&self.http, method, format!("http://{}{path}", self.vendor_address)).bearer(&self.api_key)
+        Call::new(&self.http, method, format!("{}{path}", self.vendor_url())).bearer(&self.api_key)
     }
 
     async fn launch(&mut self) {
