@@ -87,10 +87,11 @@ impl Loop for Arc<Dispatcher> {
             }
         }
         let free: Vec<_> = permits.iter().map(|free| free.frontend.clone()).collect();
+        let lease = self.lease(now);
         let claimed = if permits.is_empty() {
             Vec::new()
         } else {
-            self.store.claim_deliveries(ClaimDeliveries { lease: self.lease(now), permits }).await?
+            self.store.claim_deliveries(ClaimDeliveries { lease: lease.clone(), permits }).await?
         };
         if claimed.is_empty() {
             let due = self.store.next_delivery_at(&free).await?;
@@ -98,7 +99,7 @@ impl Loop for Arc<Dispatcher> {
         }
         let count = claimed.len();
         for delivery in claimed {
-            self.start(delivery);
+            self.start(delivery, lease.until);
         }
         Ok(Step::Did(count))
     }
@@ -109,7 +110,7 @@ impl Dispatcher {
         Lease { owner: self.owner.clone(), now, until: now.plus(self.settings.lease) }
     }
 
-    fn start(self: &Arc<Self>, delivery: ClaimedDelivery) {
+    fn start(self: &Arc<Self>, delivery: ClaimedDelivery, until: Timestamp) {
         let Some(endpoint) = self.endpoints.iter().find(|endpoint| endpoint.frontend == delivery.conversation.frontend)
         else {
             return;
@@ -123,7 +124,7 @@ impl Dispatcher {
             conversation_id = %delivery.conversation.id
         );
         let work = async move {
-            if let Err(error) = dispatcher.work_off(&slot.endpoint, delivery).await {
+            if let Err(error) = dispatcher.work_off(&slot.endpoint, delivery, until).await {
                 // The lease ends, and the callback goes out again under the same id.
                 tracing::error!(%error, "outcome of a callback could not be recorded");
             }
@@ -131,12 +132,15 @@ impl Dispatcher {
         drop(self.tasks.spawn("deliver", work.instrument(span)));
     }
 
-    async fn work_off(&self, endpoint: &Endpoint, first: ClaimedDelivery) -> Result<()> {
+    /// Works a lane off that is leased until then.
+    async fn work_off(&self, endpoint: &Endpoint, first: ClaimedDelivery, mut until: Timestamp) -> Result<()> {
         let mut next = Some(first);
         for left in (0..STRETCH).rev() {
             let Some(delivery) = next else { return Ok(()) };
-            let outcome = self.attempt(endpoint, &delivery).await;
+            let outcome = self.attempt(endpoint, &delivery, until).await;
             let now = self.clock.now();
+            let lease = self.lease(now);
+            until = lease.until;
             let goes_on = left > 0 && !self.stop.is_stopping() && outcome.lane_goes_on && endpoint.may_go_on(now);
             let finish = FinishDelivery {
                 id: delivery.id,
@@ -147,7 +151,7 @@ impl Dispatcher {
                 status: outcome.status,
                 error: outcome.error,
                 response: outcome.response,
-                keep_lane: goes_on.then(|| self.lease(now)),
+                keep_lane: goes_on.then_some(lease),
             };
             let finished = self.store.finish_delivery(finish).await?;
             if !finished.counted {
@@ -158,8 +162,13 @@ impl Dispatcher {
         Ok(())
     }
 
-    async fn attempt(&self, endpoint: &Endpoint, delivery: &ClaimedDelivery) -> Attempted {
+    async fn attempt(&self, endpoint: &Endpoint, delivery: &ClaimedDelivery, until: Timestamp) -> Attempted {
         let now = self.clock.now();
+        if now.plus(self.settings.timeout) > until {
+            // This process stood still: it would still be sending when the lane is somebody else's.
+            tracing::warn!(event_id = %delivery.event_id, sequence = delivery.sequence, "callback held up for too long");
+            return Attempted::not_made(now);
+        }
         if now.since(delivery.recorded_at) >= self.settings.max_age {
             self.metrics.delivery(endpoint.frontend.as_str(), Counted::Dead);
             tracing::error!(event_id = %delivery.event_id, sequence = delivery.sequence, "callback given up: too old");
@@ -281,6 +290,16 @@ struct Attempted {
 }
 
 impl Attempted {
+    const fn not_made(now: Timestamp) -> Self {
+        Self {
+            outcome: DeliveryOutcome::Unattempted(now),
+            lane_goes_on: false,
+            status: None,
+            error: None,
+            response: None,
+        }
+    }
+
     fn given_up(hold_lane: bool, end: DeadEnd, error: &str) -> Self {
         Self {
             outcome: DeliveryOutcome::Dead { hold_lane, end },

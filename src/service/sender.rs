@@ -26,7 +26,10 @@ use crate::{
         turn::{FailureCode, TurnFailure, TurnState},
         vendor::{ATTRIBUTE_CONVERSATION, ATTRIBUTE_TURN},
     },
-    fini::{Failure, FiniApi, GenerateAnswer, Target, budget::Budget},
+    fini::{
+        Failure, FiniApi, GenerateAnswer, Target,
+        budget::{Budget, Permit},
+    },
     lifecycle::{Loop, Step, Tasks, Wake},
     store::{Bindings, ClaimTurns, ClaimedTurn, Hold, Lease, Owner, RequestClass, Result, Store, StoreError},
 };
@@ -128,7 +131,7 @@ impl Loop for Arc<Sender> {
         }
         let count = claimed.turns.len();
         for turn in claimed.turns {
-            self.start(turn);
+            self.start(turn, now);
         }
         Ok(if count > 0 { Step::Did(count) } else { Step::Idle { until: claimed.next } })
     }
@@ -146,7 +149,7 @@ impl Sender {
         bots[first..].iter().chain(&bots[..first]).map(|(name, _)| name.clone()).collect()
     }
 
-    fn start(self: &Arc<Self>, turn: ClaimedTurn) {
+    fn start(self: &Arc<Self>, turn: ClaimedTurn, claimed_at: Timestamp) {
         let span = tracing::info_span!(
             "send",
             frontend = %turn.conversation.frontend,
@@ -159,7 +162,7 @@ impl Sender {
         let sender = Arc::clone(self);
         let work = async move {
             let _guard = guard;
-            if let Err(error) = sender.send(turn).await {
+            if let Err(error) = sender.send(turn, claimed_at).await {
                 // The lease ends, and the turn becomes unclear: nothing is lost or sent twice.
                 tracing::error!(%error, "outcome of a send could not be recorded");
             }
@@ -167,7 +170,7 @@ impl Sender {
         drop(self.tasks.spawn("send", work.instrument(span)));
     }
 
-    async fn send(&self, turn: ClaimedTurn) -> Result<()> {
+    async fn send(&self, turn: ClaimedTurn, claimed_at: Timestamp) -> Result<()> {
         let Some(target) = self.target(&turn).await? else {
             let now = self.clock.now();
             self.store.release_turn(turn.key, &turn.token, now, now, "the binding changed meanwhile").await?;
@@ -181,7 +184,7 @@ impl Sender {
             channel: turn.channel.clone(),
             metadata: turn.metadata.clone(),
         };
-        let departure = self.budget.departure(turn.permit);
+        let departure = self.budget.departure(Permit { id: turn.permit, at: claimed_at });
         let result = self.fini.generate_answer(&request, &departure).await;
         let closed_until = self.gate.learn(Side::Write, &result);
         let deadline = self.clock.now().plus(LEASE_SLACK / 2);
