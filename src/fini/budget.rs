@@ -196,7 +196,7 @@ impl Budget {
     /// Every one is: a busy disk may lie between asking for a permit and having it, which nobody here sees.
     pub fn departure(&self, permit: Permit) -> Departure {
         let (clock, departures) = (Arc::clone(&self.clock), self.departures.clone());
-        let latest = permit.at.plus(LEAVES_WITHIN.min(self.settings.window));
+        let latest = permit.at.plus(LEAVES_WITHIN.min(self.settings.window / 2));
         let is_late = {
             let clock = Arc::clone(&clock);
             move || clock.now() > latest
