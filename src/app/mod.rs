@@ -3,6 +3,7 @@
 //! The only room that names adapters and sees the whole configuration. Listeners open last: whoever can connect finds a
 //! bridge that works.
 
+mod clock;
 mod parts;
 mod serve;
 
@@ -18,6 +19,7 @@ use anyhow::{Context as _, Result};
 use axum::Router;
 use tokio::net::TcpListener;
 
+use self::clock::SharedClock;
 use crate::{
     config::{Config, StoreUrl},
     delivery::{
@@ -40,6 +42,9 @@ use crate::{
     telemetry,
 };
 
+/// Telling the other replicas of the end may take so long at the end.
+const LEAVE: Duration = Duration::from_secs(2);
+
 /// What is not configuration but comes from outside all the same.
 pub struct Surroundings {
     /// The time.
@@ -58,6 +63,8 @@ pub struct Surroundings {
 pub struct App {
     lifecycle: Lifecycle,
     store: Arc<dyn Store>,
+    reader: Arc<Reader>,
+    housekeeper: Arc<Housekeeper>,
     grace: Duration,
     public: SocketAddr,
     admin: SocketAddr,
@@ -69,7 +76,7 @@ impl App {
         install_crypto();
         let Surroundings { clock, entropy, log, extra, listener } = surroundings;
         let mut rooms = Rooms::build(config, clock, entropy, log).await?;
-        let reader = rooms.reader(config);
+        let (reader, housekeeper) = (rooms.reader(config), Arc::new(rooms.housekeeper(config)));
         let delivery = Delivery {
             client: CallbackClient::new(parts::guard(config), config.delivery.connect_timeout)?,
             endpoints: parts::endpoints(config)?,
@@ -79,7 +86,7 @@ impl App {
             public = public.merge(extra);
         }
         let admin = http::admin::admin(rooms.admin(config, &delivery, Arc::clone(&reader)));
-        rooms.start_loops(config, reader, delivery)?;
+        rooms.start_loops(config, Arc::clone(&reader), Arc::clone(&housekeeper), delivery)?;
 
         let (stop, metrics) = (rooms.lifecycle.stop(), &rooms.metrics);
         let limits = parts::limits(config);
@@ -95,6 +102,8 @@ impl App {
         Ok(Self {
             lifecycle: rooms.lifecycle,
             store: rooms.store,
+            reader,
+            housekeeper,
             grace: config.server.shutdown_grace,
             public: public_address,
             admin: admin_address,
@@ -119,6 +128,11 @@ impl App {
     /// Runs until a signal, then stops in order.
     pub async fn run(self, signals: impl Signals) -> Ended {
         let ended = self.lifecycle.run(self.grace, signals).await;
+        // Where the store does not answer, the leases end by themselves.
+        let leaving = async { self.reader.leave().await.and(self.housekeeper.leave().await) };
+        if !matches!(tokio::time::timeout(LEAVE, leaving).await, Ok(Ok(()))) {
+            tracing::warn!("the other replicas could not be told of the end; they find out by themselves");
+        }
         self.store.close().await;
         ended
     }
@@ -133,6 +147,8 @@ struct Delivery {
 /// The rooms that others are built on.
 struct Rooms {
     clock: Arc<dyn Clock>,
+    /// The clock, where it has to be kept right.
+    shared_clock: Option<Arc<SharedClock>>,
     entropy: Arc<dyn Entropy>,
     metrics: Metrics,
     lifecycle: Lifecycle,
@@ -158,6 +174,12 @@ impl Rooms {
         let metrics = Metrics::with_log(&labels, env!("CARGO_PKG_VERSION"), log);
         let owner = Owner(format!("{}-{}", std::process::id(), entropy.key()).into());
         let store = open_store(config, Arc::clone(&entropy)).await?;
+        let (shared_clock, clock) = if store.is_shared() {
+            let shared = Arc::new(SharedClock::start(Arc::clone(&store), clock).await?);
+            (Some(Arc::clone(&shared)), shared as Arc<dyn Clock>)
+        } else {
+            (None, clock)
+        };
         recover(store.as_ref(), &owner, clock.as_ref()).await?;
         let cache = &config.cache;
         let bindings = Bindings::new(Arc::clone(&store), cache.interaction_ids, cache.time_to_idle, metrics.clone());
@@ -169,6 +191,7 @@ impl Rooms {
         Ok(Self {
             lifecycle: Lifecycle::new(metrics.clone()),
             clock,
+            shared_clock,
             entropy,
             metrics,
             owner,
@@ -299,11 +322,20 @@ impl Rooms {
     }
 
     /// Starts everything that runs by itself. Listeners of the change feed come first, so that they hear of what the loops do.
-    fn start_loops(&mut self, config: &Config, reader: Arc<Reader>, delivery: Delivery) -> Result<()> {
+    fn start_loops(
+        &mut self,
+        config: &Config,
+        reader: Arc<Reader>,
+        housekeeper: Arc<Housekeeper>,
+        delivery: Delivery,
+    ) -> Result<()> {
         let (last, stop) = (self.lifecycle.last_tasks(), self.lifecycle.stop());
         drop(last.spawn("wake", until(&stop, self.wakes.clone().route(self.store.changes().listen()))));
         let (bindings, changes) = (self.bindings.clone(), self.store.changes().listen());
         drop(last.spawn("bindings", until(&stop, async move { bindings.follow(changes).await })));
+        if let Some(clock) = self.shared_clock.take() {
+            drop(last.spawn("clock", until(&stop, async move { clock.keep().await })));
+        }
         if let Some(departures) = self.departures.take() {
             let budget = Arc::clone(&self.budget);
             drop(last.spawn("departures", until(&stop, async move { budget.keep(departures).await })));
@@ -315,7 +347,7 @@ impl Rooms {
         // Fini allows two requests a second; more looks than twenty to find the next one would only cost.
         supervisor.spawn("reader", reader, wakes.reader, Pace { rest: Duration::from_millis(50), ..pace(60) });
         supervisor.spawn("dispatcher", Arc::new(self.dispatcher(config, delivery)?), wakes.dispatcher, pace(60));
-        supervisor.spawn("housekeeper", Arc::new(self.housekeeper(config)), Wake::new(), pace(120));
+        supervisor.spawn("housekeeper", housekeeper, Wake::new(), pace(120));
         Ok(())
     }
 }
@@ -373,7 +405,7 @@ async fn open_store(config: &Config, entropy: Arc<dyn Entropy>) -> Result<Arc<dy
 
 /// What a process left behind that died (kill -9, power): sends become unclear, callbacks are due again.
 async fn recover(store: &dyn Store, owner: &Owner, clock: &dyn Clock) -> Result<()> {
-    let now = store.now(clock.now()).await?;
+    let now = clock.now();
     let lease = Lease { owner: owner.clone(), now, until: now };
     let turns = store.recover_turns(&lease).await?;
     let lanes = store.recover_lanes(&lease).await?;

@@ -87,10 +87,11 @@ impl Loop for Arc<Dispatcher> {
             }
         }
         let free: Vec<_> = permits.iter().map(|free| free.frontend.clone()).collect();
+        let lease = self.lease(now);
         let claimed = if permits.is_empty() {
             Vec::new()
         } else {
-            self.store.claim_deliveries(ClaimDeliveries { lease: self.lease(now), permits: permits.clone() }).await?
+            self.store.claim_deliveries(ClaimDeliveries { lease: lease.clone(), permits: permits.clone() }).await?
         };
         let count = claimed.len();
         let mut all = true;
@@ -102,7 +103,7 @@ impl Loop for Arc<Dispatcher> {
             all &= took_all;
         }
         for delivery in claimed {
-            self.start(delivery);
+            self.start(delivery, lease.until);
         }
         if count > 0 && !all {
             return Ok(Step::Did(count));
@@ -118,7 +119,7 @@ impl Dispatcher {
         Lease { owner: self.owner.clone(), now, until: now.plus(self.settings.lease) }
     }
 
-    fn start(self: &Arc<Self>, delivery: ClaimedDelivery) {
+    fn start(self: &Arc<Self>, delivery: ClaimedDelivery, until: Timestamp) {
         let Some(endpoint) = self.endpoint(&delivery.conversation.frontend) else { return };
         let slot = Slot { endpoint: Arc::clone(endpoint), wake: self.wake.clone(), lane_owes: true };
         slot.endpoint.enter();
@@ -130,7 +131,7 @@ impl Dispatcher {
         );
         let work = async move {
             let mut slot = slot;
-            match dispatcher.work_off(&slot.endpoint, delivery).await {
+            match dispatcher.work_off(&slot.endpoint, delivery, until).await {
                 Ok(lane_owes) => slot.lane_owes = lane_owes,
                 // The lease ends, and the callback goes out again under the same id.
                 Err(error) => tracing::error!(%error, "outcome of a callback could not be recorded"),
@@ -143,13 +144,15 @@ impl Dispatcher {
         self.endpoints.iter().find(|endpoint| endpoint.frontend == *frontend)
     }
 
-    /// Works a lane off; whether it still owes something.
-    async fn work_off(&self, endpoint: &Endpoint, first: ClaimedDelivery) -> Result<bool> {
+    /// Works a lane off that is leased until then; whether it still owes something.
+    async fn work_off(&self, endpoint: &Endpoint, first: ClaimedDelivery, mut until: Timestamp) -> Result<bool> {
         let mut next = Some(first);
         for left in (0..STRETCH).rev() {
             let Some(delivery) = next else { return Ok(true) };
-            let outcome = self.attempt(endpoint, &delivery).await;
+            let outcome = self.attempt(endpoint, &delivery, until).await;
             let now = self.clock.now();
+            let lease = self.lease(now);
+            until = lease.until;
             let goes_on = left > 0 && !self.stop.is_stopping() && outcome.lane_goes_on && endpoint.may_go_on(now);
             let finish = FinishDelivery {
                 id: delivery.id,
@@ -160,7 +163,7 @@ impl Dispatcher {
                 status: outcome.status,
                 error: outcome.error,
                 response: outcome.response,
-                keep_lane: goes_on.then(|| self.lease(now)),
+                keep_lane: goes_on.then_some(lease),
             };
             let finished = self.store.finish_delivery(finish).await?;
             if !finished.counted {
@@ -174,8 +177,13 @@ impl Dispatcher {
         Ok(true)
     }
 
-    async fn attempt(&self, endpoint: &Endpoint, delivery: &ClaimedDelivery) -> Attempted {
+    async fn attempt(&self, endpoint: &Endpoint, delivery: &ClaimedDelivery, until: Timestamp) -> Attempted {
         let now = self.clock.now();
+        if now.plus(self.settings.timeout) > until {
+            // This process stood still: it would still be sending when the lane is somebody else's.
+            tracing::warn!(event_id = %delivery.event_id, sequence = delivery.sequence, "callback held up for too long");
+            return Attempted::not_made(now);
+        }
         if now.since(delivery.recorded_at) >= self.settings.max_age {
             self.metrics.delivery(endpoint.frontend.as_str(), Counted::Dead);
             tracing::error!(event_id = %delivery.event_id, sequence = delivery.sequence, "callback given up: too old");
@@ -297,6 +305,16 @@ struct Attempted {
 }
 
 impl Attempted {
+    const fn not_made(now: Timestamp) -> Self {
+        Self {
+            outcome: DeliveryOutcome::Unattempted(now),
+            lane_goes_on: false,
+            status: None,
+            error: None,
+            response: None,
+        }
+    }
+
     fn given_up(hold_lane: bool, end: DeadEnd, error: &str) -> Self {
         Self {
             outcome: DeliveryOutcome::Dead { hold_lane, end },

@@ -17,9 +17,9 @@ use crate::{
     domain::Clock,
     fini::{
         Departure,
-        budget::{Budget, WINDOW_MARGIN},
+        budget::{Budget, Taken, WINDOW_MARGIN},
     },
-    store::{Grant, RequestClass, StoreError},
+    store::{RequestClass, StoreError},
 };
 
 /// After a 429 the believed limit is four fifths, for so long.
@@ -165,8 +165,8 @@ impl Permits for Shared {
     async fn permit(&self) -> Departure {
         loop {
             let pause = match self.budget.take(RequestClass::Get).await {
-                Ok(Grant::Now(permit)) => return self.budget.departure(permit),
-                Ok(Grant::NotBefore(at)) => at.since(self.clock.now()).max(Duration::from_millis(5)),
+                Ok(Taken::Permit(permit)) => return self.budget.departure(permit),
+                Ok(Taken::NotBefore(at)) => at.since(self.clock.now()).max(Duration::from_millis(5)),
                 Err(StoreError::Unavailable(_)) => STORE_PAUSE,
                 // Nothing that waiting could cure.
                 Err(_) => return self.own.permit().await,

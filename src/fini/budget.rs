@@ -31,6 +31,14 @@ const SHRUNK_FOR: Duration = Duration::from_mins(5);
 /// Afterwards a tenth of the limit is believed again per minute.
 const RECOVERS_EVERY: Duration = Duration::from_mins(1);
 
+/// A request leaves so soon after its permit, or not at all: a process that was frozen in between may neither send on room
+/// that others have meanwhile used, nor send what others have taken over from it.
+const LEAVES_WITHIN: Duration = Duration::from_secs(10);
+
+/// Pauses between attempts to write a departure down.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
 /// Requests that were under way together are refused together: that is one refusal, not several.
 const ONE_REFUSAL: Duration = Duration::from_secs(5);
 
@@ -111,6 +119,24 @@ pub struct Budget {
     departures: mpsc::UnboundedSender<(PermitId, Timestamp)>,
 }
 
+/// One request that may be made: an entry of the log, and when it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Permit {
+    /// The entry.
+    pub id: PermitId,
+    /// The time at which it was asked for; it may have been written later.
+    pub at: Timestamp,
+}
+
+/// What came of asking for a permit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// The request may be made.
+    Permit(Permit),
+    /// There is no room before this time.
+    NotBefore(Timestamp),
+}
+
 /// The departures that are still to be written down.
 pub struct Departures(mpsc::UnboundedReceiver<(PermitId, Timestamp)>);
 
@@ -157,27 +183,44 @@ impl Budget {
     }
 
     /// Takes one request for reading.
-    pub async fn take(&self, class: RequestClass) -> Result<Grant> {
-        let terms = self.terms(class, &BudgetUse::default());
-        self.store.take_permit(class, terms, self.clock.now()).await
-    }
-
-    /// The departure of the request that `permit` stands for; it is written down.
-    ///
-    /// Every one is: a busy disk may lie between asking for a permit and having it, which nobody here sees.
-    pub fn departure(&self, permit: PermitId) -> Departure {
-        let (clock, departures) = (Arc::clone(&self.clock), self.departures.clone());
-        Departure::new(move || {
-            // Nobody listens any more only once the bridge has stopped.
-            let _ = departures.send((permit, clock.now()));
+    pub async fn take(&self, class: RequestClass) -> Result<Taken> {
+        let (terms, at) = (self.terms(class, &BudgetUse::default()), self.clock.now());
+        Ok(match self.store.take_permit(class, terms, at).await? {
+            Grant::Now(id) => Taken::Permit(Permit { id, at }),
+            Grant::NotBefore(at) => Taken::NotBefore(at),
         })
     }
 
-    /// Writes down departures until the budget is gone.
+    /// The departure of the request that `permit` stands for; it is written down, unless it comes too late.
+    ///
+    /// Every one is: a busy disk may lie between asking for a permit and having it, which nobody here sees.
+    pub fn departure(&self, permit: Permit) -> Departure {
+        let (clock, departures) = (Arc::clone(&self.clock), self.departures.clone());
+        let latest = permit.at.plus(LEAVES_WITHIN.min(self.settings.window / 2));
+        let is_late = {
+            let clock = Arc::clone(&clock);
+            move || clock.now() > latest
+        };
+        Departure::unless(is_late, move || {
+            // Nobody listens any more only once the bridge has stopped.
+            let _ = departures.send((permit.id, clock.now()));
+        })
+    }
+
+    /// Writes down departures until the budget is gone. One that cannot be written down is tried again for as long as it
+    /// counts: while the store is away nobody gets a permit, and afterwards nobody may get one too early.
     pub async fn keep(&self, mut departures: Departures) {
         while let Some((permit, at)) = departures.0.recv().await {
-            if let Err(error) = self.store.permit_departed(permit, at).await {
-                tracing::warn!(%error, "budget entry not moved to its departure");
+            let mut pause = FIRST_PAUSE;
+            while let Err(error) = self.store.permit_departed(permit, at).await {
+                if self.clock.now().since(at) > self.settings.window.saturating_add(WINDOW_MARGIN) {
+                    break;
+                }
+                if pause == FIRST_PAUSE {
+                    tracing::warn!(%error, "budget entry not moved to its departure yet");
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
     }

@@ -4,6 +4,9 @@
 //! was wanted, with connecting in between. And a send may be repeated only when its body provably never left: for that a
 //! departure can be *withheld*, after which the body is not given to the connection any more. It is one or the other,
 //! never both, whatever the connection's task does at the same moment on another thread.
+//!
+//! A departure may also come *too late*: a process that was frozen after it got its permit must not send on a permit that
+//! others believe used up, nor a message that another process has meanwhile taken over. What is late withholds itself.
 
 use std::{
     fmt,
@@ -28,13 +31,19 @@ pub struct Departure(Arc<Inner>);
 struct Inner {
     state: AtomicU8,
     hook: Box<dyn Fn() + Send + Sync>,
+    is_late: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 impl Departure {
     /// A departure that calls `hook` once, when it is marked. The hook runs on the connection's task: it should do no
     /// more than take the time or send on a channel.
     pub fn new(hook: impl Fn() + Send + Sync + 'static) -> Self {
-        Self(Arc::new(Inner { state: AtomicU8::new(HELD), hook: Box::new(hook) }))
+        Self::unless(|| false, hook)
+    }
+
+    /// The same, for a request that must not leave any more once `is_late` says so.
+    pub fn unless(is_late: impl Fn() -> bool + Send + Sync + 'static, hook: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Arc::new(Inner { state: AtomicU8::new(HELD), hook: Box::new(hook), is_late: Box::new(is_late) }))
     }
 
     /// A departure nobody is told about.
@@ -45,6 +54,11 @@ impl Departure {
     /// Whether the request may have left.
     pub fn has_left(&self) -> bool {
         self.0.state.load(Ordering::Acquire) == LEFT
+    }
+
+    /// For adapters, before anything is handed over: whether the request may still leave. What is late is withheld.
+    pub fn may_leave(&self) -> bool {
+        !((self.0.is_late)() && self.withhold())
     }
 
     /// For adapters: the request leaves now. False when it was withheld and must not leave.
@@ -117,6 +131,22 @@ mod tests {
         let left = Departure::untold();
         assert!(left.mark());
         assert!(!left.withhold());
+    }
+
+    #[test]
+    fn what_is_late_does_not_leave_and_what_left_in_time_has_left() {
+        let late = Arc::new(AtomicUsize::new(0));
+        let departure = || {
+            let late = Arc::clone(&late);
+            Departure::unless(move || late.load(Ordering::Relaxed) > 0, || ())
+        };
+        let (in_time, too_late) = (departure(), departure());
+        assert!(in_time.may_leave() && in_time.mark());
+        assert!(too_late.may_leave());
+        late.store(1, Ordering::Relaxed);
+        assert!(!too_late.may_leave());
+        assert!(!too_late.mark() && !too_late.has_left());
+        assert!(in_time.may_leave() && in_time.has_left(), "it is gone: nothing is left to forbid");
     }
 
     #[test]

@@ -32,16 +32,14 @@ use crate::{
         event::as_rfc3339,
         ids::{ConversationId, DeliveryId, FrontendName, InteractionId},
     },
-    fini::budget::Budget,
+    fini::budget::{Budget, Taken},
     lifecycle::Health,
     metrics::{self, Metrics, PanicPlace},
     service::{
         gate::{Gate, Side, Trouble},
         reader::Reader,
     },
-    store::{
-        Bindings, Bound, Change, Delivery, DeliveryFilter, DeliveryState, FrontendHold, Grant, RequestClass, Store,
-    },
+    store::{Bindings, Bound, Change, Delivery, DeliveryFilter, DeliveryState, FrontendHold, RequestClass, Store},
 };
 
 /// Reading that is further behind than this is not ready.
@@ -563,7 +561,7 @@ async fn permit(State(admin): State<Admin>, body: Bytes) -> Result<Json<Value>, 
         return Err(Problem::new(Code::InvalidRequest).errors(vec![FieldError { field: "class", message }]));
     }
     Ok(Json(match admin.budget.take(RequestClass::Get).await? {
-        Grant::Now(_) => json!({"granted": true}),
-        Grant::NotBefore(at) => json!({"granted": false, "not_before": at.to_string()}),
+        Taken::Permit(_) => json!({"granted": true}),
+        Taken::NotBefore(at) => json!({"granted": false, "not_before": at.to_string()}),
     }))
 }

@@ -18,8 +18,9 @@ use super::{
 use crate::{
     domain::ids::{ConversationId, InteractionId},
     fini::Failure,
+    fini::budget::{Permit, Taken},
     service::gate::Side,
-    store::{Grant, RequestClass},
+    store::RequestClass,
 };
 
 /// How long the caller waits for Fini; what takes longer is reported as unconfirmed.
@@ -105,11 +106,11 @@ async fn erase_upstream(public: &Public, interaction: &InteractionId) -> &'stati
     }
 }
 
-async fn permit(public: &Public) -> Option<crate::store::PermitId> {
+async fn permit(public: &Public) -> Option<Permit> {
     loop {
         match public.budget.take(RequestClass::Bind).await.ok()? {
-            Grant::Now(permit) => return Some(permit),
-            Grant::NotBefore(at) => tokio::time::sleep(at.since(public.clock.now())).await,
+            Taken::Permit(permit) => return Some(permit),
+            Taken::NotBefore(at) => tokio::time::sleep(at.since(public.clock.now())).await,
         }
     }
 }

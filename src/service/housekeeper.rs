@@ -18,6 +18,8 @@ use crate::{
 
 /// Measured this often.
 const EVERY: Duration = Duration::from_secs(2);
+/// A process that shares its store and has not said for so long that it lives is dead: what it was sending is looked for.
+const ALIVE: Duration = Duration::from_secs(15);
 /// Pruned this often, and in batches of this size.
 const PRUNE_EVERY: Duration = Duration::from_mins(1);
 const PRUNE_BATCH: usize = 500;
@@ -54,6 +56,10 @@ impl Loop for Arc<Housekeeper> {
 
     async fn step(&self) -> Result<Step> {
         let now = self.clock.now();
+        if self.store.is_shared() {
+            let alive = Lease { owner: self.owner.clone(), now, until: now.plus(ALIVE) };
+            self.store.take_lease(&self.owner.process_lease(), &alive).await?;
+        }
         // Leases of dead processes end, and those of sends whose outcome could not be recorded; what they left behind is
         // looked after by whoever comes first.
         let lease = Lease { owner: self.owner.clone(), now, until: now };
@@ -84,6 +90,17 @@ impl Loop for Arc<Housekeeper> {
 }
 
 impl Housekeeper {
+    /// Says that this process is no more; for the end, when nothing is sent any more. What could not be finished is looked
+    /// for by the others at once.
+    pub async fn leave(&self) -> Result<()> {
+        if !self.store.is_shared() {
+            return Ok(());
+        }
+        let now = self.clock.now();
+        let dead = Lease { owner: self.owner.clone(), now, until: now };
+        self.store.take_lease(&self.owner.process_lease(), &dead).await.map(drop)
+    }
+
     fn prunes(&self, now: Timestamp) -> bool {
         let pruned_at = *self.pruned_at.lock().unwrap_or_else(PoisonError::into_inner);
         pruned_at.is_none_or(|at| now.since(at) >= PRUNE_EVERY)

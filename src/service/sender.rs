@@ -26,7 +26,10 @@ use crate::{
         turn::{FailureCode, TurnFailure, TurnState},
         vendor::{ATTRIBUTE_CONVERSATION, ATTRIBUTE_TURN},
     },
-    fini::{Failure, FiniApi, GenerateAnswer, Target, budget::Budget},
+    fini::{
+        Failure, FiniApi, GenerateAnswer, Target,
+        budget::{Budget, Permit},
+    },
     lifecycle::{Loop, Step, Tasks, Wake},
     store::{Bindings, ClaimTurns, ClaimedTurn, Hold, Lease, Owner, RequestClass, Result, Store, StoreError},
 };
@@ -146,7 +149,7 @@ impl Sender {
         bots[first..].iter().chain(&bots[..first]).map(|(name, _)| name.clone()).collect()
     }
 
-    fn start(self: &Arc<Self>, turn: ClaimedTurn, passed_at: Timestamp) {
+    fn start(self: &Arc<Self>, turn: ClaimedTurn, claimed_at: Timestamp) {
         let span = tracing::info_span!(
             "send",
             frontend = %turn.conversation.frontend,
@@ -159,7 +162,7 @@ impl Sender {
         let sender = Arc::clone(self);
         let work = async move {
             let _guard = guard;
-            if let Err(error) = sender.send(turn, passed_at).await {
+            if let Err(error) = sender.send(turn, claimed_at).await {
                 // The lease ends, and the turn becomes unclear: nothing is lost or sent twice.
                 tracing::error!(%error, "outcome of a send could not be recorded");
             }
@@ -167,7 +170,7 @@ impl Sender {
         drop(self.tasks.spawn("send", work.instrument(span)));
     }
 
-    async fn send(&self, turn: ClaimedTurn, passed_at: Timestamp) -> Result<()> {
+    async fn send(&self, turn: ClaimedTurn, claimed_at: Timestamp) -> Result<()> {
         let Some(target) = self.target(&turn).await? else {
             let now = self.clock.now();
             self.store.release_turn(turn.key, &turn.token, now, now, "the binding changed meanwhile").await?;
@@ -181,9 +184,9 @@ impl Sender {
             channel: turn.channel.clone(),
             metadata: turn.metadata.clone(),
         };
-        let departure = self.budget.departure(turn.permit);
+        let departure = self.budget.departure(Permit { id: turn.permit, at: claimed_at });
         let result = self.fini.generate_answer(&request, &departure).await;
-        let closed_until = self.gate.learn(Side::Write, passed_at, &result);
+        let closed_until = self.gate.learn(Side::Write, claimed_at, &result);
         let deadline = self.clock.now().plus(LEASE_SLACK / 2);
         let mut pause = FIRST_PAUSE;
         loop {

@@ -71,8 +71,8 @@ fn from_database(error: &dyn DatabaseError) -> StoreError {
         // Connection exception, wrong credentials, no such database, transaction rollback, insufficient resources, operator
         // intervention, system error.
         Some("08" | "28" | "3D" | "40" | "53" | "57" | "58") => StoreError::Unavailable(message),
-        // Read-only transaction: the server is a standby.
-        Some("25") if code == "25006" => StoreError::Unavailable(message),
+        // Read-only transaction: the server is a standby. A transaction that stood still for too long: the server ended it.
+        Some("25") if matches!(&*code, "25006" | "25P03") => StoreError::Unavailable(message),
         Some("XX") => StoreError::Damaged(message),
         _ => StoreError::Internal(message),
     }

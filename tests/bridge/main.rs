@@ -22,7 +22,11 @@ mod harness;
 mod intake;
 mod layers;
 mod operating;
+mod outages;
+#[path = "../postgres.rs"]
+mod postgres;
 mod program;
+mod replicas;
 mod restart;
 mod stream;
 mod unclear;

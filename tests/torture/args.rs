@@ -10,6 +10,8 @@ usage: cargo test --test torture -- [options]
   --kills N        SIGKILLs before the audit (default 200, about five minutes)
   --hours H        kill for so long instead; decimals are fine
   --seed N         repeats the dice of a run (timing on the machine still differs)
+  --replicas N     several replicas on a PostgreSQL of their own, killed, frozen and stopped, the database too
+  --seconds S      trouble for the replicas for so long (default 90)
   --power N        cut the file system off under load N times instead (root only), with a control that must lose data
   --disk           full disk and failing disk instead (root and strace)
   --require        what cannot be run here is a failure
@@ -23,6 +25,8 @@ usage: cargo test --test torture -- [options]
 pub enum Mode {
     /// SIGKILL at random moments under faults.
     Kills,
+    /// So many replicas on one PostgreSQL, troubled for so long.
+    Replicas(usize, Duration),
     /// The file system is cut off so many times.
     Power(u32),
     /// The disk is full, then fails.
@@ -58,6 +62,7 @@ impl Args {
             require: false,
         };
         let mut words = words;
+        let mut seconds = Duration::from_secs(90);
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
             match word.as_str() {
@@ -79,12 +84,17 @@ impl Args {
                     });
                 }
                 "--postgres" => args.postgres = Some(value()?),
+                "--replicas" => args.mode = Mode::Replicas(number(&value()?)?, seconds),
+                "--seconds" => seconds = Duration::from_secs(number(&value()?)?),
                 "--power" => args.mode = Mode::Power(number(&value()?)?),
                 "--disk" => args.mode = Mode::Disk,
                 "--require" => args.require = true,
                 "--keep" => args.keep = true,
                 other => return Err(format!("no such option: {other}")),
             }
+        }
+        if let Mode::Replicas(_, time) = &mut args.mode {
+            *time = seconds;
         }
         Ok(Some(args))
     }
@@ -93,6 +103,9 @@ impl Args {
     pub fn again(&self) -> String {
         let mut words = vec!["cargo test --test torture --".to_owned()];
         match (self.mode, self.time) {
+            (Mode::Replicas(replicas, time), _) => {
+                words.push(format!("--replicas {replicas} --seconds {}", time.as_secs()));
+            }
             (Mode::Power(rounds), _) => words.push(format!("--power {rounds}")),
             (Mode::Disk, _) => words.push("--disk".to_owned()),
             (Mode::Kills, Some(time)) => words.push(format!("--hours {:.3}", time.as_secs_f64() / 3_600.0)),

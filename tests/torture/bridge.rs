@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use tokio::{
     net::TcpStream,
     process::{Child, Command},
@@ -28,14 +28,26 @@ pub struct Bridge {
     child: Option<Child>,
     /// A program before it, with its arguments, that watches it and leaves it its process id.
     pub under: Vec<String>,
+    /// Its environment.
+    pub env: Vec<(OsString, OsString)>,
 }
 
 impl Bridge {
     /// A program that is not running yet. It is a copy, so that building meanwhile does not change it.
     pub fn new(folder: &Path, config: PathBuf, public: SocketAddr) -> Result<Self> {
         let program = folder.join("fini-bridge");
-        std::fs::copy(env!("CARGO_BIN_EXE_fini-bridge"), &program).context("copying the program")?;
-        Ok(Self { program, config, log: folder.join("bridge.log"), public, child: None, under: Vec::new() })
+        if !program.exists() {
+            std::fs::copy(env!("CARGO_BIN_EXE_fini-bridge"), &program).context("copying the program")?;
+        }
+        Ok(Self {
+            program,
+            config,
+            log: folder.join("bridge.log"),
+            public,
+            child: None,
+            under: Vec::new(),
+            env: Vec::new(),
+        })
     }
 
     /// Starts it.
@@ -51,6 +63,7 @@ impl Bridge {
         let child = Command::new(first)
             .args(words)
             .env_clear()
+            .envs(self.env.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -58,6 +71,31 @@ impl Bridge {
             .spawn()
             .context("starting fini-bridge")?;
         self.child = Some(child);
+        Ok(())
+    }
+
+    /// Starts it as its keeper would: again and again while the database cannot be reached.
+    pub async fn revive(&mut self) -> Result<()> {
+        let deadline = Instant::now() + START;
+        loop {
+            self.start()?;
+            match self.ready().await {
+                Ok(()) => return Ok(()),
+                Err(error) if Instant::now() >= deadline => return Err(error),
+                Err(_) => sleep(Duration::from_millis(200)).await,
+            }
+        }
+    }
+
+    /// Waits for its orderly end.
+    pub async fn ended(&mut self) -> Result<()> {
+        let Some(mut child) = self.child.take() else { return Ok(()) };
+        let status = tokio::time::timeout(START, child.wait()).await.context("it does not stop")??;
+        ensure!(
+            status.code() == Some(0),
+            "it did not stop in order ({status}); its last words:\n{}",
+            self.last_words()
+        );
         Ok(())
     }
 

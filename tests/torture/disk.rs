@@ -126,7 +126,7 @@ async fn failing(args: &Args) -> Result<()> {
 /// Everything that was accepted ends as it should.
 async fn well(world: &World, bridge: &mut Bridge) -> Result<()> {
     world.receiver.trouble.store(0, std::sync::atomic::Ordering::Relaxed);
-    let verdict = kills::drain(world, bridge).await?;
+    let verdict = kills::drain(world, std::slice::from_mut(bridge)).await?;
     bridge.kill().await?;
     match verdict.violations.first() {
         Some(first) => bail!("{} violations, the first: {first}", verdict.violations.len()),

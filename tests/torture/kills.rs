@@ -25,11 +25,11 @@ const DRAIN: Duration = Duration::from_secs(LATE_REPLY.as_secs() * 2 + 40);
 
 /// What a run came to.
 pub struct Report {
-    kills: u32,
-    took: Duration,
-    verdict: Verdict,
-    faults: Vec<(String, u64)>,
-    folder: tempfile::TempDir,
+    pub kills: u32,
+    pub took: Duration,
+    pub verdict: Verdict,
+    pub faults: Vec<(String, u64)>,
+    pub folder: tempfile::TempDir,
 }
 
 /// Runs it.
@@ -74,7 +74,7 @@ pub async fn run(args: &Args) -> Result<Report> {
     weather::calm(&world.sandbox);
     world.receiver.trouble.store(0, Ordering::Relaxed);
     println!("{kills} kills done, waiting for what is open");
-    let verdict = drain(&world, &mut bridge).await?;
+    let verdict = drain(&world, std::slice::from_mut(&mut bridge)).await?;
     bridge.kill().await?;
     let faults = world.sandbox.audit(0, false).faults.into_iter().map(|(kind, count)| (kind.to_owned(), count));
     Ok(Report { kills, took: began.elapsed(), verdict, faults: faults.collect(), folder })
@@ -114,11 +114,11 @@ async fn changed(figure: impl Fn() -> u64, dice: &mut fastrand::Rng) {
 }
 
 /// Audits until all is well, and once more a while later; what is still wrong at the end is the verdict.
-pub async fn drain(world: &World, bridge: &mut Bridge) -> Result<Verdict> {
+pub async fn drain(world: &World, bridges: &mut [Bridge]) -> Result<Verdict> {
     let deadline = Instant::now() + DRAIN;
     let mut calm_since: Option<Instant> = None;
     loop {
-        bridge.alive()?;
+        bridges.iter_mut().try_for_each(Bridge::alive)?;
         let mut verdict = Evidence::gather(world, feed::read(world).await?).judge();
         verdict.violations.extend(world.receiver.violations());
         let now = Instant::now();

@@ -5,7 +5,7 @@
 //! Nothing is mocked but the vendor and the receiver, and nobody looks into the database: the verdict comes from what
 //! the sandbox stored, what the feed shows and what the receiver got. Only loopback is used.
 //!
-//! `cargo test --test torture -- --kills 200 --seed 7`, or `--hours 2`, or `--power 5`, or `--disk`; see `--help`.
+//! `cargo test --test torture -- --kills 200 --seed 7`, or `--hours 2`, `--replicas 3`, `--power 5`, `--disk`; see `--help`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program whose output is its report")]
 
 mod args;
@@ -17,8 +17,11 @@ mod disk;
 mod feed;
 mod kills;
 mod mount;
+#[path = "../postgres.rs"]
+mod postgres;
 mod power;
 mod receiver;
+mod replicas;
 mod weather;
 mod world;
 
@@ -42,6 +45,14 @@ async fn main() -> ExitCode {
     fini_bridge::delivery::client::install_crypto();
     let outcome = match args.mode {
         Mode::Kills => kills::run(&args).await,
+        Mode::Replicas(replicas, time) => match replicas::run(&args, replicas, time).await {
+            Ok(Some(report)) => Ok(report),
+            Ok(None) => {
+                let why = "no PostgreSQL (initdb) on this machine".to_owned();
+                return ended(Ok(disk::Outcome::NotRun(why)), &args);
+            }
+            Err(error) => Err(error),
+        },
         Mode::Power(rounds) => return ended(power::run(&args, rounds).await, &args),
         Mode::Disk => return ended(disk::run(&args).await, &args),
     };

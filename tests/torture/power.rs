@@ -67,7 +67,7 @@ async fn cut(args: &Args, dice: &mut fastrand::Rng) -> Result<usize> {
         ended??;
     }
     ensure!(missing.is_empty(), "answered 202 and lost: {}", missing.join(", "));
-    let verdict = kills::drain(&world, &mut bridge).await?;
+    let verdict = kills::drain(&world, std::slice::from_mut(&mut bridge)).await?;
     bridge.kill().await?;
     if let Some(first) = verdict.violations.first() {
         bail!("{} violations after the power came back, the first: {first}", verdict.violations.len());

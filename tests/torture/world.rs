@@ -2,10 +2,10 @@
 
 use std::{
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -34,6 +34,9 @@ pub struct World {
     pub token: String,
     pub public: SocketAddr,
     pub admin: SocketAddr,
+    /// Where further replicas listen.
+    others: Mutex<Vec<SocketAddr>>,
+    asked: AtomicUsize,
     over: AtomicBool,
 }
 
@@ -106,13 +109,34 @@ callback_secrets = ["{secret}"]
             token,
             public,
             admin,
+            others: Mutex::default(),
+            asked: AtomicUsize::default(),
             over: AtomicBool::new(false),
         }))
     }
 
-    /// An address of the public API.
+    /// An address of the public API; of each replica in turn.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.public)
+        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = self.asked.fetch_add(1, Ordering::Relaxed) % (others.len() + 1);
+        let address = number.checked_sub(1).map_or(self.public, |other| others[other]);
+        format!("http://{address}{path}")
+    }
+
+    /// The configuration and the address of a replica: of the one there is, or of a further one.
+    pub async fn replica(&self, folder: &Path, number: usize) -> Result<(PathBuf, SocketAddr)> {
+        let first = folder.join("bridge.toml");
+        if number == 0 {
+            return Ok((first, self.public));
+        }
+        let (public, admin) = (free().await?, free().await?);
+        let text = tokio::fs::read_to_string(first).await?;
+        let text = text.replace(&format!("\"{}\"", self.public), &format!("\"{public}\""));
+        let text = text.replace(&format!("\"{}\"", self.admin), &format!("\"{admin}\""));
+        let file = folder.join(format!("bridge-{number}.toml"));
+        tokio::fs::write(&file, text).await?;
+        self.others.lock().unwrap_or_else(PoisonError::into_inner).push(public);
+        Ok((file, public))
     }
 
     /// Whether customers, desk and weather are to end.

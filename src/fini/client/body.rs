@@ -36,11 +36,9 @@ impl Body for DepartingBody {
     type Error = Withheld;
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Withheld>>> {
-        Poll::Ready(self.bytes.take().map(
-            |bytes| {
-                if self.departure.mark() { Ok(Frame::data(bytes)) } else { Err(Withheld) }
-            },
-        ))
+        Poll::Ready(self.bytes.take().map(|bytes| {
+            if self.departure.may_leave() && self.departure.mark() { Ok(Frame::data(bytes)) } else { Err(Withheld) }
+        }))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -100,6 +100,9 @@ impl FiniClient {
         status: &mut Option<u16>,
     ) -> Result<Answer, Failure> {
         let decided = Decided { departure, has_body: call.body.is_some() };
+        if !departure.may_leave() {
+            return Err(Failure::NeverLeft { detail: "held up for too long before it could leave".to_owned() });
+        }
         let mut request = self
             .http
             .request(call.method.clone(), call.url.clone())

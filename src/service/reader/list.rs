@@ -5,13 +5,14 @@ use std::{sync::Arc, time::Duration};
 use super::{Reader, View, WATERMARK};
 use crate::{
     domain::Timestamp,
+    fini::budget::Permit,
     service::{
         gate::Side,
         lookup::Seen,
         planner::{Kind, PageFacts, Searched, Walk},
         walk::UNBOUND,
     },
-    store::{PermitId, Result, TurnToRead},
+    store::{Result, TurnToRead},
 };
 
 /// How often the watermark is written down.
@@ -63,7 +64,7 @@ impl Drop for Underway {
 }
 
 impl Reader {
-    pub(super) fn start_list(self: &Arc<Self>, kind: Kind, view: &View, permit: PermitId) {
+    pub(super) fn start_list(self: &Arc<Self>, kind: Kind, view: &View, permit: Permit) {
         let situation = view.situation(self);
         let walk = {
             let mut state = self.state();
@@ -81,7 +82,7 @@ impl Reader {
         }));
     }
 
-    async fn list(&self, walk: &Walk, permit: PermitId, passed_at: Timestamp) -> Option<PageFacts> {
+    async fn list(&self, walk: &Walk, permit: Permit, passed_at: Timestamp) -> Option<PageFacts> {
         let departure = self.budget.departure(permit);
         let asked_at = self.clock.now();
         let result = self.walker.fetch(walk, &departure).await;

@@ -28,10 +28,13 @@ use crate::{
         conversation::State,
         ids::{ConversationKey, TurnKey},
     },
-    fini::{FiniApi, budget::Budget},
+    fini::{
+        FiniApi,
+        budget::{Budget, Taken},
+    },
     lifecycle::{Loop, Step, Tasks, Wake},
     store::{
-        BudgetUse, DueRead, Grant, Lease, Owner, RequestClass, Result, Store, StoreError, TurnToRead, WatchSummary,
+        BudgetUse, DueRead, Lease, Owner, RequestClass, Result, Store, StoreError, TurnToRead, WatchSummary,
         WatchedConversation,
     },
 };
@@ -44,8 +47,9 @@ const LARGE: u64 = 2_000;
 const FRONT: usize = 64;
 /// Single reads that are considered at once.
 const PENDING: usize = 16;
-/// The lease of the one that reads.
-const LEASE: (&str, Duration) = ("reader", Duration::from_secs(8));
+/// The lease of the one that reads. The others look for it every quarter of its length, so that one of them takes over well
+/// within 10 s of its death.
+const LEASE: (&str, Duration) = ("reader", Duration::from_secs(6));
 /// The name the watermark is remembered by.
 const WATERMARK: &str = "sweep.watermark";
 
@@ -131,7 +135,8 @@ impl Loop for Arc<Reader> {
                 return Ok(Step::Idle { until: Some(next.map_or(until, |next| next.min(until))) });
             }
         }
-        if self.store.is_shared() {
+        let renew = self.store.is_shared().then(|| now.plus(LEASE.1 / 3));
+        if renew.is_some() {
             let lease = Lease { owner: self.owner.clone(), now, until: now.plus(LEASE.1) };
             if !self.store.take_lease(LEASE.0, &lease).await? {
                 *self.state() = ReaderState::default();
@@ -144,7 +149,6 @@ impl Loop for Arc<Reader> {
         let plan = self.state().planner.decide(&situation);
         let class = match plan {
             Plan::Wait(until) => {
-                let renew = self.store.is_shared().then(|| now.plus(LEASE.1 / 3));
                 return Ok(Step::Idle { until: [until, renew].into_iter().flatten().min() });
             }
             Plan::Lookup => RequestClass::Bind,
@@ -153,10 +157,10 @@ impl Loop for Arc<Reader> {
             Plan::List(Kind::Audit) | Plan::Pending(_) | Plan::Front(_) => RequestClass::Get,
         };
         let permit = match self.budget.take(class).await? {
-            Grant::Now(permit) => permit,
-            Grant::NotBefore(at) => {
+            Taken::Permit(permit) => permit,
+            Taken::NotBefore(at) => {
                 self.budget.set_waiting(class, 1);
-                return Ok(Step::Idle { until: Some(at) });
+                return Ok(Step::Idle { until: Some(renew.map_or(at, |renew| at.min(renew))) });
             }
         };
         self.budget.set_waiting(class, 0);
@@ -218,6 +222,15 @@ impl Reader {
             watching: state.watch.as_ref().is_some_and(|watch| watch.summary.watched > 0),
             catching_up: state.planner.catches_up(),
         }
+    }
+
+    /// Leaves the reading to another process at once; for the end, when nothing is read any more.
+    pub async fn leave(&self) -> Result<()> {
+        if !self.store.is_shared() {
+            return Ok(());
+        }
+        let now = self.clock.now();
+        self.store.give_lease(LEASE.0, &Lease { owner: self.owner.clone(), now, until: now }).await
     }
 
     fn state(&self) -> MutexGuard<'_, ReaderState> {

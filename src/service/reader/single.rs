@@ -10,13 +10,13 @@ use crate::{
         turn::TurnState,
         vendor::FiniConversation,
     },
-    fini::Failure,
+    fini::{Failure, budget::Permit},
     service::{
         gate::Side,
         lookup::{self, LookupSettings, Next, Seen},
         planner::Plan,
     },
-    store::{ConversationRef, DueRead, Hold, PermitId, Result, TurnToRead},
+    store::{ConversationRef, DueRead, Hold, Result, TurnToRead},
 };
 
 /// Misses in a row, confirmed by a List that worked in between, after which a conversation is gone.
@@ -51,7 +51,7 @@ impl Drop for Underway {
 }
 
 impl Reader {
-    pub(super) fn start_single(self: &Arc<Self>, plan: Plan, mut view: View, permit: PermitId) {
+    pub(super) fn start_single(self: &Arc<Self>, plan: Plan, mut view: View, permit: Permit) {
         let lone = view.watch.summary.watched == 1;
         let now = view.now;
         self.state().planner.begin_get(plan, &view.situation(self));
@@ -97,7 +97,7 @@ impl Reader {
         }));
     }
 
-    async fn look_up(&self, turn: TurnToRead, permit: PermitId, passed_at: Timestamp) -> Result<()> {
+    async fn look_up(&self, turn: TurnToRead, permit: Permit, passed_at: Timestamp) -> Result<()> {
         let Some(interaction) = turn.interaction.clone() else { return Ok(()) };
         let departure = self.budget.departure(permit);
         let looked_at = self.clock.now();
@@ -167,7 +167,7 @@ impl Reader {
     }
 
     /// Reads a conversation; whether it was there.
-    async fn get(&self, read: DueRead, permit: PermitId, asked_at: Timestamp) -> Result<bool> {
+    async fn get(&self, read: DueRead, permit: Permit, asked_at: Timestamp) -> Result<bool> {
         let departure = self.budget.departure(permit);
         let result = self.fini.get_conversation(&read.interaction, &departure).await;
         self.learn_from_get(asked_at, &result);

@@ -213,7 +213,7 @@ fn wrap(message: InboundMessage, now: Timestamp) -> NewMessage {
 }
 
 /// A user's message whose text names its id.
-fn new_message(conversation: &str, message: &str, now: Timestamp) -> NewMessage {
+pub(super) fn new_message(conversation: &str, message: &str, now: Timestamp) -> NewMessage {
     wrap(inbound(conversation, message, &format!("text of {message}"), Role::User), now)
 }
 

@@ -18,6 +18,7 @@ suite!(
     only_what_can_fail_fails,
     looks_come_in_order_and_are_counted,
     a_dead_process_loses_its_turns,
+    a_process_that_no_longer_says_that_it_lives_is_dead,
     what_waits_too_long_fails,
     what_waits_is_counted_over_restarts,
 );
@@ -202,6 +203,23 @@ async fn a_dead_process_loses_its_turns(fixture: Fixture) {
         assert!(!fixture.respond(turn, vec![reply("e-1")], long_after).await.counted);
     }
     assert_eq!(fixture.look_due(long_after).await.len(), 2);
+}
+
+async fn a_process_that_no_longer_says_that_it_lives_is_dead(fixture: Fixture) {
+    fixture.post("c-1", "m", at(0)).await;
+    let turn =
+        &fixture.claim_with(ClaimTurns { lease: lease("process-0", at(1)), ..claim_of(at(1), 1) }).await.turns[0];
+    let store = &fixture.store;
+    if !store.may_be_shared() {
+        return;
+    }
+    let alive = Lease { until: at(15_000), ..lease("process-0", at(2)) };
+    assert!(store.take_lease(&alive.owner.process_lease(), &alive).await.expect("takes"));
+    assert_eq!(store.recover_turns(&lease(OWNER, at(14_999))).await.expect("recovers"), 0);
+    assert_eq!(store.recover_turns(&lease("process-0", at(15_000))).await.expect("recovers"), 0, "it lives after all");
+    assert_eq!(store.recover_turns(&lease(OWNER, at(15_000))).await.expect("recovers"), 1);
+    assert_eq!(fixture.state_of("c-1", "m").await, TurnState::Unclear);
+    assert!(!fixture.respond(turn, vec![reply("e-1")], at(15_001)).await.counted, "it is fenced off");
 }
 
 async fn what_waits_too_long_fails(fixture: Fixture) {

@@ -60,6 +60,13 @@ pub trait Store:
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Owner(pub std::sync::Arc<str>);
 
+impl Owner {
+    /// The name of the lease that says that the process lives; see [`TurnStore::recover_turns`].
+    pub fn process_lease(&self) -> String {
+        format!("process.{}", self.0)
+    }
+}
+
 /// A lease to take: by whom, when, and until when.
 #[derive(Clone, Debug)]
 pub struct Lease {

@@ -176,8 +176,9 @@ pub trait TurnStore: Send + Sync {
     /// When the next look falls due, if any.
     async fn next_look_at(&self) -> Result<Option<Timestamp>>;
 
-    /// Turns that are `sending` under a lease that has ended (`expired` also: every lease of another owner, when the
-    /// store is not shared: its process is dead) become `unclear`, to be looked for at once. Returns how many.
+    /// Turns that are `sending` become `unclear`, to be looked for at once, where their lease has ended or their process is
+    /// known to be dead: in a store that is not shared every other owner is, in a shared one those whose
+    /// [`Owner::process_lease`] has ended. Returns how many.
     async fn recover_turns(&self, lease: &Lease) -> Result<usize>;
 
     /// `queued` turns that were accepted before `accepted_before` and have not been sent in their latest attempt are

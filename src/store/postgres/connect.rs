@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
-    ConnectOptions, Connection, Executor, PgConnection, PgPool, SqlSafeStr,
+    ConnectOptions, Connection, Executor, PgConnection, PgPool, Row, SqlSafeStr,
     migrate::{Migration, MigrationType, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -20,6 +20,8 @@ const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "initial", include_str!("migrati
 const CONNECTIONS: u32 = 16;
 /// An idle connection is given back to the server.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(5);
+/// How often two connections are asked for their sessions at a start.
+const SESSION_CHECKS: usize = 3;
 /// Prepared statements kept per connection; there are fewer in the whole store.
 const STATEMENTS: usize = 256;
 
@@ -47,10 +49,11 @@ impl Default for Patience {
     }
 }
 
-/// What every session is set to, besides the time a statement may take. An "off" that loses commits in a crash is the one
+/// What every session is set to, besides the time a statement may take. A transaction is a run of short statements: one that
+/// stands still belongs to a process that does, and holds locks that the others wait for. An "off" that loses commits in a crash is the one
 /// setting of durability that a session can mend; stronger ones than "on" are left alone.
 const SESSION: &str = "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED; \
-     SET idle_in_transaction_session_timeout = '30s'; \
+     SET idle_in_transaction_session_timeout = '5s'; \
      SELECT set_config('synchronous_commit', 'on', FALSE) WHERE current_setting('synchronous_commit') = 'off'";
 
 /// How to reach the server.
@@ -66,8 +69,11 @@ impl Server {
         let options: PgConnectOptions = url.expose_secret().parse().map_err(|_| {
             StoreError::Unavailable("the address of the PostgreSQL server is not well-formed".to_owned())
         })?;
-        let options =
-            options.application_name("fini-bridge").statement_cache_capacity(STATEMENTS).disable_statement_logging();
+        let options = options
+            .application_name("fini-bridge")
+            .extra_float_digits(None)
+            .statement_cache_capacity(STATEMENTS)
+            .disable_statement_logging();
         Ok(Self { options, patience })
     }
 
@@ -86,6 +92,7 @@ impl Server {
     pub(super) async fn prepare(&self) -> Result<()> {
         let prepared = tokio::time::timeout(self.patience.start, async {
             let mut connection = self.options.connect().await?;
+            self.expect_sessions(&mut connection).await?;
             recognise(&mut connection).await?;
             connection.execute("SET statement_timeout = 0").await?;
             let known = MIGRATIONS.iter().map(|(version, ..)| *version).max().unwrap_or(0);
@@ -96,6 +103,29 @@ impl Server {
         prepared.await.unwrap_or_else(|_| {
             Err(StoreError::Unavailable("the schema could not be brought up to date in time".to_owned()))
         })
+    }
+
+    /// Refuses a pooler that hands every transaction to another session: what is listened to, prepared or set in one would be
+    /// gone in the next. Two connections that are open at the same time have different sessions, unless somebody in between
+    /// lends them out. Asked in simple queries, which any pooler passes on.
+    async fn expect_sessions(&self, first: &mut PgConnection) -> Result<()> {
+        let mut second = self.options.connect().await?;
+        let (mut ones, mut others) = (Vec::new(), Vec::new());
+        for _ in 0..SESSION_CHECKS {
+            ones.push(session(first).await?);
+            others.push(session(&mut second).await?);
+        }
+        second.close().await?;
+        let steady = |sessions: &[String]| sessions.iter().all(|session| *session == sessions[0]);
+        if steady(&ones) && steady(&others) && ones[0] != others[0] {
+            return Ok(());
+        }
+        Err(StoreError::Unavailable(
+            "a pooler in between gives every transaction another session (PgBouncer with pool_mode = transaction or \
+             statement), and the bridge needs sessions: connect to the server itself, or through a pooler with \
+             pool_mode = session"
+                .to_owned(),
+        ))
     }
 
     fn pool_of(&self, connections: u32) -> PgPoolOptions {
@@ -114,6 +144,12 @@ impl Server {
             },
         )
     }
+}
+
+/// Which session of the server answers.
+async fn session(connection: &mut PgConnection) -> Result<String> {
+    let row = connection.fetch_one("SELECT CAST(pg_backend_pid() AS TEXT)").await?;
+    Ok(row.try_get(0)?)
 }
 
 /// Refuses a database that cannot hold every customer's text.

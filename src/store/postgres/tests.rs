@@ -8,10 +8,14 @@ use sqlx::{Connection, PgConnection};
 
 use super::{PostgresStore, connect::Patience, server};
 use crate::{
-    domain::{Timestamp, event::Subscriptions, ids::ConversationKey},
+    domain::{
+        Timestamp,
+        event::Subscriptions,
+        ids::{ConversationKey, FrontendName},
+    },
     store::{
-        AdminStore, BudgetStore, BudgetTerms, Change, Grant, Heard, Listener, ReadingStore, RequestClass, Rules, Store,
-        StoreError, conformance,
+        AdminStore, BudgetStore, BudgetTerms, Change, ClaimTurns, Grant, Heard, IntakeStore, Lease, Listener, Owner,
+        ReadingStore, RequestClass, Rules, Store, StoreError, TurnStore, conformance,
     },
 };
 
@@ -41,6 +45,7 @@ on_postgres!(
     several_processes_share_one_budget,
     commits_are_on_disk_whatever_the_server_s_default,
     a_caller_that_goes_away_leaves_nothing_behind,
+    what_is_due_and_being_written_to_is_claimed_soon,
 );
 
 fn rules() -> Rules {
@@ -205,6 +210,30 @@ async fn a_caller_that_goes_away_leaves_nothing_behind(url: SecretString) {
     lock.rollback().await.expect("rolls back");
     store.remember("note", "kept").await.expect("writes");
     assert_eq!(store.recall("note").await.expect("reads").as_deref(), Some("kept"));
+}
+
+/// Whoever writes to a conversation may have nothing to announce afterwards.
+async fn what_is_due_and_being_written_to_is_claimed_soon(url: SecretString) {
+    let store = open(&url).await;
+    let now = Timestamp::from_millis(1_800_000_000_000);
+    store.accept(conformance::new_message("c", "m", now)).await.expect("accepts");
+    let mut operator = operator(&url).await;
+    let mut writer = operator.begin().await.expect("begins");
+    sqlx::query("SELECT key FROM conversations FOR NO KEY UPDATE").execute(&mut *writer).await.expect("locks");
+    let claim = || ClaimTurns {
+        lease: Lease { owner: Owner("process-1".into()), now, until: now.plus(Duration::from_mins(1)) },
+        max: 8,
+        frontends: vec![FrontendName::trusted("web")],
+        join_window: Duration::ZERO,
+        budget: BudgetTerms { limit: 100, window: Duration::from_mins(1), share: 50 },
+    };
+    let claimed = store.claim_turns(claim()).await.expect("claims");
+    assert!(claimed.turns.is_empty());
+    let next = claimed.next.expect("it is tried again");
+    assert!(next > now && next <= now.plus(Duration::from_secs(1)), "{next}");
+    writer.rollback().await.expect("rolls back");
+    assert_eq!(store.claim_turns(claim()).await.expect("claims").turns.len(), 1);
+    assert_eq!(store.claim_turns(claim()).await.expect("claims").next, None, "nothing is left");
 }
 
 /// A server that takes connections and never says a word.

@@ -3,9 +3,9 @@
 //! One transaction picks what is due, takes a request out of the budget for each and writes `sending`, so that a turn that
 //! is handed out can always be paid for, and a crash right after leaves it on record. Frontends are served in rounds.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use super::{Conn, Cx, Row, budget, db, in_flight::JOINT, intake::Extras, records, rows};
+use super::{Conn, Cx, Row, budget, db, dialect, in_flight::JOINT, intake::Extras, records, rows};
 use crate::{
     domain::{
         Timestamp,
@@ -19,6 +19,8 @@ use crate::{
     },
 };
 
+/// A conversation that somebody was just writing to is claimed again after so long.
+const PASSED_OVER: Duration = Duration::from_millis(20);
 /// Messages that are joined at most: beyond, the next turn takes them.
 const MAX_JOINED: i64 = 50;
 
@@ -29,11 +31,14 @@ pub(in crate::store) async fn claim(conn: &mut Conn, cx: &mut Cx, claim: &ClaimT
     }
     let waiting: usize = due.iter().map(VecDeque::len).sum();
     let mut claimed = ClaimedTurns::default();
+    let now = claim.lease.now;
     if waiting == 0 {
         claimed.next = next_due(conn, claim).await?;
+        if dialect::SHARED && is_passed_over(conn, claim).await? {
+            claimed.next = Some(now.plus(PASSED_OVER));
+        }
         return Ok(claimed);
     }
-    let now = claim.lease.now;
     let wanted = waiting.min(claim.max);
     let (permits, room_at) = budget::take(conn, RequestClass::Send, claim.budget, now, wanted).await?;
     claimed.held_by_budget = permits.len() < wanted;
@@ -70,16 +75,18 @@ fn joined_until(claim: &ClaimTurns) -> Timestamp {
     if claim.join_window.is_zero() { Timestamp::MAX } else { claim.lease.now.minus(claim.join_window) }
 }
 
-/// The conversations of a frontend whose oldest queued turn is due.
-pub(in crate::store) const DUE: &str = concat!(
-    "SELECT c.key, c.frontend, c.conversation_id, c.attribute, c.binding_version, \
-            c.interaction_id IS NOT NULL AS is_bound \
-         FROM conversations c JOIN turns h ON h.key = (SELECT MIN(t.key) FROM turns t WHERE t.conversation_key = c.key \
-            AND t.state IN ('queued', 'sending', 'awaiting', 'unclear') AND t.state = 'queued') \
-         WHERE c.frontend = $1 AND c.turn_due_at IS NOT NULL AND c.turn_due_at <= $2 \
-            AND (h.role <> 'user' OR h.accepted_at <= $3) ORDER BY c.turn_due_at LIMIT $4",
-    skip_locked!("c")
-);
+macro_rules! due {
+    () => {
+        "SELECT c.key, c.frontend, c.conversation_id, c.attribute, c.binding_version, \
+                c.interaction_id IS NOT NULL AS is_bound \
+             FROM conversations c JOIN turns h ON h.key = (SELECT MIN(t.key) FROM turns t WHERE t.conversation_key = c.key \
+                AND t.state IN ('queued', 'sending', 'awaiting', 'unclear') AND t.state = 'queued') \
+             WHERE c.frontend = $1 AND c.turn_due_at IS NOT NULL AND c.turn_due_at <= $2 \
+                AND (h.role <> 'user' OR h.accepted_at <= $3) ORDER BY c.turn_due_at LIMIT $4"
+    };
+}
+/// The conversations of a frontend whose oldest queued turn is due, but those that somebody is just writing to.
+pub(in crate::store) const DUE: &str = concat!(due!(), skip_locked!("c"));
 
 async fn due_in(conn: &mut Conn, claim: &ClaimTurns, frontend: &FrontendName) -> Result<Vec<Row>> {
     Ok(db::query(DUE)
@@ -89,6 +96,24 @@ async fn due_in(conn: &mut Conn, claim: &ClaimTurns, frontend: &FrontendName) ->
         .bind(i64::try_from(claim.max).unwrap_or(i64::MAX))
         .fetch_all(conn)
         .await?)
+}
+
+/// Whether something is due that was left out because somebody was just writing to its conversation: a page that was read,
+/// say, which says nothing afterwards that would wake anybody.
+async fn is_passed_over(conn: &mut Conn, claim: &ClaimTurns) -> Result<bool> {
+    for frontend in &claim.frontends {
+        let left = db::query(due!())
+            .bind(frontend.as_str())
+            .bind(claim.lease.now.as_millis())
+            .bind(joined_until(claim).as_millis())
+            .bind(1_i64)
+            .fetch_optional(&mut *conn)
+            .await?;
+        if left.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// When the next turn of the named frontends falls due, apart from those that are due now.

@@ -28,6 +28,10 @@ pub(super) const ENDED: &str = concat!(
 pub(super) const SPENT: &str =
     "DELETE FROM budget WHERE key IN (SELECT key FROM budget WHERE at <= $1 ORDER BY at LIMIT $2)";
 
+/// Leases of processes that died so long ago that nothing of theirs is open any more.
+pub(super) const DEAD: &str = "DELETE FROM leases WHERE name LIKE 'process.%' AND until <= $1";
+const DEAD_FOR: Duration = Duration::from_hours(24);
+
 /// Removes one batch; returns how many rows went, zero when nothing is left.
 pub(super) async fn prune(conn: &mut Conn, now: Timestamp, retention: Duration, batch: usize) -> Result<usize> {
     let before = now.minus(retention).as_millis();
@@ -37,6 +41,7 @@ pub(super) async fn prune(conn: &mut Conn, now: Timestamp, retention: Duration, 
         unblock(conn).await?;
     }
     let ended = delete_ended(conn, before, now, limit).await?;
+    db::query(DEAD).bind(now.minus(DEAD_FOR).as_millis()).execute(&mut *conn).await?;
     let spent = db::query(SPENT).bind(before).bind(limit).execute(conn).await?.rows_affected();
     Ok(usize::try_from(finished.saturating_add(ended).saturating_add(spent)).unwrap_or(usize::MAX))
 }

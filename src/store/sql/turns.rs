@@ -265,7 +265,8 @@ async fn recover(conn: &mut Conn, cx: &mut Cx, lease: &Lease) -> Result<usize> {
         "UPDATE turns SET state = $4, state_since = $1, token = NULL, owner = NULL, lease_until = NULL, looks = 0, \
             look_at = CASE WHEN leader_key IS NULL THEN CAST($1 AS BIGINT) END, \
             detail = 'the bridge stopped while the message was being sent' \
-         WHERE state = 'sending' AND (lease_until <= $1 OR (NOT $3 AND owner <> $2))",
+         WHERE state = 'sending' AND (lease_until <= $1 OR (owner <> $2 AND (NOT $3 OR EXISTS \
+            (SELECT 1 FROM leases WHERE leases.name = 'process.' || turns.owner AND leases.until <= $1))))",
     )
     .bind(lease.now.as_millis())
     .bind(&*lease.owner.0)

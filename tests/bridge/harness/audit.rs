@@ -13,6 +13,8 @@ pub enum Allow {
     Repeats,
     /// Callbacks may be undelivered or dead.
     Undelivered,
+    /// Loops may fail, because the database is taken away or a replica stands still.
+    FailedLoops,
     /// Turns may be open.
     OpenTurns,
     /// Conversations may be without a Fini conversation.
@@ -42,6 +44,7 @@ impl Bridge {
             *feed = self.feed(&frontend, conversation).await.unwrap_or_default();
         }
         self.wait_for_deliveries().await;
+        self.stop_others().await;
         self.stop().await;
 
         let mut faults = self.receiver.faults();
@@ -197,7 +200,7 @@ impl Bridge {
         let mut secret: Vec<String> = self.frontends.iter().flat_map(Frontend::secrets).cloned().collect();
         secret.push(self.api_key.clone());
         secret.extend(self.private.iter().cloned());
-        let mut faults = log::faults(&self.stdout.all(), &secret);
+        let mut faults = log::faults(&self.stdout.all(), &secret, self.allows(Allow::FailedLoops));
         // Before the log begins, the configuration's warnings stand there.
         for line in self.stderr.all().iter().filter(|line| line.contains("panicked")) {
             faults.push(format!("on standard error: {line}"));

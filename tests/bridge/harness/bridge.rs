@@ -1,6 +1,6 @@
 //! A bridge under test, with the world around it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::client::{Answer, Call, client};
 use super::process::{Lines, Process};
+use super::replicas::Replica;
 use super::{Allow, Frontend, Receiver, Setup, Stream, eventually, unique};
 
 /// How long an orderly end may take: the grace of the configuration and something for a busy machine.
@@ -34,6 +35,8 @@ pub struct Bridge {
     pub stdout: Lines,
     pub(super) stderr: Lines,
     pub(super) process: Option<Process>,
+    /// Replicas that are not spoken to at the moment.
+    pub(super) others: VecDeque<Replica>,
     pub(super) api_key: String,
     /// Conversations spoken of, as (frontend, conversation).
     pub(super) known: BTreeSet<(String, String)>,
@@ -64,6 +67,7 @@ impl Bridge {
             stdout: Lines::default(),
             stderr: Lines::default(),
             process: None,
+            others: VecDeque::new(),
             api_key: setup.api_key.clone(),
             known: BTreeSet::new(),
             private: BTreeSet::new(),
@@ -109,8 +113,9 @@ impl Bridge {
         Call::new(&self.http, method, format!("{}{path}", self.vendor_url())).bearer(&self.api_key)
     }
 
-    async fn launch(&mut self) {
-        let store = format!("sqlite://{}", self.folder.path().join("bridge.db").display());
+    pub(super) async fn launch(&mut self) {
+        let embedded = || format!("sqlite://{}", self.folder.path().join("bridge.db").display());
+        let store = self.setup.store.clone().unwrap_or_else(embedded);
         let file = self.folder.path().join("config.toml");
         let base_url = format!("http://{}", self.vendor_address);
         let text = self.setup.render(&base_url, &store, &self.receiver.url);
@@ -148,6 +153,17 @@ impl Bridge {
         let mut second = Process::start(&arguments, self.folder.path(), stdout.clone(), stderr.clone());
         let status = second.ended(STOP_WITHIN).await;
         (status, [stdout.all(), stderr.all()].concat().join("\n"))
+    }
+
+    /// The same, on another database.
+    pub async fn second_process_on(&mut self, store: &str) -> (ExitStatus, String) {
+        let file = self.folder.path().join("config.toml");
+        let kept = std::fs::read_to_string(&file).expect("the configuration was written");
+        let own = self.setup.store.clone().expect("this bridge shares its database");
+        std::fs::write(&file, kept.replace(&own, store)).expect("the temporary folder can be written");
+        let ended = self.second_process().await;
+        std::fs::write(&file, kept).expect("the temporary folder can be written");
+        ended
     }
 
     /// Waits for the bridge's end after a signal; it must be an orderly one.

@@ -93,6 +93,8 @@ pub struct Setup {
     pub sandbox: SandboxConfig,
     /// The key the bridge uses at the sandbox.
     pub api_key: String,
+    /// A database other than a file of its own.
+    pub store: Option<String>,
 }
 
 impl Setup {
@@ -102,8 +104,13 @@ impl Setup {
         let mut sandbox = SandboxConfig::instant();
         sandbox.api_keys = vec![ApiKey::full(&api_key)];
         sandbox.settings.late_reply_ms = 400;
-        let setup =
-            Self { values: BTreeMap::new(), frontends: vec![Frontend::new("web")], sandbox, api_key: api_key.clone() };
+        let setup = Self {
+            values: BTreeMap::new(),
+            frontends: vec![Frontend::new("web")],
+            sandbox,
+            api_key: api_key.clone(),
+            store: None,
+        };
         let schedule: Vec<String> = [50, 100, 150, 200, 250].iter().map(|ms| format!("\"{ms}ms\"")).collect();
         setup
             .set("server.listen", "\"127.0.0.1:0\"")
@@ -121,6 +128,12 @@ impl Setup {
     /// Sets one key; `value` is TOML.
     pub fn set(mut self, key: &str, value: &str) -> Self {
         self.values.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// A shared database.
+    pub fn store(mut self, url: &str) -> Self {
+        self.store = Some(url.to_owned());
         self
     }
 

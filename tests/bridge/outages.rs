@@ -1,0 +1,303 @@
+//! Replicas and their PostgreSQL in trouble: taken away, cut off, full, of another version, behind a pooler, at another time.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fini_bridge::app::{App, Surroundings};
+use fini_bridge::config::{Needs, Sources, load};
+use fini_bridge::domain::{Clock, Timestamp};
+use fini_bridge::lifecycle::Signals;
+use fini_bridge::metrics::LogCounters;
+use fini_bridge::system::{SystemClock, SystemEntropy};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::harness::{Allow, Bridge, Setup, database, eventually, left_out, server, unique, within};
+use crate::postgres::{self, Stop, as_ordinary_user, cut_connections, execute};
+
+/// What stands while the database is away, and is looked for afterwards, takes longer than most.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Posts a message as a frontend would that is told to try again: under the same id until it is accepted.
+async fn insist(bridge: &mut Bridge, conversation: &str, text: &str) -> String {
+    let id = unique("m").replace(' ', "-");
+    let message = json!({"conversation_id": conversation, "message_id": id, "text": unique(text)});
+    let call = bridge.message(&message);
+    within(PATIENCE, "the message to be accepted", async || {
+        let answer = call.clone().attempt().await?;
+        assert!([202, 503].contains(&answer.status), "{}", answer.text);
+        (answer.status == 202).then_some(())
+    })
+    .await;
+    id
+}
+
+async fn answered(bridge: &Bridge, conversation: &str, id: &str) {
+    let end = within(PATIENCE, &format!("the end of {id}"), async || {
+        let path = format!("/v1/conversations/{conversation}/events?limit=500");
+        let answer = bridge.call("GET", &path).attempt().await.filter(|answer| answer.status == 200)?.json();
+        let events = answer["events"].as_array()?.clone();
+        events.into_iter().find(|event| event["data"]["message_id"] == id)
+    })
+    .await;
+    assert_eq!(end["data"]["outcome"], "answered", "{end}");
+}
+
+async fn readiness(bridge: &Bridge, status: u16) -> Value {
+    within(PATIENCE, &format!("readiness to be {status}"), async || {
+        Some(bridge.admin("GET", "/readyz").send().await).filter(|answer| answer.status == status)
+    })
+    .await
+    .json()
+}
+
+#[tokio::test]
+async fn a_database_that_goes_and_comes_back() {
+    let Some(server) = server("") else { return };
+    let mut bridge = Setup::new().store(&server.database().await).start().await;
+    bridge.join().await;
+    bridge.turn("c", "Where is my order?").await;
+    for how in [Stop::Fast, Stop::Immediate] {
+        let before = insist(&mut bridge, "c", "Just before").await;
+        server.down(how);
+        let refused = json!({"conversation_id": "c", "message_id": unique("x").replace(' ', "-"), "text": "Too late"});
+        bridge.call("POST", "/v1/messages").json(&refused).send().await.problem(503, "store_unavailable");
+        readiness(&bridge, 503).await;
+        bridge.admin("GET", "/healthz").send().await.expect(200);
+        server.up().await;
+        let after = insist(&mut bridge, "c", "Just after").await;
+        for _ in 0..bridge.replicas() {
+            bridge.next_replica();
+            readiness(&bridge, 200).await;
+        }
+        answered(&bridge, "c", &before).await;
+        answered(&bridge, "c", &after).await;
+    }
+    bridge.allow(Allow::FailedLoops);
+    bridge.allow(Allow::Repeats);
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn connections_that_are_cut_are_made_anew() {
+    let Some(url) = database().await else { return };
+    let mut bridge = Setup::new().store(&url).vendor(|vendor| vendor.reply_latency_ms = 60).start().await;
+    bridge.join().await;
+    let mut posted = Vec::new();
+    for n in 0..10 {
+        posted.push(insist(&mut bridge, "c", &format!("Message {n}")).await);
+        if n % 2 == 0 {
+            assert!(cut_connections(&url).await > 0, "there are connections");
+        }
+        bridge.next_replica();
+    }
+    for id in &posted {
+        answered(&bridge, "c", id).await;
+    }
+    bridge.allow(Allow::FailedLoops);
+    bridge.allow(Allow::Repeats);
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn a_full_disk_is_said_and_outlived() {
+    let Some(url) = database().await else { return };
+    let mut bridge = Setup::new().store(&url).start().await;
+    bridge.turn("c", "Where is my order?").await;
+    bridge.bound("c").await;
+    // What the server answers when it cannot extend a file.
+    let full = "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS \
+                $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$; \
+                CREATE TRIGGER full_disk BEFORE INSERT ON turns EXECUTE FUNCTION full_disk(); \
+                CREATE TRIGGER full_disk BEFORE INSERT ON notes EXECUTE FUNCTION full_disk(); \
+                CREATE TRIGGER full_disk BEFORE INSERT ON events EXECUTE FUNCTION full_disk()";
+    execute(&url, full).await;
+    let message = json!({"conversation_id": "c", "message_id": "m-full", "text": "No room for this"});
+    let refused = bridge.call("POST", "/v1/messages").json(&message).send().await;
+    refused.problem(503, "store_unavailable");
+    assert!(refused.text.find("extend file").is_none(), "what the database says is for the log: {}", refused.text);
+    assert_eq!(readiness(&bridge, 503).await["checks"]["store"]["ok"], false);
+    execute(&url, "DROP FUNCTION full_disk() CASCADE").await;
+    readiness(&bridge, 200).await;
+    let id = insist(&mut bridge, "c", "Room again").await;
+    answered(&bridge, "c", &id).await;
+    bridge.allow(Allow::FailedLoops);
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_left_alone() {
+    let Some(url) = database().await else { return };
+    let mut bridge = Setup::new().store(&url).start().await;
+    bridge.turn("c", "Where is my order?").await;
+    let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+                 VALUES (99, 'newer', TRUE, '', 0)";
+    execute(&url, newer).await;
+    let (status, said) = bridge.second_process().await;
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("schema version 99") && said.contains("use a newer fini-bridge"), "{said}");
+    // The version before goes on while the newer one is being rolled out.
+    bridge.turn("c", "And on it goes").await;
+    execute(&url, "DELETE FROM _sqlx_migrations WHERE version = 99").await;
+    bridge.finish().await;
+}
+
+/// A pooler of a test's own; ends with it.
+struct Pooler {
+    port: u16,
+    keeper: Child,
+    _folder: tempfile::TempDir,
+}
+
+impl Pooler {
+    fn start(program: &Path, server: &postgres::Server, mode: &str) -> Self {
+        use std::os::unix::fs::PermissionsExt as _;
+        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+        let port = free.local_addr().expect("it is bound").port();
+        drop(free);
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+        let file = folder.path().join("pgbouncer.ini");
+        let settings = format!(
+            "[databases]\n* = host=127.0.0.1 port={} user=fini_bridge\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
+             listen_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = {mode}\nmax_client_conn = 200\n\
+             default_pool_size = 60\n",
+            server.port()
+        );
+        std::fs::write(&file, settings).expect("it can be written");
+        let script = r#""$1" -q "$2" </dev/null >/dev/null 2>&1 & p=$!; cat >/dev/null; kill $p; wait"#;
+        let mut command = as_ordinary_user();
+        command.args(["sh", "-c", script, "sh"]).arg(program).arg(&file).stdin(Stdio::piped());
+        Self { port, keeper: command.spawn().expect("a shell is part of every system"), _folder: folder }
+    }
+
+    async fn url(&self, database: &str) -> String {
+        let address = ("127.0.0.1", self.port);
+        eventually("the pooler to listen", async || tokio::net::TcpStream::connect(address).await.ok()).await;
+        let name = database.rsplit('/').next().expect("addresses name their database");
+        format!("postgres://fini_bridge@127.0.0.1:{}/{name}", self.port)
+    }
+}
+
+impl Drop for Pooler {
+    fn drop(&mut self) {
+        drop(self.keeper.stdin.take());
+        let _ = self.keeper.wait();
+    }
+}
+
+fn pgbouncer() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
+    let found = folders.map(|folder| folder.join("pgbouncer")).find(|program| program.exists());
+    if found.is_none() {
+        left_out("PgBouncer");
+    }
+    found
+}
+
+#[tokio::test]
+async fn a_pooler_without_sessions_is_refused_and_one_with_sessions_works() {
+    let (Some(server), Some(program)) = (server(""), pgbouncer()) else { return };
+    let database = server.database().await;
+    let mut bridge = Setup::new().store(&database).start().await;
+    bridge.turn("c", "Where is my order?").await;
+    for mode in ["transaction", "statement"] {
+        let pooler = Pooler::start(&program, &server, mode);
+        let (status, said) = bridge.second_process_on(&pooler.url(&database).await).await;
+        assert_eq!(status.code(), Some(1), "{mode}: {said}");
+        assert!(said.contains("pool_mode = session"), "{mode}: {said}");
+    }
+    let pooler = Pooler::start(&program, &server, "session");
+    let through = pooler.url(&database).await;
+    bridge.join_with(|setup| setup.store(&through)).await;
+    bridge.turn("c", "Through a pooler").await;
+    bridge.bound("c").await;
+    bridge.next_replica();
+    bridge.finish().await;
+    drop(pooler);
+}
+
+/// A clock that is wrong.
+struct Wrong(Duration, bool);
+
+impl Clock for Wrong {
+    fn now(&self) -> Timestamp {
+        let Self(off, is_fast) = *self;
+        if is_fast { SystemClock.now().plus(off) } else { SystemClock.now().minus(off) }
+    }
+}
+
+/// Stops an application when it is cancelled.
+struct When(CancellationToken);
+
+impl Signals for When {
+    async fn next(&mut self) -> &'static str {
+        self.0.cancelled().await;
+        self.0 = CancellationToken::new();
+        "TERM"
+    }
+}
+
+#[tokio::test]
+async fn clocks_that_are_minutes_apart_change_nothing() {
+    let Some(url) = database().await else { return };
+    let setup = Setup::new().rate_limit(12, 3_000).set("poll.sweep_interval", "\"100ms\"").store(&url);
+    let mut bridge = setup.start().await;
+    let file = PathBuf::from(bridge.config_file());
+    let (mut apps, end) = (JoinSet::new(), CancellationToken::new());
+    let mut voices = vec![(bridge.url.clone(), bridge.admin_url.clone())];
+    for is_fast in [true, false] {
+        let sources = Sources {
+            file: Some(file.clone()),
+            default_file: PathBuf::new(),
+            env: BTreeMap::new(),
+            now: jiff::Timestamp::UNIX_EPOCH,
+            needs: Needs::Serve,
+        };
+        let loaded = load(&sources).expect("the process took it too");
+        let surroundings = Surroundings {
+            clock: Arc::new(Wrong(Duration::from_mins(10), is_fast)),
+            entropy: Arc::new(SystemEntropy),
+            log: LogCounters::default(),
+            extra: None,
+            listener: None,
+        };
+        let app = App::start(&loaded.config, surroundings).await.expect("it starts");
+        voices.push((format!("http://{}", app.public_address()), format!("http://{}", app.admin_address())));
+        apps.spawn(app.run(When(end.clone())));
+    }
+    let started = SystemClock.now();
+    let mut posted = Vec::new();
+    for round in 0..2 {
+        for (n, voice) in voices.iter().enumerate() {
+            (bridge.url, bridge.admin_url) = voice.clone();
+            let conversations = (0..5).map(|c| format!("c-{round}-{n}-{c}")).collect();
+            posted.extend(bridge.say_in_each(conversations, "What time is it?").await);
+        }
+    }
+    for (number, (conversation, id)) in posted.iter().enumerate() {
+        (bridge.url, bridge.admin_url) = voices[number % voices.len()].clone();
+        answered(&bridge, conversation, id).await;
+    }
+    for (conversation, _) in &posted {
+        for event in bridge.events(conversation).await {
+            let at: jiff::Timestamp = event["timestamp"].as_str().and_then(|at| at.parse().ok()).expect("a time");
+            let off = (at.as_millisecond() - started.as_millis()).abs();
+            assert!(off < 5 * 60_000, "{off} ms off: {event}");
+        }
+    }
+    let audit = bridge.sandbox.audit(0, false);
+    assert_eq!(audit.throttled, 0, "{} requests in one window", audit.max_in_window);
+    (bridge.url, bridge.admin_url) = voices[0].clone();
+    let unclear =
+        bridge.log().iter().filter(|line| line["message"].as_str().is_some_and(|m| m.contains("lease"))).count();
+    assert_eq!(unclear, 0, "nobody took over what somebody else was at");
+    end.cancel();
+    while apps.join_next().await.is_some() {}
+    bridge.finish().await;
+}
