@@ -18,6 +18,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Runs until its time is over, and says how many inputs it tried.
+type Target = fn(Run) -> u64;
+
 /// How long each target runs, and where its dice begin.
 #[derive(Clone, Copy)]
 struct Run {
@@ -43,7 +46,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     println!("# seed {seed}");
-    let targets: [(&str, fn(Run) -> u64); 3] =
+    let targets: [(&str, Target); 3] =
         [("signatures", signatures::headers), ("tokens", signatures::tokens), ("answers", answers::answers)];
     for (name, target) in targets {
         let inputs = target(Run { until: Instant::now() + time, seed });

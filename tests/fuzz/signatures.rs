@@ -38,7 +38,8 @@ pub(crate) fn headers(run: Run) -> u64 {
             let same = verified.id == id && verified.timestamp == NOW && body == BODY;
             assert!(same, "input {number}, seed {}: something else than what was signed was verified", run.seed);
         }
-        let text = mutate_text(&mut dice, &texts[dice.clone().usize(..texts.len())]);
+        let place = dice.usize(..texts.len());
+        let text = mutate_text(&mut dice, &texts[place]);
         let _ = (CallbackSecret::parse(&text), PrivateKey::parse(&text), PublicKey::parse(&text));
     }
     number

@@ -58,8 +58,12 @@ fn explanation(body: &[u8]) -> String {
         }
         Ok(Value::String(text)) => text,
         Ok(_) => String::new(),
-        Err(_) if text.starts_with(['{', '[']) => "garbled JSON".to_owned(),
-        Err(_) => text.to_owned(),
+        Err(_) => match text.find(['{', '[', '"']) {
+            None => text.to_owned(),
+            Some(0) => "garbled JSON".to_owned(),
+            // Words of a proxy; what looks like data after them may be of a conversation.
+            Some(at) => format!("{} …", text[..at].trim_end()),
+        },
     }
 }
 
@@ -153,7 +157,9 @@ mod tests {
             ("[1]", "no explanation"),
             ("", "no explanation"),
             (r#"{"message":"cut o"#, "garbled JSON"),
+            ("\"cut o", "garbled JSON"),
             ("upstream connect error", "upstream connect error"),
+            ("upstream sent: {\"text\": \"Where is my order?\"}", "upstream sent: …"),
             ("\u{feff}{\"message\":\"marked\"}", "marked"),
             (
                 "<!doctype html><html><head><TITLE> 502 Bad Gateway </TITLE></head></html>",
