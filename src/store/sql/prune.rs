@@ -28,6 +28,10 @@ pub(super) const ENDED: &str = concat!(
 pub(super) const SPENT: &str =
     "DELETE FROM budget WHERE key IN (SELECT key FROM budget WHERE at <= $1 ORDER BY at LIMIT $2)";
 
+/// Deletions at Fini that ended before the retention.
+pub(super) const ERASED: &str = "DELETE FROM erasures WHERE interaction_id IN ( \
+         SELECT interaction_id FROM erasures WHERE settled_at IS NOT NULL AND settled_at <= $1 ORDER BY settled_at LIMIT $2)";
+
 /// Removes one batch; returns how many rows went, zero when nothing is left.
 pub(super) async fn prune(conn: &mut Conn, now: Timestamp, retention: Duration, batch: usize) -> Result<usize> {
     let before = now.minus(retention).as_millis();
@@ -37,8 +41,10 @@ pub(super) async fn prune(conn: &mut Conn, now: Timestamp, retention: Duration, 
         unblock(conn).await?;
     }
     let ended = delete_ended(conn, before, now, limit).await?;
-    let spent = sqlx::query(SPENT).bind(before).bind(limit).execute(conn).await?.rows_affected();
-    Ok(usize::try_from(finished.saturating_add(ended).saturating_add(spent)).unwrap_or(usize::MAX))
+    let spent = sqlx::query(SPENT).bind(before).bind(limit).execute(&mut *conn).await?.rows_affected();
+    let erased = sqlx::query(ERASED).bind(before).bind(limit).execute(conn).await?.rows_affected();
+    let pruned = [finished, ended, spent, erased].into_iter().fold(0_u64, u64::saturating_add);
+    Ok(usize::try_from(pruned).unwrap_or(usize::MAX))
 }
 
 /// A lane that waited for a dead letter which is no more goes on.

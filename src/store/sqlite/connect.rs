@@ -19,7 +19,10 @@ use sqlx::{
 use crate::store::{Result, StoreError, failure};
 
 /// Every schema there was, oldest first; never changed once released.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "initial", include_str!("migrations/0001_initial.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "initial", include_str!("migrations/0001_initial.sql")),
+    (2, "erasures", include_str!("migrations/0002_erasures.sql")),
+];
 /// `application_id` of our files ("FINI"), so that somebody else's database is never taken for ours.
 const APPLICATION_ID: i64 = 0x4649_4e49;
 /// Of the writer, in KiB; a reader has a quarter of it.

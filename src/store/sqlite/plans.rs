@@ -2,7 +2,9 @@
 
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::{SqliteStore, admin, attempts, claims, evidence, in_flight, intake, lanes, prune, reading, turns, unbound};
+use super::{
+    SqliteStore, admin, attempts, claims, erasures, evidence, in_flight, intake, lanes, prune, reading, turns, unbound,
+};
 use crate::{domain::event::Subscriptions, store::conformance};
 
 /// Tables with a few rows per frontend, parts of statements, and parameters: these may be read from end to end.
@@ -29,6 +31,8 @@ async fn frequent_questions_never_scan_a_table_that_grows() {
         ("finished deliveries", prune::FINISHED),
         ("ended conversations", prune::ENDED),
         ("spent budget", prune::SPENT),
+        ("deletions that ended", prune::ERASED),
+        ("due deletions", erasures::DUE),
     ] {
         let plan = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"))).fetch_all(&mut *conn).await;
         let plan = plan.expect("plans");
