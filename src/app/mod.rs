@@ -35,8 +35,8 @@ use crate::{
     lifecycle::{Ended, Lifecycle, Pace, Signals, Stop, Tasks, Wake},
     metrics::{CallStatus, LogCounters, Metrics},
     service::{
-        gate::Gate, housekeeper::Housekeeper, intake::Intake, ledger::Ledger, reader::Reader, sender::Sender,
-        walk::Walker,
+        eraser::Eraser, gate::Gate, housekeeper::Housekeeper, intake::Intake, ledger::Ledger, reader::Reader,
+        sender::Sender, walk::Walker,
     },
     store::{Bindings, Change, Heard, Lease, Owner, PostgresStore, SqliteStore, Store},
     telemetry,
@@ -277,6 +277,16 @@ impl Rooms {
         }
     }
 
+    fn eraser(&self) -> Eraser {
+        Eraser {
+            store: Arc::clone(&self.store),
+            fini: Arc::clone(&self.fini),
+            gate: Arc::clone(&self.gate),
+            budget: Arc::clone(&self.budget),
+            clock: Arc::clone(&self.clock),
+        }
+    }
+
     fn public(&self, config: &Config) -> Result<Public> {
         let intake = Intake::new(
             Arc::clone(&self.store),
@@ -289,9 +299,7 @@ impl Rooms {
             intake: Arc::new(intake),
             store: Arc::clone(&self.store),
             bindings: self.bindings.clone(),
-            fini: Arc::clone(&self.fini),
-            budget: Arc::clone(&self.budget),
-            gate: Arc::clone(&self.gate),
+            eraser: self.wakes.eraser.clone(),
             frontends: Arc::new(parts::credentials(config)?),
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
@@ -347,6 +355,7 @@ impl Rooms {
         // Fini allows two requests a second; more looks than twenty to find the next one would only cost.
         supervisor.spawn("reader", reader, wakes.reader, Pace { rest: Duration::from_millis(50), ..pace(60) });
         supervisor.spawn("dispatcher", Arc::new(self.dispatcher(config, delivery)?), wakes.dispatcher, pace(60));
+        supervisor.spawn("eraser", Arc::new(self.eraser()), wakes.eraser, pace(60));
         supervisor.spawn("housekeeper", housekeeper, Wake::new(), pace(120));
         Ok(())
     }
@@ -358,6 +367,8 @@ struct Wakes {
     sender: Wake,
     reader: Wake,
     dispatcher: Wake,
+    /// By whoever wants something deleted; other processes find it when they look.
+    eraser: Wake,
 }
 
 impl Wakes {

@@ -71,8 +71,9 @@ impl<'a> Conversations<'a> {
             state.walk = Walk::default();
             self.commit(staging, state)?;
         }
-        if self.may_have_left(state) {
+        if !state.departed && self.may_have_left(state) {
             self.departed(staging, state).await?;
+            state.departed = true;
             self.commit(staging, state)?;
         }
         Ok(())

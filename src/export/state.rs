@@ -34,6 +34,9 @@ pub struct State {
     pub telling: Option<Telling>,
     /// What was read of the time since the start: ids and digests, so that following does not repeat it.
     pub recent: Vec<(String, u64)>,
+    /// Whether those that left the range meanwhile were looked for.
+    #[serde(default)]
+    pub departed: bool,
     /// What was done so far.
     pub counts: Counts,
     /// When the latest requests were sent, epoch milliseconds: they still count in the budget after a restart.
@@ -89,6 +92,7 @@ impl State {
             reading: None,
             telling: None,
             recent: Vec::new(),
+            departed: false,
             counts: Counts::default(),
             requests_at: Vec::new(),
         }

@@ -1,13 +1,12 @@
 //! `DELETE /v1/conversations/{id}`: erases here and, on request, at Fini.
 
-use std::time::Duration;
-
 use axum::{
     extract::{Path, RawQuery, Request, State},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::{
     Public,
@@ -16,15 +15,10 @@ use super::{
     problem::Problem,
 };
 use crate::{
-    domain::ids::{ConversationId, InteractionId},
-    fini::Failure,
-    fini::budget::{Permit, Taken},
-    service::gate::Side,
-    store::RequestClass,
+    domain::ids::{ConversationId, FrontendName, InteractionId},
+    service::eraser::WAIT,
+    store::ErasureState,
 };
-
-/// How long the caller waits for Fini; what takes longer is reported as unconfirmed.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Serialize)]
 struct Erased<'a> {
@@ -57,15 +51,19 @@ pub async fn delete(
     let id = own(&caller, &id)?;
     let frontend = caller.server_only()?;
     let query = Query::parse(query.as_deref())?;
-    let interaction = public.store.erase(&frontend, &id, public.clock.now()).await?.ok_or_else(no_conversation)?;
-    tracing::info!(frontend = %frontend, conversation_id = %id, "conversation erased");
+    let erased = public.store.erase(&frontend, &id, query.upstream, public.clock.now()).await?;
+    let wanted = if query.upstream { public.store.erasure(&frontend, &id).await? } else { None };
+    let interaction = match (erased, &wanted) {
+        (Some(interaction), _) => interaction,
+        // Erased here before, and asked again how far Fini is.
+        (None, Some((interaction, _))) => Some(interaction.clone()),
+        (None, None) => return Err(no_conversation()),
+    };
+    tracing::info!(frontend = %frontend, conversation_id = %id, upstream = query.upstream, "conversation erased");
     let upstream = match &interaction {
         _ if !query.upstream => "not_requested",
         None => "not_bound",
-        Some(interaction) => {
-            let proof = tokio::time::timeout(PATIENCE, erase_upstream(&public, interaction)).await;
-            proof.unwrap_or("unconfirmed")
-        }
+        Some(interaction) => upstream(&public, &frontend, &id, interaction).await?,
     };
     let erased = Erased {
         conversation_id: &id,
@@ -76,41 +74,21 @@ pub async fn delete(
     Ok((StatusCode::ACCEPTED, axum::Json(erased)).into_response())
 }
 
-/// Fini answers success even for ids it does not know; only a read that finds nothing proves a deletion.
-async fn erase_upstream(public: &Public, interaction: &InteractionId) -> &'static str {
+/// How far the deletion at Fini is, once it has ended or whoever asked has waited long enough. It goes on in any case.
+async fn upstream(
+    public: &Public,
+    frontend: &FrontendName,
+    id: &ConversationId,
+    interaction: &InteractionId,
+) -> Result<&'static str, Problem> {
+    public.eraser.notify();
+    let deadline = Instant::now() + WAIT.0;
     loop {
-        let Some(permit) = permit(public).await else { return "unconfirmed" };
-        let passed_at = public.clock.now();
-        let result = public.fini.delete_conversation(interaction, &public.budget.departure(permit)).await;
-        public.gate.learn(Side::Write, passed_at, &result);
-        match result {
-            Ok(()) | Err(Failure::Missing { .. } | Failure::Unclear { .. }) => break,
-            Err(Failure::Rejected { .. } | Failure::Unauthorised { .. }) => return "failed",
-            Err(Failure::NeverLeft { .. } | Failure::Throttled { .. }) => {
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-        }
-    }
-    let mut gone = 0;
-    loop {
-        let Some(permit) = permit(public).await else { return "unconfirmed" };
-        match public.fini.get_conversation(interaction, &public.budget.departure(permit)).await {
-            Err(Failure::Missing { .. } | Failure::Unclear { status: Some(500), .. }) => gone += 1,
-            Ok(_) => gone = 0,
-            Err(_) => {}
-        }
-        if gone >= 2 {
-            return "erased";
-        }
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
-}
-
-async fn permit(public: &Public) -> Option<Permit> {
-    loop {
-        match public.budget.take(RequestClass::Bind).await.ok()? {
-            Taken::Permit(permit) => return Some(permit),
-            Taken::NotBefore(at) => tokio::time::sleep(at.since(public.clock.now())).await,
+        match public.store.erasure(frontend, id).await? {
+            Some((of, ErasureState::Erased)) if of == *interaction => return Ok("erased"),
+            Some((of, ErasureState::Failed)) if of == *interaction => return Ok("failed"),
+            _ if Instant::now() >= deadline || public.stop.soft().is_cancelled() => return Ok("unconfirmed"),
+            _ => tokio::time::sleep(WAIT.1).await,
         }
     }
 }

@@ -30,10 +30,9 @@ use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer};
 
 use crate::{
     domain::{Clock, Entropy},
-    fini::{FiniApi, budget::Budget},
-    lifecycle::Stop,
+    lifecycle::{Stop, Wake},
     metrics::{Metrics, PanicPlace},
-    service::{gate::Gate, intake::Intake},
+    service::intake::Intake,
     store::{Bindings, Store},
 };
 use auth::Frontends;
@@ -48,12 +47,8 @@ pub struct Public {
     pub store: Arc<dyn Store>,
     /// Forgets what is erased.
     pub bindings: Bindings,
-    /// Asked to delete, and to prove it.
-    pub fini: Arc<dyn FiniApi>,
-    /// What deleting and proving may use.
-    pub budget: Arc<Budget>,
-    /// Says when not to ask.
-    pub gate: Arc<Gate>,
+    /// Wakes the eraser.
+    pub eraser: Wake,
     /// Who may call.
     pub frontends: Arc<Frontends>,
     /// The time.

@@ -55,9 +55,14 @@ pub fn after_look(
     now: Timestamp,
     settings: &LookupSettings,
 ) -> Next {
-    // Where nothing can be read, there is no later look to wait for.
-    let seen_until = if seen == Seen::Nothing { now } else { looked_at };
-    let is_late = seen_until.since(turn.since) >= settings.late_reply_window;
+    let window = settings.late_reply_window;
+    let is_late = match (turn.state, seen) {
+        // Where nothing can be read, there is no later look to wait for.
+        (TurnState::Unclear, Seen::Nothing) => now.since(turn.since) >= window,
+        // The reply may well be there: it is said to be missing only where Fini cannot be read for as long again.
+        (_, Seen::Nothing) => now.since(turn.since) >= window.saturating_mul(2),
+        _ => looked_at.since(turn.since) >= window,
+    };
     let is_conclusive = looked_at.since(turn.since) >= settings.absence_window && (turn.looks >= 2 || is_late);
     match (turn.state, seen) {
         // List shows no conversation in which no customer wrote, so not finding it there proves nothing.
@@ -92,7 +97,8 @@ pub fn after_look(
             "Fini has the message, but its reply did not turn up in time".to_owned(),
             false,
         )),
-        _ => Next::LookAt(now.plus(awaiting_pause(turn.looks)).min(turn.since.plus(settings.late_reply_window))),
+        (_, Seen::Nothing) if now.since(turn.since) >= window => Next::LookAt(now.plus(awaiting_pause(0))),
+        _ => Next::LookAt(now.plus(awaiting_pause(turn.looks)).min(turn.since.plus(window))),
     }
 }
 
@@ -205,6 +211,9 @@ mod tests {
             Next::LookAt(seconds(600))
         );
         assert!(matches!(after_look(&awaiting, Seen::Present, seconds(600), seconds(600), &SETTINGS), Next::Fail(_)));
+        let unread = |at| after_look(&awaiting, Seen::Nothing, seconds(at), seconds(at), &SETTINGS);
+        assert_eq!(unread(700), Next::LookAt(seconds(705)), "it may be there");
+        assert!(matches!(unread(1_200), Next::Fail(_)));
         for seen in [Seen::Present, Seen::Absent] {
             let slow = after_look(&awaiting, seen, seconds(540), seconds(700), &SETTINGS);
             assert_eq!(slow, Next::LookAt(seconds(600)), "the reply may have come after that look began");

@@ -4,6 +4,7 @@
 //! state. Everything a service must not forget is in the store before it acts on it.
 
 pub mod binder;
+pub mod eraser;
 pub mod gate;
 pub mod housekeeper;
 pub mod intake;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::harness::{Allow, Bridge, Setup, eventually, unique, within};
-use fini_bridge::sandbox::Route;
+use fini_bridge::sandbox::{Fault, FaultKind, FaultRoute, Route};
 use std::time::Duration;
 
 fn keys(value: &Value) -> Vec<&str> {
@@ -158,6 +158,47 @@ async fn an_erasure_that_fini_only_claims_is_not_reported_as_done() {
     bridge.bound("c").await;
     let answer = bridge.call("DELETE", "/v1/conversations/c?upstream=true").send().await.expect(202).json();
     assert_ne!(answer["upstream"], "erased", "{answer}");
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn an_erasure_upstream_outlives_the_process() {
+    let mut bridge = Setup::new().start().await;
+    bridge.turn("c", "Where is my order?").await;
+    let interaction = bridge.bound("c").await;
+    bridge.vendor_down().await;
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(bridge.call("DELETE", "/v1/conversations/c?upstream=true").attempt());
+    eventually("the conversation to be erased here", async || {
+        (bridge.call("GET", "/v1/conversations/c").send().await.status == 404).then_some(())
+    })
+    .await;
+    bridge.kill9().await;
+    bridge.vendor_up().await;
+    assert!(bridge.sandbox.conversation(&interaction).is_ok());
+    bridge.restart().await;
+    within(Duration::from_secs(90), "the deletion at Fini", async || {
+        bridge.sandbox.conversation(&interaction).is_err().then_some(())
+    })
+    .await;
+    // Whoever was not told asks again.
+    let answer = bridge.call("DELETE", "/v1/conversations/c?upstream=true").send().await.expect(202).json();
+    assert_eq!((&answer["upstream"], &answer["interaction_id"]), (&json!("erased"), &json!(interaction)), "{answer}");
+    bridge.call("DELETE", "/v1/conversations/c").send().await.problem(404, "not_found");
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn a_fini_that_is_ill_does_not_pass_for_one_that_has_erased() {
+    let mut bridge = Setup::new().vendor(|vendor| vendor.delete_works = false).start().await;
+    bridge.turn("c", "Where is my order?").await;
+    bridge.bound("c").await;
+    for route in [FaultRoute::Get, FaultRoute::List] {
+        bridge.sandbox.add_fault(Fault::new(route, FaultKind::Status).times(10_000)).expect("valid");
+    }
+    let answer = bridge.call("DELETE", "/v1/conversations/c?upstream=true").send().await.expect(202).json();
+    assert_eq!(answer["upstream"], "unconfirmed", "500 is what it says to everything: {answer}");
+    bridge.sandbox.clear_faults();
     bridge.finish().await;
 }
 

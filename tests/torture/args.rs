@@ -7,38 +7,36 @@ use fini_bridge::sandbox::AttributeMode;
 /// What `--help` says.
 pub const HELP: &str = "\
 usage: cargo test --test torture -- [options]
-  --kills N        SIGKILLs before the audit (default 200, about five minutes)
+Parts, any number of them; without one it is --kills 200:
+  --kills N        SIGKILLs before the audit (200 take about five minutes)
   --hours H        kill for so long instead; decimals are fine
+  --power N        cut the file system off under load N times (root only), with a control that must lose data
+  --disk           a disk that is full, one that turns read-only, one that fails (root and strace)
+Options:
   --seed N         repeats the dice of a run (timing on the machine still differs)
   --replicas N     several replicas on a PostgreSQL of their own, killed, frozen and stopped, the database too
   --seconds S      trouble for the replicas for so long (default 90)
-  --power N        cut the file system off under load N times instead (root only), with a control that must lose data
-  --disk           full disk and failing disk instead (root and strace)
   --require        what cannot be run here is a failure
   --slots N        customers who write at the same time (default 16)
   --attributes M   what Fini does with user attributes: merge, first_only, replace, ignore (default: by the seed)
   --postgres URL   an empty PostgreSQL database in place of the embedded store
   --keep           keeps the folder with database and log also when all is well";
 
-/// Which torture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// SIGKILL at random moments under faults.
-    Kills,
-    /// So many replicas on one PostgreSQL, troubled for so long.
-    Replicas(usize, Duration),
-    /// The file system is cut off so many times.
-    Power(u32),
-    /// The disk is full, then fails.
-    Disk,
-}
-
 /// The options.
 #[derive(Clone, Debug)]
 pub struct Args {
-    pub mode: Mode,
-    pub kills: u32,
+    /// SIGKILL at random moments under faults: so many times.
+    pub kills: Option<u32>,
+    /// The same for so long.
     pub time: Option<Duration>,
+    /// Torture so many replicas.
+    pub replicas: Option<usize>,
+    /// For how long.
+    pub seconds: Duration,
+    /// The file system is cut off so many times.
+    pub power: Option<u32>,
+    /// The disk is full, turns read-only, fails.
+    pub disk: bool,
     pub seed: u64,
     pub slots: usize,
     pub attributes: Option<AttributeMode>,
@@ -51,9 +49,12 @@ impl Args {
     /// The options of a command line; `None` where help is wanted.
     pub fn parse(words: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
         let mut args = Self {
-            mode: Mode::Kills,
-            kills: 200,
+            kills: None,
             time: None,
+            replicas: None,
+            seconds: Duration::from_secs(90),
+            power: None,
+            disk: false,
             seed: fastrand::u64(1..1_000_000),
             slots: 16,
             attributes: None,
@@ -62,12 +63,11 @@ impl Args {
             require: false,
         };
         let mut words = words;
-        let mut seconds = Duration::from_secs(90);
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
             match word.as_str() {
                 "--help" | "-h" => return Ok(None),
-                "--kills" => args.kills = number(&value()?)?,
+                "--kills" => args.kills = Some(number(&value()?)?),
                 "--hours" => {
                     let hours: f64 = number(&value()?)?;
                     args.time = Some(Duration::try_from_secs_f64(hours * 3_600.0).map_err(|error| error.to_string())?);
@@ -84,33 +84,39 @@ impl Args {
                     });
                 }
                 "--postgres" => args.postgres = Some(value()?),
-                "--replicas" => args.mode = Mode::Replicas(number(&value()?)?, seconds),
-                "--seconds" => seconds = Duration::from_secs(number(&value()?)?),
-                "--power" => args.mode = Mode::Power(number(&value()?)?),
-                "--disk" => args.mode = Mode::Disk,
+                "--replicas" => args.replicas = Some(number(&value()?)?),
+                "--seconds" => args.seconds = Duration::from_secs(number(&value()?)?),
+                "--power" => args.power = Some(number(&value()?)?),
+                "--disk" => args.disk = true,
                 "--require" => args.require = true,
                 "--keep" => args.keep = true,
                 other => return Err(format!("no such option: {other}")),
             }
         }
-        if let Mode::Replicas(_, time) = &mut args.mode {
-            *time = seconds;
+        if args.time.is_none() && args.power.is_none() && args.replicas.is_none() && !args.disk {
+            args.kills = args.kills.or(Some(200));
         }
         Ok(Some(args))
+    }
+
+    /// Whether the program is to be killed at all.
+    pub fn is_killing(&self) -> bool {
+        self.kills.is_some() || self.time.is_some()
     }
 
     /// The command that repeats this run.
     pub fn again(&self) -> String {
         let mut words = vec!["cargo test --test torture --".to_owned()];
-        match (self.mode, self.time) {
-            (Mode::Replicas(replicas, time), _) => {
-                words.push(format!("--replicas {replicas} --seconds {}", time.as_secs()));
-            }
-            (Mode::Power(rounds), _) => words.push(format!("--power {rounds}")),
-            (Mode::Disk, _) => words.push("--disk".to_owned()),
-            (Mode::Kills, Some(time)) => words.push(format!("--hours {:.3}", time.as_secs_f64() / 3_600.0)),
-            (Mode::Kills, None) => words.push(format!("--kills {}", self.kills)),
+        match (self.time, self.kills) {
+            (Some(time), _) => words.push(format!("--hours {:.3}", time.as_secs_f64() / 3_600.0)),
+            (None, Some(kills)) => words.push(format!("--kills {kills}")),
+            (None, None) => {}
         }
+        if let Some(replicas) = self.replicas {
+            words.push(format!("--replicas {replicas} --seconds {}", self.seconds.as_secs()));
+        }
+        words.extend(self.power.map(|rounds| format!("--power {rounds}")));
+        words.extend(self.disk.then(|| "--disk".to_owned()));
         words.push(format!("--seed {} --slots {}", self.seed, self.slots));
         if let Some(mode) = self.attributes {
             let name = serde_json::to_value(mode).ok();

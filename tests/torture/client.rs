@@ -10,6 +10,9 @@ use tokio::time::sleep;
 
 use crate::{book::Posted, world::World};
 
+/// Accepted messages whose end nobody was told yet, beyond which nothing more is written.
+const MOST_WAITING: usize = 240;
+
 /// One customer after the other, until it is over.
 pub async fn customers(world: &World, slot: usize, mut dice: fastrand::Rng) -> Result<()> {
     let mut talk = 0;
@@ -20,6 +23,10 @@ pub async fn customers(world: &World, slot: usize, mut dice: fastrand::Rng) -> R
         for number in 1..=messages {
             if world.is_over() {
                 break;
+            }
+            // A frontend that sees how much is waiting lets its customers wait: a slow machine is not buried.
+            while world.waiting() > MOST_WAITING && !world.is_over() {
+                sleep(Duration::from_millis(100)).await;
             }
             let text = text(&conversation, number, &mut dice);
             let role = if dice.u8(..100) < 4 { "agent" } else { "user" };

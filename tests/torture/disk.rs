@@ -25,17 +25,11 @@ pub enum Outcome {
     NotRun(String),
 }
 
-/// Both.
-pub async fn run(args: &Args) -> Result<Outcome> {
-    if let Some(why) = mount::obstacle(&["mount", "strace"]) {
-        return Ok(Outcome::NotRun(format!("disk faults: {why}")));
+/// Full: refused with 503, readiness is false, and all is well as soon as there is room.
+pub async fn full(args: &Args) -> Result<Outcome> {
+    if let Some(why) = mount::obstacle(&["mount"]) {
+        return Ok(Outcome::NotRun(why));
     }
-    full(args).await.context("full disk")?;
-    failing(args).await.context("failing disk")?;
-    Ok(Outcome::Passed)
-}
-
-async fn full(args: &Args) -> Result<()> {
     let folder = tempfile::Builder::new().prefix("fini-bridge-disk-").tempdir()?;
     let disk = Mounted::tmpfs(folder.path(), 8)?;
     let store = format!("sqlite://{}", disk.at.join("bridge.db").display());
@@ -75,10 +69,54 @@ async fn full(args: &Args) -> Result<()> {
     well(&world, &mut bridge).await?;
     println!("full disk: {} messages refused with 503, all others kept, well again by itself", refused.len());
     drop(servers);
-    Ok(())
+    Ok(Outcome::Passed)
 }
 
-async fn failing(args: &Args) -> Result<()> {
+/// Read-only from one moment to the next: refused with 503 and still running. Such a file system has to be repaired, which
+/// nobody can while it is in use; after that and a restart everything that was accepted is there.
+pub async fn read_only(args: &Args) -> Result<Outcome> {
+    if let Some(why) = mount::obstacle(&["mkfs.ext4", "mount", "findmnt", "e2fsck"]) {
+        return Ok(Outcome::NotRun(why));
+    }
+    let folder = tempfile::Builder::new().prefix("fini-bridge-disk-").tempdir()?;
+    let disk = Mounted::ext4(folder.path())?;
+    let store = format!("sqlite://{}", disk.at.join("bridge.db").display());
+    let mut servers = JoinSet::new();
+    let world = World::start(args, folder.path(), &store, &mut servers).await?;
+    // Answers come while nothing can be written down.
+    world.sandbox.set(|settings| settings.reply_latency_ms = 1_000);
+    let mut bridge = Bridge::new(folder.path(), folder.path().join("bridge.toml"), world.public)?;
+    bridge.start()?;
+    bridge.ready().await?;
+    for number in 0..20 {
+        ensure!(post(&world, number).await? == StatusCode::ACCEPTED, "a message was refused on a healthy disk");
+    }
+    disk.turn_read_only()?;
+    for number in 20..40 {
+        let told = post(&world, number).await?;
+        ensure!(told == StatusCode::SERVICE_UNAVAILABLE, "a disk that is read-only was answered {told}");
+    }
+    until("readiness is false", || async { Ok(!ready(&world).await?) }).await?;
+    bridge.kill().await?;
+    disk.repaired()?;
+    bridge.start()?;
+    bridge.ready().await?;
+    until("readiness is true again", || ready(&world)).await?;
+    for number in 20..40 {
+        let told = told(&world, number).await?;
+        ensure!(told.0 == StatusCode::ACCEPTED && told.1["duplicate"] == json!(false), "half stored: {told:?}");
+    }
+    well(&world, &mut bridge).await?;
+    println!("read-only disk: 20 messages refused with 503, all others kept");
+    drop(servers);
+    Ok(Outcome::Passed)
+}
+
+/// Writing to it fails now and then: refused with 503, and what was accepted survives the process.
+pub async fn failing(args: &Args) -> Result<Outcome> {
+    if let Some(why) = mount::obstacle(&["mkfs.ext4", "mount", "strace"]) {
+        return Ok(Outcome::NotRun(why));
+    }
     let folder = tempfile::Builder::new().prefix("fini-bridge-disk-").tempdir()?;
     let disk = Mounted::ext4(folder.path())?;
     let store = format!("sqlite://{}", disk.at.join("bridge.db").display());
@@ -120,7 +158,7 @@ async fn failing(args: &Args) -> Result<()> {
     well(&world, &mut bridge).await?;
     println!("failing disk: {refused} messages refused with 503, {} kept", accepted.len());
     drop(servers);
-    Ok(())
+    Ok(Outcome::Passed)
 }
 
 /// Everything that was accepted ends as it should.

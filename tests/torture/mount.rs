@@ -41,7 +41,28 @@ impl Mounted {
 
     fn mount(&self) -> Result<()> {
         let image = self.image.as_deref().context("only a file system in a file is mounted again")?;
-        run("mount", &["-o", "loop", text(image)?, text(&self.at)?])
+        run("mount", &["-o", "loop,errors=remount-ro", text(image)?, text(&self.at)?])
+    }
+
+    /// Has it turn read-only under whoever writes to it, as the kernel does with a file system it finds damaged.
+    pub fn turn_read_only(&self) -> Result<()> {
+        let found = Command::new("findmnt").args(["-n", "-o", "SOURCE", text(&self.at)?]).output()?;
+        let source = String::from_utf8(found.stdout).context("a device whose name is not text")?;
+        let device = source.trim().rsplit('/').next().unwrap_or_default();
+        let trigger = format!("/sys/fs/ext4/{device}/trigger_fs_error");
+        std::fs::write(&trigger, "1").with_context(|| format!("writing to {trigger}"))
+    }
+
+    /// Repairs it and mounts it again, as an operator would.
+    pub fn repaired(&self) -> Result<()> {
+        let image = self.image.as_deref().context("only a file system in a file is repaired")?;
+        run("umount", &[text(&self.at)?])?;
+        // 1 says that it repaired something.
+        let done = Command::new("e2fsck").args(["-f", "-y", text(image)?]).output().context("running e2fsck")?;
+        if done.status.code().is_none_or(|code| code > 1) {
+            bail!("e2fsck: {}", String::from_utf8_lossy(&done.stdout).trim());
+        }
+        self.mount()
     }
 
     /// Cuts it off: nothing that is not on the disk now ever gets there.

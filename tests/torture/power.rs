@@ -22,7 +22,7 @@ use crate::{
 /// Runs so many rounds, and the control.
 pub async fn run(args: &Args, rounds: u32) -> Result<Outcome> {
     if let Some(why) = mount::obstacle(&["mkfs.ext4", "mount", "python3"]) {
-        return Ok(Outcome::NotRun(format!("power loss: {why}")));
+        return Ok(Outcome::NotRun(why));
     }
     let mut dice = fastrand::Rng::with_seed(args.seed);
     let mut answered = 0;

@@ -1,7 +1,7 @@
 //! The frontend's callback receiver: verifies what it gets, fails now and then, and remembers every attempt.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -37,6 +37,8 @@ pub struct Receiver {
     pub trouble: AtomicU64,
     /// Attempts so far.
     pub attempts: AtomicU64,
+    /// Turns whose end it was told and took.
+    ended: Mutex<HashSet<String>>,
     arrivals: Mutex<BTreeMap<String, Vec<Arrival>>>,
     violations: Mutex<Vec<String>>,
 }
@@ -49,6 +51,7 @@ impl Receiver {
             dice: Mutex::new(dice),
             trouble: AtomicU64::new(20),
             attempts: AtomicU64::default(),
+            ended: Mutex::default(),
             arrivals: Mutex::default(),
             violations: Mutex::default(),
         }))
@@ -62,6 +65,11 @@ impl Receiver {
     /// Every attempt so far, by conversation, in the order of arrival.
     pub fn arrivals(&self) -> BTreeMap<String, Vec<Arrival>> {
         self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many turns it knows to have ended.
+    pub fn ended(&self) -> usize {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// What must not happen and was noticed at once.
@@ -98,6 +106,10 @@ async fn take(State(receiver): State<Arc<Receiver>>, headers: HeaderMap, body: B
         complain(format!("webhook-id is not the event's id: {event}"));
     }
     let (status, pause) = receiver.fate();
+    if status.is_success() && event["type"].as_str().is_some_and(|kind| kind.starts_with("turn.")) {
+        let id = event["id"].as_str().unwrap_or_default().to_owned();
+        receiver.ended.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+    }
     let conversation = event["conversation_id"].as_str().unwrap_or_default().to_owned();
     let arrival = Arrival { event, body, taken: status.is_success() };
     receiver.arrivals.lock().unwrap_or_else(PoisonError::into_inner).entry(conversation).or_default().push(arrival);

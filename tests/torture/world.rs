@@ -139,6 +139,12 @@ callback_secrets = ["{secret}"]
         Ok((file, public))
     }
 
+    /// Accepted messages whose end the receiver was not told yet.
+    pub fn waiting(&self) -> usize {
+        let accepted = self.book.open().counts.get("accepted").copied().unwrap_or(0);
+        usize::try_from(accepted).unwrap_or(usize::MAX).saturating_sub(self.receiver.ended())
+    }
+
     /// Whether customers, desk and weather are to end.
     pub fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)

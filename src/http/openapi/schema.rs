@@ -246,7 +246,8 @@ pub struct Erased {
     pub conversation_id: String,
     /// `erased`.
     pub local: String,
-    /// `not_requested`, `not_bound`, `erased` (proved by reading back), `unconfirmed` or `failed`.
+    /// `not_requested`, `not_bound`, `erased` (proved by reading back), `unconfirmed` (the bridge goes on
+    /// trying; ask again for the outcome) or `failed`.
     pub upstream: String,
     /// The Fini conversation that it was.
     #[schema(required)]

@@ -231,6 +231,9 @@ async fn a_conversation_that_was_never_found_begins_anew(fixture: Fixture) {
     assert_eq!(fixture.conversation("c-1").await.note.as_deref(), Some("not found"));
     fixture.post("c-1", "m-2", at(4)).await;
     assert!(!fixture.claim_turn(at(5)).await.is_bound);
+    // Two searches for the first one ended at the same time, and this one was slower.
+    assert!(!fixture.store.lose(key, None, at(3), "not found").await.expect("answers"));
+    assert_eq!(fixture.state_of("c-1", "m-2").await, TurnState::Sending);
 }
 
 async fn only_what_is_lost_is_lost(fixture: Fixture) {

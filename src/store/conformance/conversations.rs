@@ -10,6 +10,8 @@ suite!(
     an_erased_id_begins_anew,
     an_erased_conversation_gives_back_what_waited,
     what_does_not_exist_is_not_erased,
+    what_fini_is_to_delete_is_tried_until_it_has_ended,
+    only_what_is_bound_and_wanted_is_deleted_at_fini,
 );
 
 async fn a_conversation_shows_where_it_stands(fixture: Fixture) {
@@ -43,7 +45,7 @@ async fn nothing_that_was_said_survives_erasure(fixture: Fixture) {
     fixture.post("c-1", "m-1", at(10)).await;
     let turn = fixture.claim_turn(at(11)).await;
     let mut changes = fixture.store.listen();
-    let erased = fixture.store.erase(&web(), &id("c-1"), at(12)).await.expect("erases");
+    let erased = fixture.store.erase(&web(), &id("c-1"), false, at(12)).await.expect("erases");
     assert_eq!(erased, Some(Some(interaction("i-1"))));
     assert_eq!(changes.next().await, Heard::Change(Change::Binding(key)));
     for sql in [
@@ -70,7 +72,7 @@ async fn nothing_that_was_said_survives_erasure(fixture: Fixture) {
 
 async fn an_erased_id_begins_anew(fixture: Fixture) {
     let before = fixture.bound_talk("c-1", "i-1", at(0)).await;
-    fixture.store.erase(&web(), &id("c-1"), at(1)).await.expect("erases");
+    fixture.store.erase(&web(), &id("c-1"), false, at(1)).await.expect("erases");
     let after = fixture.post("c-1", "m-0", at(2)).await;
     assert_ne!(before, after);
     let turn = fixture.claim_turn(at(3)).await;
@@ -85,16 +87,56 @@ async fn an_erased_conversation_gives_back_what_waited(fixture: Fixture) {
         fixture.post("c-1", message, at(0)).await;
     }
     fixture.post("c-2", "m-1", at(0)).await;
-    assert_eq!(fixture.store.erase(&web(), &id("c-1"), at(1)).await.expect("erases"), Some(None));
+    assert_eq!(fixture.store.erase(&web(), &id("c-1"), false, at(1)).await.expect("erases"), Some(None));
     assert_eq!(fixture.store.queued_turns().await.expect("counts"), [(web(), 1)]);
     assert_eq!(fixture.claim_turn(at(2)).await.conversation.id, id("c-2"));
 }
 
 async fn what_does_not_exist_is_not_erased(fixture: Fixture) {
-    assert_eq!(fixture.store.erase(&web(), &id("c-1"), at(0)).await.expect("answers"), None);
+    assert_eq!(fixture.store.erase(&web(), &id("c-1"), false, at(0)).await.expect("answers"), None);
     fixture.post("c-1", "m-1", at(0)).await;
     let app = FrontendName::trusted("app");
-    assert_eq!(fixture.store.erase(&app, &id("c-1"), at(1)).await.expect("answers"), None);
-    assert!(fixture.store.erase(&web(), &id("c-1"), at(1)).await.expect("erases").is_some());
-    assert_eq!(fixture.store.erase(&web(), &id("c-1"), at(2)).await.expect("answers"), None);
+    assert_eq!(fixture.store.erase(&app, &id("c-1"), false, at(1)).await.expect("answers"), None);
+    assert!(fixture.store.erase(&web(), &id("c-1"), false, at(1)).await.expect("erases").is_some());
+    assert_eq!(fixture.store.erase(&web(), &id("c-1"), false, at(2)).await.expect("answers"), None);
+}
+
+async fn what_fini_is_to_delete_is_tried_until_it_has_ended(fixture: Fixture) {
+    let store = &fixture.store;
+    fixture.bound_talk("c-1", "i-1", at(0)).await;
+    store.erase(&web(), &id("c-1"), true, at(5)).await.expect("erases");
+    let state = async || store.erasure(&web(), &id("c-1")).await.expect("reads").map(|(_, state)| state);
+    assert_eq!(state().await, Some(ErasureState::Pending));
+    assert_eq!(store.next_erasure_at().await.expect("reads"), Some(at(5)));
+    assert_eq!(store.claim_erasure(at(4), at(60)).await.expect("claims"), None, "not due yet");
+
+    let taken = store.claim_erasure(at(6), at(60)).await.expect("claims").expect("due");
+    assert_eq!((taken.interaction.as_str(), taken.requested_at, taken.attempts), ("i-1", at(5), 1));
+    assert_eq!(store.claim_erasure(at(7), at(61)).await.expect("claims"), None, "somebody is at it");
+    // Whoever was at it died.
+    let again = store.claim_erasure(at(60), at(120)).await.expect("claims").expect("due again");
+    assert_eq!(again.attempts, 2);
+    store.end_erasure(&again.interaction, ErasureEnd::Later(at(90)), at(61)).await.expect("records");
+    assert_eq!(store.next_erasure_at().await.expect("reads"), Some(at(90)));
+    assert_eq!(state().await, Some(ErasureState::Pending));
+
+    let last = store.claim_erasure(at(90), at(150)).await.expect("claims").expect("due");
+    store.end_erasure(&last.interaction, ErasureEnd::Erased, at(91)).await.expect("records");
+    assert_eq!((state().await, store.next_erasure_at().await.expect("reads")), (Some(ErasureState::Erased), None));
+    // What the one that was slow has to say changes nothing any more.
+    store.end_erasure(&last.interaction, ErasureEnd::Later(at(200)), at(92)).await.expect("records");
+    assert_eq!(state().await, Some(ErasureState::Erased));
+    store.prune(at(10_000), std::time::Duration::from_secs(1), 100).await.expect("prunes");
+    assert_eq!(state().await, None);
+}
+
+async fn only_what_is_bound_and_wanted_is_deleted_at_fini(fixture: Fixture) {
+    fixture.bound_talk("c-1", "i-1", at(0)).await;
+    fixture.post("c-2", "m-1", at(0)).await;
+    fixture.store.erase(&web(), &id("c-1"), false, at(1)).await.expect("erases");
+    fixture.store.erase(&web(), &id("c-2"), true, at(1)).await.expect("erases");
+    assert_eq!(fixture.store.next_erasure_at().await.expect("reads"), None);
+    for conversation in ["c-1", "c-2"] {
+        assert_eq!(fixture.store.erasure(&web(), &id(conversation)).await.expect("reads"), None);
+    }
 }

@@ -175,7 +175,7 @@ async fn erasing_and_recording_at_once_leave_nothing_behind(fixture: Fixture) {
         fixture.post(&name, "m-1", at(1)).await;
         let turn = fixture.claim_turn(at(1)).await;
         let (erased, _) = join(
-            fixture.store.erase(&web(), &id(&name), at(2)),
+            fixture.store.erase(&web(), &id(&name), false, at(2)),
             fixture.respond(&turn, vec![echo(&format!("{name}-e3"), "m-1"), reply(&format!("{name}-e4"))], at(2)),
         )
         .await;
@@ -187,7 +187,7 @@ async fn erasing_and_recording_at_once_leave_nothing_behind(fixture: Fixture) {
             assert_eq!(left, 0, "{table} of {key:?}");
         }
         assert_eq!(fixture.post(&name, "m-0", at(4)).await, fixture.conversation(&name).await.reference.key);
-        fixture.store.erase(&web(), &id(&name), at(5)).await.expect("erases");
+        fixture.store.erase(&web(), &id(&name), false, at(5)).await.expect("erases");
         assert!(fixture.store.queued_turns().await.expect("counts").is_empty());
     }
 }

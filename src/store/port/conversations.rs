@@ -54,12 +54,14 @@ pub trait ConversationStore: Send + Sync {
     /// Erases everything that was said: its turns, its feed, its deliveries, the mapping and the marks. What waited or was
     /// owed is withdrawn, an in-flight turn's completion is fenced off. Only the bare fact remains that there was a
     /// conversation of this id and when it was erased. The id may be used again as a new conversation. Returns the Fini
-    /// conversation it was bound to (outer `None`: no such conversation). Announces `Binding`, `Settled` and `Feed`, so that
+    /// conversation it was bound to (outer `None`: no such conversation). With `upstream`, that one is from the same
+    /// moment on wanted to be deleted at Fini too. Announces `Binding`, `Settled` and `Feed`, so that
     /// whoever waits looks again.
     async fn erase(
         &self,
         frontend: &FrontendName,
         id: &ConversationId,
+        upstream: bool,
         now: Timestamp,
     ) -> Result<Option<Option<InteractionId>>>;
 }

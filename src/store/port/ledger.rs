@@ -153,7 +153,7 @@ pub trait LedgerStore: Send + Sync {
 
     /// The Fini conversation is gone (or was never found): unbinds, state `lost`; an open turn fails with
     /// `interaction_lost`; the next message starts a new Fini conversation. `interaction` must still be the binding
-    /// (`None`: still unbound), else nothing changes and `false` is returned.
+    /// (`None`: still unbound, and nothing of it sent after `now`), else nothing changes and `false` is returned.
     async fn lose(
         &self,
         conversation: ConversationKey,

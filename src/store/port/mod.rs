@@ -4,6 +4,7 @@ mod admin;
 mod budget;
 mod conversations;
 mod deliveries;
+mod erasures;
 mod feed;
 mod intake;
 mod ledger;
@@ -14,6 +15,7 @@ pub use admin::*;
 pub use budget::*;
 pub use conversations::*;
 pub use deliveries::*;
+pub use erasures::*;
 pub use feed::*;
 pub use intake::*;
 pub use ledger::*;
@@ -34,6 +36,7 @@ pub trait Store:
     + LedgerStore
     + ReadingStore
     + ConversationStore
+    + ErasureStore
     + FeedStore
     + DeliveryStore
     + BudgetStore

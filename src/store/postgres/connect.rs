@@ -15,7 +15,10 @@ use sqlx::{
 use crate::store::{Result, StoreError, failure};
 
 /// Every schema there was, oldest first; never changed once released.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "initial", include_str!("migrations/0001_initial.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "initial", include_str!("migrations/0001_initial.sql")),
+    (2, "erasures", include_str!("migrations/0002_erasures.sql")),
+];
 /// Connections for transactions and reads; one more listens.
 const CONNECTIONS: u32 = 16;
 /// An idle connection is given back to the server.
@@ -174,14 +177,19 @@ mod tests {
     /// One schema in two dialects: but for the names of the types, the texts are the same.
     #[test]
     fn both_databases_have_the_same_schema() {
-        let sqlite = include_str!("../sqlite/migrations/0001_initial.sql")
-            .replace("INTEGER PRIMARY KEY AUTOINCREMENT", "BIGSERIAL PRIMARY KEY")
-            .replace(") WITHOUT ROWID;", ");")
-            .replace("INTEGER", "BIGINT");
+        let sqlite = concat!(
+            include_str!("../sqlite/migrations/0001_initial.sql"),
+            include_str!("../sqlite/migrations/0002_erasures.sql")
+        )
+        .replace("INTEGER PRIMARY KEY AUTOINCREMENT", "BIGSERIAL PRIMARY KEY")
+        .replace(") WITHOUT ROWID;", ");")
+        .replace("INTEGER", "BIGINT");
         let statements = |text: &str| -> Vec<String> {
             text.split(';').map(|statement| statement.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
         };
-        let (expected, found) = (statements(&sqlite), statements(include_str!("migrations/0001_initial.sql")));
+        let postgres =
+            concat!(include_str!("migrations/0001_initial.sql"), include_str!("migrations/0002_erasures.sql"));
+        let (expected, found) = (statements(&sqlite), statements(postgres));
         for (expected, found) in expected.iter().zip(&found) {
             assert_eq!(found, expected);
         }

@@ -111,6 +111,10 @@ pub(in crate::store) async fn lose(
     if !matches || (interaction.is_none() && !conversation.is_looked_for()) {
         return Ok(false);
     }
+    // It was lost before and has begun anew meanwhile: for that nobody has looked yet.
+    if interaction.is_none() && conversation.first_sent_at.is_some_and(|sent_at| sent_at > now) {
+        return Ok(false);
+    }
     // Where it was found once, its messages are gone with it; where it was never found, Fini may still have them.
     let failure = TurnFailure {
         code: FailureCode::InteractionLost,

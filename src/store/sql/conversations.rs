@@ -5,7 +5,7 @@ use futures_util::FutureExt;
 use super::{
     Conn, Cx, Row, ThisStore,
     db::{self, Columns as _},
-    rows,
+    erasures, rows,
 };
 use crate::{
     domain::{
@@ -29,10 +29,11 @@ impl ConversationStore for ThisStore {
         &self,
         frontend: &FrontendName,
         id: &ConversationId,
+        upstream: bool,
         now: Timestamp,
     ) -> Result<Option<Option<InteractionId>>> {
-        let of = (frontend.clone(), id.clone(), now);
-        self.write(of, |conn, cx, of| erase(conn, cx, &of.0, &of.1, of.2).boxed()).await
+        let of = (frontend.clone(), id.clone(), upstream, now);
+        self.write(of, |conn, cx, of| erase(conn, cx, &of.0, &of.1, of.2, of.3).boxed()).await
     }
 }
 
@@ -99,6 +100,7 @@ async fn erase(
     cx: &mut Cx,
     frontend: &FrontendName,
     id: &ConversationId,
+    upstream: bool,
     now: Timestamp,
 ) -> Result<Option<Option<InteractionId>>> {
     let found = db::query(concat!(
@@ -130,13 +132,17 @@ async fn erase(
     )
     .bind(key)
     .bind(now.as_millis())
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
+    let interaction = found.try_get::<Option<String>, _>("interaction_id")?;
+    if let (true, Some(interaction)) = (upstream, &interaction) {
+        erasures::want(conn, frontend, id, interaction, now).await?;
+    }
     cx.add_waiting(frontend, -rows::int(&found, "queued")?);
     let key = ConversationKey(key);
     cx.announce(Change::Binding(key));
     // Whoever waits for this conversation or streams it looks again, and finds it gone.
     cx.announce(Change::Settled(key));
     cx.announce(Change::Feed(key));
-    Ok(Some(found.try_get::<Option<String>, _>("interaction_id")?.map(InteractionId::trusted)))
+    Ok(Some(interaction.map(InteractionId::trusted)))
 }

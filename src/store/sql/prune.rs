@@ -31,6 +31,9 @@ pub(super) const SPENT: &str =
 /// Leases of processes that died so long ago that nothing of theirs is open any more.
 pub(super) const DEAD: &str = "DELETE FROM leases WHERE name LIKE 'process.%' AND until <= $1";
 const DEAD_FOR: Duration = Duration::from_hours(24);
+/// Deletions at Fini that ended before the retention.
+pub(super) const ERASED: &str = "DELETE FROM erasures WHERE interaction_id IN ( \
+         SELECT interaction_id FROM erasures WHERE settled_at IS NOT NULL AND settled_at <= $1 ORDER BY settled_at LIMIT $2)";
 
 /// Removes one batch; returns how many rows went, zero when nothing is left.
 pub(super) async fn prune(conn: &mut Conn, now: Timestamp, retention: Duration, batch: usize) -> Result<usize> {
@@ -42,8 +45,10 @@ pub(super) async fn prune(conn: &mut Conn, now: Timestamp, retention: Duration, 
     }
     let ended = delete_ended(conn, before, now, limit).await?;
     db::query(DEAD).bind(now.minus(DEAD_FOR).as_millis()).execute(&mut *conn).await?;
-    let spent = db::query(SPENT).bind(before).bind(limit).execute(conn).await?.rows_affected();
-    Ok(usize::try_from(finished.saturating_add(ended).saturating_add(spent)).unwrap_or(usize::MAX))
+    let spent = db::query(SPENT).bind(before).bind(limit).execute(&mut *conn).await?.rows_affected();
+    let erased = db::query(ERASED).bind(before).bind(limit).execute(conn).await?.rows_affected();
+    let pruned = [finished, ended, spent, erased].into_iter().fold(0_u64, u64::saturating_add);
+    Ok(usize::try_from(pruned).unwrap_or(usize::MAX))
 }
 
 /// A lane that waited for a dead letter which is no more goes on.

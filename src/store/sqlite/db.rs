@@ -233,12 +233,11 @@ fn bind_all(statement: &mut Statement<'_>, values: &[Value]) -> Result<()> {
 fn owned(value: ToSqlOutput<'_>) -> Value {
     match value {
         ToSqlOutput::Owned(value) => value,
-        ToSqlOutput::Borrowed(ValueRef::Null) => Value::Null,
         ToSqlOutput::Borrowed(ValueRef::Integer(value)) => Value::Integer(value),
         ToSqlOutput::Borrowed(ValueRef::Real(value)) => Value::Real(value),
         ToSqlOutput::Borrowed(ValueRef::Text(text)) => Value::Text(String::from_utf8_lossy(text).into_owned()),
         ToSqlOutput::Borrowed(ValueRef::Blob(bytes)) => Value::Blob(bytes.to_vec()),
-        // Pointers and arrays, which nothing here binds.
+        // NULL; pointers and arrays are bound by nothing here.
         _ => Value::Null,
     }
 }

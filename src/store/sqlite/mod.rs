@@ -29,6 +29,8 @@ mod context;
 mod conversations;
 #[path = "../sql/deliveries.rs"]
 mod deliveries;
+#[path = "../sql/erasures.rs"]
+mod erasures;
 #[path = "../sql/evidence.rs"]
 mod evidence;
 #[path = "../sql/feed.rs"]

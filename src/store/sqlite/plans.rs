@@ -3,7 +3,8 @@
 use futures_util::FutureExt as _;
 
 use super::{
-    Read, SqliteStore, admin, attempts, claims, evidence, in_flight, intake, lanes, prune, reading, turns, unbound,
+    Read, SqliteStore, admin, attempts, claims, erasures, evidence, in_flight, intake, lanes, prune, reading, turns,
+    unbound,
 };
 use crate::{domain::event::Subscriptions, store::conformance};
 
@@ -46,6 +47,8 @@ async fn frequent_questions_never_scan_a_table_that_grows() {
         ("finished deliveries", prune::FINISHED),
         ("ended conversations", prune::ENDED),
         ("spent budget", prune::SPENT),
+        ("deletions that ended", prune::ERASED),
+        ("due deletions", erasures::DUE),
     ] {
         let plan = plan(&store, sql).await;
         assert!(!plan.is_empty(), "{name} has a plan");

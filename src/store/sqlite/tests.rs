@@ -127,7 +127,7 @@ async fn a_newer_schema_is_refused() {
     store.execute("PRAGMA user_version = 9").await.expect("writes");
     store.close().await;
     let refused = open(&path).await;
-    assert!(matches!(refused, Err(StoreError::SchemaTooNew { found: 9, known: 1 })), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::SchemaTooNew { found: 9, known: 2 })), "{refused:?}");
 }
 
 #[tokio::test]

@@ -1,0 +1,76 @@
+//! Conversations that Fini is to delete: wanted, tried again after a crash, and proved.
+
+use super::Result;
+use crate::domain::{
+    Timestamp,
+    ids::{ConversationId, FrontendName, InteractionId},
+};
+
+/// A Fini conversation to delete now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Erasure {
+    /// Which one.
+    pub interaction: InteractionId,
+    /// Since when that is wanted.
+    pub requested_at: Timestamp,
+    /// How often it was tried, this time included.
+    pub attempts: u32,
+}
+
+/// How far a deletion at Fini is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErasureState {
+    /// It is tried until it is proved.
+    Pending,
+    /// Reading has proved it.
+    Erased,
+    /// Given up: Fini refuses it, or goes on showing the conversation.
+    Failed,
+}
+
+impl ErasureState {
+    /// The name it is stored under.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Erased => "erased",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// The state of that stored name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Pending, Self::Erased, Self::Failed].into_iter().find(|state| state.as_str() == name)
+    }
+}
+
+/// What came of one try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErasureEnd {
+    /// Proved by reading.
+    Erased,
+    /// Given up.
+    Failed,
+    /// Not proved yet: to be tried again then.
+    Later(Timestamp),
+}
+
+/// Deletions at Fini. They are begun by `ConversationStore::erase`.
+#[async_trait::async_trait]
+pub trait ErasureStore: Send + Sync {
+    /// Takes the deletion that has been due for longest. It is not due again before `until`, whatever becomes of who took it.
+    async fn claim_erasure(&self, now: Timestamp, until: Timestamp) -> Result<Option<Erasure>>;
+
+    /// Records what came of a try; a deletion that has ended already stays as it is.
+    async fn end_erasure(&self, interaction: &InteractionId, end: ErasureEnd, now: Timestamp) -> Result<()>;
+
+    /// The latest deletion that was wanted for an erased conversation of this id.
+    async fn erasure(
+        &self,
+        frontend: &FrontendName,
+        id: &ConversationId,
+    ) -> Result<Option<(InteractionId, ErasureState)>>;
+
+    /// When the next deletion is due.
+    async fn next_erasure_at(&self) -> Result<Option<Timestamp>>;
+}
