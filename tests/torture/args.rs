@@ -8,6 +8,7 @@ use fini_bridge::sandbox::AttributeMode;
 pub const HELP: &str = "\
 usage: cargo test --test torture -- [options]
   --kills N        SIGKILLs before the audit (default 200, about five minutes)
+  --within S       on a slow machine, end with fewer kills after so many seconds
   --hours H        kill for so long instead; decimals are fine
   --seed N         repeats the dice of a run (timing on the machine still differs)
   --replicas N     several replicas on a PostgreSQL of their own, killed, frozen and stopped, the database too
@@ -39,6 +40,7 @@ pub struct Args {
     pub mode: Mode,
     pub kills: u32,
     pub time: Option<Duration>,
+    pub within: Duration,
     pub seed: u64,
     pub slots: usize,
     pub attributes: Option<AttributeMode>,
@@ -54,6 +56,7 @@ impl Args {
             mode: Mode::Kills,
             kills: 200,
             time: None,
+            within: Duration::MAX,
             seed: fastrand::u64(1..1_000_000),
             slots: 16,
             attributes: None,
@@ -68,6 +71,7 @@ impl Args {
             match word.as_str() {
                 "--help" | "-h" => return Ok(None),
                 "--kills" => args.kills = number(&value()?)?,
+                "--within" => args.within = Duration::from_secs(number(&value()?)?),
                 "--hours" => {
                     let hours: f64 = number(&value()?)?;
                     args.time = Some(Duration::try_from_secs_f64(hours * 3_600.0).map_err(|error| error.to_string())?);

@@ -55,7 +55,7 @@ pub async fn run(args: &Args) -> Result<Report> {
     people.spawn(async move { weather::blow(&shared, forked).await });
 
     let mut kills = 0;
-    while args.time.map_or(kills < args.kills, |time| began.elapsed() < time) {
+    while args.time.map_or(kills < args.kills && began.elapsed() < args.within, |time| began.elapsed() < time) {
         bridge.start()?;
         live(&world, &mut bridge, &mut dice).await?;
         bridge.kill().await?;
