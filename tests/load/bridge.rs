@@ -29,6 +29,10 @@ pub struct Setup {
     pub frontends: Vec<String>,
     /// What is called back.
     pub events: &'static str,
+    /// A database other than a file in the folder.
+    pub store: Option<String>,
+    /// Its tokens begin with it; the same for all replicas.
+    pub token: String,
     /// Whether turns are sent; else the limit is one request an hour.
     pub sends: bool,
 }
@@ -39,15 +43,17 @@ impl Setup {
         self.folder.join("bridge.db")
     }
 
-    fn write(&self, public: SocketAddr, admin: SocketAddr, token: &str) -> Result<PathBuf> {
+    fn write(&self, public: SocketAddr, admin: SocketAddr) -> Result<PathBuf> {
+        let token = &self.token;
+        let embedded = || format!("sqlite://{}", self.database().display());
+        let store = self.store.clone().unwrap_or_else(embedded);
         let limit =
             if self.sends { "{ requests = 1000000, window = \"1s\" }" } else { "{ requests = 1, window = \"1h\" }" };
         let mut text = format!(
-            "[server]\nlisten = \"{public}\"\n[admin]\nlisten = \"{admin}\"\n[store]\nurl = \"sqlite://{}\"\n\
+            "[server]\nlisten = \"{public}\"\n[admin]\nlisten = \"{admin}\"\n[store]\nurl = \"{store}\"\n\
              [fini]\nbase_url = \"http://{}\"\napi_key = \"{DEFAULT_API_KEY}\"\nrate_limit = {limit}\n\
              [turns]\nmax_waiting_per_frontend = 100000000\n\
              [delivery]\nallow_networks = [\"127.0.0.0/8\"]\nallow_http = true\n",
-            self.database().display(),
             self.fini,
         );
         for (n, frontend) in self.frontends.iter().enumerate() {
@@ -67,8 +73,8 @@ impl Setup {
     /// Starts the program and waits until it is ready.
     pub async fn start(&self) -> Result<Bridge> {
         let (public, admin) = (free_port()?, free_port()?);
-        let token = format!("load-{:032x}", fastrand::u128(..));
-        let config = self.write(public, admin, &token)?;
+        let token = self.token.clone();
+        let config = self.write(public, admin)?;
         let log = File::create(self.folder.join("bridge.log"))?;
         let began = Instant::now();
         let child = Command::new(&self.program)

@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! cargo bench --bench load                      everything
-//! cargo bench --bench load -- intake drain      some of: start intake reply paced drain neighbours
+//! cargo bench --bench load -- intake drain      some of: start intake reply paced drain neighbours replicas
+//! cargo bench --bench load -- replicas --store postgres --replicas 3
+//!                                               one to three replicas on a PostgreSQL of its own, without SQLite beside
 //! cargo bench --bench load -- --quick           shorter
 //! cargo bench --bench load -- --bridge PATH     another build of the program
 //! cargo bench --bench load -- --dir PATH        databases there, to measure another disk
@@ -27,7 +29,10 @@ mod delivery;
 mod histogram;
 mod intake;
 mod machine;
+#[path = "../postgres.rs"]
+mod postgres;
 mod receiver;
+mod replicas;
 mod seed;
 
 use std::{
@@ -53,7 +58,7 @@ macro_rules! say {
 }
 pub(crate) use say;
 
-const SCENARIOS: [&str; 6] = ["start", "intake", "reply", "paced", "drain", "neighbours"];
+const SCENARIOS: [&str; 7] = ["start", "intake", "reply", "paced", "drain", "neighbours", "replicas"];
 
 /// What every scenario works with.
 pub struct Bench {
@@ -62,6 +67,7 @@ pub struct Bench {
     fini: SocketAddr,
     receiver: Receiver,
     quick: bool,
+    token: u128,
 }
 
 impl Bench {
@@ -74,6 +80,8 @@ impl Bench {
             receiver: self.receiver.address,
             frontends: vec!["web".to_owned()],
             events: "message.created",
+            store: None,
+            token: format!("load-{:032x}", self.token),
             sends: true,
         }
     }
@@ -98,6 +106,7 @@ async fn main() -> ExitCode {
 async fn run() -> Result<()> {
     let mut program = PathBuf::from(env!("CARGO_BIN_EXE_fini-bridge"));
     let (mut wanted, mut quick, mut base) = (Vec::new(), false, None);
+    let (mut store, mut most) = (None, 3);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
@@ -105,6 +114,8 @@ async fn run() -> Result<()> {
             "--bench" => {}
             "--quick" => quick = true,
             "--bridge" => program = arguments.next().map(PathBuf::from).unwrap_or(program),
+            "--store" => store = arguments.next(),
+            "--replicas" => most = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(most),
             "--dir" => base = arguments.next(),
             name if SCENARIOS.contains(&name) => wanted.push(name.to_owned()),
             other => bail!("{other}: unknown; scenarios are {}", SCENARIOS.join(", ")),
@@ -115,7 +126,14 @@ async fn run() -> Result<()> {
         None => tempfile::tempdir()?,
     };
     let receiver = Receiver::start()?;
-    let bench = Bench { program, folder: folder.path().to_owned(), fini: vendor()?, receiver, quick };
+    let bench = Bench {
+        program,
+        folder: folder.path().to_owned(),
+        fini: vendor()?,
+        receiver,
+        quick,
+        token: fastrand::u128(..),
+    };
     machine::describe(&bench.folder, &bench.receiver).await?;
     for name in SCENARIOS {
         if !wanted.is_empty() && !wanted.iter().any(|one| one == name) {
@@ -127,6 +145,7 @@ async fn run() -> Result<()> {
             "reply" => intake::reply(&bench).await?,
             "paced" => delivery::paced(&bench).await?,
             "drain" => delivery::drain(&bench).await?,
+            "replicas" => replicas::run(&bench, store.as_deref(), most).await?,
             _ => delivery::neighbours(&bench).await?,
         }
     }

@@ -9,6 +9,7 @@ pub const HELP: &str = "\
 usage: cargo test --test torture -- [options]
 Parts, any number of them; without one it is --kills 200:
   --kills N        SIGKILLs before the audit (200 take about five minutes)
+  --within S       on a slow machine, end with fewer kills after so many seconds
   --hours H        kill for so long instead; decimals are fine
   --power N        cut the file system off under load N times (root only), with a control that must lose data
   --disk           a disk that is full, one that turns read-only, one that fails (root and strace)
@@ -37,6 +38,8 @@ pub struct Args {
     pub power: Option<u32>,
     /// The disk is full, turns read-only, fails.
     pub disk: bool,
+    /// End with fewer kills after so long.
+    pub within: Duration,
     pub seed: u64,
     pub slots: usize,
     pub attributes: Option<AttributeMode>,
@@ -55,6 +58,7 @@ impl Args {
             seconds: Duration::from_secs(90),
             power: None,
             disk: false,
+            within: Duration::MAX,
             seed: fastrand::u64(1..1_000_000),
             slots: 16,
             attributes: None,
@@ -68,6 +72,7 @@ impl Args {
             match word.as_str() {
                 "--help" | "-h" => return Ok(None),
                 "--kills" => args.kills = Some(number(&value()?)?),
+                "--within" => args.within = Duration::from_secs(number(&value()?)?),
                 "--hours" => {
                     let hours: f64 = number(&value()?)?;
                     args.time = Some(Duration::try_from_secs_f64(hours * 3_600.0).map_err(|error| error.to_string())?);

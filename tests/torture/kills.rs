@@ -54,7 +54,8 @@ pub async fn run(args: &Args) -> Result<Report> {
     people.spawn(async move { weather::blow(&shared, forked).await });
 
     let mut kills = 0;
-    while args.time.map_or(Some(kills) < args.kills, |time| began.elapsed() < time) {
+    let goes_on = |kills, took| args.time.map_or(Some(kills) < args.kills && took < args.within, |time| took < time);
+    while goes_on(kills, began.elapsed()) {
         bridge.start()?;
         live(&world, &mut bridge, &mut dice).await?;
         bridge.kill().await?;
