@@ -60,7 +60,9 @@ pub enum Pass {
 #[derive(Debug, Default)]
 struct Door {
     trouble: Option<Trouble>,
-    /// When the trouble showed last.
+    /// When it began.
+    troubled_since: Option<Timestamp>,
+    /// When it showed last.
     closed_at: Option<Timestamp>,
     closed_until: Option<Timestamp>,
     failures: u32,
@@ -117,6 +119,11 @@ impl Gate {
         self.doors.lock().unwrap_or_else(PoisonError::into_inner)[side as usize].trouble
     }
 
+    /// Since when there is trouble, if any.
+    pub fn troubled_since(&self, side: Side) -> Option<Timestamp> {
+        self.doors.lock().unwrap_or_else(PoisonError::into_inner)[side as usize].troubled_since
+    }
+
     /// Whether Fini has accepted this key at least once since the start.
     pub fn was_accepted(&self, side: Side) -> bool {
         self.doors.lock().unwrap_or_else(PoisonError::into_inner)[side as usize].accepted
@@ -127,9 +134,10 @@ impl Gate {
     ///
     /// What was under way together when trouble showed neither opens the gate by its success nor counts as more trouble.
     pub fn learn<T>(&self, side: Side, passed_at: Timestamp, result: &Result<T, Failure>) -> Option<Timestamp> {
-        let now = self.clock.now();
         let jitter = self.entropy.fraction();
         let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
+        // Read under the lock: whoever is let pass later than this moment has seen the gate closed.
+        let now = self.clock.now();
         let door = &mut doors[side as usize];
         let failure = match result {
             Err(Failure::Rejected { .. } | Failure::Missing { .. }) | Ok(_) if door.is_behind(passed_at) => {
@@ -173,6 +181,7 @@ impl Gate {
         }
         let until = now.plus(pause + pause.mul_f64(jitter * 0.25));
         door.trouble = Some(trouble);
+        door.troubled_since = door.troubled_since.or(Some(now));
         door.pauses += 1;
         door.closed_at = Some(now);
         door.closed_until = Some(until);
@@ -180,6 +189,7 @@ impl Gate {
             // The limit is global as far as anyone knows: both sides step back.
             for door in doors.iter_mut() {
                 door.trouble = Some(door.trouble.unwrap_or(Trouble::Throttled));
+                door.troubled_since = door.troubled_since.or(Some(now));
                 door.closed_at = door.closed_at.max(Some(now));
                 door.closed_until = door.closed_until.max(Some(until));
             }

@@ -92,7 +92,8 @@ async fn the_feed_is_read_page_by_page() {
 
 #[tokio::test]
 async fn pages_have_a_hundred_events_unless_asked_and_never_more_than_500() {
-    let mut bridge = Setup::new().start().await;
+    // Calling back five hundred times in a row is not what this is about, and takes a busy machine long.
+    let mut bridge = Setup::new().web(|web| web.callbacks = false).start().await;
     bridge.turn("c", "Where is my order?").await;
     let interaction = bridge.bound("c").await;
     for n in 0..510 {

@@ -23,6 +23,8 @@ use crate::{
 const GONE_AFTER: u32 = 3;
 /// A conversation in which somebody else is being answered is read again after so long.
 const UNSETTLED_PAUSE: Duration = Duration::from_secs(2);
+/// Fini counts as one that cannot be read after so long.
+const LASTING_TROUBLE: Duration = Duration::from_secs(30);
 /// What proves a message absent must have looked for so much longer than List lags.
 const LAG_MARGIN: Duration = Duration::from_secs(5);
 
@@ -125,9 +127,13 @@ impl Reader {
 
     /// Ends what has waited too long for a read while Fini cannot be read at all; says when the next one will have.
     pub(super) async fn give_up_unread(&self, now: Timestamp) -> Result<Option<Timestamp>> {
+        // A moment of trouble is no reason: what could have been read before and was not is read after it.
+        let window = self.settings.lookup.late_reply_window;
+        let patience = window.min(LASTING_TROUBLE);
+        let unread_until = self.gate.troubled_since(Side::Read).map(|since| since.plus(patience));
         let mut next: Option<Timestamp> = None;
         for turn in self.store.turns_to_read(now, 64).await? {
-            let end = turn.since.plus(self.settings.lookup.late_reply_window);
+            let end = unread_until.map_or(now, |until| turn.since.plus(window).max(until));
             if end <= now {
                 self.after_look(&turn, Seen::Nothing, now).await?;
             } else {
