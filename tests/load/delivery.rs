@@ -71,9 +71,9 @@ pub async fn drain(bench: &Bench) -> Result<()> {
     say!("drain     2,000 conversations, 16 callbacks each, in order: {deep}");
     let (busy, _) = backlog(bench, "drain-busy", 2_000 / scale, 16, Mood::Well, true).await?;
     say!("drain     the same while intake runs flat out: {busy}");
-    let (well, rate) = backlog(bench, "drain-wide", 10_000 / scale, 3, Mood::Well, false).await?;
-    say!("drain     10,000 conversations, 3 callbacks each, none failing: {well}");
-    let (ill, failing) = backlog(bench, "drain-failing", 10_000 / scale, 3, Mood::OneInTenFails, false).await?;
+    let (well, rate) = backlog(bench, "drain-wide", 10_000 / scale, 10, Mood::Well, false).await?;
+    say!("drain     10,000 conversations, 10 callbacks each, none failing: {well}");
+    let (ill, failing) = backlog(bench, "drain-failing", 10_000 / scale, 10, Mood::OneInTenFails, false).await?;
     say!(
         "drain     the same with one conversation in ten failing: {ill} = {:.0} % of the rate without",
         100.0 * failing / rate

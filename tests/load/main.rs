@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo bench --bench load                      everything
-//! cargo bench --bench load -- intake drain      some of: start intake reply paced drain neighbours replicas
+//! cargo bench --bench load -- intake drain      some of: start intake reply paced drain neighbours streams replicas
 //! cargo bench --bench load -- replicas --store postgres --replicas 3
 //!                                               one to three replicas on a PostgreSQL of its own, without SQLite beside
 //! cargo bench --bench load -- --quick           shorter
@@ -34,6 +34,7 @@ mod postgres;
 mod receiver;
 mod replicas;
 mod seed;
+mod streams;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -58,7 +59,7 @@ macro_rules! say {
 }
 pub(crate) use say;
 
-const SCENARIOS: [&str; 7] = ["start", "intake", "reply", "paced", "drain", "neighbours", "replicas"];
+const SCENARIOS: [&str; 8] = ["start", "intake", "reply", "paced", "drain", "neighbours", "streams", "replicas"];
 
 /// What every scenario works with.
 pub struct Bench {
@@ -145,6 +146,7 @@ async fn run() -> Result<()> {
             "reply" => intake::reply(&bench).await?,
             "paced" => delivery::paced(&bench).await?,
             "drain" => delivery::drain(&bench).await?,
+            "streams" => streams::streams(&bench).await?,
             "replicas" => replicas::run(&bench, store.as_deref(), most).await?,
             _ => delivery::neighbours(&bench).await?,
         }

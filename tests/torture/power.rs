@@ -30,7 +30,7 @@ pub async fn run(args: &Args, rounds: u32) -> Result<Outcome> {
         answered += cut(args, &mut dice).await.with_context(|| format!("round {round}"))?;
     }
     println!("power loss: {rounds} cuts, {answered} messages answered 202, none lost, none doubled");
-    let lost = control().await.context("the control")?;
+    let lost = control().context("the control")?;
     ensure!(lost > 0, "the control without synchronous commits lost nothing: the cut proves nothing");
     println!("control: without synchronous commits {lost} answered commits were lost, as they must be");
     Ok(Outcome::Passed)
@@ -94,7 +94,7 @@ async fn unknown(world: &World) -> Result<Vec<String>> {
 }
 
 /// Commits that do not wait for the disk; how many of them a cut takes away.
-async fn control() -> Result<u64> {
+fn control() -> Result<u64> {
     let folder = tempfile::Builder::new().prefix("fini-bridge-power-").tempdir()?;
     let disk = Mounted::ext4(folder.path())?;
     let path = disk.at.join("control.db");

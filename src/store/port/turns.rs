@@ -178,7 +178,7 @@ pub trait TurnStore: Send + Sync {
 
     /// Turns that are `sending` become `unclear`, to be looked for at once, where their lease has ended or their process is
     /// known to be dead: in a store that is not shared every other owner is, in a shared one those whose
-    /// [`Owner::process_lease`] has ended. Returns how many.
+    /// [`Owner::process_lease`](super::Owner::process_lease) has ended. Returns how many.
     async fn recover_turns(&self, lease: &Lease) -> Result<usize>;
 
     /// `queued` turns that were accepted before `accepted_before` and have not been sent in their latest attempt are
