@@ -51,6 +51,41 @@ async fn whatever_is_no_2xx_is_tried_again() {
     bridge.finish().await;
 }
 
+/// Many conversations, and a receiver that is in trouble of every kind, again and again, at random. What `finish` audits is
+/// the point: nothing is lost, nothing overtakes, and what comes again has the same id and the same bytes.
+#[tokio::test]
+async fn no_kind_of_trouble_loses_or_reorders_anything() {
+    let setup = Setup::new().set("delivery.timeout", "\"300ms\"").set("delivery.lease", "\"6s\"");
+    let mut bridge =
+        setup.set("delivery.retry_schedule", &format!("[{}]", vec!["\"30ms\""; 100].join(", "))).start().await;
+    let mut dice = fastrand::Rng::with_seed(20_261_121);
+    let elsewhere = "http://169.254.169.254/latest/meta-data";
+    let script: Vec<Reply> = (0..150)
+        .map(|_| match dice.u32(0..14) {
+            0 => Reply::Hang,
+            1 => Reply::Drip,
+            2 => Reply::Reset,
+            3 => Reply::Flood(500),
+            4 => Reply::Header(429, "retry-after", "0".to_owned()),
+            5 => Reply::Header(429, "retry-after", "Sun, 06 Nov 1994 08:49:37 GMT".to_owned()),
+            6 => Reply::Header(307, "location", elsewhere.to_owned()),
+            7 => Reply::Status(503),
+            8 => Reply::Status(404),
+            _ => Reply::Status(200),
+        })
+        .collect();
+    bridge.receiver.script(script);
+    let mut posted = Vec::new();
+    for n in 0..40 {
+        let conversation = format!("c-{}", n % 10);
+        posted.push((conversation.clone(), bridge.say(&conversation, &unique("Where is my order?")).await.0));
+    }
+    for (conversation, id) in &posted {
+        bridge.end_of(conversation, id).await;
+    }
+    bridge.finish().await;
+}
+
 #[tokio::test]
 async fn every_2xx_is_an_acknowledgement() {
     let mut bridge = Setup::new().start().await;

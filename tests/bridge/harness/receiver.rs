@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
@@ -28,6 +28,10 @@ pub enum Reply {
     Hold,
     /// Never answers.
     Hang,
+    /// Begins an answer and never ends its head, a byte at a time.
+    Drip,
+    /// Answers with this status and fifty megabytes.
+    Flood(u16),
     /// Resets the connection.
     Reset,
 }
@@ -239,6 +243,35 @@ impl Receiver {
             Reply::Hang => {
                 let mut end = [0];
                 let _ = stream.read(&mut end).await;
+                None
+            }
+            Reply::Drip => {
+                let ((mut from, mut to), mut end) = (stream.split(), [0]);
+                let drip = async {
+                    let mut written = to.write_all(b"HTTP/1.1 200 OK\r\nx-slow: ").await;
+                    while written.is_ok() {
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                        written = to.write_all(b"x").await;
+                    }
+                };
+                // Whoever asked goes away at some time.
+                tokio::select! { () = drip => {}, _ = from.read(&mut end) => {} }
+                None
+            }
+            Reply::Flood(status) => {
+                let ((mut from, mut to), mut end) = (stream.split(), [0]);
+                let flood = async {
+                    let length = 50_usize << 20;
+                    let head = format!("HTTP/1.1 {status} Flood\r\ncontent-length: {length}\r\n\r\n");
+                    let piece = vec![b'x'; 1 << 16];
+                    let mut written = to.write_all(head.as_bytes()).await;
+                    for _ in 0..length >> 16 {
+                        if written.is_ok() {
+                            written = to.write_all(&piece).await;
+                        }
+                    }
+                };
+                tokio::select! { () = flood => {}, _ = from.read(&mut end) => {} }
                 None
             }
             Reply::Reset => {
