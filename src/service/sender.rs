@@ -171,22 +171,12 @@ impl Sender {
     }
 
     async fn send(&self, turn: ClaimedTurn, claimed_at: Timestamp) -> Result<()> {
-        let Some(target) = self.target(&turn).await? else {
-            let now = self.clock.now();
-            self.store.release_turn(turn.key, &turn.token, now, now, "the binding changed meanwhile").await?;
-            return Ok(());
+        let (result, closed_until) = match self.target(&turn).await {
+            Ok(Some(target)) => self.generate(&turn, target, claimed_at).await,
+            // Nothing has left, so it is given back: else it would be in these hands until the lease ends.
+            Ok(None) => (never_left("the binding changed meanwhile"), None),
+            Err(error) => (never_left(format!("the binding could not be read: {error}")), None),
         };
-        let request = GenerateAnswer {
-            text: turn.text.clone(),
-            role: turn.role,
-            target,
-            attributes: attributes(&turn),
-            channel: turn.channel.clone(),
-            metadata: turn.metadata.clone(),
-        };
-        let departure = self.budget.departure(Permit { id: turn.permit, at: claimed_at });
-        let result = self.fini.generate_answer(&request, &departure).await;
-        let closed_until = self.gate.learn(Side::Write, claimed_at, &result);
         let deadline = self.clock.now().plus(LEASE_SLACK / 2);
         let mut pause = FIRST_PAUSE;
         loop {
@@ -202,6 +192,21 @@ impl Sender {
         }
     }
 
+    async fn generate(&self, turn: &ClaimedTurn, target: Target, claimed_at: Timestamp) -> (Answer, Option<Timestamp>) {
+        let request = GenerateAnswer {
+            text: turn.text.clone(),
+            role: turn.role,
+            target,
+            attributes: attributes(turn),
+            channel: turn.channel.clone(),
+            metadata: turn.metadata.clone(),
+        };
+        let departure = self.budget.departure(Permit { id: turn.permit, at: claimed_at });
+        let result = self.fini.generate_answer(&request, &departure).await;
+        let closed_until = self.gate.learn(Side::Write, claimed_at, &result);
+        (result, closed_until)
+    }
+
     async fn target(&self, turn: &ClaimedTurn) -> Result<Option<Target>> {
         if turn.is_bound {
             let found = self.bindings.interaction(turn.conversation.key, turn.binding_version).await?;
@@ -211,12 +216,7 @@ impl Sender {
         Ok(bot.map(|(_, bot)| Target::Bot(bot.clone())))
     }
 
-    async fn settle(
-        &self,
-        turn: &ClaimedTurn,
-        result: &std::result::Result<Vec<crate::domain::vendor::FiniEvent>, Failure>,
-        closed_until: Option<Timestamp>,
-    ) -> Result<()> {
+    async fn settle(&self, turn: &ClaimedTurn, result: &Answer, closed_until: Option<Timestamp>) -> Result<()> {
         let now = self.clock.now();
         let failure = match result {
             Ok(events) => {
@@ -262,6 +262,13 @@ impl Sender {
         self.ledger.fail(&turn.conversation, turn.key, Hold::Sender(&turn.token), turn.accepted_at, &failure).await?;
         Ok(())
     }
+}
+
+/// What came of a send.
+type Answer = std::result::Result<Vec<crate::domain::vendor::FiniEvent>, Failure>;
+
+fn never_left(detail: impl Into<String>) -> Answer {
+    Err(Failure::NeverLeft { detail: detail.into() })
 }
 
 /// The caller's attributes with our two keys, which always win, and the user's id where no attribute says otherwise.
