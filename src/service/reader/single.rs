@@ -190,12 +190,12 @@ impl Reader {
             }
             Err(failure) if is_miss(&failure) => {
                 let misses = read.misses + 1;
-                if misses >= GONE_AFTER && self.lists_work_since(read.due_at) {
+                let missed_at = read.due_at.minus(miss_pause(read.misses));
+                if misses >= GONE_AFTER && self.lists_work_since(missed_at) {
                     self.lose(&read.conversation, &read.interaction, &failure).await?;
                     return Ok(false);
                 }
-                let pause = Duration::from_secs(2).saturating_mul(1 << misses.min(8));
-                self.store.schedule_read(read.conversation.key, Some(now.plus(pause)), misses).await?;
+                self.store.schedule_read(read.conversation.key, Some(now.plus(miss_pause(misses))), misses).await?;
                 Ok(false)
             }
             Err(failure) => {
@@ -234,6 +234,11 @@ impl Reader {
     fn lists_work_since(&self, since: Timestamp) -> bool {
         self.state().planner.swept_at().is_some_and(|swept| swept >= since)
     }
+}
+
+/// How long after so many misses in a row a conversation is read again.
+fn miss_pause(misses: u32) -> Duration {
+    Duration::from_secs(2).saturating_mul(1 << misses.min(8))
 }
 
 fn is_miss(failure: &Failure) -> bool {
