@@ -103,7 +103,7 @@ impl Raw {
 
 impl Query {
     pub(in crate::store) fn bind(mut self, value: impl ToSql) -> Self {
-        match (&mut self.parameters, value.to_sql().map(owned)) {
+        match (&mut self.parameters, value.to_sql().and_then(owned)) {
             (Ok(parameters), Ok(value)) => parameters.push(value),
             (Ok(_), Err(error)) => self.parameters = Err(error),
             (Err(_), _) => {}
@@ -230,15 +230,12 @@ fn bind_all(statement: &mut Statement<'_>, values: &[Value]) -> Result<()> {
     Ok(())
 }
 
-fn owned(value: ToSqlOutput<'_>) -> Value {
+fn owned(value: ToSqlOutput<'_>) -> Result<Value> {
+    let failed = |error| Error::ToSqlConversionFailure(error);
     match value {
-        ToSqlOutput::Owned(value) => value,
-        ToSqlOutput::Borrowed(ValueRef::Integer(value)) => Value::Integer(value),
-        ToSqlOutput::Borrowed(ValueRef::Real(value)) => Value::Real(value),
-        ToSqlOutput::Borrowed(ValueRef::Text(text)) => Value::Text(String::from_utf8_lossy(text).into_owned()),
-        ToSqlOutput::Borrowed(ValueRef::Blob(bytes)) => Value::Blob(bytes.to_vec()),
-        // NULL; pointers and arrays are bound by nothing here.
-        _ => Value::Null,
+        ToSqlOutput::Owned(value) => Ok(value),
+        ToSqlOutput::Borrowed(value) => Value::try_from(value).map_err(|error| failed(Box::new(error))),
+        _ => Err(failed("neither a number, a text nor bytes".into())),
     }
 }
 
