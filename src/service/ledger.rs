@@ -61,7 +61,7 @@ impl Ledger {
         &self,
         conversation: &ConversationRef,
         turn: TurnKey,
-        hold: Hold<'_>,
+        hold: Hold,
         accepted_at: Timestamp,
         failure: &TurnFailure,
     ) -> Result<bool> {

@@ -44,14 +44,14 @@ async fn an_outdated_token_changes_nothing(fixture: Fixture) {
     assert!(!store.release_turn(old.key, &old.token, at(4), at(4), "").await.expect("answers"));
     assert!(!store.lose_sight(old.key, &old.token, at(4), at(5), "").await.expect("answers"));
     let refused = failure(FailureCode::FiniRejected);
-    assert!(!store.fail_turn(old.key, Hold::Sender(&old.token), at(4), &refused).await.expect("answers"));
+    assert!(!store.fail_turn(old.key, Hold::Sender(old.token.clone()), at(4), &refused).await.expect("answers"));
     let recorded = fixture.respond(&old, vec![echo("e-1", "m-1"), reply("e-2")], at(4)).await;
     assert_eq!((recorded.counted, recorded.added, recorded.turn), (false, 0, Some(TurnState::Sending)));
     assert_eq!(fixture.feed("c-1").await.len(), 1);
 
     let recorded = fixture.respond(&new, vec![echo("e-1", "m-1"), reply("e-2")], at(5)).await;
     assert!(recorded.counted);
-    assert!(!store.fail_turn(new.key, Hold::Sender(&new.token), at(6), &refused).await.expect("answers"));
+    assert!(!store.fail_turn(new.key, Hold::Sender(new.token.clone()), at(6), &refused).await.expect("answers"));
 }
 
 async fn a_lost_turn_is_looked_for_and_never_sent_blindly(fixture: Fixture) {
@@ -107,7 +107,7 @@ async fn a_failure_is_told_to_the_frontend(fixture: Fixture) {
     let mut changes = fixture.store.listen();
     let turn = fixture.claim_turn(at(1)).await;
     let refused = failure(FailureCode::FiniRejected);
-    assert!(fixture.store.fail_turn(turn.key, Hold::Sender(&turn.token), at(2), &refused).await.expect("fails"));
+    assert!(fixture.store.fail_turn(turn.key, Hold::Sender(turn.token.clone()), at(2), &refused).await.expect("fails"));
     let view = fixture.turn("c-1", "m-1").await;
     assert_eq!(view.state, TurnState::Failed);
     let closing = json(view.events.last().expect("events"));
@@ -130,7 +130,7 @@ async fn a_refused_first_message_leaves_the_next_one_free(fixture: Fixture) {
     fixture.post("c-1", "m-2", at(1)).await;
     let turn = fixture.claim_turn(at(2)).await;
     let refused = failure(FailureCode::FiniRejected);
-    assert!(fixture.store.fail_turn(turn.key, Hold::Sender(&turn.token), at(3), &refused).await.expect("fails"));
+    assert!(fixture.store.fail_turn(turn.key, Hold::Sender(turn.token.clone()), at(3), &refused).await.expect("fails"));
     let next = fixture.claim_turn(at(3)).await;
     assert_eq!((next.messages.as_slice(), next.is_bound), ([message_id("m-2")].as_slice(), false));
 }
@@ -159,7 +159,7 @@ async fn only_what_can_fail_fails(fixture: Fixture) {
         "its sender has it"
     );
     store.lose_sight(turn.key, &turn.token, at(2), at(3), "").await.expect("loses");
-    assert!(!store.fail_turn(turn.key, Hold::Sender(&turn.token), at(4), &unclear).await.expect("answers"));
+    assert!(!store.fail_turn(turn.key, Hold::Sender(turn.token.clone()), at(4), &unclear).await.expect("answers"));
     assert!(store.fail_turn(turn.key, Hold::Looked(turn.attempt), at(4), &unclear).await.expect("fails"));
     assert!(
         !store.fail_turn(turn.key, Hold::Looked(turn.attempt), at(5), &unclear).await.expect("answers"),

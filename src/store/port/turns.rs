@@ -123,10 +123,10 @@ pub struct TurnToRead {
 }
 
 /// In whose hands a turn has to be for something to be done to it.
-#[derive(Clone, Copy, Debug)]
-pub enum Hold<'a> {
+#[derive(Clone, Debug)]
+pub enum Hold {
     /// `sending`, under this token.
-    Sender(&'a Token),
+    Sender(Token),
     /// `awaiting` or `unclear`, after this attempt.
     Looked(u32),
 }
@@ -161,7 +161,7 @@ pub trait TurnStore: Send + Sync {
     ) -> Result<bool>;
 
     /// → `failed` with `turn.failed` in the feed for each of its messages; `false` where the turn is not in `hold`.
-    async fn fail_turn(&self, key: TurnKey, hold: Hold<'_>, now: Timestamp, failure: &TurnFailure) -> Result<bool>;
+    async fn fail_turn(&self, key: TurnKey, hold: Hold, now: Timestamp, failure: &TurnFailure) -> Result<bool>;
 
     /// `unclear` → `queued`, due at once, with `resends` one higher; `false` where this attempt of it is not `unclear` any
     /// more: a look that began before another send proves nothing about that one.

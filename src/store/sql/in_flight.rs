@@ -49,10 +49,10 @@ impl InFlight {
     }
 
     /// Whether it is in these hands.
-    pub(in crate::store) fn is_in(&self, hold: Hold<'_>) -> bool {
+    pub(in crate::store) fn is_in(&self, hold: &Hold) -> bool {
         match hold {
             Hold::Sender(token) => self.is_held_by(token),
-            Hold::Looked(attempt) => self.state != TurnState::Sending && self.attempt == attempt,
+            Hold::Looked(attempt) => self.state != TurnState::Sending && self.attempt == *attempt,
         }
     }
 

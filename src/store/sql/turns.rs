@@ -40,8 +40,8 @@ impl TurnStore for ThisStore {
         due_at: Timestamp,
         detail: &str,
     ) -> Result<bool> {
-        let held = Held::Sender(token.clone());
-        let release = Return { key, held, now, due_at, detail: Some(detail.to_owned()) };
+        let hold = Hold::Sender(token.clone());
+        let release = Return { key, hold, now, due_at, detail: Some(detail.to_owned()) };
         self.write(release, |conn, cx, release| give_back(conn, cx, release).boxed()).await
     }
 
@@ -57,13 +57,13 @@ impl TurnStore for ThisStore {
         self.write(loss, |conn, cx, of| lose_sight(conn, cx, of.0, &of.1, of.2, of.3, &of.4).boxed()).await
     }
 
-    async fn fail_turn(&self, key: TurnKey, hold: Hold<'_>, now: Timestamp, failure: &TurnFailure) -> Result<bool> {
-        let end = (key, Held::from(hold), now, failure.clone());
-        self.write(end, |conn, cx, of| fail(conn, cx, of.0, of.1.hold(), of.2, &of.3).boxed()).await
+    async fn fail_turn(&self, key: TurnKey, hold: Hold, now: Timestamp, failure: &TurnFailure) -> Result<bool> {
+        let end = (key, hold, now, failure.clone());
+        self.write(end, |conn, cx, of| fail(conn, cx, of.0, &of.1, of.2, &of.3).boxed()).await
     }
 
     async fn prove_absent(&self, key: TurnKey, attempt: u32, now: Timestamp) -> Result<bool> {
-        let absence = Return { key, held: Held::Looked(attempt), now, due_at: now, detail: None };
+        let absence = Return { key, hold: Hold::Looked(attempt), now, due_at: now, detail: None };
         self.write(absence, |conn, cx, absence| give_back(conn, cx, absence).boxed()).await
     }
 
@@ -100,35 +100,10 @@ impl TurnStore for ThisStore {
     }
 }
 
-/// [`Hold`], owned.
-#[derive(Clone)]
-enum Held {
-    Sender(Token),
-    Looked(u32),
-}
-
-impl From<Hold<'_>> for Held {
-    fn from(hold: Hold<'_>) -> Self {
-        match hold {
-            Hold::Sender(token) => Self::Sender(token.clone()),
-            Hold::Looked(attempt) => Self::Looked(attempt),
-        }
-    }
-}
-
-impl Held {
-    const fn hold(&self) -> Hold<'_> {
-        match self {
-            Self::Sender(token) => Hold::Sender(token),
-            Self::Looked(attempt) => Hold::Looked(*attempt),
-        }
-    }
-}
-
 /// A turn's way back into the queue: released by its sender, or proven absent by a look.
 struct Return {
     key: TurnKey,
-    held: Held,
+    hold: Hold,
     now: Timestamp,
     due_at: Timestamp,
     detail: Option<String>,
@@ -136,12 +111,12 @@ struct Return {
 
 async fn give_back(conn: &mut Conn, cx: &mut Cx, back: &Return) -> Result<bool> {
     let Some((conversation, turn)) = in_flight::find(conn, back.key).await? else { return Ok(false) };
-    let (by, matches) = match back.held {
-        Held::Sender(_) => (TurnMove::NotSent, true),
+    let (by, matches) = match back.hold {
+        Hold::Sender(_) => (TurnMove::NotSent, true),
         // What was seen of it outweighs any look that did not see it.
-        Held::Looked(_) => (TurnMove::ProveAbsent, turn.state == TurnState::Unclear && !turn.has_arrived()),
+        Hold::Looked(_) => (TurnMove::ProveAbsent, turn.state == TurnState::Unclear && !turn.has_arrived()),
     };
-    if !matches || !turn.is_in(back.held.hold()) {
+    if !matches || !turn.is_in(&back.hold) {
         return Ok(false);
     }
     let step = Step { detail: back.detail.as_deref(), is_absent: true, ..Step::new(by, back.now) };
@@ -185,7 +160,7 @@ async fn fail(
     conn: &mut Conn,
     cx: &mut Cx,
     key: TurnKey,
-    hold: Hold<'_>,
+    hold: &Hold,
     now: Timestamp,
     failure: &TurnFailure,
 ) -> Result<bool> {
