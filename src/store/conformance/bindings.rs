@@ -1,7 +1,7 @@
 //! Whose Fini conversation is whose.
 
 use super::{talk::*, *};
-use crate::domain::{conversation::State, ids::FiniEventId, turn::TurnState};
+use crate::domain::{conversation::State, ids::FiniEventId, turn::TurnState, vendor::FiniRole};
 
 suite!(
     a_binding_frees_what_waits,
@@ -16,6 +16,7 @@ suite!(
     a_quarantine_survives_a_late_response,
     a_lost_conversation_begins_anew,
     a_conversation_that_was_never_found_begins_anew,
+    what_a_list_never_shows_is_not_called_lost,
     only_what_is_lost_is_lost,
     owners_are_told,
 );
@@ -234,6 +235,21 @@ async fn a_conversation_that_was_never_found_begins_anew(fixture: Fixture) {
     // Two searches for the first one ended at the same time, and this one was slower.
     assert!(!fixture.store.lose(key, None, at(3), "not found").await.expect("answers"));
     assert_eq!(fixture.state_of("c-1", "m-2").await, TurnState::Sending);
+}
+
+async fn what_a_list_never_shows_is_not_called_lost(fixture: Fixture) {
+    let mirrored = |message| wrap(inbound("c-1", message, "text", Role::Agent), at(0));
+    fixture.store.accept(mirrored("m-1")).await.expect("accepts");
+    let turn = fixture.claim_turn(at(1)).await;
+    let key = turn.conversation.key;
+    fixture.respond(&turn, vec![said("e-1", FiniRole::Agent, "text")], at(2)).await;
+    assert!(fixture.store.lose(key, None, at(3), "not found").await.expect("gives up"));
+    let conversation = fixture.conversation("c-1").await;
+    assert_eq!((conversation.state, conversation.note), (State::Open, None));
+    assert_eq!(kinds(&fixture.feed("c-1").await), ["message.created", "turn.completed"], "nothing to tell");
+    assert!(fixture.store.unbound(5).await.expect("reads").is_empty(), "nobody looks any longer");
+    fixture.store.accept(mirrored("m-2")).await.expect("accepts");
+    assert!(!fixture.claim_turn(at(4)).await.is_bound, "the next message begins anew");
 }
 
 async fn only_what_is_lost_is_lost(fixture: Fixture) {
