@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tracing::Instrument as _;
+
 use super::{Reader, View};
 use crate::{
     domain::{
@@ -52,6 +54,17 @@ impl Drop for Underway {
     }
 }
 
+/// What every line says of a read under way.
+fn span(conversation: &ConversationRef, interaction: Option<&InteractionId>, reason: &'static str) -> tracing::Span {
+    tracing::info_span!(
+        "read",
+        frontend = %conversation.frontend,
+        conversation_id = %conversation.id,
+        interaction_id = interaction.map(InteractionId::as_str),
+        reason,
+    )
+}
+
 impl Reader {
     pub(super) fn start_single(self: &Arc<Self>, plan: Plan, mut view: View, permit: Permit) {
         let lone = view.watch.summary.watched == 1;
@@ -64,12 +77,14 @@ impl Reader {
                 let turn = view.lookups.swap_remove(0);
                 self.state().looking.insert(turn.key);
                 underway.turn = Some(turn.key);
-                drop(self.tasks.spawn("lookup", async move {
+                let span = span(&turn.conversation, turn.interaction.as_ref(), "lookup");
+                let work = async move {
                     if let Err(error) = reader.look_up(turn, permit, now).await {
                         tracing::warn!(%error, "lookup could not be recorded");
                     }
                     drop(underway);
-                }));
+                };
+                drop(self.tasks.spawn("lookup", work.instrument(span)));
                 return;
             }
             Plan::Pending(number) if number < view.reads.len() => view.reads.swap_remove(number),
@@ -89,14 +104,17 @@ impl Reader {
         self.state().getting.insert(read.conversation.key);
         underway.conversation = Some(read.conversation.key);
         let stands_for_sweep = lone && matches!(plan, Plan::Front(_));
-        drop(self.tasks.spawn("get", async move {
+        let reason = if matches!(plan, Plan::Front(_)) { "watch" } else { "due" };
+        let span = span(&read.conversation, Some(&read.interaction), reason);
+        let work = async move {
             match reader.get(read, permit, now).await {
                 Ok(true) if stands_for_sweep => underway.swept_at = Some(now),
                 Ok(_) => {}
                 Err(error) => tracing::warn!(%error, "read could not be recorded"),
             }
             drop(underway);
-        }));
+        };
+        drop(self.tasks.spawn("get", work.instrument(span)));
     }
 
     async fn look_up(&self, turn: TurnToRead, permit: Permit, passed_at: Timestamp) -> Result<()> {

@@ -73,6 +73,8 @@ pub struct Recorded {
     pub state: Option<State>,
     /// Where the turn stands after it, also where nothing changed; `None` where no turn is in flight.
     pub turn: Option<TurnState>,
+    /// Whether what was found may be the turn's message or an earlier one's, so that it is neither there nor absent.
+    pub doubtful: bool,
     /// How the turn ended, when this look ended it: (outcome name, when its first message was accepted).
     pub ended: Option<(&'static str, Timestamp)>,
 }
