@@ -23,6 +23,9 @@ fn adds(statement: &[String], new_tables: &mut BTreeSet<String>) -> Result<(), &
     match words.as_slice() {
         ["CREATE", "TABLE", name, "(", rest @ ..] => {
             new_tables.insert((*name).to_owned());
+            if rest.contains(&"INHERITS") || rest.contains(&"PARTITION") {
+                return Err("its rows would appear in another table");
+            }
             references(rest)
         }
         ["CREATE", "INDEX", _, "ON", _, "(", ..] => Ok(()),
@@ -35,16 +38,17 @@ fn adds(statement: &[String], new_tables: &mut BTreeSet<String>) -> Result<(), &
 
 /// One action of `ALTER TABLE`.
 fn column(action: &[&str]) -> Result<(), &'static str> {
-    let ["ADD", "COLUMN", _, _type, rest @ ..] = action else { return Err("it does not add a column") };
+    let ["ADD", "COLUMN", _, kind, rest @ ..] = action else { return Err("it does not add a column") };
     let has = |word: &str| rest.contains(&word);
-    if has("NOT") && !has("DEFAULT") {
+    let default = rest.iter().skip_while(|word| **word != "DEFAULT").nth(1);
+    if has("NOT") && default.is_none_or(|value| *value == "NULL") {
         return Err("rows of the version before would lack the column");
     }
     if ["UNIQUE", "PRIMARY", "CHECK", "EXCLUDE", "GENERATED"].iter().any(|word| has(word)) {
         return Err("rows of the version before may be refused");
     }
-    let default = rest.iter().skip_while(|word| **word != "DEFAULT").nth(1);
-    if default.is_some_and(|value| !is_constant(value)) || has("(") && !has("REFERENCES") {
+    let is_computed = default.is_some_and(|value| !is_constant(value)) || has("(") && !has("REFERENCES");
+    if is_computed || kind.ends_with("SERIAL") {
         return Err("a default that is computed writes every row anew, and holds the table meanwhile");
     }
     references(rest)
@@ -138,6 +142,9 @@ fn what_concerns_the_version_before_is_refused() {
         "ALTER TABLE turns ALTER COLUMN echo SET NOT NULL",
         "ALTER TABLE turns ADD CONSTRAINT short CHECK (length(text) < 100)",
         "ALTER TABLE turns ADD COLUMN why TEXT NOT NULL",
+        "ALTER TABLE turns ADD COLUMN why TEXT NOT NULL DEFAULT NULL",
+        "ALTER TABLE turns ADD COLUMN number BIGSERIAL",
+        "CREATE TABLE more () INHERITS (turns)",
         "ALTER TABLE turns ADD COLUMN why TEXT UNIQUE",
         "ALTER TABLE turns ADD COLUMN why TEXT CHECK (why <> '')",
         "ALTER TABLE turns ADD COLUMN at BIGINT DEFAULT random()",
