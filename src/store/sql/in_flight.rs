@@ -12,9 +12,9 @@ use super::{
 use crate::{
     domain::{
         Timestamp,
-        conversation::Progress,
         event::FeedEvent,
         ids::{ConversationKey, FiniEventId, MessageId, TurnKey},
+        look::Progress,
         message::Role,
         turn::{TurnFailure, TurnMove, TurnState},
     },
