@@ -7,6 +7,8 @@
 //! Rooms wake each other only through [`Changes`], which the store announces after a commit; so one process and several
 //! on the same database behave alike.
 
+#[cfg(test)]
+mod additive;
 mod bindings;
 mod changes;
 #[cfg(test)]

@@ -30,4 +30,5 @@ mod replicas;
 mod restart;
 mod stream;
 mod unclear;
+mod upgrade;
 mod vendor;

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use fini_bridge::service::reader::{LEASE, TAKEN_OVER_WITHIN, TRIED_EVERY};
 use serde_json::{Value, json};
+use sqlx::{Connection as _, PgConnection};
 
-use crate::harness::{Allow, Bridge, Setup, Stream, database, eventually, unique, within};
+use crate::harness::{Allow, Bridge, Setup, Stream, database, eventually, said, unique, within};
 
 /// What a killed or frozen replica was sending is looked for once its process counts as dead.
 const TAKEN_OVER: Duration = Duration::from_secs(60);
@@ -150,19 +152,56 @@ async fn waiting_ends_when_another_replica_has_the_answer() {
     bridge.finish().await;
 }
 
+/// Who reads, until when (by the database's time, in milliseconds), and what time it is there.
+async fn reading_lease(url: &str) -> (String, i64, i64) {
+    let asked =
+        "SELECT owner, until, CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) FROM leases WHERE name = $1";
+    let mut connection = PgConnection::connect(url).await.expect("connects");
+    let found = sqlx::query_as(asked).bind(LEASE.0).fetch_optional(&mut connection).await.expect("answers");
+    connection.close().await.expect("closes");
+    found.unwrap_or_default()
+}
+
+/// How soon another one reads is a matter of the lease: it is bounded by how long a dead process can hold it and by how often
+/// the others try, and both are asserted, here and beside the lease itself. What it came to on this machine is printed.
 #[tokio::test]
 async fn another_replica_reads_when_the_reading_one_dies_or_stops() {
-    let Some(mut bridge) = replicas(3, Setup::new()).await else { return };
+    let Some(url) = database().await else { return };
+    let mut bridge = Setup::new().store(&url).start().await;
+    bridge.join().await;
+    bridge.join().await;
     bridge.turn("c", "Where is my order?").await;
     let interaction = bridge.bound("c").await;
+    let lease = i64::try_from(LEASE.1.as_millis()).expect("seconds fit");
     for orderly in [false, true] {
         bridge.find_reader().await;
+        let (dead, ..) = reading_lease(&url).await;
         if orderly {
             bridge.stop().await;
         } else {
             bridge.kill9().await;
         }
+        let (left_to, until, died_at) = reading_lease(&url).await;
         let id = bridge.sandbox.agent_message(&interaction, "Who hears me?").expect("it exists").id.clone();
+        let taken_until = eventually("another one to take the lease", async || {
+            let (owner, until, _) = reading_lease(&url).await;
+            (!owner.is_empty() && owner != dead).then_some(until)
+        })
+        .await;
+        if orderly {
+            assert_ne!(left_to, dead, "it is given back at the end");
+        } else if left_to == dead {
+            // Its own idea of the database's time may be off by as long as the database took to answer.
+            assert!(until - died_at <= lease + 1_000, "a dead process holds it for {} ms", until - died_at);
+            assert!(taken_until - lease >= until, "two had it at the same time");
+            said(&format!(
+                "takeover of the reading after a kill: {} ms ; the lease left {} ms, tried every {} ms, bound {} ms",
+                taken_until - lease - died_at,
+                until - died_at,
+                TRIED_EVERY.as_millis(),
+                TAKEN_OVER_WITHIN.as_millis()
+            ));
+        }
         bridge.find_reader().await;
         bridge.event("c", "the agent's message", |event| event["data"]["message"]["id"] == id.as_str()).await;
     }

@@ -31,6 +31,8 @@ pub struct Setup {
     pub events: &'static str,
     /// A database other than a file in the folder.
     pub store: Option<String>,
+    /// A limit of requests to Fini other than what `sends` says.
+    pub budget: Option<&'static str>,
     /// Its tokens begin with it; the same for all replicas.
     pub token: String,
     /// Whether turns are sent; else the limit is one request an hour.
@@ -47,8 +49,9 @@ impl Setup {
         let token = &self.token;
         let embedded = || format!("sqlite://{}", self.database().display());
         let store = self.store.clone().unwrap_or_else(embedded);
-        let limit =
+        let unlimited =
             if self.sends { "{ requests = 1000000, window = \"1s\" }" } else { "{ requests = 1, window = \"1h\" }" };
+        let limit = self.budget.unwrap_or(unlimited);
         let mut text = format!(
             "[server]\nlisten = \"{public}\"\nmax_streams_per_address = 10000\nmax_streams_per_frontend = 10000\n[admin]\nlisten = \"{admin}\"\n[store]\nurl = \"{store}\"\n\
              [fini]\nbase_url = \"http://{}\"\napi_key = \"{DEFAULT_API_KEY}\"\nrate_limit = {limit}\n\

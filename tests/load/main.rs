@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo bench --bench load                      everything
-//! cargo bench --bench load -- intake drain      some of: start intake reply paced drain neighbours streams replicas
+//! cargo bench --bench load -- intake drain      some of: start intake reply paced drain neighbours streams replicas workspaces
 //! cargo bench --bench load -- replicas --store postgres --replicas 3
 //!                                               one to three replicas on a PostgreSQL of its own, without SQLite beside
 //! cargo bench --bench load -- --quick           shorter
@@ -26,6 +26,7 @@
 mod bridge;
 mod client;
 mod delivery;
+mod fleet;
 mod histogram;
 mod intake;
 mod machine;
@@ -35,6 +36,7 @@ mod receiver;
 mod replicas;
 mod seed;
 mod streams;
+mod workspaces;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -59,7 +61,8 @@ macro_rules! say {
 }
 pub(crate) use say;
 
-const SCENARIOS: [&str; 8] = ["start", "intake", "reply", "paced", "drain", "neighbours", "streams", "replicas"];
+const SCENARIOS: [&str; 9] =
+    ["start", "intake", "reply", "paced", "drain", "neighbours", "streams", "replicas", "workspaces"];
 
 /// What every scenario works with.
 pub struct Bench {
@@ -82,6 +85,7 @@ impl Bench {
             frontends: vec!["web".to_owned()],
             events: "message.created",
             store: None,
+            budget: None,
             token: format!("load-{:032x}", self.token),
             sends: true,
         }
@@ -147,6 +151,7 @@ async fn run() -> Result<()> {
             "paced" => delivery::paced(&bench).await?,
             "drain" => delivery::drain(&bench).await?,
             "streams" => streams::streams(&bench).await?,
+            "workspaces" => workspaces::run(&bench).await?,
             "replicas" => replicas::run(&bench, store.as_deref(), most).await?,
             _ => delivery::neighbours(&bench).await?,
         }

@@ -47,9 +47,15 @@ const LARGE: u64 = 2_000;
 const FRONT: usize = 64;
 /// Single reads that are considered at once.
 const PENDING: usize = 16;
-/// The lease of the one that reads. The others look for it every quarter of its length, so that one of them takes over well
-/// within 10 s of its death.
-const LEASE: (&str, Duration) = ("reader", Duration::from_secs(6));
+/// The lease of the one that reads: its name, and how long it lasts.
+pub const LEASE: (&str, Duration) = ("reader", Duration::from_secs(6));
+/// The one that reads renews it so often: twice may go wrong before it ends.
+const RENEWED_EVERY: Duration = Duration::from_secs(2);
+/// The others try to take it so often.
+pub const TRIED_EVERY: Duration = Duration::from_millis(1_500);
+/// So long after the death of the one that read, another one reads. What the lease and the next try leave of it is for the
+/// store to answer in.
+pub const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(10);
 /// The name the watermark is remembered by.
 const WATERMARK: &str = "sweep.watermark";
 
@@ -135,12 +141,12 @@ impl Loop for Arc<Reader> {
                 return Ok(Step::Idle { until: Some(next.map_or(until, |next| next.min(until))) });
             }
         }
-        let renew = self.store.is_shared().then(|| now.plus(LEASE.1 / 3));
+        let renew = self.store.is_shared().then(|| now.plus(RENEWED_EVERY));
         if renew.is_some() {
             let lease = Lease { owner: self.owner.clone(), now, until: now.plus(LEASE.1) };
             if !self.store.take_lease(LEASE.0, &lease).await? {
                 *self.state() = ReaderState::default();
-                return Ok(Step::Idle { until: Some(now.plus(LEASE.1 / 4)) });
+                return Ok(Step::Idle { until: Some(now.plus(TRIED_EVERY)) });
             }
         }
         self.begin(now).await?;

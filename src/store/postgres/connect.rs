@@ -174,6 +174,17 @@ fn migrator() -> Migrator {
 
 #[cfg(test)]
 mod tests {
+    use crate::store::additive;
+
+    /// Replicas of the version before go on working while this one migrates.
+    #[test]
+    fn every_migration_but_the_first_only_adds() {
+        for (version, name, sql) in &super::MIGRATIONS[1..] {
+            assert_eq!(additive::faults(sql), Vec::<String>::new(), "{version} {name}");
+        }
+        assert!(super::MIGRATIONS.iter().zip(1..).all(|((version, ..), number)| *version == number));
+    }
+
     /// One schema in two dialects: but for the names of the types, the texts are the same.
     #[test]
     fn both_databases_have_the_same_schema() {

@@ -186,3 +186,16 @@ fn recount(connection: &mut Connection) -> Result<()> {
     transaction.commit()?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::store::additive;
+
+    /// One schema in two dialects, and one rule for both.
+    #[test]
+    fn every_migration_but_the_first_only_adds() {
+        for (version, sql) in (2..).zip(&super::MIGRATIONS[1..]) {
+            assert_eq!(additive::faults(sql), Vec::<String>::new(), "version {version}");
+        }
+    }
+}

@@ -114,18 +114,25 @@ impl Bridge {
     }
 
     pub(super) async fn launch(&mut self) {
-        let embedded = || format!("sqlite://{}", self.folder.path().join("bridge.db").display());
-        let store = self.setup.store.clone().unwrap_or_else(embedded);
-        let file = self.folder.path().join("config.toml");
-        let base_url = format!("http://{}", self.vendor_address);
-        let text = self.setup.render(&base_url, &store, &self.receiver.url);
-        std::fs::write(&file, text).expect("the temporary folder can be written");
-        let file = file.to_str().expect("temporary folders have plain names").to_owned();
+        self.write_config();
         let first = self.stdout.all().len();
-        let arguments = ["serve", "--config", &file];
-        let mut process = Process::start(&arguments, self.folder.path(), self.stdout.clone(), self.stderr.clone());
+        let mut process = self.spawn(self.stdout.clone());
         (self.url, self.admin_url) = process.addresses(first).await;
         self.process = Some(process);
+    }
+
+    /// Writes the present setup, for whatever is started next.
+    pub(super) fn write_config(&self) {
+        let embedded = || format!("sqlite://{}", self.folder.path().join("bridge.db").display());
+        let store = self.setup.store.clone().unwrap_or_else(embedded);
+        let text = self.setup.render(&self.vendor_url(), &store, &self.receiver.url);
+        std::fs::write(self.config_file(), text).expect("the temporary folder can be written");
+    }
+
+    /// Starts a process, and does not wait for anything.
+    pub(super) fn spawn(&self, stdout: Lines) -> Process {
+        let arguments = ["serve", "--config", &self.config_file()];
+        Process::start(&arguments, self.folder.path(), stdout, self.stderr.clone())
     }
 
     /// Kills the bridge as a power cut would.
@@ -186,10 +193,15 @@ impl Bridge {
 
     /// Starts the bridge again on the same data with another configuration.
     pub async fn restart_with(&mut self, change: impl FnOnce(Setup) -> Setup) {
+        self.configure(change);
+        self.restart().await;
+    }
+
+    /// Changes the configuration of whatever is started from now on.
+    pub fn configure(&mut self, change: impl FnOnce(Setup) -> Setup) {
         let setup = std::mem::replace(&mut self.setup, Setup::new());
         self.setup = change(setup);
         self.frontends.clone_from(&self.setup.frontends);
-        self.restart().await;
     }
 
     /// The final check excuses this.

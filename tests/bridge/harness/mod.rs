@@ -20,7 +20,7 @@ pub use audit::Allow;
 pub use bridge::Bridge;
 pub use client::Call;
 pub use receiver::{Callback, Receiver, Reply};
-pub use replicas::{database, left_out, server};
+pub use replicas::{database, left_out, said, server};
 pub use setup::{Frontend, Setup, random_secret, random_token, unique};
 pub use sse::Stream;
 pub use token::{browser_token, with_header};

@@ -14,16 +14,27 @@ use super::eventually;
 
 /// What a process says, line by line. Clones share everything.
 #[derive(Clone, Debug, Default)]
-pub struct Lines(Arc<Mutex<Vec<String>>>);
+pub struct Lines {
+    own: Arc<Mutex<Vec<String>>>,
+    whole: Option<Box<Self>>,
+}
 
 impl Lines {
     /// Every line so far.
     pub fn all(&self) -> Vec<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.own.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Lines of one process among several that speak at the same time; each of them is a line of the whole, too.
+    pub fn part(&self) -> Self {
+        Self { own: Arc::default(), whole: Some(Box::new(self.clone())) }
     }
 
     fn push(&self, line: String) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        if let Some(whole) = &self.whole {
+            whole.push(line.clone());
+        }
+        self.own.lock().unwrap_or_else(PoisonError::into_inner).push(line);
     }
 
     async fn follow(self, from: impl AsyncRead + Unpin) {

@@ -25,13 +25,17 @@ pub async fn database() -> Option<String> {
     Some(SERVER.as_ref()?.database().await)
 }
 
+/// Prints a figure, past the test harness, which shows what succeeds to nobody.
+pub fn said(what: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "{what}");
+}
+
 /// Says that a test cannot run without a program, or fails where it has to.
 pub fn left_out(program: &str) {
-    use std::io::Write as _;
     let required = std::env::var_os(REQUIRE).is_some_and(|value| value == "1");
     assert!(!required, "{REQUIRE}=1, but there is no {program} on this machine");
-    // Written past the test harness, which shows what succeeds to nobody.
-    let _ = writeln!(std::io::stderr(), "\n*** LEFT OUT: a test that needs {program} ***\n");
+    said(&format!("\n*** LEFT OUT: a test that needs {program} ***\n"));
 }
 
 /// A replica that the harness does not speak to at the moment.
@@ -52,6 +56,20 @@ impl Bridge {
     pub async fn join_with(&mut self, change: impl FnOnce(super::Setup) -> super::Setup) {
         self.leave_current();
         self.restart_with(change).await;
+    }
+
+    /// Starts so many replicas at the same moment, and speaks to the last of them. Nothing may run.
+    pub async fn start_together(&mut self, count: usize) {
+        assert!(self.process.is_none(), "stop or kill the bridge first");
+        self.write_config();
+        let started: Vec<Process> = (0..count).map(|_| self.spawn(self.stdout.part())).collect();
+        for mut process in started {
+            if self.process.is_some() {
+                self.leave_current();
+            }
+            (self.url, self.admin_url) = process.addresses(0).await;
+            self.process = Some(process);
+        }
     }
 
     fn leave_current(&mut self) {
