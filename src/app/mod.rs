@@ -409,7 +409,8 @@ async fn open_store(config: &Config, entropy: Arc<dyn Entropy>) -> Result<Arc<dy
             Ok(Arc::new(store))
         }
         StoreUrl::Postgres { url } => {
-            Ok(Arc::new(PostgresStore::open(url, rules).await.context("opening the PostgreSQL database")?))
+            let store = PostgresStore::open(url, config.store.connections, rules).await;
+            Ok(Arc::new(store.context("opening the PostgreSQL database")?))
         }
     }
 }

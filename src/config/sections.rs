@@ -82,6 +82,8 @@ pub struct Store {
     pub url: StoreUrl,
     /// How long finished conversations and delivered callbacks are kept.
     pub retention: Duration,
+    /// How many connections to PostgreSQL this process holds at most for its work; one more listens.
+    pub connections: u32,
 }
 
 impl Default for Store {
@@ -89,6 +91,7 @@ impl Default for Store {
         Self {
             url: StoreUrl::Sqlite { path: PathBuf::from("data/fini-bridge.db") },
             retention: Duration::from_hours(30 * 24),
+            connections: 16,
         }
     }
 }

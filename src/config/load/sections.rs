@@ -107,6 +107,7 @@ fn store(s: &mut Scope<'_>, default: Store) -> Store {
     Store {
         url: url.and_then(|url| StoreUrl::parse(url.expose_secret()).ok()).unwrap_or(default.url),
         retention: s.value("retention", default.retention, forms::duration(POSITIVE)),
+        connections: s.value("connections", default.connections, forms::integer(2..=1_000)),
     }
 }
 

@@ -119,7 +119,7 @@ impl Place {
     async fn open(&self, rules: Rules) -> Result<Arc<dyn Subject>> {
         Ok(match self {
             Self::File { path, .. } => Arc::new(SqliteStore::open(path, rules).await?),
-            Self::Schema(url) => Arc::new(PostgresStore::open(url, rules).await?),
+            Self::Schema(url) => Arc::new(PostgresStore::open(url, 16, rules).await?),
         })
     }
 }

@@ -19,8 +19,6 @@ const MIGRATIONS: [(i64, &str, &str); 2] = [
     (1, "initial", include_str!("migrations/0001_initial.sql")),
     (2, "erasures", include_str!("migrations/0002_erasures.sql")),
 ];
-/// Connections for transactions and reads; one more listens.
-const CONNECTIONS: u32 = 16;
 /// An idle connection is given back to the server.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(5);
 /// How often two connections are asked for their sessions at a start.
@@ -80,9 +78,9 @@ impl Server {
         Ok(Self { options, patience })
     }
 
-    /// The pool for transactions and reads; connects when first used.
-    pub(super) fn pool(&self) -> PgPool {
-        self.pool_of(CONNECTIONS).idle_timeout(IDLE_TIMEOUT).connect_lazy_with(self.options.clone())
+    /// The pool for transactions and reads, of so many connections; connects when first used.
+    pub(super) fn pool(&self, connections: u32) -> PgPool {
+        self.pool_of(connections).idle_timeout(IDLE_TIMEOUT).connect_lazy_with(self.options.clone())
     }
 
     /// The pool of the one connection that listens.

@@ -117,17 +117,18 @@ impl fmt::Debug for PostgresStore {
 }
 
 impl PostgresStore {
-    /// Connects to the database at `url` and brings its schema up to date.
+    /// Connects to the database at `url`, holding so many connections at most and one that listens, and brings its schema up
+    /// to date.
     ///
     /// Fails with [`StoreError::Unavailable`] where the server cannot be reached; its message never holds the address.
-    pub async fn open(url: &SecretString, rules: Rules) -> Result<Self> {
-        Self::open_with(url, rules, Patience::default()).await
+    pub async fn open(url: &SecretString, connections: u32, rules: Rules) -> Result<Self> {
+        Self::open_with(url, connections, rules, Patience::default()).await
     }
 
-    async fn open_with(url: &SecretString, rules: Rules, patience: Patience) -> Result<Self> {
+    async fn open_with(url: &SecretString, connections: u32, rules: Rules, patience: Patience) -> Result<Self> {
         let server = Server::new(url, patience)?;
         server.prepare().await?;
-        let (pool, listening, changes) = (server.pool(), server.for_listening(), Changes::default());
+        let (pool, listening, changes) = (server.pool(connections), server.for_listening(), Changes::default());
         let origin = rules.entropy.key();
         let (teller, telling) = Teller::new(origin.clone());
         let mut tasks = JoinSet::new();

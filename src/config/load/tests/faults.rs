@@ -35,6 +35,7 @@ store.url | "mysql://root@db/bridge" | store.url | is neither a sqlite nor a pos
 store.url | "sqlite::memory:" | store.url | in memory |
 store.retention | 30 | store.retention | must be a string, found an integer | "30s" for 30 seconds
 store.retention | "30 parsecs" | store.retention | is not a duration: "30 parsecs" | "7d"
+store.connections | 1 | store.connections | is out of range: "1" |
 cache.interaction_ids | -1 | cache.interaction_ids | is out of range: "-1" |
 cache.time_to_idle | true | cache.time_to_idle | must be a string, found a boolean | "15s"
 # Fini

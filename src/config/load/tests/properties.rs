@@ -37,6 +37,7 @@ fn key() -> impl Strategy<Value = String> {
         "token_file",
         "url",
         "retention",
+        "connections",
         "interaction_ids",
         "base_url",
         "api_key",
