@@ -222,6 +222,7 @@ impl Rooms {
             gate: Arc::clone(&self.gate),
             budget: Arc::clone(&self.budget),
             clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
             tasks: self.lifecycle.tasks(),
             wake: self.wakes.reader.clone(),
             owner: self.owner.clone(),

@@ -55,7 +55,7 @@ pub struct Dispatcher {
     pub endpoints: Vec<Arc<Endpoint>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// For jitter.
+    /// For jitter, and the spans of attempts.
     pub entropy: Arc<dyn Entropy>,
     /// Runs the lanes.
     pub tasks: Tasks,
@@ -149,7 +149,12 @@ impl Dispatcher {
         let mut next = Some(first);
         for left in (0..STRETCH).rev() {
             let Some(delivery) = next else { return Ok(true) };
-            let outcome = self.attempt(endpoint, &delivery, until).await;
+            let span = tracing::info_span!(
+                "attempt",
+                request_id = delivery.cause.request_id(),
+                trace_id = delivery.cause.trace_id()
+            );
+            let outcome = self.attempt(endpoint, &delivery, until).instrument(span).await;
             let now = self.clock.now();
             let lease = self.lease(now);
             until = lease.until;
@@ -200,6 +205,7 @@ impl Dispatcher {
                 timestamp,
                 signature: endpoint.signer.sign(id, timestamp, &body, timestamp),
                 body,
+                onward: delivery.cause.onward(&*self.entropy),
                 timeout: self.settings.timeout,
             })
             .await;

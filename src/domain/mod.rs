@@ -6,6 +6,7 @@
 pub mod conversation;
 #[cfg(test)]
 mod conversation_props;
+pub mod correlation;
 pub mod entropy;
 pub mod event;
 pub mod ids;

@@ -29,6 +29,7 @@ use crate::{
     },
     domain::{
         Clock, Entropy, Timestamp,
+        correlation::Onward,
         event::as_rfc3339,
         ids::{ConversationId, DeliveryId, FrontendName, InteractionId},
     },
@@ -420,6 +421,7 @@ async fn ping(State(admin): State<Admin>, Path(name): Path<String>) -> Result<Js
         timestamp,
         signature,
         body: Bytes::from(body),
+        onward: Onward::default(),
         timeout: admin.callback_timeout,
     };
     let result = admin.client.attempt(&attempt).await;

@@ -121,7 +121,7 @@ fn cors(origins: &[String]) -> CorsLayer {
             HeaderName::from_static("idempotency-key"),
             HeaderName::from_static("last-event-id"),
             HeaderName::from_static("prefer"),
-            HeaderName::from_static("traceparent"),
+            context::TRACEPARENT,
             context::REQUEST_ID,
         ])
         .expose_headers([header::RETRY_AFTER, context::REQUEST_ID, HeaderName::from_static("preference-applied")])

@@ -29,5 +29,6 @@ mod program;
 mod replicas;
 mod restart;
 mod stream;
+mod trace;
 mod unclear;
 mod vendor;

@@ -108,6 +108,9 @@ impl FiniClient {
             .request(call.method.clone(), call.url.clone())
             .header(AUTHORIZATION, call.key)
             .header(ACCEPT, "application/json");
+        for (name, value) in departure.onward().headers() {
+            request = request.header(name, value);
+        }
         if let Some(body) = call.body.take() {
             let body = DepartingBody::new(body, departure.clone());
             request = request.header(CONTENT_TYPE, "application/json").body(reqwest::Body::wrap(body));

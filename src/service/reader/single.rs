@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tracing::Instrument as _;
+
 use super::{Reader, View};
 use crate::{
     domain::{
@@ -64,12 +66,20 @@ impl Reader {
                 let turn = view.lookups.swap_remove(0);
                 self.state().looking.insert(turn.key);
                 underway.turn = Some(turn.key);
-                drop(self.tasks.spawn("lookup", async move {
+                let span = tracing::info_span!(
+                    "lookup",
+                    frontend = %turn.conversation.frontend,
+                    conversation_id = %turn.conversation.id,
+                    request_id = turn.cause.request_id(),
+                    trace_id = turn.cause.trace_id()
+                );
+                let work = async move {
                     if let Err(error) = reader.look_up(turn, permit, now).await {
                         tracing::warn!(%error, "lookup could not be recorded");
                     }
                     drop(underway);
-                }));
+                };
+                drop(self.tasks.spawn("lookup", work.instrument(span)));
                 return;
             }
             Plan::Pending(number) if number < view.reads.len() => view.reads.swap_remove(number),
@@ -101,7 +111,7 @@ impl Reader {
 
     async fn look_up(&self, turn: TurnToRead, permit: Permit, passed_at: Timestamp) -> Result<()> {
         let Some(interaction) = turn.interaction.clone() else { return Ok(()) };
-        let departure = self.budget.departure(permit);
+        let departure = self.budget.departure(permit).on_behalf(turn.cause.onward(&*self.entropy));
         let looked_at = self.clock.now();
         let result = self.fini.get_conversation(&interaction, &departure).await;
         self.learn_from_get(passed_at, &result);
@@ -158,6 +168,8 @@ impl Reader {
                     tracing::warn!(
                         frontend = %turn.conversation.frontend,
                         conversation_id = %turn.conversation.id,
+                        request_id = turn.cause.request_id(),
+                        trace_id = turn.cause.trace_id(),
                         "message proven absent from Fini, sent once more"
                     );
                 }
@@ -165,7 +177,7 @@ impl Reader {
             }
             Next::Fail(failure) => {
                 self.ledger
-                    .fail(&turn.conversation, turn.key, Hold::Looked(turn.attempt), turn.sent_at, &failure)
+                    .fail(&turn.conversation, turn.key, Hold::Looked(turn.attempt), turn.sent_at, &failure, &turn.cause)
                     .await?;
                 Ok(())
             }
