@@ -91,6 +91,28 @@ impl TraceContext {
         })
     }
 
+    /// The beginning of a trace that is recorded.
+    pub fn begin(entropy: &dyn Entropy) -> Self {
+        let trace = u128::from(entropy.next_u64()) << 64 | u128::from(entropy.next_u64());
+        let span = NonZeroU64::MIN;
+        Self { trace: NonZeroU128::new(trace).unwrap_or(NonZeroU128::MIN), span, flags: KNOWN_FLAGS }.child(entropy)
+    }
+
+    /// The trace's id, as it is written into spans.
+    pub const fn trace_bytes(&self) -> [u8; 16] {
+        self.trace.get().to_be_bytes()
+    }
+
+    /// The span's id, as it is written into spans.
+    pub const fn span_bytes(&self) -> [u8; 8] {
+        self.span.get().to_be_bytes()
+    }
+
+    /// The flags.
+    pub const fn flags(&self) -> u8 {
+        self.flags
+    }
+
     /// The trace's id, 32 hex digits.
     pub fn trace_id(&self) -> String {
         format!("{:032x}", self.trace)

@@ -41,6 +41,7 @@ use crate::{
         reader::Reader,
     },
     store::{Bindings, Bound, Change, Delivery, DeliveryFilter, DeliveryState, FrontendHold, RequestClass, Store},
+    telemetry::spans::Spans,
 };
 
 /// Reading that is further behind than this is not ready.
@@ -65,6 +66,8 @@ pub struct Admin {
     pub reader: Arc<Reader>,
     /// The figures.
     pub metrics: Metrics,
+    /// Where spans are told.
+    pub spans: Spans,
     /// For pings.
     pub client: CallbackClient,
     /// The frontends' callback addresses.
@@ -88,6 +91,7 @@ pub fn admin(state: Admin) -> Router {
         clock: Arc::clone(&state.clock),
         entropy: Arc::clone(&state.entropy),
         metrics: state.metrics.clone(),
+        spans: state.spans.clone(),
         listener: "admin",
     };
     let guarded = Router::new()

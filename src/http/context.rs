@@ -14,10 +14,13 @@ use super::problem::Problem;
 use crate::{
     domain::{
         Clock, Entropy,
-        correlation::{self, Correlation, RequestId, TraceContext},
+        correlation::{self, Correlation, RequestId, Span, TraceContext},
     },
     metrics::Metrics,
-    telemetry,
+    telemetry::{
+        self,
+        spans::{FinishedSpan, SpanKind, Spans},
+    },
 };
 
 /// The header that carries the request's id, in both directions.
@@ -34,8 +37,22 @@ pub struct Observed {
     pub entropy: Arc<dyn Entropy>,
     /// Counts.
     pub metrics: Metrics,
+    /// Where spans are told.
+    pub spans: Spans,
     /// Which listener.
     pub listener: &'static str,
+}
+
+impl Observed {
+    /// A span of our own for a request, where spans are exported: below the caller's or, for the public API, as the beginning
+    /// of a trace. Probes and scrapes are nothing to follow.
+    fn span_below(&self, parent: Option<TraceContext>) -> Option<Span> {
+        if !self.spans.are_exported() || (parent.is_none() && self.listener == "admin") {
+            return None;
+        }
+        let own = parent.map_or_else(|| TraceContext::begin(&*self.entropy), |parent| parent.child(&*self.entropy));
+        Some(Span { parent, own })
+    }
 }
 
 /// Gives the request its id, renders a problem, logs one line, counts.
@@ -50,6 +67,9 @@ pub async fn observe(State(observed): State<Observed>, mut request: Request, nex
         .and_then(RequestId::parse)
         .unwrap_or_else(|| RequestId::new(&*observed.entropy, observed.clock.now()));
     let trace = only(request.headers(), &TRACEPARENT).and_then(TraceContext::parse);
+    // What is not exported is not there: the caller's own span is the parent of what follows.
+    let own = observed.span_below(trace);
+    let trace = own.map_or(trace, |span| Some(span.own));
     let correlation = Correlation { request: Some(request_id.clone()), trace };
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
@@ -81,6 +101,20 @@ pub async fn observe(State(observed): State<Observed>, mut request: Request, nex
 
     let (status, took) = (response.status().as_u16(), started.elapsed());
     observed.metrics.http_request(route.as_deref(), method.as_str(), status, took);
+    observed.spans.tell(own.as_ref(), |span| FinishedSpan {
+        span,
+        kind: SpanKind::Server,
+        name: route.as_deref().map_or_else(|| method.to_string(), |route| format!("{method} {route}")),
+        ended_at: observed.clock.now(),
+        duration: took,
+        attributes: vec![
+            ("http.request.method", method.as_str().into()),
+            ("http.route", route.as_deref().unwrap_or("other").into()),
+            ("http.response.status_code", status.into()),
+            ("fini_bridge.request_id", request_id.as_str().into()),
+        ],
+        error: code.filter(|_| status >= 500),
+    });
     let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     let route = route.as_deref().unwrap_or("other");
     span.in_scope(|| {

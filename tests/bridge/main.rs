@@ -22,6 +22,8 @@ mod harness;
 mod intake;
 mod layers;
 mod operating;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod outages;
 #[path = "../postgres.rs"]
 mod postgres;

@@ -81,7 +81,13 @@ impl FiniClient {
         let result = self.attempt(call, departure, &mut status).await.and_then(|answer| {
             decode(&answer.body).map_err(|malformed| unclear(Some(answer.status), malformed.reason))
         });
-        let facts = RequestFacts { route, status, duration: started.elapsed(), failure: result.as_ref().err() };
+        let facts = RequestFacts {
+            route,
+            status,
+            duration: started.elapsed(),
+            span: departure.onward().span(),
+            failure: result.as_ref().err(),
+        };
         tracing::debug!(
             route = facts.route.as_str(),
             status = facts.status,
