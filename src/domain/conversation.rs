@@ -7,11 +7,15 @@
 //! Invariants: an event that was seen before causes nothing but, at most, `feedback.updated`; internal notes and debounce
 //! events cause nothing at all; an escalation is reported once until it ends.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use serde::Serialize;
 
 use super::{
+    Timestamp,
     event::{Author, EscalationReason, FeedEvent, Message, Origin},
     ids::{FiniEventId, MessageId, TurnKey},
     message::Role,
@@ -119,6 +123,8 @@ pub struct OpenTurn {
     pub role: Role,
     /// The text as it was sent.
     pub text: String,
+    /// When it was sent, the last time.
+    pub sent_at: Timestamp,
     /// What is known of it.
     pub progress: Progress,
 }
@@ -133,6 +139,8 @@ pub struct Unechoed {
     pub role: Role,
     /// The text as it was sent.
     pub text: String,
+    /// When it was sent, the last time.
+    pub sent_at: Timestamp,
     /// Whether Fini certainly has it: only the event itself was not seen so far.
     pub arrived: bool,
 }
@@ -200,6 +208,8 @@ pub enum TurnResult {
     /// Nothing: no open turn, or no trace of it.
     #[default]
     Nothing,
+    /// What was found is its message or an earlier one with the same text, whose outcome is unclear too.
+    Doubtful,
     /// Fini has the message; no reply yet.
     Stored,
     /// It is over.
@@ -226,7 +236,11 @@ impl Look<'_> {
         if self.is_response() {
             pass.reopen(open);
         }
-        let echo = self.find_echo(open, unechoed, seen);
+        let (echo, in_doubt) = match self.find_echo(open, unechoed, seen) {
+            Echo::Found(id) => (Some(id), None),
+            Echo::Doubtful(id) => (None, Some(id)),
+            Echo::Missing => (None, None),
+        };
         let known_echo = open.and_then(|turn| turn.progress.echo.as_ref());
         // What stands before the turn's own message, though it is seen only now, does not answer it; nor does anything in a
         // wrapper that lags so far behind that it does not show that message yet.
@@ -234,7 +248,8 @@ impl Look<'_> {
         let mut unechoed: Vec<&Unechoed> = unechoed.iter().collect();
         let mut batch = HashSet::new();
         for event in self.events {
-            if !batch.insert(&event.id) {
+            // What is in doubt stays unseen: as soon as it is anybody's, the next look tells.
+            if !batch.insert(&event.id) || in_doubt == Some(&event.id) {
                 continue;
             }
             if echo == Some(&event.id) {
@@ -260,7 +275,10 @@ impl Look<'_> {
         if let Some(wrapper) = self.wrapper {
             pass.read_wrapper(wrapper, self.policy);
         }
-        pass.applied.turn = pass.turn_result(self.wrapper.is_some_and(|wrapper| wrapper.names_open_turn));
+        pass.applied.turn = match pass.turn_result(self.wrapper.is_some_and(|wrapper| wrapper.names_open_turn)) {
+            TurnResult::Nothing if in_doubt.is_some() => TurnResult::Doubtful,
+            result => result,
+        };
         pass.applied
     }
 
@@ -278,30 +296,57 @@ impl Look<'_> {
         open: Option<&OpenTurn>,
         unechoed: &[Unechoed],
         seen: &HashMap<FiniEventId, Mark>,
-    ) -> Option<&'e FiniEventId> {
-        let turn = open?;
-        if turn.progress.echo.is_some() {
-            return None;
-        }
+    ) -> Echo<'e> {
+        let Some(turn) = open.filter(|turn| turn.progress.echo.is_none()) else { return Echo::Missing };
         let role = fini_role(turn.role);
         let mut candidates =
             self.events.iter().filter(|event| event.role == role && !seen.contains_key(&event.id)).peekable();
         if self.is_response() {
-            return candidates.next().map(|event| &event.id);
+            return candidates.next().map_or(Echo::Missing, |event| Echo::Found(&event.id));
         }
         let candidates: Vec<_> = candidates.collect();
         let is_named = self.wrapper.is_some_and(|wrapper| wrapper.names_open_turn);
+        let rivals = unechoed
+            .iter()
+            .filter(|earlier| !is_named && earlier.role == turn.role && same_text(Some(&earlier.text), &turn.text));
         // Earlier messages with this very text that Fini certainly has come first, unless Fini says whose the last one is.
-        let same_before = |earlier: &&Unechoed| {
-            earlier.arrived && earlier.role == turn.role && same_text(Some(&earlier.text), &turn.text)
-        };
-        let taken = if is_named { 0 } else { unechoed.iter().filter(same_before).count() };
+        let (arrived, unclear): (Vec<_>, Vec<_>) = rivals.partition(|earlier| earlier.arrived);
         let same_text = candidates.iter().filter(|event| same_text(event.text.as_deref(), &turn.text));
-        match (same_text.skip(taken).last(), candidates.as_slice()) {
-            (Some(event), _) => Some(&event.id),
-            (None, [only]) if is_named => Some(&only.id),
-            (None, _) => None,
+        let same_text: Vec<_> = same_text.skip(arrived.len()).collect();
+        match (same_text.last(), candidates.as_slice()) {
+            (Some(event), _) if same_text.len() > unclear.len() => Echo::Found(&event.id),
+            (Some(event), _) => between(event, turn, unclear.iter().map(|earlier| earlier.sent_at).max()),
+            (None, [only]) if is_named => Echo::Found(&only.id),
+            (None, _) => Echo::Missing,
         }
+    }
+}
+
+/// What a look finds of the open turn's own message.
+#[derive(Clone, Copy, Debug)]
+enum Echo<'e> {
+    /// This is it.
+    Found(&'e FiniEventId),
+    /// This, or an earlier one's with the same text.
+    Doubtful(&'e FiniEventId),
+    /// It is not there.
+    Missing,
+}
+
+/// Messages with the same text that were sent within less than this cannot be told apart by Fini's clock, which is not ours.
+const TOLD_APART: Duration = Duration::from_mins(1);
+
+/// Whether an event is the open turn's message or that of an earlier one with the same text, sent at `earlier`, of which nobody
+/// knows whether Fini has it: the one in whose time it was made.
+fn between<'e>(event: &'e FiniEvent, turn: &OpenTurn, earlier: Option<Timestamp>) -> Echo<'e> {
+    let Some(earlier) = earlier else { return Echo::Found(&event.id) };
+    let apart = turn.sent_at.since(earlier);
+    if apart < TOLD_APART {
+        Echo::Doubtful(&event.id)
+    } else if event.created_at >= earlier.plus(apart / 2) {
+        Echo::Found(&event.id)
+    } else {
+        Echo::Missing
     }
 }
 
@@ -478,7 +523,8 @@ impl Pass<'_> {
     }
 }
 
-fn same_text(found: Option<&str>, sent: &str) -> bool {
+/// Whether Fini shows the text that was sent: it may differ in white space.
+pub fn same_text(found: Option<&str>, sent: &str) -> bool {
     found.is_some_and(|found| found.split_whitespace().eq(sent.split_whitespace()))
 }
 

@@ -109,7 +109,13 @@ impl Recorded {
         if let (TurnResult::Over(_), Some(turn)) = (applied.turn, &self.open) {
             self.settled.push(turn.key);
             if turn.progress.echo.is_none() {
-                self.unechoed.push(Unechoed { key: turn.key, role: turn.role, text: turn.text.clone(), arrived: true });
+                self.unechoed.push(Unechoed {
+                    key: turn.key,
+                    role: turn.role,
+                    text: turn.text.clone(),
+                    sent_at: turn.sent_at,
+                    arrived: true,
+                });
             }
             self.open = None;
         }
@@ -152,6 +158,7 @@ fn play(script: &[Scripted], merges: bool) -> (Vec<FiniEvent>, Vec<String>, Reco
             message_id: MessageId::trusted(format!("m{number}")),
             role: Role::User,
             text: turn.text.to_owned(),
+            sent_at: Timestamp::ZERO,
             progress: Progress::default(),
         });
         history.push(event(&history, FiniRole::User, FiniKind::Message, turn.text));
@@ -252,5 +259,60 @@ proptest! {
             bridge.read(&history, share, merges, "");
         }
         prop_assert_eq!(bridge.feed, before);
+    }
+}
+
+mod twins {
+    //! Two messages with the same text, of which the earlier one's outcome was never known.
+
+    use super::*;
+
+    fn turn(sent_at: i64) -> OpenTurn {
+        OpenTurn {
+            key: TurnKey(2),
+            message_id: MessageId::trusted("m2"),
+            role: Role::User,
+            text: "ok".to_owned(),
+            sent_at: Timestamp::from_millis(sent_at * 1000),
+            progress: Progress::default(),
+        }
+    }
+
+    fn look(sent_at: i64, arrived: bool, shown_at: &[i64], names_open_turn: bool) -> (TurnResult, Vec<(String, i64)>) {
+        let earlier =
+            Unechoed { key: TurnKey(1), role: Role::User, text: "ok".to_owned(), sent_at: Timestamp::ZERO, arrived };
+        let mut events: Vec<FiniEvent> = Vec::new();
+        for at in shown_at {
+            let event = event(&events, FiniRole::User, FiniKind::Message, "ok");
+            events.push(FiniEvent { created_at: Timestamp::from_millis(at * 1000), ..event });
+        }
+        let wrapper = Wrapper { status: None, resolved: None, names_open_turn };
+        let look = Look { policy: &StatusPolicy::default(), wrapper: Some(&wrapper), events: &events };
+        let applied = look.apply(&Standing::default(), Some(&turn(sent_at)), &[earlier], &HashMap::new());
+        let marks = applied.marks.iter().map(|(id, turn, _)| (id.to_string(), turn.map_or(0, |turn| turn.0)));
+        (applied.turn, marks.collect())
+    }
+
+    fn mark(id: &str, turn: i64) -> (String, i64) {
+        (id.to_owned(), turn)
+    }
+
+    #[test]
+    fn the_one_in_whose_time_the_event_was_made_owns_it() {
+        assert_eq!(look(600, false, &[5], false), (TurnResult::Nothing, vec![mark("e0", 1)]));
+        assert_eq!(look(600, false, &[597], false), (TurnResult::Stored, vec![mark("e0", 2)]));
+        assert_eq!(look(600, false, &[5, 601], false).1, [mark("e0", 1), mark("e1", 2)]);
+    }
+
+    #[test]
+    fn what_nobody_can_tell_apart_stays_unseen() {
+        assert_eq!(look(20, false, &[5], false), (TurnResult::Doubtful, vec![]));
+        assert_eq!(look(20, false, &[5, 21], false).1, [mark("e0", 1), mark("e1", 2)], "both are there");
+        assert_eq!(look(20, false, &[5], true), (TurnResult::Stored, vec![mark("e0", 2)]), "Fini says whose it is");
+    }
+
+    #[test]
+    fn what_certainly_arrived_comes_first() {
+        assert_eq!(look(20, true, &[21], false), (TurnResult::Nothing, vec![mark("e0", 1)]));
     }
 }

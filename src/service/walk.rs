@@ -24,7 +24,7 @@ use crate::{
         vendor::FiniConversation,
     },
     fini::{ConversationPage, Departure, Failure, FiniApi, ListQuery, RawConversation},
-    store::{Bound, ConversationRef, Result, Store, Unbound},
+    store::{Bound, ConversationRef, Result, Store, StoreError, Unbound},
 };
 
 /// Conversations of a page that are recorded at once: one commit to disk then serves many of them.
@@ -92,18 +92,20 @@ impl Walker {
         let work = page.conversations.iter().zip(known).map(|(raw, known)| {
             async move {
                 if let Some(known) = known {
-                    return Ok((Some(known.latest), None));
+                    return Ok((Some(known.latest), None, true));
                 }
                 let owner = owners.iter().find(|(id, _)| *id == raw.id).map(|(_, owner)| owner.clone());
-                self.take_one(raw, owner, unbound, asked_at).await
+                let was_bound = owner.is_some();
+                let (latest, fresh) = self.take_one(raw, owner, unbound, asked_at).await?;
+                Ok::<_, StoreError>((latest, fresh, was_bound))
             }
             .boxed()
         });
         let mut taken = stream::iter(work.collect::<Vec<_>>()).buffered(AT_ONCE).zip(stream::iter(&page.conversations));
         let mut rows = Vec::with_capacity(page.conversations.len());
         while let Some((times, raw)) = taken.next().await {
-            let (latest, fresh) = times?;
-            rows.push(Row { id: raw.id.as_str(), latest, fresh });
+            let (latest, fresh, was_bound) = times?;
+            rows.push(Row { id: raw.id.as_str(), latest, fresh, was_bound });
         }
         drop(taken);
         Ok(PageFacts::gather(walk, &rows, page.has_more, page.next_cursor))
@@ -187,7 +189,6 @@ impl Walker {
                 self.bind(candidate, &wrapper, now).await?;
                 owner
             }
-            (Some(_), None) if binder::may_be_mixed(&wrapper, unbound) => return Ok(Taken::OPEN),
             (Some(owner), _) => owner,
             (None, Some((candidate, Claim::Own))) => match self.bind(candidate, &wrapper, now).await? {
                 Bound::Now | Bound::Already => candidate.conversation.clone(),
@@ -205,7 +206,8 @@ impl Walker {
         };
         let recorded = self.ledger.wrapper(&owner, wrapper).await?;
         let fresh = recorded.new_events.iter().min().copied();
-        Ok(Taken { settled: recorded.counted, fresh, owner: Some(owner.key), turn: recorded.turn })
+        let settled = recorded.counted && !recorded.doubtful;
+        Ok(Taken { settled, fresh, owner: Some(owner.key), turn: recorded.turn })
     }
 
     /// Takes the wrapper that was just read singly for the conversation that is bound to it. Somebody else may be mixed into

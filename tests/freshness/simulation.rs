@@ -400,7 +400,7 @@ impl Simulation {
         for (row, id) in page.rows.iter().zip(&ids) {
             let shown = self.show(row.conversation, row.version, asked_at);
             let fresh = shown.iter().filter(|change| change.what == Happening::Agent).map(|change| change.at).min();
-            rows.push(Row { id, latest: Some(time(row.latest)), fresh: fresh.map(time) });
+            rows.push(Row { id, latest: Some(time(row.latest)), fresh: fresh.map(time), was_bound: true });
             self.searched.remove(&row.conversation);
         }
         let cursor = ids.last().filter(|_| page.has_more).cloned();

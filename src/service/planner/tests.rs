@@ -40,7 +40,12 @@ fn page(walk: &Walk, now: i64, age: i64, fresh: usize, has_more: bool) -> PageFa
         .iter()
         .zip(times)
         .enumerate()
-        .map(|(number, (id, time))| Row { id, latest: Some(time), fresh: (number < fresh).then_some(time) })
+        .map(|(number, (id, time))| Row {
+            id,
+            latest: Some(time),
+            fresh: (number < fresh).then_some(time),
+            was_bound: true,
+        })
         .collect();
     PageFacts::gather(walk, &rows, has_more, ids.last().cloned().filter(|_| has_more))
 }
@@ -181,8 +186,8 @@ fn a_message_from_the_far_future_does_not_move_the_watermark() {
     let walk = planner.begin_list(Kind::Sweep, &situation(2, 50));
     let wild = at(4_000_000_000);
     let rows = [
-        Row { id: "wild", latest: Some(wild), fresh: Some(wild) },
-        Row { id: "sane", latest: Some(at(1)), fresh: Some(at(1)) },
+        Row { id: "wild", latest: Some(wild), fresh: Some(wild), was_bound: true },
+        Row { id: "sane", latest: Some(at(1)), fresh: Some(at(1)), was_bound: true },
     ];
     let facts = PageFacts::gather(&walk, &rows, false, None);
     planner.end_list(walk, Some(facts), at(2));
@@ -200,12 +205,16 @@ fn a_list_that_lags_is_read_further_back() {
     };
     let watermark = planner.watermark().expect("swept");
     assert_eq!(floor(&mut planner, 10), watermark.minus(Duration::from_secs(3)));
-    let walk = planner.begin_list(Kind::Sweep, &situation(12, 50));
-    let resume = walk.resume.expect("swept before");
-    let late = resume.minus(Duration::from_secs(20));
-    let facts = PageFacts::gather(&walk, &[Row { id: "a", latest: Some(late), fresh: Some(late) }], false, None);
-    planner.end_list(walk, Some(facts), at(12));
-    assert_eq!(planner.list_lag(at(12)), Duration::from_secs(20));
+    let shows = |planner: &mut Planner, was_bound| {
+        let walk = planner.begin_list(Kind::Sweep, &situation(12, 50));
+        let late = walk.resume.expect("swept before").minus(Duration::from_secs(20));
+        let row = Row { id: "a", latest: Some(late), fresh: Some(late), was_bound };
+        let facts = PageFacts::gather(&walk, &[row], false, None);
+        planner.end_list(walk, Some(facts), at(12));
+        planner.list_lag(at(12))
+    };
+    assert_eq!(shows(&mut planner, false), Duration::ZERO, "nobody took it while it was shown");
+    assert_eq!(shows(&mut planner, true), Duration::from_secs(20));
     assert_eq!(floor(&mut planner, 12), watermark.minus(Duration::from_secs(43)));
     assert_eq!(floor(&mut planner, 59), watermark.minus(LEAST_OVERLAP + planner.disorder.at(at(59)) * 2));
     assert!(floor(&mut planner, 600) <= watermark.minus(Duration::from_secs(30)), "once a minute it goes deep anyway");

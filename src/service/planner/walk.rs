@@ -66,6 +66,8 @@ pub struct Row<'a> {
     pub latest: Option<Timestamp>,
     /// When the oldest of its events that nobody had seen was created, where there is any.
     pub fresh: Option<Timestamp>,
+    /// Whether it was bound before it was read: else its events are old news that nobody took.
+    pub was_bound: bool,
 }
 
 /// What a page showed.
@@ -73,7 +75,7 @@ pub struct Row<'a> {
 pub struct PageFacts {
     /// The newest believable time on it.
     pub newest: Option<Timestamp>,
-    /// The times of what was new on it.
+    /// The times of what was new on it, and would have been taken as soon as it was shown.
     pub fresh: Vec<Timestamp>,
     /// Whether its last rows brought something new: there may be more below, whatever the times say.
     pub fresh_below: bool,
@@ -94,7 +96,7 @@ impl PageFacts {
         let (head, tail) = (&rows[..ends], &rows[rows.len() - ends..]);
         Self {
             newest: rows.iter().filter_map(|row| row.latest).filter(|at| *at <= walk.horizon).max(),
-            fresh: rows.iter().filter_map(|row| row.fresh).collect(),
+            fresh: rows.iter().filter(|row| row.was_bound).filter_map(|row| row.fresh).collect(),
             fresh_below: tail.iter().any(|row| row.fresh.is_some()),
             has_more,
             // Nearest to the end first; the last row is the cursor itself.
@@ -195,6 +197,7 @@ mod tests {
                 id,
                 latest: Some(at(*secs)),
                 fresh: fresh.contains(&number).then(|| at(*secs)),
+                was_bound: true,
             })
             .collect();
         PageFacts::gather(walk, &rows, cursor.is_some(), cursor.map(str::to_owned))

@@ -111,7 +111,10 @@ impl Reader {
         now: Timestamp,
     ) -> Result<()> {
         for turn in searched {
-            self.after_look(&turn, seen, looked_at).await?;
+            // Found meanwhile: from now on its own conversation is read, which says more than a List did.
+            if !matches!(self.store.binding(turn.conversation.key).await?, Some((Some(_), _))) {
+                self.after_look(&turn, seen, looked_at).await?;
+            }
         }
         for wanted in self.store.unbound(UNBOUND).await? {
             if wanted.look_at > now {

@@ -310,8 +310,10 @@ impl Reader {
                 continue;
             }
             let mut state = self.state();
-            let swept_at = state.planner.swept_at().filter(|swept| *swept > read.due_at);
-            if let (0, Some(swept_at)) = (read.misses, swept_at) {
+            // What was over before this process began to read may lie below what its sweeps go down to.
+            let since = state.planner.started_at().filter(|began| *began <= read.due_at);
+            let swept_at = state.planner.swept_at().filter(|swept| since.is_some() && *swept > read.due_at);
+            if let (0, Some(swept_at), false) = (read.misses, swept_at, state.planner.catches_up()) {
                 state.planner.sweep_lacked(swept_at.since(read.due_at), now);
             }
             pending.push(read);

@@ -8,6 +8,7 @@ use super::{Reader, View};
 use crate::{
     domain::{
         Timestamp,
+        correlation::Correlation,
         ids::{ConversationKey, InteractionId, TurnKey},
         turn::TurnState,
         vendor::FiniConversation,
@@ -54,6 +55,24 @@ impl Drop for Underway {
     }
 }
 
+/// What every line says of a read under way.
+fn span(
+    conversation: &ConversationRef,
+    interaction: Option<&InteractionId>,
+    reason: &'static str,
+    cause: &Correlation,
+) -> tracing::Span {
+    tracing::info_span!(
+        "read",
+        frontend = %conversation.frontend,
+        conversation_id = %conversation.id,
+        interaction_id = interaction.map(InteractionId::as_str),
+        reason,
+        request_id = cause.request_id(),
+        trace_id = cause.trace_id(),
+    )
+}
+
 impl Reader {
     pub(super) fn start_single(self: &Arc<Self>, plan: Plan, mut view: View, permit: Permit) {
         let lone = view.watch.summary.watched == 1;
@@ -66,13 +85,7 @@ impl Reader {
                 let turn = view.lookups.swap_remove(0);
                 self.state().looking.insert(turn.key);
                 underway.turn = Some(turn.key);
-                let span = tracing::info_span!(
-                    "lookup",
-                    frontend = %turn.conversation.frontend,
-                    conversation_id = %turn.conversation.id,
-                    request_id = turn.cause.request_id(),
-                    trace_id = turn.cause.trace_id()
-                );
+                let span = span(&turn.conversation, turn.interaction.as_ref(), "lookup", &turn.cause);
                 let work = async move {
                     if let Err(error) = reader.look_up(turn, permit, now).await {
                         tracing::warn!(%error, "lookup could not be recorded");
@@ -99,14 +112,17 @@ impl Reader {
         self.state().getting.insert(read.conversation.key);
         underway.conversation = Some(read.conversation.key);
         let stands_for_sweep = lone && matches!(plan, Plan::Front(_));
-        drop(self.tasks.spawn("get", async move {
+        let reason = if matches!(plan, Plan::Front(_)) { "watch" } else { "due" };
+        let span = span(&read.conversation, Some(&read.interaction), reason, &Correlation::default());
+        let work = async move {
             match reader.get(read, permit, now).await {
                 Ok(true) if stands_for_sweep => underway.swept_at = Some(now),
                 Ok(_) => {}
                 Err(error) => tracing::warn!(%error, "read could not be recorded"),
             }
             drop(underway);
-        }));
+        };
+        drop(self.tasks.spawn("get", work.instrument(span)));
     }
 
     async fn look_up(&self, turn: TurnToRead, permit: Permit, passed_at: Timestamp) -> Result<()> {

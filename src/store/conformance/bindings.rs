@@ -1,7 +1,7 @@
 //! Whose Fini conversation is whose.
 
 use super::{talk::*, *};
-use crate::domain::{conversation::State, ids::FiniEventId, turn::TurnState};
+use crate::domain::{conversation::State, ids::FiniEventId, turn::TurnState, vendor::FiniRole};
 
 suite!(
     a_binding_frees_what_waits,
@@ -10,12 +10,15 @@ suite!(
     two_conversations_are_never_bound_to_one,
     what_was_mixed_in_never_reaches_the_owner,
     while_the_mixed_in_is_being_answered_the_owner_is_shown_nothing,
+    a_message_of_somebody_who_is_looked_for_shows_nothing_until_it_is_clear_whose_it_is,
+    an_own_message_is_read_whoever_else_says_the_same,
     racing_bindings_end_in_one,
     an_operator_binds_a_quarantined_conversation,
     an_operator_lets_a_quarantined_conversation_begin_anew,
     a_quarantine_survives_a_late_response,
     a_lost_conversation_begins_anew,
     a_conversation_that_was_never_found_begins_anew,
+    what_a_list_never_shows_is_not_called_lost,
     only_what_is_lost_is_lost,
     owners_are_told,
 );
@@ -138,6 +141,31 @@ async fn while_the_mixed_in_is_being_answered_the_owner_is_shown_nothing(fixture
     assert_eq!(last["data"]["message"]["id"], "e-8");
 }
 
+async fn a_message_of_somebody_who_is_looked_for_shows_nothing_until_it_is_clear_whose_it_is(fixture: Fixture) {
+    let owner = fixture.bound_talk("c-1", "i-1", at(0)).await;
+    fixture.post("c-2", "m-9", at(10)).await;
+    let turn = fixture.claim_turn(at(11)).await;
+    let stranger = |text: &str| said("e-8", FiniRole::User, text);
+    let mixed = || vec![stranger(&format!(" {}", turn.text)), reply("e-9")];
+    let recorded = fixture.read(owner, "i-1", Says::default(), mixed(), at(12)).await;
+    assert_eq!((recorded.counted, recorded.added), (false, 0));
+    // It was stored in a Fini conversation of its own: what stands here came in by another way.
+    fixture.respond(&turn, vec![echo("e-20", "m-9"), reply("e-21")], at(13)).await;
+    let recorded = fixture.read(owner, "i-1", Says::default(), mixed(), at(14)).await;
+    assert_eq!((recorded.counted, recorded.added), (true, 2));
+}
+
+async fn an_own_message_is_read_whoever_else_says_the_same(fixture: Fixture) {
+    let owner = fixture.bound_talk("c-1", "i-1", at(0)).await;
+    fixture.post("c-2", "m-2", at(10)).await;
+    fixture.claim_turn(at(11)).await;
+    fixture.post("c-1", "m-2", at(11)).await;
+    let turn = fixture.claim_turn(at(11)).await;
+    fixture.store.lose_sight(turn.key, &turn.token, at(12), at(13), "reset").await.expect("loses");
+    let recorded = fixture.read(owner, "i-1", Says::default(), vec![echo("e-8", "m-2"), reply("e-9")], at(14)).await;
+    assert_eq!((recorded.counted, recorded.turn), (true, Some(TurnState::Answered)));
+}
+
 async fn racing_bindings_end_in_one(fixture: Fixture) {
     let mut keys = Vec::new();
     for number in 0..8 {
@@ -234,6 +262,21 @@ async fn a_conversation_that_was_never_found_begins_anew(fixture: Fixture) {
     // Two searches for the first one ended at the same time, and this one was slower.
     assert!(!fixture.store.lose(key, None, at(3), "not found").await.expect("answers"));
     assert_eq!(fixture.state_of("c-1", "m-2").await, TurnState::Sending);
+}
+
+async fn what_a_list_never_shows_is_not_called_lost(fixture: Fixture) {
+    let mirrored = |message| wrap(inbound("c-1", message, "text", Role::Agent), at(0));
+    fixture.store.accept(mirrored("m-1")).await.expect("accepts");
+    let turn = fixture.claim_turn(at(1)).await;
+    let key = turn.conversation.key;
+    fixture.respond(&turn, vec![said("e-1", FiniRole::Agent, "text")], at(2)).await;
+    assert!(fixture.store.lose(key, None, at(3), "not found").await.expect("gives up"));
+    let conversation = fixture.conversation("c-1").await;
+    assert_eq!((conversation.state, conversation.note), (State::Open, None));
+    assert_eq!(kinds(&fixture.feed("c-1").await), ["message.created", "turn.completed"], "nothing to tell");
+    assert!(fixture.store.unbound(5).await.expect("reads").is_empty(), "nobody looks any longer");
+    fixture.store.accept(mirrored("m-2")).await.expect("accepts");
+    assert!(!fixture.claim_turn(at(4)).await.is_bound, "the next message begins anew");
 }
 
 async fn only_what_is_lost_is_lost(fixture: Fixture) {

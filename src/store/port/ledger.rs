@@ -74,6 +74,8 @@ pub struct Recorded {
     pub state: Option<State>,
     /// Where the turn stands after it, also where nothing changed; `None` where no turn is in flight.
     pub turn: Option<TurnState>,
+    /// Whether what was found may be the turn's message or an earlier one's, so that it is neither there nor absent.
+    pub doubtful: bool,
     /// How the turn ended, when this look ended it: (outcome name, when its first message was accepted).
     pub ended: Option<(&'static str, Timestamp)>,
     /// The request that brought the turn's message, when this look ended it.
@@ -155,7 +157,8 @@ pub trait LedgerStore: Send + Sync {
     async fn quarantine(&self, conversation: ConversationKey, now: Timestamp, reason: &str) -> Result<bool>;
 
     /// The Fini conversation is gone (or was never found): unbinds, state `lost`; an open turn fails with
-    /// `interaction_lost`; the next message starts a new Fini conversation. `interaction` must still be the binding
+    /// `interaction_lost`; the next message starts a new Fini conversation. The state stays what it was where only mirrored
+    /// messages were sent to a Fini conversation that was never found: List does not show such, lost or not. `interaction` must still be the binding
     /// (`None`: still unbound, and nothing of it sent after `now`), else nothing changes and `false` is returned.
     async fn lose(
         &self,

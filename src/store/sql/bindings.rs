@@ -121,8 +121,23 @@ pub(in crate::store) async fn lose(
         detail: detail.to_owned(),
         may_resend: interaction.is_some(),
     };
-    detach(conn, cx, &conversation, State::Lost, &failure, now).await?;
+    // List leaves out what no customer wrote in: that it is not found there says nothing about it.
+    let is_listed = interaction.is_some() || has_customer(conn, key).await?;
+    let state = if is_listed { State::Lost } else { conversation.standing.state };
+    detach(conn, cx, &conversation, state, &failure, now).await?;
     Ok(true)
+}
+
+/// Whether a customer's message was sent to the Fini conversation that is looked for.
+async fn has_customer(conn: &mut Conn, key: ConversationKey) -> Result<bool> {
+    let found = db::query(
+        "SELECT 1 FROM turns t JOIN conversations c ON c.key = t.conversation_key \
+         WHERE t.conversation_key = $1 AND t.role = 'user' AND t.sent_at >= c.first_sent_at LIMIT 1",
+    )
+    .bind(key.0)
+    .fetch_optional(conn)
+    .await?;
+    Ok(found.is_some())
 }
 
 /// Settles a quarantine.

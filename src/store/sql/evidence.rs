@@ -4,19 +4,21 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Conn, db, records::ConversationRecord, rows};
+use super::{Conn, db, records::ConversationRecord, rows, unbound};
 use crate::{
     domain::{
-        conversation::{Mark, Unechoed},
+        conversation::{Mark, Unechoed, same_text},
         ids::{ConversationKey, FiniEventId, TurnKey},
         turn::TurnState,
-        vendor::FiniEvent,
+        vendor::{FiniEvent, FiniRole},
     },
     store::Result,
 };
 
 /// Rows among which earlier messages without an event of their own are looked for; joined ones take several.
 const UNECHOED_ROWS: i64 = 40;
+/// Among how many conversations that are looked for the author of a message is.
+const LOOKED_FOR: usize = 500;
 /// How many such messages are still expected to turn up.
 const UNECHOED: usize = 5;
 
@@ -72,6 +74,19 @@ pub(in crate::store) async fn is_mixed(conn: &mut Conn, foreign: &HashSet<FiniEv
     Ok(found.is_some())
 }
 
+/// Whether a customer's message that this conversation did not send may be that of one whose Fini conversation is looked for:
+/// Fini then has reused this one for it. Until that is settled, nothing of the look may be shown to anyone.
+pub(in crate::store) async fn may_be_anothers(conn: &mut Conn, unseen: &[&FiniEvent]) -> Result<bool> {
+    let strangers: Vec<Option<&str>> =
+        unseen.iter().filter(|event| event.role == FiniRole::User).map(|event| event.text.as_deref()).collect();
+    if strangers.is_empty() {
+        return Ok(false);
+    }
+    let looked_for = unbound::list(conn, LOOKED_FOR).await?;
+    let mut texts = looked_for.iter().filter_map(|unbound| unbound.open_text.as_deref());
+    Ok(texts.any(|text| strangers.iter().any(|found| same_text(*found, text))))
+}
+
 /// Marks events as seen. A new mark that somebody else has meanwhile is an error: the transaction is run again.
 pub(in crate::store) async fn mark(
     conn: &mut Conn,
@@ -96,7 +111,7 @@ pub(in crate::store) async fn mark(
 }
 
 /// Settled messages of a conversation that were sent without their event being seen, latest first.
-pub(in crate::store) const UNECHOED_TURNS: &str = "SELECT key, COALESCE(leader_key, key) AS leader, role, text, state FROM turns WHERE conversation_key = $1 \
+pub(in crate::store) const UNECHOED_TURNS: &str = "SELECT key, COALESCE(leader_key, key) AS leader, role, text, sent_at, state FROM turns WHERE conversation_key = $1 \
             AND echo IS NULL AND sent_at IS NOT NULL AND state IN ('answered', 'stored', 'failed') \
          ORDER BY key DESC LIMIT $2";
 
@@ -111,7 +126,8 @@ pub(in crate::store) async fn unechoed(conn: &mut Conn, conversation: &Conversat
             turn.text = format!("{}{}{text}", turn.text, super::in_flight::JOINT);
         } else {
             let arrived = rows::turn_state(row, "state")? != TurnState::Failed;
-            turns.push(Unechoed { key, role: rows::role(row, "role")?, text, arrived });
+            let (role, sent_at) = (rows::role(row, "role")?, rows::time(row, "sent_at")?);
+            turns.push(Unechoed { key, role, text, sent_at, arrived });
         }
     }
     turns.drain(..turns.len().saturating_sub(UNECHOED));

@@ -36,6 +36,8 @@ pub(in crate::store) struct InFlight {
     pub(in crate::store) progress: Progress,
     /// When the first of its messages was accepted.
     pub(in crate::store) accepted_at: Timestamp,
+    /// When it was sent, the last time.
+    pub(in crate::store) sent_at: Timestamp,
     /// Its messages, oldest first, each with its own key.
     pub(in crate::store) messages: Vec<(TurnKey, MessageId)>,
     /// The text as it was sent.
@@ -66,8 +68,9 @@ impl InFlight {
 }
 
 /// The rows of a conversation's turn in flight.
-pub(in crate::store) const OCCUPYING: &str = "SELECT key, leader_key, message_id, role, text, attribute, attempt, state, token, accepted_at, echo, replies, escalated, \
-            no_reply, request_id, traceparent FROM turns WHERE conversation_key = $1 \
+pub(in crate::store) const OCCUPYING: &str = "SELECT key, leader_key, message_id, role, text, attribute, attempt, state, token, accepted_at, \
+            COALESCE(sent_at, state_since) AS sent_at, echo, replies, escalated, no_reply, request_id, traceparent \
+            FROM turns WHERE conversation_key = $1 \
             AND state IN ('queued', 'sending', 'awaiting', 'unclear') AND state <> 'queued' ORDER BY key";
 
 /// The turn that occupies a conversation, if any.
@@ -89,6 +92,7 @@ pub(in crate::store) async fn load(conn: &mut Conn, conversation: ConversationKe
             no_reply: rows::flag(leader, "no_reply")?,
         },
         accepted_at: rows::time(leader, "accepted_at")?,
+        sent_at: rows::time(leader, "sent_at")?,
         messages: found.iter().map(message).collect::<Result<_>>()?,
         text: texts.join(JOINT),
         cause: rows::cause(leader)?,

@@ -102,6 +102,11 @@ async fn record(conn: &mut Conn, cx: &mut Cx, look: &Record) -> Result<Recorded>
     let rules = Look { policy: &cx.rules().statuses, wrapper: wrapper.as_ref(), events: &events };
     let mut applied = rules.apply(&conversation.standing, open.as_ref(), &unechoed, &seen.marks);
     keep_in_quarantine(&conversation, &mut applied);
+    let news: Vec<&FiniEvent> = events.iter().filter(|event| is_news(event, &applied, open.as_ref())).collect();
+    let unseen: Vec<&FiniEvent> = news.iter().filter(|event| !seen.marks.contains_key(&event.id)).copied().collect();
+    if wrapper.is_some() && evidence::may_be_anothers(conn, &unseen).await? {
+        return Ok(Recorded { state: Some(conversation.standing.state), ..Recorded::default() });
+    }
 
     evidence::mark(conn, look.conversation, &seen, &applied.marks).await?;
     for (event, of, _) in &applied.marks {
@@ -113,15 +118,10 @@ async fn record(conn: &mut Conn, cx: &mut Cx, look: &Record) -> Result<Recorded>
     save_standing(conn, &conversation, &applied).await?;
     feed::append(conn, cx, &conversation, &happened, look.now).await?;
 
-    let news: Vec<&FiniEvent> = events.iter().filter(|event| is_news(event, &applied, open.as_ref())).collect();
     let mut recorded = Recorded {
         counted: true,
         added: happened.len(),
-        new_events: news
-            .iter()
-            .filter(|event| !seen.marks.contains_key(&event.id))
-            .map(|event| event.created_at)
-            .collect(),
+        new_events: unseen.iter().map(|event| event.created_at).collect(),
         state: Some(applied.standing.state),
         ..Recorded::default()
     };
@@ -168,6 +168,7 @@ fn open_turn(turn: &InFlight) -> Option<OpenTurn> {
         message_id: message_id.clone(),
         role: turn.role,
         text: turn.text.clone(),
+        sent_at: turn.sent_at,
         progress: turn.progress.clone(),
     })
 }
@@ -305,6 +306,11 @@ async fn settle(
         }
         TurnResult::Stored => TurnMove::Await,
         TurnResult::Nothing if is_response => TurnMove::LoseSight,
+        TurnResult::Doubtful => {
+            recorded.doubtful = true;
+            stays(turn, recorded);
+            return Ok(());
+        }
         TurnResult::Nothing => {
             stays(turn, recorded);
             return Ok(());

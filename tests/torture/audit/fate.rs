@@ -51,7 +51,7 @@ pub fn judge(
     stored: &StoredBy,
     verdict: &mut Verdict,
 ) {
-    if feed.state == "quarantined" || feed.state == "lost" {
+    if feed.state == "quarantined" {
         verdict.wrong(format!("{conversation}: {}", feed.state));
     }
     let mut homes: Vec<&str> = Vec::new();
@@ -96,6 +96,10 @@ pub fn judge(
     homes.retain(|home| {
         evidence.interactions.get(*home).is_none_or(|home| home.events.iter().any(|e| e.role == "user"))
     });
+    // What never arrived, as far as anybody could tell, is looked for in vain.
+    if feed.state == "lost" && !homes.is_empty() {
+        verdict.wrong(format!("{conversation}: lost"));
+    }
     if homes.len() > 1 {
         verdict.wrong(format!("{conversation}: spread over {} Fini conversations", homes.len()));
     }

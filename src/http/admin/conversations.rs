@@ -1,0 +1,108 @@
+//! One conversation as an operator sees it, and the end of a quarantine.
+
+use axum::{
+    Json,
+    extract::{Path, RawQuery, State},
+};
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::{Admin, deliveries::view, object};
+use crate::{
+    domain::ids::{ConversationId, InteractionId},
+    http::{
+        conversations::no_conversation,
+        problem::{Code, FieldError, Problem},
+    },
+    store::{Bound, DeliveryFilter},
+};
+
+pub(super) async fn conversation(
+    State(admin): State<Admin>,
+    Path((frontend, id)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Value>, Problem> {
+    let frontend = admin.frontend(&frontend)?.clone();
+    let content = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes())
+        .any(|(name, value)| name == "content" && value == "true");
+    let id = ConversationId::trusted(id);
+    let found = admin.store.conversation(&frontend, &id).await?.ok_or_else(no_conversation)?;
+    let filter = DeliveryFilter {
+        frontend: Some(frontend.clone()),
+        conversation: Some(id.clone()),
+        ..DeliveryFilter::default()
+    };
+    let page = admin.store.deliveries(&filter, None, 50).await?;
+    let deliveries: Vec<_> = page.deliveries.iter().map(|delivery| view(delivery, false)).collect();
+    let mut view = json!({
+        "frontend": frontend,
+        "conversation_id": id,
+        "state": found.state,
+        "note": found.note,
+        "status_text": found.status_text,
+        "interaction_id": found.interaction.as_ref().map(InteractionId::as_str),
+        "binding_version": found.binding_version,
+        "last_sequence": found.last_sequence,
+        "queued_turns": found.queued,
+        "pending_deliveries": found.pending_deliveries,
+        "dead_deliveries": found.dead_deliveries,
+        "created_at": found.created_at.to_string(),
+        "updated_at": found.updated_at.to_string(),
+        "next_read_at": found.next_read_at.map(|at| at.to_string()),
+        "watch_until": found.watch_until.map(|at| at.to_string()),
+        "deliveries": deliveries,
+    });
+    if let Some((_, feed)) = admin.store.feed(&frontend, &id, 0, 500).await? {
+        let events: Vec<Value> = feed
+            .entries
+            .iter()
+            .map(|entry| {
+                if content {
+                    serde_json::from_str(&entry.body).unwrap_or_default()
+                } else {
+                    json!({"sequence": entry.sequence, "type": entry.kind})
+                }
+            })
+            .collect();
+        view["events"] = Value::from(events);
+    }
+    Ok(Json(view))
+}
+
+/// Settles a quarantine: to a Fini conversation, or to a new one.
+pub(super) async fn bind(
+    State(admin): State<Admin>,
+    Path((frontend, id)): Path<(String, String)>,
+    body: Bytes,
+) -> Result<Json<Value>, Problem> {
+    let frontend = admin.frontend(&frontend)?.clone();
+    let fields = object(&body)?;
+    let interaction = match (fields.get("interaction_id"), fields.get("new")) {
+        (Some(Value::String(id)), None) if (1..=200).contains(&id.len()) => Some(InteractionId::trusted(id.as_str())),
+        (None, Some(Value::Bool(true))) => None,
+        _ => {
+            let message = r#"must be {"interaction_id": "…"} or {"new": true}"#.to_owned();
+            return Err(Problem::new(Code::InvalidRequest).errors(vec![FieldError { field: "", message }]));
+        }
+    };
+    let id = ConversationId::trusted(id);
+    let found = admin.store.conversation(&frontend, &id).await?.ok_or_else(no_conversation)?;
+    let key = found.reference.key;
+    match admin.store.settle_quarantine(key, interaction.as_ref(), admin.clock.now()).await? {
+        Bound::Now | Bound::Already => {}
+        Bound::Quarantined { owner } => {
+            let detail = format!("it belongs to {}/{}", owner.frontend, owner.id);
+            return Err(Problem::new(Code::AlreadyBound).detail(detail));
+        }
+        Bound::Stale => return Err(Problem::new(Code::NotQuarantined)),
+    }
+    admin.bindings.forget(key).await;
+    tracing::info!(%frontend, conversation_id = %id, "quarantine settled by an operator");
+    let after = admin.store.conversation(&frontend, &id).await?.ok_or_else(no_conversation)?;
+    Ok(Json(json!({
+        "frontend": frontend,
+        "conversation_id": id,
+        "state": after.state,
+        "interaction_id": after.interaction.as_ref().map(InteractionId::as_str),
+    })))
+}

@@ -1,0 +1,153 @@
+//! The operators' API on the admin listener: health, readiness, metrics and `/admin/v1`. Never behind the ingress.
+
+mod budget;
+mod conversations;
+mod deliveries;
+mod frontends;
+mod probes;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::header,
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::Value;
+use subtle::ConstantTimeEq as _;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use super::{
+    auth::digest,
+    context,
+    problem::{Code, Problem},
+};
+use crate::{
+    delivery::{Endpoint, client::CallbackClient},
+    domain::{Clock, Entropy, ids::FrontendName},
+    fini::budget::Budget,
+    lifecycle::Health,
+    metrics::{Metrics, PanicPlace},
+    service::{gate::Gate, reader::Reader},
+    store::{Bindings, Store},
+    telemetry::spans::Spans,
+};
+
+/// What the operators' handlers work with.
+#[derive(Clone)]
+pub struct Admin {
+    /// Everything that is kept.
+    pub store: Arc<dyn Store>,
+    /// Forgets what is bound anew.
+    pub bindings: Bindings,
+    /// Whether loops make progress.
+    pub health: Health,
+    /// Whether Fini accepts the keys.
+    pub gate: Arc<Gate>,
+    /// What was used of the budget.
+    pub budget: Arc<Budget>,
+    /// How reading keeps up.
+    pub reader: Arc<Reader>,
+    /// The figures.
+    pub metrics: Metrics,
+    /// Where spans are told.
+    pub spans: Spans,
+    /// For pings.
+    pub client: CallbackClient,
+    /// The frontends' callback addresses.
+    pub endpoints: Vec<Arc<Endpoint>>,
+    /// Every frontend's name.
+    pub frontends: Vec<FrontendName>,
+    /// The deadline of a ping.
+    pub callback_timeout: Duration,
+    /// The bearer token, where one is required.
+    pub token: Option<SecretString>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Makes ids.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// The operators' API.
+pub fn admin(state: Admin) -> Router {
+    let panics = state.metrics.clone();
+    let observed = context::Observed {
+        clock: Arc::clone(&state.clock),
+        entropy: Arc::clone(&state.entropy),
+        metrics: state.metrics.clone(),
+        spans: state.spans.clone(),
+        listener: "admin",
+    };
+    let guarded = Router::new()
+        .route("/admin/v1/deliveries", get(deliveries::deliveries))
+        .route("/admin/v1/deliveries/retry", post(deliveries::retry_many))
+        .route("/admin/v1/deliveries/{id}", get(deliveries::delivery))
+        .route("/admin/v1/deliveries/{id}/retry", post(deliveries::retry_one))
+        .route("/admin/v1/frontends", get(frontends::frontends))
+        .route("/admin/v1/frontends/{name}/pause", post(frontends::pause))
+        .route("/admin/v1/frontends/{name}/resume", post(frontends::resume))
+        .route("/admin/v1/frontends/{name}/ping", post(frontends::ping))
+        .route("/admin/v1/conversations/{frontend}/{id}", get(conversations::conversation))
+        .route("/admin/v1/conversations/{frontend}/{id}/bind", post(conversations::bind))
+        .route("/admin/v1/budget", get(budget::budget))
+        .route("/admin/v1/budget/permits", post(budget::permit))
+        .route_layer(middleware::from_fn_with_state(state.clone(), authorize));
+    Router::new()
+        .route("/healthz", get(probes::healthz))
+        .route("/readyz", get(probes::readyz))
+        .route("/metrics", get(probes::encode_metrics))
+        .merge(guarded)
+        .fallback(super::not_found)
+        .method_not_allowed_fallback(super::method_not_allowed)
+        .layer(CatchPanicLayer::custom(move |_: Box<dyn std::any::Any + Send>| {
+            panics.panicked(PanicPlace::Http);
+            Problem::new(Code::Internal).into_response()
+        }))
+        .layer(middleware::from_fn_with_state(observed, context::observe))
+        .with_state(state)
+}
+
+impl Admin {
+    /// How long ago the last sweep began; `None` where this process has nothing to sweep for.
+    fn sweep_age(&self) -> Option<Duration> {
+        let age = self.reader.age();
+        age.swept_at.filter(|_| age.watching).map(|at| self.clock.now().since(at))
+    }
+
+    fn frontend(&self, name: &str) -> Result<&FrontendName, Problem> {
+        let found = self.frontends.iter().find(|frontend| frontend.as_str() == name);
+        found.ok_or_else(|| Problem::new(Code::NotFound).detail("there is no such frontend"))
+    }
+}
+
+async fn authorize(State(admin): State<Admin>, request: Request, next: Next) -> Result<Response, Problem> {
+    if let Some(token) = &admin.token {
+        let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let given =
+            given.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        let matches =
+            given.is_some_and(|(_, given)| bool::from(digest(given.trim()).ct_eq(&digest(token.expose_secret()))));
+        if !matches {
+            return Err(Problem::new(Code::Unauthorized).detail("the admin token is required"));
+        }
+    }
+    Ok(next.run(request).await)
+}
+
+fn object(body: &[u8]) -> Result<serde_json::Map<String, Value>, Problem> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Ok(serde_json::Map::new());
+    }
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        _ => Err(Problem::new(Code::InvalidJson).detail("the body must be a JSON object")),
+    }
+}
+
+fn whole_millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,72 @@
+//! Health, readiness and figures: without a token, as probes and scrapers have none.
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    extract::{RawQuery, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::{Value, json};
+
+use super::{Admin, whole_millis};
+use crate::{
+    metrics,
+    service::gate::{Side, Trouble},
+};
+
+/// Reading that is further behind than this is not ready.
+const READING_BEHIND: Duration = Duration::from_mins(2);
+
+pub(super) async fn healthz() -> Json<Value> {
+    Json(json!({"status": "ok"}))
+}
+
+/// Every check decides, unless the query leaves it out (`?exclude=reading&exclude=key_read`, the way the Kubernetes API server's
+/// own `/readyz` has it): a probe that routes customers' messages wants those taken, and kept, while Fini is away.
+pub(super) async fn readyz(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Response {
+    let store = tokio::time::timeout(Duration::from_secs(3), admin.store.ping()).await;
+    let store = match store {
+        Ok(Ok(())) => json!({"ok": true}),
+        Ok(Err(error)) => json!({"ok": false, "error": error.to_string()}),
+        Err(_) => json!({"ok": false, "error": "no answer within 3 s"}),
+    };
+    let loops = admin.health.loops();
+    let key = |side| match admin.gate.trouble(side) {
+        Some(Trouble::KeyRefused(status)) => json!({"ok": false, "error": format!("Fini answered {status}")}),
+        other => {
+            json!({"ok": true, "accepted": admin.gate.was_accepted(side), "trouble": other.map(|trouble| format!("{trouble:?}"))})
+        }
+    };
+    let behind = admin.sweep_age();
+    let reading_ok = behind.is_none_or(|behind| behind < READING_BEHIND);
+    let stopping = admin.health.is_stopping();
+    let checks = json!({
+        "store": store,
+        "loops": {"ok": loops.iter().all(|one| one.healthy), "loops": loops},
+        "key_write": key(Side::Write),
+        "key_read": key(Side::Read),
+        "reading": {
+            "ok": reading_ok,
+            "sweep_age_ms": behind.map(whole_millis),
+            "catching_up": admin.reader.age().catching_up,
+        },
+        "stopping": {"ok": !stopping},
+    });
+    let query = query.unwrap_or_default();
+    let excluded: Vec<_> = url::form_urlencoded::parse(query.as_bytes())
+        .filter(|(name, value)| name == "exclude" && checks.get(value.as_ref()).is_some())
+        .map(|(_, value)| value)
+        .collect();
+    let ready = checks.as_object().is_some_and(|all| {
+        all.iter().all(|(name, check)| check["ok"] == json!(true) || excluded.iter().any(|left_out| left_out == name))
+    });
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({"ready": ready, "checks": checks, "excluded": excluded}))).into_response()
+}
+
+pub(super) async fn encode_metrics(State(admin): State<Admin>) -> Response {
+    admin.metrics.sweep_age(admin.sweep_age().unwrap_or_default());
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], admin.metrics.encode()).into_response()
+}
