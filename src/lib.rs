@@ -24,7 +24,7 @@
 //! | [`delivery`] | calling frontends back: lanes, leases, attempts, the address guard |
 //! | [`http`] | the public API, the operators' API, the hardened server, the browser client |
 //! | [`signature`] | Standard Webhooks and browser tokens |
-//! | [`config`], [`telemetry`], [`metrics`], [`lifecycle`], [`system`] | settings, log, figures, starting and stopping, clock and chance |
+//! | [`config`], [`telemetry`], [`metrics`], [`lifecycle`], [`system`] | settings, log and spans, figures, starting and stopping, clock and chance |
 //! | [`app`] | the composition root |
 //! | [`sandbox`], [`demo`], [`cli`], [`export`] | the simulated vendor, the demo, the command line, taking data out |
 //!

@@ -4,12 +4,13 @@
 //! same rules be tested in virtual time, replayed under a seed and shared by every store.
 
 pub mod conversation;
-#[cfg(test)]
-mod conversation_props;
 pub mod correlation;
 pub mod entropy;
 pub mod event;
 pub mod ids;
+pub mod look;
+#[cfg(test)]
+mod look_props;
 pub mod message;
 pub mod schedule;
 pub mod time;

@@ -93,16 +93,16 @@ pub async fn post(State(public): State<Public>, request: Request) -> Result<Resp
 
     let (conversation_id, message_id) = (message.conversation_id.clone(), message.message_id.clone());
     let cause = parts.extensions.get::<Correlation>().cloned().unwrap_or_default();
-    let (status, duplicate) = match public.intake.accept(caller.frontend(), message, cause).await? {
-        Taken::New => ("queued", false),
-        Taken::Duplicate(status) => (status, true),
+    let (stored_in, status, duplicate) = match public.intake.accept(caller.frontend(), message, cause).await? {
+        Taken::New(stored_in) => (stored_in, "queued", false),
+        Taken::Duplicate(stored_in, status) => (stored_in, status, true),
         Taken::Conflict => return Err(Problem::new(Code::MessageConflict)),
         Taken::Full(wait) => return Err(Problem::new(Code::BacklogFull).retry_after(wait)),
     };
     let answer = Answer { conversation_id: &conversation_id, message_id: &message_id, status, duplicate, events: None };
 
     let Some(patience) = preferred_wait(&parts.headers) else { return Ok(respond(StatusCode::ACCEPTED, &answer)) };
-    let waiting = public.intake.wait(caller.frontend(), &conversation_id, &message_id, patience);
+    let waiting = public.intake.wait(stored_in, caller.frontend(), &conversation_id, &message_id, patience);
     let turn = tokio::select! {
         turn = waiting => turn,
         () = public.stop.soft().cancelled() => return Ok(respond(StatusCode::ACCEPTED, &answer)),

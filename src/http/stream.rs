@@ -23,6 +23,7 @@ use axum::{
 use futures_util::stream;
 use ipnet::IpNet;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Public,
@@ -34,13 +35,11 @@ use super::{
 use crate::{
     domain::ids::{ConversationId, ConversationKey, FrontendName, MessageId},
     signature::token::CLOCK_SKEW_SECS,
-    store::{Change, Heard, Listener},
+    store::{Follower, Store, Topic},
 };
 
-/// Comment lines keep proxies from closing a quiet stream.
+/// Comment lines keep proxies from closing a quiet stream. As often it looks for itself.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// A stream looks for itself this often, should a hint be lost.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// Entries read at once.
 const PAGE: usize = 100;
 
@@ -167,10 +166,10 @@ pub async fn get(
     }
     let resumed = parts.headers.get("last-event-id").and_then(|value| value.to_str().ok()?.trim().parse().ok());
     let after = resumed.or(query.after).unwrap_or(0);
-    // Listen before asking: what is recorded in between is heard.
-    let changes = public.store.changes().listen();
     let frontend = caller.frontend().clone();
     let (key, page) = public.store.feed(&frontend, &id, after, PAGE).await?.ok_or_else(no_conversation)?;
+    let topic = if query.hints { Topic::FeedAndStarts } else { Topic::Feed };
+    let follower = public.store.changes().follow(key, topic);
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
     let opened = public.streams.open(&frontend, public.streams.address(peer, &parts.headers))?;
     let expires = match &caller {
@@ -181,14 +180,15 @@ pub async fn get(
         Caller::Server(_) => None,
     };
     let mut feed = Feed {
-        public,
+        store: Arc::clone(&public.store),
+        stop: public.stop.soft().clone(),
         frontend,
         id,
         key,
-        changes,
+        follower,
         after,
         ready: VecDeque::from([Bytes::from_static(b"retry: 2000\n\n")]),
-        has_more: page.has_more,
+        has_more: false,
         expires,
         beat: Instant::now() + HEARTBEAT,
         hints: query.hints,
@@ -196,7 +196,8 @@ pub async fn get(
         _opened: opened,
     };
     feed.take(page);
-    feed.hint().await;
+    // What was recorded before this stream followed, and after it was read, is found by reading again.
+    feed.has_more = true;
     let body = Body::from_stream(stream::unfold(feed, |mut feed| async move {
         let chunk = feed.next().await?;
         Some((Ok::<_, Infallible>(chunk), feed))
@@ -210,14 +211,17 @@ pub async fn get(
     Ok(response)
 }
 
+/// Where a stream is. There are thousands, so that it holds no more than it needs while it waits.
 struct Feed {
-    public: Public,
+    store: Arc<dyn Store>,
+    stop: CancellationToken,
     frontend: FrontendName,
     id: ConversationId,
     key: ConversationKey,
-    changes: Listener,
+    follower: Follower,
     after: i64,
     ready: VecDeque<Bytes>,
+    /// Whether there may be more to read than was read.
     has_more: bool,
     expires: Option<Instant>,
     beat: Instant,
@@ -225,6 +229,12 @@ struct Feed {
     /// The last message that was hinted at.
     told: Option<MessageId>,
     _opened: Opened,
+}
+
+enum Woken {
+    Told,
+    Quiet,
+    End,
 }
 
 impl Feed {
@@ -235,38 +245,37 @@ impl Feed {
                 self.beat = Instant::now() + HEARTBEAT;
                 return Some(chunk);
             }
-            if self.has_more {
-                self.read().await?;
-                continue;
-            }
-            let look = Instant::now() + LOOK_EVERY;
-            loop {
-                let end = self.expires.unwrap_or(look + HEARTBEAT);
-                tokio::select! {
-                    biased;
-                    () = self.public.stop.soft().cancelled() => return None,
-                    () = tokio::time::sleep_until(end), if self.expires.is_some() => return None,
-                    () = tokio::time::sleep_until(self.beat) => {
-                        self.beat = Instant::now() + HEARTBEAT;
-                        return Some(Bytes::from_static(b": heartbeat\n\n"));
-                    }
-                    () = tokio::time::sleep_until(look) => break,
-                    heard = self.changes.next() => match heard {
-                        Heard::Change(Change::Feed(key)) if key == self.key => break,
-                        Heard::Change(Change::Started(key)) if self.hints && key == self.key => break,
-                        Heard::Change(_) => {}
-                        Heard::Missed => break,
-                        Heard::Closed => return None,
-                    },
+            // A page that has been sent leaves nothing behind.
+            self.ready = VecDeque::new();
+            let woken = if self.has_more { Woken::Told } else { self.wait().await };
+            match woken {
+                Woken::Told => self.read().await?,
+                Woken::Quiet => {
+                    // Should a hint have been lost, it is found here.
+                    self.read().await?;
+                    self.ready.push_back(Bytes::from_static(b": heartbeat\n\n"));
                 }
+                Woken::End => return None,
             }
-            self.read().await?;
+        }
+    }
+
+    async fn wait(&mut self) -> Woken {
+        let (at, then) = match self.expires {
+            Some(expires) if expires <= self.beat => (expires, Woken::End),
+            _ => (self.beat, Woken::Quiet),
+        };
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Woken::End,
+            () = tokio::time::sleep_until(at) => then,
+            () = self.follower.next() => Woken::Told,
         }
     }
 
     /// Reads on. `None` where the conversation is gone, or the store is: the reader comes back by itself.
     async fn read(&mut self) -> Option<()> {
-        let page = self.public.store.feed(&self.frontend, &self.id, self.after, PAGE).await.ok()??;
+        let page = self.store.feed(&self.frontend, &self.id, self.after, PAGE).await.ok()??;
         if page.0 != self.key {
             return None;
         }
@@ -280,7 +289,7 @@ impl Feed {
         if !self.hints || self.has_more {
             return;
         }
-        let under_way = self.public.store.under_way(self.key).await.unwrap_or_default();
+        let under_way = self.store.under_way(self.key).await.unwrap_or_default();
         if let Some(last) = under_way.last().filter(|last| self.told.as_ref() != Some(last)) {
             for message in &under_way {
                 let data = serde_json::json!({ "message_id": message.as_str() });

@@ -34,6 +34,8 @@ impl Tasks {
     ) -> JoinHandle<Option<T>> {
         let cut = self.cut.clone();
         let metrics = self.metrics.clone();
+        // In a place of its own: each of the futures around it would otherwise have room for it once more.
+        let work = Box::pin(contained(future));
         let guarded = async move {
             tokio::select! {
                 biased;
@@ -41,7 +43,7 @@ impl Tasks {
                     tracing::warn!(task = name, "task cut off at the end of the shutdown grace");
                     None
                 }
-                done = contained(future) => {
+                done = work => {
                     if done.is_err() {
                         metrics.panicked(PanicPlace::Task);
                         tracing::error!(task = name, "task panicked");
@@ -67,8 +69,8 @@ impl Tasks {
 
 /// Turns a panic inside `future` into an error. What the future owned is dropped with it; what it shares must be whole between
 /// awaits anyway, as it may be dropped at any of them.
-pub(super) async fn contained<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
-    AssertUnwindSafe(future).catch_unwind().await.map_err(Panicked::from)
+pub(super) fn contained<T>(future: impl Future<Output = T>) -> impl Future<Output = Result<T, Panicked>> {
+    AssertUnwindSafe(future).catch_unwind().map(|outcome| outcome.map_err(Panicked::from))
 }
 
 /// A panic was caught. Its message went to the panic hook and is not repeated: it may quote what was being worked on.

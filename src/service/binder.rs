@@ -5,8 +5,8 @@
 
 use crate::{
     domain::{
-        conversation::same_text,
         ids::FiniEventId,
+        look::same_text,
         vendor::{FiniConversation, FiniRole},
     },
     store::Unbound,

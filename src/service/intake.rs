@@ -8,12 +8,12 @@ use crate::{
     domain::{
         Clock,
         correlation::Correlation,
-        ids::{ConversationId, FrontendName, MessageId},
+        ids::{ConversationId, ConversationKey, FrontendName, MessageId},
         message::InboundMessage,
     },
     fini::budget::Budget,
     metrics::Metrics,
-    store::{Accepted, BacklogLimits, Change, Heard, NewMessage, Result, Store, TurnView},
+    store::{Accepted, BacklogLimits, NewMessage, Result, Store, Topic, TurnView},
 };
 
 /// A waiting request looks for itself this often, should every hint be lost.
@@ -31,10 +31,10 @@ pub struct Intake {
 /// What a frontend is told.
 #[derive(Debug)]
 pub enum Taken {
-    /// Stored now.
-    New,
-    /// Stored before; where it stands.
-    Duplicate(&'static str),
+    /// Stored now, in this conversation.
+    New(ConversationKey),
+    /// Stored before, in this conversation; where it stands.
+    Duplicate(ConversationKey, &'static str),
     /// The id was used for something else.
     Conflict,
     /// Too many wait; when there may be room.
@@ -64,13 +64,13 @@ impl Intake {
             limits: self.limits,
         };
         Ok(match self.store.accept(message).await? {
-            Accepted::New { .. } => {
+            Accepted::New { conversation, .. } => {
                 self.metrics.message_accepted(frontend.as_str());
-                Taken::New
+                Taken::New(conversation)
             }
-            Accepted::Duplicate { state, .. } => {
+            Accepted::Duplicate { conversation, state } => {
                 self.metrics.message_repeated(frontend.as_str());
-                Taken::Duplicate(state.status())
+                Taken::Duplicate(conversation, state.status())
             }
             Accepted::Conflict => Taken::Conflict,
             Accepted::BacklogFull { waiting_in_frontend, .. } => {
@@ -79,32 +79,27 @@ impl Intake {
         })
     }
 
-    /// Waits until a turn is settled, or until `patience` is over; gives it as it is then.
+    /// Waits until a turn is settled, or until `patience` is over; gives it as it is then. `stored_in` is what
+    /// [`Taken`] told.
     pub async fn wait(
         &self,
+        stored_in: ConversationKey,
         frontend: &FrontendName,
         conversation: &ConversationId,
         message: &MessageId,
         patience: Duration,
     ) -> Result<Option<TurnView>> {
         let deadline = Instant::now() + patience;
-        // Listen before asking: what settles in between is heard.
-        let mut changes = self.store.changes().listen();
+        // Follow before asking: what settles in between is heard.
+        let mut follower = self.store.changes().follow(stored_in, Topic::Ends);
         loop {
             let Some(turn) = self.store.turn(frontend, conversation, message).await? else { return Ok(None) };
-            if turn.state.is_settled() {
+            // After an erasure the same message may be of another conversation; whoever waited, waited for the first.
+            if turn.state.is_settled() || turn.conversation != stored_in || Instant::now() >= deadline {
                 return Ok(Some(turn));
             }
             let look_again = Instant::now() + LOOK_EVERY;
-            loop {
-                let heard = tokio::time::timeout_at(deadline.min(look_again), changes.next()).await;
-                match heard {
-                    Ok(Heard::Change(change)) if change != Change::Settled(turn.conversation) => {}
-                    Ok(Heard::Closed) => return Ok(Some(turn)),
-                    Err(_) if Instant::now() >= deadline => return Ok(Some(turn)),
-                    Ok(Heard::Change(_) | Heard::Missed) | Err(_) => break,
-                }
-            }
+            let _ = tokio::time::timeout_at(deadline.min(look_again), follower.next()).await;
         }
     }
 }

@@ -2,9 +2,15 @@
 //!
 //! A change is a hint, never the data itself: it may come twice, and after a lapse ([`Heard::Missed`]) the
 //! listener asks the store again. Register first, then query: what commits in between is announced after.
+//!
+//! Rooms, of which there are a few, listen to everything. Readers of one conversation, of which there are thousands,
+//! follow that one, and sleep while others talk.
+
+use std::sync::Arc;
 
 use tokio::sync::broadcast;
 
+use super::followers::{Follower, Followers, Topic};
 use crate::domain::ids::ConversationKey;
 
 /// What has changed.
@@ -31,28 +37,38 @@ const CAPACITY: usize = 4096;
 
 /// The announcing side; clones announce to the same listeners.
 #[derive(Clone, Debug)]
-pub struct Changes(broadcast::Sender<Option<Change>>);
+pub struct Changes {
+    rooms: broadcast::Sender<Option<Change>>,
+    followers: Arc<Followers>,
+}
 
 impl Default for Changes {
     fn default() -> Self {
-        Self(broadcast::channel(CAPACITY).0)
+        Self { rooms: broadcast::channel(CAPACITY).0, followers: Arc::default() }
     }
 }
 
 impl Changes {
     /// Announces a change; without listeners it is forgotten.
     pub fn announce(&self, change: Change) {
-        let _ = self.0.send(Some(change));
+        let _ = self.rooms.send(Some(change));
+        self.followers.tell(change);
     }
 
     /// Tells every listener that changes may have been missed, and to look for itself.
     pub fn announce_lapse(&self) {
-        let _ = self.0.send(None);
+        let _ = self.rooms.send(None);
+        self.followers.tell_all();
     }
 
     /// Listens to every change from now on.
     pub fn listen(&self) -> Listener {
-        Listener(self.0.subscribe())
+        Listener(self.rooms.subscribe())
+    }
+
+    /// Follows one conversation from now on.
+    pub fn follow(&self, conversation: ConversationKey, topic: Topic) -> Follower {
+        self.followers.follow(conversation, topic)
     }
 }
 

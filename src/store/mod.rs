@@ -12,6 +12,7 @@ mod changes;
 #[cfg(test)]
 mod conformance;
 mod failure;
+mod followers;
 mod port;
 #[expect(clippy::duplicate_mod, reason = "one text of every transaction, compiled for each database")]
 mod postgres;
@@ -19,6 +20,7 @@ mod sqlite;
 
 pub use bindings::Bindings;
 pub use changes::{Change, Changes, Heard, Listener};
+pub use followers::{Follower, Topic};
 pub use port::*;
 pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;

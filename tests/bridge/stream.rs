@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Setup, within};
+use crate::harness::{Setup, Stream, eventually, within};
 
 #[tokio::test]
 async fn the_stream_shows_the_feed_as_it_grows() {
@@ -41,7 +41,7 @@ async fn a_stream_resumes_where_it_was_left() {
     let mut by_query = bridge.stream("c", "?after=2").await;
     assert_eq!(by_query.next().await.expect("an event").id, "3");
     let call = bridge.call("GET", "/v1/conversations/c/stream?after=2").header("last-event-id", "1");
-    let mut by_header = crate::harness::Stream::open(call).await;
+    let mut by_header = Stream::open(call).await;
     assert_eq!(
         by_header.next().await.expect("an event").id,
         "2",
@@ -125,7 +125,7 @@ async fn streams_end_with_the_bridge_and_go_on_after_it() {
     bridge.ended().await;
     bridge.restart().await;
     let call = bridge.call("GET", "/v1/conversations/c/stream").header("last-event-id", &seen[2].id);
-    let mut resumed = crate::harness::Stream::open(call).await;
+    let mut resumed = Stream::open(call).await;
     bridge.say("c", "After the restart").await;
     assert_eq!(resumed.next().await.expect("an event").id, "4");
     drop(resumed);
@@ -136,5 +136,49 @@ async fn streams_end_with_the_bridge_and_go_on_after_it() {
 async fn an_unknown_conversation_has_no_stream() {
     let bridge = Setup::new().start().await;
     bridge.call("GET", "/v1/conversations/c/stream").send().await.problem(404, "not_found");
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn streams_are_limited_per_address_and_per_frontend() {
+    let mut bridge = Setup::new()
+        .set("server.trusted_proxies", "[\"127.0.0.0/8\"]")
+        .set("server.max_streams_per_address", "2")
+        .set("server.max_streams_per_frontend", "3")
+        .start()
+        .await;
+    bridge.turn("c", "Where is my order?").await;
+    let from = |hops: &str| bridge.call("GET", "/v1/conversations/c/stream").header("x-forwarded-for", hops);
+    let [one, other] = [Stream::open(from("203.0.113.1")).await, Stream::open(from("203.0.113.1")).await];
+    let refused = from("203.0.113.1").send().await;
+    refused.problem(429, "too_many_streams");
+    assert!(refused.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds > 0));
+    // What the caller itself writes into the header stands before what the proxy has added.
+    from("198.51.100.7, 203.0.113.1").send().await.problem(429, "too_many_streams");
+    let third = Stream::open(from("203.0.113.2")).await;
+    from("203.0.113.3").send().await.problem(429, "too_many_streams");
+    // Reading is not streaming.
+    bridge.call("GET", "/v1/conversations/c/events").header("x-forwarded-for", "203.0.113.1").send().await.expect(200);
+    drop(other);
+    let room = eventually("the room of a stream that was closed", async || {
+        let response = from("203.0.113.1").header("accept", "text/event-stream").response().await.ok()?;
+        (response.status() == 200).then_some(response)
+    });
+    drop((room.await, one, third));
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn what_is_posted_is_on_the_stream_before_the_stream_looks_for_itself() {
+    let mut bridge = Setup::new().start().await;
+    bridge.turn("c", "Where is my order?").await;
+    bridge.bound("c").await;
+    let last = bridge.conversation("c").await["last_sequence"].as_i64().expect("a number");
+    let mut stream = bridge.stream("c", &format!("?after={last}")).await;
+    bridge.turn("d", "Of no interest to the reader of c").await;
+    let (id, _) = bridge.say("c", "And on it goes").await;
+    assert_eq!(stream.next().await.expect("an event").data["data"]["message"]["id"], id.as_str());
+    assert_eq!(stream.comments, 0, "with every heartbeat it looks for itself: too late");
+    drop(stream);
     bridge.finish().await;
 }

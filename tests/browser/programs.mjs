@@ -60,16 +60,26 @@ async function freePort() {
   return port;
 }
 
-/** A page server: an empty page under a policy that lets it load and ask the bridge, and nothing else. */
+/**
+ * A page server: an empty page under a policy that lets it load and ask the bridge, and nothing else; and, by their paths,
+ * `answers`: functions that give a text.
+ */
 async function pages(bridge) {
+  const answers = new Map();
   const policy = `default-src 'none'; script-src ${bridge}; connect-src ${bridge}; base-uri 'none'`;
-  const server = createServer((request, response) => {
+  const server = createServer(async (request, response) => {
+    const answer = answers.get(request.url);
+    if (answer) {
+      const text = await answer();
+      response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).end(text);
+      return;
+    }
     response.writeHead(200, { 'content-type': 'text/html; charset=utf-8', 'content-security-policy': policy });
     response.end('<!doctype html><meta charset="utf-8"><title>Shop</title><link rel="icon" href="data:,"><button id="send">Send</button>');
   });
   await new Promise((done) => server.listen(0, '127.0.0.1', done));
   const stop = () => new Promise((done) => { server.close(done); server.closeAllConnections(); });
-  return { origin: `http://127.0.0.1:${server.address().port}`, stop };
+  return { origin: `http://127.0.0.1:${server.address().port}`, answers, stop };
 }
 
 /** A sandbox, a bridge on it, and two shops, of which only the first may talk to the bridge. */

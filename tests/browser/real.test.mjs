@@ -1,6 +1,7 @@
 // The client on the real bridge, from a page of another origin: what a shop's visitor goes through.
 
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
 import { eventually, launch, send, sequences, texts, until, upTo } from './harness.mjs';
 import { World } from './programs.mjs';
@@ -51,6 +52,34 @@ test('a page of another origin talks to the bridge with a token of its own backe
   await turns(visitor.page, 1);
   await whole(visitor.page, ['Hello from the shop']);
   assert.equal((await texts(visitor.page)).length, 2);
+});
+
+test('the page of the README works as it stands there', async (t) => {
+  const readme = await readFile(new URL('../../README.md', import.meta.url), 'utf8');
+  const [, html] = /```html\n([^]*?)```/.exec(readme);
+  assert.ok(html.trim().split('\n').length <= 10, 'ten lines');
+  const context = await browser.newContext();
+  t.after(() => context.close());
+  const page = await context.newPage();
+  const body = `<!doctype html><meta charset="utf-8"><title>Shop</title>${html.replaceAll('https://bridge.example.com', world.url)}`;
+  world.shop.answers.set('/chat', () => body);
+  world.shop.answers.set('/my/token', () => world.token('web-8121'));
+  await page.goto(`${world.shop.origin}/chat`);
+  const rows = () => page.locator('li').allTextContents();
+  const shown = (n) => until(page, (wanted) => document.querySelectorAll('li').length >= wanted, n);
+  const input = page.getByRole('textbox', { name: 'Message' });
+  await input.fill('Where is my order? <b>#1</b>');
+  await input.press('Enter');
+  await shown(2);
+  await input.fill('And the other one?');
+  await input.press('Enter');
+  await shown(4);
+  const before = await rows();
+  assert.deepEqual(before.map((row) => row.split(':')[0]), ['user', 'bot', 'user', 'bot']);
+  assert.equal(before[0], 'user: Where is my order? <b>#1</b>');
+  await page.reload();
+  await shown(4);
+  assert.deepEqual(await rows(), before, 'the same after a reload');
 });
 
 test('a page of an origin that is not listed gets nothing', async (t) => {

@@ -1,10 +1,13 @@
 // The declarations against the module: what they promise exists, and a strict compiler accepts an ordinary widget.
 
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import ts from 'typescript';
 import * as client from '../../src/http/client/fini-bridge.js';
 
@@ -46,4 +49,24 @@ test('a widget in strict TypeScript compiles, and mistakes do not', async (t) =>
   await writeFile(bad, `${widget}\nchat.on('messages', () => {}); chat.send(1); new FiniChat({}); chat.messages[0]!.text = 'x';`);
   assert.deepEqual(complaints([good]), []);
   assert.equal(complaints([bad]).length, 4);
+});
+
+test('packed as a package it is found by its name, with its types and nothing else', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'fini-bridge-package-'));
+  t.after(() => rm(folder, { recursive: true }));
+  const run = promisify(execFile);
+  const source = fileURLToPath(new URL('../../src/http/client/', import.meta.url));
+  const packed = await run('npm', ['pack', source, '--pack-destination', folder, '--json', '--offline'], { cwd: folder });
+  const [{ filename, files }] = JSON.parse(packed.stdout);
+  assert.deepEqual(files.map((file) => file.path).sort(), ['README.md', 'fini-bridge.d.ts', 'fini-bridge.js', 'package.json']);
+  const installed = join(folder, 'node_modules', 'fini-bridge-client');
+  await mkdir(installed, { recursive: true });
+  await run('tar', ['-xzf', join(folder, filename), '--strip-components=1', '-C', installed]);
+  const page = join(folder, 'page.mjs');
+  await writeFile(page, "import * as found from 'fini-bridge-client'; console.log(Object.keys(found).sort().join());");
+  const { stdout } = await run(process.execPath, [page]);
+  assert.equal(stdout.trim(), Object.keys(client).sort().join());
+  const widget = join(folder, 'widget.ts');
+  await writeFile(widget, "import { FiniChat } from 'fini-bridge-client'; export const chat: FiniChat | undefined = undefined;");
+  assert.deepEqual(complaints([widget]), []);
 });

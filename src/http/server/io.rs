@@ -174,6 +174,15 @@ impl AsyncRead for Guarded {
             let n = rest.len().min(buf.remaining());
             buf.put_slice(&rest[..n]);
             self.replayed += n;
+            if self.replayed == self.prefix.len() {
+                self.prefix = Vec::new();
+                self.replayed = 0;
+                if buf.remaining() > 0 {
+                    // What has come meanwhile goes along: given a few bytes alone, the reader doubles its buffer for the
+                    // rest, and keeps it as long as the connection lives. Its end or failure is told by the next call.
+                    let _ = Pin::new(&mut self.stream).poll_read(cx, buf);
+                }
+            }
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();

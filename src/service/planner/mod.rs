@@ -10,18 +10,21 @@
 
 mod lag;
 mod pace;
+mod situation;
 #[cfg(test)]
 mod tests;
 mod walk;
 
 use std::{collections::VecDeque, time::Duration};
 
+use self::situation::Dues;
 pub use self::{
     lag::{Peak, Skew},
     pace::{Demand, ESCALATED_CYCLE, OPEN_CYCLE, Paces, paces},
+    situation::{Pending, Plan, Search, Searched, Situation, Watched},
     walk::{CLOCK_MARGIN, Kind, PageFacts, Row, Walk},
 };
-use crate::{domain::Timestamp, fini::budget::Shares, store::BudgetUse};
+use crate::domain::Timestamp;
 
 /// Conversations of a page.
 pub const PAGE: u32 = 100;
@@ -43,94 +46,6 @@ const AFTER_TURN: Duration = Duration::from_secs(15);
 const YIELD: Duration = Duration::from_millis(250);
 /// A conversation that is read singly instead of by sweeps: how often List is asked all the same.
 const LONE: Duration = Duration::from_mins(1);
-
-/// What is searched for in List.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Search {
-    /// Since when it may be searched for.
-    pub due: Timestamp,
-    /// When the oldest of it was sent.
-    pub floor: Timestamp,
-}
-
-/// A single read that the store has on its list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pending {
-    /// When it fell due.
-    pub due_at: Timestamp,
-    /// Whether a sweep may bring what it is for; else it was missed before, and only a read of its own will do.
-    pub sweep_may_bring: bool,
-}
-
-/// A watched conversation of those that matter most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Watched {
-    /// Whether it is with a human.
-    pub escalated: bool,
-    /// When somebody last wrote.
-    pub last_activity_at: Timestamp,
-    /// When it was last read, in whichever way, since this process began to read.
-    pub seen_at: Option<Timestamp>,
-}
-
-/// The situation at one moment.
-#[derive(Clone, Copy, Debug)]
-pub struct Situation<'a> {
-    /// The present time.
-    pub now: Timestamp,
-    /// How the budget is divided.
-    pub shares: Shares,
-    /// What was used of it in the window that ends now.
-    pub used: BudgetUse,
-    /// Messages that wait for the budget.
-    pub sends_waiting: u64,
-    /// The wanted pace of sweeps.
-    pub sweep_interval: Duration,
-    /// When the next turn whose fate is open is looked for by a read of its conversation.
-    pub lookup_due: Option<Timestamp>,
-    /// What is searched for in List.
-    pub search: Option<Search>,
-    /// Whether conversations have yet to find their Fini conversation.
-    pub unbound: bool,
-    /// Single reads that are due, most urgent first.
-    pub pending: &'a [Pending],
-    /// When the next one falls due after these.
-    pub next_pending: Option<Timestamp>,
-    /// Watched conversations.
-    pub watched: u64,
-    /// Escalated ones among them.
-    pub escalated: u64,
-    /// When the oldest of them was created.
-    pub oldest_created_at: Option<Timestamp>,
-    /// Those of them that matter most: with a human, and recently active.
-    pub front: &'a [Watched],
-}
-
-/// What to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Plan {
-    /// Read the conversation of the first turn whose fate is open.
-    Lookup,
-    /// List the next page.
-    List(Kind),
-    /// Read the conversation of the pending read of this number.
-    Pending(usize),
-    /// Read the conversation of this number in the front.
-    Front(usize),
-    /// Nothing before this time (or before something changes).
-    Wait(Option<Timestamp>),
-}
-
-/// What the end of a walk means to what was searched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Searched {
-    /// No search has ended.
-    Nothing,
-    /// Everything since the searched messages were sent was read.
-    Whole,
-    /// It could not be read.
-    Failed,
-}
 
 /// What was read, what is being read, and what the reads have shown.
 #[derive(Clone, Debug, Default)]
@@ -528,22 +443,5 @@ fn patience(watched: &Watched, decays: bool, now: Timestamp) -> Duration {
         1..6 => 2,
         6..24 => 4,
         _ => 8,
-    }
-}
-
-/// Notes the earliest time that is not due yet.
-struct Dues {
-    now: Timestamp,
-    next: Option<Timestamp>,
-}
-
-impl Dues {
-    fn is_due(&mut self, due: Option<Timestamp>) -> bool {
-        let Some(due) = due else { return false };
-        if due <= self.now {
-            return true;
-        }
-        self.next = Some(self.next.map_or(due, |next| next.min(due)));
-        false
     }
 }

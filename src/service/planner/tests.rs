@@ -1,7 +1,10 @@
 //! The planner in virtual time, mechanism by mechanism. Whole days of it are simulated in `tests/freshness`.
 
 use super::*;
-use crate::fini::budget::BudgetSettings;
+use crate::{
+    fini::budget::{BudgetSettings, Shares},
+    store::BudgetUse,
+};
 
 const SETTINGS: BudgetSettings = BudgetSettings { requests: 100, window: Duration::from_mins(1), send_reserve: 0.5 };
 

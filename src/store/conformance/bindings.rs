@@ -18,6 +18,7 @@ suite!(
     a_quarantine_survives_a_late_response,
     a_lost_conversation_begins_anew,
     a_conversation_that_was_never_found_begins_anew,
+    what_was_never_found_nor_known_to_arrive_is_unclear,
     what_a_list_never_shows_is_not_called_lost,
     only_what_is_lost_is_lost,
     owners_are_told,
@@ -255,6 +256,7 @@ async fn a_conversation_that_was_never_found_begins_anew(fixture: Fixture) {
     fixture.respond(&turn, vec![echo("e-1", "m-1")], at(2)).await;
     assert!(fixture.store.lose(key, None, at(3), "not found").await.expect("loses"));
     let closing = fixture.feed("c-1").await.remove(1);
+    assert_eq!(closing["data"]["code"], "interaction_lost");
     assert_eq!(closing["data"]["may_resend"], false, "Fini does have the message");
     assert_eq!(fixture.conversation("c-1").await.note.as_deref(), Some("not found"));
     fixture.post("c-1", "m-2", at(4)).await;
@@ -262,6 +264,15 @@ async fn a_conversation_that_was_never_found_begins_anew(fixture: Fixture) {
     // Two searches for the first one ended at the same time, and this one was slower.
     assert!(!fixture.store.lose(key, None, at(3), "not found").await.expect("answers"));
     assert_eq!(fixture.state_of("c-1", "m-2").await, TurnState::Sending);
+}
+
+async fn what_was_never_found_nor_known_to_arrive_is_unclear(fixture: Fixture) {
+    let key = fixture.post("c-1", "m-1", at(0)).await;
+    let turn = fixture.claim_turn(at(1)).await;
+    fixture.store.lose_sight(turn.key, &turn.token, at(2), at(3), "reset").await.expect("loses");
+    assert!(fixture.store.lose(key, None, at(4), "not found").await.expect("gives up"));
+    let closing = fixture.feed("c-1").await.remove(1);
+    assert_eq!((&closing["data"]["code"], &closing["data"]["may_resend"]), (&"unclear_outcome".into(), &false.into()));
 }
 
 async fn what_a_list_never_shows_is_not_called_lost(fixture: Fixture) {

@@ -8,6 +8,7 @@ suite!(
     a_feed_is_read_in_pages,
     the_feed_of_nobody_is_nothing,
     what_is_being_answered_is_told,
+    what_is_committed_wakes_who_follows,
     numbers_have_no_gaps_however_many_write,
     bodies_stay_the_same_over_restarts,
 );
@@ -47,6 +48,21 @@ async fn what_is_being_answered_is_told(fixture: Fixture) {
     assert_eq!(fixture.store.under_way(key).await.expect("reads"), [message_id("m-1")]);
     fixture.respond(&turn, vec![echo("e-1", "m-1"), reply("e-2")], at(3)).await;
     assert!(fixture.store.under_way(key).await.expect("reads").is_empty());
+}
+
+async fn what_is_committed_wakes_who_follows(fixture: Fixture) {
+    let key = fixture.post("c-1", "m-1", at(0)).await;
+    let follow = |topic| fixture.store.changes().follow(key, topic);
+    let [mut feed, mut starts, mut ends] = [Topic::Feed, Topic::FeedAndStarts, Topic::Ends].map(follow);
+    let turn = fixture.claim_turn(at(2)).await;
+    starts.next().await;
+    fixture.respond(&turn, vec![echo("e-1", "m-1"), reply("e-2")], at(3)).await;
+    feed.next().await;
+    starts.next().await;
+    ends.next().await;
+    fixture.post("c-1", "m-2", at(4)).await;
+    feed.next().await;
+    starts.next().await;
 }
 
 async fn the_feed_of_nobody_is_nothing(fixture: Fixture) {

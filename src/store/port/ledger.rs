@@ -157,7 +157,7 @@ pub trait LedgerStore: Send + Sync {
     async fn quarantine(&self, conversation: ConversationKey, now: Timestamp, reason: &str) -> Result<bool>;
 
     /// The Fini conversation is gone (or was never found): unbinds, state `lost`; an open turn fails with
-    /// `interaction_lost`; the next message starts a new Fini conversation. The state stays what it was where only mirrored
+    /// `interaction_lost` (`unclear_outcome` where nobody knows whether it arrived and nothing was ever found); the next message starts a new Fini conversation. The state stays what it was where only mirrored
     /// messages were sent to a Fini conversation that was never found: List does not show such, lost or not. `interaction` must still be the binding
     /// (`None`: still unbound, and nothing of it sent after `now`), else nothing changes and `false` is returned.
     async fn lose(

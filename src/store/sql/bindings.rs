@@ -17,7 +17,7 @@ use crate::{
         conversation::State,
         event::FeedEvent,
         ids::{ConversationId, ConversationKey, FiniEventId, FrontendName, InteractionId},
-        turn::{FailureCode, TurnFailure},
+        turn::{FailureCode, TurnFailure, TurnState},
     },
     store::{Bound, Change, ConversationRef, Result},
 };
@@ -116,8 +116,10 @@ pub(in crate::store) async fn lose(
         return Ok(false);
     }
     // Where it was found once, its messages are gone with it; where it was never found, Fini may still have them.
+    let is_unclear =
+        interaction.is_none() && in_flight::load(conn, key).await?.is_some_and(|turn| turn.state == TurnState::Unclear);
     let failure = TurnFailure {
-        code: FailureCode::InteractionLost,
+        code: if is_unclear { FailureCode::UnclearOutcome } else { FailureCode::InteractionLost },
         detail: detail.to_owned(),
         may_resend: interaction.is_some(),
     };

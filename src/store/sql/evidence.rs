@@ -7,8 +7,8 @@ use std::collections::{HashMap, HashSet};
 use super::{Conn, db, records::ConversationRecord, rows, unbound};
 use crate::{
     domain::{
-        conversation::{Mark, Unechoed, same_text},
         ids::{ConversationKey, FiniEventId, TurnKey},
+        look::{Mark, Unechoed, same_text},
         turn::TurnState,
         vendor::{FiniEvent, FiniRole},
     },

@@ -12,10 +12,10 @@ use super::{
 use crate::{
     domain::{
         Timestamp,
-        conversation::Progress,
         correlation::Correlation,
         event::FeedEvent,
         ids::{ConversationKey, FiniEventId, MessageId, TurnKey},
+        look::Progress,
         message::Role,
         turn::{TurnFailure, TurnMove, TurnState},
     },

@@ -15,9 +15,10 @@ use super::{
 use crate::{
     domain::{
         Timestamp,
-        conversation::{Applied, Look, OpenTurn, State, TurnResult, Wrapper},
+        conversation::State,
         event::FeedEvent,
         ids::{ConversationKey, FiniEventId, InteractionId, MessageId},
+        look::{Applied, Look, OpenTurn, TurnResult, Wrapper},
         turn::{Outcome, TurnMove, TurnState},
         vendor::FiniEvent,
     },

@@ -10,9 +10,10 @@ use serde_json::Value;
 
 use super::{
     Timestamp,
-    conversation::{Look, Mark, OpenTurn, Progress, Standing, StatusPolicy, TurnResult, Unechoed, Wrapper},
+    conversation::{Standing, StatusPolicy},
     event::{FeedEvent, Origin},
     ids::{FiniEventId, MessageId, TurnKey},
+    look::{Look, Mark, OpenTurn, Progress, TurnResult, Unechoed, Wrapper},
     message::Role,
     vendor::{Feedback, FiniEvent, FiniKind, FiniRole},
 };
