@@ -9,6 +9,8 @@ ARG RUST_IMAGE=docker.io/library/rust:1.95-slim-bookworm
 ARG RUNTIME_IMAGE=gcr.io/distroless/static-debian12:nonroot
 
 FROM ${RUST_IMAGE} AS build
+# Of the program: otlp sends spans to a collector.
+ARG FEATURES=""
 WORKDIR /build
 # Linked statically with glibc: its allocator is the one that was measured, and since 2.34 it resolves names without
 # loading modules. The explicit target keeps the flag away from procedural macros, which cannot be static.
@@ -19,13 +21,13 @@ COPY Cargo.toml Cargo.lock ./
 RUN for target in src/lib.rs $(sed -n 's/^path = "\(.*\)"$/\1/p' Cargo.toml); do \
       mkdir -p "$(dirname "$target")" && echo 'fn main() {}' > "$target" || exit 1; \
     done \
- && cargo build --release --locked --bin fini-bridge --target "$(rustc --print host-tuple)"
+ && cargo build --release --locked --features "$FEATURES" --bin fini-bridge --target "$(rustc --print host-tuple)"
 
 COPY config config
 COPY src src
 # Files keep the times they have outside, which may be older than the stand-ins'.
 RUN touch src/lib.rs src/main.rs \
- && cargo build --release --locked --offline --bin fini-bridge --target "$(rustc --print host-tuple)" \
+ && cargo build --release --locked --offline --features "$FEATURES" --bin fini-bridge --target "$(rustc --print host-tuple)" \
  && mkdir -p /out/var/lib && mkdir -m 0700 /out/var/lib/fini-bridge \
  && mv target/*/release/fini-bridge /out/fini-bridge \
  && /out/fini-bridge --version

@@ -24,7 +24,7 @@
 //! | [`delivery`] | calling frontends back: lanes, leases, attempts, the address guard |
 //! | [`http`] | the public API, the operators' API, the hardened server, the browser client |
 //! | [`signature`] | Standard Webhooks and browser tokens |
-//! | [`config`], [`telemetry`], [`metrics`], [`lifecycle`], [`system`] | settings, log, figures, starting and stopping, clock and chance |
+//! | [`config`], [`telemetry`], [`metrics`], [`lifecycle`], [`system`] | settings, log and spans, figures, starting and stopping, clock and chance |
 //! | [`app`] | the composition root |
 //! | [`sandbox`], [`demo`], [`cli`], [`export`] | the simulated vendor, the demo, the command line, taking data out |
 //!
@@ -33,7 +33,7 @@
 //! **A message in.** [`http::messages`] parses → [`service::intake`] stores message, turn and feed event in one transaction →
 //! 202. The change feed wakes [`service::sender`]: it claims the turn together with a request of the budget and writes it as
 //! `sending` in one transaction, only then calls Generate Answer, and hands the events to [`service::ledger`]. The store
-//! applies [`domain::conversation::Look`] in one transaction: marks, feed with sequence, deliveries, turn settled. The
+//! applies [`domain::look::Look`] in one transaction: marks, feed with sequence, deliveries, turn settled. The
 //! change feed wakes [`delivery`], streams and waiting requests.
 //!
 //! **An agent writes in Fini.** [`service::planner`] decides what to read; [`service::reader`] lists, newest first, down to

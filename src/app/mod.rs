@@ -39,7 +39,10 @@ use crate::{
         sender::Sender, walk::Walker,
     },
     store::{Bindings, Change, Heard, Lease, Owner, PostgresStore, SqliteStore, Store},
-    telemetry,
+    telemetry::{
+        self,
+        spans::{FinishedSpan, SpanKind, Spans},
+    },
 };
 
 /// Telling the other replicas of the end may take so long at the end.
@@ -151,6 +154,7 @@ struct Rooms {
     shared_clock: Option<Arc<SharedClock>>,
     entropy: Arc<dyn Entropy>,
     metrics: Metrics,
+    spans: Spans,
     lifecycle: Lifecycle,
     owner: Owner,
     store: Arc<dyn Store>,
@@ -186,14 +190,18 @@ impl Rooms {
         let (budget, departures) = Budget::new(Arc::clone(&store), Arc::clone(&clock), parts::budget(config));
         let budget = Arc::new(budget);
         let gate = Arc::new(Gate::new(Arc::clone(&clock), Arc::clone(&entropy), Arc::clone(&budget)));
-        let fini = FiniClient::new(parts::fini(config), observer(metrics.clone())).context("the Fini client")?;
+        let lifecycle = Lifecycle::new(metrics.clone());
+        let spans = parts::spans(config, &lifecycle)?;
+        let observer = observer(metrics.clone(), spans.clone(), Arc::clone(&clock));
+        let fini = FiniClient::new(parts::fini(config), observer).context("the Fini client")?;
         let ledger = Arc::new(Ledger::new(Arc::clone(&store), Arc::clone(&clock), metrics.clone()));
         Ok(Self {
-            lifecycle: Lifecycle::new(metrics.clone()),
+            lifecycle,
             clock,
             shared_clock,
             entropy,
             metrics,
+            spans,
             owner,
             store,
             bindings,
@@ -222,6 +230,7 @@ impl Rooms {
             gate: Arc::clone(&self.gate),
             budget: Arc::clone(&self.budget),
             clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
             tasks: self.lifecycle.tasks(),
             wake: self.wakes.reader.clone(),
             owner: self.owner.clone(),
@@ -260,6 +269,7 @@ impl Rooms {
             wake: self.wakes.dispatcher.clone(),
             stop: self.lifecycle.stop(),
             metrics: self.metrics.clone(),
+            spans: self.spans.clone(),
             owner: self.owner.clone(),
             settings: parts::dispatcher(config)?,
         })
@@ -304,6 +314,7 @@ impl Rooms {
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
             metrics: self.metrics.clone(),
+            spans: self.spans.clone(),
             stop: self.lifecycle.stop(),
             streams: Arc::new(parts::streams(config)),
             settings: parts::public(config),
@@ -319,6 +330,7 @@ impl Rooms {
             budget: Arc::clone(&self.budget),
             reader,
             metrics: self.metrics.clone(),
+            spans: self.spans.clone(),
             client: delivery.client.clone(),
             endpoints: delivery.endpoints.clone(),
             frontends: parts::names(config),
@@ -427,8 +439,8 @@ async fn recover(store: &dyn Store, owner: &Owner, clock: &dyn Clock) -> Result<
     Ok(())
 }
 
-/// One line and one count per request to Fini.
-fn observer(metrics: Metrics) -> Observer {
+/// One line, one count and, in a trace, one span per request to Fini.
+fn observer(metrics: Metrics, spans: Spans, clock: Arc<dyn Clock>) -> Observer {
     Box::new(move |facts: &RequestFacts<'_>| {
         let route = facts.route.as_str();
         let status = match (facts.status, facts.failure) {
@@ -437,6 +449,15 @@ fn observer(metrics: Metrics) -> Observer {
             (None, _) => CallStatus::Broken,
         };
         metrics.fini_request(route, status, facts.duration);
+        spans.tell(facts.span, |span| FinishedSpan {
+            span,
+            kind: SpanKind::Client,
+            name: format!("fini {route}"),
+            ended_at: clock.now(),
+            duration: facts.duration,
+            attributes: facts.status.map(|status| ("http.response.status_code", status.into())).into_iter().collect(),
+            error: facts.failure.map(Failure::class),
+        });
         let duration_ms = u64::try_from(facts.duration.as_millis()).unwrap_or(u64::MAX);
         let status = facts.status;
         match facts.failure {

@@ -16,11 +16,13 @@ use crate::{
         server::Limits,
         stream::Streams,
     },
+    lifecycle::Lifecycle,
     service::{
         housekeeper::HousekeeperSettings, lookup::LookupSettings, reader::ReaderSettings, sender::SenderSettings,
     },
     signature::{CallbackSecret, PrivateKey, Signer, Verifier, token::TokenSecret},
     store::{BacklogLimits, Rules, WatchPolicy},
+    telemetry::spans::Spans,
 };
 
 /// A read of Fini has to end within this.
@@ -102,6 +104,23 @@ pub(super) fn rules(config: &Config, entropy: Arc<dyn Entropy>) -> Rules {
         subscriptions: subscriptions(config),
         statuses: StatusPolicy::new(&config.fini.escalated_statuses, &config.fini.resolved_statuses),
         watch: WatchPolicy { idle: config.poll.watch_idle, escalated: config.poll.watch_escalated },
+    }
+}
+
+/// Where finished spans are told: to an exporter, where one is configured.
+pub(super) fn spans(config: &Config, lifecycle: &Lifecycle) -> Result<Spans> {
+    let Some(endpoint) = &config.telemetry.otlp_endpoint else { return Ok(Spans::default()) };
+    #[cfg(feature = "otlp")]
+    {
+        let (spans, exporter) = crate::telemetry::otlp::Exporter::new(endpoint)?;
+        // Of the last tasks: what is done until the end is told, too.
+        drop(lifecycle.last_tasks().spawn("spans", exporter.run(lifecycle.stop().hard().clone())));
+        Ok(spans)
+    }
+    #[cfg(not(feature = "otlp"))]
+    {
+        let _ = lifecycle;
+        anyhow::bail!("telemetry.otlp_endpoint is {endpoint}, but this program was built without the feature `otlp`")
     }
 }
 

@@ -38,6 +38,10 @@ pub fn describe(config: &Config) -> Vec<String> {
         deliveries(config),
         log(config),
     ];
+    if let Some(endpoint) = &config.telemetry.otlp_endpoint {
+        let host = endpoint.host_str().unwrap_or_default();
+        lines.push(format!("sends spans to the OTLP collector at {host}"));
+    }
     if !config.turns.join_window.is_zero() {
         let window = span(config.turns.join_window);
         lines.push(format!("joins user messages that wait within {window} into one turn"));

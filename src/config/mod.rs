@@ -18,7 +18,8 @@ pub use describe::describe;
 pub use frontend::{Callback, EventPattern, Frontend, RotatingSecret};
 pub use load::{ConfigErrors, Finding, Loaded, Needs, Origin, Place, Severity, Sources, load};
 pub use sections::{
-    Admin, ApiKeys, Cache, Delivery, Fini, Log, LogFormat, OnExhausted, Poll, RateLimit, Server, Store, Turns,
+    Admin, ApiKeys, Cache, Delivery, Fini, Log, LogFormat, OnExhausted, Poll, RateLimit, Server, Store, Telemetry,
+    Turns,
 };
 pub use store_url::StoreUrl;
 
@@ -43,6 +44,8 @@ pub struct Config {
     pub delivery: Delivery,
     /// What the log says.
     pub log: Log,
+    /// What else is told about the bridge's work, and where to.
+    pub telemetry: Telemetry,
     /// The chat frontends behind which Fini is put. `serve` needs at least one.
     pub frontends: Vec<Frontend>,
 }

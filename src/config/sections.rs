@@ -303,3 +303,10 @@ pub enum LogFormat {
     /// For a terminal.
     Pretty,
 }
+
+/// What is told to other systems about the bridge's work.
+#[derive(Debug, Clone, Default)]
+pub struct Telemetry {
+    /// The OTLP collector that spans are sent to, over HTTP. Only in a program that was built with the feature `otlp`.
+    pub otlp_endpoint: Option<Url>,
+}

@@ -19,6 +19,7 @@ use url::Url;
 pub use self::failure::{AttemptError, ErrorKind};
 use super::guard::Guard;
 use super::resolver::{Transport, VettedResolver};
+use crate::domain::correlation::Onward;
 use crate::signature::{HEADER_ID, HEADER_SIGNATURE, HEADER_TIMESTAMP};
 
 /// How much of an answer's body is read and kept, in bytes.
@@ -55,6 +56,8 @@ pub struct Attempt {
     pub signature: String,
     /// The signed bytes, sent as they are.
     pub body: Bytes,
+    /// On whose behalf; further headers, which are not signed.
+    pub onward: Onward,
     /// The time for everything: resolving, connecting, sending, waiting, reading.
     pub timeout: Duration,
 }
@@ -153,15 +156,17 @@ impl CallbackClient {
         result: &mut AttemptResult,
     ) -> Result<(), AttemptError> {
         let client = self.client_for(&attempt.url)?;
-        let sending = client
+        let mut request = client
             .post(attempt.url.clone())
             .header(CONTENT_TYPE, "application/json")
             .header(HEADER_ID, &attempt.id)
             .header(HEADER_TIMESTAMP, attempt.timestamp)
             .header(HEADER_SIGNATURE, &attempt.signature)
-            .body(attempt.body.clone())
-            .send();
-        let response = match timeout_at(deadline, sending).await {
+            .body(attempt.body.clone());
+        for (name, value) in attempt.onward.headers() {
+            request = request.header(name, value);
+        }
+        let response = match timeout_at(deadline, request.send()).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(failure::of_request(&error)),
             Err(_) => return Err(AttemptError::timeout("no answer in time")),

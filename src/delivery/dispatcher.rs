@@ -22,6 +22,7 @@ use crate::{
         ClaimDeliveries, ClaimedDelivery, DeadEnd, DeliveryOutcome, FinishDelivery, FrontendHold, Lease, Owner, Result,
         Store, StoreError,
     },
+    telemetry::spans::{FinishedSpan, SpanKind, Spans},
 };
 
 /// Callbacks a lane may work off in one go while others wait.
@@ -55,7 +56,7 @@ pub struct Dispatcher {
     pub endpoints: Vec<Arc<Endpoint>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// For jitter.
+    /// For jitter, and the spans of attempts.
     pub entropy: Arc<dyn Entropy>,
     /// Runs the lanes.
     pub tasks: Tasks,
@@ -65,6 +66,8 @@ pub struct Dispatcher {
     pub stop: Stop,
     /// Counts.
     pub metrics: Metrics,
+    /// Where spans are told.
+    pub spans: Spans,
     /// This process.
     pub owner: Owner,
     /// What it has to know.
@@ -149,7 +152,12 @@ impl Dispatcher {
         let mut next = Some(first);
         for left in (0..STRETCH).rev() {
             let Some(delivery) = next else { return Ok(true) };
-            let outcome = self.attempt(endpoint, &delivery, until).await;
+            let span = tracing::info_span!(
+                "attempt",
+                request_id = delivery.cause.request_id(),
+                trace_id = delivery.cause.trace_id()
+            );
+            let outcome = self.attempt(endpoint, &delivery, until).instrument(span).await;
             let now = self.clock.now();
             let lease = self.lease(now);
             until = lease.until;
@@ -192,6 +200,8 @@ impl Dispatcher {
         let body = Bytes::from(delivery.body.clone());
         let id = delivery.event_id.as_str();
         let timestamp = now.as_secs();
+        let onward = delivery.cause.onward(&*self.entropy);
+        let span = onward.span().copied();
         let result = self
             .client
             .attempt(&Attempt {
@@ -200,6 +210,7 @@ impl Dispatcher {
                 timestamp,
                 signature: endpoint.signer.sign(id, timestamp, &body, timestamp),
                 body,
+                onward,
                 timeout: self.settings.timeout,
             })
             .await;
@@ -208,6 +219,23 @@ impl Dispatcher {
         let verdict =
             verdict::judge(&result, number, &self.settings.schedule, now.as_millis(), self.entropy.fraction());
         self.tell(endpoint, delivery, number, &result, verdict, now);
+        self.spans.tell(span.as_ref(), |span| FinishedSpan {
+            span,
+            kind: SpanKind::Client,
+            name: format!("callback {}", delivery.kind),
+            ended_at: now,
+            duration: result.duration,
+            attributes: [
+                ("fini_bridge.frontend", endpoint.frontend.as_str().into()),
+                ("fini_bridge.conversation_id", delivery.conversation.id.as_str().into()),
+                ("fini_bridge.event_id", id.into()),
+                ("fini_bridge.attempt", i64::from(number).into()),
+            ]
+            .into_iter()
+            .chain(result.status.map(|status| ("http.response.status_code", status.into())))
+            .collect(),
+            error: (verdict != Verdict::Delivered).then_some("not delivered"),
+        });
         self.learn(endpoint, &verdict, now).await;
         let why = match verdict {
             Verdict::Delivered => None,

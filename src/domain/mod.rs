@@ -4,6 +4,7 @@
 //! same rules be tested in virtual time, replayed under a seed and shared by every store.
 
 pub mod conversation;
+pub mod correlation;
 pub mod entropy;
 pub mod event;
 pub mod ids;

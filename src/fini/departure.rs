@@ -16,6 +16,8 @@ use std::{
     },
 };
 
+use crate::domain::correlation::Onward;
+
 const HELD: u8 = 0;
 const LEFT: u8 = 1;
 const WITHHELD: u8 = 2;
@@ -25,8 +27,13 @@ const WITHHELD: u8 = 2;
 /// For a request with a body it is marked when the connection takes the whole body (all bodies are one piece), for a
 /// request without one when the head of the answer arrives or the request fails, the latest moment at which Fini can
 /// have counted it. One departure belongs to one request.
+///
+/// It also says on whose behalf the request is made, which travels in its headers.
 #[derive(Clone)]
-pub struct Departure(Arc<Inner>);
+pub struct Departure {
+    inner: Arc<Inner>,
+    onward: Onward,
+}
 
 struct Inner {
     state: AtomicU8,
@@ -43,7 +50,8 @@ impl Departure {
 
     /// The same, for a request that must not leave any more once `is_late` says so.
     pub fn unless(is_late: impl Fn() -> bool + Send + Sync + 'static, hook: impl Fn() + Send + Sync + 'static) -> Self {
-        Self(Arc::new(Inner { state: AtomicU8::new(HELD), hook: Box::new(hook), is_late: Box::new(is_late) }))
+        let inner = Inner { state: AtomicU8::new(HELD), hook: Box::new(hook), is_late: Box::new(is_late) };
+        Self { inner: Arc::new(inner), onward: Onward::default() }
     }
 
     /// A departure nobody is told about.
@@ -51,21 +59,32 @@ impl Departure {
         Self::new(|| ())
     }
 
+    /// The same, of a request that is made because of another one.
+    #[must_use]
+    pub fn on_behalf(self, onward: Onward) -> Self {
+        Self { onward, ..self }
+    }
+
+    /// On whose behalf the request is made.
+    pub const fn onward(&self) -> &Onward {
+        &self.onward
+    }
+
     /// Whether the request may have left.
     pub fn has_left(&self) -> bool {
-        self.0.state.load(Ordering::Acquire) == LEFT
+        self.inner.state.load(Ordering::Acquire) == LEFT
     }
 
     /// For adapters, before anything is handed over: whether the request may still leave. What is late is withheld.
     pub fn may_leave(&self) -> bool {
-        !((self.0.is_late)() && self.withhold())
+        !((self.inner.is_late)() && self.withhold())
     }
 
     /// For adapters: the request leaves now. False when it was withheld and must not leave.
     pub fn mark(&self) -> bool {
-        match self.0.state.compare_exchange(HELD, LEFT, Ordering::AcqRel, Ordering::Acquire) {
+        match self.inner.state.compare_exchange(HELD, LEFT, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => {
-                (self.0.hook)();
+                (self.inner.hook)();
                 true
             }
             Err(state) => state == LEFT,
@@ -74,7 +93,7 @@ impl Departure {
 
     /// For adapters: forbids the request to leave. True when it had not left, and now never will.
     pub fn withhold(&self) -> bool {
-        match self.0.state.compare_exchange(HELD, WITHHELD, Ordering::AcqRel, Ordering::Acquire) {
+        match self.inner.state.compare_exchange(HELD, WITHHELD, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => true,
             Err(state) => state == WITHHELD,
         }
@@ -89,7 +108,7 @@ impl Default for Departure {
 
 impl fmt::Debug for Departure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match self.0.state.load(Ordering::Acquire) {
+        let state = match self.inner.state.load(Ordering::Acquire) {
             HELD => "held",
             LEFT => "left",
             _ => "withheld",

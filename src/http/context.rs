@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::{HeaderName, HeaderValue},
+    http::{HeaderMap, HeaderName, HeaderValue},
     middleware::Next,
     response::Response,
 };
@@ -12,13 +12,21 @@ use tracing::Instrument as _;
 
 use super::problem::Problem;
 use crate::{
-    domain::{Clock, Entropy},
+    domain::{
+        Clock, Entropy,
+        correlation::{self, Correlation, RequestId, Span, TraceContext},
+    },
     metrics::Metrics,
-    telemetry,
+    telemetry::{
+        self,
+        spans::{FinishedSpan, SpanKind, Spans},
+    },
 };
 
 /// The header that carries the request's id, in both directions.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub const REQUEST_ID: HeaderName = HeaderName::from_static(correlation::REQUEST_ID);
+/// The header that carries the trace a request is part of.
+pub const TRACEPARENT: HeaderName = HeaderName::from_static(correlation::TRACEPARENT);
 
 /// What the observing layer works with.
 #[derive(Clone)]
@@ -29,30 +37,57 @@ pub struct Observed {
     pub entropy: Arc<dyn Entropy>,
     /// Counts.
     pub metrics: Metrics,
+    /// Where spans are told.
+    pub spans: Spans,
     /// Which listener.
     pub listener: &'static str,
 }
 
+impl Observed {
+    /// A span of our own for a request, where spans are exported: below the caller's or, for the public API, as the beginning
+    /// of a trace. Probes and scrapes are nothing to follow.
+    fn span_below(&self, parent: Option<TraceContext>) -> Option<Span> {
+        if !self.spans.are_exported() || (parent.is_none() && self.listener == "admin") {
+            return None;
+        }
+        let own = parent.map_or_else(|| TraceContext::begin(&*self.entropy), |parent| parent.child(&*self.entropy));
+        Some(Span { parent, own })
+    }
+}
+
 /// Gives the request its id, renders a problem, logs one line, counts.
-pub async fn observe(State(observed): State<Observed>, request: Request, next: Next) -> Response {
+///
+/// Handlers find the [`Correlation`] of the request among its extensions.
+pub async fn observe(State(observed): State<Observed>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let request_id = request
         .headers()
         .get(REQUEST_ID)
         .and_then(|value| value.to_str().ok())
-        .filter(|id| is_sane(id))
-        .map_or_else(|| format!("req_{}", observed.entropy.uuid_v7(observed.clock.now())), str::to_owned);
-    let trace_id = request.headers().get("traceparent").and_then(|value| value.to_str().ok()).and_then(trace_id);
+        .and_then(RequestId::parse)
+        .unwrap_or_else(|| RequestId::new(&*observed.entropy, observed.clock.now()));
+    let trace = only(request.headers(), &TRACEPARENT).and_then(TraceContext::parse);
+    // What is not exported is not there: the caller's own span is the parent of what follows.
+    let own = observed.span_below(trace);
+    let trace = own.map_or(trace, |span| Some(span.own));
+    let correlation = Correlation { request: Some(request_id.clone()), trace };
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
 
-    let span = tracing::info_span!("request", %request_id, trace_id, frontend = tracing::field::Empty, conversation_id = tracing::field::Empty);
+    let span = tracing::info_span!(
+        "request",
+        %request_id,
+        trace_id = correlation.trace_id(),
+        frontend = tracing::field::Empty,
+        conversation_id = tracing::field::Empty
+    );
+    request.extensions_mut().insert(correlation);
     let mut response = next.run(request).instrument(span.clone()).await;
     let mut code = None;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         code = Some(problem.code().as_str());
         let inner = response;
-        response = problem.render(&request_id);
+        response = problem.render(request_id.as_str());
         // What layers further in have added (CORS, Allow) belongs to the answer too.
         for (name, value) in inner.headers() {
             if !response.headers().contains_key(name) && name != axum::http::header::CONTENT_LENGTH {
@@ -60,12 +95,26 @@ pub async fn observe(State(observed): State<Observed>, request: Request, next: N
             }
         }
     }
-    if let Ok(value) = HeaderValue::from_str(&request_id) {
+    if let Ok(value) = HeaderValue::from_str(request_id.as_str()) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
 
     let (status, took) = (response.status().as_u16(), started.elapsed());
     observed.metrics.http_request(route.as_deref(), method.as_str(), status, took);
+    observed.spans.tell(own.as_ref(), |span| FinishedSpan {
+        span,
+        kind: SpanKind::Server,
+        name: route.as_deref().map_or_else(|| method.to_string(), |route| format!("{method} {route}")),
+        ended_at: observed.clock.now(),
+        duration: took,
+        attributes: vec![
+            ("http.request.method", method.as_str().into()),
+            ("http.route", route.as_deref().unwrap_or("other").into()),
+            ("http.response.status_code", status.into()),
+            ("fini_bridge.request_id", request_id.as_str().into()),
+        ],
+        error: code.filter(|_| status >= 500),
+    });
     let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     let route = route.as_deref().unwrap_or("other");
     span.in_scope(|| {
@@ -81,39 +130,9 @@ pub async fn observe(State(observed): State<Observed>, request: Request, next: N
     response
 }
 
-/// A caller's id is kept if it can stand in logs and headers as it is.
-fn is_sane(id: &str) -> bool {
-    (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:/+=@".contains(&b))
-}
-
-/// The trace id of a `traceparent` header (W3C Trace Context, version 00), if it is one.
-fn trace_id(header: &str) -> Option<String> {
-    let mut parts = header.split('-');
-    let (version, trace, parent) = (parts.next()?, parts.next()?, parts.next()?);
-    let hex = |text: &str, length| text.len() == length && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    let valid = hex(version, 2) && version != "ff" && hex(trace, 32) && hex(parent, 16);
-    (valid && trace.bytes().any(|b| b != b'0')).then(|| trace.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn takes_the_trace_id_of_a_valid_traceparent_only() {
-        let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-        assert_eq!(trace_id(&format!("00-{trace}-00f067aa0ba902b7-01")).as_deref(), Some(trace));
-        for bad in ["", "00", "00-xyz-00f067aa0ba902b7-01", "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"] {
-            assert_eq!(trace_id(bad), None, "{bad}");
-        }
-        assert_eq!(trace_id(&format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32))), None);
-    }
-
-    #[test]
-    fn keeps_only_ids_that_are_safe_to_repeat() {
-        assert!(is_sane("a1b2-c3_d4.e5"));
-        for bad in ["", "a b", "a\"b", "é", &"x".repeat(129)] {
-            assert!(!is_sane(bad), "{bad}");
-        }
-    }
+/// The value of a header that was sent once: of several, nobody can say which one is meant.
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?;
+    values.next().is_none().then(|| value.to_str().ok())?
 }

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     domain::{
+        correlation::Correlation,
         ids::{ConversationId, MessageId},
         message::{InboundMessage, MAX_TEXT_CHARS, Role},
     },
@@ -52,6 +53,10 @@ struct Answer<'a> {
     params(
         ("Idempotency-Key" = Option<String>, Header, pattern = "^[\\x21-\\x7e]{1,200}$",
             description = "Stands for `message_id` where the body has none"),
+        ("x-request-id" = Option<String>, Header,
+            description = "Goes on to Fini and to the callbacks that the message causes, if it has 1 to 128 of `A-Z a-z 0-9 - _ . : / + = @`; else a new one does"),
+        ("traceparent" = Option<String>, Header,
+            description = "W3C Trace Context: what the message causes is part of the same trace. Ignored if it is not valid"),
         ("Prefer" = Option<String>, Header, description = "`wait=N`: answer when the turn is over, after at most N ≤ 60 seconds"),
     ),
     responses(
@@ -87,7 +92,8 @@ pub async fn post(State(public): State<Public>, request: Request) -> Result<Resp
     span.record("conversation_id", message.conversation_id.as_str());
 
     let (conversation_id, message_id) = (message.conversation_id.clone(), message.message_id.clone());
-    let (stored_in, status, duplicate) = match public.intake.accept(caller.frontend(), message).await? {
+    let cause = parts.extensions.get::<Correlation>().cloned().unwrap_or_default();
+    let (stored_in, status, duplicate) = match public.intake.accept(caller.frontend(), message, cause).await? {
         Taken::New(stored_in) => (stored_in, "queued", false),
         Taken::Duplicate(stored_in, status) => (stored_in, status, true),
         Taken::Conflict => return Err(Problem::new(Code::MessageConflict)),

@@ -34,6 +34,7 @@ use crate::{
     metrics::{Metrics, PanicPlace},
     service::intake::Intake,
     store::{Bindings, Store},
+    telemetry::spans::Spans,
 };
 use auth::Frontends;
 use problem::{Code, Problem};
@@ -57,6 +58,8 @@ pub struct Public {
     pub entropy: Arc<dyn Entropy>,
     /// Counts.
     pub metrics: Metrics,
+    /// Where spans are told.
+    pub spans: Spans,
     /// Refuses new work once stopping.
     pub stop: Stop,
     /// Open streams.
@@ -83,6 +86,7 @@ pub fn public(state: Public) -> Router {
         clock: Arc::clone(&state.clock),
         entropy: Arc::clone(&state.entropy),
         metrics: state.metrics.clone(),
+        spans: state.spans.clone(),
         listener: "public",
     };
     let conversation = "/v1/conversations/{conversation_id}";
@@ -121,7 +125,7 @@ fn cors(origins: &[String]) -> CorsLayer {
             HeaderName::from_static("idempotency-key"),
             HeaderName::from_static("last-event-id"),
             HeaderName::from_static("prefer"),
-            HeaderName::from_static("traceparent"),
+            context::TRACEPARENT,
             context::REQUEST_ID,
         ])
         .expose_headers([header::RETRY_AFTER, context::REQUEST_ID, HeaderName::from_static("preference-applied")])

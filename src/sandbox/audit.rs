@@ -23,6 +23,18 @@ pub struct RequestRecord {
     pub status: Option<u16>,
     /// Which fault struck it.
     pub fault: Option<&'static str>,
+    /// What its headers said of its cause.
+    #[serde(flatten)]
+    pub told: Told,
+}
+
+/// The headers by which a request says what it belongs to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Told {
+    /// `x-request-id`
+    pub request_id: Option<String>,
+    /// `traceparent`
+    pub traceparent: Option<String>,
 }
 
 /// A message that came in through Generate Answer and was stored.
@@ -140,10 +152,10 @@ pub struct Audit {
 
 impl Audit {
     /// A request has arrived; gives the number under which it is finished.
-    pub fn arrived(&mut self, route: Route, at: i64) -> u64 {
+    pub fn arrived(&mut self, route: Route, at: i64, told: Told) -> u64 {
         self.last += 1;
         *self.counts.entry((route, None)).or_default() += 1;
-        self.log.push_back(RequestRecord { number: self.last, at, route, status: None, fault: None });
+        self.log.push_back(RequestRecord { number: self.last, at, route, status: None, fault: None, told });
         if self.log.len() > KEPT {
             self.log.pop_front();
         }
@@ -250,8 +262,8 @@ mod tests {
     #[test]
     fn an_answer_moves_a_request_out_of_the_unanswered() {
         let mut audit = Audit::default();
-        let first = audit.arrived(Route::List, 1);
-        let second = audit.arrived(Route::List, 2);
+        let first = audit.arrived(Route::List, 1, Told::default());
+        let second = audit.arrived(Route::List, 2, Told::default());
         audit.answered(second, Route::List, 429);
         let report = audit.report(10, true);
         assert_eq!(report.routes["list"]["none"], 1);
@@ -263,10 +275,10 @@ mod tests {
     #[test]
     fn a_reset_forgets_requests_that_are_still_being_served() {
         let mut audit = Audit::default();
-        let before = audit.arrived(Route::Get, 1);
+        let before = audit.arrived(Route::Get, 1, Told::default());
         audit.reset();
         audit.answered(before, Route::Get, 200);
-        let after = audit.arrived(Route::Get, 2);
+        let after = audit.arrived(Route::Get, 2, Told::default());
         audit.answered(after, Route::Get, 200);
         let report = audit.report(10, true);
         assert_eq!((report.requests, report.count(Route::Get, 200), report.latest.len()), (1, 1, 1));

@@ -61,7 +61,7 @@ use axum::Router;
 use axum::routing::get;
 use serde_json::Value;
 
-pub use audit::{AuditReport, Inbound, Route};
+pub use audit::{AuditReport, Inbound, RequestRecord, Route, Told};
 pub use desk::Feedback;
 pub use error::SandboxError;
 pub use fault::FaultState;

@@ -10,7 +10,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use axum::{Extension, Router};
 
 use super::Sandbox;
-use super::audit::Route;
+use super::audit::{Route, Told};
 use super::effect;
 use super::error::VendorError;
 use super::operate::Manner;
@@ -67,7 +67,12 @@ impl Sandbox {
         let number = {
             let mut world = self.world();
             let now = world.now();
-            world.audit.arrived(call.route, now)
+            let told = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+            world.audit.arrived(
+                call.route,
+                now,
+                Told { request_id: told("x-request-id"), traceparent: told("traceparent") },
+            )
         };
         let response = match self.admit(&call, headers, number) {
             Ok(None) => self.perform(&call, Manner::USUAL).await.map(IntoResponse::into_response),

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use crate::{
     domain::{
         Clock,
+        correlation::Correlation,
         ids::{ConversationId, ConversationKey, FrontendName, MessageId},
         message::InboundMessage,
     },
@@ -52,12 +53,13 @@ impl Intake {
         Self { store, clock, budget, metrics, limits }
     }
 
-    /// Stores a message. When this returns `New` or `Duplicate`, the message is durable.
-    pub async fn accept(&self, frontend: &FrontendName, message: InboundMessage) -> Result<Taken> {
+    /// Stores a message, with the request that brought it. When this returns `New` or `Duplicate`, the message is durable.
+    pub async fn accept(&self, frontend: &FrontendName, message: InboundMessage, cause: Correlation) -> Result<Taken> {
         let message = NewMessage {
             frontend: frontend.clone(),
             fingerprint: message.fingerprint(),
             message,
+            cause,
             now: self.clock.now(),
             limits: self.limits,
         };

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     domain::{
         Clock, Timestamp,
+        correlation::Correlation,
         ids::TurnKey,
         turn::TurnFailure,
         vendor::{FiniConversation, FiniEvent},
@@ -56,7 +57,7 @@ impl Ledger {
         self.record(conversation, source, wrapper.events, now).await
     }
 
-    /// Fails a turn visibly, if it is still in those hands.
+    /// Fails a turn visibly, if it is still in those hands. `cause` is what its lines carry.
     pub async fn fail(
         &self,
         conversation: &ConversationRef,
@@ -64,6 +65,7 @@ impl Ledger {
         hold: Hold,
         accepted_at: Timestamp,
         failure: &TurnFailure,
+        cause: &Correlation,
     ) -> Result<bool> {
         let now = self.clock.now();
         let failed = self.store.fail_turn(turn, hold, now, failure).await?;
@@ -73,6 +75,8 @@ impl Ledger {
             tracing::warn!(
                 frontend,
                 conversation_id = %conversation.id,
+                request_id = cause.request_id(),
+                trace_id = cause.trace_id(),
                 code = failure.code.as_str(),
                 error = %failure.detail,
                 "turn failed"
@@ -100,6 +104,8 @@ impl Ledger {
             tracing::info!(
                 frontend,
                 conversation_id = %conversation.id,
+                request_id = recorded.cause.request_id(),
+                trace_id = recorded.cause.trace_id(),
                 outcome,
                 duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
                 "turn completed"

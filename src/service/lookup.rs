@@ -132,7 +132,10 @@ fn failure(code: FailureCode, detail: String, may_resend: bool) -> TurnFailure {
 mod tests {
     use super::*;
     use crate::{
-        domain::ids::{ConversationId, ConversationKey, FrontendName, InteractionId, TurnKey},
+        domain::{
+            correlation::Correlation,
+            ids::{ConversationId, ConversationKey, FrontendName, InteractionId, TurnKey},
+        },
         store::ConversationRef,
     };
 
@@ -158,6 +161,7 @@ mod tests {
             looks,
             resends,
             detail: "status 500".to_owned(),
+            cause: Correlation::default(),
         }
     }
 

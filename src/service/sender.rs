@@ -75,7 +75,7 @@ pub struct Sender {
     pub budget: Arc<Budget>,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// For jitter.
+    /// For jitter, and the spans of requests.
     pub entropy: Arc<dyn Entropy>,
     /// Runs the sends.
     pub tasks: Tasks,
@@ -155,7 +155,9 @@ impl Sender {
             frontend = %turn.conversation.frontend,
             conversation_id = %turn.conversation.id,
             message_id = turn.messages.last().map_or("", |id| id.as_str()),
-            attempt = turn.attempt
+            attempt = turn.attempt,
+            request_id = turn.cause.request_id(),
+            trace_id = turn.cause.trace_id()
         );
         self.in_flight.fetch_add(1, Ordering::AcqRel);
         let guard = InFlight(Arc::clone(self));
@@ -201,7 +203,8 @@ impl Sender {
             channel: turn.channel.clone(),
             metadata: turn.metadata.clone(),
         };
-        let departure = self.budget.departure(Permit { id: turn.permit, at: claimed_at });
+        let permit = Permit { id: turn.permit, at: claimed_at };
+        let departure = self.budget.departure(permit).on_behalf(turn.cause.onward(&*self.entropy));
         let result = self.fini.generate_answer(&request, &departure).await;
         let closed_until = self.gate.learn(Side::Write, claimed_at, &result);
         (result, closed_until)
@@ -260,7 +263,14 @@ impl Sender {
     async fn fail(&self, turn: &ClaimedTurn, code: FailureCode, detail: &str, may_resend: bool) -> Result<()> {
         let failure = TurnFailure { code, detail: detail.to_owned(), may_resend };
         self.ledger
-            .fail(&turn.conversation, turn.key, Hold::Sender(turn.token.clone()), turn.accepted_at, &failure)
+            .fail(
+                &turn.conversation,
+                turn.key,
+                Hold::Sender(turn.token.clone()),
+                turn.accepted_at,
+                &failure,
+                &turn.cause,
+            )
             .await?;
         Ok(())
     }

@@ -12,8 +12,11 @@
 
 mod layer;
 mod line;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 mod render;
 mod repeat;
+pub mod spans;
 mod writer;
 
 use std::any::Any;

@@ -22,6 +22,8 @@ mod harness;
 mod intake;
 mod layers;
 mod operating;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod outages;
 #[path = "../postgres.rs"]
 mod postgres;
@@ -29,6 +31,7 @@ mod program;
 mod replicas;
 mod restart;
 mod stream;
+mod trace;
 mod unclear;
 mod upgrade;
 mod vendor;

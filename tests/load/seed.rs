@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use fini_bridge::{
     domain::{
         Clock as _, Timestamp,
+        correlation::Correlation,
         ids::{ConversationId, FiniEventId, FrontendName, InteractionId, MessageId},
         message::{InboundMessage, Role},
         vendor::{Feedback, FiniEvent, FiniKind, FiniRole},
@@ -105,6 +106,7 @@ fn message(frontend: &str, lane: usize, now: Timestamp) -> NewMessage {
         frontend: FrontendName::trusted(frontend),
         fingerprint: message.fingerprint(),
         message,
+        cause: Correlation::default(),
         now,
         limits: BacklogLimits { per_conversation: u32::MAX, per_frontend: u32::MAX },
     }

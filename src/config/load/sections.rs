@@ -16,7 +16,8 @@ use super::{
     tree::Value,
 };
 use crate::config::{
-    Admin, Cache, Config, Delivery, Fini, Log, LogFormat, OnExhausted, Poll, RateLimit, Server, Store, StoreUrl, Turns,
+    Admin, Cache, Config, Delivery, Fini, Log, LogFormat, OnExhausted, Poll, RateLimit, Server, Store, StoreUrl,
+    Telemetry, Turns,
 };
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
@@ -36,6 +37,7 @@ pub(super) fn read(root: &mut Scope<'_>, needs: Needs) -> Config {
         poll: root.section("poll", |s| poll(s, &default.poll)),
         delivery: root.section("delivery", |s| delivery(s, default.delivery)),
         log: root.section("log", |s| log(s, default.log)),
+        telemetry: root.section("telemetry", telemetry),
         frontends: frontends::read(root, needs),
     }
 }
@@ -216,6 +218,22 @@ fn log(s: &mut Scope<'_>, default: Log) -> Log {
         ),
         level: s.value("level", default.level, level),
         content: s.value("content", default.content, forms::boolean),
+    }
+}
+
+fn telemetry(s: &mut Scope<'_>) -> Telemetry {
+    Telemetry {
+        otlp_endpoint: s.value("otlp_endpoint", None, |value| {
+            if forms::text(value)?.trim().is_empty() {
+                return Ok(None);
+            }
+            let endpoint = addresses::base_url(value)?;
+            if cfg!(feature = "otlp") {
+                return Ok(Some(endpoint));
+            }
+            let help = "build with `cargo build --release --features otlp`, or leave it empty";
+            Err(Wrong::new("needs a program that was built with the feature `otlp`", help))
+        }),
     }
 }
 

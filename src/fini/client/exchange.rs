@@ -81,7 +81,13 @@ impl FiniClient {
         let result = self.attempt(call, departure, &mut status).await.and_then(|answer| {
             decode(&answer.body).map_err(|malformed| unclear(Some(answer.status), malformed.reason))
         });
-        let facts = RequestFacts { route, status, duration: started.elapsed(), failure: result.as_ref().err() };
+        let facts = RequestFacts {
+            route,
+            status,
+            duration: started.elapsed(),
+            span: departure.onward().span(),
+            failure: result.as_ref().err(),
+        };
         tracing::debug!(
             route = facts.route.as_str(),
             status = facts.status,
@@ -108,6 +114,9 @@ impl FiniClient {
             .request(call.method.clone(), call.url.clone())
             .header(AUTHORIZATION, call.key)
             .header(ACCEPT, "application/json");
+        for (name, value) in departure.onward().headers() {
+            request = request.header(name, value);
+        }
         if let Some(body) = call.body.take() {
             let body = DepartingBody::new(body, departure.clone());
             request = request.header(CONTENT_TYPE, "application/json").body(reqwest::Body::wrap(body));

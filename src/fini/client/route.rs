@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::fini::Failure;
+use crate::{domain::correlation::Span, fini::Failure};
 
 /// The routes, by the names that metrics and logs use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,6 +47,8 @@ pub struct RequestFacts<'a> {
     pub status: Option<u16>,
     /// From the call to the last byte.
     pub duration: Duration,
+    /// The span that it was, if it was made on behalf of a request in a trace.
+    pub span: Option<&'a Span>,
     /// Why it was no success.
     pub failure: Option<&'a Failure>,
 }

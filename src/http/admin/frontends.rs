@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::Admin;
 use crate::{
     delivery::client::Attempt,
+    domain::correlation::Onward,
     http::problem::{Code, Problem},
     store::{Change, FrontendHold},
 };
@@ -70,6 +71,7 @@ pub(super) async fn ping(State(admin): State<Admin>, Path(name): Path<String>) -
         timestamp,
         signature,
         body: Bytes::from(body),
+        onward: Onward::default(),
         timeout: admin.callback_timeout,
     };
     let result = admin.client.attempt(&attempt).await;

@@ -34,6 +34,7 @@ use crate::{
     metrics::{Metrics, PanicPlace},
     service::{gate::Gate, reader::Reader},
     store::{Bindings, Store},
+    telemetry::spans::Spans,
 };
 
 /// What the operators' handlers work with.
@@ -53,6 +54,8 @@ pub struct Admin {
     pub reader: Arc<Reader>,
     /// The figures.
     pub metrics: Metrics,
+    /// Where spans are told.
+    pub spans: Spans,
     /// For pings.
     pub client: CallbackClient,
     /// The frontends' callback addresses.
@@ -76,6 +79,7 @@ pub fn admin(state: Admin) -> Router {
         clock: Arc::clone(&state.clock),
         entropy: Arc::clone(&state.entropy),
         metrics: state.metrics.clone(),
+        spans: state.spans.clone(),
         listener: "admin",
     };
     let guarded = Router::new()

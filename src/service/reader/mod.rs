@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     domain::{
-        Clock, Timestamp,
+        Clock, Entropy, Timestamp,
         conversation::State,
         ids::{ConversationKey, TurnKey},
     },
@@ -86,6 +86,8 @@ pub struct Reader {
     pub budget: Arc<Budget>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// For the spans of requests.
+    pub entropy: Arc<dyn Entropy>,
     /// Runs the reads.
     pub tasks: Tasks,
     /// Wakes this loop when a read ends.

@@ -8,6 +8,7 @@ use super::{Reader, View};
 use crate::{
     domain::{
         Timestamp,
+        correlation::Correlation,
         ids::{ConversationKey, InteractionId, TurnKey},
         turn::TurnState,
         vendor::FiniConversation,
@@ -55,13 +56,20 @@ impl Drop for Underway {
 }
 
 /// What every line says of a read under way.
-fn span(conversation: &ConversationRef, interaction: Option<&InteractionId>, reason: &'static str) -> tracing::Span {
+fn span(
+    conversation: &ConversationRef,
+    interaction: Option<&InteractionId>,
+    reason: &'static str,
+    cause: &Correlation,
+) -> tracing::Span {
     tracing::info_span!(
         "read",
         frontend = %conversation.frontend,
         conversation_id = %conversation.id,
         interaction_id = interaction.map(InteractionId::as_str),
         reason,
+        request_id = cause.request_id(),
+        trace_id = cause.trace_id(),
     )
 }
 
@@ -77,7 +85,7 @@ impl Reader {
                 let turn = view.lookups.swap_remove(0);
                 self.state().looking.insert(turn.key);
                 underway.turn = Some(turn.key);
-                let span = span(&turn.conversation, turn.interaction.as_ref(), "lookup");
+                let span = span(&turn.conversation, turn.interaction.as_ref(), "lookup", &turn.cause);
                 let work = async move {
                     if let Err(error) = reader.look_up(turn, permit, now).await {
                         tracing::warn!(%error, "lookup could not be recorded");
@@ -105,7 +113,7 @@ impl Reader {
         underway.conversation = Some(read.conversation.key);
         let stands_for_sweep = lone && matches!(plan, Plan::Front(_));
         let reason = if matches!(plan, Plan::Front(_)) { "watch" } else { "due" };
-        let span = span(&read.conversation, Some(&read.interaction), reason);
+        let span = span(&read.conversation, Some(&read.interaction), reason, &Correlation::default());
         let work = async move {
             match reader.get(read, permit, now).await {
                 Ok(true) if stands_for_sweep => underway.swept_at = Some(now),
@@ -119,7 +127,7 @@ impl Reader {
 
     async fn look_up(&self, turn: TurnToRead, permit: Permit, passed_at: Timestamp) -> Result<()> {
         let Some(interaction) = turn.interaction.clone() else { return Ok(()) };
-        let departure = self.budget.departure(permit);
+        let departure = self.budget.departure(permit).on_behalf(turn.cause.onward(&*self.entropy));
         let looked_at = self.clock.now();
         let result = self.fini.get_conversation(&interaction, &departure).await;
         self.learn_from_get(passed_at, &result);
@@ -176,6 +184,8 @@ impl Reader {
                     tracing::warn!(
                         frontend = %turn.conversation.frontend,
                         conversation_id = %turn.conversation.id,
+                        request_id = turn.cause.request_id(),
+                        trace_id = turn.cause.trace_id(),
                         "message proven absent from Fini, sent once more"
                     );
                 }
@@ -183,7 +193,7 @@ impl Reader {
             }
             Next::Fail(failure) => {
                 self.ledger
-                    .fail(&turn.conversation, turn.key, Hold::Looked(turn.attempt), turn.sent_at, &failure)
+                    .fail(&turn.conversation, turn.key, Hold::Looked(turn.attempt), turn.sent_at, &failure, &turn.cause)
                     .await?;
                 Ok(())
             }

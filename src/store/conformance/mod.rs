@@ -7,6 +7,7 @@ mod bindings;
 mod budget;
 mod claims;
 mod conversations;
+mod correlation;
 mod deliveries;
 mod feed;
 mod figures;
@@ -36,6 +37,7 @@ use super::*;
 use crate::domain::{
     Entropy, Timestamp,
     conversation::StatusPolicy,
+    correlation::Correlation,
     event::Subscriptions,
     ids::{ConversationId, ConversationKey, FrontendName, MessageId},
     message::{InboundMessage, Role},
@@ -207,6 +209,7 @@ fn wrap(message: InboundMessage, now: Timestamp) -> NewMessage {
         frontend: web(),
         fingerprint: message.fingerprint(),
         message,
+        cause: Correlation::default(),
         now,
         limits: BacklogLimits { per_conversation: 1000, per_frontend: 10_000 },
     }

@@ -6,6 +6,7 @@
 use super::{ConversationRef, Lease, Result, Token};
 use crate::domain::{
     Timestamp,
+    correlation::Correlation,
     ids::{ConversationId, ConversationKey, DeliveryId, EventId, FrontendName},
 };
 
@@ -50,6 +51,8 @@ pub struct ClaimedDelivery {
     pub attempts: u32,
     /// When the event was recorded.
     pub recorded_at: Timestamp,
+    /// The request that brought the message whose turn the event belongs to; empty where it belongs to none.
+    pub cause: Correlation,
 }
 
 /// How an attempt ended.

@@ -3,6 +3,7 @@
 use super::Result;
 use crate::domain::{
     Timestamp,
+    correlation::Correlation,
     ids::{ConversationId, ConversationKey, FrontendName, MessageId},
     message::InboundMessage,
     turn::TurnState,
@@ -17,6 +18,8 @@ pub struct NewMessage {
     pub message: InboundMessage,
     /// [`InboundMessage::fingerprint`], computed outside the transaction.
     pub fingerprint: String,
+    /// The request that brought it.
+    pub cause: Correlation,
     /// When it was received.
     pub now: Timestamp,
     /// How many turns may wait.

@@ -6,6 +6,7 @@ use super::{Result, Token};
 use crate::domain::{
     Timestamp,
     conversation::State,
+    correlation::Correlation,
     ids::{ConversationKey, FiniEventId, InteractionId, TurnKey},
     turn::TurnState,
     vendor::FiniEvent,
@@ -77,6 +78,8 @@ pub struct Recorded {
     pub doubtful: bool,
     /// How the turn ended, when this look ended it: (outcome name, when its first message was accepted).
     pub ended: Option<(&'static str, Timestamp)>,
+    /// The request that brought the turn's message, when this look ended it.
+    pub cause: Correlation,
 }
 
 /// A conversation whose first turn was claimed for sending, but whose Fini conversation is not known yet.

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::{BudgetTerms, Lease, Result, Token};
 use crate::domain::{
     Timestamp,
+    correlation::Correlation,
     ids::{ConversationId, ConversationKey, FrontendName, InteractionId, MessageId, TurnKey},
     message::Role,
     turn::{TurnFailure, TurnState},
@@ -87,6 +88,8 @@ pub struct ClaimedTurn {
     pub resends: u32,
     /// When the first of its messages was accepted.
     pub accepted_at: Timestamp,
+    /// The request that brought the first of its messages.
+    pub cause: Correlation,
     /// The budget entry taken for it.
     pub permit: super::PermitId,
 }
@@ -120,6 +123,8 @@ pub struct TurnToRead {
     pub resends: u32,
     /// What happened, in words (for the operator).
     pub detail: String,
+    /// The request that brought its message.
+    pub cause: Correlation,
 }
 
 /// In whose hands a turn has to be for something to be done to it.

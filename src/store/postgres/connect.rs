@@ -15,9 +15,10 @@ use sqlx::{
 use crate::store::{Result, StoreError, failure};
 
 /// Every schema there was, oldest first; never changed once released.
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str); 3] = [
     (1, "initial", include_str!("migrations/0001_initial.sql")),
     (2, "erasures", include_str!("migrations/0002_erasures.sql")),
+    (3, "correlation", include_str!("migrations/0003_correlation.sql")),
 ];
 /// An idle connection is given back to the server.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(5);
@@ -188,7 +189,8 @@ mod tests {
     fn both_databases_have_the_same_schema() {
         let sqlite = concat!(
             include_str!("../sqlite/migrations/0001_initial.sql"),
-            include_str!("../sqlite/migrations/0002_erasures.sql")
+            include_str!("../sqlite/migrations/0002_erasures.sql"),
+            include_str!("../sqlite/migrations/0003_correlation.sql")
         )
         .replace("INTEGER PRIMARY KEY AUTOINCREMENT", "BIGSERIAL PRIMARY KEY")
         .replace(") WITHOUT ROWID;", ");")
@@ -196,8 +198,11 @@ mod tests {
         let statements = |text: &str| -> Vec<String> {
             text.split(';').map(|statement| statement.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
         };
-        let postgres =
-            concat!(include_str!("migrations/0001_initial.sql"), include_str!("migrations/0002_erasures.sql"));
+        let postgres = concat!(
+            include_str!("migrations/0001_initial.sql"),
+            include_str!("migrations/0002_erasures.sql"),
+            include_str!("migrations/0003_correlation.sql")
+        );
         let (expected, found) = (statements(&sqlite), statements(postgres));
         for (expected, found) in expected.iter().zip(&found) {
             assert_eq!(found, expected);

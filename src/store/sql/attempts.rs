@@ -20,17 +20,19 @@ use crate::{
     },
 };
 
-/// The head of a lane with all that an attempt needs; the tables are called `lane`, `head`, `event`, `conversation`.
+/// The head of a lane with all that an attempt needs; the tables are called `lane`, `head`, `event`, `conversation`
+/// and `cause`, the turn that the event belongs to.
 macro_rules! select_head {
     () => {
         "SELECT head.id, head.event_id, head.sequence, head.kind, head.recorded_at, head.due_at, \
              head.attempts - head.attempts_before AS spent, event.body, lane.conversation_key, lane.frontend, \
-             conversation.conversation_id \
+             conversation.conversation_id, cause.request_id, cause.traceparent \
          FROM lanes AS lane \
          JOIN deliveries AS head ON head.key = (SELECT d.key FROM deliveries AS d \
              WHERE d.conversation_key = lane.conversation_key AND d.state = 'pending' ORDER BY d.sequence LIMIT 1) \
          JOIN events AS event ON event.conversation_key = head.conversation_key AND event.sequence = head.sequence \
-         JOIN conversations AS conversation ON conversation.key = lane.conversation_key"
+         JOIN conversations AS conversation ON conversation.key = lane.conversation_key \
+         LEFT JOIN turns AS cause ON cause.key = event.turn_key"
     };
 }
 /// The heads of the lanes that a claim has just leased.
@@ -186,6 +188,7 @@ fn head(row: &Row, token: &Token) -> Result<(ClaimedDelivery, Timestamp)> {
         body: rows::text(row, "body")?,
         attempts: rows::small(row, "spent")?,
         recorded_at: rows::time(row, "recorded_at")?,
+        cause: rows::cause(row)?,
     };
     Ok((claimed, rows::time(row, "due_at")?))
 }

@@ -9,6 +9,7 @@ use super::{Conn, Cx, Row, budget, db, dialect, in_flight::JOINT, intake::Extras
 use crate::{
     domain::{
         Timestamp,
+        correlation::Correlation,
         ids::{ConversationId, ConversationKey, FrontendName, MessageId, TurnKey},
         message::{MAX_TEXT_CHARS, Role},
         turn::{TurnMove, TurnState},
@@ -157,6 +158,7 @@ struct Queued {
     attempt: u32,
     resends: u32,
     accepted_at: Timestamp,
+    cause: Correlation,
 }
 
 async fn take(
@@ -218,13 +220,15 @@ async fn take(
         attempt: turn.attempt,
         resends: turn.resends,
         accepted_at: turn.accepted_at,
+        cause: turn.cause,
         permit,
     }))
 }
 
 async fn queued(conn: &mut Conn, conversation: ConversationKey, limit: i64) -> Result<Vec<Queued>> {
     let found = db::query(
-        "SELECT key, message_id, role, text, extras, attribute, attempt, resends, accepted_at FROM turns \
+        "SELECT key, message_id, role, text, extras, attribute, attempt, resends, accepted_at, request_id, traceparent \
+         FROM turns \
          WHERE conversation_key = $1 AND state IN ('queued', 'sending', 'awaiting', 'unclear') AND state = 'queued' \
          ORDER BY key LIMIT $2",
     )
@@ -243,6 +247,7 @@ async fn queued(conn: &mut Conn, conversation: ConversationKey, limit: i64) -> R
             attempt: rows::small(row, "attempt")?,
             resends: rows::small(row, "resends")?,
             accepted_at: rows::time(row, "accepted_at")?,
+            cause: rows::cause(row)?,
         })
     };
     found.iter().map(message).collect()
@@ -259,6 +264,7 @@ struct Joined {
     attempt: u32,
     resends: u32,
     accepted_at: Timestamp,
+    cause: Correlation,
 }
 
 /// Joins the messages that follow the first one as long as they speak for the same user over the same channel and the text
@@ -276,6 +282,7 @@ fn join(queued: Vec<Queued>) -> Option<(TurnKey, Joined)> {
         attempt: first.attempt + 1,
         resends: first.resends,
         accepted_at: first.accepted_at,
+        cause: first.cause,
     };
     for next in queued {
         let same_voice = turn.role == Role::User

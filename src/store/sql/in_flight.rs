@@ -12,6 +12,7 @@ use super::{
 use crate::{
     domain::{
         Timestamp,
+        correlation::Correlation,
         event::FeedEvent,
         ids::{ConversationKey, FiniEventId, MessageId, TurnKey},
         look::Progress,
@@ -41,6 +42,8 @@ pub(in crate::store) struct InFlight {
     pub(in crate::store) messages: Vec<(TurnKey, MessageId)>,
     /// The text as it was sent.
     pub(in crate::store) text: String,
+    /// The request that brought the first of its messages.
+    pub(in crate::store) cause: Correlation,
     token: Option<String>,
 }
 
@@ -66,7 +69,8 @@ impl InFlight {
 
 /// The rows of a conversation's turn in flight.
 pub(in crate::store) const OCCUPYING: &str = "SELECT key, leader_key, message_id, role, text, attribute, attempt, state, token, accepted_at, \
-            COALESCE(sent_at, state_since) AS sent_at, echo, replies, escalated, no_reply FROM turns WHERE conversation_key = $1 \
+            COALESCE(sent_at, state_since) AS sent_at, echo, replies, escalated, no_reply, request_id, traceparent \
+            FROM turns WHERE conversation_key = $1 \
             AND state IN ('queued', 'sending', 'awaiting', 'unclear') AND state <> 'queued' ORDER BY key";
 
 /// The turn that occupies a conversation, if any.
@@ -91,6 +95,7 @@ pub(in crate::store) async fn load(conn: &mut Conn, conversation: ConversationKe
         sent_at: rows::time(leader, "sent_at")?,
         messages: found.iter().map(message).collect::<Result<_>>()?,
         text: texts.join(JOINT),
+        cause: rows::cause(leader)?,
         token: rows::maybe_text(leader, "token")?,
     }))
 }

@@ -162,7 +162,8 @@ async fn insert_turn(conn: &mut Conn, cx: &Cx, new: &NewMessage, conversation: i
     };
     let key = db::query_scalar(
         "INSERT INTO turns (conversation_key, frontend, message_id, fingerprint, role, text, extras, attribute, \
-                accepted_at, due_at, state_since) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $9) RETURNING key",
+                accepted_at, due_at, state_since, request_id, traceparent) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $9, $10, $11) RETURNING key",
     )
     .bind(conversation)
     .bind(new.frontend.as_str())
@@ -173,6 +174,8 @@ async fn insert_turn(conn: &mut Conn, cx: &Cx, new: &NewMessage, conversation: i
     .bind(serde_json::to_string(&extras)?)
     .bind(cx.rules().entropy.key())
     .bind(new.now.as_millis())
+    .bind(new.cause.request_id())
+    .bind(new.cause.trace.map(|trace| trace.to_string()))
     .fetch_one(conn)
     .await?;
     Ok(key)

@@ -297,6 +297,7 @@ async fn settle(
         TurnResult::Over(outcome) => {
             recorded.turn = Some(end(conn, cx, conversation, turn, outcome, applied.progress.replies, look.now).await?);
             recorded.ended = Some((outcome.as_str(), turn.accepted_at));
+            recorded.cause = turn.cause.clone();
             recorded.added += turn.messages.len();
             return Ok(());
         }

@@ -2,7 +2,13 @@
 
 use super::{Row, db::Columns as _};
 use crate::{
-    domain::{Timestamp, conversation::State, message::Role, turn::TurnState},
+    domain::{
+        Timestamp,
+        conversation::State,
+        correlation::{Correlation, RequestId, TraceContext},
+        message::Role,
+        turn::TurnState,
+    },
     store::{Result, StoreError},
 };
 
@@ -64,6 +70,14 @@ pub(in crate::store) fn state(row: &Row, column: &str) -> Result<State> {
 /// A role.
 pub(in crate::store) fn role(row: &Row, column: &str) -> Result<Role> {
     named(row, column, Role::parse)
+}
+
+/// The request that brought a turn's message; empty where there is none, or what is on record is none.
+pub(in crate::store) fn cause(row: &Row) -> Result<Correlation> {
+    Ok(Correlation {
+        request: maybe_text(row, "request_id")?.as_deref().and_then(RequestId::parse),
+        trace: maybe_text(row, "traceparent")?.as_deref().and_then(TraceContext::parse),
+    })
 }
 
 /// A parameter for `texts!` and `keys!`: a JSON array.

@@ -195,6 +195,7 @@ async fn postpone_look(conn: &mut Conn, cx: &mut Cx, key: TurnKey, attempt: u32,
 /// Turns whose look is due.
 pub(in crate::store) const TO_READ: &str = "SELECT t.key, t.attempt, t.state, t.role, t.attribute AS turn_attribute, \
             COALESCE(t.sent_at, t.state_since) AS sent_at, t.state_since, t.looks, t.resends, t.detail, \
+            t.request_id, t.traceparent, \
             c.key AS conversation_key, c.frontend, c.conversation_id, c.attribute AS conversation_attribute, \
             c.interaction_id \
          FROM turns t JOIN conversations c ON c.key = t.conversation_key \
@@ -225,6 +226,7 @@ fn turn_to_read(row: &Row) -> Result<TurnToRead> {
         looks: rows::small(row, "looks")?,
         resends: rows::small(row, "resends")?,
         detail: rows::text(row, "detail")?,
+        cause: rows::cause(row)?,
     })
 }
 

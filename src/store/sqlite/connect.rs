@@ -15,8 +15,11 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use crate::store::{Result, StoreError};
 
 /// Every schema there was, oldest first; never changed once released. Their number stands in `user_version`.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("migrations/0001_initial.sql"), include_str!("migrations/0002_erasures.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("migrations/0001_initial.sql"),
+    include_str!("migrations/0002_erasures.sql"),
+    include_str!("migrations/0003_correlation.sql"),
+];
 /// `application_id` of our files ("FINI"), so that somebody else's database is never taken for ours.
 const APPLICATION_ID: i32 = 0x4649_4e49;
 /// Of the writer, in KiB; a reader has a quarter of it.

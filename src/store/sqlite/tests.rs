@@ -7,6 +7,7 @@ use futures_util::{FutureExt, future::join_all, poll};
 use super::*;
 use crate::{
     domain::{
+        correlation::Correlation,
         event::Subscriptions,
         ids::{ConversationId, FrontendName, MessageId},
         message::{InboundMessage, Role},
@@ -36,6 +37,7 @@ fn message(conversation: &str, id: &str, text: &str) -> NewMessage {
         frontend: FrontendName::trusted("web"),
         fingerprint: message.fingerprint(),
         message,
+        cause: Correlation::default(),
         now: Timestamp::from_millis(1_800_000_000_000),
         limits: BacklogLimits { per_conversation: 1_000_000, per_frontend: 1_000_000 },
     }
@@ -127,7 +129,7 @@ async fn a_newer_schema_is_refused() {
     store.execute("PRAGMA user_version = 9").await.expect("writes");
     store.close().await;
     let refused = open(&path).await;
-    assert!(matches!(refused, Err(StoreError::SchemaTooNew { found: 9, known: 2 })), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::SchemaTooNew { found: 9, known: 3 })), "{refused:?}");
 }
 
 #[tokio::test]

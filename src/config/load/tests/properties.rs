@@ -86,6 +86,7 @@ fn section() -> impl Strategy<Value = &'static str> {
         "poll",
         "delivery",
         "log",
+        "telemetry",
         "frontends",
         "other",
     ])

@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use super::*;
+use crate::domain::correlation::Onward;
 
 mod faults;
 mod tls;
@@ -32,6 +33,7 @@ fn attempt(url: &str, timeout: Duration) -> Attempt {
         timestamp: 1_800_000_000,
         signature: "v1,c2lnbmF0dXJl".to_owned(),
         body: Bytes::from_static(br#"{"n": 1,  "text":"as it is"}"#),
+        onward: Onward::default(),
         timeout,
     }
 }
