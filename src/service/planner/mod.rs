@@ -40,6 +40,8 @@ const DEEP: (Duration, Duration) = (Duration::from_mins(1), Duration::from_secs(
 const SEARCH_MARGIN: Duration = Duration::from_secs(30);
 /// What sweeps left unread is kept apart in so many pieces at most.
 const MOST_GAPS: usize = 3;
+/// What a sweep leaves behind on so many pages is read in passing; more than that is an outage to catch up with.
+const SMALL_GAP: u32 = 3;
 /// How long a turn's wrapper is left to sweeps at most.
 const AFTER_TURN: Duration = Duration::from_secs(15);
 /// While messages wait for the budget: when to look again whether they still do.
@@ -66,7 +68,10 @@ pub struct Planner {
     audit_at: Option<Timestamp>,
     status_at: Option<Timestamp>,
     deep_at: Option<Timestamp>,
+    /// When single reads began, in the running window.
     singles: VecDeque<Timestamp>,
+    /// The same of pages that sweeps had just left.
+    left_pages: VecDeque<Timestamp>,
     disorder: Peak,
     behind: Peak,
     skew: Skew,
@@ -117,17 +122,20 @@ impl Planner {
     /// The distances between reads as things are.
     pub fn paces(&self, s: &Situation<'_>) -> Paces {
         let since = s.now.minus(s.shares.window);
-        let singles = self.singles.iter().filter(|at| **at > since).count();
+        let lately = |times: &VecDeque<Timestamp>| {
+            u32::try_from(times.iter().filter(|at| **at > since).count()).unwrap_or(u32::MAX)
+        };
         paces(
             &s.shares,
             &s.used,
             &Demand {
                 sweep_interval: s.sweep_interval,
                 sends_waiting: s.sends_waiting,
-                singles: u32::try_from(singles).unwrap_or(u32::MAX),
+                singles: lately(&self.singles),
+                left_pages: lately(&self.left_pages),
                 pages_below: self.pages_below(s),
                 escalated: s.escalated,
-                gaps: self.catches_up(),
+                catches_up: self.gaps.iter().any(|gap| gap.pages > SMALL_GAP),
             },
         )
     }
@@ -279,7 +287,11 @@ impl Planner {
         match kind {
             Kind::Gap if !self.gaps.is_empty() => {
                 self.gap_at = Some(s.now);
-                self.gaps.remove(0)
+                let gap = self.gaps.remove(0);
+                if gap.pages <= SMALL_GAP {
+                    note(&mut self.left_pages, s);
+                }
+                gap
             }
             Kind::Sweep | Kind::Gap => self.begin_sweep(s),
             Kind::Audit => {
@@ -412,11 +424,7 @@ impl Planner {
             Plan::Front(_) => self.status_at = Some(s.now),
             _ => {}
         }
-        let since = s.now.minus(s.shares.window);
-        while self.singles.front().is_some_and(|at| *at <= since) {
-            self.singles.pop_front();
-        }
-        self.singles.push_back(s.now);
+        note(&mut self.singles, s);
     }
 
     /// A single read ended. `lone`: it stood for a sweep and succeeded.
@@ -428,6 +436,15 @@ impl Planner {
 
 /// A pass is cut off where List turns out to be this long while nobody knows better.
 const MOST_AUDIT_PAGES: u32 = 2_500;
+
+/// Notes a read among those of the running window.
+fn note(times: &mut VecDeque<Timestamp>, s: &Situation<'_>) {
+    let since = s.now.minus(s.shares.window);
+    while times.front().is_some_and(|at| *at <= since) {
+        times.pop_front();
+    }
+    times.push_back(s.now);
+}
 
 fn pages_of(watched: u64) -> u32 {
     u32::try_from(watched.div_ceil(u64::from(PAGE))).unwrap_or(u32::MAX).saturating_sub(1)

@@ -17,6 +17,8 @@ const STATUS: f64 = 0.25;
 const STATUS_REST: f64 = 0.05;
 /// While messages wait, reading is content with its floor, but does not wait longer than this part of its distance.
 const PATIENCE: f64 = 0.75;
+/// Pages that sweeps have just left take this part from them at most.
+const LEFT: f64 = 0.15;
 /// Sweeps keep this part of reading, whatever else is to be read.
 const SWEEPS_KEEP: f64 = 0.4;
 /// Unused budget quickens sweeps up to so many times their wanted pace.
@@ -35,12 +37,14 @@ pub struct Demand {
     pub sends_waiting: u64,
     /// Single reads of the running window.
     pub singles: u32,
+    /// Pages of what sweeps had just left, in the same.
+    pub left_pages: u32,
     /// Pages of List below the first that a full pass reads; zero where sweeps see everything.
     pub pages_below: u32,
     /// Escalated conversations.
     pub escalated: u64,
-    /// Whether sweeps left something for later.
-    pub gaps: bool,
+    /// Whether so much was left that reading has to catch up.
+    pub catches_up: bool,
 }
 
 /// The distances between reads.
@@ -82,7 +86,9 @@ pub fn paces(shares: &Shares, used: &BudgetUse, demand: &Demand) -> Paces {
     let status = allowed * if escalated_by_get { STATUS - STATUS_REST } else { STATUS_REST };
 
     let lists = (allowed * PLANNED - audits - f64::from(demand.singles)).max(allowed * SWEEPS_KEEP);
-    let sweeps = if demand.gaps { lists / 2.0 } else { lists };
+    // The fewer sweeps, the more each of them leaves: what they have left takes little from them.
+    let left = f64::from(demand.left_pages).min(lists * LEFT);
+    let sweeps = if demand.catches_up { lists / 2.0 } else { lists - left };
     Paces {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and the limit")]
         allowed: allowed as u32,
@@ -104,9 +110,10 @@ mod tests {
         sweep_interval: Duration::from_secs(2),
         sends_waiting: 0,
         singles: 0,
+        left_pages: 0,
         pages_below: 0,
         escalated: 0,
-        gaps: false,
+        catches_up: false,
     };
 
     /// 60.4 s for 49 sweeps.
