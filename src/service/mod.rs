@@ -10,6 +10,8 @@ pub mod housekeeper;
 pub mod intake;
 pub mod ledger;
 pub mod lookup;
+#[cfg(test)]
+mod lookup_props;
 pub mod planner;
 pub mod reader;
 pub mod sender;
