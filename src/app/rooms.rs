@@ -1,0 +1,366 @@
+//! The rooms, built and connected: what each is given, which change wakes which loop, and what a request to Fini leaves in log,
+//! figures and traces.
+
+use std::{
+    sync::{Arc, Mutex, atomic::AtomicUsize},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+
+use super::{clock::SharedClock, parts};
+use crate::{
+    config::{Config, StoreUrl},
+    delivery::{Dispatcher, Endpoint, client::CallbackClient},
+    domain::{Clock, Entropy},
+    fini::{
+        Failure, FiniApi, FiniClient, Observer, RequestFacts,
+        budget::{Budget, Departures},
+    },
+    http::{Public, admin::Admin},
+    lifecycle::{Lifecycle, Pace, Stop, Wake},
+    metrics::{CallStatus, LogCounters, Metrics},
+    service::{
+        eraser::Eraser, gate::Gate, housekeeper::Housekeeper, intake::Intake, ledger::Ledger, reader::Reader,
+        sender::Sender, walk::Walker,
+    },
+    store::{Bindings, Change, Heard, Lease, Owner, PostgresStore, SqliteStore, Store},
+    telemetry::{
+        self,
+        spans::{FinishedSpan, SpanKind, Spans},
+    },
+};
+
+/// What calling back takes.
+pub(super) struct Delivery {
+    pub(super) client: CallbackClient,
+    pub(super) endpoints: Vec<Arc<Endpoint>>,
+}
+
+/// The rooms that others are built on.
+pub(super) struct Rooms {
+    clock: Arc<dyn Clock>,
+    /// The clock, where it has to be kept right.
+    shared_clock: Option<Arc<SharedClock>>,
+    entropy: Arc<dyn Entropy>,
+    pub(super) metrics: Metrics,
+    spans: Spans,
+    pub(super) lifecycle: Lifecycle,
+    owner: Owner,
+    pub(super) store: Arc<dyn Store>,
+    bindings: Bindings,
+    budget: Arc<Budget>,
+    departures: Option<Departures>,
+    gate: Arc<Gate>,
+    fini: Arc<dyn FiniApi>,
+    ledger: Arc<Ledger>,
+    wakes: Wakes,
+}
+
+impl Rooms {
+    pub(super) async fn build(
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        log: LogCounters,
+    ) -> Result<Self> {
+        let labels: Vec<String> = parts::names(config).iter().map(ToString::to_string).collect();
+        let metrics = Metrics::with_log(&labels, env!("CARGO_PKG_VERSION"), log);
+        let owner = Owner(format!("{}-{}", std::process::id(), entropy.key()).into());
+        let store = open_store(config, Arc::clone(&entropy)).await?;
+        let (shared_clock, clock) = if store.is_shared() {
+            let shared = Arc::new(SharedClock::start(Arc::clone(&store), clock).await?);
+            (Some(Arc::clone(&shared)), shared as Arc<dyn Clock>)
+        } else {
+            (None, clock)
+        };
+        recover(store.as_ref(), &owner, clock.as_ref()).await?;
+        let cache = &config.cache;
+        let bindings = Bindings::new(Arc::clone(&store), cache.interaction_ids, cache.time_to_idle, metrics.clone());
+        let (budget, departures) = Budget::new(Arc::clone(&store), Arc::clone(&clock), parts::budget(config));
+        let budget = Arc::new(budget);
+        let gate = Arc::new(Gate::new(Arc::clone(&clock), Arc::clone(&entropy), Arc::clone(&budget)));
+        let lifecycle = Lifecycle::new(metrics.clone());
+        let spans = parts::spans(config, &lifecycle)?;
+        let observer = observer(metrics.clone(), spans.clone(), Arc::clone(&clock));
+        let fini = FiniClient::new(parts::fini(config), observer).context("the Fini client")?;
+        let ledger = Arc::new(Ledger::new(Arc::clone(&store), Arc::clone(&clock), metrics.clone()));
+        Ok(Self {
+            lifecycle,
+            clock,
+            shared_clock,
+            entropy,
+            metrics,
+            spans,
+            owner,
+            store,
+            bindings,
+            budget,
+            departures: Some(departures),
+            gate,
+            fini: Arc::new(fini),
+            ledger,
+            wakes: Wakes::default(),
+        })
+    }
+
+    pub(super) fn reader(&self, config: &Config) -> Arc<Reader> {
+        let walker = Walker {
+            store: Arc::clone(&self.store),
+            fini: Arc::clone(&self.fini),
+            ledger: Arc::clone(&self.ledger),
+            clock: Arc::clone(&self.clock),
+            memory: Mutex::default(),
+        };
+        Arc::new(Reader {
+            store: Arc::clone(&self.store),
+            fini: Arc::clone(&self.fini),
+            walker: Arc::new(walker),
+            ledger: Arc::clone(&self.ledger),
+            gate: Arc::clone(&self.gate),
+            budget: Arc::clone(&self.budget),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+            tasks: self.lifecycle.tasks(),
+            wake: self.wakes.reader.clone(),
+            owner: self.owner.clone(),
+            settings: parts::reader(config),
+            state: Mutex::default(),
+        })
+    }
+
+    fn sender(&self, config: &Config) -> Sender {
+        Sender {
+            store: Arc::clone(&self.store),
+            fini: Arc::clone(&self.fini),
+            bindings: self.bindings.clone(),
+            ledger: Arc::clone(&self.ledger),
+            gate: Arc::clone(&self.gate),
+            budget: Arc::clone(&self.budget),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+            tasks: self.lifecycle.tasks(),
+            wake: self.wakes.sender.clone(),
+            owner: self.owner.clone(),
+            settings: parts::sender(config),
+            in_flight: AtomicUsize::new(0),
+            round: AtomicUsize::new(0),
+        }
+    }
+
+    fn dispatcher(&self, config: &Config, delivery: Delivery) -> Result<Dispatcher> {
+        Ok(Dispatcher {
+            store: Arc::clone(&self.store),
+            client: delivery.client,
+            endpoints: delivery.endpoints,
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+            tasks: self.lifecycle.tasks(),
+            wake: self.wakes.dispatcher.clone(),
+            stop: self.lifecycle.stop(),
+            metrics: self.metrics.clone(),
+            spans: self.spans.clone(),
+            owner: self.owner.clone(),
+            settings: parts::dispatcher(config)?,
+        })
+    }
+
+    pub(super) fn housekeeper(&self, config: &Config) -> Housekeeper {
+        Housekeeper {
+            store: Arc::clone(&self.store),
+            budget: Arc::clone(&self.budget),
+            clock: Arc::clone(&self.clock),
+            metrics: self.metrics.clone(),
+            owner: self.owner.clone(),
+            settings: parts::housekeeper(config),
+            pruned_at: Mutex::default(),
+        }
+    }
+
+    fn eraser(&self) -> Eraser {
+        Eraser {
+            store: Arc::clone(&self.store),
+            fini: Arc::clone(&self.fini),
+            gate: Arc::clone(&self.gate),
+            budget: Arc::clone(&self.budget),
+            clock: Arc::clone(&self.clock),
+        }
+    }
+
+    pub(super) fn public(&self, config: &Config) -> Result<Public> {
+        let intake = Intake::new(
+            Arc::clone(&self.store),
+            Arc::clone(&self.clock),
+            Arc::clone(&self.budget),
+            self.metrics.clone(),
+            parts::backlog(config),
+        );
+        Ok(Public {
+            intake: Arc::new(intake),
+            store: Arc::clone(&self.store),
+            bindings: self.bindings.clone(),
+            eraser: self.wakes.eraser.clone(),
+            frontends: Arc::new(parts::credentials(config)?),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+            metrics: self.metrics.clone(),
+            spans: self.spans.clone(),
+            stop: self.lifecycle.stop(),
+            streams: Arc::new(parts::streams(config)),
+            settings: parts::public(config),
+        })
+    }
+
+    pub(super) fn admin(&self, config: &Config, delivery: &Delivery, reader: Arc<Reader>) -> Admin {
+        Admin {
+            store: Arc::clone(&self.store),
+            bindings: self.bindings.clone(),
+            health: self.lifecycle.health(),
+            gate: Arc::clone(&self.gate),
+            budget: Arc::clone(&self.budget),
+            reader,
+            metrics: self.metrics.clone(),
+            spans: self.spans.clone(),
+            client: delivery.client.clone(),
+            endpoints: delivery.endpoints.clone(),
+            frontends: parts::names(config),
+            callback_timeout: config.delivery.timeout,
+            token: config.admin.token.clone(),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+        }
+    }
+
+    /// Starts everything that runs by itself. Listeners of the change feed come first, so that they hear of what the loops do.
+    pub(super) fn start_loops(
+        &mut self,
+        config: &Config,
+        reader: Arc<Reader>,
+        housekeeper: Arc<Housekeeper>,
+        delivery: Delivery,
+    ) -> Result<()> {
+        let (last, stop) = (self.lifecycle.last_tasks(), self.lifecycle.stop());
+        drop(last.spawn("wake", until(&stop, self.wakes.clone().route(self.store.changes().listen()))));
+        let (bindings, changes) = (self.bindings.clone(), self.store.changes().listen());
+        drop(last.spawn("bindings", until(&stop, async move { bindings.follow(changes).await })));
+        if let Some(clock) = self.shared_clock.take() {
+            drop(last.spawn("clock", until(&stop, async move { clock.keep().await })));
+        }
+        if let Some(departures) = self.departures.take() {
+            let budget = Arc::clone(&self.budget);
+            drop(last.spawn("departures", until(&stop, async move { budget.keep(departures).await })));
+        }
+        let supervisor = self.lifecycle.supervisor(Arc::clone(&self.clock), Arc::clone(&self.entropy));
+        let pace = |bound| Pace { bound: Duration::from_secs(bound), ..Pace::default() };
+        let wakes = self.wakes.clone();
+        supervisor.spawn("sender", Arc::new(self.sender(config)), wakes.sender, pace(60));
+        // Fini allows two requests a second; more looks than twenty to find the next one would only cost.
+        supervisor.spawn("reader", reader, wakes.reader, Pace { rest: Duration::from_millis(50), ..pace(60) });
+        supervisor.spawn("dispatcher", Arc::new(self.dispatcher(config, delivery)?), wakes.dispatcher, pace(60));
+        supervisor.spawn("eraser", Arc::new(self.eraser()), wakes.eraser, pace(60));
+        supervisor.spawn("housekeeper", housekeeper, Wake::new(), pace(120));
+        Ok(())
+    }
+}
+
+/// Which loop is woken by which change.
+#[derive(Clone, Default)]
+struct Wakes {
+    sender: Wake,
+    reader: Wake,
+    dispatcher: Wake,
+    /// By whoever wants something deleted; other processes find it when they look.
+    eraser: Wake,
+}
+
+impl Wakes {
+    async fn route(self, mut changes: crate::store::Listener) {
+        loop {
+            match changes.next().await {
+                Heard::Change(Change::Turns) => self.sender.notify(),
+                Heard::Change(Change::Deliveries) => self.dispatcher.notify(),
+                Heard::Change(Change::Reading) => self.reader.notify(),
+                Heard::Change(Change::Feed(_) | Change::Started(_) | Change::Settled(_) | Change::Binding(_)) => {}
+                Heard::Missed => {
+                    self.sender.notify();
+                    self.dispatcher.notify();
+                    self.reader.notify();
+                }
+                Heard::Closed => return,
+            }
+        }
+    }
+}
+
+/// Follows something until all else has ended.
+fn until(stop: &Stop, work: impl Future<Output = ()> + Send + 'static) -> impl Future<Output = ()> + Send + 'static {
+    let ended = stop.hard().clone();
+    async move {
+        tokio::select! {
+            () = ended.cancelled() => {}
+            () = work => {}
+        }
+    }
+}
+
+async fn open_store(config: &Config, entropy: Arc<dyn Entropy>) -> Result<Arc<dyn Store>> {
+    let rules = parts::rules(config, entropy);
+    match &config.store.url {
+        StoreUrl::Sqlite { path } => {
+            let store = SqliteStore::open(path, rules).await.with_context(|| format!("opening {}", path.display()))?;
+            Ok(Arc::new(store))
+        }
+        StoreUrl::Postgres { url } => {
+            let store = PostgresStore::open(url, config.store.connections, rules).await;
+            Ok(Arc::new(store.context("opening the PostgreSQL database")?))
+        }
+    }
+}
+
+/// What a process left behind that died (kill -9, power): sends become unclear, callbacks are due again.
+async fn recover(store: &dyn Store, owner: &Owner, clock: &dyn Clock) -> Result<()> {
+    let now = clock.now();
+    let lease = Lease { owner: owner.clone(), now, until: now };
+    let turns = store.recover_turns(&lease).await?;
+    let lanes = store.recover_lanes(&lease).await?;
+    if turns + lanes > 0 {
+        tracing::warn!(turns, lanes, "taken over from a process that did not stop in order");
+    }
+    Ok(())
+}
+
+/// One line, one count and, in a trace, one span per request to Fini.
+fn observer(metrics: Metrics, spans: Spans, clock: Arc<dyn Clock>) -> Observer {
+    Box::new(move |facts: &RequestFacts<'_>| {
+        let route = facts.route.as_str();
+        let status = match (facts.status, facts.failure) {
+            (Some(status), _) => CallStatus::from(status),
+            (None, Some(Failure::NeverLeft { .. })) => CallStatus::Connect,
+            (None, _) => CallStatus::Broken,
+        };
+        metrics.fini_request(route, status, facts.duration);
+        spans.tell(facts.span, |span| FinishedSpan {
+            span,
+            kind: SpanKind::Client,
+            name: format!("fini {route}"),
+            ended_at: clock.now(),
+            duration: facts.duration,
+            attributes: facts.status.map(|status| ("http.response.status_code", status.into())).into_iter().collect(),
+            error: facts.failure.map(Failure::class),
+        });
+        let duration_ms = u64::try_from(facts.duration.as_millis()).unwrap_or(u64::MAX);
+        let status = facts.status;
+        match facts.failure {
+            None => tracing::info!(target: telemetry::ACCESS, route, status, duration_ms, "fini request"),
+            Some(failure) => tracing::warn!(
+                target: telemetry::ACCESS,
+                route,
+                status,
+                duration_ms,
+                class = failure.class(),
+                error = %failure,
+                "fini request"
+            ),
+        }
+    })
+}
