@@ -1,7 +1,7 @@
 //! Random mutation of what strangers send: signatures, browser tokens, and Fini's answers.
 //!
 //! ```text
-//! cargo test --test fuzz -- --seconds 20         what tests/deploy/run does
+//! cargo test --test fuzz -- --seconds 40         what tests/deploy/run does, for each of three targets
 //! cargo test --test fuzz -- --hours 8 --seed 7
 //! ```
 //!
