@@ -2,7 +2,10 @@
 //! figures and traces.
 
 use std::{
-    sync::{Arc, Mutex, atomic::AtomicUsize},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, AtomicUsize},
+    },
     time::Duration,
 };
 
@@ -145,6 +148,7 @@ impl Rooms {
             settings: parts::sender(config),
             in_flight: AtomicUsize::new(0),
             round: AtomicUsize::new(0),
+            held_until: AtomicI64::default(),
         }
     }
 

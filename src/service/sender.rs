@@ -7,7 +7,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicI64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -45,6 +45,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const MAX_IN_FLIGHT: usize = 512;
 /// Claimed in one go.
 const BATCH: usize = 32;
+/// While the budget has no room, every further message would have it asked again, and what is due locked meanwhile: not more
+/// often than this. Room that was given back unused is found as late at most.
+const HELD: Duration = Duration::from_millis(250);
 
 /// What the sender has to know.
 #[derive(Clone, Debug)]
@@ -89,6 +92,8 @@ pub struct Sender {
     pub in_flight: AtomicUsize,
     /// Whose turn it is among the frontends.
     pub round: AtomicUsize,
+    /// Until when nothing is claimed because the budget had no room (Unix milliseconds).
+    pub held_until: AtomicI64,
 }
 
 impl Loop for Arc<Sender> {
@@ -105,6 +110,10 @@ impl Loop for Arc<Sender> {
         };
         if max == 0 {
             return Ok(Step::Idle { until: None });
+        }
+        let held_until = Timestamp::from_millis(self.held_until.load(Ordering::Relaxed));
+        if now < held_until {
+            return Ok(Step::Idle { until: Some(held_until) });
         }
         if pass == Pass::Probe {
             self.gate.probing(Side::Write, self.settings.reply_timeout);
@@ -124,6 +133,8 @@ impl Loop for Arc<Sender> {
             self.gate.not_probed(Side::Write);
         }
         if claimed.held_by_budget {
+            let room_at = claimed.next.unwrap_or(Timestamp::MAX);
+            self.held_until.store(room_at.min(now.plus(HELD)).as_millis(), Ordering::Relaxed);
             let queued = self.store.queued_turns().await?;
             self.budget.set_waiting(RequestClass::Send, queued.iter().map(|(_, count)| count).sum());
         } else {
