@@ -2,10 +2,7 @@
 //! figures and traces.
 
 use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicI64, AtomicUsize},
-    },
+    sync::{Arc, Mutex, atomic::AtomicUsize},
     time::Duration,
 };
 
@@ -148,7 +145,6 @@ impl Rooms {
             settings: parts::sender(config),
             in_flight: AtomicUsize::new(0),
             round: AtomicUsize::new(0),
-            held_until: AtomicI64::default(),
         }
     }
 

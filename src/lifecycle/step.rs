@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -17,6 +18,13 @@ pub enum Step {
     Idle {
         /// When something will be due.
         until: Option<Timestamp>,
+    },
+    /// As [`Step::Idle`], but what wakes the loop before `rest` is over cannot be done yet: it is looked at then, all together.
+    Held {
+        /// When something will be due.
+        until: Option<Timestamp>,
+        /// How long looking again would be in vain.
+        rest: Duration,
     },
 }
 

@@ -93,18 +93,19 @@ impl Runner {
         while !soft.is_cancelled() {
             self.heartbeat.running();
             let began = Instant::now();
-            let until = match contained(work.step()).await {
+            let (until, rest) = match contained(work.step()).await {
                 Ok(Ok(step)) => {
                     self.succeeded();
                     match step {
                         Step::Did(1..) => {
                             // A loop with endless work must not keep its thread from everyone else.
                             tokio::task::yield_now().await;
-                            self.pause(began, &soft).await;
+                            self.pause(began, self.pace.rest, &soft).await;
                             continue;
                         }
-                        Step::Did(0) => None,
-                        Step::Idle { until } => until,
+                        Step::Did(0) => (None, self.pace.rest),
+                        Step::Idle { until } => (until, self.pace.rest),
+                        Step::Held { until, rest } => (until, rest.max(self.pace.rest)),
                     }
                 }
                 Ok(Err(error)) => {
@@ -120,7 +121,7 @@ impl Runner {
                 }
             };
             self.rest(until, &soft).await;
-            self.pause(began, &soft).await;
+            self.pause(began, rest, &soft).await;
         }
         self.heartbeat.stopped();
     }
@@ -134,8 +135,8 @@ impl Runner {
     }
 
     /// What wakes the loop meanwhile is seen by one look together.
-    async fn pause(&self, began: Instant, soft: &CancellationToken) {
-        let left = self.pace.rest.saturating_sub(began.elapsed());
+    async fn pause(&self, began: Instant, rest: Duration, soft: &CancellationToken) {
+        let left = rest.saturating_sub(began.elapsed());
         if !left.is_zero() {
             tokio::select! {
                 () = soft.cancelled() => {}

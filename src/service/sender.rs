@@ -7,7 +7,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -47,7 +47,7 @@ const MAX_IN_FLIGHT: usize = 512;
 const BATCH: usize = 32;
 /// While the budget has no room, every further message would have it asked again, and what is due locked meanwhile: not more
 /// often than this. Room that was given back unused is found as late at most.
-const HELD: Duration = Duration::from_millis(250);
+const ASKED_EVERY: Duration = Duration::from_millis(250);
 
 /// What the sender has to know.
 #[derive(Clone, Debug)]
@@ -92,8 +92,6 @@ pub struct Sender {
     pub in_flight: AtomicUsize,
     /// Whose turn it is among the frontends.
     pub round: AtomicUsize,
-    /// Until when nothing is claimed because the budget had no room (Unix milliseconds).
-    pub held_until: AtomicI64,
 }
 
 impl Loop for Arc<Sender> {
@@ -110,10 +108,6 @@ impl Loop for Arc<Sender> {
         };
         if max == 0 {
             return Ok(Step::Idle { until: None });
-        }
-        let held_until = Timestamp::from_millis(self.held_until.load(Ordering::Relaxed));
-        if now < held_until {
-            return Ok(Step::Idle { until: Some(held_until) });
         }
         if pass == Pass::Probe {
             self.gate.probing(Side::Write, self.settings.reply_timeout);
@@ -133,8 +127,6 @@ impl Loop for Arc<Sender> {
             self.gate.not_probed(Side::Write);
         }
         if claimed.held_by_budget {
-            let room_at = claimed.next.unwrap_or(Timestamp::MAX);
-            self.held_until.store(room_at.min(now.plus(HELD)).as_millis(), Ordering::Relaxed);
             let queued = self.store.queued_turns().await?;
             self.budget.set_waiting(RequestClass::Send, queued.iter().map(|(_, count)| count).sum());
         } else {
@@ -144,7 +136,13 @@ impl Loop for Arc<Sender> {
         for turn in claimed.turns {
             self.start(turn, now);
         }
-        Ok(if count > 0 { Step::Did(count) } else { Step::Idle { until: claimed.next } })
+        Ok(match claimed.next {
+            _ if count > 0 => Step::Did(count),
+            Some(room_at) if claimed.held_by_budget => {
+                Step::Held { until: claimed.next, rest: room_at.since(now).min(ASKED_EVERY) }
+            }
+            until => Step::Idle { until },
+        })
     }
 }
 

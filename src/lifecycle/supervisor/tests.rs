@@ -109,6 +109,23 @@ async fn work_done_is_followed_at_once_and_idling_lasts_until_due() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_held_is_looked_at_when_its_rest_is_over_however_often_it_is_woken() {
+    let mut stage = Stage::new(Pace::default(), |clock| {
+        let due = clock.now().plus(Duration::from_secs(10));
+        let held = move || act(Ok(Step::Held { until: Some(due), rest: Duration::from_millis(250) }));
+        vec![held(), held(), held()]
+    });
+    assert_eq!(stage.next_call().await, 0);
+    for wanted in [250, 500] {
+        stage.wake.notify();
+        assert_eq!(stage.next_call().await, wanted);
+    }
+    // Nobody wakes it any more: it sleeps until it is due.
+    assert_eq!(stage.next_call().await, 10_000);
+    assert_eq!(stage.stop().await, Ended::Clean);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_wake_during_a_step_is_not_lost() {
     let wake = Arc::new(Mutex::new(None::<Wake>));
     let during = wake.clone();
