@@ -156,20 +156,13 @@ mod tests {
     use serde_json::{Map, json};
 
     use super::*;
-    use crate::domain::{Timestamp, ids::FiniEventId, vendor::Feedback};
+    use crate::domain::{Timestamp, vendor::Feedback};
 
     fn event(role: FiniRole, kind: FiniKind, text: &str) -> FiniEvent {
         FiniEvent {
-            id: FiniEventId::trusted("e"),
-            created_at: Timestamp::from_millis(1_747_075_201_000),
-            role,
             kind,
-            text: Some(text.to_owned()),
             rating: Feedback { csat_rating: Some(0.into()), ..Feedback::default() },
-            articles: Vec::new(),
-            attachments: Vec::new(),
-            tags: Vec::new(),
-            raw: Value::Null,
+            ..FiniEvent::message("e", Timestamp::from_millis(1_747_075_201_000), role, text)
         }
     }
 

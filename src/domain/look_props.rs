@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 
 use proptest::{collection::vec, prelude::*, sample::select};
-use serde_json::Value;
 
 use super::{
     Timestamp,
@@ -15,7 +14,7 @@ use super::{
     ids::{FiniEventId, MessageId, TurnKey},
     look::{Look, Mark, OpenTurn, Progress, TurnResult, Unechoed, Wrapper},
     message::Role,
-    vendor::{Feedback, FiniEvent, FiniKind, FiniRole},
+    vendor::{FiniEvent, FiniKind, FiniRole},
 };
 
 /// One turn of the customer, and what happens around it.
@@ -133,18 +132,8 @@ impl Recorded {
 
 fn event(history: &[FiniEvent], role: FiniRole, kind: FiniKind, text: &str) -> FiniEvent {
     let number = history.len();
-    FiniEvent {
-        id: FiniEventId::trusted(format!("e{number}")),
-        created_at: Timestamp::from_millis(i64::try_from(number).unwrap_or_default()),
-        role,
-        kind,
-        text: Some(text.to_owned()),
-        rating: Feedback::default(),
-        articles: vec![],
-        attachments: vec![],
-        tags: vec![],
-        raw: Value::Null,
-    }
+    let created_at = Timestamp::from_millis(i64::try_from(number).unwrap_or_default());
+    FiniEvent { kind, ..FiniEvent::message(format!("e{number}"), created_at, role, text) }
 }
 
 /// Plays the script; gives the whole history, the ids of the customer's own messages, and what is on record in the end.

@@ -5,6 +5,7 @@
 
 pub mod conversation;
 pub mod correlation;
+pub mod echo;
 pub mod entropy;
 pub mod event;
 pub mod ids;

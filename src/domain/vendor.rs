@@ -98,6 +98,25 @@ pub struct FiniEvent {
     pub raw: Value,
 }
 
+#[cfg(test)]
+impl FiniEvent {
+    /// A message with nothing else to it, for tests.
+    pub fn message(id: impl Into<std::sync::Arc<str>>, created_at: Timestamp, role: FiniRole, text: &str) -> Self {
+        Self {
+            id: FiniEventId::trusted(id),
+            created_at,
+            role,
+            kind: FiniKind::Message,
+            text: Some(text.to_owned()),
+            rating: Feedback::default(),
+            articles: Vec::new(),
+            attachments: Vec::new(),
+            tags: Vec::new(),
+            raw: Value::Null,
+        }
+    }
+}
+
 /// The wrapper around a conversation's events, as Get and List return it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FiniConversation {

@@ -1,22 +1,23 @@
 //! What surrounds every request: its id, its log line, its figures, and the last touch on its errors.
 
-use std::{sync::Arc, time::Instant};
+use std::{any::Any, sync::Arc, time::Instant};
 
 use axum::{
     extract::{MatchedPath, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse as _, Response},
 };
+use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument as _;
 
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use crate::{
     domain::{
         Clock, Entropy,
         correlation::{self, Correlation, RequestId, Span, TraceContext},
     },
-    metrics::Metrics,
+    metrics::{Metrics, PanicPlace},
     telemetry::{
         self,
         spans::{FinishedSpan, SpanKind, Spans},
@@ -53,6 +54,14 @@ impl Observed {
         let own = parent.map_or_else(|| TraceContext::begin(&*self.entropy), |parent| parent.child(&*self.entropy));
         Some(Span { parent, own })
     }
+}
+
+/// Contains a panic of a handler: counted, and answered as an error of ours.
+pub fn contained(metrics: Metrics) -> CatchPanicLayer<impl Fn(Box<dyn Any + Send>) -> Response + Clone> {
+    CatchPanicLayer::custom(move |_: Box<dyn Any + Send>| {
+        metrics.panicked(PanicPlace::Http);
+        Problem::new(Code::Internal).into_response()
+    })
 }
 
 /// Gives the request its id, renders a problem, logs one line, counts.

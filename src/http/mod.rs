@@ -26,12 +26,12 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer};
+use tower_http::cors::CorsLayer;
 
 use crate::{
     domain::{Clock, Entropy},
     lifecycle::{Stop, Wake},
-    metrics::{Metrics, PanicPlace},
+    metrics::Metrics,
     service::intake::Intake,
     store::{Bindings, Store},
     telemetry::spans::Spans,
@@ -81,7 +81,6 @@ pub struct PublicSettings {
 
 /// The public API.
 pub fn public(state: Public) -> Router {
-    let panics = state.metrics.clone();
     let observed = context::Observed {
         clock: Arc::clone(&state.clock),
         entropy: Arc::clone(&state.entropy),
@@ -105,10 +104,7 @@ pub fn public(state: Public) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::disable())
-        .layer(CatchPanicLayer::custom(move |_: Box<dyn std::any::Any + Send>| {
-            panics.panicked(PanicPlace::Http);
-            Problem::new(Code::Internal).into_response()
-        }))
+        .layer(context::contained(state.metrics.clone()))
         .layer(cors(&state.settings.cors_origins))
         .layer(middleware::from_fn_with_state(observed, context::observe))
         .with_state(state)

@@ -5,8 +5,8 @@
 
 use crate::{
     domain::{
+        echo::same_text,
         ids::FiniEventId,
-        look::same_text,
         vendor::{FiniConversation, FiniRole},
     },
     store::Unbound,
@@ -78,31 +78,20 @@ const fn is_person(role: &FiniRole) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Map, Value, json};
+    use serde_json::{Map, json};
 
     use super::*;
     use crate::{
         domain::{
             Timestamp,
             ids::{ConversationId, ConversationKey, FrontendName, InteractionId},
-            vendor::{ATTRIBUTE_CONVERSATION, Feedback, FiniEvent, FiniKind},
+            vendor::{ATTRIBUTE_CONVERSATION, FiniEvent},
         },
         store::ConversationRef,
     };
 
     fn event(id: &str, role: FiniRole, text: &str) -> FiniEvent {
-        FiniEvent {
-            id: FiniEventId::trusted(id),
-            created_at: Timestamp::from_millis(1_000_000),
-            role,
-            kind: FiniKind::Message,
-            text: Some(text.to_owned()),
-            rating: Feedback::default(),
-            articles: vec![],
-            attachments: vec![],
-            tags: vec![],
-            raw: Value::Null,
-        }
+        FiniEvent::message(id, Timestamp::from_millis(1_000_000), role, text)
     }
 
     fn wrapper(attribute: Option<&str>, events: Vec<FiniEvent>) -> FiniConversation {

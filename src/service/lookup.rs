@@ -129,7 +129,7 @@ fn failure(code: FailureCode, detail: String, may_resend: bool) -> TurnFailure {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::{
         domain::{
@@ -142,7 +142,8 @@ mod tests {
     const SETTINGS: LookupSettings =
         LookupSettings { absence_window: Duration::from_secs(15), late_reply_window: Duration::from_secs(600) };
 
-    fn turn(state: TurnState, looks: u32, resends: u32) -> TurnToRead {
+    /// A customer's turn in that state since the beginning of time, in a conversation that is not bound.
+    pub fn turn(state: TurnState, looks: u32, resends: u32) -> TurnToRead {
         TurnToRead {
             key: TurnKey(1),
             attempt: resends + 1,

@@ -8,16 +8,14 @@ use std::time::Duration;
 
 use proptest::{collection::vec, option, prelude::*};
 
-use super::lookup::{LookupSettings, Next, Seen, after_look};
+use super::lookup::{LookupSettings, Next, Seen, after_look, tests::turn};
 use crate::{
     domain::{
         Timestamp,
-        correlation::Correlation,
-        ids::{ConversationId, ConversationKey, FrontendName, InteractionId, TurnKey},
-        message::Role,
+        ids::InteractionId,
         turn::{FailureCode, TurnFailure, TurnMove, TurnState},
     },
-    store::{ConversationRef, TurnToRead},
+    store::TurnToRead,
 };
 
 const SETTINGS: LookupSettings =
@@ -75,27 +73,9 @@ fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
+/// Its own conversation is read.
 fn look(state: TurnState, since: Timestamp, looks: u32, resends: u32) -> TurnToRead {
-    TurnToRead {
-        key: TurnKey(1),
-        attempt: resends + 1,
-        state,
-        role: Role::User,
-        conversation: ConversationRef {
-            key: ConversationKey(1),
-            frontend: FrontendName::trusted("web"),
-            id: ConversationId::trusted("c"),
-        },
-        conversation_attribute: String::new(),
-        turn_attribute: String::new(),
-        interaction: Some(InteractionId::trusted("i")),
-        sent_at: since,
-        since,
-        looks,
-        resends,
-        detail: String::new(),
-        cause: Correlation::default(),
-    }
+    TurnToRead { interaction: Some(InteractionId::trusted("i")), sent_at: since, since, ..turn(state, looks, resends) }
 }
 
 fn play(script: &Script) -> End {

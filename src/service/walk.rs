@@ -24,13 +24,11 @@ use crate::{
         vendor::FiniConversation,
     },
     fini::{ConversationPage, Departure, Failure, FiniApi, ListQuery, RawConversation},
-    store::{Bound, ConversationRef, Result, Store, StoreError, Unbound},
+    store::{Bound, ConversationRef, Result, Store, StoreError, UNBOUND, Unbound},
 };
 
 /// Conversations of a page that are recorded at once: one commit to disk then serves many of them.
 const AT_ONCE: usize = 16;
-/// Conversations that look for theirs at once; the ones that have looked longest come first.
-pub const UNBOUND: usize = 500;
 
 /// Reads and records pages.
 pub struct Walker {

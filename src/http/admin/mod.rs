@@ -13,13 +13,12 @@ use axum::{
     extract::{Request, State},
     http::header,
     middleware::{self, Next},
-    response::{IntoResponse, Response},
+    response::Response,
     routing::{get, post},
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use subtle::ConstantTimeEq as _;
-use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{
     auth::digest,
@@ -31,7 +30,7 @@ use crate::{
     domain::{Clock, Entropy, ids::FrontendName},
     fini::budget::Budget,
     lifecycle::Health,
-    metrics::{Metrics, PanicPlace},
+    metrics::Metrics,
     service::{gate::Gate, reader::Reader},
     store::{Bindings, Store},
     telemetry::spans::Spans,
@@ -74,7 +73,6 @@ pub struct Admin {
 
 /// The operators' API.
 pub fn admin(state: Admin) -> Router {
-    let panics = state.metrics.clone();
     let observed = context::Observed {
         clock: Arc::clone(&state.clock),
         entropy: Arc::clone(&state.entropy),
@@ -103,10 +101,7 @@ pub fn admin(state: Admin) -> Router {
         .merge(guarded)
         .fallback(super::not_found)
         .method_not_allowed_fallback(super::method_not_allowed)
-        .layer(CatchPanicLayer::custom(move |_: Box<dyn std::any::Any + Send>| {
-            panics.panicked(PanicPlace::Http);
-            Problem::new(Code::Internal).into_response()
-        }))
+        .layer(context::contained(state.metrics.clone()))
         .layer(middleware::from_fn_with_state(observed, context::observe))
         .with_state(state)
 }

@@ -10,9 +10,8 @@ use crate::{
         gate::Side,
         lookup::Seen,
         planner::{Kind, PageFacts, Searched, Walk},
-        walk::UNBOUND,
     },
-    store::{Result, TurnToRead},
+    store::{Result, TurnToRead, UNBOUND},
 };
 
 /// How often the watermark is written down.

@@ -20,7 +20,7 @@ use super::{
     ledger::Ledger,
     lookup::LookupSettings,
     planner::{CLOCK_MARGIN, Kind, Pending, Plan, Planner, Search, Situation, Watched},
-    walk::{UNBOUND, Walker},
+    walk::Walker,
 };
 use crate::{
     domain::{
@@ -34,7 +34,7 @@ use crate::{
     },
     lifecycle::{Loop, Step, Tasks, Wake},
     store::{
-        BudgetUse, DueRead, Lease, Owner, RequestClass, Result, Store, StoreError, TurnToRead, WatchSummary,
+        BudgetUse, DueRead, Lease, Owner, RequestClass, Result, Store, StoreError, TurnToRead, UNBOUND, WatchSummary,
         WatchedConversation,
     },
 };
@@ -317,9 +317,10 @@ impl Reader {
             }
             let mut state = self.state();
             // What was over before this process began to read may lie below what its sweeps go down to.
-            let since = state.planner.started_at().filter(|began| *began <= read.due_at);
-            let swept_at = state.planner.swept_at().filter(|swept| since.is_some() && *swept > read.due_at);
-            if let (0, Some(swept_at), false) = (read.misses, swept_at, state.planner.catches_up()) {
+            let is_in_reach = state.planner.started_at().is_some_and(|began| began <= read.due_at);
+            let is_whole = read.misses == 0 && is_in_reach && !state.planner.catches_up();
+            let swept_at = state.planner.swept_at().filter(|swept| is_whole && *swept > read.due_at);
+            if let Some(swept_at) = swept_at {
                 state.planner.sweep_lacked(swept_at.since(read.due_at), now);
             }
             pending.push(read);

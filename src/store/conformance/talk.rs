@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::domain::{
-    ids::{FiniEventId, InteractionId, TurnKey},
+    ids::{InteractionId, TurnKey},
     turn::{FailureCode, TurnFailure, TurnState},
-    vendor::{Feedback, FiniEvent, FiniKind, FiniRole},
+    vendor::{FiniEvent, FiniKind, FiniRole},
 };
 
 /// The process that claims unless told otherwise.
@@ -12,18 +12,7 @@ pub(super) const OWNER: &str = "process-1";
 
 /// An event of Fini's, created with the test's beginning.
 pub(super) fn said(id: &str, role: FiniRole, text: &str) -> FiniEvent {
-    FiniEvent {
-        id: FiniEventId::trusted(id),
-        created_at: at(0),
-        role,
-        kind: FiniKind::Message,
-        text: Some(text.to_owned()),
-        rating: Feedback::default(),
-        articles: Vec::new(),
-        attachments: Vec::new(),
-        tags: Vec::new(),
-        raw: Value::Null,
-    }
+    FiniEvent::message(id, at(0), role, text)
 }
 
 /// The event that is the message itself, in Fini.

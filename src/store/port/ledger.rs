@@ -82,6 +82,9 @@ pub struct Recorded {
     pub cause: Correlation,
 }
 
+/// Conversations that look for theirs at once; the ones that have looked longest come first.
+pub const UNBOUND: usize = 500;
+
 /// A conversation whose first turn was claimed for sending, but whose Fini conversation is not known yet.
 #[derive(Clone, Debug)]
 pub struct Unbound {

@@ -7,18 +7,17 @@ use std::collections::{HashMap, HashSet};
 use super::{Conn, db, records::ConversationRecord, rows, unbound};
 use crate::{
     domain::{
+        echo::same_text,
         ids::{ConversationKey, FiniEventId, TurnKey},
-        look::{Mark, Unechoed, same_text},
+        look::{Mark, Unechoed},
         turn::TurnState,
         vendor::{FiniEvent, FiniRole},
     },
-    store::Result,
+    store::{Result, UNBOUND},
 };
 
 /// Rows among which earlier messages without an event of their own are looked for; joined ones take several.
 const UNECHOED_ROWS: i64 = 40;
-/// Among how many conversations that are looked for the author of a message is.
-const LOOKED_FOR: usize = 500;
 /// How many such messages are still expected to turn up.
 const UNECHOED: usize = 5;
 
@@ -82,7 +81,7 @@ pub(in crate::store) async fn may_be_anothers(conn: &mut Conn, unseen: &[&FiniEv
     if strangers.is_empty() {
         return Ok(false);
     }
-    let looked_for = unbound::list(conn, LOOKED_FOR).await?;
+    let looked_for = unbound::list(conn, UNBOUND).await?;
     let mut texts = looked_for.iter().filter_map(|unbound| unbound.open_text.as_deref());
     Ok(texts.any(|text| strangers.iter().any(|found| same_text(*found, text))))
 }

@@ -1,0 +1,96 @@
+//! Which of Fini's events is the open turn's own message. Fini's answer to a send may be lost, and its reads name events by
+//! ids of its own: so the message is told by role, text, place and time, and by our attribute where Fini keeps it.
+
+use std::{collections::HashMap, time::Duration};
+
+use super::{
+    Timestamp,
+    ids::FiniEventId,
+    look::{Look, Mark, OpenTurn, Unechoed},
+    message::Role,
+    vendor::{FiniEvent, FiniRole},
+};
+
+/// What a look finds of the open turn's own message.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Echo<'e> {
+    /// This is it.
+    Found(&'e FiniEventId),
+    /// This, or an earlier one's with the same text.
+    Doubtful(&'e FiniEventId),
+    /// It is not there.
+    Missing,
+}
+
+impl Look<'_> {
+    /// The event that is the open turn's own message.
+    ///
+    /// In a response it is the first event of the turn's role. In a wrapper it is an unseen event of that role with the
+    /// turn's text; two equal texts in a row stay apart because the earlier one was seen. Where Fini altered the text,
+    /// our turn attribute on the wrapper and a single unseen event of the role are evidence enough.
+    pub(super) fn find_echo<'e>(
+        &'e self,
+        open: Option<&OpenTurn>,
+        unechoed: &[Unechoed],
+        seen: &HashMap<FiniEventId, Mark>,
+    ) -> Echo<'e> {
+        let Some(turn) = open.filter(|turn| turn.progress.echo.is_none()) else { return Echo::Missing };
+        let role = fini_role(turn.role);
+        let mut candidates = self.events.iter().filter(|event| event.role == role && !seen.contains_key(&event.id));
+        if self.is_response() {
+            return candidates.next().map_or(Echo::Missing, |event| Echo::Found(&event.id));
+        }
+        let candidates: Vec<_> = candidates.collect();
+        let is_named = self.wrapper.is_some_and(|wrapper| wrapper.names_open_turn);
+        let rivals = unechoed
+            .iter()
+            .filter(|earlier| !is_named && earlier.role == turn.role && same_text(Some(&earlier.text), &turn.text));
+        // Earlier messages with this very text that Fini certainly has come first, unless Fini says whose the last one is.
+        let (arrived, unclear): (Vec<_>, Vec<_>) = rivals.partition(|earlier| earlier.arrived);
+        let same_text = candidates.iter().filter(|event| same_text(event.text.as_deref(), &turn.text));
+        let same_text: Vec<_> = same_text.skip(arrived.len()).collect();
+        match (same_text.last(), candidates.as_slice()) {
+            (Some(event), _) if same_text.len() > unclear.len() => Echo::Found(&event.id),
+            (Some(event), _) => between(event, turn, unclear.iter().map(|earlier| earlier.sent_at).max()),
+            (None, [only]) if is_named => Echo::Found(&only.id),
+            (None, _) => Echo::Missing,
+        }
+    }
+}
+
+impl Unechoed {
+    /// Whether an event that nobody has seen may be this message.
+    pub(super) fn may_be(&self, event: &FiniEvent) -> bool {
+        fini_role(self.role) == event.role && same_text(event.text.as_deref(), &self.text)
+    }
+}
+
+/// Messages with the same text that were sent within less than this cannot be told apart by Fini's clock, which is not ours.
+const TOLD_APART: Duration = Duration::from_mins(1);
+
+/// Whether an event is the open turn's message or that of an earlier one with the same text, sent at `earlier`, of which nobody
+/// knows whether Fini has it: the one in whose time it was made.
+fn between<'e>(event: &'e FiniEvent, turn: &OpenTurn, earlier: Option<Timestamp>) -> Echo<'e> {
+    let Some(earlier) = earlier else { return Echo::Found(&event.id) };
+    let apart = turn.sent_at.since(earlier);
+    if apart < TOLD_APART {
+        Echo::Doubtful(&event.id)
+    } else if event.created_at >= earlier.plus(apart / 2) {
+        Echo::Found(&event.id)
+    } else {
+        Echo::Missing
+    }
+}
+
+/// Whether Fini shows the text that was sent: it may differ in white space.
+pub fn same_text(found: Option<&str>, sent: &str) -> bool {
+    found.is_some_and(|found| found.split_whitespace().eq(sent.split_whitespace()))
+}
+
+const fn fini_role(role: Role) -> FiniRole {
+    match role {
+        Role::User => FiniRole::User,
+        Role::Agent => FiniRole::Agent,
+        Role::OtherBot => FiniRole::OtherBot,
+    }
+}
