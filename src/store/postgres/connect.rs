@@ -22,6 +22,8 @@ const MIGRATIONS: [(i64, &str, &str); 3] = [
 ];
 /// An idle connection is given back to the server.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(5);
+/// A connection that was idle for longer is tried before it is used: the network, or the server, may have dropped it.
+const TRUSTED: Duration = Duration::from_secs(1);
 /// How often two connections are asked for their sessions at a start.
 const SESSION_CHECKS: usize = 3;
 /// Prepared statements kept per connection; there are fewer in the whole store.
@@ -52,10 +54,15 @@ impl Default for Patience {
 }
 
 /// What every session is set to, besides the time a statement may take. A transaction is a run of short statements: one that
-/// stands still belongs to a process that does, and holds locks that the others wait for. An "off" that loses commits in a crash is the one
-/// setting of durability that a session can mend; stronger ones than "on" are left alone.
+/// stands still belongs to a process that does, and holds locks that the others wait for. An "off" that loses commits in a
+/// crash is the one setting of durability that a session can mend; stronger ones than "on" are left alone. Every frequent
+/// statement is made for an index, whatever it is asked: planned once, and never by how small a table was then, it stays as
+/// quick as it was tried to be (`plans.rs`).
 const SESSION: &str = "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED; \
      SET idle_in_transaction_session_timeout = '5s'; \
+     SET plan_cache_mode = 'force_generic_plan'; \
+     SET enable_seqscan = 'off'; \
+     SET jit = 'off'; \
      SELECT set_config('synchronous_commit', 'on', FALSE) WHERE current_setting('synchronous_commit') = 'off'";
 
 /// How to reach the server.
@@ -132,8 +139,19 @@ impl Server {
 
     fn pool_of(&self, connections: u32) -> PgPoolOptions {
         let statement_timeout = self.patience.statement.as_millis().to_string();
-        PgPoolOptions::new().max_connections(connections).acquire_timeout(self.patience.connection).after_connect(
-            move |connection, _| {
+        PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(self.patience.connection)
+            .test_before_acquire(false)
+            .before_acquire(|connection, used| {
+                Box::pin(async move {
+                    if used.idle_for > TRUSTED {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
+            .after_connect(move |connection, _| {
                 let statement_timeout = statement_timeout.clone();
                 Box::pin(async move {
                     connection.execute(SESSION).await?;
@@ -143,8 +161,7 @@ impl Server {
                         .await?;
                     Ok(())
                 })
-            },
-        )
+            })
     }
 }
 

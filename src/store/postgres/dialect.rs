@@ -19,25 +19,29 @@ macro_rules! for_update {
 /// The same, leaving out rows that somebody else has locked.
 macro_rules! skip_locked {
     ($table:literal) => {
-        concat!(" FOR UPDATE OF ", $table, " SKIP LOCKED")
+        concat!(" FOR NO KEY UPDATE OF ", $table, " SKIP LOCKED")
     };
 }
 
-/// The texts of a JSON array parameter (`rows::array`), for `IN`.
+/// The texts of a JSON array parameter (`rows::array`), as a table with the column `value`.
 macro_rules! texts {
     ($parameter:literal) => {
         concat!("(SELECT value FROM jsonb_array_elements_text(", $parameter, "::jsonb) AS item (value))")
     };
 }
 
-/// The keys of a JSON array parameter, for `IN`.
-macro_rules! keys {
+/// Whether the text before it is one of those of a JSON array parameter. An array, not a subquery to be joined with: that the
+/// planner looks up in the index, however little it knows about the table yet.
+macro_rules! is_text_in {
     ($parameter:literal) => {
-        concat!(
-            "(SELECT value::bigint AS value FROM jsonb_array_elements_text(",
-            $parameter,
-            "::jsonb) AS item (value))"
-        )
+        concat!(" = ANY (ARRAY(SELECT jsonb_array_elements_text(", $parameter, "::jsonb)))")
+    };
+}
+
+/// Whether the key before it is one of those of a JSON array parameter.
+macro_rules! is_key_in {
+    ($parameter:literal) => {
+        concat!(" = ANY (ARRAY(SELECT jsonb_array_elements_text(", $parameter, "::jsonb)::bigint))")
     };
 }
 
@@ -61,8 +65,8 @@ pub(in crate::store) async fn lock_budget(conn: &mut Conn) -> Result<()> {
 /// Locks the lanes of these conversations until the end of the transaction, always in the same order.
 pub(in crate::store) async fn lock_lanes(conn: &mut Conn, conversations: &str) -> Result<()> {
     sqlx::query(concat!(
-        "SELECT conversation_key FROM lanes WHERE conversation_key IN ",
-        keys!("$1"),
+        "SELECT conversation_key FROM lanes WHERE conversation_key",
+        is_key_in!("$1"),
         " ORDER BY conversation_key",
         for_update!("lanes"),
     ))

@@ -13,7 +13,11 @@
 mod dialect;
 mod connect;
 mod db;
+mod engine;
+mod gather;
 mod notices;
+#[cfg(test)]
+mod plans;
 #[cfg(test)]
 pub(in crate::store) mod server;
 #[cfg(test)]
@@ -73,15 +77,17 @@ use std::{fmt, sync::Arc};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use secrecy::SecretString;
-use sqlx::{Connection, PgPool, Postgres, pool::PoolConnection};
-use tokio::{sync::Mutex, task::JoinSet, time::error::Elapsed};
+use sqlx::PgPool;
+use tokio::{sync::Mutex, task::JoinSet};
 
 use self::{
     connect::{Patience, Server},
     context::Cx,
+    engine::{Engine, Frame},
+    gather::Intake,
     notices::Teller,
 };
-use super::{Change, Changes, Result, Rules, Store, StoreError};
+use super::{Accepted, Changes, NewMessage, Result, Rules, Store};
 use crate::domain::Timestamp;
 
 /// The connection that transaction bodies work on.
@@ -97,22 +103,17 @@ type Write<I, T> = for<'a> fn(&'a mut Conn, &'a mut Cx, &'a I) -> BoxFuture<'a, 
 /// Work that only reads.
 type Read<I, T> = for<'a> fn(&'a mut Conn, &'a I) -> BoxFuture<'a, Result<T>>;
 
-/// How often a transaction is tried that others keep getting in the way of.
-const TRIES: usize = 5;
 /// A store in a PostgreSQL database.
 pub struct PostgresStore {
-    pool: PgPool,
+    engine: Arc<Engine>,
+    intake: Intake,
     listening: PgPool,
-    rules: Arc<Rules>,
-    changes: Changes,
-    teller: std::sync::Mutex<Option<Teller>>,
     tasks: Mutex<JoinSet<()>>,
-    patience: Patience,
 }
 
 impl fmt::Debug for PostgresStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PostgresStore").field("pool", &self.pool).finish_non_exhaustive()
+        f.debug_struct("PostgresStore").field("pool", &self.engine.pool).finish_non_exhaustive()
     }
 }
 
@@ -134,88 +135,41 @@ impl PostgresStore {
         let mut tasks = JoinSet::new();
         tasks.spawn(telling.run(pool.clone()));
         tasks.spawn(notices::hear(listening.clone(), origin, changes.clone()));
-        let teller = std::sync::Mutex::new(Some(teller));
-        Ok(Self { pool, listening, rules: Arc::new(rules), changes, teller, tasks: Mutex::new(tasks), patience })
+        let engine = Arc::new(Engine::new(pool, rules, changes, teller, patience));
+        let intake = Intake::start(&engine, patience, &mut tasks);
+        Ok(Self { engine, intake, listening, tasks: Mutex::new(tasks) })
     }
 
     /// Runs `work` in a transaction; returns once it is durable. Where another transaction was in the way, runs it again.
-    async fn write<I, T>(&self, input: I, work: Write<I, T>) -> Result<T>
-    where
-        I: Send + Sync + 'static,
-        T: Send + 'static,
-    {
-        let mut tries = 1;
-        loop {
-            let mut connection = self.pool.acquire().await?;
-            let done = tokio::time::timeout(self.patience.call, self.transaction(&mut connection, &input, work)).await;
-            match in_time(connection, done) {
-                Ok((found, changes)) => {
-                    self.announce(&changes);
-                    return Ok(found);
-                }
-                Err(StoreError::Contended(_)) if tries < TRIES => tries += 1,
-                Err(error) => return Err(error),
-            }
-        }
+    async fn write<I: Send + Sync, T>(&self, input: I, work: Write<I, T>) -> Result<T> {
+        self.engine.write(Frame::Transaction, &input, work).await
+    }
+
+    /// Runs `work` that is one statement, and that may as well be run twice: it needs no transaction around it.
+    async fn write_once<I: Send + Sync, T>(&self, input: I, work: Write<I, T>) -> Result<T> {
+        self.engine.write(Frame::None, &input, work).await
+    }
+
+    /// Takes a message in, in one transaction with others that come at the same time.
+    async fn take_in(&self, message: NewMessage, work: Write<NewMessage, Accepted>) -> Result<Accepted> {
+        self.intake.submit(message, work).await
     }
 
     /// Runs `work` on a connection, each of its statements on the newest committed state.
     async fn read<I: Send + Sync, T>(&self, input: I, work: Read<I, T>) -> Result<T> {
-        let mut connection = self.pool.acquire().await?;
-        let done = tokio::time::timeout(self.patience.call, work(&mut connection, &input)).await;
-        in_time(connection, done)
+        self.engine.read(Frame::None, &input, work).await
     }
 
     /// Runs `work` on a connection, all of its statements on one and the same committed state.
     async fn snapshot<I: Send + Sync, T>(&self, input: I, work: Read<I, T>) -> Result<T> {
-        let mut connection = self.pool.acquire().await?;
-        let reading = async {
-            let mut transaction = connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-            let found = work(&mut transaction, &input).await?;
-            transaction.rollback().await?;
-            Ok(found)
-        };
-        let done = tokio::time::timeout(self.patience.call, reading).await;
-        in_time(connection, done)
+        self.engine.read(Frame::Snapshot, &input, work).await
     }
-
-    async fn transaction<I: Sync, T>(
-        &self,
-        connection: &mut Conn,
-        input: &I,
-        work: Write<I, T>,
-    ) -> Result<(T, Vec<Change>)> {
-        let mut cx = Cx::new(Arc::clone(&self.rules));
-        let mut transaction = connection.begin().await?;
-        let found = work(&mut transaction, &mut cx, input).await?;
-        cx.flush(&mut transaction).await?;
-        transaction.commit().await?;
-        Ok((found, cx.into_changes()))
-    }
-
-    fn announce(&self, changes: &[Change]) {
-        let teller = self.teller.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-        for change in changes {
-            self.changes.announce(*change);
-            if let Some(teller) = &teller {
-                teller.tell(*change);
-            }
-        }
-    }
-}
-
-/// What came of work that had a deadline. A connection that did not answer by then is cut: nobody knows what it is at.
-fn in_time<T>(connection: PoolConnection<Postgres>, done: std::result::Result<Result<T>, Elapsed>) -> Result<T> {
-    done.unwrap_or_else(|_| {
-        drop(connection.detach());
-        Err(StoreError::Unavailable("the PostgreSQL server did not answer in time".to_owned()))
-    })
 }
 
 #[async_trait::async_trait]
 impl Store for PostgresStore {
     fn changes(&self) -> &Changes {
-        &self.changes
+        self.engine.changes()
     }
 
     async fn now(&self, _: Timestamp) -> Result<Timestamp> {
@@ -231,12 +185,12 @@ impl Store for PostgresStore {
     }
 
     async fn close(&self) {
-        // Without a teller the telling ends, once everything is told.
-        drop(self.teller.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take());
+        self.intake.close().await;
+        self.engine.end_telling();
         self.listening.close().await;
         let mut tasks = self.tasks.lock().await;
         while tasks.join_next().await.is_some() {}
-        self.pool.close().await;
+        self.engine.pool.close().await;
     }
 }
 

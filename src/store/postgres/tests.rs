@@ -81,7 +81,7 @@ async fn processes_hear_of_each_other_s_changes(url: SecretString) {
     // The other listens once it has said that it may have missed something.
     hear(&mut listener, Heard::Missed).await;
     for change in [Change::Turns, Change::Feed(ConversationKey(7)), Change::Binding(ConversationKey(i64::MAX))] {
-        one.announce(&[change]);
+        one.engine.announce(&[change]);
         hear(&mut listener, Heard::Change(change)).await;
     }
     one.close().await;
@@ -107,7 +107,7 @@ async fn cut_connections_are_made_good() {
     // Once the other listens again, it hears again.
     let heard = tokio::time::timeout(Duration::from_secs(20), async {
         loop {
-            one.announce(&[Change::Deliveries]);
+            one.engine.announce(&[Change::Deliveries]);
             let next = tokio::time::timeout(Duration::from_millis(100), listener.next()).await;
             if next == Ok(Heard::Change(Change::Deliveries)) {
                 break;
@@ -193,7 +193,7 @@ async fn commits_are_on_disk_whatever_the_server_s_default(url: SecretString) {
     let default: String = sqlx::query_scalar(asked).fetch_one(&mut operator(&lazy).await).await.expect("tells");
     assert_eq!(default, "off");
     let store = open(&lazy).await;
-    let ours: String = sqlx::query_scalar(asked).fetch_one(&store.pool).await.expect("tells");
+    let ours: String = sqlx::query_scalar(asked).fetch_one(&store.engine.pool).await.expect("tells");
     assert_eq!(ours, "on");
 }
 

@@ -285,18 +285,19 @@ pub(in crate::store) fn reference(row: &Row) -> Result<ConversationRef> {
     })
 }
 
+/// The conversations of some Fini conversations.
+pub(in crate::store) const OWNERS: &str = concat!(
+    "SELECT key, frontend, conversation_id, interaction_id FROM conversations \
+     WHERE interaction_id IS NOT NULL AND interaction_id",
+    is_text_in!("$1")
+);
+
 /// The conversations of these Fini conversations.
 pub(in crate::store) async fn owners(
     conn: &mut Conn,
     interactions: &[InteractionId],
 ) -> Result<Vec<(InteractionId, ConversationRef)>> {
-    let found = db::query(concat!(
-        "SELECT key, frontend, conversation_id, interaction_id FROM conversations WHERE interaction_id IN ",
-        texts!("$1")
-    ))
-    .bind(rows::array(interactions)?)
-    .fetch_all(conn)
-    .await?;
+    let found = db::query(OWNERS).bind(rows::array(interactions)?).fetch_all(conn).await?;
     found.iter().map(|row| Ok((InteractionId::trusted(rows::text(row, "interaction_id")?), reference(row)?))).collect()
 }
 

@@ -30,7 +30,7 @@ impl BudgetStore for ThisStore {
     }
 
     async fn permit_departed(&self, permit: PermitId, at: Timestamp) -> Result<()> {
-        self.write((permit, at), |conn, _, (permit, at)| depart(conn, *permit, *at).boxed()).await
+        self.write_once((permit, at), |conn, _, (permit, at)| depart(conn, *permit, *at).boxed()).await
     }
 
     async fn budget_use(&self, window: Duration, now: Timestamp) -> Result<BudgetUse> {

@@ -78,12 +78,15 @@ fn joined_until(claim: &ClaimTurns) -> Timestamp {
 
 macro_rules! due {
     () => {
+        // The condition on the oldest turn is a subquery of its own, not a join: so the conversations are taken from their
+        // index in the order in which they are due, and no more of them than are wanted, however many are due.
         "SELECT c.key, c.frontend, c.conversation_id, c.attribute, c.binding_version, \
                 c.interaction_id IS NOT NULL AS is_bound \
-             FROM conversations c JOIN turns h ON h.key = (SELECT MIN(t.key) FROM turns t WHERE t.conversation_key = c.key \
-                AND t.state IN ('queued', 'sending', 'awaiting', 'unclear') AND t.state = 'queued') \
-             WHERE c.frontend = $1 AND c.turn_due_at IS NOT NULL AND c.turn_due_at <= $2 \
-                AND (h.role <> 'user' OR h.accepted_at <= $3) ORDER BY c.turn_due_at LIMIT $4"
+             FROM conversations c WHERE c.frontend = $1 AND c.turn_due_at IS NOT NULL AND c.turn_due_at <= $2 \
+                AND (SELECT t.role <> 'user' OR t.accepted_at <= $3 FROM turns t WHERE t.conversation_key = c.key \
+                    AND t.state IN ('queued', 'sending', 'awaiting', 'unclear') AND t.state = 'queued' \
+                    ORDER BY t.key LIMIT 1) \
+             ORDER BY c.turn_due_at LIMIT $4"
     };
 }
 /// The conversations of a frontend whose oldest queued turn is due, but those that somebody is just writing to.
@@ -178,8 +181,8 @@ async fn take(
     db::query(concat!(
         "UPDATE turns SET state = $3, leader_key = CASE WHEN key = $2 THEN NULL ELSE CAST($2 AS BIGINT) END, \
             attempt = attempt + 1, token = $4, owner = $5, lease_until = $6, sent_at = $7, state_since = $7, \
-            look_at = NULL, looks = 0 WHERE key IN ",
-        keys!("$1")
+            look_at = NULL, looks = 0 WHERE key",
+        is_key_in!("$1")
     ))
     .bind(rows::array(turn.keys.iter().map(|key| key.0))?)
     .bind(leader.0)

@@ -30,19 +30,17 @@ pub(in crate::store) struct Seen {
     pub(in crate::store) foreign: HashSet<FiniEventId>,
 }
 
+/// Those of the events that somebody saw before.
+pub(in crate::store) const MARKED: &str =
+    concat!("SELECT fini_event_id, conversation_key, rating FROM marks WHERE fini_event_id", is_text_in!("$1"));
+
 /// What is on record about these events.
 pub(in crate::store) async fn seen(conn: &mut Conn, key: ConversationKey, events: &[FiniEvent]) -> Result<Seen> {
     let mut seen = Seen::default();
     if events.is_empty() {
         return Ok(seen);
     }
-    let found = db::query(concat!(
-        "SELECT fini_event_id, conversation_key, rating FROM marks WHERE fini_event_id IN ",
-        texts!("$1")
-    ))
-    .bind(rows::array(events.iter().map(|event| &event.id))?)
-    .fetch_all(conn)
-    .await?;
+    let found = db::query(MARKED).bind(rows::array(events.iter().map(|event| &event.id))?).fetch_all(conn).await?;
     for row in &found {
         let id = FiniEventId::trusted(rows::text(row, "fini_event_id")?);
         if rows::int(row, "conversation_key")? == key.0 {
@@ -63,8 +61,7 @@ pub(in crate::store) async fn is_mixed(conn: &mut Conn, foreign: &HashSet<FiniEv
     }
     let found = db::query(concat!(
         "SELECT 1 FROM marks m JOIN conversations c ON c.key = m.conversation_key JOIN turns t ON t.conversation_key = c.key \
-         WHERE c.state = 'quarantined' AND t.state IN ('sending', 'awaiting', 'unclear') AND m.fini_event_id IN ",
-        texts!("$1"),
+         WHERE c.state = 'quarantined' AND t.state IN ('sending', 'awaiting', 'unclear') AND m.fini_event_id", is_text_in!("$1"),
         " LIMIT 1"
     ))
     .bind(rows::array(foreign)?)

@@ -23,7 +23,7 @@ use crate::{
 #[async_trait::async_trait]
 impl IntakeStore for ThisStore {
     async fn accept(&self, message: NewMessage) -> Result<Accepted> {
-        self.write(message, |conn, cx, message| accept(conn, cx, message).boxed()).await
+        self.take_in(message, |conn, cx, message| accept(conn, cx, message).boxed()).await
     }
 
     async fn turn(
@@ -58,11 +58,13 @@ pub(in crate::store) struct Extras {
     pub(in crate::store) metadata: Map<String, Value>,
 }
 
-/// The conversation of a message, and the turn of one of the same id.
+/// The conversation of a message, and the turn of one of the same id. Not joined: a planner that knows nothing of a young
+/// table would look for the message in all conversations.
 pub(in crate::store) const KNOWN: &str = concat!(
-    "SELECT c.key, c.queued, t.fingerprint, t.state FROM conversations c \
-         LEFT JOIN turns t ON t.conversation_key = c.key AND t.message_id = $3 \
-         WHERE c.frontend = $1 AND c.conversation_id = $2 AND c.erased_at IS NULL",
+    "SELECT c.key, c.queued, \
+        (SELECT t.fingerprint FROM turns t WHERE t.conversation_key = c.key AND t.message_id = $3) AS fingerprint, \
+        (SELECT t.state FROM turns t WHERE t.conversation_key = c.key AND t.message_id = $3) AS state \
+     FROM conversations c WHERE c.frontend = $1 AND c.conversation_id = $2 AND c.erased_at IS NULL",
     for_update!("c")
 );
 

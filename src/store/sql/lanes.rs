@@ -46,8 +46,8 @@ pub(super) async fn refresh(conn: &mut Conn, conversations: &[i64]) -> Result<()
     let keys = rows::array(conversations)?;
     dialect::lock_lanes(conn, &keys).await?;
     db::query(concat!(
-        "DELETE FROM lanes WHERE conversation_key IN ",
-        keys!("$1"),
+        "DELETE FROM lanes WHERE conversation_key",
+        is_key_in!("$1"),
         " AND NOT EXISTS (SELECT 1 FROM deliveries AS d \
              WHERE d.conversation_key = lanes.conversation_key AND d.state = 'pending') \
          AND NOT EXISTS (SELECT 1 FROM deliveries AS d WHERE d.key = lanes.blocked_by AND d.state = 'dead')",
@@ -60,8 +60,8 @@ pub(super) async fn refresh(conn: &mut Conn, conversations: &[i64]) -> Result<()
          SELECT head.conversation_key, head.frontend, head.due_at, head.attempts > head.attempts_before \
          FROM conversations AS c JOIN deliveries AS head ON head.key = (SELECT d.key FROM deliveries AS d \
              WHERE d.conversation_key = c.key AND d.state = 'pending' ORDER BY d.sequence LIMIT 1) \
-         WHERE c.key IN ",
-        keys!("$1"),
+         WHERE c.key",
+        is_key_in!("$1"),
         " ON CONFLICT (conversation_key) DO UPDATE SET \
              blocked_by = (SELECT d.key FROM deliveries AS d WHERE d.key = lanes.blocked_by AND d.state = 'dead'), \
              due_at = CASE WHEN EXISTS (SELECT 1 FROM deliveries AS d \
@@ -117,8 +117,8 @@ pub(super) async fn lease(
 pub(super) async fn free(conn: &mut Conn, keys: &[i64]) -> Result<()> {
     db::query(concat!(
         "UPDATE lanes SET token = NULL, owner = NULL, lease_until = NULL \
-         WHERE conversation_key IN ",
-        keys!("$1"),
+         WHERE conversation_key",
+        is_key_in!("$1"),
     ))
     .bind(rows::array(keys)?)
     .execute(conn)
@@ -195,10 +195,10 @@ pub(super) async fn renew(
     }
     // Our own tokens only: a lane that is in our hands again under a newer token is renewed under that one.
     let renewed: Vec<(i64, String)> = db::query_as(concat!(
-        "UPDATE lanes SET lease_until = $3 WHERE conversation_key IN ",
-        keys!("$1"),
-        " AND token IN ",
-        texts!("$2"),
+        "UPDATE lanes SET lease_until = $3 WHERE conversation_key",
+        is_key_in!("$1"),
+        " AND token",
+        is_text_in!("$2"),
         " RETURNING conversation_key, token",
     ))
     .bind(rows::array(held.iter().map(|(key, _)| key.0))?)

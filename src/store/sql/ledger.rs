@@ -40,7 +40,7 @@ impl LedgerStore for ThisStore {
     }
 
     async fn postpone_binding(&self, conversation: ConversationKey, look_at: Timestamp) -> Result<()> {
-        self.write((conversation, look_at), |conn, cx, of| bindings::postpone(conn, cx, of.0, of.1).boxed()).await
+        self.write_once((conversation, look_at), |conn, cx, of| bindings::postpone(conn, cx, of.0, of.1).boxed()).await
     }
 
     async fn bind(

@@ -12,14 +12,16 @@ use crate::{domain::Timestamp, store::Result};
 pub(super) const FINISHED: &str = "DELETE FROM deliveries WHERE finished_at <= $1 AND key IN ( \
          SELECT key FROM deliveries WHERE finished_at IS NOT NULL AND finished_at <= $1 ORDER BY finished_at LIMIT $2)";
 
-/// Conversations that ended before the retention, with how many events go with each.
+/// Conversations that ended before the retention, with how many events go with each. Each is asked by itself whether it is
+/// open: joined, the planner may go through all open turns for each.
 pub(super) const ENDED: &str = concat!(
     "SELECT key, last_sequence FROM conversations \
      WHERE updated_at <= $1 AND last_activity_at <= $1 AND turn_due_at IS NULL AND binding_wanted_since IS NULL \
        AND (watch_until IS NULL OR watch_until <= $2) \
-       AND NOT EXISTS (SELECT 1 FROM turns WHERE turns.conversation_key = conversations.key \
-                       AND state IN ('queued', 'sending', 'awaiting', 'unclear')) \
-       AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.conversation_key = conversations.key) \
+       AND (SELECT MIN(turns.key) FROM turns WHERE turns.conversation_key = conversations.key \
+            AND turns.state IN ('queued', 'sending', 'awaiting', 'unclear')) IS NULL \
+       AND (SELECT MIN(deliveries.sequence) FROM deliveries \
+            WHERE deliveries.conversation_key = conversations.key) IS NULL \
      ORDER BY updated_at LIMIT $3",
     skip_locked!("conversations"),
 );
@@ -79,7 +81,7 @@ async fn delete_ended(conn: &mut Conn, before: i64, now: Timestamp, batch: i64) 
     if keys.is_empty() {
         return Ok(0);
     }
-    let deleted = db::query(concat!("DELETE FROM conversations WHERE key IN ", keys!("$1"),))
+    let deleted = db::query(concat!("DELETE FROM conversations WHERE key", is_key_in!("$1"),))
         .bind(rows::array(&keys)?)
         .execute(conn)
         .await?

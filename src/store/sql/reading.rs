@@ -34,22 +34,29 @@ impl ReadingStore for ThisStore {
     }
 
     async fn schedule_read(&self, conversation: ConversationKey, due_at: Option<Timestamp>, misses: u32) -> Result<()> {
-        self.write((conversation, due_at, misses), |conn, _, of| schedule_read(conn, of.0, of.1, of.2).boxed()).await
+        self.write_once((conversation, due_at, misses), |conn, _, of| schedule_read(conn, of.0, of.1, of.2).boxed())
+            .await
     }
 
     async fn take_lease(&self, name: &str, lease: &Lease) -> Result<bool> {
-        self.write((name.to_owned(), lease.clone()), |conn, _, (name, lease)| take_lease(conn, name, lease).boxed())
-            .await
+        self.write_once((name.to_owned(), lease.clone()), |conn, _, (name, lease)| {
+            take_lease(conn, name, lease).boxed()
+        })
+        .await
     }
 
     async fn give_lease(&self, name: &str, lease: &Lease) -> Result<()> {
-        self.write((name.to_owned(), lease.clone()), |conn, _, (name, lease)| give_lease(conn, name, lease).boxed())
-            .await
+        self.write_once((name.to_owned(), lease.clone()), |conn, _, (name, lease)| {
+            give_lease(conn, name, lease).boxed()
+        })
+        .await
     }
 
     async fn remember(&self, name: &str, value: &str) -> Result<()> {
-        self.write((name.to_owned(), value.to_owned()), |conn, _, (name, value)| remember(conn, name, value).boxed())
-            .await
+        self.write_once((name.to_owned(), value.to_owned()), |conn, _, (name, value)| {
+            remember(conn, name, value).boxed()
+        })
+        .await
     }
 
     async fn recall(&self, name: &str) -> Result<Option<String>> {

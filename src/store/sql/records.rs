@@ -118,27 +118,25 @@ pub(in crate::store) async fn read_next(conn: &mut Conn, key: ConversationKey, r
     Ok(())
 }
 
+/// A conversation's open turns, and what bars it. Counted together: of the indexes that hold open turns only the one by
+/// conversation serves then, whatever the planner believes of how many there are.
+pub(in crate::store) const TURNS: &str = "SELECT c.frontend, c.queued, c.occupied, open.queued AS now_queued, open.in_flight, \
+            (SELECT t.due_at FROM turns t WHERE t.conversation_key = c.key AND t.state = 'queued' \
+                AND t.state IN ('queued', 'sending', 'awaiting', 'unclear') ORDER BY t.key LIMIT 1) AS due_at, \
+            (c.state = 'quarantined' OR c.erased_at IS NOT NULL OR c.binding_wanted_since IS NOT NULL \
+                OR (c.interaction_id IS NULL AND c.first_sent_at IS NOT NULL)) AS is_barred \
+         FROM conversations c, (SELECT COUNT(CASE WHEN t.state = 'queued' THEN 1 END) AS queued, \
+            COUNT(CASE WHEN t.state <> 'queued' THEN 1 END) AS in_flight FROM turns t \
+            WHERE t.conversation_key = $1 AND t.state IN ('queued', 'sending', 'awaiting', 'unclear')) AS open \
+         WHERE c.key = $1";
+
 /// Works out anew how many turns of a conversation wait, whether one is in flight, and when the oldest may be claimed.
 /// Called by everything that changes its turns, its binding or its state.
 ///
 /// Nothing is claimable while a turn is in flight, while the conversation is quarantined, or while something was sent into
 /// a Fini conversation that is not known yet: another send would begin a second one.
 pub(in crate::store) async fn refresh_turns(conn: &mut Conn, cx: &mut Cx, key: ConversationKey) -> Result<()> {
-    let row = db::query(
-        "SELECT c.frontend, c.queued, c.occupied, \
-            (SELECT COUNT(*) FROM turns t WHERE t.conversation_key = c.key AND t.state = 'queued' \
-                AND t.state IN ('queued', 'sending', 'awaiting', 'unclear')) AS now_queued, \
-            (SELECT COUNT(*) FROM turns t WHERE t.conversation_key = c.key AND t.state <> 'queued' \
-                AND t.state IN ('queued', 'sending', 'awaiting', 'unclear')) AS in_flight, \
-            (SELECT t.due_at FROM turns t WHERE t.conversation_key = c.key AND t.state = 'queued' \
-                AND t.state IN ('queued', 'sending', 'awaiting', 'unclear') ORDER BY t.key LIMIT 1) AS due_at, \
-            (c.state = 'quarantined' OR c.erased_at IS NOT NULL OR c.binding_wanted_since IS NOT NULL \
-                OR (c.interaction_id IS NULL AND c.first_sent_at IS NOT NULL)) AS is_barred \
-         FROM conversations c WHERE c.key = $1",
-    )
-    .bind(key.0)
-    .fetch_optional(&mut *conn)
-    .await?;
+    let row = db::query(TURNS).bind(key.0).fetch_optional(&mut *conn).await?;
     let Some(row) = row else { return Ok(()) };
     let queued = rows::int(&row, "now_queued")?;
     let occupied = rows::int(&row, "in_flight")? > 0;

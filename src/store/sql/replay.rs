@@ -166,8 +166,8 @@ async fn revive(conn: &mut Conn, keys: &[i64], now: Timestamp) -> Result<()> {
     db::query(concat!(
         "UPDATE deliveries SET replays = replays + CASE WHEN state = 'pending' THEN 0 ELSE 1 END, state = 'pending', \
              attempts_before = attempts, due_at = $2, dead_end = NULL, finished_at = NULL \
-         WHERE key IN ",
-        keys!("$1"),
+         WHERE key",
+        is_key_in!("$1"),
     ))
     .bind(rows::array(keys)?)
     .bind(now.as_millis())

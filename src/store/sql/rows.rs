@@ -80,7 +80,7 @@ pub(in crate::store) fn cause(row: &Row) -> Result<Correlation> {
     })
 }
 
-/// A parameter for `texts!` and `keys!`: a JSON array.
+/// A parameter for `texts!`, `is_text_in!` and `is_key_in!`: a JSON array.
 pub(in crate::store) fn array<T: serde::Serialize>(items: impl IntoIterator<Item = T>) -> Result<String> {
     Ok(serde_json::to_string(&items.into_iter().collect::<Vec<_>>())?)
 }

@@ -12,7 +12,7 @@ use crate::{
         Timestamp,
         ids::{ConversationKey, EventId, FrontendName},
     },
-    store::{Listener, Result, conformance::Rig},
+    store::{Listener, Result, Store, conformance::Rig},
 };
 
 #[async_trait::async_trait]
@@ -23,7 +23,7 @@ impl Rig for ThisStore {
     }
 
     fn listen(&self) -> Listener {
-        self.changes.listen()
+        Store::changes(self).listen()
     }
 
     fn may_be_shared(&self) -> bool {

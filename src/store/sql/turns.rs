@@ -68,7 +68,7 @@ impl TurnStore for ThisStore {
     }
 
     async fn postpone_look(&self, key: TurnKey, attempt: u32, look_at: Timestamp) -> Result<()> {
-        self.write((key, attempt, look_at), |conn, cx, of| postpone_look(conn, cx, of.0, of.1, of.2).boxed()).await
+        self.write_once((key, attempt, look_at), |conn, cx, of| postpone_look(conn, cx, of.0, of.1, of.2).boxed()).await
     }
 
     async fn turns_to_read(&self, now: Timestamp, limit: usize) -> Result<Vec<TurnToRead>> {
@@ -124,8 +124,8 @@ async fn give_back(conn: &mut Conn, cx: &mut Cx, back: &Return) -> Result<bool> 
     // Joined messages part again: the next claim may join others to them.
     db::query(concat!(
         "UPDATE turns SET leader_key = NULL, due_at = $2, resends = resends + $3, echo = NULL, replies = 0, \
-            escalated = FALSE, no_reply = FALSE WHERE key IN ",
-        keys!("$1")
+            escalated = FALSE, no_reply = FALSE WHERE key",
+        is_key_in!("$1")
     ))
     .bind(rows::array(turn.messages.iter().map(|(key, _)| key.0))?)
     .bind(back.due_at.as_millis())

@@ -49,16 +49,15 @@ pub(in crate::store) async fn list(conn: &mut Conn, limit: usize) -> Result<Vec<
 }
 
 /// Fini's events that responses named. Turns before the first send belong to a Fini conversation that was lost.
+pub(in crate::store) const EVENTS: &str = concat!(
+    "SELECT m.conversation_key, m.fini_event_id FROM marks m WHERE m.conversation_key",
+    is_key_in!("$1"),
+    " AND (SELECT t.sent_at FROM turns t WHERE t.key = m.turn_key) \
+        >= (SELECT c.first_sent_at FROM conversations c WHERE c.key = m.conversation_key)"
+);
+
 async fn events(conn: &mut Conn, keys: &str) -> Result<HashMap<i64, Vec<FiniEventId>>> {
-    let found = db::query(concat!(
-        "SELECT m.conversation_key, m.fini_event_id FROM marks m JOIN turns t ON t.key = m.turn_key \
-         JOIN conversations c ON c.key = m.conversation_key \
-         WHERE t.sent_at >= c.first_sent_at AND m.conversation_key IN ",
-        keys!("$1")
-    ))
-    .bind(keys)
-    .fetch_all(conn)
-    .await?;
+    let found = db::query(EVENTS).bind(keys).fetch_all(conn).await?;
     let mut events: HashMap<i64, Vec<FiniEventId>> = HashMap::new();
     for row in &found {
         let event = FiniEventId::trusted(rows::text(row, "fini_event_id")?);
@@ -68,16 +67,15 @@ async fn events(conn: &mut Conn, keys: &str) -> Result<HashMap<i64, Vec<FiniEven
 }
 
 /// The texts that may be in Fini without an answer of Fini's on record.
+pub(in crate::store) const OPEN_TEXTS: &str = concat!(
+    "SELECT conversation_key, text FROM turns WHERE state IN ('queued', 'sending', 'awaiting', 'unclear') \
+        AND state IN ('sending', 'unclear') AND echo IS NULL AND conversation_key",
+    is_key_in!("$1"),
+    " ORDER BY key"
+);
+
 async fn open_texts(conn: &mut Conn, keys: &str) -> Result<HashMap<i64, String>> {
-    let found = db::query(concat!(
-        "SELECT conversation_key, text FROM turns WHERE state IN ('queued', 'sending', 'awaiting', 'unclear') \
-            AND state IN ('sending', 'unclear') AND echo IS NULL AND conversation_key IN ",
-        keys!("$1"),
-        " ORDER BY key"
-    ))
-    .bind(keys)
-    .fetch_all(conn)
-    .await?;
+    let found = db::query(OPEN_TEXTS).bind(keys).fetch_all(conn).await?;
     let mut texts: HashMap<i64, String> = HashMap::new();
     for row in &found {
         let text = rows::text(row, "text")?;

@@ -25,17 +25,24 @@ macro_rules! skip_locked {
     };
 }
 
-/// The texts of a JSON array parameter (`rows::array`), for `IN`.
+/// The texts of a JSON array parameter (`rows::array`), as a table with the column `value`.
 macro_rules! texts {
     ($parameter:literal) => {
         concat!("(SELECT value FROM json_each(", $parameter, "))")
     };
 }
 
-/// The keys of a JSON array parameter, for `IN`.
-macro_rules! keys {
+/// Whether the text before it is one of those of a JSON array parameter.
+macro_rules! is_text_in {
     ($parameter:literal) => {
-        concat!("(SELECT value FROM json_each(", $parameter, "))")
+        concat!(" IN (SELECT value FROM json_each(", $parameter, "))")
+    };
+}
+
+/// Whether the key before it is one of those of a JSON array parameter.
+macro_rules! is_key_in {
+    ($parameter:literal) => {
+        concat!(" IN (SELECT value FROM json_each(", $parameter, "))")
     };
 }
 

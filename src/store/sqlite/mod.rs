@@ -68,7 +68,7 @@ mod unbound;
 use std::{path::Path, sync::Arc};
 
 use self::{context::Cx, engine::Writer, readers::Readers};
-use super::{Changes, Result, Rules, Store, StoreError};
+use super::{Accepted, Changes, NewMessage, Result, Rules, Store, StoreError};
 use crate::domain::Timestamp;
 use futures_util::{FutureExt, future::BoxFuture};
 
@@ -113,6 +113,20 @@ impl SqliteStore {
         T: Send + 'static,
     {
         self.writer.submit(input, work).await
+    }
+
+    /// Runs `work` that is one statement, and that may as well be run twice.
+    async fn write_once<I, T>(&self, input: I, work: Write<I, T>) -> Result<T>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        self.write(input, work).await
+    }
+
+    /// Takes a message in.
+    async fn take_in(&self, message: NewMessage, work: Write<NewMessage, Accepted>) -> Result<Accepted> {
+        self.write(message, work).await
     }
 
     /// Runs `work` on a read-only connection, each of its statements on the newest committed state.

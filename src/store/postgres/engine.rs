@@ -1,0 +1,200 @@
+//! Running transactions: on a connection of the pool, with a deadline, and again where another transaction was in the way.
+//!
+//! A connection of the pool may have been cut since it was used last. One that was idle for a while is tried before it is
+//! used; for one that was just used that would be a round trip in vain nearly always. So where the first word on it fails,
+//! nothing was done, and the next connection is taken.
+
+use std::{
+    slice,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use sqlx::{Connection, PgPool, Postgres, pool::PoolConnection};
+use tokio::time::{error::Elapsed, timeout};
+
+use super::{Conn, Cx, Read, Write, connect::Patience, notices::Teller};
+use crate::store::{Change, Changes, Result, Rules, StoreError};
+
+/// How often a transaction is tried that others keep getting in the way of.
+const TRIES: usize = 5;
+
+/// What stands around the statements of some work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Frame {
+    /// A transaction.
+    Transaction,
+    /// A transaction whose statements all see one and the same committed state.
+    Snapshot,
+    /// Nothing: each statement stands for itself.
+    None,
+}
+
+/// Work that failed, and how far it had come.
+#[derive(Debug)]
+enum Failed {
+    /// The connection was cut before anything was done on it.
+    NotBegun(StoreError),
+    /// Anything may be the matter.
+    Within(StoreError),
+}
+
+impl<E: Into<StoreError>> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Self::Within(error.into())
+    }
+}
+
+/// What runs transactions.
+pub(super) struct Engine {
+    pub(super) pool: PgPool,
+    rules: Arc<Rules>,
+    changes: Changes,
+    teller: Mutex<Option<Teller>>,
+    patience: Patience,
+}
+
+impl Engine {
+    pub(super) fn new(pool: PgPool, rules: Rules, changes: Changes, teller: Teller, patience: Patience) -> Self {
+        Self { pool, rules: Arc::new(rules), changes, teller: Mutex::new(Some(teller)), patience }
+    }
+
+    pub(super) const fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
+    /// Runs `work`; returns once it is durable. Where another transaction was in the way, runs it again.
+    ///
+    /// Without a transaction around it, the work is one statement that may as well be run twice.
+    pub(super) async fn write<I: Sync, T>(&self, frame: Frame, input: &I, work: Write<I, T>) -> Result<T> {
+        let found = self.write_all(frame, slice::from_ref(input), work, TRIES).await?.pop();
+        found.ok_or_else(|| StoreError::Internal("work found nothing".to_owned()))
+    }
+
+    /// Runs `work` on every input, all in one transaction. Where another transaction was in the way, so often at most.
+    pub(super) async fn write_all<I: Sync, T>(
+        &self,
+        frame: Frame,
+        inputs: &[I],
+        work: Write<I, T>,
+        most: usize,
+    ) -> Result<Vec<T>> {
+        let (mut tries, mut cut) = (1, 0);
+        loop {
+            let mut connection = self.pool.acquire().await?;
+            let done = timeout(self.patience.call, self.attempt(&mut connection, frame, inputs, work)).await;
+            match in_time(connection, done) {
+                Ok((found, changes)) => {
+                    self.announce(&changes);
+                    return Ok(found);
+                }
+                Err(Failed::Within(StoreError::Contended(_))) if tries < most => tries += 1,
+                Err(failed) => self.passes_by(failed, &mut cut)?,
+            }
+        }
+    }
+
+    /// Runs `work` that only reads.
+    pub(super) async fn read<I: Sync, T>(&self, frame: Frame, input: &I, work: Read<I, T>) -> Result<T> {
+        let mut cut = 0;
+        loop {
+            let mut connection = self.pool.acquire().await?;
+            let done = timeout(self.patience.call, look(&mut connection, frame, input, work)).await;
+            match in_time(connection, done) {
+                Ok(found) => return Ok(found),
+                Err(failed) => self.passes_by(failed, &mut cut)?,
+            }
+        }
+    }
+
+    /// Tells everybody what was changed.
+    pub(super) fn announce(&self, changes: &[Change]) {
+        let teller = self.teller.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for change in changes {
+            self.changes.announce(*change);
+            if let Some(teller) = &teller {
+                teller.tell(*change);
+            }
+        }
+    }
+
+    /// Nothing is told any more: the telling ends once everything is told.
+    pub(super) fn end_telling(&self) {
+        drop(self.teller.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    async fn attempt<I: Sync, T>(
+        &self,
+        connection: &mut Conn,
+        frame: Frame,
+        inputs: &[I],
+        work: Write<I, T>,
+    ) -> std::result::Result<(Vec<T>, Vec<Change>), Failed> {
+        let mut cx = Cx::new(Arc::clone(&self.rules));
+        let mut found = Vec::with_capacity(inputs.len());
+        if frame == Frame::None {
+            for input in inputs {
+                match work(connection, &mut cx, input).await {
+                    Ok(one) => found.push(one),
+                    Err(error) => return Err(unframed(connection, error).await),
+                }
+            }
+            return Ok((found, cx.into_changes()));
+        }
+        let mut transaction = connection.begin().await.map_err(|error| Failed::NotBegun(error.into()))?;
+        for input in inputs {
+            found.push(work(&mut transaction, &mut cx, input).await?);
+        }
+        cx.flush(&mut transaction).await?;
+        transaction.commit().await?;
+        Ok((found, cx.into_changes()))
+    }
+
+    /// Whether work that failed is to be tried on the next connection: as often as there may be cut ones in the pool.
+    fn passes_by(&self, failed: Failed, cut: &mut u32) -> Result<()> {
+        match failed {
+            Failed::NotBegun(StoreError::Unavailable(_)) if *cut < self.pool.options().get_max_connections() => {
+                *cut += 1;
+                Ok(())
+            }
+            Failed::NotBegun(error) | Failed::Within(error) => Err(error),
+        }
+    }
+}
+
+async fn look<I: Sync, T>(
+    connection: &mut Conn,
+    frame: Frame,
+    input: &I,
+    work: Read<I, T>,
+) -> std::result::Result<T, Failed> {
+    if frame == Frame::None {
+        return match work(connection, input).await {
+            Ok(found) => Ok(found),
+            Err(error) => Err(unframed(connection, error).await),
+        };
+    }
+    let transaction = connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await;
+    let mut transaction = transaction.map_err(|error| Failed::NotBegun(error.into()))?;
+    let found = work(&mut transaction, input).await?;
+    transaction.rollback().await?;
+    Ok(found)
+}
+
+/// What may be done twice may be begun again where the connection is gone.
+async fn unframed(connection: &mut Conn, error: StoreError) -> Failed {
+    if matches!(error, StoreError::Unavailable(_)) && connection.ping().await.is_err() {
+        return Failed::NotBegun(error);
+    }
+    Failed::Within(error)
+}
+
+/// What came of work that had a deadline. A connection that did not answer by then is cut: nobody knows what it is at.
+fn in_time<T>(
+    connection: PoolConnection<Postgres>,
+    done: std::result::Result<std::result::Result<T, Failed>, Elapsed>,
+) -> std::result::Result<T, Failed> {
+    done.unwrap_or_else(|_| {
+        drop(connection.detach());
+        Err(Failed::Within(StoreError::Unavailable("the PostgreSQL server did not answer in time".to_owned())))
+    })
+}

@@ -1,0 +1,118 @@
+//! Proof that what is asked all the time is looked up in the indexes that are made for it, however much is stored and however
+//! little the planner knows: PostgreSQL's own plans, made in a database that is still empty.
+
+use futures_util::FutureExt as _;
+use sqlx::{AssertSqlSafe, Row as _};
+
+use super::{
+    Frame, PostgresStore, Read, admin, attempts, bindings, claims, erasures, evidence, in_flight, intake, lanes, prune,
+    reading, records, server, turns, unbound,
+};
+use crate::{domain::event::Subscriptions, store::conformance};
+
+/// Plans a statement as sessions of the store do.
+async fn plan(store: &PostgresStore, sql: &str) -> String {
+    let explain: Read<String, Vec<String>> = |conn, sql| {
+        async move {
+            let parameters = (1..=99).take_while(|number| sql.contains(&format!("${number}"))).count();
+            let nothing =
+                if parameters == 0 { String::new() } else { format!("({})", vec!["NULL"; parameters].join(", ")) };
+            sqlx::raw_sql(AssertSqlSafe(format!("PREPARE planned AS {sql}"))).execute(&mut *conn).await?;
+            let lines =
+                sqlx::raw_sql(AssertSqlSafe(format!("EXPLAIN EXECUTE planned{nothing}"))).fetch_all(&mut *conn).await?;
+            sqlx::raw_sql("DEALLOCATE planned").execute(&mut *conn).await?;
+            lines.iter().map(|line| Ok(line.try_get(0)?)).collect()
+        }
+        .boxed()
+    };
+    store.engine.read(Frame::None, &sql.to_owned(), explain).await.expect("plans").join("\n")
+}
+
+/// Tables with a few rows per frontend: these may be read from end to end.
+const SMALL: [&str; 2] = ["frontends", "waiting"];
+
+/// What a plan reads from end to end, but for small tables and those partial indexes that hold just what is asked for.
+fn read_whole(plan: &str, asked_for: &[&str]) -> Vec<String> {
+    let lines: Vec<&str> = plan.lines().map(str::trim).collect();
+    let is_whole = |(number, line): &(usize, &&str)| {
+        let Some((scan, of)) = line.trim_start_matches("-> ").trim_start().split_once(" on ") else { return false };
+        let of = of.split(' ').next().unwrap_or_default();
+        let index = scan.split_once(" using ").map_or(of, |(_, index)| index);
+        let has_condition = lines.get(number + 1).is_some_and(|next| next.starts_with("Index Cond"));
+        match scan {
+            _ if SMALL.contains(&of) || asked_for.contains(&index) => false,
+            "Seq Scan" => true,
+            _ => scan.contains("Index") && !has_condition,
+        }
+    };
+    let whole = lines.iter().enumerate().filter(is_whole).map(|(_, line)| (*line).to_owned());
+    whole.chain(lines.iter().filter(|line| line.starts_with("Join Filter")).map(|line| (*line).to_owned())).collect()
+}
+
+#[tokio::test]
+async fn frequent_questions_go_by_their_index_from_the_first_row_on() {
+    let Some(url) = server::schema().await else { return };
+    let store = PostgresStore::open(&url, 4, conformance::rules(Subscriptions::default())).await.expect("opens");
+    let counted = [
+        "turns_waiting",
+        "turns_in_flight",
+        "turns_open",
+        "conversations_wanted",
+        "conversations_quarantined",
+        "deliveries_owed",
+    ];
+    for (name, sql, asked_for) in [
+        ("a repeated message", intake::KNOWN, &[][..]),
+        ("due turns", claims::DUE, &[]),
+        ("the turn in flight", in_flight::OCCUPYING, &[]),
+        ("a conversation's turns", records::TURNS, &[]),
+        ("messages without an event", evidence::UNECHOED_TURNS, &[]),
+        ("marked events", evidence::MARKED, &[]),
+        ("owners", bindings::OWNERS, &[]),
+        ("unbound conversations", unbound::LOOKED_FOR, &["conversations_unbound"]),
+        ("events of unbound conversations", unbound::EVENTS, &[]),
+        ("open texts of unbound conversations", unbound::OPEN_TEXTS, &[]),
+        ("turns to read", turns::TO_READ, &[]),
+        ("turns that wait too long", turns::WAITING_LONGEST, &[]),
+        ("backlog", admin::BACKLOG, &counted),
+        ("watch summary", reading::WATCH_SUMMARY, &[]),
+        ("front of the watch", reading::LONGEST_WATCHED, &[]),
+        ("due reads", reading::DUE_READS, &[]),
+        ("next read", reading::NEXT_READ, &[]),
+        ("lease of lanes", lanes::LEASE, &[]),
+        ("next lane", lanes::NEXT, &["lanes_leased"]),
+        ("heads of leased lanes", attempts::HEADS, &[]),
+        ("next head", attempts::NEXT_HEAD, &[]),
+        ("finished deliveries", prune::FINISHED, &[]),
+        ("ended conversations", prune::ENDED, &[]),
+        ("spent budget", prune::SPENT, &[]),
+        ("deletions that ended", prune::ERASED, &[]),
+        ("due deletions", erasures::DUE, &[]),
+    ] {
+        let plan = plan(&store, sql).await;
+        assert_eq!(read_whole(&plan, asked_for), Vec::<String>::new(), "{name}:\n{plan}");
+    }
+}
+
+/// What is due is taken in the order of its index: nobody sorts all that is due to find the first few.
+#[tokio::test]
+async fn what_is_due_is_never_sorted() {
+    let Some(url) = server::schema().await else { return };
+    let store = PostgresStore::open(&url, 4, conformance::rules(Subscriptions::default())).await.expect("opens");
+    for sql in [claims::DUE, turns::TO_READ, reading::DUE_READS, reading::LONGEST_WATCHED, unbound::LOOKED_FOR] {
+        let plan = plan(&store, sql).await;
+        assert!(!plan.contains("Sort"), "{plan}");
+    }
+}
+
+#[test]
+fn what_is_read_whole_is_told_from_what_is_looked_up() {
+    let bad = "Limit\n  ->  Index Scan using turns_waiting on turns t\n        Filter: (conversation_key = $1)";
+    assert_eq!(read_whole(bad, &[]).len(), 1);
+    assert_eq!(read_whole(bad, &["turns_waiting"]).len(), 0);
+    assert_eq!(read_whole("Seq Scan on marks\n  Filter: x", &[]).len(), 1);
+    assert_eq!(read_whole("Seq Scan on frontends f", &[]).len(), 0);
+    assert_eq!(read_whole("Bitmap Index Scan on turns_open  (cost=1)", &[]).len(), 1);
+    assert_eq!(read_whole("Index Scan using turns_open on turns\n  Index Cond: (conversation_key = $1)", &[]).len(), 0);
+    assert_eq!(read_whole("Nested Loop\n  Join Filter: (a = b)", &[]).len(), 1);
+}
