@@ -14,40 +14,13 @@ use super::{
 use crate::{
     domain::{
         Timestamp,
-        conversation::State,
+        conversation::{Standing, State},
         event::FeedEvent,
         ids::{ConversationId, ConversationKey, FiniEventId, FrontendName, InteractionId},
         turn::{FailureCode, TurnFailure, TurnState},
     },
     store::{Bound, Change, ConversationRef, Result},
 };
-
-/// Makes a conversation's binding wanted, if it is not yet.
-pub(in crate::store) async fn want(conn: &mut Conn, cx: &mut Cx, key: ConversationKey, now: Timestamp) -> Result<()> {
-    db::query(
-        "UPDATE conversations SET binding_wanted_since = $2, binding_look_at = $2, binding_looks = 0 WHERE key = $1 \
-            AND interaction_id IS NULL AND binding_wanted_since IS NULL AND state <> 'quarantined'",
-    )
-    .bind(key.0)
-    .bind(now.as_millis())
-    .execute(conn)
-    .await?;
-    cx.announce(Change::Reading);
-    Ok(())
-}
-
-/// The send that made Fini begin a conversation did not happen after all: the next one begins it. Where an earlier send
-/// made the binding wanted, that one still counts.
-pub(in crate::store) async fn forget_send(conn: &mut Conn, key: ConversationKey) -> Result<()> {
-    db::query(
-        "UPDATE conversations SET first_sent_at = NULL \
-         WHERE key = $1 AND interaction_id IS NULL AND binding_wanted_since IS NULL",
-    )
-    .bind(key.0)
-    .execute(conn)
-    .await?;
-    Ok(())
-}
 
 /// Binds a conversation that is looked for, or quarantines it.
 pub(in crate::store) async fn bind(
@@ -58,7 +31,7 @@ pub(in crate::store) async fn bind(
     events: &[FiniEventId],
     now: Timestamp,
 ) -> Result<Bound> {
-    let Some(conversation) = records::load(conn, key).await? else { return Ok(Bound::Stale) };
+    let Some(mut conversation) = records::load(conn, key).await? else { return Ok(Bound::Stale) };
     if conversation.interaction.as_ref() == Some(interaction) {
         return Ok(Bound::Already);
     }
@@ -68,7 +41,8 @@ pub(in crate::store) async fn bind(
     if let Some(owner) = owner(conn, interaction).await? {
         let note =
             format!("its Fini conversation {interaction} belongs to conversation {} of {}", owner.id, owner.frontend);
-        set_aside(conn, cx, &conversation, &note, now).await?;
+        set_aside(conn, cx, &mut conversation, note, now).await?;
+        conversation.save(conn).await?;
         evidence::reserve(conn, key, events).await?;
         return Ok(Bound::Quarantined { owner });
     }
@@ -77,7 +51,8 @@ pub(in crate::store) async fn bind(
         State::Lost => State::Open,
         state => state,
     };
-    attach(conn, cx, &conversation, interaction, state, now).await?;
+    attach(conn, cx, &mut conversation, interaction, state, now).await?;
+    conversation.save(conn).await?;
     Ok(Bound::Now)
 }
 
@@ -89,11 +64,12 @@ pub(in crate::store) async fn quarantine(
     now: Timestamp,
     reason: &str,
 ) -> Result<bool> {
-    let Some(conversation) = records::load(conn, key).await? else { return Ok(false) };
+    let Some(mut conversation) = records::load(conn, key).await? else { return Ok(false) };
     if !conversation.is_looked_for() {
         return Ok(false);
     }
-    set_aside(conn, cx, &conversation, reason, now).await?;
+    set_aside(conn, cx, &mut conversation, reason.to_owned(), now).await?;
+    conversation.save(conn).await?;
     Ok(true)
 }
 
@@ -106,7 +82,7 @@ pub(in crate::store) async fn lose(
     now: Timestamp,
     detail: &str,
 ) -> Result<bool> {
-    let Some(conversation) = records::load(conn, key).await? else { return Ok(false) };
+    let Some(mut conversation) = records::load(conn, key).await? else { return Ok(false) };
     let matches = conversation.interaction.as_ref() == interaction;
     if !matches || (interaction.is_none() && !conversation.is_looked_for()) {
         return Ok(false);
@@ -124,21 +100,21 @@ pub(in crate::store) async fn lose(
         may_resend: interaction.is_some(),
     };
     // List leaves out what no customer wrote in: that it is not found there says nothing about it.
-    let is_listed = interaction.is_some() || has_customer(conn, key).await?;
+    let is_listed = interaction.is_some() || has_customer(conn, &conversation).await?;
     let state = if is_listed { State::Lost } else { conversation.standing.state };
-    detach(conn, cx, &conversation, state, &failure, now).await?;
+    detach(conn, cx, &mut conversation, state, &failure, now).await?;
+    conversation.save(conn).await?;
     Ok(true)
 }
 
 /// Whether a customer's message was sent to the Fini conversation that is looked for.
-async fn has_customer(conn: &mut Conn, key: ConversationKey) -> Result<bool> {
-    let found = db::query(
-        "SELECT 1 FROM turns t JOIN conversations c ON c.key = t.conversation_key \
-         WHERE t.conversation_key = $1 AND t.role = 'user' AND t.sent_at >= c.first_sent_at LIMIT 1",
-    )
-    .bind(key.0)
-    .fetch_optional(conn)
-    .await?;
+async fn has_customer(conn: &mut Conn, conversation: &ConversationRecord) -> Result<bool> {
+    let found =
+        db::query("SELECT 1 FROM turns WHERE conversation_key = $1 AND role = 'user' AND sent_at >= $2 LIMIT 1")
+            .bind(conversation.key().0)
+            .bind(conversation.first_sent_at.map(Timestamp::as_millis))
+            .fetch_optional(conn)
+            .await?;
     Ok(found.is_some())
 }
 
@@ -150,7 +126,7 @@ pub(in crate::store) async fn settle(
     interaction: Option<&InteractionId>,
     now: Timestamp,
 ) -> Result<Bound> {
-    let Some(conversation) = records::load(conn, key).await? else { return Ok(Bound::Stale) };
+    let Some(mut conversation) = records::load(conn, key).await? else { return Ok(Bound::Stale) };
     if conversation.standing.state != State::Quarantined {
         return Ok(Bound::Stale);
     }
@@ -160,40 +136,36 @@ pub(in crate::store) async fn settle(
             detail: "the conversation was in quarantine; it begins anew".to_owned(),
             may_resend: true,
         };
-        detach(conn, cx, &conversation, State::Open, &failure, now).await?;
+        detach(conn, cx, &mut conversation, State::Open, &failure, now).await?;
+        conversation.save(conn).await?;
         return Ok(Bound::Now);
     };
     if let Some(owner) = owner(conn, interaction).await? {
         return Ok(Bound::Quarantined { owner });
     }
-    attach(conn, cx, &conversation, interaction, State::Open, now).await?;
+    attach(conn, cx, &mut conversation, interaction, State::Open, now).await?;
+    conversation.save(conn).await?;
     Ok(Bound::Now)
 }
 
 async fn attach(
     conn: &mut Conn,
     cx: &mut Cx,
-    conversation: &ConversationRecord,
+    conversation: &mut ConversationRecord,
     interaction: &InteractionId,
     state: State,
     now: Timestamp,
 ) -> Result<()> {
-    let key = conversation.key();
-    db::query(
-        "UPDATE conversations SET interaction_id = $2, binding_version = binding_version + 1, \
-            binding_wanted_since = NULL, binding_look_at = NULL, binding_looks = 0, read_misses = 0, note = NULL, \
-            first_sent_at = COALESCE(first_sent_at, $3) WHERE key = $1",
-    )
-    .bind(key.0)
-    .bind(interaction.as_str())
-    .bind(now.as_millis())
-    .execute(&mut *conn)
-    .await?;
-    let bound = ConversationRecord { interaction: Some(interaction.clone()), ..conversation.clone() };
-    change_state(conn, cx, &bound, state, now).await?;
-    records::watch(conn, cx, key, state, NextRead::after_turn(now), now).await?;
-    records::refresh_turns(conn, cx, key).await?;
-    cx.announce(Change::Binding(key));
+    conversation.interaction = Some(interaction.clone());
+    conversation.binding_version += 1;
+    conversation.wanted = None;
+    conversation.read_misses = 0;
+    conversation.note = None;
+    conversation.first_sent_at.get_or_insert(now);
+    change_state(conn, cx, conversation, state, now).await?;
+    conversation.watch(cx, NextRead::after_turn(now), now);
+    records::refresh_turns(conn, cx, conversation).await?;
+    cx.announce(Change::Binding(conversation.key()));
     Ok(())
 }
 
@@ -201,68 +173,54 @@ async fn attach(
 async fn detach(
     conn: &mut Conn,
     cx: &mut Cx,
-    conversation: &ConversationRecord,
+    conversation: &mut ConversationRecord,
     state: State,
     failure: &TurnFailure,
     now: Timestamp,
 ) -> Result<()> {
-    let key = conversation.key();
-    if let Some(turn) = in_flight::load(conn, key).await? {
+    if let Some(turn) = in_flight::load(conn, conversation.key()).await? {
         in_flight::fail(conn, cx, conversation, &turn, now, failure).await?;
     }
-    db::query(
-        "UPDATE conversations SET interaction_id = NULL, binding_version = binding_version + 1, first_sent_at = NULL, \
-            binding_wanted_since = NULL, binding_look_at = NULL, binding_looks = 0, status_text = NULL, resolved = NULL, \
-            wrapper_read = FALSE, watch_until = NULL, read_at = NULL, read_urgency = 2, read_misses = 0, note = $2 \
-         WHERE key = $1",
-    )
-    .bind(key.0)
-    .bind(Some(&failure.detail).filter(|_| state == State::Lost))
-    .execute(&mut *conn)
-    .await?;
-    let unbound = ConversationRecord { interaction: None, ..conversation.clone() };
-    change_state(conn, cx, &unbound, state, now).await?;
-    records::refresh_turns(conn, cx, key).await?;
-    cx.announce(Change::Binding(key));
+    conversation.interaction = None;
+    conversation.binding_version += 1;
+    conversation.first_sent_at = None;
+    conversation.wanted = None;
+    conversation.watch_until = None;
+    conversation.read = NextRead::NONE;
+    conversation.read_misses = 0;
+    conversation.note = (state == State::Lost).then(|| failure.detail.clone());
+    change_state(conn, cx, conversation, state, now).await?;
+    conversation.standing = Standing { state, status_text: None, resolved: None, wrapper_read: false };
+    records::refresh_turns(conn, cx, conversation).await?;
+    cx.announce(Change::Binding(conversation.key()));
     Ok(())
 }
 
 async fn set_aside(
     conn: &mut Conn,
     cx: &mut Cx,
-    conversation: &ConversationRecord,
-    note: &str,
+    conversation: &mut ConversationRecord,
+    note: String,
     now: Timestamp,
 ) -> Result<()> {
-    db::query(
-        "UPDATE conversations SET binding_wanted_since = NULL, binding_look_at = NULL, read_at = NULL, note = $2 \
-         WHERE key = $1",
-    )
-    .bind(conversation.key().0)
-    .bind(note)
-    .execute(&mut *conn)
-    .await?;
+    conversation.wanted = None;
+    conversation.read.at = None;
+    conversation.note = Some(note);
     change_state(conn, cx, conversation, State::Quarantined, now).await?;
-    records::refresh_turns(conn, cx, conversation.key()).await
+    records::refresh_turns(conn, cx, conversation).await
 }
 
 async fn change_state(
     conn: &mut Conn,
     cx: &mut Cx,
-    conversation: &ConversationRecord,
+    conversation: &mut ConversationRecord,
     state: State,
     now: Timestamp,
 ) -> Result<()> {
-    let previous_state = conversation.standing.state;
+    let previous_state = std::mem::replace(&mut conversation.standing.state, state);
     if state == previous_state {
         return Ok(());
     }
-    db::query("UPDATE conversations SET state = $2, updated_at = $3 WHERE key = $1")
-        .bind(conversation.key().0)
-        .bind(state.as_str())
-        .bind(now.as_millis())
-        .execute(&mut *conn)
-        .await?;
     let status_text = conversation.standing.status_text.clone();
     let changed: Happened = (FeedEvent::StatusChanged { state, previous_state, status_text }, None);
     feed::append(conn, cx, conversation, &[changed], now).await

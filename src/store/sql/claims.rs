@@ -5,7 +5,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use super::{Conn, Cx, Row, budget, db, dialect, in_flight::JOINT, intake::Extras, records, rows};
+use super::{Conn, Cx, Row, budget, db, dialect, in_flight::JOINT, intake::Extras, rows};
 use crate::{
     domain::{
         Timestamp,
@@ -193,12 +193,19 @@ async fn take(
     .bind(now.as_millis())
     .execute(&mut *conn)
     .await?;
-    db::query("UPDATE conversations SET first_sent_at = COALESCE(first_sent_at, $2) WHERE key = $1")
-        .bind(key.0)
-        .bind(now.as_millis())
-        .execute(&mut *conn)
-        .await?;
-    records::refresh_turns(conn, cx, key).await?;
+    // What `refresh_turns` would find out is plain here: they wait no more, and one is in flight.
+    let taken = i64::try_from(turn.keys.len()).unwrap_or(i64::MAX);
+    db::query(
+        "UPDATE conversations SET first_sent_at = COALESCE(first_sent_at, $2), queued = queued - $3, occupied = TRUE, \
+            turn_due_at = NULL WHERE key = $1",
+    )
+    .bind(key.0)
+    .bind(now.as_millis())
+    .bind(taken)
+    .execute(&mut *conn)
+    .await?;
+    let frontend = FrontendName::trusted(rows::text(conversation, "frontend")?);
+    cx.add_waiting(&frontend, -taken);
     cx.announce(Change::Started(key));
     let extras = std::mem::take(&mut turn.extras);
     Ok(Some(ClaimedTurn {
@@ -206,7 +213,7 @@ async fn take(
         token,
         conversation: ConversationRef {
             key,
-            frontend: FrontendName::trusted(rows::text(conversation, "frontend")?),
+            frontend,
             id: ConversationId::trusted(rows::text(conversation, "conversation_id")?),
         },
         conversation_attribute: rows::text(conversation, "attribute")?,

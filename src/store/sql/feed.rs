@@ -36,11 +36,12 @@ impl FeedStore for ThisStore {
 /// Something that happened, and the turn that it belongs to.
 pub(in crate::store) type Happened = (FeedEvent, Option<TurnKey>);
 
-/// Appends to a conversation's feed, and files what its frontend wants called back.
+/// Appends to a conversation's feed, and files what its frontend wants called back. The numbers are taken of the record,
+/// which the transaction saves.
 pub(in crate::store) async fn append(
     conn: &mut Conn,
     cx: &mut Cx,
-    conversation: &ConversationRecord,
+    conversation: &mut ConversationRecord,
     happened: &[Happened],
     now: Timestamp,
 ) -> Result<()> {
@@ -48,17 +49,10 @@ pub(in crate::store) async fn append(
         return Ok(());
     }
     let key = conversation.key();
-    let added = i64::try_from(happened.len()).unwrap_or(i64::MAX);
-    let last: i64 = db::query_scalar(
-        "UPDATE conversations SET last_sequence = last_sequence + $2, updated_at = $3 WHERE key = $1 \
-         RETURNING last_sequence",
-    )
-    .bind(key.0)
-    .bind(added)
-    .bind(now.as_millis())
-    .fetch_one(&mut *conn)
-    .await?;
-    for (sequence, (event, turn)) in (last - added + 1..).zip(happened) {
+    conversation.updated_at = now;
+    for (event, turn) in happened {
+        conversation.last_sequence += 1;
+        let sequence = conversation.last_sequence;
         let id = EventId::trusted(cx.id("evt_", now));
         let body = Envelope {
             id: &id,

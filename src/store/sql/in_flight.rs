@@ -27,6 +27,7 @@ use crate::{
 pub(in crate::store) struct InFlight {
     /// The leader's key.
     pub(in crate::store) key: TurnKey,
+    conversation: ConversationKey,
     pub(in crate::store) state: TurnState,
     pub(in crate::store) role: Role,
     /// How often it was claimed.
@@ -81,6 +82,7 @@ pub(in crate::store) async fn load(conn: &mut Conn, conversation: ConversationKe
     let texts: Vec<String> = found.iter().map(|row| rows::text(row, "text")).collect::<Result<_>>()?;
     Ok(Some(InFlight {
         key: TurnKey(rows::int(leader, "key")?),
+        conversation,
         state: rows::turn_state(leader, "state")?,
         role: rows::role(leader, "role")?,
         attempt: rows::small(leader, "attempt")?,
@@ -126,53 +128,75 @@ pub(in crate::store) struct Step<'a> {
     pub(in crate::store) detail: Option<&'a str>,
     /// Whether it is known that Fini does not have the message.
     pub(in crate::store) is_absent: bool,
+    /// What was seen of it, where that is news.
+    pub(in crate::store) progress: Option<&'a Progress>,
 }
 
 impl Step<'_> {
     /// The bare move.
     pub(in crate::store) const fn new(by: TurnMove, now: Timestamp) -> Self {
-        Self { by, now, look_at: None, detail: None, is_absent: false }
+        Self { by, now, look_at: None, detail: None, is_absent: false, progress: None }
     }
 }
 
 /// Moves a turn in flight to a state in which it is not being sent. The lease is over; looks are counted anew.
-pub(in crate::store) async fn advance(
-    conn: &mut Conn,
-    conversation: &ConversationRecord,
-    turn: &InFlight,
-    step: Step<'_>,
-) -> Result<TurnState> {
+pub(in crate::store) async fn advance(conn: &mut Conn, turn: &InFlight, step: Step<'_>) -> Result<TurnState> {
     let state = turn.state.after(step.by)?;
+    let progress = step.progress.unwrap_or(&turn.progress);
     db::query(
         "UPDATE turns SET state = $2, state_since = $3, token = NULL, owner = NULL, lease_until = NULL, looks = 0, \
             look_at = CASE WHEN leader_key IS NULL THEN CAST($4 AS BIGINT) END, \
-            detail = COALESCE($5, detail), sent_at = CASE WHEN $6 THEN NULL ELSE sent_at END \
+            detail = COALESCE($5, detail), sent_at = CASE WHEN $6 THEN NULL ELSE sent_at END, \
+            echo = $7, replies = $8, escalated = $9, no_reply = $10 \
          WHERE conversation_key = $1 AND state IN ('queued', 'sending', 'awaiting', 'unclear') AND state <> 'queued'",
     )
-    .bind(conversation.key().0)
+    .bind(turn.conversation.0)
     .bind(state.as_str())
     .bind(step.now.as_millis())
     .bind(step.look_at.map(Timestamp::as_millis))
     .bind(step.detail)
     .bind(step.is_absent)
+    .bind(progress.echo.as_ref().map(FiniEventId::as_str))
+    .bind(i64::from(progress.replies))
+    .bind(progress.escalated)
+    .bind(progress.no_reply)
     .execute(conn)
     .await?;
     Ok(state)
+}
+
+/// Writes down what was seen of a turn in flight that stays where it is.
+pub(in crate::store) async fn save_progress(conn: &mut Conn, turn: &InFlight, progress: &Progress) -> Result<()> {
+    if *progress == turn.progress {
+        return Ok(());
+    }
+    db::query(
+        "UPDATE turns SET echo = $2, replies = $3, escalated = $4, no_reply = $5 WHERE conversation_key = $1 \
+            AND state IN ('queued', 'sending', 'awaiting', 'unclear') AND state <> 'queued'",
+    )
+    .bind(turn.conversation.0)
+    .bind(progress.echo.as_ref().map(FiniEventId::as_str))
+    .bind(i64::from(progress.replies))
+    .bind(progress.escalated)
+    .bind(progress.no_reply)
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Ends a turn in flight: every one of its messages gets the closing event that `closing` makes for it.
 pub(in crate::store) async fn end(
     conn: &mut Conn,
     cx: &mut Cx,
-    conversation: &ConversationRecord,
+    conversation: &mut ConversationRecord,
     turn: &InFlight,
     step: Step<'_>,
     closing: impl Fn(&MessageId) -> FeedEvent,
 ) -> Result<TurnState> {
-    let state = advance(conn, conversation, turn, step).await?;
+    let state = advance(conn, turn, step).await?;
     let happened: Vec<Happened> = turn.messages.iter().map(|(key, id)| (closing(id), Some(*key))).collect();
     feed::append(conn, cx, conversation, &happened, step.now).await?;
-    records::refresh_turns(conn, cx, conversation.key()).await?;
+    records::refresh_turns(conn, cx, conversation).await?;
     cx.announce(Change::Settled(conversation.key()));
     Ok(state)
 }
@@ -181,7 +205,7 @@ pub(in crate::store) async fn end(
 pub(in crate::store) async fn fail(
     conn: &mut Conn,
     cx: &mut Cx,
-    conversation: &ConversationRecord,
+    conversation: &mut ConversationRecord,
     turn: &InFlight,
     now: Timestamp,
     failure: &TurnFailure,

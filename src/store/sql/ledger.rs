@@ -82,7 +82,7 @@ impl LedgerStore for ThisStore {
 }
 
 async fn record(conn: &mut Conn, cx: &mut Cx, look: &Record) -> Result<Recorded> {
-    let Some(conversation) = records::load(conn, look.conversation).await? else { return Ok(Recorded::default()) };
+    let Some(mut conversation) = records::load(conn, look.conversation).await? else { return Ok(Recorded::default()) };
     let turn = in_flight::load(conn, look.conversation).await?;
     if !counts(look, &conversation, turn.as_ref()) {
         return Ok(Recorded {
@@ -116,8 +116,8 @@ async fn record(conn: &mut Conn, cx: &mut Cx, look: &Record) -> Result<Recorded>
         }
     }
     let happened = attributed(&applied, turn.as_ref(), wrapper.is_none());
-    save_standing(conn, &conversation, &applied).await?;
-    feed::append(conn, cx, &conversation, &happened, look.now).await?;
+    stand(&mut conversation, &applied);
+    feed::append(conn, cx, &mut conversation, &happened, look.now).await?;
 
     let mut recorded = Recorded {
         counted: true,
@@ -127,21 +127,24 @@ async fn record(conn: &mut Conn, cx: &mut Cx, look: &Record) -> Result<Recorded>
         ..Recorded::default()
     };
     if wrapper.is_none() && conversation.is_looked_for() {
-        bindings::want(conn, cx, look.conversation, look.now).await?;
+        conversation.want(cx, look.now);
     }
     let fresh = applied.marks.iter().any(|(id, ..)| !seen.marks.contains_key(id));
-    let stirred = wrapper.is_none() || fresh || applied.standing.state != conversation.standing.state;
+    let stirred = wrapper.is_none() || fresh || applied.standing.state != conversation.stored().standing.state;
+    let next = next_read(conn, &conversation, look, events.len()).await?;
     if stirred {
-        keep_watch(conn, cx, &conversation, &applied, &events, look).await?;
+        // Fini's clock may be ahead of ours.
+        let latest = events.iter().map(|event| event.created_at.min(look.now)).max();
+        conversation.last_activity_at =
+            latest.map_or(conversation.last_activity_at, |at| at.max(conversation.last_activity_at));
+        conversation.watch(cx, next, look.now);
     } else {
-        let next = next_read(conn, &conversation, look, events.len()).await?;
-        if next != conversation.read {
-            records::read_next(conn, look.conversation, next).await?;
-        }
+        conversation.read = next;
     }
     if let Some(turn) = &turn {
-        settle(conn, cx, &conversation, turn, &applied, look, &mut recorded).await?;
+        settle(conn, cx, &mut conversation, turn, &applied, look, &mut recorded).await?;
     }
+    conversation.save(conn).await?;
     Ok(recorded)
 }
 
@@ -209,44 +212,14 @@ fn is_news(event: &FiniEvent, applied: &Applied, open: Option<&OpenTurn>) -> boo
     mark.is_some() && !of_earlier_turn && applied.progress.echo.as_ref() != Some(&event.id)
 }
 
-async fn save_standing(conn: &mut Conn, conversation: &ConversationRecord, applied: &Applied) -> Result<()> {
-    let standing = &applied.standing;
-    if *standing == conversation.standing {
-        return Ok(());
+/// Puts a conversation where the look leaves it.
+fn stand(conversation: &mut ConversationRecord, applied: &Applied) {
+    if applied.standing != conversation.standing {
+        conversation.standing = applied.standing.clone();
+        if applied.standing.state != State::Quarantined {
+            conversation.note = None;
+        }
     }
-    db::query(
-        "UPDATE conversations SET state = $2, status_text = $3, resolved = $4, wrapper_read = $5, \
-            note = CASE WHEN $2 = 'quarantined' THEN note END WHERE key = $1",
-    )
-    .bind(conversation.key().0)
-    .bind(standing.state.as_str())
-    .bind(standing.status_text.as_deref())
-    .bind(standing.resolved)
-    .bind(standing.wrapper_read)
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-async fn keep_watch(
-    conn: &mut Conn,
-    cx: &mut Cx,
-    conversation: &ConversationRecord,
-    applied: &Applied,
-    events: &[FiniEvent],
-    look: &Record,
-) -> Result<()> {
-    // Fini's clock may be ahead of ours.
-    let latest = events.iter().map(|event| event.created_at.min(look.now)).max();
-    let last_activity_at = latest.map_or(conversation.last_activity_at, |at| at.max(conversation.last_activity_at));
-    db::query("UPDATE conversations SET last_activity_at = $2 WHERE key = $1")
-        .bind(look.conversation.0)
-        .bind(last_activity_at.as_millis())
-        .execute(&mut *conn)
-        .await?;
-    let state = applied.standing.state;
-    let read = next_read(conn, conversation, look, events.len()).await?;
-    records::watch(conn, cx, look.conversation, state, read, look.now).await
 }
 
 /// When the conversation is read singly next: not at all, once a look has shown everything that is known (List may lag behind
@@ -275,85 +248,58 @@ async fn next_read(
 async fn settle(
     conn: &mut Conn,
     cx: &mut Cx,
-    conversation: &ConversationRecord,
+    conversation: &mut ConversationRecord,
     turn: &InFlight,
     applied: &Applied,
     look: &Record,
     recorded: &mut Recorded,
 ) -> Result<()> {
-    if applied.progress != turn.progress {
-        save_progress(conn, look.conversation, applied).await?;
-    }
     let (is_response, look_at) = match look.source {
         Source::Response { look_at, .. } => (true, look_at),
         Source::Wrapper { look_at, .. } => (false, look_at),
     };
     // While a sender waits for its response, that response settles the turn; what a reader finds earlier is kept for it.
     let by = match applied.turn {
-        _ if !is_response && turn.state == TurnState::Sending => {
-            stays(turn, recorded);
-            return Ok(());
-        }
-        TurnResult::Over(outcome) => {
-            recorded.turn = Some(end(conn, cx, conversation, turn, outcome, applied.progress.replies, look.now).await?);
-            recorded.ended = Some((outcome.as_str(), turn.accepted_at));
-            recorded.cause = turn.cause.clone();
-            recorded.added += turn.messages.len();
-            return Ok(());
-        }
-        TurnResult::Stored if turn.state == TurnState::Awaiting => {
-            stays(turn, recorded);
-            return Ok(());
-        }
-        TurnResult::Stored => TurnMove::Await,
-        TurnResult::Nothing if is_response => TurnMove::LoseSight,
+        _ if !is_response && turn.state == TurnState::Sending => None,
+        TurnResult::Over(outcome) => Some(outcome.as_move()),
+        TurnResult::Stored if turn.state == TurnState::Awaiting => None,
+        TurnResult::Stored => Some(TurnMove::Await),
+        TurnResult::Nothing if is_response => Some(TurnMove::LoseSight),
+        TurnResult::Nothing => None,
         TurnResult::Doubtful => {
             recorded.doubtful = true;
-            stays(turn, recorded);
-            return Ok(());
-        }
-        TurnResult::Nothing => {
-            stays(turn, recorded);
-            return Ok(());
+            None
         }
     };
+    let Some(by) = by else {
+        // A look that showed nothing of the turn is news too: it may prove that Fini does not have the message.
+        recorded.turn = Some(turn.state);
+        return in_flight::save_progress(conn, turn, &applied.progress).await;
+    };
+    let step = Step { progress: Some(&applied.progress), ..Step::new(by, look.now) };
+    if let TurnResult::Over(outcome) = applied.turn {
+        recorded.turn = Some(end(conn, cx, conversation, turn, outcome, step).await?);
+        recorded.ended = Some((outcome.as_str(), turn.accepted_at));
+        recorded.cause = turn.cause.clone();
+        recorded.added += turn.messages.len();
+        return Ok(());
+    }
     let detail = (by == TurnMove::LoseSight).then_some("Fini's response did not contain the message");
-    let step = Step { look_at: Some(look_at), detail, ..Step::new(by, look.now) };
-    recorded.turn = Some(in_flight::advance(conn, conversation, turn, step).await?);
+    let step = Step { look_at: Some(look_at), detail, ..step };
+    recorded.turn = Some(in_flight::advance(conn, turn, step).await?);
     cx.announce(Change::Reading);
     Ok(())
-}
-
-/// A look that showed nothing of the turn is news too: it may prove that Fini does not have the message.
-const fn stays(turn: &InFlight, recorded: &mut Recorded) {
-    recorded.turn = Some(turn.state);
 }
 
 async fn end(
     conn: &mut Conn,
     cx: &mut Cx,
-    conversation: &ConversationRecord,
+    conversation: &mut ConversationRecord,
     turn: &InFlight,
     outcome: Outcome,
-    replies: u32,
-    now: Timestamp,
+    step: Step<'_>,
 ) -> Result<TurnState> {
+    let replies = step.progress.map_or(0, |progress| progress.replies);
     let closing = |message: &MessageId| FeedEvent::TurnCompleted { message_id: message.clone(), outcome, replies };
-    in_flight::end(conn, cx, conversation, turn, Step::new(outcome.as_move(), now), closing).await
-}
-
-async fn save_progress(conn: &mut Conn, conversation: ConversationKey, applied: &Applied) -> Result<()> {
-    let progress = &applied.progress;
-    db::query(
-        "UPDATE turns SET echo = $2, replies = $3, escalated = $4, no_reply = $5 WHERE conversation_key = $1 \
-            AND state IN ('queued', 'sending', 'awaiting', 'unclear') AND state <> 'queued'",
-    )
-    .bind(conversation.0)
-    .bind(progress.echo.as_ref().map(FiniEventId::as_str))
-    .bind(i64::from(progress.replies))
-    .bind(progress.escalated)
-    .bind(progress.no_reply)
-    .execute(conn)
-    .await?;
-    Ok(())
+    in_flight::end(conn, cx, conversation, turn, step, closing).await
 }

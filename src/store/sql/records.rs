@@ -1,8 +1,14 @@
 //! A conversation's record, and the one function that keeps its queue of turns true.
+//!
+//! A transaction that works on a conversation loads and locks its record, changes it in memory, and writes it once, at its
+//! end: one statement, whatever happened. Nothing else of the transaction writes the conversation's row meanwhile.
 
-use std::time::Duration;
+use std::{
+    ops::{Deref, DerefMut},
+    time::Duration,
+};
 
-use super::{Conn, Cx, db, rows};
+use super::{Conn, Cx, Row, db, rows};
 use crate::{
     domain::{
         Timestamp,
@@ -12,15 +18,52 @@ use crate::{
     store::{Change, ConversationRef, Result},
 };
 
-/// A conversation as transactions need it.
+/// A conversation in the hands of a transaction, which ends with [`save`](Self::save).
 #[derive(Clone, Debug)]
 pub(in crate::store) struct ConversationRecord {
     pub(in crate::store) reference: ConversationRef,
+    columns: Columns,
+    stored: Columns,
+}
+
+/// What may change of a conversation.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::store) struct Columns {
     pub(in crate::store) standing: Standing,
+    /// Why it is lost, or in quarantine.
+    pub(in crate::store) note: Option<String>,
     pub(in crate::store) interaction: Option<InteractionId>,
+    /// Counts the changes of `interaction`.
+    pub(in crate::store) binding_version: i64,
+    pub(in crate::store) wanted: Option<Wanted>,
     pub(in crate::store) first_sent_at: Option<Timestamp>,
+    pub(in crate::store) last_sequence: i64,
+    pub(in crate::store) queue: Queue,
+    pub(in crate::store) updated_at: Timestamp,
     pub(in crate::store) last_activity_at: Timestamp,
+    pub(in crate::store) watch_until: Option<Timestamp>,
     pub(in crate::store) read: NextRead,
+    /// Single reads in a row that did not find it.
+    pub(in crate::store) read_misses: i64,
+}
+
+/// A Fini conversation that is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) struct Wanted {
+    pub(in crate::store) since: Timestamp,
+    pub(in crate::store) look_at: Option<Timestamp>,
+    pub(in crate::store) looks: i64,
+}
+
+/// A conversation's turns that are not over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) struct Queue {
+    /// How many wait.
+    pub(in crate::store) queued: i64,
+    /// Whether one is in flight.
+    pub(in crate::store) occupied: bool,
+    /// When the oldest that waits may be claimed, if it may.
+    pub(in crate::store) due_at: Option<Timestamp>,
 }
 
 /// When a conversation is read singly next.
@@ -44,23 +87,118 @@ impl NextRead {
     }
 }
 
+impl Deref for ConversationRecord {
+    type Target = Columns;
+
+    fn deref(&self) -> &Columns {
+        &self.columns
+    }
+}
+
+impl DerefMut for ConversationRecord {
+    fn deref_mut(&mut self) -> &mut Columns {
+        &mut self.columns
+    }
+}
+
+impl Columns {
+    /// Whether something of it may have reached Fini, in a Fini conversation that is not known.
+    pub(in crate::store) fn is_looked_for(&self) -> bool {
+        self.interaction.is_none() && self.first_sent_at.is_some() && self.standing.state != State::Quarantined
+    }
+
+    /// Whether nothing may be claimed, whatever waits: the conversation is quarantined, or something was sent into a Fini
+    /// conversation that is not known yet and another send would begin a second one.
+    fn is_barred(&self) -> bool {
+        self.standing.state == State::Quarantined
+            || self.wanted.is_some()
+            || (self.interaction.is_none() && self.first_sent_at.is_some())
+    }
+
+    /// Makes its binding wanted, if it is not yet.
+    pub(in crate::store) fn want(&mut self, cx: &mut Cx, now: Timestamp) {
+        if self.interaction.is_none() && self.wanted.is_none() && self.standing.state != State::Quarantined {
+            self.wanted = Some(Wanted { since: now, look_at: Some(now), looks: 0 });
+        }
+        cx.announce(Change::Reading);
+    }
+
+    /// The send that made Fini begin a conversation did not happen after all: the next one begins it. Where an earlier send
+    /// made the binding wanted, that one still counts.
+    pub(in crate::store) fn forget_send(&mut self) {
+        if self.interaction.is_none() && self.wanted.is_none() {
+            self.first_sent_at = None;
+        }
+    }
+
+    /// Sets how long it is watched from now on, and when it is read singly next.
+    pub(in crate::store) fn watch(&mut self, cx: &mut Cx, read: NextRead, now: Timestamp) {
+        let policy = cx.rules().watch;
+        let span = if self.standing.state == State::Escalated { policy.escalated } else { policy.idle };
+        self.watch_until = Some(now.plus(span));
+        self.read = read;
+        cx.announce(Change::Reading);
+    }
+}
+
 impl ConversationRecord {
     /// Its key.
     pub(in crate::store) fn key(&self) -> ConversationKey {
         self.reference.key
     }
 
-    /// Whether something of it may have reached Fini, in a Fini conversation that is not known.
-    pub(in crate::store) fn is_looked_for(&self) -> bool {
-        self.interaction.is_none() && self.first_sent_at.is_some() && self.standing.state != State::Quarantined
+    /// As it is stored.
+    pub(in crate::store) fn stored(&self) -> &Columns {
+        &self.stored
+    }
+
+    /// Writes what has changed.
+    pub(in crate::store) async fn save(self, conn: &mut Conn) -> Result<()> {
+        let Self { reference, columns, stored } = self;
+        if columns == stored {
+            return Ok(());
+        }
+        db::query(
+            "UPDATE conversations SET state = $2, status_text = $3, resolved = $4, wrapper_read = $5, note = $6, \
+                interaction_id = $7, binding_version = $8, binding_wanted_since = $9, binding_look_at = $10, \
+                binding_looks = $11, first_sent_at = $12, last_sequence = $13, queued = $14, occupied = $15, \
+                turn_due_at = $16, updated_at = $17, last_activity_at = $18, watch_until = $19, read_at = $20, \
+                read_urgency = $21, read_misses = $22 WHERE key = $1",
+        )
+        .bind(reference.key.0)
+        .bind(columns.standing.state.as_str())
+        .bind(columns.standing.status_text)
+        .bind(columns.standing.resolved)
+        .bind(columns.standing.wrapper_read)
+        .bind(columns.note)
+        .bind(columns.interaction.as_ref().map(InteractionId::as_str))
+        .bind(columns.binding_version)
+        .bind(columns.wanted.map(|wanted| wanted.since.as_millis()))
+        .bind(columns.wanted.and_then(|wanted| wanted.look_at).map(Timestamp::as_millis))
+        .bind(columns.wanted.map_or(0, |wanted| wanted.looks))
+        .bind(columns.first_sent_at.map(Timestamp::as_millis))
+        .bind(columns.last_sequence)
+        .bind(columns.queue.queued)
+        .bind(columns.queue.occupied)
+        .bind(columns.queue.due_at.map(Timestamp::as_millis))
+        .bind(columns.updated_at.as_millis())
+        .bind(columns.last_activity_at.as_millis())
+        .bind(columns.watch_until.map(Timestamp::as_millis))
+        .bind(columns.read.at.map(Timestamp::as_millis))
+        .bind(columns.read.urgency)
+        .bind(columns.read_misses)
+        .execute(conn)
+        .await?;
+        Ok(())
     }
 }
 
 /// Loads and locks a conversation that was not erased.
 pub(in crate::store) async fn load(conn: &mut Conn, key: ConversationKey) -> Result<Option<ConversationRecord>> {
     let row = db::query(concat!(
-        "SELECT frontend, conversation_id, state, status_text, resolved, wrapper_read, interaction_id, \
-            first_sent_at, last_activity_at, read_at, read_urgency \
+        "SELECT frontend, conversation_id, state, status_text, resolved, wrapper_read, note, interaction_id, \
+            binding_version, binding_wanted_since, binding_look_at, binding_looks, first_sent_at, last_sequence, \
+            queued, occupied, turn_due_at, updated_at, last_activity_at, watch_until, read_at, read_urgency, read_misses \
          FROM conversations WHERE key = $1 AND erased_at IS NULL",
         for_update!("conversations")
     ))
@@ -68,89 +206,73 @@ pub(in crate::store) async fn load(conn: &mut Conn, key: ConversationKey) -> Res
     .fetch_optional(conn)
     .await?;
     let Some(row) = row else { return Ok(None) };
+    let columns = columns(&row)?;
     Ok(Some(ConversationRecord {
         reference: ConversationRef {
             key,
             frontend: FrontendName::trusted(rows::text(&row, "frontend")?),
             id: ConversationId::trusted(rows::text(&row, "conversation_id")?),
         },
-        standing: Standing {
-            state: rows::state(&row, "state")?,
-            status_text: rows::maybe_text(&row, "status_text")?,
-            resolved: rows::maybe_flag(&row, "resolved")?,
-            wrapper_read: rows::flag(&row, "wrapper_read")?,
-        },
-        interaction: rows::maybe_text(&row, "interaction_id")?.map(InteractionId::trusted),
-        first_sent_at: rows::maybe_time(&row, "first_sent_at")?,
-        last_activity_at: rows::time(&row, "last_activity_at")?,
-        read: NextRead { at: rows::maybe_time(&row, "read_at")?, urgency: rows::int(&row, "read_urgency")? },
+        stored: columns.clone(),
+        columns,
     }))
 }
 
-/// Sets how long a conversation is watched from now on, and when it is read singly next.
-pub(in crate::store) async fn watch(
+fn columns(row: &Row) -> Result<Columns> {
+    let wanted = rows::maybe_time(row, "binding_wanted_since")?.map(|since| {
+        Ok::<_, crate::store::StoreError>(Wanted {
+            since,
+            look_at: rows::maybe_time(row, "binding_look_at")?,
+            looks: rows::int(row, "binding_looks")?,
+        })
+    });
+    Ok(Columns {
+        standing: Standing {
+            state: rows::state(row, "state")?,
+            status_text: rows::maybe_text(row, "status_text")?,
+            resolved: rows::maybe_flag(row, "resolved")?,
+            wrapper_read: rows::flag(row, "wrapper_read")?,
+        },
+        note: rows::maybe_text(row, "note")?,
+        interaction: rows::maybe_text(row, "interaction_id")?.map(InteractionId::trusted),
+        binding_version: rows::int(row, "binding_version")?,
+        wanted: wanted.transpose()?,
+        first_sent_at: rows::maybe_time(row, "first_sent_at")?,
+        last_sequence: rows::int(row, "last_sequence")?,
+        queue: Queue {
+            queued: rows::int(row, "queued")?,
+            occupied: rows::flag(row, "occupied")?,
+            due_at: rows::maybe_time(row, "turn_due_at")?,
+        },
+        updated_at: rows::time(row, "updated_at")?,
+        last_activity_at: rows::time(row, "last_activity_at")?,
+        watch_until: rows::maybe_time(row, "watch_until")?,
+        read: NextRead { at: rows::maybe_time(row, "read_at")?, urgency: rows::int(row, "read_urgency")? },
+        read_misses: rows::int(row, "read_misses")?,
+    })
+}
+
+/// A conversation's open turns. Counted together: of the indexes that hold open turns only the one by conversation serves
+/// then, whatever the planner believes of how many there are.
+pub(in crate::store) const TURNS: &str = "SELECT COUNT(CASE WHEN state = 'queued' THEN 1 END) AS queued, \
+            COUNT(CASE WHEN state <> 'queued' THEN 1 END) AS in_flight, \
+            (SELECT t.due_at FROM turns t WHERE t.conversation_key = $1 AND t.state = 'queued' \
+                AND t.state IN ('queued', 'sending', 'awaiting', 'unclear') ORDER BY t.key LIMIT 1) AS due_at \
+         FROM turns WHERE conversation_key = $1 AND state IN ('queued', 'sending', 'awaiting', 'unclear')";
+
+/// Works out anew how many turns of a conversation wait, whether one is in flight, and when the oldest may be claimed: never
+/// while one is in flight, or while the conversation is barred. Called by everything that changes its turns, its binding or
+/// its state, after that.
+pub(in crate::store) async fn refresh_turns(
     conn: &mut Conn,
     cx: &mut Cx,
-    key: ConversationKey,
-    state: State,
-    read: NextRead,
-    now: Timestamp,
+    conversation: &mut ConversationRecord,
 ) -> Result<()> {
-    let policy = cx.rules().watch;
-    let span = if state == State::Escalated { policy.escalated } else { policy.idle };
-    db::query("UPDATE conversations SET watch_until = $2 WHERE key = $1")
-        .bind(key.0)
-        .bind(now.plus(span).as_millis())
-        .execute(&mut *conn)
-        .await?;
-    cx.announce(Change::Reading);
-    read_next(conn, key, read).await
-}
-
-/// Sets when a conversation is read singly next.
-pub(in crate::store) async fn read_next(conn: &mut Conn, key: ConversationKey, read: NextRead) -> Result<()> {
-    db::query("UPDATE conversations SET read_at = $2, read_urgency = $3 WHERE key = $1")
-        .bind(key.0)
-        .bind(read.at.map(Timestamp::as_millis))
-        .bind(read.urgency)
-        .execute(conn)
-        .await?;
-    Ok(())
-}
-
-/// A conversation's open turns, and what bars it. Counted together: of the indexes that hold open turns only the one by
-/// conversation serves then, whatever the planner believes of how many there are.
-pub(in crate::store) const TURNS: &str = "SELECT c.frontend, c.queued, c.occupied, open.queued AS now_queued, open.in_flight, \
-            (SELECT t.due_at FROM turns t WHERE t.conversation_key = c.key AND t.state = 'queued' \
-                AND t.state IN ('queued', 'sending', 'awaiting', 'unclear') ORDER BY t.key LIMIT 1) AS due_at, \
-            (c.state = 'quarantined' OR c.erased_at IS NOT NULL OR c.binding_wanted_since IS NOT NULL \
-                OR (c.interaction_id IS NULL AND c.first_sent_at IS NOT NULL)) AS is_barred \
-         FROM conversations c, (SELECT COUNT(CASE WHEN t.state = 'queued' THEN 1 END) AS queued, \
-            COUNT(CASE WHEN t.state <> 'queued' THEN 1 END) AS in_flight FROM turns t \
-            WHERE t.conversation_key = $1 AND t.state IN ('queued', 'sending', 'awaiting', 'unclear')) AS open \
-         WHERE c.key = $1";
-
-/// Works out anew how many turns of a conversation wait, whether one is in flight, and when the oldest may be claimed.
-/// Called by everything that changes its turns, its binding or its state.
-///
-/// Nothing is claimable while a turn is in flight, while the conversation is quarantined, or while something was sent into
-/// a Fini conversation that is not known yet: another send would begin a second one.
-pub(in crate::store) async fn refresh_turns(conn: &mut Conn, cx: &mut Cx, key: ConversationKey) -> Result<()> {
-    let row = db::query(TURNS).bind(key.0).fetch_optional(&mut *conn).await?;
-    let Some(row) = row else { return Ok(()) };
-    let queued = rows::int(&row, "now_queued")?;
-    let occupied = rows::int(&row, "in_flight")? > 0;
-    let due_at = rows::maybe_time(&row, "due_at")?.filter(|_| !occupied);
-    let due_at = if rows::flag(&row, "is_barred")? { None } else { due_at };
-    db::query("UPDATE conversations SET queued = $2, occupied = $3, turn_due_at = $4 WHERE key = $1")
-        .bind(key.0)
-        .bind(queued)
-        .bind(occupied)
-        .bind(due_at.map(Timestamp::as_millis))
-        .execute(conn)
-        .await?;
-    let frontend = FrontendName::trusted(rows::text(&row, "frontend")?);
-    cx.add_waiting(&frontend, queued - rows::int(&row, "queued")?);
+    let row = db::query(TURNS).bind(conversation.key().0).fetch_one(conn).await?;
+    let (queued, occupied) = (rows::int(&row, "queued")?, rows::int(&row, "in_flight")? > 0);
+    let due_at = rows::maybe_time(&row, "due_at")?.filter(|_| !occupied && !conversation.is_barred());
+    cx.add_waiting(&conversation.reference.frontend, queued - conversation.queue.queued);
+    conversation.queue = Queue { queued, occupied, due_at };
     if due_at.is_some() {
         cx.announce(Change::Turns);
     }

@@ -6,7 +6,7 @@
 use futures_util::FutureExt;
 
 use super::{
-    Conn, Cx, Row, ThisStore, bindings, budget, claims, db, dialect, feed,
+    Conn, Cx, Row, ThisStore, budget, claims, db, dialect, feed,
     in_flight::{self, Step},
     records, rows,
 };
@@ -110,7 +110,7 @@ struct Return {
 }
 
 async fn give_back(conn: &mut Conn, cx: &mut Cx, back: &Return) -> Result<bool> {
-    let Some((conversation, turn)) = in_flight::find(conn, back.key).await? else { return Ok(false) };
+    let Some((mut conversation, turn)) = in_flight::find(conn, back.key).await? else { return Ok(false) };
     let (by, matches) = match back.hold {
         Hold::Sender(_) => (TurnMove::NotSent, true),
         // What was seen of it outweighs any look that did not see it.
@@ -120,7 +120,7 @@ async fn give_back(conn: &mut Conn, cx: &mut Cx, back: &Return) -> Result<bool> 
         return Ok(false);
     }
     let step = Step { detail: back.detail.as_deref(), is_absent: true, ..Step::new(by, back.now) };
-    in_flight::advance(conn, &conversation, &turn, step).await?;
+    in_flight::advance(conn, &turn, step).await?;
     // Joined messages part again: the next claim may join others to them.
     db::query(concat!(
         "UPDATE turns SET leader_key = NULL, due_at = $2, resends = resends + $3, echo = NULL, replies = 0, \
@@ -132,8 +132,9 @@ async fn give_back(conn: &mut Conn, cx: &mut Cx, back: &Return) -> Result<bool> 
     .bind(i64::from(by == TurnMove::ProveAbsent))
     .execute(&mut *conn)
     .await?;
-    bindings::forget_send(conn, conversation.key()).await?;
-    records::refresh_turns(conn, cx, conversation.key()).await?;
+    conversation.forget_send();
+    records::refresh_turns(conn, cx, &mut conversation).await?;
+    conversation.save(conn).await?;
     Ok(true)
 }
 
@@ -146,12 +147,12 @@ async fn lose_sight(
     look_at: Timestamp,
     detail: &str,
 ) -> Result<bool> {
-    let Some((conversation, turn)) = in_flight::find(conn, key).await? else { return Ok(false) };
+    let Some((_, turn)) = in_flight::find(conn, key).await? else { return Ok(false) };
     if !turn.is_held_by(token) {
         return Ok(false);
     }
     let step = Step { look_at: Some(look_at), detail: Some(detail), ..Step::new(TurnMove::LoseSight, now) };
-    in_flight::advance(conn, &conversation, &turn, step).await?;
+    in_flight::advance(conn, &turn, step).await?;
     cx.announce(Change::Reading);
     Ok(true)
 }
@@ -164,17 +165,18 @@ async fn fail(
     now: Timestamp,
     failure: &TurnFailure,
 ) -> Result<bool> {
-    let Some((conversation, turn)) = in_flight::find(conn, key).await? else { return Ok(false) };
+    let Some((mut conversation, turn)) = in_flight::find(conn, key).await? else { return Ok(false) };
     if !turn.is_in(hold) {
         return Ok(false);
     }
     if failure.code.proves_absence() {
-        bindings::forget_send(conn, conversation.key()).await?;
+        conversation.forget_send();
     } else if conversation.is_looked_for() {
         // Fini may have begun a conversation for it; the next message must not begin another one.
-        bindings::want(conn, cx, conversation.key(), now).await?;
+        conversation.want(cx, now);
     }
-    in_flight::fail(conn, cx, &conversation, &turn, now, failure).await?;
+    in_flight::fail(conn, cx, &mut conversation, &turn, now, failure).await?;
+    conversation.save(conn).await?;
     Ok(true)
 }
 
@@ -279,7 +281,7 @@ async fn expire(
     let failed = TurnState::Queued.after(TurnMove::Fail).map_err(StoreError::from)?;
     let mut expired = 0;
     for key in conversations.into_iter().map(ConversationKey) {
-        let Some(conversation) = records::load(conn, key).await? else { continue };
+        let Some(mut conversation) = records::load(conn, key).await? else { continue };
         let ended = db::query(
             "UPDATE turns SET state = $2, state_since = $3, detail = $4 WHERE conversation_key = $1 \
                 AND state IN ('queued', 'sending', 'awaiting', 'unclear') AND state = 'queued' AND accepted_at < $5 \
@@ -300,8 +302,9 @@ async fn expire(
             })
             .collect::<Result<Vec<feed::Happened>>>()?;
         happened.sort_by_key(|(_, turn)| *turn);
-        feed::append(conn, cx, &conversation, &happened, now).await?;
-        records::refresh_turns(conn, cx, key).await?;
+        feed::append(conn, cx, &mut conversation, &happened, now).await?;
+        records::refresh_turns(conn, cx, &mut conversation).await?;
+        conversation.save(conn).await?;
         cx.announce(Change::Settled(key));
         expired += happened.len();
     }
