@@ -77,16 +77,11 @@ impl Shares {
         Self { limit, window: settings.window.saturating_add(WINDOW_MARGIN), reading, floor }
     }
 
-    /// How much a class may take, given what was used: reading its share; sending everything but what reading has not
-    /// had yet of its floor, and but one where a read waits that may wait no longer.
-    pub fn terms(&self, class: RequestClass, used: &BudgetUse, read_waits: bool) -> BudgetTerms {
-        match class {
-            RequestClass::Send => {
-                let kept = self.floor.saturating_sub(used.reads()).max(u32::from(read_waits));
-                BudgetTerms { limit: self.limit.saturating_sub(kept).max(1), window: self.window, share: self.limit }
-            }
-            _ => BudgetTerms { limit: self.limit, window: self.window, share: self.reading },
-        }
+    /// How much may be taken: reading its share, sending everything but what reading has not had yet of its floor, and but
+    /// one where a read waits that may wait no longer.
+    pub const fn terms(&self, read_waits: bool) -> BudgetTerms {
+        let Self { limit, window, reading, floor } = *self;
+        BudgetTerms { limit, window, share: reading, floor, read_waits }
     }
 }
 
@@ -165,10 +160,10 @@ impl Budget {
         Shares::new(&self.settings, self.limit())
     }
 
-    /// How much a class may take, given what was used.
-    pub fn terms(&self, class: RequestClass, used: &BudgetUse) -> BudgetTerms {
+    /// How much may be taken.
+    pub fn terms(&self) -> BudgetTerms {
         let read_waits = [RequestClass::Bind, RequestClass::Sweep].iter().any(|class| self.waiting(*class) > 0);
-        self.shares().terms(class, used, read_waits)
+        self.shares().terms(read_waits)
     }
 
     /// How many requests per window reading may take at most.
@@ -184,7 +179,7 @@ impl Budget {
 
     /// Takes one request for reading.
     pub async fn take(&self, class: RequestClass) -> Result<Taken> {
-        let (terms, at) = (self.terms(class, &BudgetUse::default()), self.clock.now());
+        let (terms, at) = (self.terms(), self.clock.now());
         Ok(match self.store.take_permit(class, terms, at).await? {
             Grant::Now(id) => Taken::Permit(Permit { id, at }),
             Grant::NotBefore(at) => Taken::NotBefore(at),
@@ -261,19 +256,13 @@ mod tests {
     const SETTINGS: BudgetSettings =
         BudgetSettings { requests: 100, window: Duration::from_mins(1), send_reserve: 0.5 };
 
-    fn used(sends: u32, sweeps: u32) -> BudgetUse {
-        BudgetUse { by_class: [sends, 0, sweeps, 0], frees_at: None }
-    }
-
     #[test]
     fn reading_never_takes_the_reserve_and_always_keeps_its_floor() {
         let shares = Shares::new(&SETTINGS, 100);
         assert_eq!((shares.reading, shares.floor), (50, 10));
-        assert_eq!(shares.terms(RequestClass::Sweep, &used(0, 0), false).share, 50);
-        assert_eq!(shares.terms(RequestClass::Send, &used(0, 0), false).limit, 90);
-        assert_eq!(shares.terms(RequestClass::Send, &used(0, 4), false).limit, 94);
-        assert_eq!(shares.terms(RequestClass::Send, &used(0, 30), false).limit, 100);
-        assert_eq!(shares.terms(RequestClass::Send, &used(0, 30), true).limit, 99);
+        let terms = shares.terms(false);
+        assert_eq!((terms.limit, terms.share, terms.floor, terms.read_waits), (100, 50, 10, false));
+        assert!(shares.terms(true).read_waits);
     }
 
     #[test]

@@ -112,7 +112,6 @@ impl Loop for Arc<Sender> {
         if pass == Pass::Probe {
             self.gate.probing(Side::Write, self.settings.reply_timeout);
         }
-        let used = self.budget.used().await?;
         let claimed = self
             .store
             .claim_turns(ClaimTurns {
@@ -120,7 +119,7 @@ impl Loop for Arc<Sender> {
                 max,
                 frontends: self.frontends_in_turn(),
                 join_window: self.settings.join_window,
-                budget: self.budget.terms(RequestClass::Send, &used),
+                budget: self.budget.terms(),
             })
             .await?;
         if claimed.turns.is_empty() && pass == Pass::Probe {
@@ -137,7 +136,7 @@ impl Loop for Arc<Sender> {
             self.start(turn, now);
         }
         Ok(match claimed.next {
-            _ if count > 0 => Step::Did(count),
+            Some(next) if count > 0 && next <= now => Step::Did(count),
             Some(room_at) if claimed.held_by_budget => {
                 Step::Held { until: claimed.next, rest: room_at.since(now).min(ASKED_EVERY) }
             }

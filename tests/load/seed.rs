@@ -63,7 +63,12 @@ pub async fn fill(path: &Path, backlog: &Backlog) -> Result<()> {
                 max: batch,
                 frontends: backlog.frontends.iter().map(|name| FrontendName::trusted(name.as_str())).collect(),
                 join_window: Duration::ZERO,
-                budget: BudgetTerms { limit: u32::MAX, window: Duration::from_millis(1), share: u32::MAX },
+                budget: BudgetTerms {
+                    limit: u32::MAX,
+                    window: Duration::from_millis(1),
+                    share: u32::MAX,
+                    ..BudgetTerms::default()
+                },
             })
             .await?;
         ensure!(!claimed.turns.is_empty(), "nothing could be claimed");

@@ -109,6 +109,7 @@ pub struct ReaderState {
     looking: HashSet<TurnKey>,
     getting: HashSet<ConversationKey>,
     watch: Option<Watch>,
+    leased_at: Option<Timestamp>,
 }
 
 /// The watch as it was counted last.
@@ -143,14 +144,15 @@ impl Loop for Arc<Reader> {
                 return Ok(Step::Idle { until: Some(next.map_or(until, |next| next.min(until))) });
             }
         }
-        let renew = self.store.is_shared().then(|| now.plus(RENEWED_EVERY));
-        if renew.is_some() {
-            let lease = Lease { owner: self.owner.clone(), now, until: now.plus(LEASE.1) };
-            if !self.store.take_lease(LEASE.0, &lease).await? {
+        let renew = if self.store.is_shared() {
+            let Some(leased_at) = self.leased_at(now).await? else {
                 *self.state() = ReaderState::default();
                 return Ok(Step::Idle { until: Some(now.plus(TRIED_EVERY)) });
-            }
-        }
+            };
+            Some(leased_at.plus(RENEWED_EVERY))
+        } else {
+            None
+        };
         self.begin(now).await?;
         let view = self.view(now).await?;
         let situation = view.situation(self);
@@ -241,6 +243,18 @@ impl Reader {
         self.store.give_lease(LEASE.0, &Lease { owner: self.owner.clone(), now, until: now }).await
     }
 
+    /// When the lease was taken that this process reads under, renewing it in time; `None` where another one reads.
+    async fn leased_at(&self, now: Timestamp) -> Result<Option<Timestamp>> {
+        let is_fresh = |at: &Timestamp| *at <= now && now < at.plus(RENEWED_EVERY);
+        if let Some(leased_at) = self.state().leased_at.filter(is_fresh) {
+            return Ok(Some(leased_at));
+        }
+        let lease = Lease { owner: self.owner.clone(), now, until: now.plus(LEASE.1) };
+        let leased_at = self.store.take_lease(LEASE.0, &lease).await?.then_some(now);
+        self.state().leased_at = leased_at;
+        Ok(leased_at)
+    }
+
     fn state(&self) -> MutexGuard<'_, ReaderState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -263,19 +277,17 @@ impl Reader {
         };
         let due_turns = self.store.turns_to_read(now, 64).await?;
         let next_look = self.store.next_look_at().await?.filter(|at| *at > now);
-        let unbound = self.store.unbound(UNBOUND).await?;
+        let unbound = self.store.unbound_summary(now, UNBOUND).await?;
         let watch = self.watch(now).await?;
         let used = self.budget.used().await?;
         let reads = self.pending(now).await?;
         let next_read = self.store.next_read_at().await?.filter(|at| *at > now);
         let open = due_turns.into_iter().filter(|turn| !looking.contains(&turn.key));
         let (lookups, searched): (Vec<_>, Vec<_>) = open.partition(|turn| turn.interaction.is_some());
-        let due_bindings = unbound.iter().filter(|wanted| wanted.look_at <= now).map(|wanted| wanted.first_sent_at);
-        let floor = searched.iter().map(|turn| turn.sent_at).chain(due_bindings).min();
-        let next_binding = unbound.iter().map(|wanted| wanted.look_at).filter(|at| *at < Timestamp::MAX).min();
+        let floor = searched.iter().map(|turn| turn.sent_at).chain(unbound.due_since).min();
         let search = match floor {
             Some(floor) => Some(Search { due: now, floor }),
-            None => next_binding.map(|due| Search { due, floor: due }),
+            None => unbound.look_at.map(|due| Search { due, floor: due }),
         };
         let reads: Vec<DueRead> = reads.into_iter().filter(|read| !getting.contains(&read.conversation.key)).collect();
         let pending = reads.iter().map(|read| Pending { due_at: read.due_at, sweep_may_bring: read.misses == 0 });
@@ -293,7 +305,7 @@ impl Reader {
             next_look,
             searched,
             search,
-            unbound: !unbound.is_empty(),
+            unbound: unbound.count > 0,
             pending: pending.collect(),
             reads,
             next_read,

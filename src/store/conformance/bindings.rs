@@ -7,6 +7,7 @@ suite!(
     a_binding_frees_what_waits,
     what_looks_for_its_conversation_is_known_from_the_claim_on,
     a_look_for_a_binding_is_postponed_and_counted,
+    what_is_looked_for_is_summed_up,
     two_conversations_are_never_bound_to_one,
     what_was_mixed_in_never_reaches_the_owner,
     while_the_mixed_in_is_being_answered_the_owner_is_shown_nothing,
@@ -89,6 +90,24 @@ async fn a_look_for_a_binding_is_postponed_and_counted(fixture: Fixture) {
     let looks: Vec<_> = unbound.iter().map(|wanted| (wanted.conversation.key, wanted.look_at, wanted.looks)).collect();
     assert_eq!(looks, [(first, at(200), 2), (second, at(5), 0)]);
     assert_eq!(fixture.store.unbound(1).await.expect("reads").len(), 1);
+}
+
+async fn what_is_looked_for_is_summed_up(fixture: Fixture) {
+    let sum_up = async |now, limit| fixture.store.unbound_summary(now, limit).await.expect("reads");
+    assert_eq!(sum_up(at(0), 5).await, UnboundSummary::default());
+    fixture.post("c-1", "m-1", at(0)).await;
+    fixture.claim_turn(at(1)).await;
+    // Sent, but not wanted yet: nobody has to look.
+    assert_eq!(sum_up(at(9), 5).await, UnboundSummary { count: 1, due_since: None, look_at: None });
+    let second = answered(&fixture, "c-2", at(2)).await;
+    answered(&fixture, "c-3", at(4)).await;
+    fixture.store.postpone_binding(second, at(100)).await.expect("postpones");
+    let three = UnboundSummary { count: 3, due_since: Some(at(4)), look_at: Some(at(4)) };
+    assert_eq!(sum_up(at(9), 5).await, three);
+    assert_eq!(sum_up(at(100), 5).await, UnboundSummary { due_since: Some(at(2)), ..three });
+    assert_eq!(sum_up(at(3), 5).await, UnboundSummary { due_since: None, ..three });
+    let oldest = UnboundSummary { count: 2, due_since: None, look_at: Some(at(100)) };
+    assert_eq!(sum_up(at(9), 2).await, oldest, "no more of them than are listed");
 }
 
 async fn two_conversations_are_never_bound_to_one(fixture: Fixture) {

@@ -6,6 +6,7 @@ suite!(
     no_window_ever_holds_more_than_the_limit,
     a_denial_names_the_exact_time,
     reading_leaves_room_for_sends,
+    sends_leave_room_for_reading,
     nothing_is_granted_where_nothing_is_allowed,
     a_departure_only_moves_forward,
     use_is_told_by_class,
@@ -15,8 +16,8 @@ suite!(
 
 const WINDOW: Duration = Duration::from_mins(1);
 
-const fn terms(limit: u32, share: u32) -> BudgetTerms {
-    BudgetTerms { limit, window: WINDOW, share }
+fn terms(limit: u32, share: u32) -> BudgetTerms {
+    BudgetTerms { limit, window: WINDOW, share, ..BudgetTerms::default() }
 }
 
 impl Fixture {
@@ -55,7 +56,12 @@ async fn no_window_ever_holds_more_than_the_limit(fixture: Fixture) {
         let mut random = fastrand::Rng::with_seed(round.unsigned_abs());
         let (limit, window) = (random.u32(1..12), random.i64(5..400));
         let share = random.u32(0..=limit);
-        let terms = BudgetTerms { limit, share, window: Duration::from_millis(window.unsigned_abs()) };
+        let terms = BudgetTerms {
+            limit,
+            share,
+            window: Duration::from_millis(window.unsigned_abs()),
+            ..BudgetTerms::default()
+        };
         let mut now = at(round * 1_000_000).as_millis();
         let mut log: Vec<Entry> = Vec::new();
         for _ in 0..STEPS {
@@ -116,6 +122,22 @@ async fn reading_leaves_room_for_sends(fixture: Fixture) {
     // At that time both the limit and the share have room for one; then the limit comes first again.
     fixture.granted(RequestClass::Get, terms, at(60_000)).await;
     assert_eq!(fixture.take(RequestClass::Get, terms, at(60_000)).await, Grant::NotBefore(at(60_010)));
+}
+
+async fn sends_leave_room_for_reading(fixture: Fixture) {
+    let terms = BudgetTerms { floor: 2, ..terms(5, 3) };
+    for taken in 0..3 {
+        fixture.granted(RequestClass::Send, terms, at(taken)).await;
+    }
+    assert_eq!(fixture.take(RequestClass::Send, terms, at(10)).await, Grant::NotBefore(at(60_000)));
+    // Reading has its floor; what it had counts for it, so sends find the same room as before.
+    fixture.granted(RequestClass::Sweep, terms, at(10)).await;
+    assert_eq!(fixture.take(RequestClass::Send, terms, at(20)).await, Grant::NotBefore(at(60_000)));
+    fixture.granted(RequestClass::Sweep, terms, at(20)).await;
+    let waited_for = BudgetTerms { read_waits: true, ..terms };
+    // Once a send has left, there is room for one; a read that may wait no longer comes first.
+    assert_eq!(fixture.take(RequestClass::Send, waited_for, at(60_000)).await, Grant::NotBefore(at(60_001)));
+    fixture.granted(RequestClass::Send, terms, at(60_000)).await;
 }
 
 async fn nothing_is_granted_where_nothing_is_allowed(fixture: Fixture) {

@@ -63,7 +63,7 @@ async fn the_budget_pays_for_every_claim(fixture: Fixture) {
     for number in 0..3 {
         fixture.post(&format!("c-{number}"), "m", at(number)).await;
     }
-    let budget = BudgetTerms { limit: 2, window: Duration::from_mins(1), share: 1 };
+    let budget = BudgetTerms { limit: 2, window: Duration::from_mins(1), share: 1, ..BudgetTerms::default() };
     let claimed = fixture.claim_with(ClaimTurns { budget, ..claim_of(at(10), 5) }).await;
     assert_eq!(claimed.turns.len(), 2);
     assert!(claimed.held_by_budget);

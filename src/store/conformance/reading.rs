@@ -168,7 +168,7 @@ async fn what_ended_long_ago_is_forgotten(fixture: Fixture) {
     fixture.finish(delivered(&head, at(0))).await;
     let mark = format!("INSERT INTO marks (fini_event_id, conversation_key) VALUES ('e-1', {})", key.0);
     fixture.store.execute(&mark).await.expect("inserts");
-    let terms = BudgetTerms { limit: 1, share: 1, window: Duration::from_mins(1) };
+    let terms = BudgetTerms { limit: 1, share: 1, window: Duration::from_mins(1), ..BudgetTerms::default() };
     fixture.store.take_permit(RequestClass::Send, terms, at(0)).await.expect("takes");
 
     let almost = day(1).minus(Duration::from_millis(1));

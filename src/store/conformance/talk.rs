@@ -53,7 +53,7 @@ pub(super) fn claim_of(now: Timestamp, max: usize) -> ClaimTurns {
         max,
         frontends: vec![web()],
         join_window: Duration::ZERO,
-        budget: BudgetTerms { limit: 1000, window: Duration::from_mins(1), share: 500 },
+        budget: BudgetTerms { limit: 1000, window: Duration::from_mins(1), share: 500, ..BudgetTerms::default() },
     }
 }
 

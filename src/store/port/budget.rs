@@ -34,15 +34,31 @@ impl RequestClass {
 }
 
 /// How much may be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BudgetTerms {
     /// Requests in any window.
     pub limit: u32,
     /// The window, any margin included.
     pub window: Duration,
     /// At most so many of them by reading, that is by all classes but [`RequestClass::Send`] together: whatever reads, the
-    /// rest is left to sends. A send itself is bound by `limit` alone.
+    /// rest is left to sends.
     pub share: u32,
+    /// Sends leave reading so many of them, however much is to be sent: those that reading has had already included.
+    pub floor: u32,
+    /// Whether sends leave room for a read that may wait no longer, whatever reading has had.
+    pub read_waits: bool,
+}
+
+impl BudgetTerms {
+    /// How many requests of all classes together a window may hold with the next one of `class`, where reading has had
+    /// `reads`. A send is never kept out for good.
+    pub fn limit_for(&self, class: RequestClass, reads: u32) -> u32 {
+        if class != RequestClass::Send {
+            return self.limit;
+        }
+        let kept = self.floor.saturating_sub(reads).max(u32::from(self.read_waits));
+        self.limit.saturating_sub(kept).max(self.limit.min(1))
+    }
 }
 
 /// One entry of the log.
@@ -99,4 +115,21 @@ pub trait BudgetStore: Send + Sync {
 
     /// What was used in the window that ends now.
     async fn budget_use(&self, window: Duration, now: Timestamp) -> Result<BudgetUse>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sends_leave_reading_what_it_has_not_had_of_its_floor() {
+        let terms = BudgetTerms { limit: 100, share: 50, floor: 10, ..BudgetTerms::default() };
+        let sends = |terms: BudgetTerms, reads| terms.limit_for(RequestClass::Send, reads);
+        assert_eq!([0, 4, 10, 30].map(|reads| sends(terms, reads)), [90, 94, 100, 100]);
+        let waited_for = BudgetTerms { read_waits: true, ..terms };
+        assert_eq!([0, 9, 30].map(|reads| sends(waited_for, reads)), [90, 99, 99]);
+        assert_eq!(terms.limit_for(RequestClass::Sweep, 0), 100);
+        assert_eq!(sends(BudgetTerms { limit: 1, floor: 1, ..terms }, 0), 1, "sends are never kept out for good");
+        assert_eq!(sends(BudgetTerms { limit: 0, ..terms }, 0), 0);
+    }
 }

@@ -109,6 +109,17 @@ pub struct Unbound {
     pub waits_unlisted: bool,
 }
 
+/// What the conversations whose Fini conversation is not known amount to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UnboundSummary {
+    /// How many there are.
+    pub count: u64,
+    /// The first send of those that are to be looked for now.
+    pub due_since: Option<Timestamp>,
+    /// When the first of them is to be looked for.
+    pub look_at: Option<Timestamp>,
+}
+
 /// What binding came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Bound {
@@ -142,6 +153,9 @@ pub trait LedgerStore: Send + Sync {
     /// on, because a sweep may be faster than the response. Their `look_at` is [`Timestamp::MAX`] until their binding is
     /// wanted; those in quarantine are left out.
     async fn unbound(&self, limit: usize) -> Result<Vec<Unbound>>;
+
+    /// What those same conversations amount to at `now`: asked far more often than who they are.
+    async fn unbound_summary(&self, now: Timestamp, limit: usize) -> Result<UnboundSummary>;
 
     /// Sets when a wanted binding is looked for next, and counts the look; nothing where it is not wanted.
     async fn postpone_binding(&self, conversation: ConversationKey, look_at: Timestamp) -> Result<()>;

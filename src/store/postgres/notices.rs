@@ -26,6 +26,8 @@ const PAYLOAD_BYTES: usize = 7_900;
 const QUIET: Duration = Duration::from_secs(30);
 /// How long such a trial, or a notice, may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// After telling, what happens so soon is told together.
+const GATHERED: Duration = Duration::from_millis(10);
 /// How long to wait before connecting again.
 const RECONNECT: Duration = Duration::from_secs(1);
 /// "Look for yourself."
@@ -77,6 +79,7 @@ impl Telling {
                     }
                     let words = distinct(changes.drain(..));
                     self.send(&pool, &words).await;
+                    tokio::time::sleep(GATHERED).await;
                 }
             }
         }

@@ -70,6 +70,7 @@ async fn frequent_questions_go_by_their_index_from_the_first_row_on() {
         ("marked events", evidence::MARKED, &[]),
         ("owners", bindings::OWNERS, &[]),
         ("unbound conversations", unbound::LOOKED_FOR, &["conversations_unbound"]),
+        ("summary of unbound conversations", unbound::SUMMARY, &["conversations_unbound"]),
         ("events of unbound conversations", unbound::EVENTS, &[]),
         ("open texts of unbound conversations", unbound::OPEN_TEXTS, &[]),
         ("turns to read", turns::TO_READ, &[]),
@@ -99,7 +100,14 @@ async fn frequent_questions_go_by_their_index_from_the_first_row_on() {
 async fn what_is_due_is_never_sorted() {
     let Some(url) = server::schema().await else { return };
     let store = PostgresStore::open(&url, 4, conformance::rules(Subscriptions::default())).await.expect("opens");
-    for sql in [claims::DUE, turns::TO_READ, reading::DUE_READS, reading::LONGEST_WATCHED, unbound::LOOKED_FOR] {
+    for sql in [
+        claims::DUE,
+        turns::TO_READ,
+        reading::DUE_READS,
+        reading::LONGEST_WATCHED,
+        unbound::LOOKED_FOR,
+        unbound::SUMMARY,
+    ] {
         let plan = plan(&store, sql).await;
         assert!(!plan.contains("Sort"), "{plan}");
     }

@@ -174,7 +174,7 @@ async fn a_closed_store_says_so(url: SecretString) {
 
 async fn several_processes_share_one_budget(url: SecretString) {
     let stores: [_; 3] = open_several(&url).await;
-    let terms = BudgetTerms { limit: 20, share: 5, window: Duration::from_mins(1) };
+    let terms = BudgetTerms { limit: 20, share: 5, window: Duration::from_mins(1), ..BudgetTerms::default() };
     let now = Timestamp::from_millis(1_800_000_000_000);
     let takes = (0..60).map(|number| {
         let class = if number % 2 == 0 { RequestClass::Send } else { RequestClass::Sweep };
@@ -225,7 +225,7 @@ async fn what_is_due_and_being_written_to_is_claimed_soon(url: SecretString) {
         max: 8,
         frontends: vec![FrontendName::trusted("web")],
         join_window: Duration::ZERO,
-        budget: BudgetTerms { limit: 100, window: Duration::from_mins(1), share: 50 },
+        budget: BudgetTerms { limit: 100, window: Duration::from_mins(1), share: 50, ..BudgetTerms::default() },
     };
     let claimed = store.claim_turns(claim()).await.expect("claims");
     assert!(claimed.turns.is_empty());

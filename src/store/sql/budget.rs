@@ -56,9 +56,10 @@ pub(super) async fn take(
     let [sends, reading @ ..] = counts;
     let reading: u32 = reading.iter().sum();
     let used = reading.saturating_add(sends);
+    let limit = terms.limit_for(class, reading);
     let room = match class {
-        RequestClass::Send => terms.limit.saturating_sub(used),
-        _ => terms.limit.saturating_sub(used).min(terms.share.saturating_sub(reading)),
+        RequestClass::Send => limit.saturating_sub(used),
+        _ => limit.saturating_sub(used).min(terms.share.saturating_sub(reading)),
     };
     let granted = wanted.min(room as usize);
 
@@ -68,7 +69,7 @@ pub(super) async fn take(
     }
     // What was just taken is in the log now: the next request waits behind it too.
     let taken = u32::try_from(granted).unwrap_or(u32::MAX);
-    let mut leaves = frees_at(conn, since, ANY, used.saturating_add(taken), terms.limit).await?;
+    let mut leaves = frees_at(conn, since, ANY, used.saturating_add(taken), limit).await?;
     if class != RequestClass::Send {
         leaves = leaves.max(frees_at(conn, since, RequestClass::Send.as_str(), reading + taken, terms.share).await?);
     }

@@ -35,9 +35,6 @@ pub(in crate::store) async fn claim(conn: &mut Conn, cx: &mut Cx, claim: &ClaimT
     let now = claim.lease.now;
     if waiting == 0 {
         claimed.next = next_due(conn, claim).await?;
-        if dialect::SHARED && is_passed_over(conn, claim).await? {
-            claimed.next = Some(now.plus(PASSED_OVER));
-        }
         return Ok(claimed);
     }
     let wanted = waiting.min(claim.max);
@@ -120,8 +117,11 @@ async fn is_passed_over(conn: &mut Conn, claim: &ClaimTurns) -> Result<bool> {
     Ok(false)
 }
 
-/// When the next turn of the named frontends falls due, apart from those that are due now.
+/// When to claim again for the named frontends: when the next turn falls due, or soon where one that is due now was left out.
 async fn next_due(conn: &mut Conn, claim: &ClaimTurns) -> Result<Option<Timestamp>> {
+    if dialect::SHARED && is_passed_over(conn, claim).await? {
+        return Ok(Some(claim.lease.now.plus(PASSED_OVER)));
+    }
     let mut next: Option<i64> = None;
     let mut consider = |at: Option<i64>| next = [next, at].into_iter().flatten().min();
     let now = claim.lease.now.as_millis();

@@ -22,7 +22,7 @@ use crate::{
         turn::{Outcome, TurnMove, TurnState},
         vendor::FiniEvent,
     },
-    store::{Bound, Change, ConversationRef, LedgerStore, Record, Recorded, Result, Source, Unbound},
+    store::{Bound, Change, ConversationRef, LedgerStore, Record, Recorded, Result, Source, Unbound, UnboundSummary},
 };
 
 #[async_trait::async_trait]
@@ -37,6 +37,10 @@ impl LedgerStore for ThisStore {
 
     async fn unbound(&self, limit: usize) -> Result<Vec<Unbound>> {
         self.snapshot(limit, |conn, limit| unbound::list(conn, *limit).boxed()).await
+    }
+
+    async fn unbound_summary(&self, now: Timestamp, limit: usize) -> Result<UnboundSummary> {
+        self.read((now, limit), |conn, of| unbound::summary(conn, of.0, of.1).boxed()).await
     }
 
     async fn postpone_binding(&self, conversation: ConversationKey, look_at: Timestamp) -> Result<()> {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::{Conn, bindings, db, in_flight::JOINT, rows};
 use crate::{
     domain::{Timestamp, ids::FiniEventId},
-    store::{Result, Unbound},
+    store::{Result, Unbound, UnboundSummary},
 };
 
 /// Conversations that something was sent for without their Fini conversation being known.
@@ -46,6 +46,24 @@ pub(in crate::store) async fn list(conn: &mut Conn, limit: usize) -> Result<Vec<
             })
         })
         .collect()
+}
+
+/// What they amount to.
+pub(in crate::store) const SUMMARY: &str = "SELECT COUNT(*) AS unbound, MIN(look_at) AS look_at, \
+         MIN(CASE WHEN look_at <= $1 THEN first_sent_at END) AS due_since \
+     FROM (SELECT first_sent_at, binding_look_at AS look_at FROM conversations \
+         WHERE interaction_id IS NULL AND first_sent_at IS NOT NULL AND state <> 'quarantined' AND erased_at IS NULL \
+         ORDER BY first_sent_at LIMIT $2) AS oldest";
+
+/// What the conversations of [`list`] amount to.
+pub(in crate::store) async fn summary(conn: &mut Conn, now: Timestamp, limit: usize) -> Result<UnboundSummary> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let row = db::query(SUMMARY).bind(now.as_millis()).bind(limit).fetch_one(conn).await?;
+    Ok(UnboundSummary {
+        count: rows::count(&row, "unbound")?,
+        due_since: rows::maybe_time(&row, "due_since")?,
+        look_at: rows::maybe_time(&row, "look_at")?,
+    })
 }
 
 /// Fini's events that responses named. Turns before the first send belong to a Fini conversation that was lost.

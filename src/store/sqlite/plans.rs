@@ -74,6 +74,7 @@ async fn turns_are_found_by_index_alone() {
         ("the turn in flight", in_flight::OCCUPYING, "turns_open"),
         ("messages without an event", evidence::UNECHOED_TURNS, "turns_unechoed"),
         ("unbound conversations", unbound::LOOKED_FOR, "conversations_unbound"),
+        ("summary of unbound conversations", unbound::SUMMARY, "conversations_unbound"),
         ("turns to read", turns::TO_READ, "turns_to_look_for"),
         ("turns that wait too long", turns::WAITING_LONGEST, "turns_waiting"),
     ] {
