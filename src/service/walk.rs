@@ -27,8 +27,9 @@ use crate::{
     store::{Bound, ConversationRef, Result, Store, StoreError, UNBOUND, Unbound},
 };
 
-/// Conversations of a page that are recorded at once: one commit to disk then serves many of them.
-const AT_ONCE: usize = 16;
+/// Conversations of a page that are recorded at once. In the embedded store one commit to disk then serves many of them; in
+/// a shared one each has a connection of its own, and replies that are on their way need the others.
+const AT_ONCE: (usize, usize) = (16, 4);
 
 /// Reads and records pages.
 pub struct Walker {
@@ -99,7 +100,8 @@ impl Walker {
             }
             .boxed()
         });
-        let mut taken = stream::iter(work.collect::<Vec<_>>()).buffered(AT_ONCE).zip(stream::iter(&page.conversations));
+        let at_once = if self.store.is_shared() { AT_ONCE.1 } else { AT_ONCE.0 };
+        let mut taken = stream::iter(work.collect::<Vec<_>>()).buffered(at_once).zip(stream::iter(&page.conversations));
         let mut rows = Vec::with_capacity(page.conversations.len());
         while let Some((times, raw)) = taken.next().await {
             let (latest, fresh, was_bound) = times?;
