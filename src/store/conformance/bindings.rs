@@ -11,6 +11,7 @@ suite!(
     two_conversations_are_never_bound_to_one,
     what_was_mixed_in_never_reaches_the_owner,
     while_the_mixed_in_is_being_answered_the_owner_is_shown_nothing,
+    a_response_counts_though_its_events_were_read_first,
     a_message_of_somebody_who_is_looked_for_shows_nothing_until_it_is_clear_whose_it_is,
     an_own_message_is_read_whoever_else_says_the_same,
     racing_bindings_end_in_one,
@@ -159,6 +160,25 @@ async fn while_the_mixed_in_is_being_answered_the_owner_is_shown_nothing(fixture
     assert_eq!((recorded.counted, recorded.added), (true, 1));
     let last = fixture.feed("c-1").await.pop().expect("events");
     assert_eq!(last["data"]["message"]["id"], "e-8");
+}
+
+async fn a_response_counts_though_its_events_were_read_first(fixture: Fixture) {
+    let owner = fixture.bound_talk("c-1", "i-1", at(0)).await;
+    let other = fixture.post("c-2", "m-1", at(10)).await;
+    let turn = fixture.claim_turn(at(11)).await;
+    let mixed = ["c-2-e1", "c-2-e2"].map(FiniEventId::trusted);
+    let bound = fixture.store.bind(other, &interaction("i-1"), &mixed, at(12)).await.expect("answers");
+    assert!(matches!(bound, Bound::Quarantined { .. }));
+    let response = || vec![echo("c-2-e1", "m-1"), reply("c-2-e2")];
+    let recorded = fixture.respond(&turn, response(), at(13)).await;
+    assert_eq!((recorded.state, recorded.turn), (Some(State::Quarantined), Some(TurnState::Answered)));
+    let feed = fixture.feed("c-2").await;
+    let replies: Vec<_> = feed.iter().filter(|event| event["data"]["message"]["id"] == "c-2-e2").collect();
+    assert_eq!(replies.len(), 1, "{feed:?}");
+    // Once is enough, and the owner is shown none of it.
+    assert_eq!(fixture.respond(&turn, response(), at(14)).await.added, 0);
+    let read = fixture.read(owner, "i-1", Says::default(), [vec![reply("c-1-e2")], response()].concat(), at(15)).await;
+    assert_eq!((read.counted, read.added), (true, 0));
 }
 
 async fn a_message_of_somebody_who_is_looked_for_shows_nothing_until_it_is_clear_whose_it_is(fixture: Fixture) {

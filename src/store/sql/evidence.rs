@@ -4,9 +4,15 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Conn, db, records::ConversationRecord, rows, unbound};
+use super::{
+    Conn,
+    db::{self, Columns as _},
+    records::ConversationRecord,
+    rows, unbound,
+};
 use crate::{
     domain::{
+        conversation::State,
         echo::same_text,
         ids::{ConversationKey, FiniEventId, TurnKey},
         look::{Mark, Unechoed},
@@ -28,14 +34,23 @@ pub(in crate::store) struct Seen {
     pub(in crate::store) marks: HashMap<FiniEventId, Mark>,
     /// Events that another conversation saw before.
     pub(in crate::store) foreign: HashSet<FiniEventId>,
+    /// Events that were kept for the conversation when it was set aside, before its own response named them: it has them to
+    /// see yet.
+    reserved: HashSet<FiniEventId>,
 }
 
 /// Those of the events that somebody saw before.
-pub(in crate::store) const MARKED: &str =
-    concat!("SELECT fini_event_id, conversation_key, rating FROM marks WHERE fini_event_id", is_text_in!("$1"));
+pub(in crate::store) const MARKED: &str = concat!(
+    "SELECT fini_event_id, conversation_key, turn_key, rating FROM marks WHERE fini_event_id",
+    is_text_in!("$1")
+);
 
 /// What is on record about these events.
-pub(in crate::store) async fn seen(conn: &mut Conn, key: ConversationKey, events: &[FiniEvent]) -> Result<Seen> {
+pub(in crate::store) async fn seen(
+    conn: &mut Conn,
+    conversation: &ConversationRecord,
+    events: &[FiniEvent],
+) -> Result<Seen> {
     let mut seen = Seen::default();
     if events.is_empty() {
         return Ok(seen);
@@ -43,7 +58,12 @@ pub(in crate::store) async fn seen(conn: &mut Conn, key: ConversationKey, events
     let found = db::query(MARKED).bind(rows::array(events.iter().map(|event| &event.id))?).fetch_all(conn).await?;
     for row in &found {
         let id = FiniEventId::trusted(rows::text(row, "fini_event_id")?);
-        if rows::int(row, "conversation_key")? == key.0 {
+        let is_own = rows::int(row, "conversation_key")? == conversation.key().0;
+        // In quarantine it sees nothing but its own responses, whose events belong to their turn.
+        let was_set_aside = conversation.standing.state == State::Quarantined && conversation.interaction.is_none();
+        if is_own && was_set_aside && row.try_get::<Option<i64>, _>("turn_key")?.is_none() {
+            seen.reserved.insert(id);
+        } else if is_own {
             let rating = rows::maybe_text(row, "rating")?.map(|rating| serde_json::from_str(&rating)).transpose()?;
             seen.marks.insert(id, Mark { rating: rating.unwrap_or_default() });
         } else {
@@ -94,6 +114,11 @@ pub(in crate::store) async fn mark(
         let rating = (!mark.rating.is_empty()).then(|| serde_json::to_string(&mark.rating)).transpose()?;
         let query = if seen.marks.contains_key(id) {
             db::query("UPDATE marks SET rating = $2 WHERE fini_event_id = $1").bind(id.as_str()).bind(rating)
+        } else if seen.reserved.contains(id) {
+            db::query("UPDATE marks SET rating = $2, turn_key = $3 WHERE fini_event_id = $1")
+                .bind(id.as_str())
+                .bind(rating)
+                .bind(turn.map(|turn| turn.0))
         } else {
             db::query("INSERT INTO marks (fini_event_id, rating, conversation_key, turn_key) VALUES ($1, $2, $3, $4)")
                 .bind(id.as_str())

@@ -95,7 +95,7 @@ async fn record(conn: &mut Conn, cx: &mut Cx, look: &Record) -> Result<Recorded>
             ..Recorded::default()
         });
     }
-    let seen = evidence::seen(conn, look.conversation, &look.events).await?;
+    let seen = evidence::seen(conn, &conversation, &look.events).await?;
     if matches!(look.source, Source::Wrapper { .. }) && evidence::is_mixed(conn, &seen.foreign).await? {
         return Ok(Recorded { state: Some(conversation.standing.state), ..Recorded::default() });
     }
