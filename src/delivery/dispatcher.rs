@@ -31,6 +31,9 @@ const STRETCH: usize = 64;
 /// What could not be claimed though it is due is looked at again after so long, if nothing wakes the loop before.
 const UNCLAIMED: Duration = Duration::from_millis(50);
 
+/// When nothing more was claimed for so long, it is calm.
+const CALM: Duration = Duration::from_millis(50);
+
 /// What the dispatcher has to know.
 #[derive(Clone, Debug)]
 pub struct DispatcherSettings {
@@ -110,6 +113,10 @@ impl Loop for Arc<Dispatcher> {
         }
         if count > 0 && !all {
             return Ok(Step::Did(count));
+        }
+        if count > 0 {
+            // All of it was taken. When the next is due is asked once it is calm, not after each claim.
+            return Ok(Step::Idle { until: Some(now.plus(CALM)) });
         }
         // What is due and was not claimed waits for a slot, or is in other hands.
         let due = self.store.next_delivery_at(&free).await?.map(|due| due.max(now.plus(UNCLAIMED)));

@@ -35,6 +35,11 @@ const RECOVERS_EVERY: Duration = Duration::from_mins(1);
 /// that others have meanwhile used, nor send what others have taken over from it.
 const LEAVES_WITHIN: Duration = Duration::from_secs(10);
 
+/// Departures written down at once.
+const TOGETHER: usize = 256;
+/// Departures are gathered for so long after some were written down; until then a request may have left later than the log says,
+/// which matters only once its entry leaves the window.
+const GATHERED: Duration = Duration::from_millis(20);
 /// Pauses between attempts to write a departure down.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -202,12 +207,17 @@ impl Budget {
         })
     }
 
-    /// Writes down departures until the budget is gone. One that cannot be written down is tried again for as long as it
-    /// counts: while the store is away nobody gets a permit, and afterwards nobody may get one too early.
+    /// Writes down departures until the budget is gone, those of a short while together, at the latest of their times. What
+    /// cannot be written down is tried again for as long as it counts: while the store is away nobody gets a permit, and
+    /// afterwards nobody may get one too early.
     pub async fn keep(&self, mut departures: Departures) {
-        while let Some((permit, at)) = departures.0.recv().await {
+        let gathered = GATHERED.min(self.settings.window / 8);
+        let mut left = Vec::new();
+        while departures.0.recv_many(&mut left, TOGETHER).await > 0 {
+            let at = left.iter().map(|(_, at)| *at).max().unwrap_or(Timestamp::ZERO);
+            let permits: Vec<PermitId> = left.drain(..).map(|(permit, _)| permit).collect();
             let mut pause = FIRST_PAUSE;
-            while let Err(error) = self.store.permit_departed(permit, at).await {
+            while let Err(error) = self.store.permits_departed(&permits, at).await {
                 if self.clock.now().since(at) > self.settings.window.saturating_add(WINDOW_MARGIN) {
                     break;
                 }
@@ -217,6 +227,7 @@ impl Budget {
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
+            tokio::time::sleep(gathered).await;
         }
     }
 

@@ -147,7 +147,8 @@ impl Loop for Arc<Reader> {
         let renew = if self.store.is_shared() {
             let Some(leased_at) = self.leased_at(now).await? else {
                 *self.state() = ReaderState::default();
-                return Ok(Step::Idle { until: Some(now.plus(TRIED_EVERY)) });
+                // Whatever there is to read: another process reads it.
+                return Ok(Step::Held { until: Some(now.plus(TRIED_EVERY)), rest: TRIED_EVERY });
             };
             Some(leased_at.plus(RENEWED_EVERY))
         } else {

@@ -71,7 +71,11 @@ async fn no_window_ever_holds_more_than_the_limit(fixture: Fixture) {
                 let entry = random.choice(log.iter_mut()).expect("is not empty");
                 if entry.at > now - window {
                     let departed = random.i64(entry.at..=now.max(entry.at));
-                    fixture.store.permit_departed(entry.permit, Timestamp::from_millis(departed)).await.expect("moves");
+                    fixture
+                        .store
+                        .permits_departed(&[entry.permit], Timestamp::from_millis(departed))
+                        .await
+                        .expect("moves");
                     entry.at = departed;
                 }
             } else {
@@ -148,11 +152,11 @@ async fn nothing_is_granted_where_nothing_is_allowed(fixture: Fixture) {
 
 async fn a_departure_only_moves_forward(fixture: Fixture) {
     let permit = fixture.granted(RequestClass::Send, terms(1, 1), at(100)).await;
-    fixture.store.permit_departed(permit, at(50)).await.expect("answers");
+    fixture.store.permits_departed(&[permit], at(50)).await.expect("answers");
     assert_eq!(fixture.take(RequestClass::Send, terms(1, 1), at(200)).await, Grant::NotBefore(at(60_100)));
-    fixture.store.permit_departed(permit, at(300)).await.expect("answers");
+    fixture.store.permits_departed(&[permit], at(300)).await.expect("answers");
     assert_eq!(fixture.take(RequestClass::Send, terms(1, 1), at(200)).await, Grant::NotBefore(at(60_300)));
-    fixture.store.permit_departed(PermitId(i64::MAX), at(300)).await.expect("an entry that is gone is no fault");
+    fixture.store.permits_departed(&[PermitId(i64::MAX)], at(300)).await.expect("an entry that is gone is no fault");
 }
 
 async fn use_is_told_by_class(fixture: Fixture) {

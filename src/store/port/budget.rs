@@ -106,12 +106,12 @@ pub trait BudgetStore: Send + Sync {
     /// Takes one request out of the budget, if there is room in the window that ends now; durable before it returns.
     async fn take_permit(&self, class: RequestClass, terms: BudgetTerms, now: Timestamp) -> Result<Grant>;
 
-    /// Moves an entry to the time at which its request can have reached Fini at the latest: a request that left late must
-    /// not leave the window early. Never moves it to an earlier time.
+    /// Moves entries to the time at which their requests can have reached Fini at the latest: a request that left late must
+    /// not leave the window early. Never moves one to an earlier time.
     ///
     /// A permit is good for one window: an entry that has left the window may have been replaced by another request, so
     /// whoever still holds its permit then takes a new one instead of sending.
-    async fn permit_departed(&self, permit: PermitId, at: Timestamp) -> Result<()>;
+    async fn permits_departed(&self, permits: &[PermitId], at: Timestamp) -> Result<()>;
 
     /// What was used in the window that ends now.
     async fn budget_use(&self, window: Duration, now: Timestamp) -> Result<BudgetUse>;

@@ -9,7 +9,10 @@
 use std::{sync::Arc, time::Duration};
 
 use sqlx::{PgPool, postgres::PgListener};
-use tokio::sync::{Notify, mpsc};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::Instant,
+};
 
 use crate::{
     domain::ids::ConversationKey,
@@ -28,6 +31,8 @@ const QUIET: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// After telling, what happens so soon is told together.
 const GATHERED: Duration = Duration::from_millis(10);
+/// Work that came up in another process is left to that one for so long.
+const DONE_THERE: Duration = Duration::from_millis(30);
 /// How long to wait before connecting again.
 const RECONNECT: Duration = Duration::from_secs(1);
 /// "Look for yourself."
@@ -111,11 +116,15 @@ async fn listen(pool: &PgPool, origin: &str, changes: &Changes) -> Result<(), sq
     let mut listener = PgListener::connect_with(pool).await?;
     listener.listen(CHANNEL).await?;
     changes.announce_lapse();
+    let mut elsewhere = Elsewhere::default();
     loop {
-        match tokio::time::timeout(QUIET, listener.try_recv()).await {
-            Ok(Ok(Some(notice))) => announce(notice.payload(), origin, changes),
+        elsewhere.announce_due(changes);
+        let patience = elsewhere.due_at.map_or(QUIET, |at| at.saturating_duration_since(Instant::now()));
+        match tokio::time::timeout(patience, listener.try_recv()).await {
+            Ok(Ok(Some(notice))) => announce(notice.payload(), origin, changes, &mut elsewhere),
             Ok(Ok(None)) => return Ok(()),
             Ok(Err(error)) => return Err(error),
+            Err(_) if elsewhere.due_at.is_some() => {}
             Err(_) => {
                 let trial = sqlx::query("SELECT 1").execute(&mut listener);
                 tokio::time::timeout(PATIENCE, trial).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
@@ -124,13 +133,38 @@ async fn listen(pool: &PgPool, origin: &str, changes: &Changes) -> Result<(), sq
     }
 }
 
-fn announce(payload: &str, origin: &str, changes: &Changes) {
+/// Work that came up in other processes. They are at it already, so this one looks a little later, and once for all that
+/// came up meanwhile: it finds what they could not take.
+#[derive(Debug, Default)]
+struct Elsewhere {
+    work: Vec<Change>,
+    due_at: Option<Instant>,
+}
+
+impl Elsewhere {
+    fn came_up(&mut self, change: Change) {
+        if !self.work.contains(&change) {
+            self.work.push(change);
+        }
+        self.due_at.get_or_insert_with(|| Instant::now() + DONE_THERE);
+    }
+
+    fn announce_due(&mut self, changes: &Changes) {
+        if self.due_at.is_some_and(|at| at <= Instant::now()) {
+            self.due_at = None;
+            self.work.drain(..).for_each(|change| changes.announce(change));
+        }
+    }
+}
+
+fn announce(payload: &str, origin: &str, changes: &Changes, elsewhere: &mut Elsewhere) {
     let mut words = payload.split(' ');
     if words.next() == Some(origin) {
         return;
     }
     for word in words {
         match parse(word) {
+            Some(change @ (Change::Turns | Change::Deliveries)) => elsewhere.came_up(change),
             Some(change) => changes.announce(change),
             // A lapse, or a word of another version: look for yourself covers both.
             None => changes.announce_lapse(),
@@ -204,17 +238,28 @@ mod tests {
         Change::Binding(KEY),
     ];
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn what_is_told_is_heard_by_others_and_not_by_oneself() {
         let changes = Changes::default();
         let mut listener = changes.listen();
         let words = distinct(ALL.into_iter().chain(ALL));
+        let mut elsewhere = Elsewhere::default();
         for payload in payloads("me", &words) {
-            announce(&payload, "me", &changes);
-            announce(&payload, "other", &changes);
+            announce(&payload, "me", &changes, &mut elsewhere);
+            announce(&payload, "other", &changes, &mut elsewhere);
         }
         let mut heard = Vec::new();
-        for _ in ALL {
+        for _ in 0..ALL.len() - 2 {
+            let Heard::Change(change) = listener.next().await else { panic!("a change") };
+            heard.push(change);
+        }
+        // Work is left to where it came up for a moment.
+        assert!(!heard.contains(&Change::Turns) && !heard.contains(&Change::Deliveries), "{heard:?}");
+        elsewhere.announce_due(&changes);
+        tokio::time::advance(DONE_THERE).await;
+        elsewhere.announce_due(&changes);
+        elsewhere.announce_due(&changes);
+        for _ in 0..2 {
             let Heard::Change(change) = listener.next().await else { panic!("a change") };
             heard.push(change);
         }
@@ -228,7 +273,7 @@ mod tests {
         for payload in ["other *", "other X7", "other F", "other Fx", "other é"] {
             let changes = Changes::default();
             let mut listener = changes.listen();
-            announce(payload, "me", &changes);
+            announce(payload, "me", &changes, &mut Elsewhere::default());
             assert_eq!(listener.next().await, Heard::Missed, "{payload}");
         }
     }

@@ -29,8 +29,8 @@ impl BudgetStore for ThisStore {
         Ok(permits.first().map_or_else(|| Grant::NotBefore(next.unwrap_or(now)), |permit| Grant::Now(*permit)))
     }
 
-    async fn permit_departed(&self, permit: PermitId, at: Timestamp) -> Result<()> {
-        self.write_once((permit, at), |conn, _, (permit, at)| depart(conn, *permit, *at).boxed()).await
+    async fn permits_departed(&self, permits: &[PermitId], at: Timestamp) -> Result<()> {
+        self.write_once((permits.to_vec(), at), |conn, _, (permits, at)| depart(conn, permits, *at).boxed()).await
     }
 
     async fn budget_use(&self, window: Duration, now: Timestamp) -> Result<BudgetUse> {
@@ -77,10 +77,10 @@ pub(super) async fn take(
     Ok((permits, Some(leaves.unwrap_or(now).plus(terms.window))))
 }
 
-/// Moves an entry to a later time; never to an earlier one, or a request could leave the window before it should.
-async fn depart(conn: &mut Conn, permit: PermitId, at: Timestamp) -> Result<()> {
-    db::query("UPDATE budget SET at = $2 WHERE key = $1 AND at < $2")
-        .bind(permit.0)
+/// Moves entries to a later time; never to an earlier one, or a request could leave the window before it should.
+async fn depart(conn: &mut Conn, permits: &[PermitId], at: Timestamp) -> Result<()> {
+    db::query(concat!("UPDATE budget SET at = $2 WHERE at < $2 AND key", is_key_in!("$1")))
+        .bind(rows::array(permits.iter().map(|permit| permit.0))?)
         .bind(at.as_millis())
         .execute(conn)
         .await?;
