@@ -1,9 +1,14 @@
 //! Claiming turns for sending.
 //!
 //! One transaction picks what is due, takes a request out of the budget for each and writes `sending`, so that a turn that
-//! is handed out can always be paid for, and a crash right after leaves it on record. Frontends are served in rounds.
+//! is handed out can always be paid for, and a crash right after leaves it on record. Frontends are served in rounds. What
+//! takes its time is done before the budget is taken from, which other processes then wait for.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{Conn, Cx, Row, budget, db, dialect, in_flight::JOINT, intake::Extras, rows};
 use crate::{
@@ -30,26 +35,36 @@ pub(in crate::store) async fn claim(conn: &mut Conn, cx: &mut Cx, claim: &ClaimT
     for frontend in &claim.frontends {
         due.push(VecDeque::from(due_in(conn, claim, frontend).await?));
     }
-    let waiting: usize = due.iter().map(VecDeque::len).sum();
-    let mut claimed = ClaimedTurns::default();
+    let picked: Vec<usize> = due.iter().map(VecDeque::len).collect();
+    let waiting: usize = picked.iter().sum();
     let now = claim.lease.now;
+    let next = if waiting >= claim.max { Some(now) } else { next_due(conn, claim, &picked).await? };
+    let mut claimed = ClaimedTurns { next, ..ClaimedTurns::default() };
     if waiting == 0 {
-        claimed.next = next_due(conn, claim).await?;
         return Ok(claimed);
     }
-    let wanted = waiting.min(claim.max);
+    let mut ready = Vec::with_capacity(waiting.min(claim.max));
+    for conversation in in_rounds(due).take(claim.max) {
+        let key = ConversationKey(rows::int(&conversation, "key")?);
+        let joined = if claim.join_window.is_zero() { 1 } else { MAX_JOINED };
+        if let Some(turn) = join(queued(conn, key, joined).await?) {
+            ready.push((conversation, turn));
+        }
+    }
+    // Late, because others wait for the budget from here to the commit.
+    let wanted = ready.len();
     let (permits, room_at) = budget::take(conn, RequestClass::Send, claim.budget, now, wanted).await?;
     claimed.held_by_budget = permits.len() < wanted;
-    for (conversation, permit) in in_rounds(due).zip(permits) {
-        claimed.turns.extend(take(conn, cx, claim, &conversation, permit).await?);
+    ready.truncate(permits.len());
+    let token = mark_sending(conn, cx, claim, &ready).await?;
+    for ((conversation, turn), permit) in ready.into_iter().zip(permits) {
+        let turn = hand_out(&conversation, turn, token.clone(), permit)?;
+        cx.announce(Change::Started(turn.conversation.key));
+        claimed.turns.push(turn);
     }
-    claimed.next = if claimed.held_by_budget {
-        room_at
-    } else if waiting > wanted || waiting >= claim.max {
-        Some(now)
-    } else {
-        next_due(conn, claim).await?
-    };
+    if claimed.held_by_budget {
+        claimed.next = room_at;
+    }
     Ok(claimed)
 }
 
@@ -99,27 +114,28 @@ async fn due_in(conn: &mut Conn, claim: &ClaimTurns, frontend: &FrontendName) ->
         .await?)
 }
 
-/// Whether something is due that was left out because somebody was just writing to its conversation: a page that was read,
-/// say, which says nothing afterwards that would wake anybody.
-async fn is_passed_over(conn: &mut Conn, claim: &ClaimTurns) -> Result<bool> {
-    for frontend in &claim.frontends {
-        let left = db::query(due!())
+/// Whether more is due than was `picked` of each frontend: something was left out because somebody was just writing to its
+/// conversation, a page that was read, say, which says nothing afterwards that would wake anybody.
+async fn is_passed_over(conn: &mut Conn, claim: &ClaimTurns, picked: &[usize]) -> Result<bool> {
+    for (frontend, picked) in claim.frontends.iter().zip(picked) {
+        let found = db::query(due!())
             .bind(frontend.as_str())
             .bind(claim.lease.now.as_millis())
             .bind(joined_until(claim).as_millis())
-            .bind(1_i64)
-            .fetch_optional(&mut *conn)
+            .bind(i64::try_from(*picked).unwrap_or(i64::MAX).saturating_add(1))
+            .fetch_all(&mut *conn)
             .await?;
-        if left.is_some() {
+        if found.len() > *picked {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-/// When to claim again for the named frontends: when the next turn falls due, or soon where one that is due now was left out.
-async fn next_due(conn: &mut Conn, claim: &ClaimTurns) -> Result<Option<Timestamp>> {
-    if dialect::SHARED && is_passed_over(conn, claim).await? {
+/// When to claim again for the named frontends, of which so many are being claimed: when the next turn falls due, or soon
+/// where one that is due now was left out.
+async fn next_due(conn: &mut Conn, claim: &ClaimTurns, picked: &[usize]) -> Result<Option<Timestamp>> {
+    if dialect::SHARED && is_passed_over(conn, claim, picked).await? {
         return Ok(Some(claim.lease.now.plus(PASSED_OVER)));
     }
     let mut next: Option<i64> = None;
@@ -164,56 +180,66 @@ struct Queued {
     cause: Correlation,
 }
 
-async fn take(
-    conn: &mut Conn,
-    cx: &mut Cx,
-    claim: &ClaimTurns,
-    conversation: &Row,
-    permit: PermitId,
-) -> Result<Option<ClaimedTurn>> {
-    let now = claim.lease.now;
-    let key = ConversationKey(rows::int(conversation, "key")?);
-    let joined = if claim.join_window.is_zero() { 1 } else { MAX_JOINED };
-    let queued = queued(conn, key, joined).await?;
-    let Some((leader, mut turn)) = join(queued) else { return Ok(None) };
+/// Writes down that these turns are being sent. One token for all turns of a claim is enough: the next claim of any of them
+/// brings another one.
+async fn mark_sending(conn: &mut Conn, cx: &mut Cx, claim: &ClaimTurns, ready: &[(Row, Joined)]) -> Result<Token> {
     let token = Token(Arc::from(cx.rules().entropy.key()));
+    if ready.is_empty() {
+        return Ok(token);
+    }
+    let now = claim.lease.now.as_millis();
     let sending = TurnState::Queued.after(TurnMove::Claim).map_err(StoreError::from)?;
     db::query(concat!(
-        "UPDATE turns SET state = $3, leader_key = CASE WHEN key = $2 THEN NULL ELSE CAST($2 AS BIGINT) END, \
-            attempt = attempt + 1, token = $4, owner = $5, lease_until = $6, sent_at = $7, state_since = $7, \
-            look_at = NULL, looks = 0 WHERE key",
+        "UPDATE turns SET state = $2, leader_key = NULL, attempt = attempt + 1, token = $3, owner = $4, \
+            lease_until = $5, sent_at = $6, state_since = $6, look_at = NULL, looks = 0 WHERE key",
         is_key_in!("$1")
     ))
-    .bind(rows::array(turn.keys.iter().map(|key| key.0))?)
-    .bind(leader.0)
+    .bind(rows::array(ready.iter().flat_map(|(_, turn)| &turn.keys).map(|key| key.0))?)
     .bind(sending.as_str())
     .bind(&*token.0)
     .bind(&*claim.lease.owner.0)
     .bind(claim.lease.until.as_millis())
-    .bind(now.as_millis())
+    .bind(now)
     .execute(&mut *conn)
     .await?;
+    let mut taken: BTreeMap<usize, Vec<i64>> = BTreeMap::new();
+    for (conversation, turn) in ready {
+        taken.entry(turn.keys.len()).or_default().push(rows::int(conversation, "key")?);
+        let frontend = FrontendName::trusted(rows::text(conversation, "frontend")?);
+        cx.add_waiting(&frontend, -i64::try_from(turn.keys.len()).unwrap_or(i64::MAX));
+        let [leader, members @ ..] = turn.keys.as_slice() else { continue };
+        if !members.is_empty() {
+            db::query(concat!("UPDATE turns SET leader_key = $2 WHERE key", is_key_in!("$1")))
+                .bind(rows::array(members.iter().map(|key| key.0))?)
+                .bind(leader.0)
+                .execute(&mut *conn)
+                .await?;
+        }
+    }
     // What `refresh_turns` would find out is plain here: they wait no more, and one is in flight.
-    let taken = i64::try_from(turn.keys.len()).unwrap_or(i64::MAX);
-    db::query(
-        "UPDATE conversations SET first_sent_at = COALESCE(first_sent_at, $2), queued = queued - $3, occupied = TRUE, \
-            turn_due_at = NULL WHERE key = $1",
-    )
-    .bind(key.0)
-    .bind(now.as_millis())
-    .bind(taken)
-    .execute(&mut *conn)
-    .await?;
-    let frontend = FrontendName::trusted(rows::text(conversation, "frontend")?);
-    cx.add_waiting(&frontend, -taken);
-    cx.announce(Change::Started(key));
-    let extras = std::mem::take(&mut turn.extras);
-    Ok(Some(ClaimedTurn {
-        key: leader,
+    for (messages, conversations) in taken {
+        db::query(concat!(
+            "UPDATE conversations SET first_sent_at = COALESCE(first_sent_at, $2), queued = queued - $3, \
+                occupied = TRUE, turn_due_at = NULL WHERE key",
+            is_key_in!("$1")
+        ))
+        .bind(rows::array(&conversations)?)
+        .bind(now)
+        .bind(i64::try_from(messages).unwrap_or(i64::MAX))
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(token)
+}
+
+fn hand_out(conversation: &Row, turn: Joined, token: Token, permit: PermitId) -> Result<ClaimedTurn> {
+    let leader = turn.keys.first().copied();
+    Ok(ClaimedTurn {
+        key: leader.ok_or_else(|| StoreError::Internal("a turn without a message".to_owned()))?,
         token,
         conversation: ConversationRef {
-            key,
-            frontend,
+            key: ConversationKey(rows::int(conversation, "key")?),
+            frontend: FrontendName::trusted(rows::text(conversation, "frontend")?),
             id: ConversationId::trusted(rows::text(conversation, "conversation_id")?),
         },
         conversation_attribute: rows::text(conversation, "attribute")?,
@@ -223,16 +249,16 @@ async fn take(
         messages: turn.messages,
         role: turn.role,
         text: turn.text,
-        user_id: extras.user_id,
-        attributes: extras.attributes,
-        channel: extras.channel,
-        metadata: extras.metadata,
+        user_id: turn.extras.user_id,
+        attributes: turn.extras.attributes,
+        channel: turn.extras.channel,
+        metadata: turn.extras.metadata,
         attempt: turn.attempt,
         resends: turn.resends,
         accepted_at: turn.accepted_at,
         cause: turn.cause,
         permit,
-    }))
+    })
 }
 
 async fn queued(conn: &mut Conn, conversation: ConversationKey, limit: i64) -> Result<Vec<Queued>> {
@@ -279,7 +305,7 @@ struct Joined {
 
 /// Joins the messages that follow the first one as long as they speak for the same user over the same channel and the text
 /// stays within what is accepted of one message. Where they differ in attributes or metadata, the latest word counts.
-fn join(queued: Vec<Queued>) -> Option<(TurnKey, Joined)> {
+fn join(queued: Vec<Queued>) -> Option<Joined> {
     let mut queued = queued.into_iter();
     let first = queued.next()?;
     let mut turn = Joined {
@@ -311,5 +337,5 @@ fn join(queued: Vec<Queued>) -> Option<(TurnKey, Joined)> {
         turn.extras.metadata.extend(next.extras.metadata);
         turn.resends = turn.resends.max(next.resends);
     }
-    Some((first.key, turn))
+    Some(turn)
 }
