@@ -145,6 +145,7 @@ impl Rooms {
             settings: parts::sender(config),
             in_flight: AtomicUsize::new(0),
             round: AtomicUsize::new(0),
+            lost_claims: Mutex::default(),
         }
     }
 

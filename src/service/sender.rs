@@ -6,7 +6,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -31,7 +31,7 @@ use crate::{
         budget::{Budget, Permit},
     },
     lifecycle::{Loop, Step, Tasks, Wake},
-    store::{Bindings, ClaimTurns, ClaimedTurn, Hold, Lease, Owner, RequestClass, Result, Store, StoreError},
+    store::{Bindings, ClaimTurns, ClaimedTurn, Hold, Lease, Owner, RequestClass, Result, Store, StoreError, Token},
 };
 
 /// When an unclear turn is looked for first.
@@ -48,6 +48,10 @@ const BATCH: usize = 32;
 /// While the budget has no room, every further message would have it asked again, and what is due locked meanwhile: not more
 /// often than this. Room that was given back unused is found as late at most.
 const ASKED_EVERY: Duration = Duration::from_millis(250);
+
+/// How long a claim that failed is looked for, and how often.
+const LOST_FOR: Duration = Duration::from_secs(20);
+const LOST_LOOK: Duration = Duration::from_secs(1);
 
 /// What the sender has to know.
 #[derive(Clone, Debug)]
@@ -92,6 +96,8 @@ pub struct Sender {
     pub in_flight: AtomicUsize,
     /// Whose turn it is among the frontends.
     pub round: AtomicUsize,
+    /// Claims that failed, and when: each may have come into effect all the same.
+    pub lost_claims: Mutex<Vec<(Token, Timestamp)>>,
 }
 
 impl Loop for Arc<Sender> {
@@ -112,16 +118,23 @@ impl Loop for Arc<Sender> {
         if pass == Pass::Probe {
             self.gate.probing(Side::Write, self.settings.reply_timeout);
         }
-        let claimed = self
-            .store
-            .claim_turns(ClaimTurns {
-                lease: self.lease(now),
-                max,
-                frontends: self.frontends_in_turn(),
-                join_window: self.settings.join_window,
-                budget: self.budget.terms(),
-            })
-            .await?;
+        self.void_lost_claims(now).await?;
+        let token = Token(Arc::from(self.entropy.key()));
+        let claim = ClaimTurns {
+            lease: self.lease(now),
+            token: token.clone(),
+            max,
+            frontends: self.frontends_in_turn(),
+            join_window: self.settings.join_window,
+            budget: self.budget.terms(),
+        };
+        let claimed = match self.store.claim_turns(claim).await {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                self.lost_claims().push((token, now));
+                return Err(error);
+            }
+        };
         if claimed.turns.is_empty() && pass == Pass::Probe {
             self.gate.not_probed(Side::Write);
         }
@@ -140,12 +153,35 @@ impl Loop for Arc<Sender> {
             Some(room_at) if claimed.held_by_budget => {
                 Step::Held { until: claimed.next, rest: room_at.since(now).min(ASKED_EVERY) }
             }
-            until => Step::Idle { until },
+            until if self.lost_claims().is_empty() => Step::Idle { until },
+            until => {
+                Step::Idle { until: Some(until.map_or(now.plus(LOST_LOOK), |until| until.min(now.plus(LOST_LOOK)))) }
+            }
         })
     }
 }
 
 impl Sender {
+    /// Gives back what was claimed without this process ever hearing of it: nothing was sent for it. Else it would wait for
+    /// the end of its lease. A commit that was cut off may come into effect a little later, so it is looked for a few times.
+    async fn void_lost_claims(&self, now: Timestamp) -> Result<()> {
+        let lost = self.lost_claims().clone();
+        for (token, since) in lost {
+            let voided = self.store.void_claim(&token, now).await?;
+            if voided > 0 {
+                tracing::info!(turns = voided, "claim given back whose answer was lost");
+            }
+            if voided > 0 || now.since(since) >= LOST_FOR {
+                self.lost_claims().retain(|(other, _)| *other != token);
+            }
+        }
+        Ok(())
+    }
+
+    fn lost_claims(&self) -> MutexGuard<'_, Vec<(Token, Timestamp)>> {
+        self.lost_claims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lease(&self, now: Timestamp) -> Lease {
         let until = now.plus(self.settings.reply_timeout + LEASE_SLACK);
         Lease { owner: self.owner.clone(), now, until }

@@ -16,7 +16,7 @@ use fini_bridge::{
     },
     store::{
         BacklogLimits, BudgetTerms, ClaimTurns, IntakeStore as _, Lease, LedgerStore as _, NewMessage, Owner, Record,
-        Source, SqliteStore, Store as _, TurnStore as _,
+        Source, SqliteStore, Store as _, Token, TurnStore as _,
     },
     system::SystemClock,
 };
@@ -59,6 +59,7 @@ pub async fn fill(path: &Path, backlog: &Backlog) -> Result<()> {
         }
         let claimed = store
             .claim_turns(ClaimTurns {
+                token: Token("seed".into()),
                 lease: Lease { owner: Owner("seed".into()), now, until: now.plus(Duration::from_mins(1)) },
                 max: batch,
                 frontends: backlog.frontends.iter().map(|name| FrontendName::trusted(name.as_str())).collect(),

@@ -1,5 +1,7 @@
 //! A conversation with a Fini that is played by the tests.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::*;
 use crate::domain::{
     ids::{InteractionId, TurnKey},
@@ -48,8 +50,10 @@ pub(super) fn message_id(message: &str) -> MessageId {
 
 /// A claim for `web` that takes whatever is due, with budget enough.
 pub(super) fn claim_of(now: Timestamp, max: usize) -> ClaimTurns {
+    static CLAIMS: AtomicU64 = AtomicU64::new(0);
     ClaimTurns {
         lease: lease(OWNER, now),
+        token: Token(format!("claim-{}", CLAIMS.fetch_add(1, Ordering::Relaxed)).into()),
         max,
         frontends: vec![web()],
         join_window: Duration::ZERO,

@@ -8,6 +8,7 @@ use crate::{
 
 suite!(
     what_was_not_sent_is_sent_again_later,
+    a_claim_whose_answer_was_lost_is_void,
     an_outdated_token_changes_nothing,
     a_lost_turn_is_looked_for_and_never_sent_blindly,
     proven_absence_allows_another_send,
@@ -33,6 +34,24 @@ async fn what_was_not_sent_is_sent_again_later(fixture: Fixture) {
     let again = fixture.claim_turn(at(500)).await;
     assert_eq!((again.key, again.attempt, again.resends), (turn.key, 2, 0));
     assert_ne!(again.token, turn.token);
+}
+
+async fn a_claim_whose_answer_was_lost_is_void(fixture: Fixture) {
+    for (conversation, message) in [("c-1", "m-1"), ("c-1", "m-2"), ("c-2", "m-1")] {
+        fixture.post(conversation, message, at(0)).await;
+    }
+    let joining = ClaimTurns { join_window: Duration::from_millis(10), ..claim_of(at(20), 5) };
+    let lost = joining.token.clone();
+    assert_eq!(fixture.claim_with(joining).await.turns.len(), 2);
+    assert_eq!(fixture.store.void_claim(&Token("another".into()), at(21)).await.expect("answers"), 0);
+    assert_eq!(fixture.store.void_claim(&lost, at(21)).await.expect("voids"), 2);
+    assert_eq!(fixture.store.void_claim(&lost, at(22)).await.expect("answers"), 0);
+    // They begin anew, each message by itself, and as if nothing had been sent for them.
+    let again = fixture.claim_with(claim_of(at(23), 5)).await.turns;
+    let messages: Vec<_> = again.iter().map(|turn| (turn.conversation.id.as_str(), turn.messages.len())).collect();
+    assert_eq!(messages, [("c-1", 1), ("c-2", 1)]);
+    assert!(again.iter().all(|turn| turn.resends == 0 && turn.token != lost && !turn.is_bound));
+    assert_eq!(fixture.store.void_claim(&lost, at(24)).await.expect("answers"), 0, "they are in other hands");
 }
 
 async fn an_outdated_token_changes_nothing(fixture: Fixture) {

@@ -27,6 +27,8 @@ pub struct ConversationRef {
 pub struct ClaimTurns {
     /// The lease to take on each.
     pub lease: Lease,
+    /// The proof of holding them, new for each claim: should the answer to the claim be lost, they can be told by it.
+    pub token: Token,
     /// At most this many.
     pub max: usize,
     /// The frontends to take from, in the order in which they are served: one turn each per round, so that a busy one
@@ -144,6 +146,10 @@ pub trait TurnStore: Send + Sync {
     /// conversation is bound or nothing was ever sent (else a second Fini conversation would begin). Conversations that
     /// are quarantined, and whose frontends are not named, are left alone. Writes `sending` and the budget entries.
     async fn claim_turns(&self, claim: ClaimTurns) -> Result<ClaimedTurns>;
+
+    /// `sending` → `queued` for every turn of a claim whose answer never arrived: nothing was sent for any of them. Returns
+    /// how many there were.
+    async fn void_claim(&self, token: &Token, now: Timestamp) -> Result<usize>;
 
     /// `sending` → `queued`: provably not sent; due again at `due_at`.
     async fn release_turn(

@@ -15,7 +15,7 @@ use crate::{
     },
     store::{
         AdminStore, BudgetStore, BudgetTerms, Change, ClaimTurns, Grant, Heard, IntakeStore, Lease, Listener, Owner,
-        ReadingStore, RequestClass, Rules, Store, StoreError, TurnStore, conformance,
+        ReadingStore, RequestClass, Rules, Store, StoreError, Token, TurnStore, conformance,
     },
 };
 
@@ -221,6 +221,7 @@ async fn what_is_due_and_being_written_to_is_claimed_soon(url: SecretString) {
     let mut writer = operator.begin().await.expect("begins");
     sqlx::query("SELECT key FROM conversations FOR NO KEY UPDATE").execute(&mut *writer).await.expect("locks");
     let claim = || ClaimTurns {
+        token: Token("claim".into()),
         lease: Lease { owner: Owner("process-1".into()), now, until: now.plus(Duration::from_mins(1)) },
         max: 8,
         frontends: vec![FrontendName::trusted("web")],

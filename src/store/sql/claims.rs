@@ -6,7 +6,6 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::Arc,
     time::Duration,
 };
 
@@ -56,9 +55,9 @@ pub(in crate::store) async fn claim(conn: &mut Conn, cx: &mut Cx, claim: &ClaimT
     let (permits, room_at) = budget::take(conn, RequestClass::Send, claim.budget, now, wanted).await?;
     claimed.held_by_budget = permits.len() < wanted;
     ready.truncate(permits.len());
-    let token = mark_sending(conn, cx, claim, &ready).await?;
+    mark_sending(conn, cx, claim, &ready).await?;
     for ((conversation, turn), permit) in ready.into_iter().zip(permits) {
-        let turn = hand_out(&conversation, turn, token.clone(), permit)?;
+        let turn = hand_out(&conversation, turn, claim.token.clone(), permit)?;
         cx.announce(Change::Started(turn.conversation.key));
         claimed.turns.push(turn);
     }
@@ -182,10 +181,9 @@ struct Queued {
 
 /// Writes down that these turns are being sent. One token for all turns of a claim is enough: the next claim of any of them
 /// brings another one.
-async fn mark_sending(conn: &mut Conn, cx: &mut Cx, claim: &ClaimTurns, ready: &[(Row, Joined)]) -> Result<Token> {
-    let token = Token(Arc::from(cx.rules().entropy.key()));
+async fn mark_sending(conn: &mut Conn, cx: &mut Cx, claim: &ClaimTurns, ready: &[(Row, Joined)]) -> Result<()> {
     if ready.is_empty() {
-        return Ok(token);
+        return Ok(());
     }
     let now = claim.lease.now.as_millis();
     let sending = TurnState::Queued.after(TurnMove::Claim).map_err(StoreError::from)?;
@@ -196,7 +194,7 @@ async fn mark_sending(conn: &mut Conn, cx: &mut Cx, claim: &ClaimTurns, ready: &
     ))
     .bind(rows::array(ready.iter().flat_map(|(_, turn)| &turn.keys).map(|key| key.0))?)
     .bind(sending.as_str())
-    .bind(&*token.0)
+    .bind(&*claim.token.0)
     .bind(&*claim.lease.owner.0)
     .bind(claim.lease.until.as_millis())
     .bind(now)
@@ -229,7 +227,7 @@ async fn mark_sending(conn: &mut Conn, cx: &mut Cx, claim: &ClaimTurns, ready: &
         .execute(&mut *conn)
         .await?;
     }
-    Ok(token)
+    Ok(())
 }
 
 fn hand_out(conversation: &Row, turn: Joined, token: Token, permit: PermitId) -> Result<ClaimedTurn> {

@@ -32,6 +32,10 @@ impl TurnStore for ThisStore {
         self.write(claim, |conn, cx, claim| claims::claim(conn, cx, claim).boxed()).await
     }
 
+    async fn void_claim(&self, token: &Token, now: Timestamp) -> Result<usize> {
+        self.write((token.clone(), now), |conn, cx, of| void(conn, cx, &of.0, of.1).boxed()).await
+    }
+
     async fn release_turn(
         &self,
         key: TurnKey,
@@ -136,6 +140,20 @@ async fn give_back(conn: &mut Conn, cx: &mut Cx, back: &Return) -> Result<bool> 
     records::refresh_turns(conn, cx, &mut conversation).await?;
     conversation.save(conn).await?;
     Ok(true)
+}
+
+async fn void(conn: &mut Conn, cx: &mut Cx, token: &Token, now: Timestamp) -> Result<usize> {
+    let keys: Vec<i64> =
+        db::query_scalar("SELECT key FROM turns WHERE state = 'sending' AND token = $1 AND leader_key IS NULL")
+            .bind(&*token.0)
+            .fetch_all(&mut *conn)
+            .await?;
+    let mut voided = 0;
+    for key in keys.into_iter().map(TurnKey) {
+        let back = Return { key, hold: Hold::Sender(token.clone()), now, due_at: now, detail: None };
+        voided += usize::from(give_back(conn, cx, &back).await?);
+    }
+    Ok(voided)
 }
 
 async fn lose_sight(
