@@ -269,7 +269,7 @@ impl Simulation {
     /// The sender: takes what waits, as far as the budget goes.
     fn send(&mut self) {
         while let Some(accepted_at) = self.waiting.front().copied() {
-            let terms = self.shares.terms(RequestClass::Send, &self.used(), self.read_waits);
+            let terms = self.shares.terms(self.read_waits);
             if let Err(not_before) = self.take(RequestClass::Send, terms) {
                 self.wake(not_before);
                 return;
@@ -342,7 +342,7 @@ impl Simulation {
                 Plan::List(Kind::Sweep | Kind::Gap) => RequestClass::Sweep,
                 Plan::List(Kind::Audit) | Plan::Pending(_) | Plan::Front(_) => RequestClass::Get,
             };
-            let terms = self.shares.terms(class, &BudgetUse::default(), false);
+            let terms = self.shares.terms(false);
             if let Err(not_before) = self.take(class, terms) {
                 self.read_waits |= class != RequestClass::Get;
                 self.wake(not_before);
@@ -468,7 +468,8 @@ impl Simulation {
             let over = (entries.len() + 1).checked_sub(most as usize).filter(|over| *over > 0)?;
             entries.get(over - 1).map(|at| at + window)
         };
-        let mut not_before = room_at(&of(true), terms.limit);
+        let reads = u32::try_from(of(false).len()).unwrap_or(u32::MAX);
+        let mut not_before = room_at(&of(true), terms.limit_for(class, reads));
         if class != RequestClass::Send {
             not_before = not_before.max(room_at(&of(false), terms.share));
         }
