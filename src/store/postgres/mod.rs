@@ -121,7 +121,7 @@ impl PostgresStore {
     /// Connects to the database at `url`, holding so many connections at most and one that listens, and brings its schema up
     /// to date.
     ///
-    /// Fails with [`StoreError::Unavailable`] where the server cannot be reached; its message never holds the address.
+    /// Fails with [`StoreError::Unavailable`](crate::store::StoreError::Unavailable) where the server cannot be reached; its message never holds the address.
     pub async fn open(url: &SecretString, connections: u32, rules: Rules) -> Result<Self> {
         Self::open_with(url, connections, rules, Patience::default()).await
     }
