@@ -116,6 +116,16 @@ impl Server {
         });
     }
 
+    /// Waits until a server that was taken away answers nobody any more.
+    pub async fn gone(&self) {
+        let gone = tokio::time::timeout(COMES_BACK, async {
+            while tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        gone.await.expect("PostgreSQL goes");
+    }
+
     /// Brings it back, and waits until it can be reached.
     pub async fn up(&self) {
         self.tell("up");

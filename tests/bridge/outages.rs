@@ -64,6 +64,7 @@ async fn a_database_that_goes_and_comes_back() {
     for how in [Stop::Fast, Stop::Immediate] {
         let before = insist(&mut bridge, "c", "Just before").await;
         server.down(how);
+        server.gone().await;
         let refused = json!({"conversation_id": "c", "message_id": unique("x").replace(' ', "-"), "text": "Too late"});
         bridge.call("POST", "/v1/messages").json(&refused).send().await.problem(503, "store_unavailable");
         readiness(&bridge, 503).await;
