@@ -64,6 +64,15 @@ async fn open_several<const PROCESSES: usize>(url: &SecretString) -> [PostgresSt
     stores.try_into().expect("as many as were opened")
 }
 
+/// Opens two, and listens to the second before it can have heard anything.
+async fn open_and_listen(url: &SecretString) -> (PostgresStore, PostgresStore, Listener) {
+    let rules = rules();
+    let one = PostgresStore::open(url, 16, rules.clone()).await.expect("opens");
+    let other = PostgresStore::open(url, 16, rules).await.expect("opens");
+    let listener = other.changes().listen();
+    (one, other, listener)
+}
+
 /// A connection past the store, in the same schema.
 async fn operator(url: &SecretString) -> PgConnection {
     PgConnection::connect(url.expose_secret()).await.expect("connects")
@@ -76,8 +85,7 @@ async fn hear(listener: &mut Listener, expected: Heard) {
 }
 
 async fn processes_hear_of_each_other_s_changes(url: SecretString) {
-    let [one, other] = open_several(&url).await;
-    let mut listener = other.changes().listen();
+    let (one, other, mut listener) = open_and_listen(&url).await;
     // The other listens once it has said that it may have missed something.
     hear(&mut listener, Heard::Missed).await;
     for change in [Change::Turns, Change::Feed(ConversationKey(7)), Change::Binding(ConversationKey(i64::MAX))] {
@@ -91,8 +99,7 @@ async fn processes_hear_of_each_other_s_changes(url: SecretString) {
 #[tokio::test]
 async fn cut_connections_are_made_good() {
     let Some(url) = server::database().await else { return };
-    let [one, other] = open_several(&url).await;
-    let mut listener = other.changes().listen();
+    let (one, other, mut listener) = open_and_listen(&url).await;
     hear(&mut listener, Heard::Missed).await;
     one.remember("note", "before").await.expect("writes");
 
