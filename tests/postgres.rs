@@ -149,6 +149,14 @@ impl Server {
     }
 }
 
+/// Asks for a number.
+pub async fn number(url: &str, question: &str) -> i64 {
+    let mut connection = PgConnection::connect(url).await.expect("the server can be reached");
+    let asked = sqlx::query_scalar(AssertSqlSafe(question.to_owned())).fetch_one(&mut connection).await;
+    connection.close().await.expect("closes");
+    asked.expect("the question is right")
+}
+
 /// Runs statements as the database's operator would.
 pub async fn execute(url: &str, statements: &str) {
     let mut connection = PgConnection::connect(url).await.expect("the server can be reached");

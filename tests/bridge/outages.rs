@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::{Allow, Bridge, Setup, database, eventually, left_out, server, unique, within};
-use crate::postgres::{self, Stop, as_ordinary_user, cut_connections, execute};
+use crate::postgres::{self, Stop, as_ordinary_user, cut_connections, execute, number};
 
 /// What stands while the database is away, and is looked for afterwards, takes longer than most.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -99,6 +99,32 @@ async fn connections_that_are_cut_are_made_anew() {
     for id in &posted {
         answered(&bridge, "c", id).await;
     }
+    bridge.allow(Allow::FailedLoops);
+    bridge.allow(Allow::Repeats);
+    bridge.finish().await;
+}
+
+/// A commit that waits for a standby which never comes is in effect when its session is cut off, and nobody was told.
+#[tokio::test]
+async fn a_claim_whose_commit_was_cut_off_is_made_good_at_once() {
+    let Some(server) = server("") else { return };
+    let url = server.database().await;
+    let mut bridge = Setup::new().store(&url).set("turns.join_window", "\"3s\"").start().await;
+    let (id, text) = bridge.say("c", "Where is my order?").await;
+    execute(&url, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await;
+    execute(&url, "SELECT pg_reload_conf()").await;
+    within(PATIENCE, "the claim to be cut off", async || {
+        execute(&url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'").await;
+        (number(&url, "SELECT COUNT(*) FROM turns WHERE state = 'sending'").await == 1).then_some(())
+    })
+    .await;
+    assert_eq!(bridge.times_stored(&text), 0, "the sender was not told of its claim");
+    execute(&url, "ALTER SYSTEM RESET synchronous_standby_names").await;
+    execute(&url, "SELECT pg_reload_conf()").await;
+    // Long before the claim's lease ends.
+    assert_eq!(bridge.end_of("c", &id).await["data"]["outcome"], "answered");
+    assert_eq!(bridge.times_stored(&text), 1);
+    assert!(bridge.log().iter().any(|line| line["message"] == "claim given back whose answer was lost"));
     bridge.allow(Allow::FailedLoops);
     bridge.allow(Allow::Repeats);
     bridge.finish().await;

@@ -57,9 +57,11 @@ impl Default for Patience {
 /// stands still belongs to a process that does, and holds locks that the others wait for. An "off" that loses commits in a
 /// crash is the one setting of durability that a session can mend; stronger ones than "on" are left alone. Every frequent
 /// statement is made for an index, whatever it is asked: planned once, and never by how small a table was then, it stays as
-/// quick as it was tried to be (`plans.rs`).
+/// quick as it was tried to be (`plans.rs`). The server's notices, free texts that the driver would log, are not asked for: what
+/// fails says so itself.
 const SESSION: &str = "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED; \
      SET idle_in_transaction_session_timeout = '5s'; \
+     SET client_min_messages = 'error'; \
      SET plan_cache_mode = 'force_generic_plan'; \
      SET enable_seqscan = 'off'; \
      SET jit = 'off'; \
