@@ -37,8 +37,8 @@ const LEAVES_WITHIN: Duration = Duration::from_secs(10);
 
 /// Departures written down at once.
 const TOGETHER: usize = 256;
-/// Departures are gathered for so long after some were written down; until then a request may have left later than the log says,
-/// which matters only once its entry leaves the window.
+/// Departures are gathered for so long after some were written down; until then a request may have left later than the log
+/// says, which matters only once its entry leaves the window.
 const GATHERED: Duration = Duration::from_millis(20);
 /// Pauses between attempts to write a departure down.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);

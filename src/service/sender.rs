@@ -148,15 +148,13 @@ impl Loop for Arc<Sender> {
         for turn in claimed.turns {
             self.start(turn, now);
         }
+        let lost_look = (!self.lost_claims().is_empty()).then(|| now.plus(LOST_LOOK));
         Ok(match claimed.next {
             Some(next) if count > 0 && next <= now => Step::Did(count),
             Some(room_at) if claimed.held_by_budget => {
                 Step::Held { until: claimed.next, rest: room_at.since(now).min(ASKED_EVERY) }
             }
-            until if self.lost_claims().is_empty() => Step::Idle { until },
-            until => {
-                Step::Idle { until: Some(until.map_or(now.plus(LOST_LOOK), |until| until.min(now.plus(LOST_LOOK)))) }
-            }
+            until => Step::Idle { until: [until, lost_look].into_iter().flatten().min() },
         })
     }
 }

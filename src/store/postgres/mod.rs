@@ -1,13 +1,14 @@
 //! The shared store: a PostgreSQL database, for several processes.
 //!
-//! Every call is one transaction of its own, on a connection of a pool, with a deadline. What SQLite's single writer rules
-//! out by itself is ruled out by row locks here, and a transaction that another one was in the way of is run again. Here
-//! stand the types that the shared texts in `sql/` are compiled with, and the store itself. Nothing here decides anything
-//! about conversations or turns.
+//! Every call is a transaction of its own, on a connection of a pool, with a deadline; but messages that come at the same time
+//! are taken in by one (`gather.rs`), and what is one statement needs none. What SQLite's single writer rules out by itself is
+//! ruled out by row locks here, and a transaction that another one was in the way of is run again (`engine.rs`). Here stand the
+//! types that the shared texts in `sql/` are compiled with, and the store itself. Nothing here decides anything about
+//! conversations or turns.
 //!
 //! One thing cannot be promised over a network: where the connection is cut during the commit itself, the call fails
 //! although it may have taken effect. What callers do about an error is right in both cases: a message is recognised when
-//! it is posted again, a claim is void when its lease ends, and a completion counts once.
+//! it is posted again, a claim is given back by its token, or void when its lease ends, and a completion counts once.
 
 #[macro_use]
 mod dialect;
@@ -121,7 +122,8 @@ impl PostgresStore {
     /// Connects to the database at `url`, holding so many connections at most and one that listens, and brings its schema up
     /// to date.
     ///
-    /// Fails with [`StoreError::Unavailable`](crate::store::StoreError::Unavailable) where the server cannot be reached; its message never holds the address.
+    /// Fails with [`StoreError::Unavailable`](crate::store::StoreError::Unavailable) where the server cannot be reached; its
+    /// message never holds the address.
     pub async fn open(url: &SecretString, connections: u32, rules: Rules) -> Result<Self> {
         Self::open_with(url, connections, rules, Patience::default()).await
     }

@@ -10,6 +10,12 @@ use super::{
 };
 use crate::{domain::event::Subscriptions, store::conformance};
 
+/// A store in an empty schema, or `None` where there is no PostgreSQL.
+async fn empty() -> Option<PostgresStore> {
+    let url = server::schema().await?;
+    Some(PostgresStore::open(&url, 4, conformance::rules(Subscriptions::default())).await.expect("opens"))
+}
+
 /// Plans a statement as sessions of the store do.
 async fn plan(store: &PostgresStore, sql: &str) -> String {
     let explain: Read<String, Vec<String>> = |conn, sql| {
@@ -51,8 +57,7 @@ fn read_whole(plan: &str, asked_for: &[&str]) -> Vec<String> {
 
 #[tokio::test]
 async fn frequent_questions_go_by_their_index_from_the_first_row_on() {
-    let Some(url) = server::schema().await else { return };
-    let store = PostgresStore::open(&url, 4, conformance::rules(Subscriptions::default())).await.expect("opens");
+    let Some(store) = empty().await else { return };
     let counted = [
         "turns_waiting",
         "turns_in_flight",
@@ -98,8 +103,7 @@ async fn frequent_questions_go_by_their_index_from_the_first_row_on() {
 /// What is due is taken in the order of its index: nobody sorts all that is due to find the first few.
 #[tokio::test]
 async fn what_is_due_is_never_sorted() {
-    let Some(url) = server::schema().await else { return };
-    let store = PostgresStore::open(&url, 4, conformance::rules(Subscriptions::default())).await.expect("opens");
+    let Some(store) = empty().await else { return };
     for sql in [
         claims::DUE,
         turns::TO_READ,

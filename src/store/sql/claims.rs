@@ -117,14 +117,14 @@ async fn due_in(conn: &mut Conn, claim: &ClaimTurns, frontend: &FrontendName) ->
 /// conversation, a page that was read, say, which says nothing afterwards that would wake anybody.
 async fn is_passed_over(conn: &mut Conn, claim: &ClaimTurns, picked: &[usize]) -> Result<bool> {
     for (frontend, picked) in claim.frontends.iter().zip(picked) {
-        let found = db::query(due!())
+        let found: i64 = db::query_scalar(concat!("SELECT COUNT(*) FROM (", due!(), ") AS due"))
             .bind(frontend.as_str())
             .bind(claim.lease.now.as_millis())
             .bind(joined_until(claim).as_millis())
             .bind(i64::try_from(*picked).unwrap_or(i64::MAX).saturating_add(1))
-            .fetch_all(&mut *conn)
+            .fetch_one(&mut *conn)
             .await?;
-        if found.len() > *picked {
+        if usize::try_from(found).is_ok_and(|found| found > *picked) {
             return Ok(true);
         }
     }
