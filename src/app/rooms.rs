@@ -24,7 +24,7 @@ use crate::{
         eraser::Eraser, gate::Gate, housekeeper::Housekeeper, intake::Intake, ledger::Ledger, reader::Reader,
         sender::Sender, walk::Walker,
     },
-    store::{Bindings, Change, Heard, Lease, Owner, PostgresStore, SqliteStore, Store},
+    store::{Bindings, Change, Heard, Lease, LostClaims, Owner, PostgresStore, SqliteStore, Store},
     telemetry::{
         self,
         spans::{FinishedSpan, SpanKind, Spans},
@@ -145,7 +145,7 @@ impl Rooms {
             settings: parts::sender(config),
             in_flight: AtomicUsize::new(0),
             round: AtomicUsize::new(0),
-            lost_claims: Mutex::default(),
+            lost_claims: LostClaims::default(),
         }
     }
 
@@ -163,6 +163,7 @@ impl Rooms {
             spans: self.spans.clone(),
             owner: self.owner.clone(),
             settings: parts::dispatcher(config)?,
+            lost_claims: LostClaims::default(),
         })
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Slots first, then claims: never more is leased than is attempted at once. A lane keeps its slot while its next callback is
 //! due, so that it drains without a claim for each; after a stretch it goes back to the others. Each attempt runs under a
-//! lease that outlasts its deadline; the store fences off a completion that comes too late.
+//! lease that outlasts its deadline; the store fences off a completion that comes too late. While the lease lasts, what came
+//! of an attempt is recorded again and again, should the store fail: else the receiver would get the callback once more.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,8 +20,8 @@ use crate::{
     lifecycle::{Loop, Step, Stop, Tasks, Wake},
     metrics::{AttemptClass, DeliveryOutcome as Counted, Metrics},
     store::{
-        ClaimDeliveries, ClaimedDelivery, DeadEnd, DeliveryOutcome, FinishDelivery, FrontendHold, Lease, Owner, Result,
-        Store, StoreError,
+        ClaimDeliveries, ClaimedDelivery, DeadEnd, DeliveryOutcome, FinishDelivery, Finished, FrontendHold, Lease,
+        LostClaims, Owner, Result, Store, StoreError, Token,
     },
     telemetry::spans::{FinishedSpan, SpanKind, Spans},
 };
@@ -30,6 +31,10 @@ const STRETCH: usize = 64;
 
 /// What could not be claimed though it is due is looked at again after so long, if nothing wakes the loop before.
 const UNCLAIMED: Duration = Duration::from_millis(50);
+
+/// Pauses between attempts to record what came of a callback.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// When nothing more was claimed for so long, it is calm.
 const CALM: Duration = Duration::from_millis(50);
@@ -75,6 +80,8 @@ pub struct Dispatcher {
     pub owner: Owner,
     /// What it has to know.
     pub settings: DispatcherSettings,
+    /// Claims that failed.
+    pub lost_claims: LostClaims,
 }
 
 impl Loop for Arc<Dispatcher> {
@@ -82,6 +89,7 @@ impl Loop for Arc<Dispatcher> {
 
     async fn step(&self) -> Result<Step> {
         let now = self.clock.now();
+        self.void_lost_claims(now).await?;
         let mut permits = Vec::new();
         let mut wake_at = None::<Timestamp>;
         for endpoint in &self.endpoints {
@@ -97,7 +105,9 @@ impl Loop for Arc<Dispatcher> {
         let claimed = if permits.is_empty() {
             Vec::new()
         } else {
-            self.store.claim_deliveries(ClaimDeliveries { lease: lease.clone(), permits: permits.clone() }).await?
+            let token = Token(Arc::from(self.entropy.key()));
+            let claim = ClaimDeliveries { lease: lease.clone(), token: token.clone(), permits: permits.clone() };
+            self.store.claim_deliveries(claim).await.inspect_err(|_| self.lost_claims.add(token, now))?
         };
         let count = claimed.len();
         let mut all = true;
@@ -120,11 +130,23 @@ impl Loop for Arc<Dispatcher> {
         }
         // What is due and was not claimed waits for a slot, or is in other hands.
         let due = self.store.next_delivery_at(&free).await?.map(|due| due.max(now.plus(UNCLAIMED)));
-        Ok(Step::Idle { until: [due, wake_at].into_iter().flatten().min() })
+        Ok(Step::Idle { until: [due, wake_at, self.lost_claims.look_at(now)].into_iter().flatten().min() })
     }
 }
 
 impl Dispatcher {
+    /// Frees what was claimed without this process ever hearing of it: nothing was attempted for it.
+    async fn void_lost_claims(&self, now: Timestamp) -> Result<()> {
+        for token in self.lost_claims.all() {
+            let lanes = self.store.void_lanes(&token, None).await?;
+            if lanes > 0 {
+                tracing::info!(lanes, "claim given back whose answer was lost");
+            }
+            self.lost_claims.looked(&token, lanes > 0, now);
+        }
+        Ok(())
+    }
+
     fn lease(&self, now: Timestamp) -> Lease {
         Lease { owner: self.owner.clone(), now, until: now.plus(self.settings.lease) }
     }
@@ -167,7 +189,7 @@ impl Dispatcher {
             let outcome = self.attempt(endpoint, &delivery, until).instrument(span).await;
             let now = self.clock.now();
             let lease = self.lease(now);
-            until = lease.until;
+            let held_until = std::mem::replace(&mut until, lease.until);
             let goes_on = left > 0 && !self.stop.is_stopping() && outcome.lane_goes_on && endpoint.may_go_on(now);
             let finish = FinishDelivery {
                 id: delivery.id,
@@ -180,7 +202,7 @@ impl Dispatcher {
                 response: outcome.response,
                 keep_lane: goes_on.then_some(lease),
             };
-            let finished = self.store.finish_delivery(finish).await?;
+            let finished = self.finish(finish, held_until).await?;
             if !finished.counted {
                 tracing::warn!("callback outlived its lease; it may go out again under the same id");
             }
@@ -190,6 +212,28 @@ impl Dispatcher {
             next = finished.next;
         }
         Ok(true)
+    }
+
+    /// Records the end of an attempt, while the lane is held.
+    async fn finish(&self, finish: FinishDelivery, held_until: Timestamp) -> Result<Finished> {
+        let mut pause = FIRST_PAUSE;
+        let mut has_failed = false;
+        loop {
+            match self.store.finish_delivery(finish.clone()).await {
+                Err(error) if self.clock.now().plus(pause) < held_until => {
+                    tracing::warn!(%error, "outcome of a callback not recorded yet");
+                    has_failed = true;
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                // What failed was in effect all the same; it may have kept the lane for a head that nobody was handed.
+                Ok(finished) if has_failed && !finished.counted => {
+                    self.store.void_lanes(&finish.token, Some(finish.conversation)).await?;
+                    return Ok(Finished { counted: true, ..finished });
+                }
+                ended => return ended,
+            }
+        }
     }
 
     async fn attempt(&self, endpoint: &Endpoint, delivery: &ClaimedDelivery, until: Timestamp) -> Attempted {

@@ -6,7 +6,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -31,7 +31,10 @@ use crate::{
         budget::{Budget, Permit},
     },
     lifecycle::{Loop, Step, Tasks, Wake},
-    store::{Bindings, ClaimTurns, ClaimedTurn, Hold, Lease, Owner, RequestClass, Result, Store, StoreError, Token},
+    store::{
+        Bindings, ClaimTurns, ClaimedTurn, Hold, Lease, LostClaims, Owner, RequestClass, Result, Store, StoreError,
+        Token,
+    },
 };
 
 /// When an unclear turn is looked for first.
@@ -48,10 +51,6 @@ const BATCH: usize = 32;
 /// While the budget has no room, every further message would have it asked again, and what is due locked meanwhile: not more
 /// often than this. Room that was given back unused is found as late at most.
 const ASKED_EVERY: Duration = Duration::from_millis(250);
-
-/// How long a claim that failed is looked for, and how often.
-const LOST_FOR: Duration = Duration::from_secs(20);
-const LOST_LOOK: Duration = Duration::from_secs(1);
 
 /// What the sender has to know.
 #[derive(Clone, Debug)]
@@ -96,8 +95,8 @@ pub struct Sender {
     pub in_flight: AtomicUsize,
     /// Whose turn it is among the frontends.
     pub round: AtomicUsize,
-    /// Claims that failed, and when: each may have come into effect all the same.
-    pub lost_claims: Mutex<Vec<(Token, Timestamp)>>,
+    /// Claims that failed.
+    pub lost_claims: LostClaims,
 }
 
 impl Loop for Arc<Sender> {
@@ -131,7 +130,7 @@ impl Loop for Arc<Sender> {
         let claimed = match self.store.claim_turns(claim).await {
             Ok(claimed) => claimed,
             Err(error) => {
-                self.lost_claims().push((token, now));
+                self.lost_claims.add(token, now);
                 return Err(error);
             }
         };
@@ -148,36 +147,27 @@ impl Loop for Arc<Sender> {
         for turn in claimed.turns {
             self.start(turn, now);
         }
-        let lost_look = (!self.lost_claims().is_empty()).then(|| now.plus(LOST_LOOK));
         Ok(match claimed.next {
             Some(next) if count > 0 && next <= now => Step::Did(count),
             Some(room_at) if claimed.held_by_budget => {
                 Step::Held { until: claimed.next, rest: room_at.since(now).min(ASKED_EVERY) }
             }
-            until => Step::Idle { until: [until, lost_look].into_iter().flatten().min() },
+            until => Step::Idle { until: [until, self.lost_claims.look_at(now)].into_iter().flatten().min() },
         })
     }
 }
 
 impl Sender {
-    /// Gives back what was claimed without this process ever hearing of it: nothing was sent for it. Else it would wait for
-    /// the end of its lease. A commit that was cut off may come into effect a little later, so it is looked for a few times.
+    /// Gives back what was claimed without this process ever hearing of it: nothing was sent for it.
     async fn void_lost_claims(&self, now: Timestamp) -> Result<()> {
-        let lost = self.lost_claims().clone();
-        for (token, since) in lost {
-            let voided = self.store.void_claim(&token, now).await?;
-            if voided > 0 {
-                tracing::info!(turns = voided, "claim given back whose answer was lost");
+        for token in self.lost_claims.all() {
+            let turns = self.store.void_claim(&token, now).await?;
+            if turns > 0 {
+                tracing::info!(turns, "claim given back whose answer was lost");
             }
-            if voided > 0 || now.since(since) >= LOST_FOR {
-                self.lost_claims().retain(|(other, _)| *other != token);
-            }
+            self.lost_claims.looked(&token, turns > 0, now);
         }
         Ok(())
-    }
-
-    fn lost_claims(&self) -> MutexGuard<'_, Vec<(Token, Timestamp)>> {
-        self.lost_claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lease(&self, now: Timestamp) -> Lease {

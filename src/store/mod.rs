@@ -1,7 +1,8 @@
 //! What the bridge remembers: one port, two databases behind it.
 //!
 //! Everything above this room speaks to [`Store`] and never sees SQL. Each method is one transaction: when it returns
-//! `Ok`, its effect is durable; when it returns an error, nothing of it happened. No transaction is ever held open over
+//! `Ok`, its effect is durable; when it returns an error, nothing of it happened, unless a database over a network was cut off
+//! in the very commit: so whatever is done about an error has to be right in both cases. No transaction is ever held open over
 //! network work: work is claimed with a lease (a token and an expiry), done, and finished only if the token still matches.
 //!
 //! Rooms wake each other only through [`Changes`], which the store announces after a commit; so one process and several
@@ -15,6 +16,7 @@ mod changes;
 mod conformance;
 mod failure;
 mod followers;
+mod lost;
 mod port;
 #[expect(clippy::duplicate_mod, reason = "one text of every transaction, compiled for each database")]
 mod postgres;
@@ -23,6 +25,7 @@ mod sqlite;
 pub use bindings::Bindings;
 pub use changes::{Change, Changes, Heard, Listener};
 pub use followers::{Follower, Topic};
+pub use lost::LostClaims;
 pub use port::*;
 pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
@@ -31,7 +34,7 @@ use std::sync::Arc;
 
 use crate::domain::{Entropy, conversation::StatusPolicy, event::Subscriptions, turn::IllegalMove};
 
-/// Why a store could not do what it was asked; nothing of it happened.
+/// Why a store could not do what it was asked.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database cannot be reached or written at present (locked, full, read-only, connection cut). Worth trying again.

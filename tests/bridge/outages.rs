@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{Allow, Bridge, Setup, database, eventually, left_out, server, unique, within};
+use crate::harness::{Allow, Bridge, Reply, Setup, database, eventually, left_out, server, unique, within};
 use crate::postgres::{self, Stop, as_ordinary_user, cut_connections, execute, number};
 
 /// What stands while the database is away, and is looked for afterwards, takes longer than most.
@@ -104,29 +104,80 @@ async fn connections_that_are_cut_are_made_anew() {
     bridge.finish().await;
 }
 
-/// A commit that waits for a standby which never comes is in effect when its session is cut off, and nobody was told.
+/// From now on commits wait for a standby that never comes: they are in effect, and nobody is told.
+async fn hold_commits(url: &str) {
+    execute(url, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await;
+    execute(url, "SELECT pg_reload_conf()").await;
+    let waiting = "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    within(PATIENCE, "a commit that waits", async || (number(url, waiting).await > 0).then_some(())).await;
+}
+
+/// Cuts off the sessions whose commits wait until this question counts one, then lets all others go on.
+async fn cut_commits_until(url: &str, counts_one: &str) {
+    within(PATIENCE, counts_one, async || {
+        execute(url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'").await;
+        (number(url, counts_one).await == 1).then_some(())
+    })
+    .await;
+    execute(url, "ALTER SYSTEM RESET synchronous_standby_names").await;
+    execute(url, "SELECT pg_reload_conf()").await;
+}
+
+fn says(bridge: &Bridge, message: &str) -> bool {
+    bridge.log().iter().any(|line| line["message"] == message)
+}
+
 #[tokio::test]
-async fn a_claim_whose_commit_was_cut_off_is_made_good_at_once() {
+async fn a_claim_of_turns_whose_commit_was_cut_off_is_made_good_at_once() {
     let Some(server) = server("") else { return };
     let url = server.database().await;
     let mut bridge = Setup::new().store(&url).set("turns.join_window", "\"3s\"").start().await;
     let (id, text) = bridge.say("c", "Where is my order?").await;
-    execute(&url, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await;
-    execute(&url, "SELECT pg_reload_conf()").await;
-    within(PATIENCE, "the claim to be cut off", async || {
-        execute(&url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'").await;
-        (number(&url, "SELECT COUNT(*) FROM turns WHERE state = 'sending'").await == 1).then_some(())
-    })
-    .await;
+    hold_commits(&url).await;
+    cut_commits_until(&url, "SELECT COUNT(*) FROM turns WHERE state = 'sending'").await;
     assert_eq!(bridge.times_stored(&text), 0, "the sender was not told of its claim");
-    execute(&url, "ALTER SYSTEM RESET synchronous_standby_names").await;
-    execute(&url, "SELECT pg_reload_conf()").await;
     // Long before the claim's lease ends.
     assert_eq!(bridge.end_of("c", &id).await["data"]["outcome"], "answered");
     assert_eq!(bridge.times_stored(&text), 1);
-    assert!(bridge.log().iter().any(|line| line["message"] == "claim given back whose answer was lost"));
+    assert!(says(&bridge, "claim given back whose answer was lost"));
     bridge.allow(Allow::FailedLoops);
-    bridge.allow(Allow::Repeats);
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn a_claim_of_callbacks_whose_commit_was_cut_off_is_made_good_at_once() {
+    let Some(server) = server("") else { return };
+    let url = server.database().await;
+    let setup = Setup::new().store(&url).set("delivery.retry_schedule", "[\"3s\"]").set("delivery.lease", "\"120s\"");
+    let mut bridge = setup.start().await;
+    bridge.receiver.script_for("c", [Reply::Status(500)]);
+    bridge.turn("c", "Where is my order?").await;
+    let tried = "SELECT COUNT(*) FROM deliveries WHERE attempts = 1";
+    within(PATIENCE, tried, async || (number(&url, tried).await == 1).then_some(())).await;
+    hold_commits(&url).await;
+    cut_commits_until(&url, "SELECT COUNT(*) FROM lanes WHERE lease_until IS NOT NULL").await;
+    assert_eq!(bridge.receiver.of("c").len(), 1, "the dispatcher was not told of its claim");
+    bridge.receiver.wait_for("c", "turn.completed").await;
+    assert!(says(&bridge, "claim given back whose answer was lost"));
+    bridge.allow(Allow::FailedLoops);
+    bridge.finish().await;
+}
+
+/// Nothing goes out twice, and the next one waits for nobody.
+#[tokio::test]
+async fn a_callback_whose_record_was_cut_off_is_recorded_again() {
+    let Some(server) = server("") else { return };
+    let url = server.database().await;
+    let mut bridge = Setup::new().store(&url).set("delivery.lease", "\"120s\"").start().await;
+    bridge.receiver.script_for("c", [Reply::Hold]);
+    bridge.turn("c", "Where is my order?").await;
+    bridge.receiver.wait_attempts("c", 1).await;
+    hold_commits(&url).await;
+    bridge.receiver.release();
+    cut_commits_until(&url, "SELECT COUNT(*) FROM deliveries WHERE state = 'delivered'").await;
+    bridge.receiver.wait_for("c", "turn.completed").await;
+    assert!(says(&bridge, "outcome of a callback not recorded yet"));
+    bridge.allow(Allow::FailedLoops);
     bridge.finish().await;
 }
 

@@ -1,6 +1,6 @@
 //! Attempts at callbacks: in order, one at a time, by whoever holds the lane.
 
-use super::{lanes::*, *};
+use super::{lanes::*, talk::token, *};
 
 suite!(
     the_head_is_handed_out_with_all_that_an_attempt_needs,
@@ -110,7 +110,7 @@ async fn first_attempts_go_before_retries_within_the_permits(fixture: Fixture) {
     }
     let claimed = async |first, retries| {
         let permits = vec![DeliveryPermits { frontend: web(), first, retries }];
-        let claim = ClaimDeliveries { lease: lease(at(30)), permits };
+        let claim = ClaimDeliveries { lease: lease(at(30)), token: token(), permits };
         let heads = fixture.store.claim_deliveries(claim).await.expect("claims");
         heads.into_iter().map(|head| head.attempts).collect::<Vec<_>>()
     };

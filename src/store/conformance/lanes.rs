@@ -1,42 +1,58 @@
 //! Leases of lanes, and what the tests of the outbox share.
 
-use super::*;
+use super::{talk::token, *};
 
 suite!(
-    a_renewed_lease_keeps_the_lane,
-    a_lane_that_was_taken_over_is_reported,
+    lanes_of_a_claim_whose_answer_was_lost_are_freed,
+    a_lane_is_kept_under_a_lease_of_its_own,
+    a_lane_that_was_kept_unheard_is_freed_alone,
     a_dead_process_s_lanes_are_freed,
     held_frontends_are_on_record,
     changes_are_announced,
 );
 
-async fn a_renewed_lease_keeps_the_lane(fixture: Fixture) {
-    fixture.owing("c-1", 1).await;
-    let [head] = fixture.claim(at(0), 1).await.try_into().expect("one head");
-    let until = lease_end(at(0)).plus(Duration::from_mins(1));
-    let in_hand = [(head.conversation.key, head.token.clone())];
-    assert_eq!(fixture.store.renew_lanes(&in_hand, until).await.expect("renews"), []);
-    assert!(fixture.claim(lease_end(at(0)), 1).await.is_empty());
-    assert_eq!(fixture.claim(until, 1).await.len(), 1);
-    assert_eq!(fixture.store.renew_lanes(&[], until).await.expect("renews"), []);
+async fn lanes_of_a_claim_whose_answer_was_lost_are_freed(fixture: Fixture) {
+    for conversation in ["c-1", "c-2", "c-3"] {
+        fixture.owing(conversation, 1).await;
+    }
+    let [held] = fixture.claim(at(0), 1).await.try_into().expect("one head");
+    let lost = fixture.claim(at(0), 2).await;
+    let token = lost[0].token.clone();
+    assert_eq!(lost.len(), 2);
+    assert_eq!(fixture.store.void_lanes(&Token("another".into()), None).await.expect("answers"), 0);
+    assert_eq!(fixture.store.void_lanes(&token, None).await.expect("frees"), 2);
+    assert_eq!(fixture.store.void_lanes(&token, None).await.expect("answers"), 0);
+    let again = fixture.claim(at(1), 3).await;
+    assert_eq!(again.len(), 2, "what others hold stays theirs");
+    assert!(again.iter().all(|head| head.attempts == 0));
+    assert_eq!(fixture.store.void_lanes(&token, None).await.expect("answers"), 0, "they are in other hands");
+    assert!(!fixture.finish(delivered(&lost[0], at(2))).await.counted, "who was lost is fenced off");
+    assert!(fixture.finish(delivered(&held, at(2))).await.counted);
 }
 
-async fn a_lane_that_was_taken_over_is_reported(fixture: Fixture) {
-    fixture.owing("lost", 1).await;
-    fixture.owing("kept", 1).await;
-    fixture.owing("done", 1).await;
-    let heads = fixture.claim(at(0), 3).await;
-    let held: Vec<_> = heads.iter().map(|head| (head.conversation.key, head.token.clone())).collect();
-    let of = |id: &str| heads.iter().find(|head| head.conversation.id.as_str() == id).expect("claimed").clone();
-    fixture.finish(delivered(&of("done"), at(1))).await;
-    fixture.finish(FinishDelivery { outcome: DeliveryOutcome::RetryAt(at(1)), ..failed(&of("lost"), at(1)) }).await;
-    let [again] = fixture.claim(at(1), 1).await.try_into().expect("the lost one, in other hands");
-    let mut gone = fixture.store.renew_lanes(&held, lease_end(at(2))).await.expect("renews");
-    gone.sort_unstable();
-    let mut expected = vec![of("lost").conversation.key, of("done").conversation.key];
-    expected.sort_unstable();
-    assert_eq!(gone, expected);
-    assert!(fixture.finish(delivered(&again, at(2))).await.counted, "the new holder still has it");
+async fn a_lane_is_kept_under_a_lease_of_its_own(fixture: Fixture) {
+    fixture.owing("c-1", 2).await;
+    let [head] = fixture.claim(at(0), 1).await.try_into().expect("one head");
+    let next = fixture.finish(FinishDelivery { keep_lane: Some(lease(at(10))), ..delivered(&head, at(10)) }).await.next;
+    assert!(fixture.claim(lease_end(at(0)), 1).await.is_empty(), "the lease it was claimed under counts no more");
+    let [again] = fixture.claim(lease_end(at(10)), 1).await.try_into().expect("the lease has ended");
+    assert_eq!(Some(again.id), next.map(|next| next.id));
+}
+
+async fn a_lane_that_was_kept_unheard_is_freed_alone(fixture: Fixture) {
+    fixture.owing("kept", 2).await;
+    fixture.owing("other", 1).await;
+    let heads = fixture.claim(at(0), 2).await;
+    let of = |id: &str| heads.iter().find(|head| head.conversation.id.as_str() == id).expect("claimed");
+    let finish = FinishDelivery { keep_lane: Some(lease(at(10))), ..delivered(of("kept"), at(10)) };
+    let next = fixture.finish(finish.clone()).await.next.expect("the lane is kept for its next head");
+    // Whoever was not told of that says it once more.
+    let repeated = fixture.finish(finish).await;
+    assert!(!repeated.counted && repeated.next.is_none());
+    let lane = next.conversation.key;
+    assert_eq!(fixture.store.void_lanes(&next.token, Some(lane)).await.expect("frees"), 1);
+    let [again] = fixture.claim(at(11), 2).await.try_into().expect("the next head, and no other");
+    assert_eq!((again.id, again.attempts), (next.id, 0));
 }
 
 async fn a_dead_process_s_lanes_are_freed(fixture: Fixture) {
@@ -137,7 +153,10 @@ impl Fixture {
     /// Claims up to so many lanes of `web`, retries or not.
     pub(super) async fn claim(&self, now: Timestamp, lanes: usize) -> Vec<ClaimedDelivery> {
         let permits = vec![DeliveryPermits { frontend: web(), first: lanes, retries: lanes }];
-        self.store.claim_deliveries(ClaimDeliveries { lease: lease(now), permits }).await.expect("claims")
+        self.store
+            .claim_deliveries(ClaimDeliveries { lease: lease(now), token: token(), permits })
+            .await
+            .expect("claims")
     }
 
     pub(super) async fn finish(&self, finish: FinishDelivery) -> Finished {

@@ -50,15 +50,20 @@ pub(super) fn message_id(message: &str) -> MessageId {
 
 /// A claim for `web` that takes whatever is due, with budget enough.
 pub(super) fn claim_of(now: Timestamp, max: usize) -> ClaimTurns {
-    static CLAIMS: AtomicU64 = AtomicU64::new(0);
     ClaimTurns {
         lease: lease(OWNER, now),
-        token: Token(format!("claim-{}", CLAIMS.fetch_add(1, Ordering::Relaxed)).into()),
+        token: token(),
         max,
         frontends: vec![web()],
         join_window: Duration::ZERO,
         budget: BudgetTerms { limit: 1000, window: Duration::from_mins(1), share: 500, ..BudgetTerms::default() },
     }
+}
+
+/// Each claim's own.
+pub(super) fn token() -> Token {
+    static CLAIMS: AtomicU64 = AtomicU64::new(0);
+    Token(format!("claim-{}", CLAIMS.fetch_add(1, Ordering::Relaxed)).into())
 }
 
 pub(super) fn lease(owner: &str, now: Timestamp) -> Lease {

@@ -15,6 +15,8 @@ use crate::domain::{
 pub struct ClaimDeliveries {
     /// The lease to take on each lane.
     pub lease: Lease,
+    /// The proof of holding them, one for all lanes of the claim: by it a claim whose answer was lost is found.
+    pub token: Token,
     /// How many lanes of each frontend may be claimed: never more than there are permits in hand.
     pub permits: Vec<DeliveryPermits>,
 }
@@ -243,8 +245,9 @@ pub trait DeliveryStore: Send + Sync {
     /// Records the end of an attempt and frees the lane, or hands out its next head.
     async fn finish_delivery(&self, finish: FinishDelivery) -> Result<Finished>;
 
-    /// Extends the leases of lanes in flight; returns the conversations whose lane is no longer held.
-    async fn renew_lanes(&self, lanes: &[(ConversationKey, Token)], until: Timestamp) -> Result<Vec<ConversationKey>>;
+    /// Frees lanes that are held under this token though their holder never heard of it: all those of a claim whose answer
+    /// was lost, or the one that a completion kept whose answer was lost. Returns how many there were.
+    async fn void_lanes(&self, token: &Token, lane: Option<ConversationKey>) -> Result<usize>;
 
     /// Frees the lanes of dead processes at start-up (a store that is not shared: all of them).
     async fn recover_lanes(&self, lease: &Lease) -> Result<usize>;

@@ -8,7 +8,7 @@
 //!
 //! One thing cannot be promised over a network: where the connection is cut during the commit itself, the call fails
 //! although it may have taken effect. What callers do about an error is right in both cases: a message is recognised when
-//! it is posted again, a claim is given back by its token, or void when its lease ends, and a completion counts once.
+//! it is posted again, a claim is given back by its token (`store/lost.rs`), and a completion is said again and counts once.
 
 #[macro_use]
 mod dialect;

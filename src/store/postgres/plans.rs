@@ -87,6 +87,7 @@ async fn frequent_questions_go_by_their_index_from_the_first_row_on() {
         ("next read", reading::NEXT_READ, &[]),
         ("lease of lanes", lanes::LEASE, &[]),
         ("next lane", lanes::NEXT, &["lanes_leased"]),
+        ("lanes of a lost claim", lanes::VOID, &["lanes_leased"]),
         ("heads of leased lanes", attempts::HEADS, &[]),
         ("next head", attempts::NEXT_HEAD, &[]),
         ("finished deliveries", prune::FINISHED, &[]),

@@ -6,7 +6,7 @@
 //! A dead letter that was given up with `hold_lane` blocks its lane: nothing of that conversation is attempted until the
 //! dead letter itself is replayed, pruned at the end of its retention, or erased with its conversation.
 
-use std::{collections::HashSet, sync::Arc};
+use std::collections::HashSet;
 
 use super::{Conn, Cx, Row, db, lanes, rows};
 use crate::{
@@ -43,12 +43,12 @@ pub(super) const HEADS: &str = concat!(
 );
 
 /// Leases due lanes, first attempts before retries, and returns their heads in the order in which they fell due.
-pub(super) async fn claim(conn: &mut Conn, cx: &mut Cx, claim: &ClaimDeliveries) -> Result<Vec<ClaimedDelivery>> {
+pub(super) async fn claim(conn: &mut Conn, claim: &ClaimDeliveries) -> Result<Vec<ClaimedDelivery>> {
     // One token for all lanes of a claim is enough: the next claim of any of them brings another one.
-    let token = Token(Arc::from(cx.rules().entropy.key()));
+    let token = &claim.token;
     let mut leased = HashSet::new();
     for permits in claim.permits.iter().filter(|permits| permits.first > 0) {
-        leased.extend(lanes::lease(conn, &token, &claim.lease, permits).await?);
+        leased.extend(lanes::lease(conn, token, &claim.lease, permits).await?);
     }
     if leased.is_empty() {
         return Ok(Vec::new());
@@ -59,7 +59,7 @@ pub(super) async fn claim(conn: &mut Conn, cx: &mut Cx, claim: &ClaimDeliveries)
         .bind(claim.lease.now.as_millis())
         .fetch_all(&mut *conn)
         .await?;
-    let heads = found.iter().map(|row| Ok(head(row, &token)?.0)).collect::<Result<Vec<_>>>()?;
+    let heads = found.iter().map(|row| Ok(head(row, token)?.0)).collect::<Result<Vec<_>>>()?;
     for head in &heads {
         leased.remove(&head.conversation.key.0);
     }

@@ -17,7 +17,7 @@ use crate::{
 #[async_trait::async_trait]
 impl DeliveryStore for ThisStore {
     async fn claim_deliveries(&self, claim: ClaimDeliveries) -> Result<Vec<ClaimedDelivery>> {
-        self.write(claim, |conn, cx, claim| attempts::claim(conn, cx, claim).boxed()).await
+        self.write(claim, |conn, _, claim| attempts::claim(conn, claim).boxed()).await
     }
 
     async fn next_delivery_at(&self, frontends: &[FrontendName]) -> Result<Option<Timestamp>> {
@@ -28,8 +28,8 @@ impl DeliveryStore for ThisStore {
         self.write(finish, |conn, cx, finish| attempts::finish(conn, cx, finish).boxed()).await
     }
 
-    async fn renew_lanes(&self, held: &[(ConversationKey, Token)], until: Timestamp) -> Result<Vec<ConversationKey>> {
-        self.write((held.to_vec(), until), |conn, _, (held, until)| lanes::renew(conn, held, *until).boxed()).await
+    async fn void_lanes(&self, token: &Token, lane: Option<ConversationKey>) -> Result<usize> {
+        self.write_once((token.clone(), lane), |conn, cx, of| lanes::void(conn, cx, &of.0, of.1).boxed()).await
     }
 
     async fn recover_lanes(&self, lease: &Lease) -> Result<usize> {

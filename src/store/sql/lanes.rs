@@ -4,8 +4,6 @@
 //! lowest sequence) is due; a lane that is blocked by a dead letter is never due. Whoever changes a lane's deliveries
 //! holds the lane's row, so that nobody closes a lane into which somebody else is just filing.
 
-use std::collections::HashSet;
-
 use super::{Conn, Cx, db, dialect, rows};
 use crate::{
     domain::{
@@ -184,30 +182,17 @@ pub(super) async fn close_empty(conn: &mut Conn, lane: ConversationKey) -> Resul
     Ok(closed.rows_affected() > 0)
 }
 
-/// Extends leases; returns the conversations whose lane has come into other hands.
-pub(super) async fn renew(
-    conn: &mut Conn,
-    held: &[(ConversationKey, Token)],
-    until: Timestamp,
-) -> Result<Vec<ConversationKey>> {
-    if held.is_empty() {
-        return Ok(Vec::new());
+/// Frees the lanes that are held under a token, or the one of them that is named.
+pub(super) const VOID: &str = "UPDATE lanes SET token = NULL, owner = NULL, lease_until = NULL \
+     WHERE lease_until IS NOT NULL AND token = $1 AND conversation_key = COALESCE($2, conversation_key)";
+
+/// Frees lanes whose holder never heard of holding them; returns how many.
+pub(super) async fn void(conn: &mut Conn, cx: &mut Cx, token: &Token, lane: Option<ConversationKey>) -> Result<usize> {
+    let voided = db::query(VOID).bind(&*token.0).bind(lane.map(|lane| lane.0)).execute(conn).await?.rows_affected();
+    if voided > 0 {
+        cx.announce(Change::Deliveries);
     }
-    // Our own tokens only: a lane that is in our hands again under a newer token is renewed under that one.
-    let renewed: Vec<(i64, String)> = db::query_as(concat!(
-        "UPDATE lanes SET lease_until = $3 WHERE conversation_key",
-        is_key_in!("$1"),
-        " AND token",
-        is_text_in!("$2"),
-        " RETURNING conversation_key, token",
-    ))
-    .bind(rows::array(held.iter().map(|(key, _)| key.0))?)
-    .bind(rows::array(held.iter().map(|(_, token)| &*token.0))?)
-    .bind(until.as_millis())
-    .fetch_all(conn)
-    .await?;
-    let renewed: HashSet<_> = renewed.iter().map(|(key, token)| (*key, token.as_str())).collect();
-    Ok(held.iter().filter(|(key, token)| !renewed.contains(&(key.0, &*token.0))).map(|(key, _)| *key).collect())
+    Ok(usize::try_from(voided).unwrap_or(usize::MAX))
 }
 
 /// Frees the lanes whose lease has ended and, where `all_others`, those of every other owner too.

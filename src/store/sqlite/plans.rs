@@ -42,6 +42,7 @@ async fn frequent_questions_never_scan_a_table_that_grows() {
         ("next read", reading::NEXT_READ),
         ("lease of lanes", lanes::LEASE),
         ("next lane", lanes::NEXT),
+        ("lanes of a lost claim", lanes::VOID),
         ("heads of leased lanes", attempts::HEADS),
         ("next head", attempts::NEXT_HEAD),
         ("finished deliveries", prune::FINISHED),
