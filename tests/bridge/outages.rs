@@ -145,6 +145,23 @@ async fn a_claim_of_turns_whose_commit_was_cut_off_is_made_good_at_once() {
 }
 
 #[tokio::test]
+async fn a_reply_whose_record_was_cut_off_is_recorded_once() {
+    let Some(server) = server("") else { return };
+    let url = server.database().await;
+    let mut bridge = Setup::new().store(&url).vendor(|vendor| vendor.reply_latency_ms = 4000).start().await;
+    let (id, text) = bridge.say("c", "Where is my order?").await;
+    eventually("the send", async || (bridge.times_stored(&text) == 1).then_some(())).await;
+    hold_commits(&url).await;
+    cut_commits_until(&url, "SELECT COUNT(*) FROM turns WHERE state = 'answered'").await;
+    assert_eq!(bridge.end_of("c", &id).await["data"]["outcome"], "answered");
+    bridge.receiver.wait_for("c", "turn.completed").await;
+    assert_eq!(bridge.times_stored(&text), 1);
+    assert!(says(&bridge, "outcome of a send not recorded yet"));
+    bridge.allow(Allow::FailedLoops);
+    bridge.finish().await;
+}
+
+#[tokio::test]
 async fn a_claim_of_callbacks_whose_commit_was_cut_off_is_made_good_at_once() {
     let Some(server) = server("") else { return };
     let url = server.database().await;

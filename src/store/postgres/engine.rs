@@ -2,7 +2,8 @@
 //!
 //! A connection of the pool may have been cut since it was used last. One that was idle for a while is tried before it is
 //! used; for one that was just used that would be a round trip in vain nearly always. So where the first word on it fails,
-//! nothing was done, and the next connection is taken.
+//! nothing was done, and the next connection is taken. Where the last one fails, the commit, nobody knows what became of it,
+//! and what it may have changed is told all the same (`doubts.rs`).
 
 use std::{
     slice,
@@ -10,9 +11,9 @@ use std::{
 };
 
 use sqlx::{Connection, PgPool, Postgres, pool::PoolConnection};
-use tokio::time::{error::Elapsed, timeout};
+use tokio::time::{Instant, error::Elapsed, timeout};
 
-use super::{Conn, Cx, Read, Write, connect::Patience, notices::Teller};
+use super::{Conn, Cx, Read, Write, connect::Patience, doubts::Doubts, notices::Teller};
 use crate::store::{Change, Changes, Result, Rules, StoreError};
 
 /// How often a transaction is tried that others keep getting in the way of.
@@ -50,12 +51,14 @@ pub(super) struct Engine {
     rules: Arc<Rules>,
     changes: Changes,
     teller: Mutex<Option<Teller>>,
+    doubts: Doubts,
     patience: Patience,
 }
 
 impl Engine {
     pub(super) fn new(pool: PgPool, rules: Rules, changes: Changes, teller: Teller, patience: Patience) -> Self {
-        Self { pool, rules: Arc::new(rules), changes, teller: Mutex::new(Some(teller)), patience }
+        let (rules, teller) = (Arc::new(rules), Mutex::new(Some(teller)));
+        Self { pool, rules, changes, teller, doubts: Doubts::default(), patience }
     }
 
     pub(super) const fn changes(&self) -> &Changes {
@@ -81,14 +84,21 @@ impl Engine {
         let (mut tries, mut cut) = (1, 0);
         loop {
             let mut connection = self.pool.acquire().await?;
-            let done = timeout(self.patience.call, self.attempt(&mut connection, frame, inputs, work)).await;
+            let mut changes = Vec::new();
+            let attempt = self.attempt(&mut connection, frame, inputs, work, &mut changes);
+            let done = timeout(self.patience.call, attempt).await;
             match in_time(connection, done) {
-                Ok((found, changes)) => {
+                Ok(found) => {
+                    changes.extend(self.doubts.due(Instant::now()));
                     self.announce(&changes);
                     return Ok(found);
                 }
                 Err(Failed::Within(StoreError::Contended(_))) if tries < most => tries += 1,
-                Err(failed) => self.passes_by(failed, &mut cut)?,
+                Err(failed) => {
+                    self.announce(&changes);
+                    self.doubts.add(changes, Instant::now());
+                    self.passes_by(failed, &mut cut)?;
+                }
             }
         }
     }
@@ -122,13 +132,15 @@ impl Engine {
         drop(self.teller.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
+    /// Once there are `changes`, they may be in effect, whatever comes of it.
     async fn attempt<I: Sync, T>(
         &self,
         connection: &mut Conn,
         frame: Frame,
         inputs: &[I],
         work: Write<I, T>,
-    ) -> std::result::Result<(Vec<T>, Vec<Change>), Failed> {
+        changes: &mut Vec<Change>,
+    ) -> std::result::Result<Vec<T>, Failed> {
         let mut cx = Cx::new(Arc::clone(&self.rules));
         let mut found = Vec::with_capacity(inputs.len());
         if frame == Frame::None {
@@ -138,15 +150,17 @@ impl Engine {
                     Err(error) => return Err(unframed(connection, error).await),
                 }
             }
-            return Ok((found, cx.into_changes()));
+            *changes = cx.into_changes();
+            return Ok(found);
         }
         let mut transaction = connection.begin().await.map_err(|error| Failed::NotBegun(error.into()))?;
         for input in inputs {
             found.push(work(&mut transaction, &mut cx, input).await?);
         }
         cx.flush(&mut transaction).await?;
+        *changes = cx.into_changes();
         transaction.commit().await?;
-        Ok((found, cx.into_changes()))
+        Ok(found)
     }
 
     /// Whether work that failed is to be tried on the next connection: as often as there may be cut ones in the pool.

@@ -8,12 +8,14 @@
 //!
 //! One thing cannot be promised over a network: where the connection is cut during the commit itself, the call fails
 //! although it may have taken effect. What callers do about an error is right in both cases: a message is recognised when
-//! it is posted again, a claim is given back by its token (`store/lost.rs`), and a completion is said again and counts once.
+//! it is posted again, a claim is given back by its token (`store/lost.rs`), a completion is said again and counts once, and
+//! what may have changed is told (`doubts.rs`).
 
 #[macro_use]
 mod dialect;
 mod connect;
 mod db;
+mod doubts;
 mod engine;
 mod gather;
 mod notices;
