@@ -137,12 +137,10 @@ impl Loop for Arc<Dispatcher> {
 impl Dispatcher {
     /// Frees what was claimed without this process ever hearing of it: nothing was attempted for it.
     async fn void_lost_claims(&self, now: Timestamp) -> Result<()> {
-        for token in self.lost_claims.all() {
-            let lanes = self.store.void_lanes(&token, None).await?;
-            if lanes > 0 {
-                tracing::info!(lanes, "claim given back whose answer was lost");
-            }
-            self.lost_claims.looked(&token, lanes > 0, now);
+        let void = async |token: Token| self.store.void_lanes(&token, None).await;
+        let lanes = self.lost_claims.give_back(now, void).await?;
+        if lanes > 0 {
+            tracing::info!(lanes, "claim given back whose answer was lost");
         }
         Ok(())
     }

@@ -127,13 +127,7 @@ impl Loop for Arc<Sender> {
             join_window: self.settings.join_window,
             budget: self.budget.terms(),
         };
-        let claimed = match self.store.claim_turns(claim).await {
-            Ok(claimed) => claimed,
-            Err(error) => {
-                self.lost_claims.add(token, now);
-                return Err(error);
-            }
-        };
+        let claimed = self.store.claim_turns(claim).await.inspect_err(|_| self.lost_claims.add(token, now))?;
         if claimed.turns.is_empty() && pass == Pass::Probe {
             self.gate.not_probed(Side::Write);
         }
@@ -160,12 +154,10 @@ impl Loop for Arc<Sender> {
 impl Sender {
     /// Gives back what was claimed without this process ever hearing of it: nothing was sent for it.
     async fn void_lost_claims(&self, now: Timestamp) -> Result<()> {
-        for token in self.lost_claims.all() {
-            let turns = self.store.void_claim(&token, now).await?;
-            if turns > 0 {
-                tracing::info!(turns, "claim given back whose answer was lost");
-            }
-            self.lost_claims.looked(&token, turns > 0, now);
+        let void = async |token: Token| self.store.void_claim(&token, now).await;
+        let turns = self.lost_claims.give_back(now, void).await?;
+        if turns > 0 {
+            tracing::info!(turns, "claim given back whose answer was lost");
         }
         Ok(())
     }

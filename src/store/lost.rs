@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::Token;
+use super::{Result, Token};
 use crate::domain::Timestamp;
 
 /// How long a claim that failed is looked for, and how often.
@@ -26,14 +26,22 @@ impl LostClaims {
         self.inner().push((token, now));
     }
 
-    /// The claims to look for.
-    pub fn all(&self) -> Vec<Token> {
-        self.inner().iter().map(|(token, _)| token.clone()).collect()
-    }
-
-    /// Forgets a claim that was looked for, if it was found or cannot come any more.
-    pub fn looked(&self, token: &Token, found: bool, now: Timestamp) {
-        self.inner().retain(|(lost, since)| lost != token || !found && now.since(*since) < FOR);
+    /// Looks for each of them by `void`, which gives back what is held under a token and says how much that was. Returns how
+    /// much it was in all; forgets what was found or cannot come any more.
+    pub async fn give_back<F>(&self, now: Timestamp, void: impl Fn(Token) -> F) -> Result<usize>
+    where
+        F: Future<Output = Result<usize>>,
+    {
+        let mut given_back = 0;
+        let lost = self.inner().clone();
+        for (token, since) in lost {
+            let found = void(token.clone()).await?;
+            if found > 0 || now.since(since) >= FOR {
+                self.inner().retain(|(other, _)| *other != token);
+            }
+            given_back += found;
+        }
+        Ok(given_back)
     }
 
     /// When to look again; `None` where nothing is lost.
@@ -49,21 +57,34 @@ impl LostClaims {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::StoreError;
 
-    #[test]
-    fn a_claim_is_looked_for_until_it_is_found_or_cannot_come_any_more() {
+    /// The tokens that are looked for at `now`, where only `held` is held.
+    async fn looked_for(claims: &LostClaims, now: Timestamp, held: &str) -> Vec<String> {
+        let asked = Mutex::new(Vec::new());
+        let void = async |token: Token| {
+            asked.lock().expect("nobody panics").push(token.0.to_string());
+            Ok(usize::from(&*token.0 == held))
+        };
+        let given_back = claims.give_back(now, void).await.expect("answers");
+        let asked = asked.into_inner().expect("nobody panics");
+        assert_eq!(given_back > 0, asked.iter().any(|token| token == held));
+        asked
+    }
+
+    #[tokio::test]
+    async fn a_claim_is_looked_for_until_it_is_found_or_cannot_come_any_more() {
         let at = Timestamp::from_millis;
         let claims = LostClaims::default();
-        assert_eq!((claims.all(), claims.look_at(at(0))), (vec![], None));
-        let [first, second] = ["first", "second"].map(|token| Token(token.into()));
-        claims.add(first.clone(), at(0));
-        claims.add(second.clone(), at(5_000));
-        assert_eq!(claims.all(), [first.clone(), second.clone()]);
+        assert_eq!(claims.look_at(at(0)), None);
+        claims.add(Token("first".into()), at(0));
+        claims.add(Token("second".into()), at(5_000));
         assert_eq!(claims.look_at(at(5_000)), Some(at(6_000)));
-        claims.looked(&first, false, at(19_999));
-        claims.looked(&second, true, at(19_999));
-        assert_eq!(claims.all(), std::slice::from_ref(&first));
-        claims.looked(&first, false, at(20_000));
-        assert_eq!((claims.all(), claims.look_at(at(20_000))), (vec![], None));
+        assert_eq!(looked_for(&claims, at(6_000), "none").await, ["first", "second"]);
+        assert_eq!(looked_for(&claims, at(19_999), "second").await, ["first", "second"]);
+        claims.give_back(at(20_000), async |_| Err(StoreError::Internal("away".to_owned()))).await.expect_err("fails");
+        assert_eq!(looked_for(&claims, at(20_000), "none").await, ["first"]);
+        assert_eq!(looked_for(&claims, at(20_001), "none").await, [""; 0]);
+        assert_eq!(claims.look_at(at(20_001)), None);
     }
 }
