@@ -161,7 +161,7 @@ impl Eraser<'_> {
         while gone < 2 {
             match self.patient.ask(Some(0), get).await {
                 Ok(_) => return Ok(Fate::Stands),
-                Err(Failure::Missing { .. } | Failure::Unclear { status: Some(500), .. }) => gone += 1,
+                Err(failure) if failure.may_mean_gone() => gone += 1,
                 Err(failure @ Failure::Unauthorised { .. }) => return Err(failure),
                 Err(failure) => return Ok(Fate::Unknown(failure.to_string())),
             }

@@ -17,7 +17,7 @@ use crate::{
         vendor::{FiniConversation, FiniEvent, FiniKind, FiniRole},
     },
     export::{OwnLog, Patience, Patient, Quiet},
-    fini::{Departure, Failure, FiniApi as _},
+    fini::{Departure, FiniApi as _},
     system::SystemEntropy,
 };
 
@@ -52,7 +52,7 @@ pub(super) async fn run(args: Args) -> Done {
     let patient = Patient::new(client.as_ref(), &permits, &Quiet, &SystemEntropy, Patience::default());
     let get = async |departure: &Departure| client.get_conversation(&id, departure).await;
     let conversation = patient.ask(Some(TRIES), get).await.map_err(|failure| match failure {
-        Failure::Unclear { status: Some(500), .. } | Failure::Missing { .. } => {
+        failure if failure.may_mean_gone() => {
             CliError::failed(format!("Fini does not show conversation {id}: {}", failure.detail()))
                 .at(&config.fini.base_url)
                 .help("Fini answers so for ids that are unknown, deleted or of another workspace")

@@ -20,20 +20,24 @@ pub enum Failure {
     ///
     /// That is any 5xx ("Generate Answer", Errors: Fini may fail while persisting *or after it, while generating the
     /// reply*; unknown conversation and bot ids answer 500 too, so it can also be permanent), 408, 425, 499, a redirect,
-    /// a deadline that passed after the request left, a connection that broke, and a 2xx whose body is truncated,
-    /// garbled, too large or about something else.
+    /// a deadline that passed after the request left, a connection that broke, a 2xx whose body is truncated, garbled,
+    /// too large or about something else, and every refusal that Fini did not write itself: the page of a firewall or a
+    /// gateway says nothing about key, bot, id or message.
     #[error("the outcome is unclear{}: {detail}", show(*.status))]
     Unclear {
         /// The status, when the head of an answer arrived.
         status: Option<u16>,
-        /// What Fini or a proxy before it asked for; Fini documents no such header.
+        /// The wait that Fini or a proxy before it asked for; Fini documents no such header.
         retry_after: Option<Duration>,
+        /// True where the answer is an error in Fini's own JSON shape; false for anything that came from something in
+        /// front of Fini, and where no answer came.
+        by_fini: bool,
         /// What is known.
         detail: String,
     },
 
-    /// Final for this request: sent again as it is, it will be rejected again, and nothing was stored. Any 4xx that has
-    /// no class of its own ("Generate Answer", Errors: a malformed body; "List conversations", Errors: invalid
+    /// Final for this request: sent again as it is, it will be rejected again, and nothing was stored. Any 4xx in Fini's
+    /// own JSON shape that has no class of its own ("Generate Answer", Errors: a malformed body; "List conversations", Errors: invalid
     /// parameters, with the rule that failed in the message).
     #[error("Fini rejected the request (status {status}): {detail}")]
     Rejected {
@@ -43,9 +47,9 @@ pub enum Failure {
         detail: String,
     },
 
-    /// The key is missing, wrong or revoked (401), or lacks the scope of the route (403); all pages, Errors. It
-    /// concerns the whole deployment, not one message.
-    #[error("Fini does not accept the key (status {status}): {detail}")]
+    /// Fini itself refuses: the key is missing, wrong or revoked (401), or lacks the scope of the route (403); all pages,
+    /// Errors. It may also be about the bot alone: the key is doubted only when others are refused as well.
+    #[error("Fini refuses access (status {status}): {detail}")]
     Unauthorised {
         /// 401 or 403.
         status: u16,
@@ -63,7 +67,7 @@ pub enum Failure {
         detail: String,
     },
 
-    /// 404 for one conversation by its id. A hint, not a proof: the page "Get conversation" says that unknown ids answer
+    /// Fini's own 404 for one conversation by its id. A hint, not a proof: the page "Get conversation" says that unknown ids answer
     /// 500, so confirm by a second read before a conversation is given up. Also given, without a request, for ids that
     /// no path can carry (empty, `.` and `..`).
     #[error("Fini does not know the conversation: {detail}")]
@@ -95,6 +99,12 @@ impl Failure {
             Self::Throttled { .. } => Some(429),
             Self::Missing { .. } => Some(404),
         }
+    }
+
+    /// True for Fini's own answers that it gives about a conversation it does not have: 404 and, as documented, 500. A
+    /// hint, never a proof: it answers 500 when it is ill as well.
+    pub const fn may_mean_gone(&self) -> bool {
+        matches!(self, Self::Missing { .. } | Self::Unclear { status: Some(500), by_fini: true, .. })
     }
 
     /// How long to stay away, where the answer said so.

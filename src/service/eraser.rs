@@ -95,7 +95,7 @@ impl Eraser {
             }
             let departure = self.budget.departure(self.permit().await?);
             match self.fini.get_conversation(interaction, &departure).await {
-                Err(Failure::Missing { .. } | Failure::Unclear { status: Some(500), .. }) => {}
+                Err(failure) if failure.may_mean_gone() => {}
                 Ok(_) => return Ok(Shown::Nothing("Fini still shows the conversation".to_owned())),
                 Err(failure) => return Ok(Shown::Nothing(failure.to_string())),
             }

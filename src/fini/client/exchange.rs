@@ -215,7 +215,7 @@ async fn read(mut response: Response, cap: usize) -> Result<Bytes, Fault> {
 }
 
 fn unclear(status: Option<u16>, detail: String) -> Failure {
-    Failure::Unclear { status, retry_after: None, detail }
+    Failure::Unclear { status, retry_after: None, by_fini: false, detail }
 }
 
 fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {

@@ -2,13 +2,17 @@
 
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
 use serde_json::Value;
 
 use super::Route;
 use crate::fini::{Failure, redact};
 
-/// Decides what an answer without success means. `body` may be cut off: the status alone decides the class.
+/// Decides what an answer without success means.
+///
+/// Only a refusal in Fini's own words is one of Fini's: a page of something in front of it (a firewall, a gateway during a
+/// roll-out) says nothing about key, bot or id, and of a message only that its outcome is unclear. A 429 is believed of
+/// anybody: who limits the rate has not passed the request on.
 pub(super) fn judge(
     route: Route,
     status: u16,
@@ -22,15 +26,30 @@ pub(super) fn judge(
         _ => redact::presentable(&explanation(body), keys, said),
     };
     let retry_after = retry_after(headers);
+    let by_fini = is_by_fini(headers, body);
+    let unclear = |detail| Failure::Unclear { status: Some(status), retry_after, by_fini, detail };
     match status {
+        429 => Failure::Throttled { retry_after, detail },
+        // 425: refused as a possible replay (RFC 8470); 499: a proxy that thought we had hung up.
+        408 | 425 | 499 => unclear(detail),
+        400..=499 if !by_fini => unclear(format!("not in Fini's own words: {detail}")),
         401 | 403 => Failure::Unauthorised { status, detail },
         404 if matches!(route, Route::GetConversation | Route::DeleteConversation) => Failure::Missing { detail },
-        // 425: refused as a possible replay (RFC 8470); 499: a proxy that thought we had hung up.
-        408 | 425 | 499 => Failure::Unclear { status: Some(status), retry_after, detail },
-        429 => Failure::Throttled { retry_after, detail },
         400..=499 => Failure::Rejected { status, detail },
-        _ => Failure::Unclear { status: Some(status), retry_after, detail },
+        _ => unclear(detail),
     }
+}
+
+/// True for Fini's own error shape, `{statusCode, message, error}` as JSON with any two of the three missing.
+fn is_by_fini(headers: &HeaderMap, body: &[u8]) -> bool {
+    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if media_type != "application/json" && !media_type.ends_with("+json") {
+        return false;
+    }
+    let text = String::from_utf8_lossy(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body));
+    let Ok(Value::Object(fields)) = serde_json::from_str(&text) else { return false };
+    ["statusCode", "message", "error"].iter().any(|name| fields.get(*name).is_some_and(|value| !value.is_null()))
 }
 
 /// What an error body says: Fini's `{statusCode, message, error}` with any of it missing and `message` a text or several,
@@ -108,15 +127,55 @@ mod tests {
 
     const MOVED: &str = "a redirect, which is never followed";
 
+    const OWN: &str = r#"{"statusCode":400,"message":"no"}"#;
+
     fn verdict(route: Route, status: u16, body: &str) -> Failure {
-        judge(route, status, &HeaderMap::new(), body.as_bytes(), &[], &[])
+        typed(route, status, "application/json; charset=utf-8", body)
+    }
+
+    fn typed(route: Route, status: u16, media_type: &str, body: &str) -> Failure {
+        let headers = [(CONTENT_TYPE, HeaderValue::from_str(media_type).expect("test header"))].into_iter().collect();
+        judge(route, status, &headers, body.as_bytes(), &[], &[])
+    }
+
+    #[test]
+    fn only_a_refusal_in_the_vendors_own_shape_is_believed() {
+        let pages = [
+            ("text/html", "<html><title>403 Forbidden</title></html>"),
+            ("text/html", OWN),
+            ("text/plain", "no"),
+            ("application/json", ""),
+            ("application/json", "{}"),
+            ("application/json", "[]"),
+            ("application/json", r#"{"code":"blocked"}"#),
+            ("application/json", r#"{"message":null}"#),
+            ("application/json", r#"{"message":"cut o"#),
+        ];
+        for (media_type, body) in pages {
+            for route in [Route::GenerateAnswer, Route::GetConversation, Route::ListConversations] {
+                for status in (400..=451).filter(|status| *status != 429) {
+                    let failure = typed(route, status, media_type, body);
+                    let unclear = matches!(failure, Failure::Unclear { by_fini: false, .. });
+                    assert!(unclear && failure.status() == Some(status), "{status} {media_type} {body}: {failure}");
+                    assert!(!failure.may_mean_gone());
+                }
+                let failure = typed(route, 500, media_type, body);
+                assert!(!failure.may_mean_gone(), "{media_type} {body}");
+                assert_eq!(typed(route, 429, media_type, body).class(), "throttled");
+            }
+        }
+        for own in [OWN, r#"{"statusCode":404}"#, r#"{"message":["a","b"]}"#, r#"{"error":"Not Found"}"#] {
+            assert!(verdict(Route::GetConversation, 404, own).may_mean_gone());
+            assert!(verdict(Route::GetConversation, 500, own).may_mean_gone());
+            assert_eq!(typed(Route::ListAgents, 401, "application/problem+json", own).class(), "unauthorised");
+        }
     }
 
     #[test]
     fn classes_follow_from_the_status() {
         let classes = |route| {
             move |status: u16| {
-                let failure = verdict(route, status, "");
+                let failure = verdict(route, status, OWN);
                 assert_eq!(failure.status(), Some(status));
                 failure.class()
             }

@@ -143,7 +143,7 @@ impl Reader {
                 self.after_look(&turn, seen, looked_at).await
             }
             Err(failure) => {
-                if is_miss(&failure) && turn.looks + 1 >= GONE_AFTER && self.lists_work_since(turn.since) {
+                if failure.may_mean_gone() && turn.looks + 1 >= GONE_AFTER && self.lists_work_since(turn.since) {
                     return self.lose(&turn.conversation, &interaction, &failure).await;
                 }
                 self.after_look(&turn, Seen::Nothing, looked_at).await
@@ -216,7 +216,7 @@ impl Reader {
                 self.store.schedule_read(read.conversation.key, again, 0).await?;
                 Ok(true)
             }
-            Err(failure) if is_miss(&failure) => {
+            Err(failure) if failure.may_mean_gone() => {
                 let misses = read.misses + 1;
                 let missed_at = read.due_at.minus(miss_pause(read.misses));
                 if misses >= GONE_AFTER && self.lists_work_since(missed_at) {
@@ -251,7 +251,7 @@ impl Reader {
     /// A 500 for one conversation is that conversation's affair (unknown ids answer 500), not a sign that Fini is down.
     fn learn_from_get(&self, passed_at: Timestamp, result: &std::result::Result<FiniConversation, Failure>) {
         match result {
-            Err(failure) if is_miss(failure) => {}
+            Err(failure) if failure.may_mean_gone() => {}
             result => {
                 self.gate.learn(Side::Read, passed_at, result);
             }
@@ -267,8 +267,4 @@ impl Reader {
 /// How long after so many misses in a row a conversation is read again.
 fn miss_pause(misses: u32) -> Duration {
     Duration::from_secs(2).saturating_mul(1 << misses.min(8))
-}
-
-fn is_miss(failure: &Failure) -> bool {
-    matches!(failure, Failure::Missing { .. } | Failure::Unclear { status: Some(500), .. })
 }
