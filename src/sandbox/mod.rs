@@ -11,6 +11,7 @@
 //! | `script`, `knowledge` | what the simulated bot says, and its trigger words |
 //! | `world`, `book`, `model` | what is known, in which order, and the passage of time |
 //! | `desk`, `seed` | what people at the vendor's dashboard do, as methods |
+//! | `call` | a request without a socket, for simulations in virtual time |
 //! | `rule`, `fault`, `effect`, `server` | what goes wrong, down to the TCP connection |
 //! | `audit`, `limit` | what was asked and stored; the throttle |
 //! | `control`, `page` | the routes under `/_sandbox` and the page that explains them |
@@ -31,6 +32,7 @@
 
 mod audit;
 mod book;
+mod call;
 mod control;
 mod desk;
 mod effect;
@@ -62,6 +64,7 @@ use axum::routing::get;
 use serde_json::Value;
 
 pub use audit::{AuditReport, Inbound, RequestRecord, Route, Told};
+pub use call::{Answered, Broken};
 pub use desk::Feedback;
 pub use error::SandboxError;
 pub use fault::FaultState;
@@ -92,9 +95,8 @@ impl Sandbox {
     pub fn router(&self) -> Router {
         Router::new()
             .route("/", get(page::index))
-            .merge(vendor::router())
             .merge(control::router())
-            .fallback(vendor::not_found)
+            .fallback(vendor::answer)
             .method_not_allowed_fallback(vendor::not_found)
             .with_state(self.clone())
     }

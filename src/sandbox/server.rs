@@ -46,6 +46,11 @@ impl Connection {
         self.0.reset.store(true, Ordering::Release);
         self.0.wake.notify_one();
     }
+
+    /// Waits until [`Self::reset`] is called.
+    pub(super) async fn ended(&self) {
+        self.0.wake.notified().await;
+    }
 }
 
 /// Serves `sandbox` on `listener` until `shutdown` is done.
@@ -93,7 +98,7 @@ async fn connection(stream: TcpStream, router: Router, mut closed: watch::Receiv
     loop {
         tokio::select! {
             _ = &mut connection => return,
-            () = handle.0.wake.notified() => return,
+            () = handle.ended() => return,
             _ = closed.wait_for(|closed| *closed), if !told => {
                 told = true;
                 connection.as_mut().graceful_shutdown();

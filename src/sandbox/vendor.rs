@@ -2,12 +2,11 @@
 //!
 //! Invariant: a request that carries a known key is counted before anything else is decided about it.
 
+use axum::Extension;
 use axum::body::Bytes;
-use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodFilter, MethodRouter, on};
-use axum::{Extension, Router};
 
 use super::Sandbox;
 use super::audit::{Route, Told};
@@ -31,39 +30,55 @@ pub struct Call {
     pub connection: Option<Connection>,
 }
 
-/// The routes, without what else the sandbox serves.
-pub fn router() -> Router<Sandbox> {
-    Router::new()
-        .route("/v2/hc-interactions/events/public", operation(MethodFilter::POST, Route::GenerateAnswer))
-        .route(
-            "/v2/hc-interactions/public",
-            operation(MethodFilter::GET, Route::List).merge(operation(MethodFilter::DELETE, Route::BulkDelete)),
-        )
-        .route(
-            "/v2/hc-interactions/{id}/public",
-            operation(MethodFilter::GET, Route::Get).merge(operation(MethodFilter::DELETE, Route::Delete)),
-        )
-        .route("/v2/bots/public", operation(MethodFilter::GET, Route::Agents))
-        .route("/v2/bots/requests/public", operation(MethodFilter::GET, Route::History))
+/// The vendor's routes: the operation and the id in the path.
+fn operation(method: &Method, path: &str) -> Option<(Route, String)> {
+    let route = match (method, path) {
+        (&Method::POST, "/v2/hc-interactions/events/public") => Route::GenerateAnswer,
+        (&Method::GET, "/v2/hc-interactions/public") => Route::List,
+        (&Method::DELETE, "/v2/hc-interactions/public") => Route::BulkDelete,
+        (&Method::GET, "/v2/bots/public") => Route::Agents,
+        (&Method::GET, "/v2/bots/requests/public") => Route::History,
+        (_, "/v2/hc-interactions/events/public") => return None,
+        _ => {
+            let id = path.strip_prefix("/v2/hc-interactions/")?.strip_suffix("/public")?;
+            let route = match *method {
+                Method::GET => Route::Get,
+                Method::DELETE => Route::Delete,
+                _ => return None,
+            };
+            return (!id.is_empty() && !id.contains('/')).then(|| (route, id.to_owned()));
+        }
+    };
+    Some((route, String::new()))
 }
 
-fn operation(method: MethodFilter, route: Route) -> MethodRouter<Sandbox> {
-    let handler = move |State(sandbox): State<Sandbox>,
-                        id: Option<Path<String>>,
-                        RawQuery(query): RawQuery,
-                        connection: Option<Extension<Connection>>,
-                        headers: HeaderMap,
-                        body: Bytes| async move {
-        let id = id.map_or_else(String::new, |Path(id)| id);
-        let connection = connection.map(|Extension(connection)| connection);
-        sandbox.call(Call { route, id, query: query.unwrap_or_default(), body, connection }, &headers).await
-    };
-    on(method, handler)
+/// The server's way in: every path that the sandbox does not keep for itself is the vendor's.
+pub async fn answer(
+    State(sandbox): State<Sandbox>,
+    connection: Option<Extension<Connection>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let connection = connection.map(|Extension(connection)| connection);
+    sandbox.answer(&method, &uri, &headers, body, connection).await
 }
 
 impl Sandbox {
     /// Serves one request from its arrival to its answer.
-    async fn call(self, call: Call, headers: &HeaderMap) -> Response {
+    pub(super) async fn answer(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+        body: Bytes,
+        connection: Option<Connection>,
+    ) -> Response {
+        let Some((route, id)) = operation(method, uri.path()) else {
+            return not_found(method.clone(), uri.clone()).await;
+        };
+        let call = Call { route, id, query: uri.query().unwrap_or_default().to_owned(), body, connection };
         let number = {
             let mut world = self.world();
             let now = world.now();
@@ -76,7 +91,7 @@ impl Sandbox {
         };
         let response = match self.admit(&call, headers, number) {
             Ok(None) => self.perform(&call, Manner::USUAL).await.map(IntoResponse::into_response),
-            Ok(Some((kind, params))) => effect::strike(&self, &call, kind, &params).await,
+            Ok(Some((kind, params))) => effect::strike(self, &call, kind, &params).await,
             Err(error) => Err(error),
         };
         let response = response.unwrap_or_else(IntoResponse::into_response);
@@ -128,6 +143,6 @@ fn bearer(value: &str) -> Option<&str> {
 }
 
 /// What the vendor's framework answers on any other path.
-pub async fn not_found(method: axum::http::Method, uri: axum::http::Uri) -> Response {
+pub async fn not_found(method: Method, uri: Uri) -> Response {
     VendorError::new(StatusCode::NOT_FOUND.as_u16(), format!("Cannot {method} {}", uri.path())).into_response()
 }

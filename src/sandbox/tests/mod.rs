@@ -6,6 +6,7 @@ mod effects;
 mod generate;
 mod guard;
 mod history;
+mod in_process;
 mod load;
 mod paging;
 mod reading;
