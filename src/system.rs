@@ -1,25 +1,73 @@
-//! The machine: wall clock, randomness, and what the process knows about itself.
+//! The machine: its clocks, its randomness, and what the process knows about itself.
 //!
-//! The only room that takes time and chance from the operating system; everyone else is handed a [`Clock`] or an [`Entropy`],
-//! so that tests decide both. It decides nothing and keeps no state of its own.
+//! The only room that takes time and chance from the operating system; everyone else is handed a [`Clock`], a [`WallClock`] or
+//! an [`Entropy`], so that tests decide all of them. It decides nothing.
 
 use std::fs;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::domain::{Clock, Entropy, Timestamp};
+use tokio::time::Instant;
 
-/// The wall clock. It may jump when the machine's time is set: durations are measured with `tokio::time::Instant`.
+use crate::domain::{Clock, Entropy, Timestamp, WallClock, WallTime};
+
+/// The machine's wall clock. It steps when the machine's time is set: nothing that waits goes by it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
-impl Clock for SystemClock {
+impl WallClock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
-    fn now(&self) -> Timestamp {
+    fn now(&self) -> WallTime {
         let millis = match SystemTime::now().duration_since(UNIX_EPOCH) {
             Ok(after) => i64::try_from(after.as_millis()).unwrap_or(i64::MAX),
             Err(before) => i64::try_from(before.duration().as_millis()).map_or(i64::MIN, |ms| -ms),
         };
-        Timestamp::from_millis(millis)
+        WallTime::from_millis(millis)
+    }
+}
+
+/// A steady clock: set once, and moved by the machine's monotonic timer alone.
+///
+/// Invariant: it never says less than it said before, whatever it is set to.
+#[derive(Debug)]
+pub struct SteadyClock {
+    began: Instant,
+    /// What it showed when it began, in epoch milliseconds.
+    anchor: AtomicI64,
+    /// The latest that it said.
+    said: AtomicI64,
+}
+
+impl SteadyClock {
+    /// A clock that shows `now`.
+    pub fn new(now: Timestamp) -> Self {
+        Self { began: Instant::now(), anchor: AtomicI64::new(now.as_millis()), said: AtomicI64::new(i64::MIN) }
+    }
+
+    /// Sets it: from now on it shows what it would if it had shown `then` at `moment`. Where that is earlier than what it
+    /// said already, it stands still until it is later.
+    pub fn set(&self, then: Timestamp, moment: Instant) {
+        self.anchor.store(then.as_millis().saturating_sub(self.elapsed_at(moment)), Ordering::Release);
+    }
+
+    /// What it shows, or would have shown, at that moment.
+    pub fn at(&self, moment: Instant) -> Timestamp {
+        Timestamp::from_millis(self.anchor.load(Ordering::Acquire).saturating_add(self.elapsed_at(moment)))
+    }
+
+    fn elapsed_at(&self, moment: Instant) -> i64 {
+        let millis = |span: std::time::Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        match moment.checked_duration_since(self.began) {
+            Some(after) => millis(after),
+            None => -millis(self.began.duration_since(moment)),
+        }
+    }
+}
+
+impl Clock for SteadyClock {
+    fn now(&self) -> Timestamp {
+        let now = self.at(Instant::now()).as_millis();
+        Timestamp::from_millis(now.max(self.said.fetch_max(now, Ordering::AcqRel)))
     }
 }
 

@@ -15,7 +15,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    domain::{Clock, Timestamp},
+    domain::{Clock, Timestamp, WallClock},
     store::{Result, Store},
 };
 
@@ -32,7 +32,7 @@ const FAR_OFF: Duration = Duration::from_secs(5);
 /// The database's time.
 pub(super) struct SharedClock {
     store: Arc<dyn Store>,
-    local: Arc<dyn Clock>,
+    local: Arc<dyn WallClock>,
     began: Instant,
     /// The database's time when this clock began, in epoch milliseconds.
     began_at: AtomicI64,
@@ -49,7 +49,7 @@ impl Clock for SharedClock {
 
 impl SharedClock {
     /// A clock that shows the time of `store`; `local` is only compared with it.
-    pub(super) async fn start(store: Arc<dyn Store>, local: Arc<dyn Clock>) -> Result<Self> {
+    pub(super) async fn start(store: Arc<dyn Store>, local: Arc<dyn WallClock>) -> Result<Self> {
         let clock = Self {
             store,
             local,
@@ -78,7 +78,7 @@ impl SharedClock {
 
     async fn ask(&self) -> Result<()> {
         let asked = self.began.elapsed();
-        let told = self.store.now(self.local.now()).await?;
+        let told = self.store.now(self.local.now().point()).await?;
         let heard = self.began.elapsed();
         let took = heard.saturating_sub(asked);
         let believed_after =
@@ -94,7 +94,7 @@ impl SharedClock {
 
     /// Says once when this machine's own clock is wrong, and once when it is right again.
     fn compare(&self) {
-        let (shared, local) = (self.now(), self.local.now());
+        let (shared, local) = (self.now(), self.local.now().point());
         let off = shared.since(local).max(local.since(shared));
         let is_far_off = off >= FAR_OFF;
         if self.is_far_off.swap(is_far_off, Ordering::AcqRel) == is_far_off {

@@ -20,7 +20,7 @@ use self::rooms::{Delivery, Rooms};
 use crate::{
     config::Config,
     delivery::client::{CallbackClient, install_crypto},
-    domain::{Clock, Entropy},
+    domain::{Entropy, WallClock},
     http::{self, server::Server},
     lifecycle::{Ended, Lifecycle, Signals, Stop, Tasks},
     metrics::LogCounters,
@@ -33,8 +33,8 @@ const LEAVE: Duration = Duration::from_secs(2);
 
 /// What is not configuration but comes from outside all the same.
 pub struct Surroundings {
-    /// The time.
-    pub clock: Arc<dyn Clock>,
+    /// The machine's clock: what the world judges by, and what the steady clock is set by at the start.
+    pub wall: Arc<dyn WallClock>,
     /// Chance.
     pub entropy: Arc<dyn Entropy>,
     /// What the log dropped.
@@ -60,8 +60,8 @@ impl App {
     /// Builds and starts everything; returns once both listeners are open.
     pub async fn start(config: &Config, surroundings: Surroundings) -> Result<Self> {
         install_crypto();
-        let Surroundings { clock, entropy, log, extra, listener } = surroundings;
-        let mut rooms = Rooms::build(config, clock, entropy, log).await?;
+        let Surroundings { wall, entropy, log, extra, listener } = surroundings;
+        let mut rooms = Rooms::build(config, wall, entropy, log).await?;
         let (reader, housekeeper) = (rooms.reader(config), Arc::new(rooms.housekeeper(config)));
         let delivery = Delivery {
             client: CallbackClient::new(parts::guard(config), config.delivery.connect_timeout)?,

@@ -8,7 +8,10 @@ use secrecy::ExposeSecret as _;
 use crate::{
     config::{Config, Frontend, OnExhausted, RotatingSecret},
     delivery::{DispatcherSettings, Endpoint, guard::Guard},
-    domain::{Entropy, conversation::StatusPolicy, event::Subscriptions, ids::FrontendName, schedule::RetrySchedule},
+    domain::{
+        Entropy, WallClock, conversation::StatusPolicy, event::Subscriptions, ids::FrontendName,
+        schedule::RetrySchedule,
+    },
     fini::{ClientSettings, budget::BudgetSettings},
     http::{
         PublicSettings,
@@ -98,9 +101,10 @@ pub(super) fn dispatcher(config: &Config) -> Result<DispatcherSettings> {
 }
 
 /// What the store applies inside its transactions.
-pub(super) fn rules(config: &Config, entropy: Arc<dyn Entropy>) -> Rules {
+pub(super) fn rules(config: &Config, wall: Arc<dyn WallClock>, entropy: Arc<dyn Entropy>) -> Rules {
     Rules {
         entropy,
+        wall,
         subscriptions: subscriptions(config),
         statuses: StatusPolicy::new(&config.fini.escalated_statuses, &config.fini.resolved_statuses),
         watch: WatchPolicy { idle: config.poll.watch_idle, escalated: config.poll.watch_escalated },

@@ -12,7 +12,7 @@ use super::{clock::SharedClock, parts};
 use crate::{
     config::{Config, StoreUrl},
     delivery::{Dispatcher, Endpoint, client::CallbackClient},
-    domain::{Clock, Entropy},
+    domain::{Clock, Entropy, WallClock},
     fini::{
         Failure, FiniApi, FiniClient, Observer, RequestFacts,
         budget::{Budget, Departures},
@@ -25,6 +25,7 @@ use crate::{
         sender::Sender, walk::Walker,
     },
     store::{Bindings, Change, Heard, Lease, LostClaims, Owner, PostgresStore, SqliteStore, Store},
+    system::SteadyClock,
     telemetry::{
         self,
         spans::{FinishedSpan, SpanKind, Spans},
@@ -40,6 +41,7 @@ pub(super) struct Delivery {
 /// The rooms that others are built on.
 pub(super) struct Rooms {
     clock: Arc<dyn Clock>,
+    wall: Arc<dyn WallClock>,
     /// The clock, where it has to be kept right.
     shared_clock: Option<Arc<SharedClock>>,
     entropy: Arc<dyn Entropy>,
@@ -60,19 +62,19 @@ pub(super) struct Rooms {
 impl Rooms {
     pub(super) async fn build(
         config: &Config,
-        clock: Arc<dyn Clock>,
+        wall: Arc<dyn WallClock>,
         entropy: Arc<dyn Entropy>,
         log: LogCounters,
     ) -> Result<Self> {
         let labels: Vec<String> = parts::names(config).iter().map(ToString::to_string).collect();
         let metrics = Metrics::with_log(&labels, env!("CARGO_PKG_VERSION"), log);
         let owner = Owner(format!("{}-{}", std::process::id(), entropy.key()).into());
-        let store = open_store(config, Arc::clone(&entropy)).await?;
+        let store = open_store(config, Arc::clone(&wall), Arc::clone(&entropy)).await?;
         let (shared_clock, clock) = if store.is_shared() {
-            let shared = Arc::new(SharedClock::start(Arc::clone(&store), clock).await?);
+            let shared = Arc::new(SharedClock::start(Arc::clone(&store), Arc::clone(&wall)).await?);
             (Some(Arc::clone(&shared)), shared as Arc<dyn Clock>)
         } else {
-            (None, clock)
+            (None, Arc::new(SteadyClock::new(wall.now().point())) as Arc<dyn Clock>)
         };
         recover(store.as_ref(), &owner, clock.as_ref()).await?;
         let cache = &config.cache;
@@ -82,12 +84,13 @@ impl Rooms {
         let gate = Arc::new(Gate::new(Arc::clone(&clock), Arc::clone(&entropy), Arc::clone(&budget)));
         let lifecycle = Lifecycle::new(metrics.clone());
         let spans = parts::spans(config, &lifecycle)?;
-        let observer = observer(metrics.clone(), spans.clone(), Arc::clone(&clock));
+        let observer = observer(metrics.clone(), spans.clone(), Arc::clone(&wall));
         let fini = FiniClient::new(parts::fini(config), observer).context("the Fini client")?;
         let ledger = Arc::new(Ledger::new(Arc::clone(&store), Arc::clone(&clock), metrics.clone()));
         Ok(Self {
             lifecycle,
             clock,
+            wall,
             shared_clock,
             entropy,
             metrics,
@@ -155,6 +158,7 @@ impl Rooms {
             client: delivery.client,
             endpoints: delivery.endpoints,
             clock: Arc::clone(&self.clock),
+            wall: Arc::clone(&self.wall),
             entropy: Arc::clone(&self.entropy),
             tasks: self.lifecycle.tasks(),
             wake: self.wakes.dispatcher.clone(),
@@ -204,6 +208,7 @@ impl Rooms {
             eraser: self.wakes.eraser.clone(),
             frontends: Arc::new(parts::credentials(config)?),
             clock: Arc::clone(&self.clock),
+            wall: Arc::clone(&self.wall),
             entropy: Arc::clone(&self.entropy),
             metrics: self.metrics.clone(),
             spans: self.spans.clone(),
@@ -229,6 +234,7 @@ impl Rooms {
             callback_timeout: config.delivery.timeout,
             token: config.admin.token.clone(),
             clock: Arc::clone(&self.clock),
+            wall: Arc::clone(&self.wall),
             entropy: Arc::clone(&self.entropy),
         }
     }
@@ -305,8 +311,8 @@ fn until(stop: &Stop, work: impl Future<Output = ()> + Send + 'static) -> impl F
     }
 }
 
-async fn open_store(config: &Config, entropy: Arc<dyn Entropy>) -> Result<Arc<dyn Store>> {
-    let rules = parts::rules(config, entropy);
+async fn open_store(config: &Config, wall: Arc<dyn WallClock>, entropy: Arc<dyn Entropy>) -> Result<Arc<dyn Store>> {
+    let rules = parts::rules(config, wall, entropy);
     match &config.store.url {
         StoreUrl::Sqlite { path } => {
             let store = SqliteStore::open(path, rules).await.with_context(|| format!("opening {}", path.display()))?;
@@ -332,7 +338,7 @@ async fn recover(store: &dyn Store, owner: &Owner, clock: &dyn Clock) -> Result<
 }
 
 /// One line, one count and, in a trace, one span per request to Fini.
-fn observer(metrics: Metrics, spans: Spans, clock: Arc<dyn Clock>) -> Observer {
+fn observer(metrics: Metrics, spans: Spans, wall: Arc<dyn WallClock>) -> Observer {
     Box::new(move |facts: &RequestFacts<'_>| {
         let route = facts.route.as_str();
         let status = match (facts.status, facts.failure) {
@@ -345,7 +351,7 @@ fn observer(metrics: Metrics, spans: Spans, clock: Arc<dyn Clock>) -> Observer {
             span,
             kind: SpanKind::Client,
             name: format!("fini {route}"),
-            ended_at: clock.now(),
+            ended_at: wall.now(),
             duration: facts.duration,
             attributes: facts.status.map(|status| ("http.response.status_code", status.into())).into_iter().collect(),
             error: facts.failure.map(Failure::class),

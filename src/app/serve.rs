@@ -17,7 +17,7 @@ const FLUSH: Duration = Duration::from_secs(2);
 
 /// Runs until SIGTERM or SIGINT, and stops in order.
 pub async fn serve(loaded: Loaded) -> Result<()> {
-    let clock = Arc::new(SystemClock);
+    let wall = Arc::new(SystemClock);
     let log = LogSettings {
         format: match loaded.config.log.format {
             LogFormat::Json => telemetry::LogFormat::Json,
@@ -26,13 +26,13 @@ pub async fn serve(loaded: Loaded) -> Result<()> {
         level: loaded.config.log.level.clone(),
         content: loaded.config.log.content,
     };
-    let guard = telemetry::init(&log, clock.clone()).context("the log")?;
+    let guard = telemetry::init(&log, wall.clone()).context("the log")?;
     for warning in &loaded.warnings {
         tracing::warn!(key_path = warning.key, detail = warning.what, "configuration warning");
     }
     let signals = OsSignals::listen().context("listening for signals")?;
     let surroundings =
-        Surroundings { clock, entropy: Arc::new(SystemEntropy), log: guard.counters(), extra: None, listener: None };
+        Surroundings { wall, entropy: Arc::new(SystemEntropy), log: guard.counters(), extra: None, listener: None };
     let outcome = match App::start(&loaded.config, surroundings).await {
         Ok(app) => {
             app.run(signals).await;

@@ -12,7 +12,7 @@ use super::{
     when::{FORMS, parse_when},
 };
 use crate::{
-    domain::{Clock as _, Timestamp},
+    domain::{Timestamp, WallClock as _},
     system::SystemClock,
 };
 
@@ -240,7 +240,7 @@ async fn find(admin: &Admin, id: &str) -> Result<Value, CliError> {
 }
 
 async fn retry(args: RetryArgs) -> Done {
-    let filter = filter(&args, SystemClock.now())?;
+    let filter = filter(&args, SystemClock.now().point())?;
     let admin = args.admin.connect()?;
     let explain = |refusal: Refusal| admin.explain(&refusal);
     if let Some(id) = &args.id {

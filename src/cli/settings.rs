@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use super::console::{CliError, say};
 use crate::{
     config::{self, Loaded, Needs, Sources},
-    domain::Clock as _,
+    domain::WallClock as _,
     system::SystemClock,
 };
 

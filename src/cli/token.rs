@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     config::Needs,
-    domain::{Clock as _, Timestamp, ids::ConversationId},
+    domain::{Timestamp, WallClock as _, ids::ConversationId},
     signature::token::{Claims, MAX_LIFETIME_SECS, TokenSecret, mint},
     system::SystemClock,
 };

@@ -14,7 +14,7 @@ use super::{
     when::parse_span,
 };
 use crate::{
-    domain::Clock as _,
+    domain::WallClock as _,
     signature::{CallbackSecret, PublicKey, SignedHeaders, TOLERANCE_SECS, Verifier, VerifyError},
     system::SystemClock,
 };

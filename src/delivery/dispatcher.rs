@@ -16,7 +16,7 @@ use super::{
     verdict::{self, Verdict, Why},
 };
 use crate::{
-    domain::{Clock, Entropy, Timestamp, ids::FrontendName, schedule::RetrySchedule},
+    domain::{Clock, Entropy, Timestamp, WallClock, ids::FrontendName, schedule::RetrySchedule},
     lifecycle::{Loop, Step, Stop, Tasks, Wake},
     metrics::{AttemptClass, DeliveryOutcome as Counted, Metrics},
     store::{
@@ -62,8 +62,10 @@ pub struct Dispatcher {
     pub client: CallbackClient,
     /// The frontends' addresses.
     pub endpoints: Vec<Arc<Endpoint>>,
-    /// The time.
+    /// The time that waiting goes by.
     pub clock: Arc<dyn Clock>,
+    /// The time that callbacks are signed at.
+    pub wall: Arc<dyn WallClock>,
     /// For jitter, and the spans of attempts.
     pub entropy: Arc<dyn Entropy>,
     /// Runs the lanes.
@@ -248,7 +250,7 @@ impl Dispatcher {
         }
         let body = Bytes::from(delivery.body.clone());
         let id = delivery.event_id.as_str();
-        let timestamp = now.as_secs();
+        let timestamp = self.wall.now().as_secs();
         let onward = delivery.cause.onward(&*self.entropy);
         let span = onward.span().copied();
         let result = self
@@ -264,15 +266,15 @@ impl Dispatcher {
             })
             .await;
         let number = delivery.attempts + 1;
-        let now = self.clock.now();
+        let (now, wall) = (self.clock.now(), self.wall.now());
         let verdict =
-            verdict::judge(&result, number, &self.settings.schedule, now.as_millis(), self.entropy.fraction());
+            verdict::judge(&result, number, &self.settings.schedule, now.as_millis(), wall, self.entropy.fraction());
         self.tell(endpoint, delivery, number, &result, verdict, now);
         self.spans.tell(span.as_ref(), |span| FinishedSpan {
             span,
             kind: SpanKind::Client,
             name: format!("callback {}", delivery.kind),
-            ended_at: now,
+            ended_at: wall,
             duration: result.duration,
             attributes: [
                 ("fini_bridge.frontend", endpoint.frontend.as_str().into()),

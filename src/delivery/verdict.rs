@@ -7,7 +7,10 @@ use std::fmt;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::client::{AttemptResult, ErrorKind};
-use crate::domain::schedule::{RetrySchedule, jittered};
+use crate::domain::{
+    WallTime,
+    schedule::{RetrySchedule, jittered},
+};
 
 /// How long to wait after a failure of the bridge's own.
 const BRIDGE_WAIT: Duration = Duration::from_secs(5);
@@ -87,8 +90,16 @@ impl fmt::Display for Why {
 }
 
 /// Judges the result of attempt number `attempt` (counted from 1, earlier ones that were spent included).
-/// `now` in Unix milliseconds; `jitter` from 0 to 1.
-pub fn judge(result: &AttemptResult, attempt: u32, schedule: &RetrySchedule, now: i64, jitter: f64) -> Verdict {
+/// `now` in milliseconds of the steady clock, as is what comes out; a date that the receiver names is one of `wall`. `jitter`
+/// from 0 to 1.
+pub fn judge(
+    result: &AttemptResult,
+    attempt: u32,
+    schedule: &RetrySchedule,
+    now: i64,
+    wall: WallTime,
+    jitter: f64,
+) -> Verdict {
     let why = match (result.status, &result.error) {
         // The status line is the acknowledgement; a body that then fails changes nothing.
         (Some(200..=299), _) => return Verdict::Delivered,
@@ -103,7 +114,7 @@ pub fn judge(result: &AttemptResult, attempt: u32, schedule: &RetrySchedule, now
     if why == (Why::Answered { status: 410 }) {
         return Verdict::Paused { why };
     }
-    let hint = result.retry_after.as_deref().and_then(|value| retry_after(value, now));
+    let hint = result.retry_after.as_deref().and_then(|value| retry_after(value, wall.as_millis()));
     match schedule.wait(attempt, hint, jitter) {
         Some(wait) => Verdict::RetryAt { at: after(now, wait), why },
         None => Verdict::Dead { why },
@@ -137,6 +148,7 @@ mod tests {
 
     /// 2026-11-21 05:00:00 UTC
     const NOW: i64 = 1_795_237_200_000;
+    const WALL: WallTime = WallTime::from_millis(NOW);
 
     fn answered(status: u16) -> AttemptResult {
         AttemptResult { status: Some(status), ..AttemptResult::default() }
@@ -151,7 +163,7 @@ mod tests {
     }
 
     fn first(result: &AttemptResult) -> Verdict {
-        judge(result, 1, &RetrySchedule::default(), NOW, 0.0)
+        judge(result, 1, &RetrySchedule::default(), NOW, WALL, 0.0)
     }
 
     const UNREACHABLE: [ErrorKind; 9] = [
@@ -199,19 +211,22 @@ mod tests {
     fn the_last_attempt_leaves_a_dead_letter() {
         let schedule = RetrySchedule::default();
         let why = Why::Answered { status: 503 };
-        assert_eq!(judge(&answered(503), 10, &schedule, NOW, 0.0), Verdict::RetryAt { at: NOW + 12 * 3_600_000, why });
-        assert_eq!(judge(&answered(503), 11, &schedule, NOW, 0.0), Verdict::Dead { why });
-        assert_eq!(judge(&asking(503, "5"), 11, &schedule, NOW, 0.0), Verdict::Dead { why });
-        assert_eq!(judge(&answered(200), 11, &schedule, NOW, 0.0), Verdict::Delivered);
+        assert_eq!(
+            judge(&answered(503), 10, &schedule, NOW, WALL, 0.0),
+            Verdict::RetryAt { at: NOW + 12 * 3_600_000, why }
+        );
+        assert_eq!(judge(&answered(503), 11, &schedule, NOW, WALL, 0.0), Verdict::Dead { why });
+        assert_eq!(judge(&asking(503, "5"), 11, &schedule, NOW, WALL, 0.0), Verdict::Dead { why });
+        assert_eq!(judge(&answered(200), 11, &schedule, NOW, WALL, 0.0), Verdict::Delivered);
         let gone = Why::Answered { status: 410 };
-        assert_eq!(judge(&answered(410), 11, &schedule, NOW, 0.0), Verdict::Paused { why: gone });
+        assert_eq!(judge(&answered(410), 11, &schedule, NOW, WALL, 0.0), Verdict::Paused { why: gone });
     }
 
     #[test]
     fn our_own_failures_spend_nothing_and_never_end() {
         for attempt in [1, 11, u32::MAX] {
             for result in [failed(ErrorKind::Internal), AttemptResult::default()] {
-                let verdict = judge(&result, attempt, &RetrySchedule::default(), NOW, 0.0);
+                let verdict = judge(&result, attempt, &RetrySchedule::default(), NOW, WALL, 0.0);
                 assert_eq!(verdict, Verdict::RetryAt { at: NOW + 5000, why: Why::Bridge });
                 assert!(!verdict.spends_attempt());
             }
@@ -259,11 +274,11 @@ mod tests {
         ) {
             let schedule = RetrySchedule::default();
             let result = AttemptResult { retry_after: hint.map(|hint| hint.to_string()), ..answered(status) };
-            let at = |jitter| match judge(&result, attempt, &schedule, NOW, jitter) {
+            let at = |jitter| match judge(&result, attempt, &schedule, NOW, WALL, jitter) {
                 Verdict::RetryAt { at, .. } => at,
                 other => panic!("{other:?}"),
             };
-            let plain = judge(&answered(status), attempt, &schedule, NOW, 0.0);
+            let plain = judge(&answered(status), attempt, &schedule, NOW, WALL, 0.0);
             let Verdict::RetryAt { at: earliest, .. } = plain else { panic!("{plain:?}") };
             prop_assert!(at(jitters[0]) >= earliest, "neither jitter nor a hint brings an attempt forward");
             let [less, more] = [jitters[0].min(jitters[1]), jitters[0].max(jitters[1])];
@@ -275,8 +290,8 @@ mod tests {
         #[test]
         fn nothing_panics(value in "\\PC{0,40}", now in any::<i64>(), attempt in any::<u32>(), jitter in any::<f64>(), status in any::<u16>()) {
             let _ = retry_after(&value, now);
-            let _ = judge(&asking(status, &value), attempt, &RetrySchedule::default(), now, jitter);
-            let _ = judge(&failed(ErrorKind::Internal), attempt, &RetrySchedule::default(), now, jitter);
+            let _ = judge(&asking(status, &value), attempt, &RetrySchedule::default(), now, WALL, jitter);
+            let _ = judge(&failed(ErrorKind::Internal), attempt, &RetrySchedule::default(), now, WALL, jitter);
         }
     }
 }

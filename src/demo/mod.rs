@@ -27,7 +27,7 @@ use axum::routing::{get, post};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::Clock;
+use crate::domain::WallClock;
 use crate::signature::CallbackSecret;
 use crate::signature::token::TokenSecret;
 use inbox::Inbox;
@@ -47,7 +47,7 @@ pub struct DemoSettings {
     /// The frontend's `browser_token_secret`.
     pub browser_token_secret: TokenSecret,
     /// Where the time comes from.
-    pub clock: Arc<dyn Clock>,
+    pub wall: Arc<dyn WallClock>,
     /// Ends the page's open streams, which would otherwise hold up a graceful shutdown.
     pub stopping: CancellationToken,
 }

@@ -28,7 +28,7 @@ use crate::signature::{HEADER_ID, HEADER_SIGNATURE, HEADER_TIMESTAMP};
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 pub(super) async fn receive(State(demo): State<Demo>, headers: HeaderMap, body: Bytes) -> StatusCode {
-    let now = demo.settings.clock.now();
+    let now = demo.settings.wall.now();
     let verdict = verify::callback(&demo.settings.callback_secrets, &headers, &body, now);
     let header = |name| {
         let value = headers.get(name).and_then(|value| value.to_str().ok());

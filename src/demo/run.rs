@@ -22,7 +22,7 @@ use crate::{
     app::{App, Surroundings},
     config::{ApiKeys, Callback, Config, EventPattern, Frontend, RotatingSecret, StoreUrl},
     delivery::client::install_crypto,
-    domain::{Clock, Entropy},
+    domain::{Entropy, WallClock},
     lifecycle::OsSignals,
     sandbox::{self, DEFAULT_API_KEY, DEFAULT_BOT_ID, Sandbox, SandboxConfig},
     signature::{CallbackSecret, token::TokenSecret},
@@ -36,10 +36,10 @@ const FRONTEND: &str = "demo";
 
 /// Runs the demo until SIGTERM or SIGINT.
 pub async fn run(listen: Option<SocketAddr>) -> Result<()> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let wall: Arc<dyn WallClock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let log = LogSettings { format: LogFormat::Pretty, level: "warn".to_owned(), content: false };
-    let guard = telemetry::init(&log, Arc::clone(&clock)).context("the log")?;
+    let guard = telemetry::init(&log, Arc::clone(&wall)).context("the log")?;
     let signals = OsSignals::listen().context("listening for signals")?;
     install_crypto();
 
@@ -69,14 +69,13 @@ pub async fn run(listen: Option<SocketAddr>) -> Result<()> {
             frontend: FRONTEND.to_owned(),
             callback_secrets: vec![callback_secret],
             browser_token_secret: TokenSecret::new(&browser_secret).context("a secret made just now")?,
-            clock: Arc::clone(&clock),
+            wall: Arc::clone(&wall),
             stopping: stopping.clone(),
         },
         reqwest::Client::builder().no_proxy().build().context("the demo's HTTP client")?,
     );
     let sandbox = sandbox::serve(vendor, Sandbox::new(SandboxConfig::default()), stopping.clone().cancelled_owned());
-    let surroundings =
-        Surroundings { clock, entropy, log: guard.counters(), extra: Some(page), listener: Some(public) };
+    let surroundings = Surroundings { wall, entropy, log: guard.counters(), extra: Some(page), listener: Some(public) };
 
     let bridge = async {
         let app = App::start(&config, surroundings).await?;

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::domain::Timestamp;
+use crate::domain::WallTime;
 use crate::sandbox::{DEFAULT_API_KEY, DEFAULT_BOT_ID, Sandbox, SandboxConfig};
 use crate::signature::{Signer, token};
 
@@ -20,9 +20,9 @@ const NOW_MS: i64 = 1_795_000_000_000;
 
 struct Fixed;
 
-impl Clock for Fixed {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millis(NOW_MS)
+impl WallClock for Fixed {
+    fn now(&self) -> WallTime {
+        WallTime::from_millis(NOW_MS)
     }
 }
 
@@ -37,7 +37,7 @@ fn settings(elsewhere: &str) -> DemoSettings {
         frontend: "demo".to_owned(),
         callback_secrets: vec![secret(1)],
         browser_token_secret: TokenSecret::new(&"t".repeat(32)).unwrap(),
-        clock: Arc::new(Fixed),
+        wall: Arc::new(Fixed),
         stopping: CancellationToken::new(),
     }
 }
@@ -222,7 +222,7 @@ async fn tokens_are_for_one_conversation_and_a_quarter_of_an_hour() {
     let claims = token::verify(answer["token"].as_str().unwrap(), &key, now).unwrap();
     assert_eq!((claims.frontend.as_str(), claims.conversation_id.as_str()), ("demo", "c-1"));
     assert_eq!((claims.sub.as_deref(), claims.exp - now), (Some("u"), 900));
-    let expires_at = Timestamp::from_millis(NOW_MS).plus(std::time::Duration::from_mins(15));
+    let expires_at = WallTime::from_millis(NOW_MS).point().plus(std::time::Duration::from_mins(15));
     assert_eq!(answer["expires_at"], expires_at.to_string());
     let (status, _) = send(&demo(), post_json("/demo/token", &json!({ "conversation_id": "" }))).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);

@@ -25,7 +25,7 @@ pub(super) async fn mint(State(demo): State<Demo>, Json(wanted): Json<Wanted>) -
     if wanted.conversation_id.is_empty() {
         return problem(StatusCode::UNPROCESSABLE_ENTITY, "conversation_id is empty");
     }
-    let now = demo.settings.clock.now();
+    let now = demo.settings.wall.now();
     let token = verify::browser_token(
         &demo.settings.browser_token_secret,
         &demo.settings.frontend,
@@ -35,7 +35,7 @@ pub(super) async fn mint(State(demo): State<Demo>, Json(wanted): Json<Wanted>) -
     );
     match token {
         Ok(token) => {
-            let expires_at = now.plus(Duration::from_secs(LIFETIME_SECS.into()));
+            let expires_at = now.point().plus(Duration::from_secs(LIFETIME_SECS.into()));
             let body = json!({ "token": token, "expires_at": expires_at.to_string() });
             Json(body).into_response()
         }

@@ -4,7 +4,7 @@
 
 use axum::http::HeaderMap;
 
-use crate::domain::Timestamp;
+use crate::domain::WallTime;
 use crate::signature::token::{self, Claims, TokenError, TokenSecret};
 use crate::signature::{CallbackSecret, SignedHeaders, Verifier, VerifyError};
 
@@ -13,7 +13,7 @@ pub(super) fn callback(
     secrets: &[CallbackSecret],
     headers: &HeaderMap,
     body: &[u8],
-    now: Timestamp,
+    now: WallTime,
 ) -> Result<(), VerifyError> {
     let named = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
     let signed = SignedHeaders::pick(named)?;
@@ -27,7 +27,7 @@ pub(super) fn browser_token(
     frontend: &str,
     conversation_id: String,
     user: Option<String>,
-    (now, lifetime_secs): (Timestamp, i64),
+    (now, lifetime_secs): (WallTime, i64),
 ) -> Result<String, TokenError> {
     let iat = now.as_secs();
     let claims = Claims {

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    Timestamp,
+    Timestamp, WallTime,
     conversation::State,
     ids::{ConversationId, EventId, FrontendName, InteractionId, MessageId},
     turn::{FailureCode, Outcome},
@@ -194,7 +194,7 @@ pub struct Envelope<'a> {
     /// The event's id.
     pub id: &'a EventId,
     /// When it was recorded.
-    pub timestamp: Timestamp,
+    pub timestamp: WallTime,
     /// Whose conversation.
     pub frontend: &'a FrontendName,
     /// Which conversation.
@@ -215,7 +215,7 @@ impl Envelope<'_> {
             #[serde(rename = "type")]
             kind: &'static str,
             #[serde(serialize_with = "as_rfc3339")]
-            timestamp: Timestamp,
+            timestamp: WallTime,
             frontend: &'a FrontendName,
             conversation_id: &'a ConversationId,
             interaction_id: Option<&'a InteractionId>,
@@ -258,7 +258,7 @@ impl Subscriptions {
 }
 
 /// Serialises a timestamp the way every body shows it.
-pub fn as_rfc3339<S: serde::Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+pub fn as_rfc3339<S: serde::Serializer>(at: &impl std::fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(at)
 }
 
@@ -272,7 +272,7 @@ mod tests {
             FeedEvent::TurnCompleted { message_id: MessageId::trusted("m-17"), outcome: Outcome::Answered, replies: 1 };
         let body = Envelope {
             id: &EventId::trusted("evt_1"),
-            timestamp: Timestamp::from_millis(0),
+            timestamp: WallTime::from_millis(0),
             frontend: &FrontendName::trusted("web"),
             conversation_id: &ConversationId::trusted("web-8121"),
             interaction_id: None,

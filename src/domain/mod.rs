@@ -19,4 +19,4 @@ pub mod turn;
 pub mod vendor;
 
 pub use entropy::Entropy;
-pub use time::{Clock, Timestamp};
+pub use time::{Clock, Timestamp, WallClock, WallTime};

@@ -1,4 +1,9 @@
-//! Points in time, and who may say what time it is.
+//! Points in time, and the two clocks.
+//!
+//! A wall clock can be set, by people and by time servers, and by hours. So whatever *waits* (leases, the budget, retries,
+//! windows, ends of watches, retention) goes by a steady [`Clock`], which moves as real time does and never goes back; only
+//! what the *world judges* (signatures, tokens, time stamps that people read) goes by the [`WallClock`]. The types differ, so
+//! that neither is taken for the other.
 
 use std::{fmt, time::Duration};
 
@@ -60,10 +65,50 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Where the time comes from; the wall clock in production, a settable one in tests.
+/// The steady clock: all that waits goes by it. It shows about the time of day, but moves with real time alone: setting a
+/// machine's clock moves nothing.
 pub trait Clock: Send + Sync {
-    /// The present time.
+    /// The present time. Never earlier than what it said before.
     fn now(&self) -> Timestamp;
+}
+
+/// A time as the machine's wall clock shows it: for signatures, tokens, and what people read. Nothing waits for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct WallTime(Timestamp);
+
+impl WallTime {
+    /// From epoch milliseconds.
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(Timestamp::from_millis(millis))
+    }
+
+    /// As epoch milliseconds.
+    pub const fn as_millis(self) -> i64 {
+        self.0.as_millis()
+    }
+
+    /// As whole epoch seconds, rounded down (the unit of webhook timestamps and JWT claims).
+    pub const fn as_secs(self) -> i64 {
+        self.0.as_secs()
+    }
+
+    /// As a point in time like any other: to compare it with another clock's, or to show it beside other people's times.
+    pub const fn point(self) -> Timestamp {
+        self.0
+    }
+}
+
+impl fmt::Display for WallTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The machine's wall clock. It may step, in either direction and by any amount.
+pub trait WallClock: Send + Sync {
+    /// What it shows now.
+    fn now(&self) -> WallTime;
 }
 
 fn millis(duration: Duration) -> i64 {

@@ -11,7 +11,7 @@ use super::{
     state::{Reading, State, Walk},
 };
 use crate::{
-    domain::{Clock, Timestamp},
+    domain::{Timestamp, WallClock},
     fini::RawConversation,
 };
 
@@ -34,14 +34,14 @@ pub struct Filter {
 /// An export of conversations.
 pub struct Conversations<'a> {
     pub(super) patient: &'a Patient<'a>,
-    pub(super) clock: &'a dyn Clock,
+    pub(super) clock: &'a dyn WallClock,
     pub(super) filter: Filter,
     pub(super) page_size: u32,
 }
 
 impl<'a> Conversations<'a> {
     /// Reads through `patient` what `filter` lets pass.
-    pub fn new(patient: &'a Patient<'a>, clock: &'a dyn Clock, filter: Filter) -> Self {
+    pub fn new(patient: &'a Patient<'a>, clock: &'a dyn WallClock, filter: Filter) -> Self {
         Self { patient, clock, filter, page_size: PAGE }
     }
 
@@ -81,7 +81,7 @@ impl<'a> Conversations<'a> {
 
     /// An open window that was planned long before the export goes on may have grown too long for Fini.
     fn close_outgrown(&self, state: &mut State) {
-        let now = self.clock.now();
+        let now = self.clock.now().point();
         let started = state.started;
         for window in &mut state.windows {
             if window.outgrown(now) {
@@ -125,7 +125,7 @@ impl<'a> Conversations<'a> {
 
     /// Our clock's present.
     pub(super) fn now(&self) -> Timestamp {
-        self.clock.now()
+        self.clock.now().point()
     }
 }
 

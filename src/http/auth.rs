@@ -12,7 +12,7 @@ use subtle::{Choice, ConstantTimeEq};
 use super::problem::{Code, Problem};
 use crate::{
     domain::{
-        Timestamp,
+        WallTime,
         ids::{ConversationId, FrontendName},
     },
     signature::{
@@ -73,7 +73,7 @@ impl Frontends {
     }
 
     /// Who calls, by the headers alone; `Ok(None)` where the request is signed and its body has to be read first.
-    pub fn by_headers(&self, headers: &HeaderMap, now: Timestamp) -> Result<Option<Caller>, Problem> {
+    pub fn by_headers(&self, headers: &HeaderMap, now: WallTime) -> Result<Option<Caller>, Problem> {
         if let Some(value) = headers.get(header::AUTHORIZATION) {
             let token = value.to_str().ok().and_then(bearer).ok_or_else(|| unauthorized("not a bearer token"))?;
             return self.by_token(token, headers, now).map(Some);
@@ -82,7 +82,7 @@ impl Frontends {
     }
 
     /// Who calls, by the headers and the raw body.
-    pub fn by_signature(&self, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<Caller, Problem> {
+    pub fn by_signature(&self, headers: &HeaderMap, body: &[u8], now: WallTime) -> Result<Caller, Problem> {
         let signed = signed(headers)?;
         let mut reason = "no frontend takes signed requests".to_owned();
         for one in &self.all {
@@ -96,7 +96,7 @@ impl Frontends {
     }
 
     /// Who calls with this token: a frontend's bearer token or a browser token.
-    pub fn by_token(&self, token: &str, headers: &HeaderMap, now: Timestamp) -> Result<Caller, Problem> {
+    pub fn by_token(&self, token: &str, headers: &HeaderMap, now: WallTime) -> Result<Caller, Problem> {
         let given = digest(token);
         let mut found = None;
         for one in &self.all {
@@ -115,7 +115,7 @@ impl Frontends {
         self.by_browser_token(token, origin, now)
     }
 
-    fn by_browser_token(&self, text: &str, origin: Option<&str>, now: Timestamp) -> Result<Caller, Problem> {
+    fn by_browser_token(&self, text: &str, origin: Option<&str>, now: WallTime) -> Result<Caller, Problem> {
         let frontend = token::peek_frontend(text).map_err(|error| unauthorized(&error.to_string()))?;
         let one = self.named(&frontend).ok_or_else(|| unauthorized("the token is not known"))?;
         let secret = one.token_secret.as_ref().ok_or_else(|| unauthorized("the token is not known"))?;

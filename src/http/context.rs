@@ -14,7 +14,7 @@ use tracing::Instrument as _;
 use super::problem::{Code, Problem};
 use crate::{
     domain::{
-        Clock, Entropy,
+        Entropy, WallClock,
         correlation::{self, Correlation, RequestId, Span, TraceContext},
     },
     metrics::{Metrics, PanicPlace},
@@ -32,8 +32,8 @@ pub const TRACEPARENT: HeaderName = HeaderName::from_static(correlation::TRACEPA
 /// What the observing layer works with.
 #[derive(Clone)]
 pub struct Observed {
-    /// The time, for new ids.
-    pub clock: Arc<dyn Clock>,
+    /// The time, for new ids and spans.
+    pub wall: Arc<dyn WallClock>,
     /// Makes new ids.
     pub entropy: Arc<dyn Entropy>,
     /// Counts.
@@ -74,7 +74,7 @@ pub async fn observe(State(observed): State<Observed>, mut request: Request, nex
         .get(REQUEST_ID)
         .and_then(|value| value.to_str().ok())
         .and_then(RequestId::parse)
-        .unwrap_or_else(|| RequestId::new(&*observed.entropy, observed.clock.now()));
+        .unwrap_or_else(|| RequestId::new(&*observed.entropy, observed.wall.now().point()));
     let trace = only(request.headers(), &TRACEPARENT).and_then(TraceContext::parse);
     // What is not exported is not there: the caller's own span is the parent of what follows.
     let own = observed.span_below(trace);
@@ -114,7 +114,7 @@ pub async fn observe(State(observed): State<Observed>, mut request: Request, nex
         span,
         kind: SpanKind::Server,
         name: route.as_deref().map_or_else(|| method.to_string(), |route| format!("{method} {route}")),
-        ended_at: observed.clock.now(),
+        ended_at: observed.wall.now(),
         duration: took,
         attributes: vec![
             ("http.request.method", method.as_str().into()),

@@ -113,7 +113,7 @@ pub(super) async fn by_request(
     headers: &HeaderMap,
     body: axum::body::Body,
 ) -> Result<Caller, Problem> {
-    let now = public.clock.now();
+    let now = public.wall.now();
     if let Some(caller) = public.frontends.by_headers(headers, now)? {
         return Ok(caller);
     }

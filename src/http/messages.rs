@@ -72,7 +72,7 @@ struct Answer<'a> {
 )]
 pub async fn post(State(public): State<Public>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let now = public.clock.now();
+    let now = public.wall.now();
     let known = public.frontends.by_headers(&parts.headers, now)?;
     if public.stop.is_stopping() {
         return Err(Problem::new(Code::ShuttingDown).retry_after(Duration::from_secs(1)));
@@ -83,7 +83,7 @@ pub async fn post(State(public): State<Public>, request: Request) -> Result<Resp
         Some(caller) => caller,
         None => public.frontends.by_signature(&parts.headers, &body, now)?,
     };
-    let generated = || MessageId::trusted(format!("msg_{}", public.entropy.uuid_v7(now)));
+    let generated = || MessageId::trusted(format!("msg_{}", public.entropy.uuid_v7(now.point())));
     let message = parse(&body, &parts.headers, generated)?;
     caller.may_touch(&message.conversation_id)?;
     let message = as_allowed(&caller, message)?;

@@ -29,7 +29,7 @@ use axum::{
 use tower_http::cors::CorsLayer;
 
 use crate::{
-    domain::{Clock, Entropy},
+    domain::{Clock, Entropy, WallClock},
     lifecycle::{Stop, Wake},
     metrics::Metrics,
     service::intake::Intake,
@@ -52,8 +52,10 @@ pub struct Public {
     pub eraser: Wake,
     /// Who may call.
     pub frontends: Arc<Frontends>,
-    /// The time.
+    /// The time that waiting goes by.
     pub clock: Arc<dyn Clock>,
+    /// The time that tokens and signatures are judged by.
+    pub wall: Arc<dyn WallClock>,
     /// Makes ids.
     pub entropy: Arc<dyn Entropy>,
     /// Counts.
@@ -82,7 +84,7 @@ pub struct PublicSettings {
 /// The public API.
 pub fn public(state: Public) -> Router {
     let observed = context::Observed {
-        clock: Arc::clone(&state.clock),
+        wall: Arc::clone(&state.wall),
         entropy: Arc::clone(&state.entropy),
         metrics: state.metrics.clone(),
         spans: state.spans.clone(),

@@ -157,7 +157,7 @@ pub async fn get(
     let query = Query::parse(query.as_deref())?;
     let caller = match (&query.access_token, parts.headers.contains_key(header::AUTHORIZATION)) {
         // EventSource cannot set headers.
-        (Some(token), false) => public.frontends.by_token(token, &parts.headers, public.clock.now())?,
+        (Some(token), false) => public.frontends.by_token(token, &parts.headers, public.wall.now())?,
         _ => by_request(&public, &parts.headers, body).await?,
     };
     let id = own(&caller, &id)?;
@@ -174,7 +174,7 @@ pub async fn get(
     let opened = public.streams.open(&frontend, public.streams.address(peer, &parts.headers))?;
     let expires = match &caller {
         Caller::Browser { claims, .. } => {
-            let left = (claims.exp + CLOCK_SKEW_SECS).saturating_sub(public.clock.now().as_secs());
+            let left = (claims.exp + CLOCK_SKEW_SECS).saturating_sub(public.wall.now().as_secs());
             Some(Instant::now() + Duration::from_secs(u64::try_from(left).unwrap_or(0)))
         }
         Caller::Server(_) => None,

@@ -43,7 +43,7 @@ struct Minted {
 )]
 pub async fn post(State(public): State<Public>, Path(id): Path<String>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let now = public.clock.now();
+    let now = public.wall.now();
     let known = public.frontends.by_headers(&parts.headers, now)?;
     let body = messages::read(body, &parts.headers, public.settings.max_body).await?;
     let caller = match known {

@@ -32,7 +32,7 @@ pub use sqlite::SqliteStore;
 
 use std::sync::Arc;
 
-use crate::domain::{Entropy, conversation::StatusPolicy, event::Subscriptions, turn::IllegalMove};
+use crate::domain::{Entropy, WallClock, conversation::StatusPolicy, event::Subscriptions, turn::IllegalMove};
 
 /// Why a store could not do what it was asked.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -69,6 +69,8 @@ pub enum StoreError {
 pub struct Rules {
     /// Makes ids.
     pub entropy: Arc<dyn Entropy>,
+    /// Stamps what people read.
+    pub wall: Arc<dyn WallClock>,
     /// Who wants which events called back.
     pub subscriptions: Subscriptions,
     /// How Fini's statuses are read.

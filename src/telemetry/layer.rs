@@ -16,14 +16,14 @@ use super::render::{Head, json, pretty};
 use super::repeat::Repeats;
 use super::writer::Lines;
 use super::{ACCESS, Style};
-use crate::domain::Clock;
+use crate::domain::WallClock;
 use crate::metrics::LogCounters;
 
 /// The layer that writes the log.
 pub(super) struct LineLayer {
     pub(super) style: Style,
     pub(super) content: bool,
-    pub(super) clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn WallClock>,
     pub(super) lines: Lines,
     pub(super) counters: LogCounters,
     pub(super) repeats: Mutex<Repeats>,

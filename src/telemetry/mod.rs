@@ -36,7 +36,7 @@ use self::line::{Fields, Value};
 use self::render::Head;
 use self::repeat::Repeats;
 use self::writer::Lines;
-use crate::domain::Clock;
+use crate::domain::WallClock;
 use crate::metrics::LogCounters;
 
 /// The target of the closing line of each request and each delivery attempt: one line per piece of work, however many fail.
@@ -111,7 +111,7 @@ impl Guard {
 }
 
 /// Starts the log of this process on standard output and reports panics through it. Once per process.
-pub fn init(settings: &LogSettings, clock: Arc<dyn Clock>) -> Result<Guard, TelemetryError> {
+pub fn init(settings: &LogSettings, clock: Arc<dyn WallClock>) -> Result<Guard, TelemetryError> {
     let out = io::stdout();
     let style = match settings.format {
         LogFormat::Json => Style::Json,
@@ -127,7 +127,7 @@ pub fn init(settings: &LogSettings, clock: Arc<dyn Clock>) -> Result<Guard, Tele
 fn subscriber(
     settings: &LogSettings,
     style: Style,
-    clock: Arc<dyn Clock>,
+    clock: Arc<dyn WallClock>,
     out: impl Write + Send + 'static,
 ) -> Result<(impl Subscriber + Send + Sync, Guard), TelemetryError> {
     let filter = EnvFilter::builder().parse(directives(&settings.level))?;

@@ -7,18 +7,18 @@ use std::fmt::Write as _;
 use tracing::{Level, Metadata};
 
 use super::line::{Fields, Value};
-use crate::domain::Timestamp;
+use crate::domain::WallTime;
 
 /// What every rendering begins with.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Head<'a> {
-    pub(super) at: Timestamp,
+    pub(super) at: WallTime,
     pub(super) level: Level,
     pub(super) target: &'a str,
 }
 
 impl<'a> Head<'a> {
-    pub(super) fn new(at: Timestamp, metadata: &Metadata<'a>) -> Self {
+    pub(super) fn new(at: WallTime, metadata: &Metadata<'a>) -> Self {
         Self { at, level: *metadata.level(), target: metadata.target() }
     }
 }
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     fn head() -> Head<'static> {
-        Head { at: Timestamp::from_millis(1_795_237_200_123), level: Level::WARN, target: "fini_bridge::x" }
+        Head { at: WallTime::from_millis(1_795_237_200_123), level: Level::WARN, target: "fini_bridge::x" }
     }
 
     fn fields(value: &str) -> Fields {

@@ -12,7 +12,7 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use crate::domain::{Timestamp, correlation::Span};
+use crate::domain::{WallTime, correlation::Span};
 
 /// Spans that may wait to be exported.
 const CAPACITY: usize = 8192;
@@ -63,7 +63,7 @@ pub struct FinishedSpan {
     /// What was done; one of few.
     pub name: String,
     /// When it ended.
-    pub ended_at: Timestamp,
+    pub ended_at: WallTime,
     /// How long it took.
     pub duration: Duration,
     /// What else is known, by the names of OpenTelemetry's conventions where there are any.
@@ -130,7 +130,7 @@ mod tests {
             span,
             kind: SpanKind::Client,
             name: "done".to_owned(),
-            ended_at: Timestamp::ZERO,
+            ended_at: WallTime::from_millis(0),
             duration: Duration::ZERO,
             attributes: Vec::new(),
             error: None,

@@ -5,13 +5,13 @@ use tracing::{debug, error, info, info_span, warn};
 
 use super::repeat::PASS;
 use super::*;
-use crate::domain::Timestamp;
+use crate::domain::WallTime;
 
 struct Still;
 
-impl Clock for Still {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millis(1_795_237_200_123)
+impl WallClock for Still {
+    fn now(&self) -> WallTime {
+        WallTime::from_millis(1_795_237_200_123)
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use axum::{Router, body::Bytes, extract::State, http::StatusCode, routing::post};
 use fini_bridge::{
-    domain::{Clock as _, conversation::StatusPolicy, event::Subscriptions},
+    domain::{WallClock as _, conversation::StatusPolicy, event::Subscriptions},
     sandbox::{self, DEFAULT_API_KEY, DEFAULT_BOT_ID, Sandbox, SandboxConfig, Seed},
     signature::CallbackSecret,
     store::{Rules, SqliteStore, Store as _, WatchPolicy},
@@ -188,6 +188,7 @@ async fn seed(sandbox: &Sandbox, database: &std::path::Path, conversations: u32)
     sandbox.seed(&seed)?;
     let rules = Rules {
         entropy: Arc::new(SystemEntropy),
+        wall: Arc::new(SystemClock),
         subscriptions: Subscriptions::default(),
         statuses: StatusPolicy::default(),
         watch: WatchPolicy { idle: DAY, escalated: DAY * 7 },

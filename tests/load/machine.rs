@@ -9,7 +9,7 @@ use anyhow::Result;
 use fini_bridge::{
     domain::{conversation::StatusPolicy, event::Subscriptions, ids::FrontendName},
     store::{Rules, SqliteStore, Store as _, WatchPolicy},
-    system::SystemEntropy,
+    system::{SystemClock, SystemEntropy},
 };
 
 use crate::{
@@ -83,6 +83,7 @@ async fn by_store(folder: &Path) -> Result<Histogram> {
 pub fn rules(wanted: Vec<(FrontendName, Vec<String>)>) -> Rules {
     Rules {
         entropy: Arc::new(SystemEntropy),
+        wall: Arc::new(SystemClock),
         subscriptions: Subscriptions::new(wanted),
         statuses: StatusPolicy::new(&["Escalated to Human Agent".to_owned()], &[]),
         watch: WatchPolicy { idle: Duration::from_hours(24), escalated: Duration::from_hours(168) },

@@ -8,7 +8,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use fini_bridge::{
     domain::{
-        Clock as _, Timestamp,
+        Timestamp, WallClock as _,
         correlation::Correlation,
         ids::{ConversationId, FiniEventId, FrontendName, InteractionId, MessageId},
         message::{InboundMessage, Role},
@@ -47,7 +47,7 @@ pub async fn fill(path: &Path, backlog: &Backlog) -> Result<()> {
     let store = Arc::new(SqliteStore::open(path, rules(wanted.collect())).await?);
     let mut left = backlog.lanes;
     while left > 0 {
-        let now = SystemClock.now();
+        let now = SystemClock.now().point();
         let batch = left.min(500);
         let mut posts = JoinSet::new();
         for lane in left - batch..left {

@@ -16,7 +16,7 @@ use crate::{
         vendor,
         when::parse_span,
     },
-    domain::{Clock as _, Timestamp},
+    domain::{Timestamp, WallClock as _},
     export::{
         CONVERSATION_COLUMNS, Column, Conversations, EVENT_COLUMNS, ExportError, Filter, Follow, Format, Patience,
         Patient, Range, State, Tables, finish,
@@ -59,7 +59,7 @@ pub(super) async fn run(args: Args) -> Done {
         "since": common.since.trim(), "until": common.until, "agent": args.agent, "source": args.source, "channel": args.channel,
     });
     let (mut staging, found) = open_stage::<State>(&prepared, &purpose)?;
-    let now = SystemClock.now();
+    let now = SystemClock.now().point();
     let resumed = found.is_some();
     let mut state = found.unwrap_or_else(|| {
         let range = Range { since: prepared.since, until: prepared.until };

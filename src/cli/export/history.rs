@@ -8,7 +8,7 @@ use crate::{
         console::{Done, say},
         vendor,
     },
-    domain::Clock as _,
+    domain::WallClock as _,
     export::{HISTORY_COLUMNS, History, HistoryState, Patience, Patient, QUESTION_COLUMNS, Shape, Tables, finish},
     fini::HistoryQuery,
     system::{SystemClock, SystemEntropy},
@@ -67,7 +67,7 @@ pub(super) async fn run(args: Args) -> Done {
     });
     let (mut staging, found) = open_stage::<HistoryState>(&prepared, &purpose)?;
     let resumed = found.is_some();
-    let end = prepared.until.unwrap_or_else(|| SystemClock.now());
+    let end = prepared.until.unwrap_or_else(|| SystemClock.now().point());
     let mut state = found.unwrap_or_else(|| HistoryState::new(Some(prepared.since.as_millis()), Some(end.as_millis())));
     let permits = common.permits(&prepared.config, Vec::new()).await?;
     let client = vendor::client(&prepared.config)?;

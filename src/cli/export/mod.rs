@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     config::{Config, Needs},
-    domain::{Clock as _, Timestamp},
+    domain::{Timestamp, WallClock as _},
     export::{Counts, ExportError, Finished, Format, Kept, Permits, Stage},
     lifecycle::{OsSignals, Signals as _},
     system::SystemClock,
@@ -125,7 +125,7 @@ struct Prepared {
 impl Common {
     fn prepare(&self, detail: &str) -> Result<Prepared, CliError> {
         let signals = OsSignals::listen()?;
-        let now = SystemClock.now();
+        let now = SystemClock.now().point();
         let time =
             |name: &str, text: &str| parse_when(text, now).map_err(|why| CliError::usage(format!("--{name}: {why}")));
         let since = time("since", &self.since)?;

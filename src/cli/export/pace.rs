@@ -20,10 +20,8 @@ use crate::{
         console::{CliError, say},
     },
     config::Config,
-    domain::{Clock as _, Timestamp},
     export::{OwnLog, Permits},
     fini::Departure,
-    system::SystemClock,
 };
 
 /// How long a bridge that did not answer is left alone.
@@ -76,7 +74,7 @@ struct Beside {
 #[derive(Debug, PartialEq, Eq)]
 enum Answer {
     Granted,
-    NotBefore(Option<Timestamp>),
+    After(Option<Duration>),
 }
 
 impl Beside {
@@ -94,10 +92,10 @@ impl Beside {
 
     async fn ask(&self) -> Result<Answer, Refusal> {
         let answer = self.admin.post(&["budget", "permits"], &json!({ "class": "get" })).await?;
-        let not_before = answer["not_before"].as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+        let wait = answer["wait_ms"].as_u64().map(Duration::from_millis);
         Ok(match answer["granted"].as_bool() {
             Some(true) => Answer::Granted,
-            _ => Answer::NotBefore(not_before.map(|at| Timestamp::from_millis(at.as_millisecond()))),
+            _ => Answer::After(wait),
         })
     }
 
@@ -119,8 +117,8 @@ impl Permits for Beside {
             match way {
                 Way::Granted => match self.ask().await {
                     Ok(Answer::Granted) => return Departure::untold(),
-                    Ok(Answer::NotBefore(at)) => {
-                        let pause = at.map_or(PAUSE, |at| at.since(SystemClock.now()).max(Duration::from_millis(10)));
+                    Ok(Answer::After(wait)) => {
+                        let pause = wait.map_or(PAUSE, |wait| wait.max(Duration::from_millis(10)));
                         tokio::time::sleep(pause.min(LOOK_AGAIN)).await;
                     }
                     Err(refusal) if refusal.status.is_some_and(|status| matches!(status.as_u16(), 404 | 405)) => {

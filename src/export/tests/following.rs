@@ -6,7 +6,7 @@ use super::*;
 async fn only_what_is_new_or_changed_is_told_and_once() {
     let bench = Bench::new().await;
     bench.seed(300, 6, 1, 2);
-    let now = SystemClock.now();
+    let now = SystemClock.now().point();
     let range = Range { since: Timestamp::from_millis(now.as_millis() - 7 * DAY), until: None };
     let mut state = State::new(now.as_millis(), None, range.windows(now));
     let mut staging = Stage::open::<State>(&bench.out(), "test", Kept::Respect).expect("a staging file").staging;

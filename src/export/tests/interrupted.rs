@@ -7,7 +7,7 @@ use super::*;
 /// Reads until `pages` pages came, then drops everything on the spot.
 async fn cut_after(bench: &Bench, pages: u64, kept: Kept) {
     let found = Stage::open::<State>(&bench.out(), "test", kept).expect("a staging file");
-    let now = SystemClock.now();
+    let now = SystemClock.now().point();
     let range = Range { since: Timestamp::from_millis(now.as_millis() - 7 * DAY), until: None };
     let (mut staging, mut state) =
         (found.staging, found.state.unwrap_or_else(|| State::new(now.as_millis(), None, range.windows(now))));

@@ -24,7 +24,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 
 use super::*;
 use crate::{
-    domain::{Clock, Entropy, Timestamp},
+    domain::{Entropy, Timestamp, WallClock},
     fini::{ClientSettings, FiniClient},
     sandbox::{Conversation, DEFAULT_API_KEY, Sandbox, SandboxConfig, Seed, serve},
     system::SystemClock,
@@ -127,7 +127,7 @@ impl Bench {
 
     /// A whole export of what happened from `since` to `until` days ago.
     async fn export(&self, since: i64, until: Option<i64>, watcher: &dyn Watcher) -> Result<Outcome, ExportError> {
-        let now = SystemClock.now();
+        let now = SystemClock.now().point();
         let ago = |days: i64| Timestamp::from_millis(now.as_millis() - days * DAY);
         let range = Range { since: ago(since), until: until.map(ago) };
         let state = State::new(now.as_millis(), range.until.map(Timestamp::as_millis), range.windows(now));

@@ -61,7 +61,7 @@ async fn what_leaves_a_past_range_while_it_is_read_still_belongs() {
             since: Timestamp::from_millis(now - 30 * DAY - DAY / 2),
             until: Some(Timestamp::from_millis(now - 9 * DAY - DAY / 2)),
         };
-        let clock = SystemClock.now();
+        let clock = SystemClock.now().point();
         let state = State::new(clock.as_millis(), range.until.map(Timestamp::as_millis), range.windows(clock));
         let staging = Stage::open::<State>(&bench.out(), "test", Kept::Respect).expect("a staging file").staging;
         let outcome = bench.go_on(staging, state, &watcher).await.expect("exported");
@@ -94,7 +94,7 @@ async fn an_old_conversation_that_moves_belongs_only_where_messages_count() {
                 sandbox.agent_message(&moved, "Late").expect("said");
             }
         });
-        let start = SystemClock.now();
+        let start = SystemClock.now().point();
         let state = State::new(start.as_millis(), range.until.map(Timestamp::as_millis), range.windows(start));
         let staging = Stage::open::<State>(&bench.out(), "test", Kept::Respect).expect("a staging file").staging;
         let outcome = bench.go_on(staging, state, &watcher).await.expect("exported");

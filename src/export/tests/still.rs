@@ -88,7 +88,7 @@ async fn both_csv_tables_agree_with_the_vendor() {
     let bench = Bench::new().await;
     bench.seed(250, 5, 1, 3);
     let mut staging = Stage::open::<State>(&bench.out(), "test", Kept::Respect).expect("a staging file").staging;
-    let now = SystemClock.now();
+    let now = SystemClock.now().point();
     let range = Range { since: Timestamp::from_millis(now.as_millis() - 7 * DAY), until: None };
     let mut state = State::new(now.as_millis(), None, range.windows(now));
     let permits = OwnLog::new(u32::MAX, Duration::from_secs(1));

@@ -34,7 +34,7 @@ async fn the_limit_is_never_exceeded() {
     let bench = Bench::with(|config| config.settings.rate_limit = Some(limit)).await;
     bench.seed(2_500, 6, 1, 1);
     let mut staging = Stage::open::<State>(&bench.out(), "test", Kept::Respect).expect("a staging file").staging;
-    let now = SystemClock.now();
+    let now = SystemClock.now().point();
     let range = Range { since: Timestamp::from_millis(now.as_millis() - 7 * DAY), until: None };
     let mut state = State::new(now.as_millis(), None, range.windows(now));
     let permits = OwnLog::new(10, Duration::from_secs(1));

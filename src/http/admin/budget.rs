@@ -50,6 +50,7 @@ pub(super) async fn permit(State(admin): State<Admin>, body: Bytes) -> Result<Js
     }
     Ok(Json(match admin.budget.take(RequestClass::Get).await? {
         Taken::Permit(_) => json!({"granted": true}),
-        Taken::NotBefore(at) => json!({"granted": false, "not_before": at.to_string()}),
+        // How long, not until when: clocks differ.
+        Taken::NotBefore(at) => json!({"granted": false, "wait_ms": whole_millis(at.since(admin.clock.now()))}),
     }))
 }

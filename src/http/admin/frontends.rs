@@ -59,8 +59,8 @@ pub(super) async fn ping(State(admin): State<Admin>, Path(name): Path<String>) -
         .iter()
         .find(|endpoint| endpoint.frontend == *frontend)
         .ok_or_else(|| Problem::new(Code::NotFound).detail("this frontend has no callback_url"))?;
-    let now = admin.clock.now();
-    let id = format!("evt_{}", admin.entropy.uuid_v7(now));
+    let now = admin.wall.now();
+    let id = format!("evt_{}", admin.entropy.uuid_v7(now.point()));
     let body =
         json!({"id": id, "type": "ping", "timestamp": now.to_string(), "frontend": frontend, "data": {}}).to_string();
     let timestamp = now.as_secs();

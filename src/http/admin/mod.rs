@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     delivery::{Endpoint, client::CallbackClient},
-    domain::{Clock, Entropy, ids::FrontendName},
+    domain::{Clock, Entropy, WallClock, ids::FrontendName},
     fini::budget::Budget,
     lifecycle::Health,
     metrics::Metrics,
@@ -65,8 +65,10 @@ pub struct Admin {
     pub callback_timeout: Duration,
     /// The bearer token, where one is required.
     pub token: Option<SecretString>,
-    /// The time.
+    /// The time that waiting goes by.
     pub clock: Arc<dyn Clock>,
+    /// The time that callbacks are signed at.
+    pub wall: Arc<dyn WallClock>,
     /// Makes ids.
     pub entropy: Arc<dyn Entropy>,
 }
@@ -74,7 +76,7 @@ pub struct Admin {
 /// The operators' API.
 pub fn admin(state: Admin) -> Router {
     let observed = context::Observed {
-        clock: Arc::clone(&state.clock),
+        wall: Arc::clone(&state.wall),
         entropy: Arc::clone(&state.entropy),
         metrics: state.metrics.clone(),
         spans: state.spans.clone(),

@@ -25,7 +25,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -35,7 +35,7 @@ use serde_json::{Map, Value};
 
 use super::*;
 use crate::domain::{
-    Entropy, Timestamp,
+    Entropy, Timestamp, WallClock, WallTime,
     conversation::StatusPolicy,
     correlation::Correlation,
     event::Subscriptions,
@@ -89,6 +89,22 @@ pub(super) trait Subject: Store + Rig {}
 
 impl<S: Store + Rig> Subject for S {}
 
+/// A wall clock that shows what it is set to.
+#[derive(Debug)]
+pub(super) struct Showing(AtomicI64);
+
+impl Default for Showing {
+    fn default() -> Self {
+        Self(AtomicI64::new(1_795_237_200_000))
+    }
+}
+
+impl WallClock for Showing {
+    fn now(&self) -> WallTime {
+        WallTime::from_millis(self.0.load(Ordering::Relaxed))
+    }
+}
+
 /// Ids that differ and can be repeated.
 #[derive(Debug, Default)]
 struct Counting(AtomicU64);
@@ -103,6 +119,7 @@ impl Entropy for Counting {
 pub(super) fn rules(subscriptions: Subscriptions) -> Rules {
     Rules {
         entropy: Arc::new(Counting::default()),
+        wall: Arc::new(Showing::default()),
         subscriptions,
         statuses: StatusPolicy::new(&["Escalated to Human Agent".to_owned()], &["Closed".to_owned()]),
         watch: WatchPolicy { idle: Duration::from_hours(24), escalated: Duration::from_hours(7 * 24) },

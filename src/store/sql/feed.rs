@@ -50,13 +50,14 @@ pub(in crate::store) async fn append(
     }
     let key = conversation.key();
     conversation.updated_at = now;
+    let shown_at = cx.rules().wall.now();
     for (event, turn) in happened {
         conversation.last_sequence += 1;
         let sequence = conversation.last_sequence;
         let id = EventId::trusted(cx.id("evt_", now));
         let body = Envelope {
             id: &id,
-            timestamp: now,
+            timestamp: shown_at,
             frontend: &conversation.reference.frontend,
             conversation_id: &conversation.reference.id,
             interaction_id: conversation.interaction.as_ref(),

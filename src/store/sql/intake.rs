@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     domain::{
+        WallTime,
         event::{Author, Envelope, FeedEvent, Message, Origin},
         ids::{ConversationId, ConversationKey, EventId, FrontendName, InteractionId, MessageId},
         message::{InboundMessage, Role},
@@ -121,11 +122,12 @@ async fn store(conn: &mut Conn, cx: &mut Cx, new: &NewMessage) -> Result<Accepte
     let sequence = rows::int(&conversation, "last_sequence")?;
     let turn = insert_turn(conn, cx, new, key).await?;
 
-    let event = posted(new);
+    let shown_at = cx.rules().wall.now();
+    let event = posted(new, shown_at);
     let id = EventId::trusted(cx.id("evt_", new.now));
     let body = Envelope {
         id: &id,
-        timestamp: new.now,
+        timestamp: shown_at,
         frontend: &new.frontend,
         conversation_id: &new.message.conversation_id,
         interaction_id: rows::maybe_text(&conversation, "interaction_id")?.map(InteractionId::trusted).as_ref(),
@@ -184,7 +186,7 @@ async fn insert_turn(conn: &mut Conn, cx: &Cx, new: &NewMessage, conversation: i
 }
 
 /// The message as it stands in the feed.
-fn posted(new: &NewMessage) -> FeedEvent {
+fn posted(new: &NewMessage, shown_at: WallTime) -> FeedEvent {
     FeedEvent::MessageCreated {
         message: Message {
             id: new.message.message_id.to_string(),
@@ -194,7 +196,7 @@ fn posted(new: &NewMessage) -> FeedEvent {
                 Role::OtherBot => Author::OtherBot,
             },
             text: new.message.text.clone(),
-            created_at: new.now,
+            created_at: shown_at.point(),
             articles: Vec::new(),
             attachments: Vec::new(),
             tags: Vec::new(),
