@@ -14,7 +14,7 @@ use futures_util::{FutureExt as _, StreamExt as _, stream};
 use super::{
     binder::{self, Claim},
     ledger::Ledger,
-    planner::{PAGE, PageFacts, Row, Walk},
+    planner::{PageFacts, Row, Walk},
 };
 use crate::{
     domain::{
@@ -68,7 +68,7 @@ impl Walker {
     pub async fn fetch(&self, walk: &Walk, departure: &Departure) -> std::result::Result<ConversationPage, Failure> {
         let query = ListQuery {
             since: Some(walk.since),
-            limit: Some(PAGE),
+            limit: Some(walk.limit),
             cursor: walk.cursor.clone(),
             ..ListQuery::default()
         };

@@ -38,6 +38,8 @@ pub struct Scene {
     pub round_trip: i64,
     /// How far List stays behind, in milliseconds.
     pub list_lag: i64,
+    /// The most conversations that List gives at once.
+    pub page: u32,
     /// Whether List compares `since` with the creation of a conversation instead of its latest message.
     pub since_is_creation: bool,
     /// How long the bot takes, in milliseconds.
@@ -58,6 +60,7 @@ impl Default for Scene {
             new_conversations: 0.25,
             round_trip: 20,
             list_lag: 0,
+            page: PAGE,
             since_is_creation: true,
             reply: 600,
             minutes: 40,
@@ -386,7 +389,7 @@ impl Simulation {
         let cursor = walk.cursor.as_ref().and_then(|cursor| cursor.parse().ok());
         // Fini makes the page half-way; nothing of ours happens in between that the page could show.
         let made_at = self.now + self.scene.round_trip / 2;
-        let page = self.fini.list(made_at, cursor, walk.since.as_millis(), PAGE as usize);
+        let page = self.fini.list(made_at, cursor, walk.since.as_millis(), walk.limit.min(self.scene.page) as usize);
         self.sequence += 1;
         let number = self.sequence;
         self.listed.insert(number, (walk, page, asked_at));
@@ -405,7 +408,7 @@ impl Simulation {
         }
         let cursor = ids.last().filter(|_| page.has_more).cloned();
         let facts = PageFacts::gather(&walk, &rows, page.has_more, cursor);
-        let searched = self.planner.end_list(walk, Some(facts), time(self.now));
+        let searched = self.planner.end_list(walk, Ok(facts), time(self.now));
         if searched == Searched::Whole {
             for (due, _) in self.searched.values_mut() {
                 *due = (*due).max(self.now + 500);

@@ -10,6 +10,7 @@
 
 mod lag;
 mod pace;
+mod page_size;
 mod situation;
 #[cfg(test)]
 mod tests;
@@ -17,17 +18,16 @@ mod walk;
 
 use std::{collections::VecDeque, time::Duration};
 
-use self::situation::Dues;
 pub use self::{
     lag::{Peak, Skew},
     pace::{Demand, ESCALATED_CYCLE, OPEN_CYCLE, Paces, paces},
+    page_size::PAGE,
     situation::{Pending, Plan, Search, Searched, Situation, Watched},
-    walk::{CLOCK_MARGIN, Kind, PageFacts, Row, Walk},
+    walk::{CLOCK_MARGIN, Kind, Missed, PageFacts, Row, Walk},
 };
+use self::{page_size::PageSize, situation::Dues, walk::Reach};
 use crate::domain::Timestamp;
 
-/// Conversations of a page.
-pub const PAGE: u32 = 100;
 /// Single reads at once.
 const MAX_SINGLES: usize = 4;
 /// How far back the first sweep of all goes.
@@ -75,7 +75,42 @@ pub struct Planner {
     disorder: Peak,
     behind: Peak,
     skew: Skew,
+    page_size: PageSize,
+    /// A sweep that could not have its first page.
+    missed_sweep: Option<Walk>,
+    /// A row near the top that List cannot give.
+    passed: Option<Passed>,
 }
+
+/// A row near the top that List cannot give. Sweeps begin below it; now and then one begins above it, conversation by
+/// conversation, for what is new there; and seldom one tries whether the row is gone.
+#[derive(Clone, Debug)]
+struct Passed {
+    /// The conversation below which sweeps begin, by Fini's id.
+    stone: String,
+    /// When one begins at the top.
+    top_at: Timestamp,
+    /// When one tries a page of the ordinary size there.
+    trial_at: Timestamp,
+    pause: Duration,
+}
+
+impl Passed {
+    fn reach(&self, now: Timestamp) -> (Reach, Option<String>) {
+        if self.trial_at <= now {
+            (Reach::Trial, None)
+        } else if self.top_at <= now {
+            (Reach::Narrow, None)
+        } else {
+            (Reach::Ordinary, Some(self.stone.clone()))
+        }
+    }
+}
+
+/// The top is tried again so often while a row there cannot be given.
+const TOP_AGAIN: Duration = Duration::from_secs(10);
+/// The first pause between trials, and the longest.
+const TRIAL: (Duration, Duration) = (Duration::from_mins(2), Duration::from_hours(1));
 
 impl Planner {
     /// A planner that begins to read now; everything up to `watermark` was read before.
@@ -243,7 +278,12 @@ impl Planner {
         if self.audit.is_none() && !self.below_first.as_ref().is_some_and(is_below) {
             return 0;
         }
-        self.audit_pages.unwrap_or_else(|| pages_of(s.watched)).max(1)
+        self.audit_pages.unwrap_or_else(|| self.pages_of(s.watched)).max(1)
+    }
+
+    /// Pages below the first that so many conversations take.
+    fn pages_of(&self, watched: u64) -> u32 {
+        u32::try_from(watched.div_ceil(u64::from(self.page_size.rows()))).unwrap_or(u32::MAX).saturating_sub(1)
     }
 
     fn pending_due(&self, s: &Situation<'_>, dues: &mut Dues) -> Option<usize> {
@@ -282,6 +322,12 @@ impl Planner {
 
     /// Begins a page of List.
     pub fn begin_list(&mut self, kind: Kind, s: &Situation<'_>) -> Walk {
+        let walk = self.begin_walk(kind, s);
+        let limit = if walk.reach == Reach::Narrow { 1 } else { self.page_size.limit() };
+        Walk { limit, ..walk }
+    }
+
+    fn begin_walk(&mut self, kind: Kind, s: &Situation<'_>) -> Walk {
         self.listing = true;
         self.last_listed = Some(kind);
         match kind {
@@ -322,14 +368,27 @@ impl Planner {
         }
         let horizon = s.now.plus(CLOCK_MARGIN + self.skew.ahead());
         let walk = Walk::new(Kind::Sweep, s.now, floor, s.oldest_created_at);
-        Walk { horizon, searches: search.is_some(), resume: self.watermark, ..walk }
+        let walk = Walk { horizon, searches: search.is_some(), resume: self.watermark, ..walk };
+        if let Some(missed) = self.missed_sweep.take() {
+            let Walk { cursor, blocked, detour, reach, has_hole, .. } = missed;
+            return Walk { cursor, blocked, detour, reach, has_hole, ..walk };
+        }
+        let (reach, cursor) = self.passed.as_ref().map_or((Reach::Ordinary, None), |passed| passed.reach(s.now));
+        Walk { has_hole: cursor.is_some(), reach, cursor, ..walk }
     }
 
     /// A page of List came, or did not.
-    pub fn end_list(&mut self, mut walk: Walk, page: Option<PageFacts>, now: Timestamp) -> Searched {
+    pub fn end_list(&mut self, mut walk: Walk, page: Result<PageFacts, Missed>, now: Timestamp) -> Searched {
         self.listing = false;
-        let Some(page) = page else { return self.miss(walk) };
+        let page = match page {
+            Ok(page) => page,
+            Err(missed) => return self.miss(walk, missed, now),
+        };
+        if walk.reach == Reach::Ordinary {
+            self.page_size.came(walk.limit, page.rows(), page.has_more, now);
+        }
         let first_sweep = walk.kind == Kind::Sweep;
+        self.note_passed(&mut walk, now);
         if first_sweep {
             self.learn(&walk, &page, now);
         }
@@ -356,7 +415,7 @@ impl Planner {
         }
         if std::mem::take(&mut walk.searches) {
             self.searching = false;
-            return Searched::Whole;
+            return if walk.has_hole { Searched::Failed } else { Searched::Whole };
         }
         Searched::Nothing
     }
@@ -373,9 +432,57 @@ impl Planner {
         self.watermark = self.watermark.max(page.newest);
     }
 
+    /// A page has come: below a row that cannot be given, or where one stood before.
+    fn note_passed(&mut self, walk: &mut Walk, now: Timestamp) {
+        if walk.is_blocked() && walk.detour.is_some() {
+            // Below it all is well: it is that row, and not the size of pages.
+            self.page_size = PageSize::default();
+            walk.reach = Reach::Ordinary;
+            if walk.kind == Kind::Sweep
+                && let Some(stone) = walk.cursor.clone()
+            {
+                let (trial_at, pause) =
+                    self.passed.take().map_or((now.plus(TRIAL.0), TRIAL.0), |passed| (passed.trial_at, passed.pause));
+                self.passed = Some(Passed { stone, top_at: now.plus(TOP_AGAIN), trial_at, pause });
+            }
+        } else if walk.kind == Kind::Sweep {
+            match walk.reach {
+                Reach::Trial => self.passed = None,
+                Reach::Narrow => self.passed.iter_mut().for_each(|passed| passed.top_at = now.plus(TOP_AGAIN)),
+                Reach::Ordinary => {}
+            }
+        }
+    }
+
+    /// A page was not given: smaller pages, unless a row that cannot be given is known to be the reason.
+    fn note_missed(&mut self, walk: &Walk, now: Timestamp) {
+        match walk.reach {
+            Reach::Ordinary => {
+                self.page_size.failed(walk.limit, now);
+                // What sweeps began below cannot be read from any more.
+                self.passed = self.passed.take().filter(|passed| walk.cursor.as_ref() != Some(&passed.stone));
+            }
+            Reach::Trial => self.passed.iter_mut().for_each(|passed| {
+                passed.trial_at = now.plus(passed.pause);
+                passed.pause = passed.pause.saturating_mul(2).min(TRIAL.1);
+            }),
+            Reach::Narrow => {}
+        }
+    }
+
     /// A walk that could not go on: tried again from where it stood, or given up.
-    fn miss(&mut self, mut walk: Walk) -> Searched {
-        let again = walk.fail();
+    fn miss(&mut self, mut walk: Walk, missed: Missed, now: Timestamp) -> Searched {
+        let missed = match missed {
+            Missed::Page { .. } => Missed::Page { smallest: walk.limit <= 1 },
+            Missed::Otherwise => missed,
+        };
+        let again = walk.fail(missed);
+        if missed != Missed::Otherwise {
+            self.note_missed(&walk, now);
+            if walk.kind == Kind::Sweep && walk.reach != Reach::Trial {
+                self.missed_sweep = Some(walk.clone());
+            }
+        }
         match walk.kind {
             Kind::Gap => {
                 let failed = walk.searches && !again;
@@ -410,6 +517,7 @@ impl Planner {
             first.since = first.since.min(gap.since);
             first.resume = first.resume.min(gap.resume);
             first.searches |= gap.searches;
+            first.has_hole |= gap.has_hole;
         }
     }
 
@@ -444,10 +552,6 @@ fn note(times: &mut VecDeque<Timestamp>, s: &Situation<'_>) {
         times.pop_front();
     }
     times.push_back(s.now);
-}
-
-fn pages_of(watched: u64) -> u32 {
-    u32::try_from(watched.div_ceil(u64::from(PAGE))).unwrap_or(u32::MAX).saturating_sub(1)
 }
 
 /// How long a conversation may go unseen: the longer nobody wrote in it, the longer, where it `decays`.

@@ -57,7 +57,7 @@ fn page(walk: &Walk, now: i64, age: i64, fresh: usize, has_more: bool) -> PageFa
 fn swept(planner: &mut Planner, now: i64) {
     let walk = planner.begin_list(Kind::Sweep, &situation(now, 1_000));
     let page = page(&walk, now, 3_600, 0, true);
-    planner.end_list(walk, Some(page), at(now));
+    planner.end_list(walk, Ok(page), at(now));
 }
 
 fn begun() -> Planner {
@@ -82,7 +82,7 @@ fn sweeps_come_at_an_even_pace_and_one_at_a_time() {
     assert_eq!(planner.decide(&situation(2, 50)), Plan::List(Kind::Sweep));
     let walk = planner.begin_list(Kind::Sweep, &situation(2, 50));
     assert!(matches!(planner.decide(&situation(9, 50)), Plan::Wait(_)), "one is under way");
-    planner.end_list(walk, None, at(9));
+    planner.end_list(walk, Err(Missed::Otherwise), at(9));
     assert_eq!(planner.decide(&situation(9, 50)), Plan::List(Kind::Sweep), "a failed one is made again");
 }
 
@@ -127,7 +127,7 @@ fn after_an_outage_it_reads_down_to_the_watermark_beside_the_sweeps() {
     let mut planner = Planner::new(at(3_600), Some(at(0)));
     let walk = planner.begin_list(Kind::Sweep, &situation(3_600, 5_000));
     let first = page(&walk, 3_600, 600, 100, true);
-    planner.end_list(walk, Some(first), at(3_600));
+    planner.end_list(walk, Ok(first), at(3_600));
     assert!(planner.catches_up());
     assert_eq!(planner.watermark(), Some(at(0)), "a restart would have to read it again");
 
@@ -135,13 +135,13 @@ fn after_an_outage_it_reads_down_to_the_watermark_beside_the_sweeps() {
     let gap = planner.begin_list(Kind::Gap, &situation(3_600, 5_000));
     assert_eq!(gap.cursor.as_deref(), Some("600-99"));
     let below = page(&gap, 3_000, 1_200, 100, true);
-    planner.end_list(gap, Some(below), at(3_601));
+    planner.end_list(gap, Ok(below), at(3_601));
     assert_eq!(planner.decide(&situation(3_604, 5_000)), Plan::List(Kind::Sweep), "the newest is not forgotten");
     swept(&mut planner, 3_604);
     assert_eq!(planner.decide(&situation(3_605, 5_000)), Plan::List(Kind::Gap));
     let gap = planner.begin_list(Kind::Gap, &situation(3_605, 5_000));
     let last = page(&gap, 1_800, 2_000, 50, true);
-    planner.end_list(gap, Some(last), at(3_605));
+    planner.end_list(gap, Ok(last), at(3_605));
     assert!(!planner.catches_up());
     assert_eq!(planner.watermark(), Some(at(3_603)));
 }
@@ -153,13 +153,13 @@ fn a_gap_is_never_given_up_and_too_many_become_one() {
         let now = 100 * round;
         let walk = planner.begin_list(Kind::Sweep, &situation(now, 5_000));
         let full = page(&walk, now, 10, 100, true);
-        planner.end_list(walk, Some(full), at(now));
+        planner.end_list(walk, Ok(full), at(now));
         assert!(planner.gaps.len() <= MOST_GAPS);
         assert_eq!(planner.watermark(), Some(at(0)));
     }
     for failure in 0..9 {
         let gap = planner.begin_list(Kind::Gap, &situation(1_000 + failure, 5_000));
-        planner.end_list(gap, None, at(1_000 + failure));
+        planner.end_list(gap, Err(Missed::Otherwise), at(1_000 + failure));
         assert!(planner.catches_up());
     }
 }
@@ -176,7 +176,7 @@ fn pages_that_take_longer_than_the_pace_let_nothing_starve() {
         let walk = planner.begin_list(kind, &situation(now, 5_000));
         let seen = page(&walk, now, 3_600, 0, true);
         let unread = page(&walk, now, 10, 100, true);
-        planner.end_list(walk, Some(if kind == Kind::Sweep && round > 0 { seen } else { unread }), at(now));
+        planner.end_list(walk, Ok(if kind == Kind::Sweep && round > 0 { seen } else { unread }), at(now));
     }
     let gaps = listed.iter().filter(|kind| **kind == Kind::Gap).count();
     let sweeps = listed.iter().filter(|kind| **kind == Kind::Sweep).count();
@@ -193,7 +193,7 @@ fn a_message_from_the_far_future_does_not_move_the_watermark() {
         Row { id: "sane", latest: Some(at(1)), fresh: Some(at(1)), was_bound: true },
     ];
     let facts = PageFacts::gather(&walk, &rows, false, None);
-    planner.end_list(walk, Some(facts), at(2));
+    planner.end_list(walk, Ok(facts), at(2));
     assert_eq!(planner.watermark(), Some(at(1)));
 }
 
@@ -203,7 +203,7 @@ fn a_list_that_lags_is_read_further_back() {
     let floor = |planner: &mut Planner, now: i64| {
         let walk = planner.begin_list(Kind::Sweep, &situation(now, 50));
         let floor = walk.floor;
-        planner.end_list(walk, None, at(now));
+        planner.end_list(walk, Err(Missed::Otherwise), at(now));
         floor
     };
     let watermark = planner.watermark().expect("swept");
@@ -213,7 +213,7 @@ fn a_list_that_lags_is_read_further_back() {
         let late = walk.resume.expect("swept before").minus(Duration::from_secs(20));
         let row = Row { id: "a", latest: Some(late), fresh: Some(late), was_bound };
         let facts = PageFacts::gather(&walk, &[row], false, None);
-        planner.end_list(walk, Some(facts), at(12));
+        planner.end_list(walk, Ok(facts), at(12));
         planner.list_lag(at(12))
     };
     assert_eq!(shows(&mut planner, false), Duration::ZERO, "nobody took it while it was shown");
@@ -230,16 +230,16 @@ fn a_search_reaches_what_it_searches_and_ends_with_the_whole_walk() {
     let walk = planner.begin_list(Kind::Sweep, &searching);
     assert!(walk.searches && walk.floor <= at(-630));
     let first = page(&walk, 2, 60, 0, true);
-    assert_eq!(planner.end_list(walk, Some(first), at(2)), Searched::Nothing);
+    assert_eq!(planner.end_list(walk, Ok(first), at(2)), Searched::Nothing);
     assert!(!planner.begin_list(Kind::Sweep, &searching).searches, "one at a time");
     planner.listing = false;
     assert_eq!(planner.decide(&searching), Plan::List(Kind::Gap), "somebody waits for it");
     let gap = planner.begin_list(Kind::Gap, &searching);
     let rest = page(&gap, -60, 900, 0, true);
-    assert_eq!(planner.end_list(gap, Some(rest), at(3)), Searched::Whole);
+    assert_eq!(planner.end_list(gap, Ok(rest), at(3)), Searched::Whole);
 
     let walk = planner.begin_list(Kind::Sweep, &searching);
-    assert_eq!(planner.end_list(walk, None, at(4)), Searched::Failed);
+    assert_eq!(planner.end_list(walk, Err(Missed::Otherwise), at(4)), Searched::Failed);
 }
 
 #[test]
@@ -251,12 +251,12 @@ fn a_full_pass_goes_on_below_the_first_page_where_something_watched_may_be() {
     let audit = planner.begin_list(Kind::Audit, &many(30));
     assert_eq!(audit.cursor.as_deref(), Some("3600-99"), "the first page is the sweeps'");
     let second = page(&audit, -3_600, 50_000, 0, true);
-    planner.end_list(audit, Some(second), at(30));
+    planner.end_list(audit, Ok(second), at(30));
     planner.sweep_at = Some(at(31));
     assert!(matches!(planner.decide(&many(31)), Plan::Wait(_)), "in its own time");
     let audit = planner.begin_list(Kind::Audit, &many(36));
     let last = page(&audit, -53_600, 40_000, 0, true);
-    planner.end_list(audit, Some(last), at(36));
+    planner.end_list(audit, Ok(last), at(36));
     assert_eq!((planner.audit_pages, planner.audit.is_none()), (Some(2), true));
 
     let young = Situation { oldest_created_at: Some(at(-60)), ..many(60) };
@@ -302,7 +302,7 @@ fn single_reads_without_end_starve_neither_sweeps_nor_what_those_left() {
     let mut planner = begun();
     let walk = planner.begin_list(Kind::Sweep, &situation(3, 5_000));
     let first = page(&walk, 3, 600, 100, true);
-    planner.end_list(walk, Some(first), at(3));
+    planner.end_list(walk, Ok(first), at(3));
     assert!(planner.catches_up());
     let pending = [Pending { due_at: at(0), sweep_may_bring: false }];
     let (mut sweeps, mut gaps, mut singles) = (0, 0, 0);
@@ -315,7 +315,7 @@ fn single_reads_without_end_starve_neither_sweeps_nor_what_those_left() {
                 let mut below = page(&walk, now, 600, 0, true);
                 // What is left below never comes to an end.
                 below.fresh_below = kind == Kind::Gap;
-                planner.end_list(walk, Some(below), at(now));
+                planner.end_list(walk, Ok(below), at(now));
             }
             plan @ (Plan::Lookup | Plan::Pending(_)) => {
                 singles += 1;
@@ -350,10 +350,85 @@ fn a_search_goes_on_while_messages_wait() {
         let Plan::List(kind) = planner.decide(&busy(now)) else { continue };
         let walk = planner.begin_list(kind, &busy(now));
         let below = page(&walk, now, 200 * i64::from(walk.pages + 1), 0, true);
-        if planner.end_list(walk, Some(below), at(now)) == Searched::Whole {
+        if planner.end_list(walk, Ok(below), at(now)) == Searched::Whole {
             searched = Some(now);
             break;
         }
     }
     assert!(searched.is_some(), "never searched to the end");
+}
+
+/// A vendor whose List cannot give some rows, or not many at once; newest first.
+struct Vendor {
+    rows: Vec<&'static str>,
+    most: usize,
+    too_large: &'static str,
+}
+
+impl Vendor {
+    fn page(&self, walk: &Walk) -> Result<PageFacts, Missed> {
+        let from = match &walk.cursor {
+            None => 0,
+            Some(cursor) => self.rows.iter().position(|row| row == cursor).expect("a known cursor") + 1,
+        };
+        let rows: Vec<_> = self.rows[from..].iter().take(walk.limit as usize).collect();
+        if rows.len() > self.most || rows.iter().any(|row| **row == self.too_large) {
+            return Err(Missed::Page { smallest: false });
+        }
+        let has_more = from + rows.len() < self.rows.len();
+        let cursor = rows.last().filter(|_| has_more).map(ToString::to_string);
+        let rows: Vec<_> =
+            rows.iter().map(|id| Row { id, latest: Some(at(0)), fresh: None, was_bound: true }).collect();
+        Ok(PageFacts::gather(walk, &rows, has_more, cursor))
+    }
+
+    /// Reads for some minutes as the reader would; gives what was shown, and the requests that failed.
+    fn read(&self, planner: &mut Planner, from: i64, minutes: i64) -> (Vec<String>, u32) {
+        let (mut shown, mut failed) = (Vec::new(), 0);
+        for now in (from..from + minutes * 60).step_by(2) {
+            let Plan::List(kind) = planner.decide(&situation(now, 200)) else { continue };
+            let mut walk = planner.begin_list(kind, &situation(now, 200));
+            if walk.is_blocked() {
+                walk.step_over(self.rows.iter().skip(1).copied());
+            }
+            let page = self.page(&walk);
+            match &page {
+                Ok(_) => {
+                    let from = walk
+                        .cursor
+                        .as_ref()
+                        .map_or(0, |cursor| self.rows.iter().position(|row| row == cursor).expect("known") + 1);
+                    shown.extend(self.rows[from..].iter().take(walk.limit as usize).map(ToString::to_string));
+                }
+                Err(_) => failed += 1,
+            }
+            planner.end_list(walk, page, at(now));
+        }
+        (shown, failed)
+    }
+}
+
+#[test]
+fn pages_that_are_too_large_are_asked_for_smaller() {
+    let rows = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+    let vendor = Vendor { rows: rows.to_vec(), most: 5, too_large: "" };
+    let (shown, failed) = vendor.read(&mut Planner::new(at(0), Some(at(-60))), 0, 10);
+    assert!(rows.iter().all(|row| shown.iter().any(|one| one == row)), "{shown:?}");
+    assert!(failed < 12, "{failed} of 300 requests failed");
+}
+
+#[test]
+fn a_row_at_the_top_that_cannot_be_given_stops_nothing_below_or_above_it() {
+    let rows = ["huge", "b", "c", "d"];
+    let vendor = Vendor { rows: rows.to_vec(), most: 100, too_large: "huge" };
+    let mut planner = Planner::new(at(0), Some(at(-60)));
+    let (shown, _) = vendor.read(&mut planner, 0, 2);
+    assert!(["c", "d"].iter().all(|row| shown.iter().any(|one| one == row)), "{shown:?}");
+    let above = Vendor { rows: vec!["new", "huge", "b", "c", "d"], ..vendor };
+    let (shown, failed) = above.read(&mut planner, 120, 3);
+    assert!(["new", "c", "d"].iter().all(|row| shown.iter().any(|one| one == row)), "{shown:?}");
+    assert!(failed < 45, "{failed} of 90 requests failed");
+    let gone = Vendor { rows: vec!["new", "b", "c", "d"], most: 100, too_large: "" };
+    let (shown, failed) = gone.read(&mut planner, 300, 10);
+    assert!(shown.iter().any(|one| one == "b") && failed == 0, "{failed}: {shown:?}");
 }

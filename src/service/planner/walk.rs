@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use super::page_size::PAGE;
 use crate::domain::Timestamp;
 
 /// Fini's largest window is 90 days; a little less, for clocks that differ.
@@ -17,6 +18,21 @@ pub const CLOCK_MARGIN: Duration = Duration::from_mins(5);
 const ENDS: usize = 5;
 /// A walk that is moved up more often than this goes on from where it is.
 const MOST_JUMPS: u32 = 3;
+
+/// A page of one conversation that fails so often in a row is a row that List cannot give.
+const BLOCKED_AFTER: u32 = 2;
+
+/// Why there is no page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missed {
+    /// It was not asked for, or could not be recorded: that says nothing about the page.
+    Otherwise,
+    /// Fini did not give it: too large, too slow, or ill.
+    Page {
+        /// Whether it was a page of one conversation.
+        smallest: bool,
+    },
+}
 
 /// What a walk is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,6 +61,8 @@ pub struct Walk {
     pub started_at: Timestamp,
     /// Where it stands; `None` at the top.
     pub cursor: Option<String>,
+    /// Conversations that the next page is asked for with.
+    pub limit: u32,
     /// Pages read.
     pub pages: u32,
     /// The watermark when it began: all up to here was seen.
@@ -55,6 +73,34 @@ pub struct Walk {
     pub(super) tail: Option<Timestamp>,
     pub(super) jumps: u32,
     pub(super) failures: u32,
+    /// Failures in a row of a page of one conversation, at this place.
+    pub(super) blocked: u32,
+    /// The place that cannot be read, while the walk tries to go on from a conversation below it.
+    pub(super) detour: Option<Detour>,
+    pub(super) reach: Reach,
+    /// Whether it passed over a row: then its end proves nothing of what it did not show.
+    pub(super) has_hole: bool,
+}
+
+/// How a walk deals with a row near the top that List cannot give.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// There is none, or it begins below it.
+    #[default]
+    Ordinary,
+    /// It begins above it, and reads one conversation a page.
+    Narrow,
+    /// It begins above it with a page of the ordinary size, to learn whether the row is gone.
+    Trial,
+}
+
+/// A row that List cannot give is passed: from the place above it to a conversation below it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Detour {
+    /// The cursor above it; `None` at the top.
+    pub(super) from: Option<String>,
+    /// The conversations that were tried as the next place, by Fini's ids.
+    pub(super) tried: Vec<String>,
 }
 
 /// One row of a page.
@@ -107,6 +153,11 @@ impl PageFacts {
             tail: middle(tail),
         }
     }
+
+    /// How many conversations it has.
+    pub const fn rows(&self) -> usize {
+        self.rows
+    }
 }
 
 fn middle(rows: &[Row<'_>]) -> Option<Timestamp> {
@@ -126,6 +177,7 @@ impl Walk {
             horizon: now.plus(CLOCK_MARGIN),
             started_at: now,
             cursor: None,
+            limit: PAGE,
             pages: 0,
             resume: None,
             searches: false,
@@ -133,6 +185,10 @@ impl Walk {
             tail: None,
             jumps: 0,
             failures: 0,
+            blocked: 0,
+            detour: None,
+            reach: Reach::Ordinary,
+            has_hole: false,
         }
     }
 
@@ -144,6 +200,8 @@ impl Walk {
     /// Takes a page; whether to go on.
     pub fn take(&mut self, page: PageFacts) -> bool {
         self.failures = 0;
+        self.blocked = 0;
+        self.detour = None;
         self.pages += 1;
         let moved_up = self.cursor.is_some() && self.tail.zip(page.head).is_some_and(|(tail, head)| head > tail);
         if moved_up && self.jumps < MOST_JUMPS && self.step_aside() {
@@ -158,15 +216,42 @@ impl Walk {
         goes_on
     }
 
-    /// A page could not be read. From the second time on the cursor may be to blame: its conversation may be gone.
-    /// Whether it is worth another try.
-    pub fn fail(&mut self) -> bool {
+    /// A page could not be read. Where pages of one conversation fail too, the row itself is to blame; else, from the second
+    /// time on, the cursor may be: its conversation may be gone. Whether it is worth another try.
+    pub(super) fn fail(&mut self, missed: Missed) -> bool {
         self.failures += 1;
-        if self.failures > 1 && !self.step_aside() {
+        if missed == (Missed::Page { smallest: true }) {
+            self.blocked += 1;
+        }
+        if let Some(detour) = &self.detour {
+            self.cursor.clone_from(&detour.from);
+        } else if self.failures > 1 && !self.step_aside() && missed == Missed::Otherwise {
             self.cursor = None;
             self.tail = None;
         }
-        self.failures <= 4
+        self.failures <= 4 || self.is_blocked()
+    }
+
+    /// Whether the row below its place cannot be read, however small the page.
+    pub const fn is_blocked(&self) -> bool {
+        self.blocked >= BLOCKED_AFTER
+    }
+
+    /// Goes on below `stones`' first conversation that was not tried yet: the likeliest place below the row that cannot be read,
+    /// and perhaps that row itself. The conversation to read by itself, since List passes it over; `None` where all were
+    /// tried, and the walk tries its own place again.
+    pub fn step_over<'a>(&mut self, stones: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+        let detour = self.detour.get_or_insert_with(|| Detour { from: self.cursor.clone(), tried: Vec::new() });
+        let Some(stone) = stones.into_iter().find(|stone| !detour.tried.iter().any(|tried| tried == stone)) else {
+            self.cursor.clone_from(&detour.from);
+            self.detour = None;
+            self.blocked = 0;
+            return None;
+        };
+        detour.tried.push(stone.to_owned());
+        self.has_hole = true;
+        self.cursor = Some(stone.to_owned());
+        Some(stone)
     }
 
     /// Goes on from another conversation of the same place.
@@ -252,18 +337,48 @@ mod tests {
     }
 
     #[test]
+    fn a_row_that_cannot_be_given_is_passed_by_way_of_a_conversation_below_it() {
+        let mut walk = sweep(0);
+        let first = page(&walk, &[999, 990], &[], Some("990"));
+        assert!(walk.take(first));
+        let smallest = Missed::Page { smallest: true };
+        assert!(walk.fail(smallest) && !walk.is_blocked(), "once is chance");
+        assert!(walk.fail(smallest) && walk.is_blocked());
+        let stones = ["989", "985"];
+        assert_eq!(walk.step_over(stones), Some("989"));
+        assert!(walk.fail(smallest));
+        assert_eq!(walk.cursor.as_deref(), Some("999"), "back to where it was");
+        assert_eq!(walk.step_over(stones), Some("985"));
+        let below = page(&walk, &[980, 970], &[], Some("970"));
+        assert!(walk.take(below));
+        assert!(!walk.is_blocked() && walk.detour.is_none());
+    }
+
+    #[test]
+    fn where_nothing_below_can_be_read_either_it_stays_where_it_is() {
+        let mut walk = sweep(0);
+        let smallest = Missed::Page { smallest: true };
+        walk.fail(smallest);
+        walk.fail(smallest);
+        assert_eq!(walk.step_over(["a"]), Some("a"));
+        walk.fail(smallest);
+        assert_eq!((walk.step_over(["a"]), walk.cursor.as_deref()), (None, None));
+        assert!(!walk.is_blocked(), "it begins to count anew");
+    }
+
+    #[test]
     fn a_cursor_that_fails_is_left_for_its_neighbour_and_then_for_the_top() {
         let mut walk = sweep(0);
         let first = page(&walk, &[999, 990], &[], Some("990"));
         assert!(walk.take(first));
-        assert!(walk.fail());
+        assert!(walk.fail(Missed::Otherwise));
         assert_eq!(walk.cursor.as_deref(), Some("990"), "once is chance");
-        assert!(walk.fail());
+        assert!(walk.fail(Missed::Otherwise));
         assert_eq!(walk.cursor.as_deref(), Some("999"));
-        assert!(walk.fail());
+        assert!(walk.fail(Missed::Otherwise));
         assert_eq!(walk.cursor, None);
-        assert!(walk.fail());
-        assert!(!walk.fail());
+        assert!(walk.fail(Missed::Otherwise));
+        assert!(!walk.fail(Missed::Otherwise));
     }
 
     #[test]

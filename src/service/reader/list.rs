@@ -5,15 +5,17 @@ use std::{sync::Arc, time::Duration};
 use super::{Reader, View, WATERMARK};
 use crate::{
     domain::Timestamp,
-    fini::budget::Permit,
+    fini::{Failure, budget::Permit},
     service::{
         gate::Side,
         lookup::Seen,
-        planner::{Kind, PageFacts, Searched, Walk},
+        planner::{CLOCK_MARGIN, Kind, Missed, PageFacts, Searched, Walk},
     },
-    store::{Result, TurnToRead, UNBOUND},
+    store::{self, TurnToRead, UNBOUND},
 };
 
+/// Conversations below which a walk tries to go on where List cannot give the row that it stands at.
+const STONES: usize = 8;
 /// How often the watermark is written down.
 const WATERMARK_EVERY: Duration = Duration::from_secs(10);
 
@@ -25,7 +27,7 @@ struct Underway {
 
 impl Underway {
     /// The page came, or did not.
-    async fn end(mut self, page: Option<PageFacts>) {
+    async fn end(mut self, page: Result<PageFacts, Missed>) {
         let now = self.reader.clock.now();
         let Some(walk) = self.walk.take() else { return };
         // What a whole walk shows was so when it began; what a failed one shows is nothing.
@@ -53,7 +55,7 @@ impl Drop for Underway {
         if let Some(walk) = self.walk.take() {
             let now = self.reader.clock.now();
             let mut state = self.reader.state();
-            if state.planner.end_list(walk, None, now) != Searched::Nothing {
+            if state.planner.end_list(walk, Err(Missed::Otherwise), now) != Searched::Nothing {
                 // What was searched is still due, and is searched again.
                 state.searching.clear();
             }
@@ -63,9 +65,9 @@ impl Drop for Underway {
 }
 
 impl Reader {
-    pub(super) fn start_list(self: &Arc<Self>, kind: Kind, view: &View, permit: Permit) {
+    pub(super) async fn start_list(self: &Arc<Self>, kind: Kind, view: &View, permit: Permit) -> store::Result<()> {
         let situation = view.situation(self);
-        let walk = {
+        let mut walk = {
             let mut state = self.state();
             let walk = state.planner.begin_list(kind, &situation);
             if walk.kind == Kind::Sweep && walk.searches {
@@ -73,30 +75,53 @@ impl Reader {
             }
             walk
         };
-        let underway = Underway { reader: Arc::clone(self), walk: Some(walk.clone()) };
+        let mut underway = Underway { reader: Arc::clone(self), walk: Some(walk.clone()) };
+        if walk.is_blocked() {
+            self.step_over(&mut walk, view.now).await?;
+            underway.walk = Some(walk.clone());
+        }
         let (reader, passed_at) = (Arc::clone(self), view.now);
         drop(self.tasks.spawn("list", async move {
             let page = reader.list(&walk, permit, passed_at).await;
             underway.end(page).await;
         }));
+        Ok(())
     }
 
-    async fn list(&self, walk: &Walk, permit: Permit, passed_at: Timestamp) -> Option<PageFacts> {
+    /// Leads a walk past a row that List cannot give: on from a conversation of ours below it, which is read by itself.
+    async fn step_over(&self, walk: &mut Walk, now: Timestamp) -> store::Result<()> {
+        let below = walk.tail().unwrap_or(now.plus(CLOCK_MARGIN));
+        let stones = self.store.watched_below(now, below, STONES).await?;
+        let Some(stone) = walk.step_over(stones.iter().map(|stone| stone.interaction.as_str())) else { return Ok(()) };
+        tracing::error!(interaction_id = stone, "Fini's List cannot give a conversation: reading goes on below it");
+        if let Some(stone) = stones.iter().find(|watched| watched.interaction.as_str() == stone) {
+            self.store.schedule_read(stone.conversation.key, Some(now), 0).await?;
+        }
+        Ok(())
+    }
+
+    async fn list(&self, walk: &Walk, permit: Permit, passed_at: Timestamp) -> Result<PageFacts, Missed> {
         let departure = self.budget.departure(permit);
         let asked_at = self.clock.now();
         let result = self.walker.fetch(walk, &departure).await;
         self.gate.learn(Side::Read, passed_at, &result);
         match result {
             Ok(page) => match self.walker.take(walk, page, asked_at).await {
-                Ok(facts) => Some(facts),
+                Ok(facts) => Ok(facts),
                 Err(error) => {
                     tracing::warn!(%error, "List page could not be recorded");
-                    None
+                    Err(Missed::Otherwise)
                 }
             },
             Err(failure) => {
-                tracing::warn!(class = failure.class(), status = failure.status(), error = %failure, "List failed");
-                None
+                tracing::warn!(
+                    class = failure.class(),
+                    status = failure.status(),
+                    conversations = walk.limit,
+                    error = %failure,
+                    "List failed"
+                );
+                Err(missed(&failure))
             }
         }
     }
@@ -108,7 +133,7 @@ impl Reader {
         seen: Seen,
         looked_at: Timestamp,
         now: Timestamp,
-    ) -> Result<()> {
+    ) -> store::Result<()> {
         for turn in searched {
             // Found meanwhile: from now on its own conversation is read, which says more than a List did.
             if !matches!(self.store.binding(turn.conversation.key).await?, Some((Some(_), _))) {
@@ -134,7 +159,7 @@ impl Reader {
         Ok(())
     }
 
-    async fn keep_watermark(&self, now: Timestamp) -> Result<()> {
+    async fn keep_watermark(&self, now: Timestamp) -> store::Result<()> {
         let watermark = {
             let mut state = self.state();
             if state.watermark_kept_at.is_some_and(|at| now.since(at) < WATERMARK_EVERY) {
@@ -147,5 +172,13 @@ impl Reader {
             Some(watermark) => self.store.remember(WATERMARK, &watermark.as_millis().to_string()).await,
             None => Ok(()),
         }
+    }
+}
+
+/// The reasons for which a smaller page may be had: an answer that is too large, a deadline, a server that gives up.
+const fn missed(failure: &Failure) -> Missed {
+    match failure {
+        Failure::Unclear { .. } | Failure::Rejected { status: 413, .. } => Missed::Page { smallest: false },
+        _ => Missed::Otherwise,
     }
 }

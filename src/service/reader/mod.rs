@@ -45,6 +45,11 @@ const SUMMARY_EVERY: (Duration, Duration) = (Duration::from_secs(2), Duration::f
 const LARGE: u64 = 2_000;
 /// Conversations whose status is read singly where that is cheaper than a full pass.
 const FRONT: usize = 64;
+/// Watched conversations that are checked with each summary, by turns, for what List does not show: it leaves out what is
+/// older than its window, and perhaps what no customer wrote in.
+const CHECKED: usize = 500;
+/// Of them, so many are read singly at most before the next are checked.
+const UNLISTED: usize = 16;
 /// Single reads that are considered at once.
 const PENDING: usize = 16;
 /// The lease of the one that reads: its name, and how long it lasts.
@@ -118,6 +123,8 @@ struct Watch {
     counted_at: Timestamp,
     summary: WatchSummary,
     front: Arc<[WatchedConversation]>,
+    /// The end of the watch of the last conversation that was checked; `None` where the watch begins anew.
+    checked_until: Option<Timestamp>,
 }
 
 /// How reading keeps up, for readiness and metrics.
@@ -179,7 +186,7 @@ impl Loop for Arc<Reader> {
             self.gate.probing(Side::Read, self.settings.read_timeout);
         }
         match plan {
-            Plan::List(kind) => self.start_list(kind, &view, permit),
+            Plan::List(kind) => self.start_list(kind, &view, permit).await?,
             Plan::Lookup | Plan::Pending(_) | Plan::Front(_) => self.start_single(plan, view, permit),
             Plan::Wait(_) => {}
         }
@@ -341,6 +348,32 @@ impl Reader {
         Ok(pending)
     }
 
+    /// Adds to the front what has gone unseen for longest of the next part of the watch. Where the part ends, if not with the
+    /// watch.
+    async fn add_unlisted(
+        &self,
+        front: &mut Vec<WatchedConversation>,
+        summary: &WatchSummary,
+        checked_until: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>> {
+        if summary.watched <= front.len() as u64 {
+            return Ok(None);
+        }
+        let from = checked_until.or_else(|| front.last().map(|last| last.watch_until)).unwrap_or(Timestamp::MAX);
+        let part = self.store.watched_until(now, from, CHECKED).await?;
+        let end = part.last().filter(|_| part.len() == CHECKED).map(|last| {
+            // A part whose watches end all at once is passed as a whole.
+            if last.watch_until == from { from.minus(Duration::from_millis(1)) } else { last.watch_until }
+        });
+        let seen_at =
+            |watched: &WatchedConversation| self.walker.recall(&watched.interaction).map(|known| known.seen_at);
+        let mut unseen: Vec<_> = part.into_iter().map(|watched| (seen_at(&watched), watched)).collect();
+        unseen.sort_by_key(|(seen_at, _)| *seen_at);
+        front.extend(unseen.into_iter().take(UNLISTED).map(|(_, watched)| watched));
+        Ok(end)
+    }
+
     async fn watch(&self, now: Timestamp) -> Result<Watch> {
         if let Some(watch) = self.state().watch.clone() {
             let every = if watch.summary.watched > LARGE { SUMMARY_EVERY.1 } else { SUMMARY_EVERY.0 };
@@ -348,9 +381,11 @@ impl Reader {
                 return Ok(watch);
             }
         }
+        let checked_until = self.state().watch.as_ref().and_then(|watch| watch.checked_until);
         let summary = self.store.watch_summary(now).await?;
-        let front = if summary.watched > 0 { self.store.longest_watched(now, FRONT).await? } else { Vec::new() };
-        let watch = Watch { counted_at: now, summary, front: front.into() };
+        let mut front = if summary.watched > 0 { self.store.longest_watched(now, FRONT).await? } else { Vec::new() };
+        let checked_until = self.add_unlisted(&mut front, &summary, checked_until, now).await?;
+        let watch = Watch { counted_at: now, summary, front: front.into(), checked_until };
         self.state().watch = Some(watch.clone());
         Ok(watch)
     }

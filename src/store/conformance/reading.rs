@@ -133,6 +133,13 @@ async fn the_front_of_the_watch_is_with_humans_and_recently_active(fixture: Fixt
     let first = &front[0];
     assert_eq!((first.conversation.key, first.state, first.last_activity_at), (newest, State::Escalated, at(7)));
     assert_eq!(fixture.store.longest_watched(at(10), 9).await.expect("reads").len(), 4, "what is over is not watched");
+    let names = |found: Vec<crate::store::WatchedConversation>| -> Vec<String> {
+        found.iter().map(|watched| watched.interaction.to_string()).collect()
+    };
+    let rest = fixture.store.watched_until(at(10), front[2].watch_until, 9).await.expect("reads");
+    assert_eq!(names(rest), ["fini-open", "fini-open-old"], "the next part begins where the last one ended");
+    let below = fixture.store.watched_below(at(10), at(7), 2).await.expect("reads");
+    assert_eq!(names(below), ["fini-escalated", "fini-escalated-old"], "by activity, whatever their watch");
 }
 
 async fn a_named_lease_has_one_owner(fixture: Fixture) {

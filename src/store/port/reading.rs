@@ -48,6 +48,8 @@ pub struct WatchedConversation {
     pub state: State,
     /// When the customer, an agent or the bot last wrote.
     pub last_activity_at: Timestamp,
+    /// When its watch ends.
+    pub watch_until: Timestamp,
 }
 
 /// What is watched, and what is to be read next.
@@ -59,6 +61,13 @@ pub trait ReadingStore: Send + Sync {
     /// The watched conversations whose watch lasts longest from now on, that one first: those with a human (they are
     /// watched longer), and of these and the rest the most recently active.
     async fn longest_watched(&self, now: Timestamp, limit: usize) -> Result<Vec<WatchedConversation>>;
+
+    /// Further watched conversations in that order: those whose watch ends at `until` or earlier.
+    async fn watched_until(&self, now: Timestamp, until: Timestamp, limit: usize) -> Result<Vec<WatchedConversation>>;
+
+    /// The watched conversations in which somebody last wrote at `latest` or earlier, the most recent first. Reads the whole
+    /// watch: for emergencies.
+    async fn watched_below(&self, now: Timestamp, latest: Timestamp, limit: usize) -> Result<Vec<WatchedConversation>>;
 
     /// Single reads that are due, most urgent first: just-finished turns, then escalated, then the rest; inside each by
     /// due time.

@@ -82,7 +82,7 @@ async fn frequent_questions_go_by_their_index_from_the_first_row_on() {
         ("turns that wait too long", turns::WAITING_LONGEST, &[]),
         ("backlog", admin::BACKLOG, &counted),
         ("watch summary", reading::WATCH_SUMMARY, &[]),
-        ("front of the watch", reading::LONGEST_WATCHED, &[]),
+        ("front of the watch", reading::WATCHED_UNTIL, &[]),
         ("due reads", reading::DUE_READS, &[]),
         ("next read", reading::NEXT_READ, &[]),
         ("lease of lanes", lanes::LEASE, &[]),
@@ -105,14 +105,9 @@ async fn frequent_questions_go_by_their_index_from_the_first_row_on() {
 #[tokio::test]
 async fn what_is_due_is_never_sorted() {
     let Some(store) = empty().await else { return };
-    for sql in [
-        claims::DUE,
-        turns::TO_READ,
-        reading::DUE_READS,
-        reading::LONGEST_WATCHED,
-        unbound::LOOKED_FOR,
-        unbound::SUMMARY,
-    ] {
+    for sql in
+        [claims::DUE, turns::TO_READ, reading::DUE_READS, reading::WATCHED_UNTIL, unbound::LOOKED_FOR, unbound::SUMMARY]
+    {
         let plan = plan(&store, sql).await;
         assert!(!plan.contains("Sort"), "{plan}");
     }

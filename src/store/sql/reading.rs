@@ -22,7 +22,16 @@ impl ReadingStore for ThisStore {
     }
 
     async fn longest_watched(&self, now: Timestamp, limit: usize) -> Result<Vec<WatchedConversation>> {
-        self.read((now, limit), |conn, (now, limit)| longest_watched(conn, *now, *limit).boxed()).await
+        self.read((now, limit), |conn, (now, limit)| watched(conn, WATCHED_UNTIL, *now, Timestamp::MAX, *limit).boxed())
+            .await
+    }
+
+    async fn watched_until(&self, now: Timestamp, until: Timestamp, limit: usize) -> Result<Vec<WatchedConversation>> {
+        self.read((now, until, limit), |conn, of| watched(conn, WATCHED_UNTIL, of.0, of.1, of.2).boxed()).await
+    }
+
+    async fn watched_below(&self, now: Timestamp, latest: Timestamp, limit: usize) -> Result<Vec<WatchedConversation>> {
+        self.read((now, latest, limit), |conn, of| watched(conn, WATCHED_BELOW, of.0, of.1, of.2).boxed()).await
     }
 
     async fn due_reads(&self, now: Timestamp, limit: usize) -> Result<Vec<DueRead>> {
@@ -74,10 +83,21 @@ pub(super) const WATCH_SUMMARY: &str = "SELECT COUNT(*) AS watched, \
          MIN(created_at) AS oldest FROM conversations \
      WHERE watch_until IS NOT NULL AND interaction_id IS NOT NULL AND watch_until > $1";
 
-/// The front of the watch, read backwards from the end of one index.
-pub(super) const LONGEST_WATCHED: &str = "SELECT key, frontend, conversation_id, interaction_id, state, last_activity_at \
-     FROM conversations WHERE watch_until IS NOT NULL AND interaction_id IS NOT NULL AND watch_until > $1 \
-     ORDER BY watch_until DESC LIMIT $2";
+macro_rules! watched {
+    ($rest:literal) => {
+        concat!(
+            "SELECT key, frontend, conversation_id, interaction_id, state, last_activity_at, watch_until \
+             FROM conversations WHERE watch_until IS NOT NULL AND interaction_id IS NOT NULL AND watch_until > $1 ",
+            $rest
+        )
+    };
+}
+
+/// A part of the watch, read backwards from a place in one index.
+pub(super) const WATCHED_UNTIL: &str = watched!("AND watch_until <= $2 ORDER BY watch_until DESC LIMIT $3");
+
+/// The watch by last activity: no index holds that order.
+const WATCHED_BELOW: &str = watched!("AND last_activity_at <= $2 ORDER BY last_activity_at DESC LIMIT $3");
 
 /// The reads of one urgency, earliest due first: a part of one index.
 pub(super) const DUE_READS: &str = "SELECT key, frontend, conversation_id, interaction_id, state, read_at, read_misses, \
@@ -101,10 +121,20 @@ async fn watch_summary(conn: &mut Conn, now: Timestamp) -> Result<WatchSummary> 
     })
 }
 
-/// The front of the watch.
-async fn longest_watched(conn: &mut Conn, now: Timestamp, limit: usize) -> Result<Vec<WatchedConversation>> {
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let found = db::query(LONGEST_WATCHED).bind(now.as_millis()).bind(limit).fetch_all(conn).await?;
+/// Watched conversations, by one of the statements above.
+async fn watched(
+    conn: &mut Conn,
+    statement: &'static str,
+    now: Timestamp,
+    until: Timestamp,
+    limit: usize,
+) -> Result<Vec<WatchedConversation>> {
+    let found = db::query(statement)
+        .bind(now.as_millis())
+        .bind(until.as_millis())
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(conn)
+        .await?;
     found
         .iter()
         .map(|row| {
@@ -113,6 +143,7 @@ async fn longest_watched(conn: &mut Conn, now: Timestamp, limit: usize) -> Resul
                 interaction: InteractionId::trusted(rows::text(row, "interaction_id")?),
                 state: rows::state(row, "state")?,
                 last_activity_at: rows::time(row, "last_activity_at")?,
+                watch_until: rows::time(row, "watch_until")?,
             })
         })
         .collect()

@@ -37,7 +37,7 @@ async fn frequent_questions_never_scan_a_table_that_grows() {
     for (name, sql) in [
         ("backlog", admin::BACKLOG),
         ("watch summary", reading::WATCH_SUMMARY),
-        ("front of the watch", reading::LONGEST_WATCHED),
+        ("front of the watch", reading::WATCHED_UNTIL),
         ("due reads", reading::DUE_READS),
         ("next read", reading::NEXT_READ),
         ("lease of lanes", lanes::LEASE),
