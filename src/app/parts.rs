@@ -106,7 +106,12 @@ pub(super) fn rules(config: &Config, wall: Arc<dyn WallClock>, entropy: Arc<dyn 
         entropy,
         wall,
         subscriptions: subscriptions(config),
-        statuses: StatusPolicy::new(&config.fini.escalated_statuses, &config.fini.resolved_statuses),
+        statuses: StatusPolicy::new(
+            &config.fini.escalated_statuses,
+            &config.fini.resolved_statuses,
+            &config.fini.waiting_statuses,
+        ),
+        hold_window: config.fini.hold_window,
         watch: WatchPolicy { idle: config.poll.watch_idle, escalated: config.poll.watch_escalated },
     }
 }

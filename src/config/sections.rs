@@ -124,10 +124,14 @@ pub struct Fini {
     pub reply_timeout: Duration,
     /// How long a turn may wait for its reply by reading, after the call itself brought none.
     pub late_reply_window: Duration,
-    /// Statuses that mean "a human has taken over", compared without case.
+    /// How long a message that Fini provably has, and that got no reply, holds what the customer writes next.
+    pub hold_window: Duration,
+    /// Statuses that mean "handed to a human", compared without case.
     pub escalated_statuses: Vec<String>,
     /// Statuses that mean "resolved", compared without case, besides Fini's own `resolved: true`.
     pub resolved_statuses: Vec<String>,
+    /// Statuses that mean "the customer is asked for something", compared without case.
+    pub waiting_statuses: Vec<String>,
 }
 
 impl Default for Fini {
@@ -138,8 +142,10 @@ impl Default for Fini {
             rate_limit: RateLimit { requests: 100, window: Duration::from_mins(1) },
             reply_timeout: Duration::from_mins(2),
             late_reply_window: Duration::from_mins(10),
+            hold_window: Duration::from_secs(20),
             escalated_statuses: vec!["Escalated to Human Agent".to_owned()],
-            resolved_statuses: Vec::new(),
+            resolved_statuses: vec!["Resolved".to_owned()],
+            waiting_statuses: vec!["Waiting for Customer".to_owned()],
         }
     }
 }

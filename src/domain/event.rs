@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{
     Timestamp, WallTime,
+    content::Changed,
     conversation::State,
     ids::{ConversationId, EventId, FrontendName, InteractionId, MessageId},
     turn::{FailureCode, Outcome},
@@ -14,8 +15,9 @@ use super::{
 };
 
 /// Every type of feed event there is, in the order of their first appearance in a conversation.
-pub const EVENT_TYPES: [&str; 9] = [
+pub const EVENT_TYPES: [&str; 10] = [
     "message.created",
+    "message.updated",
     "turn.completed",
     "turn.failed",
     "conversation.escalated",
@@ -78,6 +80,8 @@ pub enum EscalationReason {
     Status,
     /// Fini escalated without a word (`silent_escalation`).
     SilentEscalation,
+    /// A human agent wrote in Fini.
+    HumanMessage,
 }
 
 /// What happened, with its data.
@@ -92,6 +96,13 @@ pub enum FeedEvent {
         origin: Origin,
         /// The frontend's message that it answers.
         in_reply_to: Option<MessageId>,
+    },
+    /// `message.updated`
+    MessageUpdated {
+        /// Fini's event id: the id of the message that was told.
+        message_id: String,
+        /// The parts that Fini changed, as they are now.
+        changed: Changed,
     },
     /// `turn.completed`
     TurnCompleted {
@@ -128,6 +139,8 @@ pub enum FeedEvent {
         previous_state: State,
         /// Fini's status text, when known.
         status_text: Option<String>,
+        /// Whether the customer is asked for something.
+        awaiting_customer: bool,
     },
     /// `conversation.resolved`
     Resolved {
@@ -170,6 +183,7 @@ impl FeedEvent {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::MessageCreated { .. } => "message.created",
+            Self::MessageUpdated { .. } => "message.updated",
             Self::TurnCompleted { .. } => "turn.completed",
             Self::TurnFailed { .. } => "turn.failed",
             Self::Escalated { .. } => "conversation.escalated",

@@ -1,26 +1,34 @@
-//! What one look at a Fini conversation means: which feed events it causes, and where conversation and turn stand after it.
+//! What one look at a Fini conversation means: which feed events it causes, and where conversation and turns stand after it.
 //!
 //! [`Look::apply`] is pure. It is called inside the transaction that records its result, with the conversation as it is in
 //! that transaction; so it does not matter whether the response, a sweep or a single read sees an event first, nor how
 //! often it is seen.
 //!
-//! Invariants: an event that was seen before causes nothing but, at most, `feedback.updated`; internal notes and debounce
-//! events cause nothing at all; an escalation is reported once until it ends.
+//! Invariants: an event that was seen before causes nothing but, at most, `feedback.updated` and `message.updated`; internal notes and debounce
+//! events cause nothing at all; a reply is attributed to one open turn at most, and never to one whose message stands after
+//! it by more than Fini's times may be out of order.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use super::{
     Timestamp,
-    conversation::{Standing, State, StatusPolicy},
+    content::Content,
+    conversation::{Judgement, Standing, State, StatusPolicy},
     echo::Echo,
-    event::{Author, EscalationReason, FeedEvent, Message, Origin},
+    event::{Author, FeedEvent, Message, Origin},
     ids::{FiniEventId, MessageId, TurnKey},
     message::Role,
     turn::Outcome,
     vendor::{Feedback, FiniEvent, FiniKind, FiniRole},
 };
 
-/// The turn that occupies the conversation.
+/// By so much a reply's time may precede that of the message which it answers.
+const OUT_OF_ORDER: Duration = Duration::from_secs(2);
+
+/// A turn that was sent and is not over: the one that occupies the conversation, or a late one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OpenTurn {
     /// Its key.
@@ -33,6 +41,8 @@ pub struct OpenTurn {
     pub text: String,
     /// When it was sent, the last time.
     pub sent_at: Timestamp,
+    /// Whether Fini's answer to it may still come, and name its replies.
+    pub is_answering: bool,
     /// What is known of it.
     pub progress: Progress,
 }
@@ -60,10 +70,42 @@ pub struct Progress {
     pub echo: Option<FiniEventId>,
     /// How many replies were shown.
     pub replies: u32,
-    /// Whether Fini handed over.
+    /// Whether it was handed to a human.
     pub escalated: bool,
     /// Whether the bot closed the turn without a word.
     pub no_reply: bool,
+}
+
+impl Progress {
+    /// Whether anything ended the wait for a reply.
+    const fn is_answered(&self) -> bool {
+        self.replies > 0 || self.escalated || self.no_reply
+    }
+
+    /// Whether Fini certainly has the message.
+    pub const fn has_arrived(&self) -> bool {
+        self.echo.is_some() || self.is_answered()
+    }
+
+    /// What a turn of `role` has come to, in a conversation in `state`; nothing where no trace of it was seen.
+    pub const fn result(&self, role: Role, state: State) -> TurnResult {
+        if !self.has_arrived() {
+            return TurnResult::Nothing;
+        }
+        if !matches!(role, Role::User) {
+            return TurnResult::Over(Outcome::Stored);
+        }
+        match (self, state) {
+            (Self { escalated: true, .. }, _) => TurnResult::Over(Outcome::Escalated),
+            (Self { replies: 1.., .. }, _) => TurnResult::Over(Outcome::Answered),
+            (Self { no_reply: true, .. }, _) => TurnResult::Over(Outcome::NoReply),
+            // A human owns the conversation: the bot stays silent on purpose.
+            (_, State::Escalated) => TurnResult::Over(Outcome::Escalated),
+            // It was resolved after the customer wrote: nobody will answer.
+            (_, State::Resolved) => TurnResult::Over(Outcome::NoReply),
+            _ => TurnResult::Stored,
+        }
+    }
 }
 
 /// What was seen of an event before.
@@ -71,17 +113,23 @@ pub struct Progress {
 pub struct Mark {
     /// Its rating when it was last seen.
     pub rating: Feedback,
+    /// What it consisted of when it was last seen; only of messages that were told as Fini's.
+    pub content: Option<Content>,
 }
 
-/// Status and resolution as the wrapper shows them.
+/// What a snapshot from List or Get shows besides its events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wrapper {
     /// Fini's status text.
     pub status: Option<String>,
     /// Fini's resolved flag.
     pub resolved: Option<bool>,
-    /// Whether our attribute on it names the open turn: that turn reached this conversation.
+    /// Whether our attribute on it names the turn that occupies the conversation: that turn reached this conversation.
     pub names_open_turn: bool,
+    /// It was the truth at Fini no earlier than that.
+    pub as_of: Timestamp,
+    /// Whether it lacks an event that was seen not long ago: then it says nothing of status, resolution or ratings.
+    pub is_behind: bool,
 }
 
 /// One look at a Fini conversation.
@@ -93,24 +141,42 @@ pub struct Look<'a> {
     pub wrapper: Option<&'a Wrapper>,
     /// The events, oldest first.
     pub events: &'a [FiniEvent],
+    /// The present time.
+    pub now: Timestamp,
+}
+
+/// What is on record about the turns of a conversation.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OpenTurns<'a> {
+    /// The turn that occupies the conversation; a response is its response.
+    pub current: Option<&'a OpenTurn>,
+    /// Late turns, oldest first.
+    pub late: &'a [OpenTurn],
 }
 
 /// What a look changes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Applied {
-    /// The new feed events, in order.
-    pub feed: Vec<FeedEvent>,
+    /// The new feed events, in order, with the turn that each belongs to.
+    pub feed: Vec<(FeedEvent, Option<TurnKey>)>,
     /// The standing after it.
     pub standing: Standing,
     /// Events to mark as seen, with the turn they belong to.
     pub marks: Vec<(FiniEventId, Option<TurnKey>, Mark)>,
-    /// The open turn's progress after it.
+    /// The progress of the turn that occupies the conversation.
     pub progress: Progress,
-    /// What the open turn has come to, if it may settle.
+    /// What that turn has come to, if it may settle.
     pub turn: TurnResult,
+    /// The progress of each late turn, and what it has come to, in the order in which they were given.
+    pub late: Vec<(Progress, TurnResult)>,
+    /// Whether an event was left unseen because nobody can tell yet whose it is.
+    pub is_doubtful: bool,
+    /// Whether nothing more is to be learnt of status and resolution: the snapshot was up to date, and the status was judged
+    /// since the last word of the exchange. A response says nothing of them.
+    pub is_judged: bool,
 }
 
-/// What a look says about the open turn.
+/// What a look says about an open turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TurnResult {
     /// Nothing: no open turn, or no trace of it.
@@ -129,133 +195,250 @@ impl Look<'_> {
     pub fn apply(
         &self,
         standing: &Standing,
-        open: Option<&OpenTurn>,
+        turns: OpenTurns<'_>,
         unechoed: &[Unechoed],
         seen: &HashMap<FiniEventId, Mark>,
     ) -> Applied {
-        let mut pass = Pass {
-            applied: Applied {
-                standing: standing.clone(),
-                progress: open.map(|turn| turn.progress.clone()).unwrap_or_default(),
-                ..Applied::default()
-            },
-            open,
-        };
-        if self.is_response() {
-            pass.reopen(open);
-        }
-        let (echo, in_doubt) = match self.find_echo(open, unechoed, seen) {
+        let (echo, in_doubt) = match self.find_echo(turns.current, unechoed, seen) {
             Echo::Found(id) => (Some(id), None),
             Echo::Doubtful(id) => (None, Some(id)),
             Echo::Missing => (None, None),
         };
-        let known_echo = open.and_then(|turn| turn.progress.echo.as_ref());
-        // What stands before the turn's own message, though it is seen only now, does not answer it; nor does anything in a
-        // wrapper that lags so far behind that it does not show that message yet.
-        let mut after_echo = false;
+        let mut pass = Pass::new(self, standing, turns, seen, echo);
+        if self.is_response() && echo.is_none() && pass.current().is_some_and(|turn| turn.progress.echo.is_none()) {
+            pass.begin_turn();
+        }
         let mut unechoed: Vec<&Unechoed> = unechoed.iter().collect();
         let mut batch = HashSet::new();
-        for event in self.events {
+        for (at, event) in self.events.iter().enumerate() {
             // What is in doubt stays unseen: as soon as it is anybody's, the next look tells.
             if !batch.insert(&event.id) || in_doubt == Some(&event.id) {
                 continue;
             }
-            if echo == Some(&event.id) {
-                pass.applied.progress.echo = Some(event.id.clone());
-            }
-            after_echo |= echo == Some(&event.id) || known_echo == Some(&event.id);
             if let Some(mark) = seen.get(&event.id) {
-                pass.rate(event, &mark.rating);
+                pass.confirm(event);
+                if pass.is_current {
+                    pass.review(event, mark);
+                }
                 continue;
             }
-            let is_echo = echo == Some(&event.id);
-            let earlier = unechoed.iter().position(|earlier| earlier.may_be(event));
-            if let (false, Some(position)) = (is_echo, earlier) {
+            if echo == Some(&event.id) {
+                pass.found(event);
+                pass.begin_turn();
+                continue;
+            }
+            if let Some(position) = unechoed.iter().position(|earlier| earlier.may_be(event)) {
                 let earlier = unechoed.remove(position);
-                pass.applied.marks.push((event.id.clone(), Some(earlier.key), Mark { rating: event.rating.clone() }));
+                pass.mark(event, Some(earlier.key));
                 continue;
             }
-            let belongs = is_echo || after_echo || (self.is_response() && open.is_some());
-            pass.take(event, is_echo, belongs);
+            match pass.owner(at, event) {
+                Owner::Unknown => pass.applied.is_doubtful = true,
+                Owner::Turn(number) => pass.take(at, event, Some(number)),
+                Owner::Nobody => pass.take(at, event, None),
+            }
         }
-        if let Some(wrapper) = self.wrapper {
-            pass.read_wrapper(wrapper, self.policy);
-        }
-        pass.applied.turn = match pass.turn_result(self.wrapper.is_some_and(|wrapper| wrapper.names_open_turn)) {
-            TurnResult::Nothing if in_doubt.is_some() => TurnResult::Doubtful,
-            result => result,
-        };
-        pass.applied
+        pass.finish(in_doubt.is_some())
     }
 
     pub(super) const fn is_response(&self) -> bool {
         self.wrapper.is_none()
     }
+
+    fn judgement(&self) -> Option<Judgement<'_>> {
+        let wrapper = self.wrapper.filter(|wrapper| !wrapper.is_behind)?;
+        let Wrapper { status, resolved, as_of, .. } = wrapper;
+        Some(Judgement { status: status.as_deref(), resolved: *resolved, as_of: *as_of, now: self.now })
+    }
 }
 
+/// Whose an event is.
+enum Owner {
+    /// The open turn of that number.
+    Turn(usize),
+    /// No open turn's.
+    Nobody,
+    /// Nobody can tell before Fini's answer to the turn that is being sent.
+    Unknown,
+}
+
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about the look, no states of one thing")]
 struct Pass<'a> {
+    look: &'a Look<'a>,
+    seen: &'a HashMap<FiniEventId, Mark>,
     applied: Applied,
-    open: Option<&'a OpenTurn>,
+    /// The open turns, oldest first, with the place of their message among the events.
+    turns: Vec<(&'a OpenTurn, Progress, Option<usize>)>,
+    /// Whether the last of them occupies the conversation.
+    is_occupied: bool,
+    /// The place of the last message of a human agent that is not ours.
+    last_human: Option<usize>,
+    /// Whether the customer opened what was resolved.
+    reopened: bool,
+    /// Whether the look shows what is the truth now, so that what differs has changed.
+    is_current: bool,
+    /// Whether an event that was seen before has changed.
+    has_changed: bool,
 }
 
-impl Pass<'_> {
-    /// A customer who writes again opens what was resolved; whoever writes begins anew what was lost.
-    fn reopen(&mut self, open: Option<&OpenTurn>) {
-        let ended = match self.applied.standing.state {
-            State::Resolved => open.is_some_and(|turn| turn.role == Role::User),
-            State::Lost => open.is_some(),
-            State::Open | State::Escalated | State::Quarantined => false,
+impl<'a> Pass<'a> {
+    fn new(
+        look: &'a Look<'a>,
+        standing: &Standing,
+        turns: OpenTurns<'a>,
+        seen: &'a HashMap<FiniEventId, Mark>,
+        echo: Option<&FiniEventId>,
+    ) -> Self {
+        let open = turns.late.iter().chain(turns.current);
+        let place = |turn: &OpenTurn| {
+            let is_current = turns.current.is_some_and(|current| current.key == turn.key);
+            let message = turn.progress.echo.as_ref().or(echo.filter(|_| is_current))?;
+            look.events.iter().position(|event| event.id == *message)
         };
-        if ended {
-            self.move_to(State::Open);
+        Self {
+            look,
+            seen,
+            applied: Applied { standing: standing.clone(), ..Applied::default() },
+            turns: open.map(|turn| (turn, turn.progress.clone(), place(turn))).collect(),
+            is_occupied: turns.current.is_some(),
+            last_human: look.events.iter().rposition(|event| is_word_of(event, &FiniRole::Agent)),
+            reopened: false,
+            has_changed: false,
+            is_current: look.is_response() || look.judgement().is_some_and(|seen| seen.as_of >= standing.as_of),
         }
     }
 
-    /// Takes an event that was never seen.
-    fn take(&mut self, event: &FiniEvent, is_echo: bool, belongs: bool) {
-        let turn = if belongs { self.open } else { None };
-        self.applied.marks.push((event.id.clone(), turn.map(|turn| turn.key), Mark { rating: event.rating.clone() }));
-        if is_echo {
-            return;
+    /// The number of the turn that occupies the conversation.
+    fn current_number(&self) -> Option<usize> {
+        self.turns.len().checked_sub(1).filter(|_| self.is_occupied)
+    }
+
+    fn current(&self) -> Option<&'a OpenTurn> {
+        self.current_number().map(|number| self.turns[number].0)
+    }
+
+    fn current_key(&self) -> Option<TurnKey> {
+        self.current().map(|turn| turn.key)
+    }
+
+    /// The event is the message of the turn that occupies the conversation.
+    fn found(&mut self, event: &FiniEvent) {
+        self.mark(event, self.current_key());
+        self.with(self.current_number(), |progress| progress.echo = Some(event.id.clone()));
+    }
+
+    /// A response names an event that was seen before: whoever was thought to be answered by it, its turn is.
+    fn confirm(&mut self, event: &FiniEvent) {
+        let is_reply = self.look.is_response() && is_word_of(event, &FiniRole::Bot);
+        if let Some(number) = self.current_number().filter(|number| is_reply && self.waits(*number)) {
+            self.count_reply(Some(number), event);
         }
-        let answers = turn.filter(|turn| turn.role == Role::User);
+    }
+
+    /// The message of the turn that occupies the conversation is in Fini, as is known for the first time.
+    fn begin_turn(&mut self) {
+        match self.current().map(|turn| turn.role) {
+            Some(Role::User) => self.customer_wrote(),
+            // Whoever writes begins anew what was lost.
+            Some(_) if self.applied.standing.state == State::Lost => {
+                let report = self.applied.standing.enter(State::Open);
+                self.tell(report, None);
+            }
+            _ => {}
+        }
+    }
+
+    fn customer_wrote(&mut self) {
+        let mut told = Vec::new();
+        self.reopened |= self.applied.standing.customer_wrote(self.look.now, &mut told);
+        self.tell(told, None);
+    }
+
+    /// The open turn that an event belongs to which was never seen and is nobody's message.
+    ///
+    /// What a response says belongs to its turn. In a wrapper, an event answers the oldest open turn without a reply whose
+    /// message stands before it; replies beyond that go to the last one. What stands before the message, though it is seen
+    /// only now, does not answer it, unless it is so near that Fini's times may be out of order.
+    fn owner(&self, at: usize, event: &FiniEvent) -> Owner {
+        let current = self.current_number();
+        if self.look.is_response() {
+            return current.map_or(Owner::Nobody, Owner::Turn);
+        }
+        let stands_before = |number: &usize| self.turns[*number].2.is_some_and(|place| place < at);
+        let before: Vec<usize> = (0..self.turns.len()).filter(stands_before).collect();
+        let Some(last) = before.last().copied() else { return self.answered_early(at, event) };
+        let waiting: Vec<usize> = before.into_iter().filter(|number| self.waits(*number)).collect();
+        match waiting.as_slice() {
+            [] | [_] => Owner::Turn(waiting.first().copied().unwrap_or(last)),
+            // The answer to the last one will say whether this is its reply or a late one.
+            [.., newest] if self.turns[*newest].0.is_answering && is_of_bot(event) => Owner::Unknown,
+            [oldest, ..] => Owner::Turn(*oldest),
+        }
+    }
+
+    /// Whether an open turn waits for its first reply.
+    fn waits(&self, number: usize) -> bool {
+        let (turn, progress, _) = &self.turns[number];
+        turn.role == Role::User && !progress.is_answered()
+    }
+
+    /// A reply that stands just before its message.
+    fn answered_early(&self, at: usize, event: &FiniEvent) -> Owner {
+        if !is_of_bot(event) {
+            return Owner::Nobody;
+        }
+        let latest = event.created_at.plus(OUT_OF_ORDER);
+        let is_near = |number: &usize| {
+            let place = self.turns[*number].2.filter(|place| {
+                let between = &self.look.events[at..*place];
+                self.look.events[*place].created_at <= latest
+                    && !between.iter().any(|event| event.role == FiniRole::User)
+            });
+            place.is_some() && self.waits(*number)
+        };
+        match (0..self.turns.len()).find(is_near) {
+            Some(number) if self.turns[number].0.is_answering => Owner::Unknown,
+            Some(number) => Owner::Turn(number),
+            None => Owner::Nobody,
+        }
+    }
+
+    /// Takes an event that was never seen and is nobody's message.
+    fn take(&mut self, at: usize, event: &FiniEvent, number: Option<usize>) {
+        let turn = number.map(|number| self.turns[number].0);
+        let key = turn.map(|turn| turn.key);
+        self.mark(event, key);
+        let number = number.filter(|number| self.turns[*number].0.role == Role::User);
         let by_staff = matches!(event.role, FiniRole::Bot | FiniRole::Agent);
+        let now = self.look.now;
+        let mut told = Vec::new();
         match (&event.kind, author(&event.role)) {
             (FiniKind::InternalNote | FiniKind::Debounce, _) => return,
             (FiniKind::Message, Some(author)) => {
-                let in_reply_to = answers.filter(|_| by_staff).map(|turn| turn.message_id.clone());
-                self.applied.progress.replies += u32::from(in_reply_to.is_some());
-                self.applied.feed.push(FeedEvent::MessageCreated {
-                    message: Message {
-                        id: event.id.to_string(),
-                        author,
-                        text: event.text.clone().unwrap_or_default(),
-                        created_at: event.created_at,
-                        articles: event.articles.clone(),
-                        attachments: event.attachments.clone(),
-                        tags: event.tags.clone(),
-                    },
-                    origin: Origin::Fini,
-                    in_reply_to,
-                });
+                let answers = number.filter(|_| by_staff);
+                if event.role == FiniRole::User {
+                    self.customer_wrote();
+                }
+                self.tell_message(event, author, answers, key);
+                self.count_reply(answers, event);
             }
-            (FiniKind::NoReply, _) => self.applied.progress.no_reply |= answers.is_some(),
+            (FiniKind::NoReply, _) => self.with(number, |progress| progress.no_reply = true),
             (FiniKind::SilentEscalation, _) => {
-                self.applied.progress.escalated |= answers.is_some();
-                self.escalate(EscalationReason::SilentEscalation);
+                self.with(number, |progress| progress.escalated = true);
+                self.applied.standing.silently_escalated(&mut told);
             }
             (FiniKind::WidgetForm, Some(_)) => {
-                self.applied.progress.replies += u32::from(answers.is_some() && by_staff);
-                self.applied.feed.push(FeedEvent::FormPresented {
+                told.push(FeedEvent::FormPresented {
                     event_id: event.id.to_string(),
                     text: event.text.clone(),
                     raw: event.raw.clone(),
                 });
+                self.count_reply(number.filter(|_| by_staff), event);
             }
             (FiniKind::Unknown(_), _) | (_, None) => {
                 // Whatever Fini's bot did, it was its answer: nobody should wait for another one.
-                self.applied.progress.no_reply |= answers.is_some() && event.role == FiniRole::Bot;
-                self.applied.feed.push(FeedEvent::Unrecognized {
+                self.with(number.filter(|_| event.role == FiniRole::Bot), |progress| progress.no_reply = true);
+                told.push(FeedEvent::Unrecognized {
                     event_id: event.id.to_string(),
                     role: role_name(&event.role).to_owned(),
                     kind: kind_name(&event.kind).to_owned(),
@@ -263,107 +446,189 @@ impl Pass<'_> {
                 });
             }
         }
-        self.rate(event, &Feedback::default());
+        self.tell(told, key);
+        let mut told = Vec::new();
+        if is_word_of(event, &FiniRole::Bot) {
+            let is_after_human = self.last_human.is_none_or(|human| human < at);
+            self.applied.standing.bot_wrote(is_after_human, now, &mut told);
+        } else if is_word_of(event, &FiniRole::Agent) && !self.is_given_back(at) && !self.will_resolve() {
+            // Where the status says so too, it was the reason, and the human has come.
+            self.judge_if(|standing, seen, policy| standing.would_escalate(seen, policy), &mut told);
+            self.applied.standing.human_wrote(now, &mut told);
+        }
+        self.tell(told, key);
+        self.rate(event);
     }
 
-    /// Reports a rating that differs from the one on record.
-    fn rate(&mut self, event: &FiniEvent, before: &Feedback) {
-        let hidden = matches!(event.kind, FiniKind::InternalNote | FiniKind::Debounce);
-        if hidden || event.rating == *before {
+    /// Reports what has changed of an event that was seen before.
+    fn review(&mut self, event: &FiniEvent, mark: &Mark) {
+        if is_internal(event) {
             return;
         }
-        self.applied
-            .feed
-            .push(FeedEvent::FeedbackUpdated { event_id: event.id.to_string(), rating: event.rating.clone() });
-        if !self.applied.marks.iter().any(|(id, ..)| *id == event.id) {
-            self.applied.marks.push((event.id.clone(), None, Mark { rating: event.rating.clone() }));
-        }
-    }
-
-    fn read_wrapper(&mut self, wrapper: &Wrapper, policy: &StatusPolicy) {
-        let before = self.applied.standing.clone();
-        let standing = &mut self.applied.standing;
-        standing.status_text.clone_from(&wrapper.status);
-        standing.resolved = wrapper.resolved;
-        standing.wrapper_read = true;
-        let reported = self.applied.feed.len();
-
-        let old_status = before.status_text.as_deref();
-        let new_status = wrapper.status.as_deref();
-        if new_status != old_status {
-            let was_escalated = policy.is_escalated(old_status);
-            if policy.is_escalated(new_status) {
-                if !was_escalated {
-                    self.escalate(EscalationReason::Status);
-                }
-            } else if was_escalated && self.applied.standing.state == State::Escalated {
-                self.move_to(State::Open);
-            }
-        }
-        let was_resolved = before.resolved == Some(true) || policy.is_resolved(old_status);
-        let is_resolved = wrapper.resolved == Some(true) || policy.is_resolved(new_status);
-        if is_resolved != was_resolved {
-            self.applied.feed.push(FeedEvent::Resolved { resolved: is_resolved });
-            if is_resolved {
-                self.move_to(State::Resolved);
-            } else if self.applied.standing.state == State::Resolved {
-                self.move_to(if policy.is_escalated(new_status) { State::Escalated } else { State::Open });
-            }
-        }
-        let said = self.applied.feed[reported..].iter().any(|event| matches!(event, FeedEvent::StatusChanged { .. }));
-        if new_status != old_status && before.wrapper_read && !said {
-            let state = self.applied.standing.state;
-            self.report_status(state);
-        }
-    }
-
-    fn escalate(&mut self, reason: EscalationReason) {
-        if self.applied.standing.state == State::Escalated {
+        let rating = mark.rating.with(&event.rating);
+        let revised = mark.content.as_ref().and_then(|content| content.revised(event));
+        if rating == mark.rating && revised.is_none() {
             return;
         }
-        let status_text = self.applied.standing.status_text.clone();
-        self.applied.feed.push(FeedEvent::Escalated { reason, status_text });
-        self.move_to(State::Escalated);
+        if rating != mark.rating {
+            let event_id = event.id.to_string();
+            self.tell([FeedEvent::FeedbackUpdated { event_id, rating: rating.clone() }], None);
+        }
+        let content = match revised {
+            Some((changed, after)) => {
+                self.tell([FeedEvent::MessageUpdated { message_id: event.id.to_string(), changed }], None);
+                Some(after)
+            }
+            None => mark.content.clone(),
+        };
+        self.applied.marks.push((event.id.clone(), None, Mark { rating, content }));
+        self.has_changed = true;
     }
 
-    fn move_to(&mut self, state: State) {
-        let previous = std::mem::replace(&mut self.applied.standing.state, state);
-        if previous != state {
-            self.report_status(previous);
+    fn tell_message(&mut self, event: &FiniEvent, author: Author, answers: Option<usize>, key: Option<TurnKey>) {
+        let in_reply_to = answers.map(|number| self.turns[number].0.message_id.clone());
+        let of = key.filter(|_| in_reply_to.is_some() || self.look.is_response());
+        let message = Message {
+            id: event.id.to_string(),
+            author,
+            text: event.text.clone().unwrap_or_default(),
+            created_at: event.created_at,
+            articles: event.articles.clone(),
+            attachments: event.attachments.clone(),
+            tags: event.tags.clone(),
+        };
+        self.applied.feed.push((FeedEvent::MessageCreated { message, origin: Origin::Fini, in_reply_to }, of));
+        if let Some((_, _, mark)) = self.applied.marks.last_mut() {
+            mark.content = Some(Content::of(event));
         }
     }
 
-    fn report_status(&mut self, previous_state: State) {
-        self.applied.feed.push(FeedEvent::StatusChanged {
-            state: self.applied.standing.state,
-            previous_state,
-            status_text: self.applied.standing.status_text.clone(),
+    /// Counts a reply. A human who answers before the bot has taken the conversation over.
+    fn count_reply(&mut self, number: Option<usize>, event: &FiniEvent) {
+        let by_human = event.role == FiniRole::Agent;
+        self.with(number, |progress| {
+            progress.escalated |= by_human && !progress.is_answered();
+            progress.replies += 1;
         });
     }
 
-    fn turn_result(&self, attribute_names_it: bool) -> TurnResult {
-        let Some(turn) = self.open else { return TurnResult::Nothing };
-        let progress = &self.applied.progress;
-        let arrived = progress.echo.is_some() || progress.replies > 0 || progress.escalated || progress.no_reply;
-        if !arrived && !attribute_names_it {
-            return TurnResult::Nothing;
-        }
-        if turn.role != Role::User {
-            return TurnResult::Over(Outcome::Stored);
-        }
-        if !arrived {
-            return TurnResult::Stored;
-        }
-        let with_human = self.applied.standing.state == State::Escalated;
-        match progress {
-            Progress { escalated: true, .. } => TurnResult::Over(Outcome::Escalated),
-            Progress { replies: 1.., .. } => TurnResult::Over(Outcome::Answered),
-            Progress { no_reply: true, .. } => TurnResult::Over(Outcome::NoReply),
-            // A human owns the conversation: the bot stays silent on purpose.
-            _ if with_human => TurnResult::Over(Outcome::Escalated),
-            _ => TurnResult::Stored,
+    fn with(&mut self, number: Option<usize>, change: impl FnOnce(&mut Progress)) {
+        if let Some(number) = number {
+            change(&mut self.turns[number].1);
         }
     }
+
+    /// Whether the bot was seen to have written after what stands there, which is found only now.
+    fn is_given_back(&self, at: usize) -> bool {
+        let later = self.look.events.iter().skip(at + 1);
+        later.filter(|event| is_word_of(event, &FiniRole::Bot)).any(|event| self.seen.contains_key(&event.id))
+    }
+
+    /// Whether this look ends with the conversation resolved.
+    fn will_resolve(&self) -> bool {
+        let seen = self.look.judgement();
+        seen.is_some_and(|seen| self.applied.standing.would_resolve(&seen, self.look.policy))
+    }
+
+    /// Takes in what the snapshot says of status and resolution, if it says anything and is wanted.
+    fn judge_if(
+        &mut self,
+        wanted: impl FnOnce(&Standing, &Judgement<'_>, &StatusPolicy) -> bool,
+        told: &mut Vec<FeedEvent>,
+    ) {
+        let Some(seen) = self.look.judgement() else { return };
+        if wanted(&self.applied.standing, &seen, self.look.policy) {
+            self.applied.is_judged = self.applied.standing.judge(&seen, self.look.policy, told);
+        }
+    }
+
+    fn mark(&mut self, event: &FiniEvent, turn: Option<TurnKey>) {
+        let mark = Mark { rating: event.rating.clone(), content: None };
+        self.applied.marks.push((event.id.clone(), turn, mark));
+    }
+
+    /// Reports the rating of an event that was never seen.
+    fn rate(&mut self, event: &FiniEvent) {
+        if !event.rating.is_empty() {
+            let rated = FeedEvent::FeedbackUpdated { event_id: event.id.to_string(), rating: event.rating.clone() };
+            self.tell([rated], None);
+        }
+    }
+
+    fn tell(&mut self, events: impl IntoIterator<Item = FeedEvent>, turn: Option<TurnKey>) {
+        self.applied.feed.extend(events.into_iter().map(|event| (event, turn)));
+    }
+
+    fn finish(mut self, in_doubt: bool) -> Applied {
+        let mut told = Vec::new();
+        self.applied.is_judged = self.look.is_response();
+        self.judge_if(|_, _, _| true, &mut told);
+        if self.has_changed {
+            self.applied.standing.as_of = self.look.now;
+        }
+        let waits =
+            self.current_number().is_some_and(|number| self.waits(number) && self.turns[number].1.has_arrived());
+        if self.reopened && waits {
+            self.applied.standing.still_escalated(self.look.policy, &mut told);
+        }
+        self.tell(told, None);
+        self.belong_to_current();
+        let state = self.applied.standing.state;
+        let results: Vec<_> = self
+            .turns
+            .iter()
+            .map(|(turn, progress, _)| (progress.clone(), progress.result(turn.role, state)))
+            .collect();
+        self.applied.late = results;
+        if let Some((turn, (progress, result))) = self.current().zip(self.applied.late.pop_if(|_| self.is_occupied)) {
+            let is_named = self.look.wrapper.is_some_and(|wrapper| wrapper.names_open_turn);
+            self.applied.progress = progress;
+            self.applied.turn = match result {
+                TurnResult::Nothing if is_named && turn.role == Role::User => TurnResult::Stored,
+                TurnResult::Nothing if is_named => TurnResult::Over(Outcome::Stored),
+                TurnResult::Nothing if in_doubt => TurnResult::Doubtful,
+                result => result,
+            };
+        }
+        self.applied.is_doubtful |= self.applied.turn == TurnResult::Doubtful;
+        self.applied
+    }
+
+    /// What became known of the conversation belongs to the turn that occupies it, once Fini has its message. Ratings are of
+    /// earlier events, messages of whoever they answer.
+    fn belong_to_current(&mut self) {
+        let Some(number) = self.current_number() else { return };
+        let (turn, progress, _) = &self.turns[number];
+        if !self.look.is_response() && !progress.has_arrived() {
+            return;
+        }
+        let is_own = |event: &FeedEvent| {
+            !matches!(
+                event,
+                FeedEvent::FeedbackUpdated { .. } | FeedEvent::MessageCreated { .. } | FeedEvent::MessageUpdated { .. }
+            )
+        };
+        for (event, of) in &mut self.applied.feed {
+            if of.is_none() && is_own(event) {
+                *of = Some(turn.key);
+            }
+        }
+    }
+}
+
+/// Whether an event is one that the customer sees, by somebody of that role.
+fn is_word_of(event: &FiniEvent, role: &FiniRole) -> bool {
+    event.role == *role && matches!(event.kind, FiniKind::Message | FiniKind::WidgetForm)
+}
+
+/// Whether an event is something that the bot did with a message.
+fn is_of_bot(event: &FiniEvent) -> bool {
+    event.role == FiniRole::Bot && !is_internal(event)
+}
+
+/// Whether an event is Fini's own affair.
+const fn is_internal(event: &FiniEvent) -> bool {
+    matches!(event.kind, FiniKind::InternalNote | FiniKind::Debounce)
 }
 
 const fn author(role: &FiniRole) -> Option<Author> {

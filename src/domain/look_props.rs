@@ -12,7 +12,7 @@ use super::{
     conversation::{Standing, StatusPolicy},
     event::{FeedEvent, Origin},
     ids::{FiniEventId, MessageId, TurnKey},
-    look::{Look, Mark, OpenTurn, Progress, TurnResult, Unechoed, Wrapper},
+    look::{Look, Mark, OpenTurn, OpenTurns, Progress, TurnResult, Unechoed, Wrapper},
     message::Role,
     vendor::{FiniEvent, FiniKind, FiniRole},
 };
@@ -87,6 +87,7 @@ struct Recorded {
     policy: StatusPolicy,
     standing: Standing,
     open: Option<OpenTurn>,
+    late: Vec<OpenTurn>,
     unechoed: Vec<Unechoed>,
     seen: HashMap<FiniEventId, Mark>,
     feed: Vec<FeedEvent>,
@@ -95,14 +96,22 @@ struct Recorded {
 
 impl Recorded {
     fn look(&mut self, events: &[FiniEvent], wrapper: Option<&Wrapper>) {
-        let look = Look { policy: &self.policy, wrapper, events };
-        let applied = look.apply(&self.standing, self.open.as_ref(), &self.unechoed, &self.seen);
+        let look = Look { policy: &self.policy, wrapper, events, now: Timestamp::ZERO };
+        let turns = OpenTurns { current: self.open.as_ref(), late: &self.late };
+        let applied = look.apply(&self.standing, turns, &self.unechoed, &self.seen);
         for (id, turn, mark) in applied.marks {
             self.unechoed.retain(|earlier| Some(earlier.key) != turn);
             self.seen.insert(id, mark);
         }
         self.standing = applied.standing;
-        self.feed.extend(applied.feed);
+        self.feed.extend(applied.feed.into_iter().map(|(event, _)| event));
+        for (turn, (progress, result)) in self.late.iter_mut().zip(applied.late) {
+            turn.progress = progress;
+            if let TurnResult::Over(_) = result {
+                self.settled.push(turn.key);
+            }
+        }
+        self.late.retain(|turn| !self.settled.contains(&turn.key));
         if let Some(turn) = &mut self.open {
             turn.progress = applied.progress;
         }
@@ -126,8 +135,12 @@ impl Recorded {
         let events = &history[..history.len() * share / 8];
         let latest = events.iter().rfind(|event| event.role == FiniRole::User);
         let names_open_turn = merges && self.open.is_some() && latest.is_some_and(|event| event.id.as_str() == newest);
-        self.look(events, Some(&Wrapper { status: None, resolved: None, names_open_turn }));
+        self.look(events, Some(&wrapper(names_open_turn)));
     }
+}
+
+fn wrapper(names_open_turn: bool) -> Wrapper {
+    Wrapper { status: None, resolved: None, names_open_turn, as_of: Timestamp::ZERO, is_behind: false }
 }
 
 fn event(history: &[FiniEvent], role: FiniRole, kind: FiniKind, text: &str) -> FiniEvent {
@@ -149,6 +162,7 @@ fn play(script: &[Scripted], merges: bool) -> (Vec<FiniEvent>, Vec<String>, Reco
             role: Role::User,
             text: turn.text.to_owned(),
             sent_at: Timestamp::ZERO,
+            is_answering: true,
             progress: Progress::default(),
         });
         history.push(event(&history, FiniRole::User, FiniKind::Message, turn.text));
@@ -221,12 +235,18 @@ proptest! {
     }
 
     #[test]
-    fn an_escalation_is_told_once_per_episode(script in turns(), merges: bool) {
+    fn an_escalation_is_told_once_until_the_bot_has_it_back(script in turns(), merges: bool) {
         let (history, _, bridge) = play(&script, merges);
         let told = bridge.feed.iter().filter(|event| matches!(event, FeedEvent::Escalated { .. })).count();
-        let happened = history.iter().any(|event| event.kind == FiniKind::SilentEscalation);
-        // Nothing in this model ends an episode.
-        prop_assert_eq!(told, usize::from(happened));
+        let silent = history.iter().filter(|event| event.kind == FiniKind::SilentEscalation).count();
+        let human = history.iter().filter(|event| event.role == FiniRole::Agent).count();
+        prop_assert!(told >= usize::from(silent > 0), "none told");
+        prop_assert!(told <= silent + human, "{told} told of {silent} and {human}");
+        // The bot stands for nothing but itself: without a word of it between them, all signs are one escalation.
+        let bot = history.iter().filter(|event| event.role == FiniRole::Bot && event.kind != FiniKind::SilentEscalation);
+        if bot.count() == 0 {
+            prop_assert_eq!(told, usize::from(silent + human > 0));
+        }
     }
 
     #[test]
@@ -252,6 +272,124 @@ proptest! {
     }
 }
 
+mod late {
+    //! Messages whose replies come after later messages were sent.
+
+    use super::*;
+
+    /// One message: after how many later ones its reply comes, whether replies of earlier ones come before it, and which
+    /// shares of the conversation are read before and after its response.
+    type Sent = (usize, bool, Vec<usize>, Vec<usize>);
+
+    fn sent() -> impl Strategy<Value = Vec<Sent>> {
+        vec((0..3_usize, any::<bool>(), vec(0..=8_usize, 0..3), vec(0..=8_usize, 0..3)), 1..7)
+    }
+
+    fn turn(number: i64) -> OpenTurn {
+        OpenTurn {
+            key: TurnKey(number),
+            message_id: MessageId::trusted(format!("m{number}")),
+            role: Role::User,
+            text: format!("message {number}"),
+            sent_at: Timestamp::ZERO,
+            is_answering: true,
+            progress: Progress::default(),
+        }
+    }
+
+    fn reply(history: &mut Vec<FiniEvent>, number: usize) {
+        history.push(event(history, FiniRole::Bot, FiniKind::Message, &format!("reply {number}")));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+        /// Fini answers in the order in which it was asked, except what it answers at once.
+        #[test]
+        fn each_reply_is_told_of_its_own_message(script in sent()) {
+            let mut bridge = Recorded::default();
+            let mut history: Vec<FiniEvent> = Vec::new();
+            let mut owed: Vec<(usize, usize)> = Vec::new();
+            for (number, (delay, older_first, before, after)) in script.iter().enumerate() {
+                if let Some(open) = bridge.open.take() {
+                    bridge.late.push(open);
+                }
+                bridge.open = Some(turn(i64::try_from(number).unwrap_or_default()));
+                let begins = history.len();
+                history.push(event(&history, FiniRole::User, FiniKind::Message, &format!("message {number}")));
+                let mut named = vec![history[begins].clone()];
+                let due = owed.iter().take_while(|(_, due)| *due <= number).count();
+                let due: Vec<_> = owed.drain(..due).collect();
+                if *older_first {
+                    due.iter().for_each(|(number, _)| reply(&mut history, *number));
+                }
+                if *delay == 0 {
+                    reply(&mut history, number);
+                    named.extend(history.last().cloned());
+                } else {
+                    owed.push((number, number + delay));
+                }
+                if !older_first {
+                    due.iter().for_each(|(number, _)| reply(&mut history, *number));
+                }
+                for share in before {
+                    bridge.read(&history, *share, false, "");
+                }
+                bridge.look(&named, None);
+                if let Some(open) = &mut bridge.open {
+                    open.is_answering = false;
+                }
+                for share in after {
+                    bridge.read(&history, *share, false, "");
+                }
+            }
+            owed.iter().for_each(|(number, _)| reply(&mut history, *number));
+            bridge.read(&history, 8, false, "");
+            for number in 0..script.len() {
+                let text = format!("reply {number}");
+                let told: Vec<_> = bridge.feed.iter().filter_map(|event| match event {
+                    FeedEvent::MessageCreated { message, in_reply_to, .. } if message.text == text => {
+                        Some(in_reply_to.as_ref().map(ToString::to_string))
+                    }
+                    _ => None,
+                }).collect();
+                prop_assert_eq!(told, [Some(format!("m{number}"))]);
+            }
+            bridge.settled.sort();
+            let all: Vec<TurnKey> = (0..script.len()).map(|number| TurnKey(i64::try_from(number).unwrap_or_default())).collect();
+            prop_assert_eq!(bridge.settled, all);
+        }
+    }
+
+    /// What a whole reading makes of a turn whose message is `message` among `events`, in order.
+    fn outcome(events: &[(FiniRole, FiniKind, i64)]) -> (TurnResult, Option<String>) {
+        let mut bridge = Recorded { open: Some(OpenTurn { is_answering: false, ..turn(1) }), ..Recorded::default() };
+        let mut history: Vec<FiniEvent> = Vec::new();
+        for (role, kind, at) in events {
+            let event = event(&history, role.clone(), kind.clone(), "message 1");
+            history.push(FiniEvent { created_at: Timestamp::from_millis(*at), ..event });
+        }
+        bridge.read(&history, 8, false, "");
+        let told = bridge.feed.iter().find_map(|event| match event {
+            FeedEvent::MessageCreated { in_reply_to, .. } => in_reply_to.as_ref().map(ToString::to_string),
+            _ => None,
+        });
+        let ended = bridge.settled.contains(&TurnKey(1));
+        (if ended { TurnResult::Over(super::super::turn::Outcome::Answered) } else { TurnResult::Stored }, told)
+    }
+
+    #[test]
+    fn a_reply_whose_time_is_that_of_its_message_or_just_before_it_ends_the_turn() {
+        let user = |at| (FiniRole::User, FiniKind::Message, at);
+        let bot = |at| (FiniRole::Bot, FiniKind::Message, at);
+        let answered = (TurnResult::Over(super::super::turn::Outcome::Answered), Some("m1".to_owned()));
+        for events in [[user(5_000), bot(5_000)], [bot(5_000), user(5_000)], [bot(3_000), user(5_000)]] {
+            assert_eq!(outcome(&events), answered, "{events:?}");
+        }
+        assert_eq!(outcome(&[bot(2_999), user(5_000)]), (TurnResult::Stored, None), "it was there before");
+    }
+}
+
 mod twins {
     //! Two messages with the same text, of which the earlier one's outcome was never known.
 
@@ -264,6 +402,7 @@ mod twins {
             role: Role::User,
             text: "ok".to_owned(),
             sent_at: Timestamp::from_millis(sent_at * 1000),
+            is_answering: false,
             progress: Progress::default(),
         }
     }
@@ -276,9 +415,12 @@ mod twins {
             let event = event(&events, FiniRole::User, FiniKind::Message, "ok");
             events.push(FiniEvent { created_at: Timestamp::from_millis(at * 1000), ..event });
         }
-        let wrapper = Wrapper { status: None, resolved: None, names_open_turn };
-        let look = Look { policy: &StatusPolicy::default(), wrapper: Some(&wrapper), events: &events };
-        let applied = look.apply(&Standing::default(), Some(&turn(sent_at)), &[earlier], &HashMap::new());
+        let wrapper = wrapper(names_open_turn);
+        let policy = StatusPolicy::default();
+        let look = Look { policy: &policy, wrapper: Some(&wrapper), events: &events, now: Timestamp::ZERO };
+        let turn = turn(sent_at);
+        let turns = OpenTurns { current: Some(&turn), late: &[] };
+        let applied = look.apply(&Standing::default(), turns, &[earlier], &HashMap::new());
         let marks = applied.marks.iter().map(|(id, turn, _)| (id.to_string(), turn.map_or(0, |turn| turn.0)));
         (applied.turn, marks.collect())
     }

@@ -3,11 +3,14 @@
 //! Nothing here does I/O, waits, logs or asks for the time: values come in, decisions come out. That is what lets the
 //! same rules be tested in virtual time, replayed under a seed and shared by every store.
 
+pub mod content;
 pub mod conversation;
 pub mod correlation;
+pub mod delay;
 pub mod echo;
 pub mod entropy;
 pub mod event;
+pub mod evidence;
 pub mod ids;
 pub mod look;
 #[cfg(test)]

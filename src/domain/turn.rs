@@ -15,10 +15,14 @@
 //!     │                        └─────────────┼─┼─────────────────────┘            │
 //!     └── proven absent, once ───────────────┘ └── absent again, or never clear ──┘
 //! ```
+//!
+//! `awaiting` holds the conversation's next message for the hold window only; when that one is claimed, the turn becomes
+//! `late`: it stays open, its reply is looked for and attributed as before, but nothing waits for it.
 
 use serde::Serialize;
 
-/// Where a turn stands. `Sending`, `Awaiting` and `Unclear` occupy the conversation: no other turn of it is sent.
+/// Where a turn stands. `Sending`, `Awaiting` and `Unclear` occupy the conversation: no other turn of it is sent. `Late` turns
+/// are open besides, as many as there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TurnState {
     /// Accepted and waiting for its turn or for budget.
@@ -27,6 +31,8 @@ pub enum TurnState {
     Sending,
     /// Fini has the message; its reply is looked for by reading.
     Awaiting,
+    /// Like `Awaiting`, but a later message was claimed meanwhile.
+    Late,
     /// Nobody knows whether Fini has the message; found out by reading, never by sending again.
     Unclear,
     /// Settled: Fini answered, decided not to, or handed over to a human.
@@ -48,6 +54,8 @@ pub enum TurnMove {
     LoseSight,
     /// Fini has the message, without a reply so far.
     Await,
+    /// It has held the next message long enough, and that one is claimed.
+    Overtake,
     /// Reading proved that Fini never stored the message.
     ProveAbsent,
     /// Fini answered.
@@ -69,12 +77,25 @@ pub struct IllegalMove {
 }
 
 impl TurnState {
+    /// Every state there is.
+    pub const ALL: [Self; 8] = [
+        Self::Queued,
+        Self::Sending,
+        Self::Awaiting,
+        Self::Late,
+        Self::Unclear,
+        Self::Answered,
+        Self::Stored,
+        Self::Failed,
+    ];
+
     /// The name it is stored under.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
             Self::Sending => "sending",
             Self::Awaiting => "awaiting",
+            Self::Late => "late",
             Self::Unclear => "unclear",
             Self::Answered => "answered",
             Self::Stored => "stored",
@@ -84,16 +105,14 @@ impl TurnState {
 
     /// The state of that stored name.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Queued, Self::Sending, Self::Awaiting, Self::Unclear, Self::Answered, Self::Stored, Self::Failed]
-            .into_iter()
-            .find(|state| state.as_str() == name)
+        Self::ALL.into_iter().find(|state| state.as_str() == name)
     }
 
     /// The `status` frontends are told: what is in flight in any way is `sending`.
     pub const fn status(self) -> &'static str {
         match self {
             Self::Queued => "queued",
-            Self::Sending | Self::Awaiting | Self::Unclear => "sending",
+            Self::Sending | Self::Awaiting | Self::Late | Self::Unclear => "sending",
             Self::Answered => "answered",
             Self::Stored => "stored",
             Self::Failed => "failed",
@@ -118,9 +137,10 @@ impl TurnState {
             (Self::Sending, M::NotSent) | (Self::Unclear, M::ProveAbsent) => Ok(Self::Queued),
             (Self::Sending, M::LoseSight) => Ok(Self::Unclear),
             (Self::Sending | Self::Unclear, M::Await) => Ok(Self::Awaiting),
-            (Self::Sending | Self::Awaiting | Self::Unclear, M::Answer) => Ok(Self::Answered),
-            (Self::Sending | Self::Awaiting | Self::Unclear, M::Store) => Ok(Self::Stored),
-            (Self::Queued | Self::Sending | Self::Awaiting | Self::Unclear, M::Fail) => Ok(Self::Failed),
+            (Self::Awaiting, M::Overtake) => Ok(Self::Late),
+            (Self::Sending | Self::Awaiting | Self::Late | Self::Unclear, M::Answer) => Ok(Self::Answered),
+            (Self::Sending | Self::Awaiting | Self::Late | Self::Unclear, M::Store) => Ok(Self::Stored),
+            (Self::Queued | Self::Sending | Self::Awaiting | Self::Late | Self::Unclear, M::Fail) => Ok(Self::Failed),
             (from, by) => Err(IllegalMove { from, by }),
         }
     }
@@ -209,20 +229,12 @@ pub struct TurnFailure {
 mod tests {
     use super::*;
 
-    const STATES: [TurnState; 7] = [
-        TurnState::Queued,
-        TurnState::Sending,
-        TurnState::Awaiting,
-        TurnState::Unclear,
-        TurnState::Answered,
-        TurnState::Stored,
-        TurnState::Failed,
-    ];
-    const MOVES: [TurnMove; 8] = [
+    const MOVES: [TurnMove; 9] = [
         TurnMove::Claim,
         TurnMove::NotSent,
         TurnMove::LoseSight,
         TurnMove::Await,
+        TurnMove::Overtake,
         TurnMove::ProveAbsent,
         TurnMove::Answer,
         TurnMove::Store,
@@ -231,7 +243,7 @@ mod tests {
 
     #[test]
     fn what_is_settled_stays_settled() {
-        for state in STATES.into_iter().filter(|state| state.is_settled()) {
+        for state in TurnState::ALL.into_iter().filter(|state| state.is_settled()) {
             for by in MOVES {
                 assert!(state.after(by).is_err(), "{state:?} after {by:?}");
             }
@@ -243,12 +255,22 @@ mod tests {
         assert!(TurnState::Unclear.after(TurnMove::NotSent).is_err());
         assert!(TurnState::Awaiting.after(TurnMove::NotSent).is_err());
         assert!(TurnState::Awaiting.after(TurnMove::ProveAbsent).is_err());
+        assert!(TurnState::Late.after(TurnMove::NotSent).is_err());
+        assert!(TurnState::Late.after(TurnMove::ProveAbsent).is_err());
         assert!(TurnState::Unclear.after(TurnMove::Claim).is_err());
     }
 
     #[test]
+    fn only_a_message_that_fini_has_is_overtaken() {
+        for state in TurnState::ALL {
+            assert_eq!(state.after(TurnMove::Overtake).is_ok(), state == TurnState::Awaiting, "{state:?}");
+        }
+        assert!(!TurnState::Late.occupies() && !TurnState::Late.is_settled());
+    }
+
+    #[test]
     fn names_round_trip() {
-        for state in STATES {
+        for state in TurnState::ALL {
             assert_eq!(TurnState::parse(state.as_str()), Some(state));
         }
     }

@@ -67,6 +67,17 @@ pub struct Feedback {
 }
 
 impl Feedback {
+    /// This rating with what `newer` says beyond it. What a picture leaves out it does not take back: not every answer of
+    /// Fini's shows every field.
+    #[must_use]
+    pub fn with(&self, newer: &Self) -> Self {
+        Self {
+            csat_rating: newer.csat_rating.clone().or_else(|| self.csat_rating.clone()),
+            feedback: newer.feedback.clone().or_else(|| self.feedback.clone()),
+            approved: newer.approved.or(self.approved),
+        }
+    }
+
     /// Whether nothing at all was rated.
     pub fn is_empty(&self) -> bool {
         self.csat_rating.is_none() && self.feedback.is_none() && self.approved.is_none()

@@ -26,6 +26,7 @@ struct View<'a> {
     conversation_id: &'a ConversationId,
     state: Standing,
     status_text: Option<&'a str>,
+    awaiting_customer: bool,
     interaction_id: Option<&'a str>,
     last_sequence: i64,
     #[serde(serialize_with = "as_rfc3339")]
@@ -59,6 +60,7 @@ pub async fn get(State(public): State<Public>, Path(id): Path<String>, request: 
         conversation_id: &id,
         state: found.state,
         status_text: found.status_text.as_deref(),
+        awaiting_customer: found.awaiting_customer,
         interaction_id: found.interaction.as_ref().map(crate::domain::ids::InteractionId::as_str),
         last_sequence: found.last_sequence,
         created_at: found.created_at,
@@ -142,7 +144,6 @@ pub(super) struct Query {
     pub(super) limit: Option<usize>,
     pub(super) access_token: Option<String>,
     pub(super) upstream: bool,
-    pub(super) hints: bool,
 }
 
 impl Query {
@@ -161,7 +162,6 @@ impl Query {
                 },
                 "access_token" => parsed.access_token = Some(value.into_owned()),
                 "upstream" => parsed.upstream = flag("upstream", &value, &mut errors),
-                "hints" => parsed.hints = flag("hints", &value, &mut errors),
                 _ => {}
             }
         }

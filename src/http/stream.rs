@@ -3,8 +3,8 @@
 //! A stream is the feed read again and again from where it left off; the change feed only says when. So nothing is lost or
 //! doubled over reconnects, restarts and replicas, and a slow reader costs a page of memory, never a queue.
 //!
-//! Whoever asks for hints is also told when an answer is on its way (`turn.started`). A hint is no event: it has no `id`, so
-//! a reader resumes as if it had never been, and it is stored nowhere.
+//! Between the events stand hints: that Fini is asked (`turn.started`), that an answer is late (`turn.delayed`). A hint is no
+//! event: it has no `id`, so a reader resumes as if it had never been, and it is stored nowhere.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -33,9 +33,13 @@ use super::{
     problem::{Code, Problem},
 };
 use crate::{
-    domain::ids::{ConversationId, ConversationKey, FrontendName, MessageId},
+    domain::{
+        Clock, WallClock,
+        delay::{delay, told_next},
+        ids::{ConversationId, ConversationKey, FrontendName, MessageId},
+    },
     signature::token::CLOCK_SKEW_SECS,
-    store::{Follower, Store, Topic},
+    store::{Follower, Store, Topic, Unanswered},
 };
 
 /// Comment lines keep proxies from closing a quiet stream. As often it looks for itself.
@@ -131,12 +135,12 @@ fn decrement<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
     operation_id = "streamEvents",
     summary = "The feed as server-sent events",
     description = "`id:` is the sequence, `event:` the type, `data:` the feed event. A comment every 15 s keeps it alive. \
-        With `hints=true` also `event: turn.started` without an `id`, `data:` `{\"message_id\": …}`, when Fini is asked: \
-        a hint for an indicator, told once or not at all.",
+        Hints stand between, without an `id`, each told once or not at all: `turn.started`, `data:` `{\"message_id\": …}`, when \
+        Fini is asked; `turn.delayed`, `data:` `{\"message_id\": …, \"expected_at\": …}`, when an answer has not come after 5 s, \
+        and again when the estimate has doubled; `typing`, `data:` `{\"author\": …}`.",
     params(
         ("conversation_id" = String, Path, description = "The frontend's own id"),
         ("after" = Option<i64>, Query, minimum = 0, description = "Begin after this sequence"),
-        ("hints" = Option<bool>, Query, description = "Whether to tell when an answer is on its way"),
         ("access_token" = Option<String>, Query, description = "A browser token, for `EventSource`, which cannot set headers"),
         ("Last-Event-ID" = Option<String>, Header, description = "Resume after this sequence"),
     ),
@@ -168,8 +172,7 @@ pub async fn get(
     let after = resumed.or(query.after).unwrap_or(0);
     let frontend = caller.frontend().clone();
     let (key, page) = public.store.feed(&frontend, &id, after, PAGE).await?.ok_or_else(no_conversation)?;
-    let topic = if query.hints { Topic::FeedAndStarts } else { Topic::Feed };
-    let follower = public.store.changes().follow(key, topic);
+    let follower = public.store.changes().follow(key, Topic::Feed);
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
     let opened = public.streams.open(&frontend, public.streams.address(peer, &parts.headers))?;
     let expires = match &caller {
@@ -191,8 +194,10 @@ pub async fn get(
         has_more: false,
         expires,
         beat: Instant::now() + HEARTBEAT,
-        hints: query.hints,
-        told: None,
+        clock: Arc::clone(&public.clock),
+        wall: Arc::clone(&public.wall),
+        hinted: Vec::new(),
+        hint_at: None,
         _opened: opened,
     };
     feed.take(page);
@@ -225,10 +230,21 @@ struct Feed {
     has_more: bool,
     expires: Option<Instant>,
     beat: Instant,
-    hints: bool,
-    /// The last message that was hinted at.
-    told: Option<MessageId>,
+    clock: Arc<dyn Clock>,
+    wall: Arc<dyn WallClock>,
+    /// What was hinted at of the messages that are not answered yet.
+    hinted: Vec<Hinted>,
+    /// When there is something more to hint at, should nothing happen before.
+    hint_at: Option<Instant>,
     _opened: Opened,
+}
+
+/// What was hinted at of one message.
+struct Hinted {
+    message: MessageId,
+    is_started: bool,
+    /// How often its estimate had doubled.
+    doubled: u32,
 }
 
 enum Woken {
@@ -265,6 +281,10 @@ impl Feed {
             Some(expires) if expires <= self.beat => (expires, Woken::End),
             _ => (self.beat, Woken::Quiet),
         };
+        let (at, then) = match self.hint_at {
+            Some(hint_at) if hint_at < at => (hint_at, Woken::Told),
+            _ => (at, then),
+        };
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Woken::End,
@@ -284,19 +304,35 @@ impl Feed {
         Some(())
     }
 
-    /// Tells of the messages that are being answered, behind everything that is in the feed. What cannot be read is not told.
+    /// Hints at what is on its way and what is late, behind everything that is in the feed. What cannot be read is not told.
     async fn hint(&mut self) {
-        if !self.hints || self.has_more {
+        if self.has_more {
             return;
         }
-        let under_way = self.store.under_way(self.key).await.unwrap_or_default();
-        if let Some(last) = under_way.last().filter(|last| self.told.as_ref() != Some(last)) {
-            for message in &under_way {
-                let data = serde_json::json!({ "message_id": message.as_str() });
-                self.ready.push_back(Bytes::from(format!("event: turn.started\ndata: {data}\n\n")));
+        self.hint_at = None;
+        let unanswered = self.store.unanswered(self.key).await.unwrap_or_default();
+        let now = self.clock.now();
+        let before = std::mem::take(&mut self.hinted);
+        for Unanswered { message, is_sent, accepted_at } in unanswered {
+            let known = before.iter().find(|hinted| hinted.message == message);
+            if is_sent && known.is_none_or(|hinted| !hinted.is_started) {
+                self.push_hint("turn.started", &serde_json::json!({ "message_id": message.as_str() }));
             }
-            self.told = Some(last.clone());
+            let delay = delay(accepted_at, now);
+            let doubled = delay.map_or(0, |delay| delay.doubled);
+            if let Some(delay) = delay.filter(|_| known.is_none_or(|hinted| hinted.doubled < doubled)) {
+                let expected_at = self.wall.now().point().plus(delay.expected_at.since(now)).to_string();
+                let data = serde_json::json!({ "message_id": message.as_str(), "expected_at": expected_at });
+                self.push_hint("turn.delayed", &data);
+            }
+            let next = Instant::now() + told_next(accepted_at, now).since(now);
+            self.hint_at = Some(self.hint_at.map_or(next, |at| at.min(next)));
+            self.hinted.push(Hinted { message, is_started: is_sent, doubled });
         }
+    }
+
+    fn push_hint(&mut self, event: &str, data: &serde_json::Value) {
+        self.ready.push_back(Bytes::from(format!("event: {event}\ndata: {data}\n\n")));
     }
 
     fn take(&mut self, page: crate::store::FeedPage) {

@@ -11,7 +11,7 @@ use crate::{
         vendor::{FiniConversation, FiniEvent},
     },
     metrics::Metrics,
-    store::{ConversationRef, Hold, Record, Recorded, Result, Source, Store, Token},
+    store::{ConversationRef, Ended, Hold, Record, Recorded, Result, Source, Store, Token},
 };
 
 /// How long after a look without a reply the next one is due.
@@ -43,8 +43,13 @@ impl Ledger {
         self.record(conversation, source, events, now).await
     }
 
-    /// Records a wrapper that List or Get returned for a conversation that is bound to it.
-    pub async fn wrapper(&self, conversation: &ConversationRef, wrapper: FiniConversation) -> Result<Recorded> {
+    /// Records a wrapper that List or Get returned for a conversation that is bound to it: the truth at `as_of` or later.
+    pub async fn wrapper(
+        &self,
+        conversation: &ConversationRef,
+        wrapper: FiniConversation,
+        as_of: Timestamp,
+    ) -> Result<Recorded> {
         let now = self.clock.now();
         let turn_attribute = wrapper.turn_attribute().map(str::to_owned);
         let source = Source::Wrapper {
@@ -52,6 +57,7 @@ impl Ledger {
             status: wrapper.status,
             resolved: wrapper.resolved,
             turn_attribute,
+            as_of,
             look_at: now.plus(FIRST_LOOK),
         };
         self.record(conversation, source, wrapper.events, now).await
@@ -98,19 +104,20 @@ impl Ledger {
             self.metrics.event_lag(now.since(*created));
         }
         let frontend = conversation.frontend.as_str();
-        if let Some((outcome, accepted_at)) = recorded.ended {
-            let took = now.since(accepted_at);
-            self.metrics.turn_finished(frontend, outcome, took);
+        for Ended { outcome, accepted_at, cause } in &recorded.ended {
+            let took = now.since(*accepted_at);
+            self.metrics.turn_finished(frontend, *outcome, took);
             tracing::info!(
                 frontend,
                 conversation_id = %conversation.id,
-                request_id = recorded.cause.request_id(),
-                trace_id = recorded.cause.trace_id(),
-                outcome,
+                request_id = cause.request_id(),
+                trace_id = cause.trace_id(),
+                outcome = *outcome,
                 duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
                 "turn completed"
             );
-        } else if recorded.added > 0 {
+        }
+        if recorded.ended.is_empty() && recorded.added > 0 {
             tracing::info!(frontend, conversation_id = %conversation.id, events = recorded.added, "feed extended");
         }
         Ok(recorded)

@@ -104,7 +104,7 @@ fn play(script: &Script) -> End {
                     }
                 }
             }
-            TurnState::Awaiting | TurnState::Unclear => {
+            TurnState::Awaiting | TurnState::Late | TurnState::Unclear => {
                 let shown = |after: u64| end.arrivals.iter().any(|at| at.plus(millis(after + script.lag_ms)) <= now);
                 let is_readable = reads.next().unwrap_or(true);
                 if is_readable && script.reply_after_ms.is_some_and(shown) {

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     domain::{
         Clock, Timestamp,
+        evidence::newer::{self, Read},
         ids::{ConversationKey, InteractionId},
         turn::TurnState,
         vendor::FiniConversation,
@@ -48,8 +49,10 @@ pub struct Walker {
 /// What taking a wrapper came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Taken {
-    /// Whether it needs no further look while it does not change.
+    /// Whether it needs no further look for the sake of its messages while it does not change.
     pub settled: bool,
+    /// When one is wanted all the same for the sake of its status.
+    pub judge_at: Option<Timestamp>,
     /// When the oldest of the events that were new was created, where there was any.
     pub fresh: Option<Timestamp>,
     /// Whose it is now.
@@ -59,8 +62,8 @@ pub struct Taken {
 }
 
 impl Taken {
-    const SETTLED: Self = Self { settled: true, fresh: None, owner: None, turn: None };
-    const OPEN: Self = Self { settled: false, fresh: None, owner: None, turn: None };
+    const SETTLED: Self = Self { settled: true, judge_at: None, fresh: None, owner: None, turn: None };
+    const OPEN: Self = Self { settled: false, judge_at: None, fresh: None, owner: None, turn: None };
 }
 
 impl Walker {
@@ -140,8 +143,8 @@ impl Walker {
             }
         };
         let latest = wrapper.latest_at();
-        let taken = self.take_wrapper(wrapper, owner, unbound).await?;
-        if taken.settled {
+        let taken = self.take_wrapper(wrapper, owner, unbound, newer::as_of(Read::Listed, seen_at)).await?;
+        if taken.settled && taken.judge_at.is_none() {
             self.memory().remember(&raw.id, Remembered { digest: raw.digest, owner: taken.owner, latest, seen_at });
         }
         Ok((Some(latest), taken.fresh))
@@ -170,12 +173,13 @@ impl Walker {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a parsed wrapper.
+    /// Takes a parsed wrapper, the truth at `as_of` or later.
     pub async fn take_wrapper(
         &self,
         wrapper: FiniConversation,
         owner: Option<ConversationRef>,
         unbound: &[Unbound],
+        as_of: Timestamp,
     ) -> Result<Taken> {
         let now = self.clock.now();
         let claim = binder::claim(&wrapper, unbound);
@@ -204,17 +208,22 @@ impl Walker {
             }
             (None, None) => return Ok(Taken::SETTLED),
         };
-        let recorded = self.ledger.wrapper(&owner, wrapper).await?;
+        let recorded = self.ledger.wrapper(&owner, wrapper, as_of).await?;
         let fresh = recorded.new_events.iter().min().copied();
         let settled = recorded.counted && !recorded.doubtful;
-        Ok(Taken { settled, fresh, owner: Some(owner.key), turn: recorded.turn })
+        Ok(Taken { settled, judge_at: recorded.judge_at, fresh, owner: Some(owner.key), turn: recorded.turn })
     }
 
     /// Takes the wrapper that was just read singly for the conversation that is bound to it. Somebody else may be mixed into
     /// it as well as into one of a page.
-    pub async fn take_single(&self, wrapper: FiniConversation, owner: &ConversationRef) -> Result<Taken> {
+    pub async fn take_single(
+        &self,
+        wrapper: FiniConversation,
+        owner: &ConversationRef,
+        asked_at: Timestamp,
+    ) -> Result<Taken> {
         let unbound = self.store.unbound(UNBOUND).await?;
-        self.take_wrapper(wrapper, Some(owner.clone()), &unbound).await
+        self.take_wrapper(wrapper, Some(owner.clone()), &unbound, newer::as_of(Read::Singly, asked_at)).await
     }
 
     async fn bind(&self, candidate: &Unbound, wrapper: &FiniConversation, now: Timestamp) -> Result<Bound> {

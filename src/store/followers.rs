@@ -19,10 +19,8 @@ const SHARDS: usize = 16;
 /// What a follower wants to know of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Topic {
-    /// The feed has grown.
-    Feed,
     /// The feed has grown, or a turn is being sent.
-    FeedAndStarts,
+    Feed,
     /// A turn has come to an end.
     Ends,
 }
@@ -30,8 +28,7 @@ pub enum Topic {
 impl Topic {
     fn covers(self, change: Change) -> bool {
         match change {
-            Change::Feed(_) => matches!(self, Self::Feed | Self::FeedAndStarts),
-            Change::Started(_) => self == Self::FeedAndStarts,
+            Change::Feed(_) | Change::Started(_) => self == Self::Feed,
             Change::Settled(_) => self == Self::Ends,
             Change::Turns | Change::Deliveries | Change::Binding(_) | Change::Reading => false,
         }
@@ -145,20 +142,19 @@ mod tests {
     #[test]
     fn a_follower_hears_of_its_conversation_and_topic_only() {
         let followers = Arc::new(Followers::default());
-        let [mut feed, mut hints, mut ends] =
-            [Topic::Feed, Topic::FeedAndStarts, Topic::Ends].map(|topic| followers.follow(ONE, topic));
+        let [mut feed, mut ends] = [Topic::Feed, Topic::Ends].map(|topic| followers.follow(ONE, topic));
         let mut heard = |change| {
             followers.tell(change);
-            [rings(&mut feed), rings(&mut hints), rings(&mut ends)]
+            [rings(&mut feed), rings(&mut ends)]
         };
-        assert_eq!(heard(Change::Feed(ONE)), [true, true, false]);
-        assert_eq!(heard(Change::Started(ONE)), [false, true, false]);
-        assert_eq!(heard(Change::Settled(ONE)), [false, false, true]);
+        assert_eq!(heard(Change::Feed(ONE)), [true, false]);
+        assert_eq!(heard(Change::Started(ONE)), [true, false]);
+        assert_eq!(heard(Change::Settled(ONE)), [false, true]);
         for other in [Change::Feed(OTHER), Change::Started(OTHER), Change::Settled(OTHER)] {
-            assert_eq!(heard(other), [false; 3], "{other:?}");
+            assert_eq!(heard(other), [false; 2], "{other:?}");
         }
         for other in [Change::Binding(ONE), Change::Turns, Change::Deliveries, Change::Reading] {
-            assert_eq!(heard(other), [false; 3], "{other:?}");
+            assert_eq!(heard(other), [false; 2], "{other:?}");
         }
     }
 

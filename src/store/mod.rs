@@ -75,6 +75,8 @@ pub struct Rules {
     pub subscriptions: Subscriptions,
     /// How Fini's statuses are read.
     pub statuses: StatusPolicy,
+    /// How long a message that Fini has holds the next one.
+    pub hold_window: std::time::Duration,
     /// How long conversations are watched.
     pub watch: WatchPolicy,
 }

@@ -13,11 +13,11 @@ fn data(event: &Value) -> &Value {
     &event["data"]
 }
 
-/// Waits until the conversation's feed has shown `marker`, an agent's message written last; what Fini had before is in.
+/// Waits until the conversation's feed has shown `marker`, another bot's message written last; what Fini had before is in.
 async fn caught_up(bridge: &Bridge, conversation: &str) -> Vec<Value> {
     let marker = unique("A marker of the test");
     let interaction = bridge.bound(conversation).await;
-    bridge.sandbox.agent_message(&interaction, &marker).expect("it exists");
+    remark(bridge, &interaction, &marker);
     bridge.event(conversation, "the marker", |event| event["data"]["message"]["text"] == marker.as_str()).await;
     bridge.events(conversation).await
 }
@@ -29,6 +29,11 @@ fn of_kind<'a>(feed: &'a [Value], kind: &str) -> Vec<&'a Value> {
 fn inject(bridge: &Bridge, interaction: &str, fields: Value) -> String {
     let Value::Object(fields) = fields else { panic!("an object") };
     bridge.sandbox.inject(interaction, &fields).expect("it exists").id.clone()
+}
+
+/// Another automation writes: neither the bot nor a human.
+fn remark(bridge: &Bridge, interaction: &str, text: &str) {
+    inject(bridge, interaction, json!({"role": "otherbot", "type": "message", "message": text}));
 }
 
 #[tokio::test]
@@ -139,7 +144,7 @@ async fn an_escalation_that_only_the_status_shows() {
     assert_eq!((ends.len(), &data(ends[0])["message_id"]), (1, &json!(id)));
     let changes = of_kind(&feed, "conversation.status_changed");
     let last = data(changes.last().expect("a change"));
-    assert_eq!(keys(last), ["previous_state", "state", "status_text"]);
+    assert_eq!(keys(last), ["awaiting_customer", "previous_state", "state", "status_text"]);
     assert_eq!((&last["state"], &last["previous_state"]), (&json!("escalated"), &json!("open")));
     // A human has it now: the bot stays silent, and nobody waits for it.
     let (_, end) = bridge.turn("c", "Hello? Is somebody there?").await;
@@ -172,8 +177,11 @@ async fn each_escalation_is_told_once() {
         bridge.sandbox.agent_message(&interaction, &unique("I take over")).expect("it exists");
         bridge.state("c", "escalated").await;
         assert_eq!(of_kind(&caught_up(&bridge, "c").await, "conversation.escalated").len(), count);
+        // Another status is no sign that anybody has come, or has gone.
         bridge.sandbox.set_status(&interaction, Some("Open")).expect("it exists");
-        bridge.sandbox.agent_message(&interaction, &unique("Back to the bot")).expect("it exists");
+        assert_eq!(of_kind(&caught_up(&bridge, "c").await, "conversation.escalated").len(), count);
+        assert_eq!(bridge.conversation("c").await["state"], "escalated");
+        bridge.sandbox.bot_message(&interaction, &unique("It is me again")).expect("it exists");
         bridge.state("c", "open").await;
         assert_eq!(of_kind(&caught_up(&bridge, "c").await, "conversation.escalated").len(), count);
     }
@@ -232,17 +240,105 @@ async fn statuses_are_read_as_configured_and_others_pass_through() {
     let interaction = bridge.bound("c").await;
     let set = |status: &str| {
         bridge.sandbox.set_status(&interaction, Some(status)).expect("it exists");
-        bridge.sandbox.agent_message(&interaction, &unique("It is now different")).expect("it exists");
+        remark(&bridge, &interaction, &unique("It is now different"));
     };
     set("Waiting for parts");
     let change = bridge.event_of("c", "conversation.status_changed").await;
-    let wanted = json!({"state": "open", "previous_state": "open", "status_text": "Waiting for parts"});
+    let wanted = json!({"state": "open", "previous_state": "open", "status_text": "Waiting for parts",
+        "awaiting_customer": false});
     assert_eq!(data(&change), &wanted);
     set("with a COLLEAGUE");
     assert_eq!(bridge.state("c", "escalated").await["status_text"], "with a COLLEAGUE");
     set("closed");
     bridge.state("c", "resolved").await;
     assert_eq!(data(&bridge.event_of("c", "conversation.resolved").await), &json!({"resolved": true}));
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn another_silent_escalation_after_the_bot_answered_is_told_too() {
+    let mut bridge = Setup::new().start().await;
+    bridge.turn("c", "silently fetch somebody").await;
+    bridge.state("c", "escalated").await;
+    let interaction = bridge.bound("c").await;
+    bridge.sandbox.set_status(&interaction, Some("Open")).expect("it exists");
+    let (_, end) = bridge.turn("c", "Where is my order?").await;
+    assert_eq!(data(&end)["outcome"], "answered", "the bot answers on");
+    bridge.turn("c", "silently fetch somebody after all").await;
+    let feed = caught_up(&bridge, "c").await;
+    assert_eq!(of_kind(&feed, "conversation.escalated").len(), 2);
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn a_human_takes_over_under_a_status_that_nobody_configured() {
+    let setup = Setup::new().vendor(|vendor| vendor.escalated_status = "With a colleague".into());
+    let mut bridge = setup.start().await;
+    bridge.turn("c", "I want to talk to a human").await;
+    let interaction = bridge.bound("c").await;
+    let (id, _) = bridge.say("c", "Hello? Is somebody there?").await;
+    bridge.event("c", "the status", |event| data(event)["status_text"] == "With a colleague").await;
+    bridge.sandbox.agent_message(&interaction, &unique("Ada here")).expect("it exists");
+    let end = bridge.end_of("c", &id).await;
+    assert_eq!((&data(&end)["outcome"], &data(&end)["replies"]), (&json!("escalated"), &json!(1)));
+    let escalated = bridge.event_of("c", "conversation.escalated").await;
+    assert_eq!(data(&escalated), &json!({"reason": "human_message", "status_text": "With a colleague"}));
+    bridge.state("c", "escalated").await;
+    let (_, end) = bridge.turn("c", "Thank you, Ada").await;
+    assert_eq!(data(&end)["outcome"], "escalated", "nobody waits for the bot");
+    bridge.sandbox.bot_message(&interaction, &unique("Is there anything else?")).expect("it exists");
+    bridge.state("c", "open").await;
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn nobody_waits_for_an_answer_where_a_human_is_said_to_have_what_was_resolved() {
+    let mut bridge =
+        Setup::new().vendor(|vendor| vendor.open_status = Some("Escalated to Human Agent".into())).start().await;
+    bridge.turn("c", "Where is my order?").await;
+    bridge.state("c", "escalated").await;
+    let interaction = bridge.bound("c").await;
+    bridge.sandbox.set_resolved(&interaction, Some(true)).expect("it exists");
+    bridge.state("c", "resolved").await;
+    // Still a human's, by its status, and the bot says nothing.
+    let (_, end) = bridge.turn("c", "Please answer me later 3000").await;
+    assert_eq!(data(&end)["outcome"], "escalated");
+    assert_eq!(bridge.conversation("c").await["state"], "escalated");
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn a_resolution_that_looks_like_the_one_before_is_told_too() {
+    let mut bridge = Setup::new().vendor(|vendor| vendor.open_status = Some(" RESOLVED ".into())).start().await;
+    for count in 1..=2 {
+        let (_, end) = bridge.turn("c", "Where is my order?").await;
+        assert_eq!(data(&end)["outcome"], "answered");
+        bridge.state("c", "resolved").await;
+        let feed = bridge.events("c").await;
+        let told: Vec<_> =
+            of_kind(&feed, "conversation.resolved").iter().map(|event| data(event)["resolved"].clone()).collect();
+        assert_eq!(told, [true, false, true][..count * 2 - 1]);
+    }
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn the_customer_is_asked_for_something_until_they_answer() {
+    let mut bridge = Setup::new().start().await;
+    bridge.turn("c", "Where is my order?").await;
+    let interaction = bridge.bound("c").await;
+    assert_eq!(bridge.conversation("c").await["awaiting_customer"], false);
+    bridge.sandbox.set_status(&interaction, Some("waiting for customer")).expect("it exists");
+    let asked = bridge.event("c", "the question", |event| data(event)["awaiting_customer"] == true).await;
+    let wanted = json!({"state": "open", "previous_state": "open", "status_text": "waiting for customer",
+        "awaiting_customer": true});
+    assert_eq!((&asked["type"], data(&asked)), (&json!("conversation.status_changed"), &wanted));
+    assert_eq!(bridge.conversation("c").await["awaiting_customer"], true);
+    bridge.turn("c", "It is 4711").await;
+    assert_eq!(bridge.conversation("c").await["awaiting_customer"], false);
+    let last = bridge.events("c").await;
+    let last = of_kind(&last, "conversation.status_changed").last().map(|event| data(event).clone());
+    assert_eq!(last.expect("told")["awaiting_customer"], false);
     bridge.finish().await;
 }
 

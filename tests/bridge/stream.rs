@@ -56,22 +56,61 @@ async fn a_stream_resumes_where_it_was_left() {
 }
 
 #[tokio::test]
-async fn whoever_asks_for_hints_is_told_that_an_answer_is_on_its_way() {
+async fn everybody_is_told_that_an_answer_is_on_its_way() {
     let mut bridge = Setup::new().vendor(|vendor| vendor.reply_latency_ms = 700).start().await;
     bridge.turn("c", "Where is my order?").await;
     let last = bridge.conversation("c").await["last_sequence"].as_i64().expect("a number");
-    let mut hinted = bridge.stream("c", &format!("?after={last}&hints=true")).await;
-    let mut plain = bridge.stream("c", &format!("?after={last}")).await;
+    let mut stream = bridge.stream("c", &format!("?after={last}")).await;
     let (id, _) = bridge.say("c", "And on it goes").await;
-    let seen = hinted.take(4).await;
+    let mut seen = Vec::new();
+    while seen.len() < 4 {
+        seen.push(stream.next_or_hint().await.expect("the stream goes on"));
+    }
     let kinds: Vec<&str> = seen.iter().map(|event| event.event.as_str()).collect();
     assert_eq!(kinds, ["message.created", "turn.started", "message.created", "turn.completed"]);
     assert_eq!(seen[1].data, serde_json::json!({"message_id": id}));
     assert_eq!(seen[1].id, "", "a hint has no number: a reader resumes where it was");
-    let numbers: Vec<String> = plain.take(3).await.into_iter().map(|event| event.id).collect();
-    assert_eq!(numbers, [1, 2, 3].map(|n| (last + n).to_string()), "nobody else sees it");
     assert!(bridge.events("c").await.iter().all(|event| event["type"] != "turn.started"));
-    drop((hinted, plain));
+    drop(stream);
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn a_late_answer_is_announced_while_its_message_waits_and_while_it_is_awaited() {
+    let mut bridge = Setup::new().set("fini.hold_window", "\"12s\"").start().await;
+    bridge.turn("c", "Where is my order?").await;
+    let last = bridge.conversation("c").await["last_sequence"].as_i64().expect("a number");
+    let mut stream = bridge.stream("c", &format!("?after={last}")).await;
+    let (slow, _) = bridge.say("c", "Answer me later 3600").await;
+    let (next, _) = bridge.say("c", "And on it goes").await;
+    let mut hints = Vec::new();
+    loop {
+        let event = stream.next_or_hint().await.expect("the stream goes on");
+        if event.id.is_empty() {
+            let message = if event.data["message_id"] == slow.as_str() { "slow" } else { "next" };
+            hints.push((message, event.event, event.data));
+        } else if event.data["data"]["message_id"] == next.as_str() {
+            break;
+        }
+    }
+    let told: Vec<_> = hints.iter().map(|(message, kind, _)| (*message, kind.as_str())).collect();
+    let (started, delayed) = ("turn.started", "turn.delayed");
+    let wanted = [
+        ("slow", started),
+        ("slow", delayed),
+        ("next", delayed),
+        ("slow", delayed),
+        ("next", delayed),
+        ("next", started),
+    ];
+    assert_eq!(told, wanted, "after 5 s, and when the estimate has doubled");
+    let expected = |index: usize| {
+        let data: &serde_json::Value = &hints[index].2;
+        assert_eq!(data.as_object().map(serde_json::Map::len), Some(2), "{data}");
+        data["expected_at"].as_str().expect("a time").parse::<jiff::Timestamp>().expect("RFC 3339")
+    };
+    assert_eq!(expected(3).duration_since(expected(1)), jiff::SignedDuration::from_secs(10));
+    drop(stream);
     bridge.finish().await;
 }
 

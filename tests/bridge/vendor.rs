@@ -130,6 +130,60 @@ async fn replies_may_come_late() {
 }
 
 #[tokio::test]
+async fn a_reply_that_does_not_come_holds_the_next_message_for_a_while_only() {
+    let mut bridge = Setup::new().set("fini.hold_window", "\"500ms\"").start().await;
+    bridge.turn("c", "Hello").await;
+    let interaction = bridge.bound("c").await;
+    // Stored, and answered by nobody; and the same without a word of the failure.
+    let (silent, _) = bridge.say("c", "Please fail").await;
+    let (slow, _) = bridge.say("c", "Answer me later 3600").await;
+    let (next, _) = bridge.say("c", "Where is my order?").await;
+    let end = bridge.end_of("c", &next).await;
+    assert_eq!(end["data"], json!({"message_id": next, "outcome": "answered", "replies": 1}));
+    let feed = bridge.events("c").await;
+    for open in [&silent, &slow] {
+        assert!(
+            !feed
+                .iter()
+                .any(|event| event["type"] != "message.created" && event["data"]["message_id"] == open.as_str())
+        );
+    }
+    // Late, but each to its own message, in their order.
+    for open in [&silent, &slow] {
+        let reply =
+            bridge.sandbox.bot_message(&interaction, &unique("Here I am after all")).expect("it exists").id.clone();
+        let end = bridge.end_of("c", open).await;
+        assert_eq!(end["data"], json!({"message_id": open, "outcome": "answered", "replies": 1}));
+        let feed = bridge.events("c").await;
+        let told = feed.iter().find(|event| event["data"]["message"]["id"] == reply.as_str()).expect("told");
+        assert_eq!(told["data"]["in_reply_to"], open.as_str());
+    }
+    let unasked = bridge.sandbox.bot_message(&interaction, &unique("One more thing")).expect("it exists").id.clone();
+    let told = bridge.event("c", "the message", |event| event["data"]["message"]["id"] == unasked.as_str()).await;
+    assert_eq!(told["data"]["in_reply_to"], Value::Null);
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn a_reply_is_told_of_its_own_message_when_the_next_was_answered_before() {
+    let setup = Setup::new().set("fini.hold_window", "\"300ms\"").vendor(|vendor| {
+        vendor.late_reply_ms = 4_000;
+        vendor.reply_latency_ms = 200;
+    });
+    let mut bridge = setup.start().await;
+    let (first, _) = bridge.say("c", "Answer me later").await;
+    let (second, _) = bridge.say("c", "Where is my order?").await;
+    let (first_end, second_end) = (bridge.end_of("c", &first).await, bridge.end_of("c", &second).await);
+    assert!(second_end["sequence"].as_i64() < first_end["sequence"].as_i64(), "nothing waits for nothing");
+    let feed = bridge.events("c").await;
+    for id in [&first, &second] {
+        let replies = feed.iter().filter(|event| event["data"]["in_reply_to"] == id.as_str()).count();
+        assert_eq!(replies, 1, "{id}");
+    }
+    bridge.finish().await;
+}
+
+#[tokio::test]
 async fn a_bot_may_write_unasked() {
     let mut bridge = Setup::new().start().await;
     bridge.turn("c", "Where is my order?").await;

@@ -191,6 +191,7 @@ async fn seed(sandbox: &Sandbox, database: &std::path::Path, conversations: u32)
         wall: Arc::new(SystemClock),
         subscriptions: Subscriptions::default(),
         statuses: StatusPolicy::default(),
+        hold_window: Duration::from_secs(20),
         watch: WatchPolicy { idle: DAY, escalated: DAY * 7 },
     };
     SqliteStore::open(database, rules).await?.close().await;

@@ -85,7 +85,8 @@ pub fn rules(wanted: Vec<(FrontendName, Vec<String>)>) -> Rules {
         entropy: Arc::new(SystemEntropy),
         wall: Arc::new(SystemClock),
         subscriptions: Subscriptions::new(wanted),
-        statuses: StatusPolicy::new(&["Escalated to Human Agent".to_owned()], &[]),
+        statuses: StatusPolicy::new(&["Escalated to Human Agent".to_owned()], &[], &[]),
+        hold_window: Duration::from_secs(20),
         watch: WatchPolicy { idle: Duration::from_hours(24), escalated: Duration::from_hours(168) },
     }
 }

@@ -138,8 +138,10 @@ fn fini(s: &mut Scope<'_>, default: Fini, needs: Needs) -> Fini {
             default.late_reply_window,
             forms::duration(Duration::ZERO..=TEN_YEARS),
         ),
+        hold_window: s.value("hold_window", default.hold_window, forms::duration(Duration::ZERO..=TEN_YEARS)),
         escalated_statuses: s.list("escalated_statuses", default.escalated_statuses, forms::words),
         resolved_statuses: s.list("resolved_statuses", default.resolved_statuses, forms::words),
+        waiting_statuses: s.list("waiting_statuses", default.waiting_statuses, forms::words),
     }
 }
 

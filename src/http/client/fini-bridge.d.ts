@@ -103,10 +103,11 @@ export interface FeedMessage {
 /** What the bridge's feed carries. Unknown types may be added; ignore them. */
 export type FeedEvent =
   | FeedEventBase<'message.created', { message: FeedMessage; origin: 'fini' | 'frontend'; in_reply_to: string | null }>
+  | FeedEventBase<'message.updated', { message_id: string; changed: Partial<Pick<FeedMessage, 'text' | 'articles' | 'attachments' | 'tags'>> }>
   | FeedEventBase<'turn.completed', { message_id: string; outcome: 'answered' | 'no_reply' | 'escalated' | 'stored'; replies: number }>
   | FeedEventBase<'turn.failed', { message_id: string; code: string; detail: string; may_resend: boolean }>
-  | FeedEventBase<'conversation.escalated', { reason: 'status' | 'silent_escalation'; status_text: string | null }>
-  | FeedEventBase<'conversation.status_changed', { state: ConversationState; previous_state: ConversationState; status_text: string | null }>
+  | FeedEventBase<'conversation.escalated', { reason: 'status' | 'silent_escalation' | 'human_message' | (string & {}); status_text: string | null }>
+  | FeedEventBase<'conversation.status_changed', { state: ConversationState; previous_state: ConversationState; status_text: string | null; awaiting_customer: boolean }>
   | FeedEventBase<'conversation.resolved', { resolved: boolean }>
   | FeedEventBase<'form.presented', { event_id: string; text: string | null; raw: unknown }>
   | FeedEventBase<'feedback.updated', { event_id: string; csat_rating: number | null; feedback: string | null; approved: boolean | null }>

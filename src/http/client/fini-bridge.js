@@ -307,7 +307,7 @@ export class FiniChat {
       };
       alive();
       const headers = { accept: 'text/event-stream', 'last-event-id': String(this.#last) };
-      const response = await this.#request(`${this.#path}/stream?hints=true`, { headers, guard });
+      const response = await this.#request(`${this.#path}/stream`, { headers, guard });
       if (!response.ok) throw await problem(response);
       if (!response.headers.get('content-type')?.startsWith('text/event-stream')) throw new FiniChatError('protocol', 'not an event stream');
       this.#setConnection('online');
@@ -338,6 +338,7 @@ export class FiniChat {
     if (event.conversation_id !== this.conversationId) return this.#emit('error', new FiniChatError('foreign_event', 'event of another conversation'));
     const data = event.data ?? {};
     if (event.type === 'message.created' && data.message) this.#onMessage(event, data);
+    else if (event.type === 'message.updated') this.#onUpdate(data);
     else if (event.type === 'turn.completed') {
       this.#onTurn(data.message_id, { status: data.outcome === 'answered' ? 'answered' : 'stored', outcome: data.outcome });
     } else if (event.type === 'turn.failed') {
@@ -366,6 +367,13 @@ export class FiniChat {
     // After a reload it is the feed that tells which failures have been sent again.
     const failed = own && this.#messages.get(`m:${previousId(id)}`);
     if (failed?.mayResend) this.#update(failed, { mayResend: false });
+  }
+
+  /** Fini changed what it said before. */
+  #onUpdate({ message_id: id, changed = {} }) {
+    const message = this.#messages.get(`e:${id}`);
+    const known = ['text', 'articles', 'attachments', 'tags'].filter((name) => changed[name] !== undefined);
+    if (message && known.length > 0) this.#update(message, Object.fromEntries(known.map((name) => [name, changed[name]])));
   }
 
   #onTurn(id, change) {

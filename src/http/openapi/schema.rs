@@ -108,6 +108,8 @@ pub struct Conversation {
     /// Fini's status text at the last read.
     #[schema(required)]
     pub status_text: Option<String>,
+    /// Whether the customer is asked for something.
+    pub awaiting_customer: bool,
     /// Its Fini conversation, when bound.
     #[schema(required)]
     pub interaction_id: Option<String>,
@@ -180,8 +182,9 @@ pub struct FeedEvent {
 /// What happened.
 ///
 /// `message.created`: `{message: {id, author, text, created_at, articles, attachments, tags}, origin, in_reply_to}` ·
+/// `message.updated`: `{message_id, changed: {text?, articles?, attachments?, tags?}}` ·
 /// `turn.completed`: `{message_id, outcome, replies}` · `turn.failed`: `{message_id, code, detail, may_resend}` ·
-/// `conversation.escalated`: `{reason, status_text}` · `conversation.status_changed`: `{state, previous_state, status_text}` ·
+/// `conversation.escalated`: `{reason, status_text}` · `conversation.status_changed`: `{state, previous_state, status_text, awaiting_customer}` ·
 /// `conversation.resolved`: `{resolved}` · `form.presented`: `{event_id, text, raw}` ·
 /// `feedback.updated`: `{event_id, csat_rating, feedback, approved}` · `fini.unrecognized`: `{event_id, role, type, raw}`
 #[derive(ToSchema, Serialize)]
@@ -189,6 +192,9 @@ pub enum EventType {
     /// A message of anyone.
     #[serde(rename = "message.created")]
     MessageCreated,
+    /// Fini changed a message that was told.
+    #[serde(rename = "message.updated")]
+    MessageUpdated,
     /// The done signal of one message.
     #[serde(rename = "turn.completed")]
     TurnCompleted,

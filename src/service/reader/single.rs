@@ -133,7 +133,7 @@ impl Reader {
         self.learn_from_get(passed_at, &result);
         match result {
             Ok(wrapper) => {
-                let taken = self.walker.take_single(wrapper, &turn.conversation).await?;
+                let taken = self.walker.take_single(wrapper, &turn.conversation, looked_at).await?;
                 // What is no longer bound to the conversation, or has somebody else's messages in it, says nothing.
                 let seen = match taken.turn {
                     _ if !taken.settled => Seen::Nothing,
@@ -211,8 +211,8 @@ impl Reader {
         self.walker.saw(&read.interaction, latest, asked_at);
         match result {
             Ok(wrapper) => {
-                let taken = self.walker.take_single(wrapper, &read.conversation).await?;
-                let again = (!taken.settled).then(|| now.plus(UNSETTLED_PAUSE));
+                let taken = self.walker.take_single(wrapper, &read.conversation, asked_at).await?;
+                let again = if taken.settled { taken.judge_at } else { Some(now.plus(UNSETTLED_PAUSE)) };
                 self.store.schedule_read(read.conversation.key, again, 0).await?;
                 Ok(true)
             }

@@ -137,7 +137,7 @@ async fn what_was_mixed_in_never_reaches_the_owner(fixture: Fixture) {
     let mixed = [FiniEventId::trusted("c-2-e1"), FiniEventId::trusted("e-7"), FiniEventId::trusted("c-1-e2")];
     let bound = fixture.store.bind(other, &interaction("i-1"), &mixed, at(12)).await.expect("answers");
     assert!(matches!(bound, Bound::Quarantined { .. }));
-    let everything = vec![reply("c-1-e2"), echo("c-2-e1", "m-1"), by_agent("e-7"), by_agent("e-8")];
+    let everything = vec![reply("c-1-e2"), echo("c-2-e1", "m-1"), by_other_bot("e-7"), by_other_bot("e-8")];
     let recorded = fixture.read(owner, "i-1", Says::default(), everything, at(13)).await;
     assert_eq!(recorded.added, 1);
     let last = fixture.feed("c-1").await.pop().expect("events");
@@ -152,7 +152,7 @@ async fn while_the_mixed_in_is_being_answered_the_owner_is_shown_nothing(fixture
     let bound = fixture.store.bind(other, &interaction("i-1"), &mixed, at(12)).await.expect("answers");
     assert!(matches!(bound, Bound::Quarantined { .. }));
     // Fini has stored the reply, but nobody has the response yet.
-    let everything = || vec![reply("c-1-e2"), echo("c-2-e1", "m-1"), reply("c-2-e2"), by_agent("e-8")];
+    let everything = || vec![reply("c-1-e2"), echo("c-2-e1", "m-1"), reply("c-2-e2"), by_other_bot("e-8")];
     let recorded = fixture.read(owner, "i-1", Says::default(), everything(), at(13)).await;
     assert_eq!((recorded.counted, recorded.added), (false, 0));
     fixture.respond(&turn, vec![echo("c-2-e1", "m-1"), reply("c-2-e2")], at(14)).await;

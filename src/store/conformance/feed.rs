@@ -39,30 +39,38 @@ async fn what_is_being_answered_is_told(fixture: Fixture) {
     let key = fixture.post("c-1", "m-1", at(0)).await;
     fixture.post("c-1", "m-2", at(1)).await;
     let mut changes = fixture.store.listen();
-    assert!(fixture.store.under_way(key).await.expect("reads").is_empty());
+    let unanswered = async || {
+        let found = fixture.store.unanswered(key).await.expect("reads");
+        found.into_iter().map(|one| (one.message.to_string(), one.is_sent, one.accepted_at)).collect::<Vec<_>>()
+    };
+    let [first, second] = [("m-1".to_owned(), at(0)), ("m-2".to_owned(), at(1))];
+    let told = |(message, accepted_at): &(String, Timestamp), is_sent| (message.clone(), is_sent, *accepted_at);
+    assert_eq!(unanswered().await, [told(&first, false), told(&second, false)]);
     let turn = fixture.claim_turn(at(2)).await;
     let mut heard = changes.next().await;
     while heard != Heard::Change(Change::Started(key)) {
         heard = changes.next().await;
     }
-    assert_eq!(fixture.store.under_way(key).await.expect("reads"), [message_id("m-1")]);
-    fixture.respond(&turn, vec![echo("e-1", "m-1"), reply("e-2")], at(3)).await;
-    assert!(fixture.store.under_way(key).await.expect("reads").is_empty());
+    assert_eq!(unanswered().await, [told(&first, true), told(&second, false)]);
+    fixture.respond(&turn, vec![echo("e-1", "m-1")], at(3)).await;
+    fixture.bind(key, "i-1", at(3)).await;
+    fixture.claim_turn(at(20_003)).await;
+    assert_eq!(unanswered().await, [told(&first, true), told(&second, true)], "a late one is one too");
+    fixture.read(key, "i-1", Says::default(), vec![echo("e-1", "m-1"), reply("e-2")], at(20_004)).await;
+    assert_eq!(unanswered().await, [told(&second, true)]);
 }
 
 async fn what_is_committed_wakes_who_follows(fixture: Fixture) {
     let key = fixture.post("c-1", "m-1", at(0)).await;
     let follow = |topic| fixture.store.changes().follow(key, topic);
-    let [mut feed, mut starts, mut ends] = [Topic::Feed, Topic::FeedAndStarts, Topic::Ends].map(follow);
+    let [mut feed, mut ends] = [Topic::Feed, Topic::Ends].map(follow);
     let turn = fixture.claim_turn(at(2)).await;
-    starts.next().await;
+    feed.next().await;
     fixture.respond(&turn, vec![echo("e-1", "m-1"), reply("e-2")], at(3)).await;
     feed.next().await;
-    starts.next().await;
     ends.next().await;
     fixture.post("c-1", "m-2", at(4)).await;
     feed.next().await;
-    starts.next().await;
 }
 
 async fn the_feed_of_nobody_is_nothing(fixture: Fixture) {
@@ -79,7 +87,7 @@ async fn numbers_have_no_gaps_however_many_write(fixture: Fixture) {
         fixture.store.accept(message)
     });
     let looks = (0..50).map(|number| {
-        fixture.read(key, "i-1", Says::default(), vec![by_agent(&format!("e-{}", 10 + number / 2))], at(11))
+        fixture.read(key, "i-1", Says::default(), vec![by_other_bot(&format!("e-{}", 10 + number / 2))], at(11))
     });
     let (accepted, recorded) = futures_util::future::join(join_all(posts), join_all(looks)).await;
     let new = accepted.iter().filter(|one| matches!(one, Ok(Accepted::New { .. }))).count();

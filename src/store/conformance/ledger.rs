@@ -2,6 +2,7 @@
 
 use super::{talk::*, *};
 use crate::domain::{
+    conversation::State,
     turn::TurnState,
     vendor::{FiniKind, FiniRole},
 };
@@ -16,6 +17,10 @@ suite!(
     the_turn_attribute_proves_arrival,
     silence_and_handover_end_a_turn,
     only_wanted_events_are_filed,
+    a_message_without_a_reply_holds_the_next_for_the_hold_window,
+    a_reply_is_told_of_its_own_message_whatever_was_sent_meanwhile,
+    late_turns_end_like_others,
+    a_message_seen_before_its_answer_holds_from_then_on,
     a_mark_survives_a_restart,
 );
 
@@ -25,7 +30,7 @@ async fn an_answer_is_recorded_in_one_go(fixture: Fixture) {
     let recorded = fixture.respond(&turn, vec![echo("e-1", "m-1"), reply("e-2")], at(50)).await;
     assert_eq!((recorded.counted, recorded.added), (true, 2));
     assert_eq!(recorded.turn, Some(TurnState::Answered));
-    assert_eq!(recorded.ended, Some(("answered", at(0))));
+    assert_eq!(ends(&recorded), [("answered", at(0))]);
     assert_eq!(recorded.new_events, [at(0)], "our own message is no news");
 
     let feed = fixture.feed("c-1").await;
@@ -75,7 +80,7 @@ async fn a_late_reply_is_found_by_reading(fixture: Fixture) {
     let key = fixture.post("c-1", "m-1", at(0)).await;
     let turn = fixture.claim_turn(at(1)).await;
     let recorded = fixture.respond(&turn, vec![echo("e-1", "m-1")], at(10)).await;
-    assert_eq!((recorded.turn, recorded.added, recorded.ended), (Some(TurnState::Awaiting), 0, None));
+    assert_eq!((recorded.turn, recorded.added, ends(&recorded)), (Some(TurnState::Awaiting), 0, vec![]));
     assert_eq!(fixture.look_due(at(10_010)).await, [turn.key]);
     fixture.bind(key, "i-1", at(20)).await;
     fixture.post("c-1", "m-2", at(25)).await;
@@ -83,7 +88,7 @@ async fn a_late_reply_is_found_by_reading(fixture: Fixture) {
 
     let events = vec![echo("e-1", "m-1"), reply("e-2")];
     let recorded = fixture.read(key, "i-1", Says::default(), events, at(30)).await;
-    assert_eq!((recorded.turn, recorded.ended), (Some(TurnState::Answered), Some(("answered", at(0)))));
+    assert_eq!((recorded.turn, ends(&recorded)), (Some(TurnState::Answered), vec![("answered", at(0))]));
     assert_eq!(fixture.turn("c-1", "m-1").await.events.len(), 3);
     assert!(fixture.look_due(at(20_000)).await.is_empty());
     assert_eq!(fixture.claim_turn(at(30)).await.messages, [message_id("m-2")]);
@@ -112,8 +117,8 @@ async fn a_reader_does_not_settle_what_a_sender_waits_for(fixture: Fixture) {
     let turn = fixture.claim_turn(at(11)).await;
     let events = vec![echo("c-1-e1", "m-0"), reply("c-1-e2"), echo("e-1", "m-1"), reply("e-2")];
     let recorded = fixture.read(key, "i-1", Says::default(), events, at(12)).await;
-    let stays = (1, Some(TurnState::Sending), None);
-    assert_eq!((recorded.added, recorded.turn, recorded.ended), stays, "the reply is shown at once");
+    let stays = (1, Some(TurnState::Sending), vec![]);
+    assert_eq!((recorded.added, recorded.turn, ends(&recorded)), stays, "the reply is shown at once");
     assert_eq!(fixture.state_of("c-1", "m-1").await, TurnState::Sending);
 
     let recorded = fixture.respond(&turn, vec![echo("e-1", "m-1"), reply("e-2")], at(13)).await;
@@ -130,7 +135,7 @@ async fn nobody_answers_a_mirrored_message(fixture: Fixture) {
     fixture.store.accept(desk).await.expect("accepts");
     let turn = fixture.claim_turn(at(1)).await;
     let recorded = fixture.respond(&turn, vec![said("e-1", FiniRole::Agent, "text of m-1")], at(2)).await;
-    assert_eq!((recorded.turn, recorded.ended), (Some(TurnState::Stored), Some(("stored", at(0)))));
+    assert_eq!((recorded.turn, ends(&recorded)), (Some(TurnState::Stored), vec![("stored", at(0))]));
     let feed = fixture.feed("c-1").await;
     assert_eq!(kinds(&feed), ["message.created", "turn.completed"], "our own words do not come back");
     assert_eq!(feed[1]["data"]["outcome"], "stored");
@@ -163,7 +168,7 @@ async fn silence_and_handover_end_a_turn(fixture: Fixture) {
         let ids = [format!("{conversation}-e1"), format!("{conversation}-e2")];
         let recorded = fixture.respond(&turn, vec![echo(&ids[0], "m-1"), of_kind(kind, reply(&ids[1]))], at(2)).await;
         assert_eq!(recorded.turn, Some(TurnState::Answered));
-        assert_eq!(recorded.ended, Some((outcome, at(0))));
+        assert_eq!(ends(&recorded), [(outcome, at(0))]);
         let last = fixture.feed(conversation).await.pop().expect("events");
         assert_eq!(last["data"], serde_json::json!({"message_id": "m-1", "outcome": outcome, "replies": 0}));
     }
@@ -182,6 +187,104 @@ async fn only_wanted_events_are_filed(fixture: Fixture) {
     assert_eq!(fixture.respond(&turn, vec![echo("e-1", "m-1"), reply("e-2")], at(2)).await.added, 2);
     let conversation = fixture.store.conversation(&quiet, &id("c-1")).await.expect("reads").expect("is there");
     assert_eq!((conversation.last_sequence, conversation.pending_deliveries), (3, 0));
+}
+
+async fn a_message_without_a_reply_holds_the_next_for_the_hold_window(fixture: Fixture) {
+    let key = fixture.bound_talk("c-1", "i-1", at(0)).await;
+    fixture.post("c-1", "m-1", at(10)).await;
+    fixture.post("c-1", "m-2", at(10)).await;
+    let first = fixture.claim_turn(at(11)).await;
+    fixture.assert_nothing_due(at(60_000)).await;
+    assert_eq!(fixture.respond(&first, vec![echo("e-3", "m-1")], at(12)).await.turn, Some(TurnState::Awaiting));
+    let held = fixture.claim_with(claim_of(at(20_011), 10)).await;
+    assert_eq!((held.turns.len(), held.next), (0, Some(at(20_012))));
+    let second = fixture.claim_turn(at(20_012)).await;
+    assert_eq!(second.messages, [message_id("m-2")]);
+    assert_eq!(fixture.state_of("c-1", "m-1").await, TurnState::Late);
+    assert_eq!(fixture.look_due(at(60_000)).await, [first.key], "it is looked for as before");
+
+    // What comes meanwhile waits for the second alone, and is held no longer either.
+    fixture.post("c-1", "m-3", at(20_020)).await;
+    fixture.assert_nothing_due(at(60_000)).await;
+    fixture.respond(&second, vec![echo("e-4", "m-2")], at(20_030)).await;
+    fixture.post("c-1", "m-4", at(20_040)).await;
+    fixture.assert_nothing_due(at(40_029)).await;
+    assert_eq!(fixture.claim_turn(at(40_030)).await.messages, [message_id("m-3")]);
+    let fixture = fixture.reopen().await;
+    fixture.assert_nothing_due(at(60_000)).await;
+    let all = [begun("c-1"), vec![echo("e-3", "m-1"), reply("e-5"), echo("e-4", "m-2"), reply("e-6")]].concat();
+    let recorded = fixture.read(key, "i-1", Says::default(), all, at(40_040)).await;
+    assert_eq!(ends(&recorded), [("answered", at(10)), ("answered", at(10))]);
+}
+
+async fn a_reply_is_told_of_its_own_message_whatever_was_sent_meanwhile(fixture: Fixture) {
+    let key = fixture.bound_talk("c-1", "i-1", at(0)).await;
+    for message in ["m-1", "m-2"] {
+        fixture.post("c-1", message, at(10)).await;
+    }
+    let first = fixture.claim_turn(at(11)).await;
+    fixture.respond(&first, vec![echo("e-3", "m-1")], at(12)).await;
+    let second = fixture.claim_turn(at(20_012)).await;
+    // Until Fini answers, nobody can tell whose reply this is.
+    let shown = [begun("c-1"), vec![echo("e-3", "m-1"), echo("e-4", "m-2"), reply("e-5")]].concat();
+    let recorded = fixture.read(key, "i-1", Says::default(), shown.clone(), at(20_013)).await;
+    assert_eq!((recorded.added, recorded.doubtful), (0, true));
+    let recorded = fixture.respond(&second, vec![echo("e-4", "m-2"), reply("e-6")], at(20_014)).await;
+    assert_eq!(ends(&recorded), [("answered", at(10))]);
+    let shown = [shown, vec![reply("e-6")]].concat();
+    let recorded = fixture.read(key, "i-1", Says::default(), shown, at(20_015)).await;
+    assert_eq!((ends(&recorded), recorded.turn), (vec![("answered", at(10))], None));
+    let feed = fixture.feed("c-1").await;
+    let answers: Vec<_> = feed.iter().filter(|event| event["data"]["in_reply_to"].is_string()).collect();
+    let answers: Vec<_> =
+        answers.iter().map(|event| (&event["data"]["message"]["id"], &event["data"]["in_reply_to"])).collect();
+    assert_eq!(answers[1..], [(&"e-6".into(), &"m-2".into()), (&"e-5".into(), &"m-1".into())]);
+    let view = fixture.turn("c-1", "m-1").await;
+    let events: Vec<_> = view.events.iter().map(|body| json(body)).collect();
+    assert_eq!(kinds(&events), ["message.created", "message.created", "turn.completed"]);
+    assert_eq!(events[2]["data"], serde_json::json!({"message_id": "m-1", "outcome": "answered", "replies": 1}));
+}
+
+async fn late_turns_end_like_others(fixture: Fixture) {
+    let late = async |conversation: &str| {
+        let key = fixture.bound_talk(conversation, &format!("i-{conversation}"), at(0)).await;
+        fixture.post(conversation, "m-1", at(10)).await;
+        let first = fixture.claim_turn(at(11)).await;
+        let sent = echo(&format!("{conversation}-e3"), "m-1");
+        fixture.respond(&first, vec![sent], at(12)).await;
+        fixture.post(conversation, "m-2", at(13)).await;
+        (key, first, fixture.claim_turn(at(20_012)).await)
+    };
+    let failed = crate::domain::turn::FailureCode::NoReplyInTime;
+    let (_, first, _) = late("c-1").await;
+    let hold = Hold::Looked(first.attempt);
+    assert!(fixture.store.fail_turn(first.key, hold, at(20_020), &failure(failed)).await.expect("fails"));
+    assert_eq!(fixture.kinds("c-1", 5).await, ["turn.failed"]);
+
+    let (key, _, second) = late("c-2").await;
+    fixture.respond(&second, vec![echo("c-2-e4", "m-2"), reply("c-2-e5")], at(20_021)).await;
+    let all = [begun("c-2"), vec![echo("c-2-e3", "m-1"), echo("c-2-e4", "m-2"), reply("c-2-e5"), by_agent("c-2-e6")]];
+    let recorded = fixture.read(key, "i-c-2", Says::default(), all.concat(), at(20_030)).await;
+    assert_eq!((ends(&recorded), recorded.state), (vec![("escalated", at(10))], Some(State::Escalated)));
+
+    let (key, ..) = late("c-3").await;
+    assert!(fixture.store.lose(key, Some(&interaction("i-c-3")), at(20_040), "gone").await.expect("loses"));
+    assert_eq!(fixture.state_of("c-3", "m-1").await, TurnState::Failed);
+    assert_eq!(fixture.state_of("c-3", "m-2").await, TurnState::Failed);
+}
+
+async fn a_message_seen_before_its_answer_holds_from_then_on(fixture: Fixture) {
+    let key = fixture.bound_talk("c-1", "i-1", at(0)).await;
+    fixture.post("c-1", "m-1", at(10)).await;
+    fixture.post("c-1", "m-2", at(10)).await;
+    let first = fixture.claim_turn(at(11)).await;
+    let seen = [begun("c-1"), vec![echo("e-3", "m-1")]].concat();
+    fixture.read(key, "i-1", Says::default(), seen, at(1_000)).await;
+    fixture.assert_nothing_due(at(60_000)).await;
+    // Its request ends without an answer: Fini provably has the message, and has had it for long.
+    fixture.store.lose_sight(first.key, &first.token, at(120_000), at(121_000), "deadline").await.expect("records");
+    assert_eq!(fixture.state_of("c-1", "m-1").await, TurnState::Awaiting);
+    assert_eq!(fixture.claim_turn(at(120_000)).await.messages, [message_id("m-2")]);
 }
 
 async fn a_mark_survives_a_restart(fixture: Fixture) {

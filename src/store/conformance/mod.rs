@@ -121,7 +121,12 @@ pub(super) fn rules(subscriptions: Subscriptions) -> Rules {
         entropy: Arc::new(Counting::default()),
         wall: Arc::new(Showing::default()),
         subscriptions,
-        statuses: StatusPolicy::new(&["Escalated to Human Agent".to_owned()], &["Closed".to_owned()]),
+        statuses: StatusPolicy::new(
+            &["Escalated to Human Agent".to_owned()],
+            &["Closed".to_owned()],
+            &["Waiting for Customer".to_owned()],
+        ),
+        hold_window: Duration::from_secs(20),
         watch: WatchPolicy { idle: Duration::from_hours(24), escalated: Duration::from_hours(7 * 24) },
     }
 }

@@ -100,7 +100,7 @@ async fn one_event_found_twice_at_once_is_told_once(fixture: Fixture) {
     let before = fixture.feed("c-1").await.len();
     for round in 0..5 {
         let look = || {
-            let events = vec![by_agent(&format!("agent-{round}"))];
+            let events = vec![by_other_bot(&format!("agent-{round}"))];
             fixture.read(key, "i-1", Says::default(), events, at(10))
         };
         let added: usize = join_all((0..6).map(|_| look())).await.iter().map(|recorded| recorded.added).sum();

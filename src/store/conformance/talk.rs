@@ -32,6 +32,11 @@ pub(super) fn by_agent(id: &str) -> FiniEvent {
     said(id, FiniRole::Agent, &format!("agent {id}"))
 }
 
+/// A message of another automation, who takes nothing over.
+pub(super) fn by_other_bot(id: &str) -> FiniEvent {
+    said(id, FiniRole::OtherBot, &format!("other bot {id}"))
+}
+
 pub(super) fn of_kind(kind: FiniKind, event: FiniEvent) -> FiniEvent {
     FiniEvent { kind, text: None, ..event }
 }
@@ -72,6 +77,16 @@ pub(super) fn lease(owner: &str, now: Timestamp) -> Lease {
 
 pub(super) fn failure(code: FailureCode) -> TurnFailure {
     TurnFailure { code, detail: "as told".to_owned(), may_resend: false }
+}
+
+/// The outcomes of the turns that a look ended, with when their messages were accepted.
+pub(super) fn ends(recorded: &Recorded) -> Vec<(&'static str, Timestamp)> {
+    recorded.ended.iter().map(|ended| (ended.outcome, ended.accepted_at)).collect()
+}
+
+/// What [`Fixture::bound_talk`] leaves in Fini.
+pub(super) fn begun(conversation: &str) -> Vec<FiniEvent> {
+    vec![echo(&format!("{conversation}-e1"), "m-0"), reply(&format!("{conversation}-e2"))]
 }
 
 /// What a wrapper says besides its events.
@@ -127,6 +142,7 @@ impl Fixture {
             status: says.status.map(str::to_owned),
             resolved: says.resolved,
             turn_attribute: says.turn_attribute,
+            as_of: now,
             look_at: now.plus(Duration::from_secs(10)),
         };
         self.store.record(Record { conversation, source, events, now }).await.expect("records")
@@ -136,8 +152,7 @@ impl Fixture {
     pub(super) async fn bound_talk(&self, conversation: &str, interaction_id: &str, now: Timestamp) -> ConversationKey {
         let key = self.post(conversation, "m-0", now).await;
         let turn = self.claim_turn(now).await;
-        let events = vec![echo(&format!("{conversation}-e1"), "m-0"), reply(&format!("{conversation}-e2"))];
-        assert_eq!(self.respond(&turn, events, now).await.turn, Some(TurnState::Answered));
+        assert_eq!(self.respond(&turn, begun(conversation), now).await.turn, Some(TurnState::Answered));
         assert_eq!(self.bind(key, interaction_id, now).await, Bound::Now);
         key
     }

@@ -16,6 +16,8 @@ pub struct Conversation {
     pub state: State,
     /// Fini's status text at the last read.
     pub status_text: Option<String>,
+    /// Whether the customer is asked for something.
+    pub awaiting_customer: bool,
     /// Its Fini conversation, when bound.
     pub interaction: Option<InteractionId>,
     /// Counts the changes of the binding.

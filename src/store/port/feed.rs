@@ -1,7 +1,10 @@
 //! Reading the feed.
 
 use super::Result;
-use crate::domain::ids::{ConversationId, ConversationKey, FrontendName, MessageId};
+use crate::domain::{
+    Timestamp,
+    ids::{ConversationId, ConversationKey, FrontendName, MessageId},
+};
 
 /// One entry of the feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +28,17 @@ pub struct FeedPage {
     pub has_more: bool,
 }
 
+/// A message that is not answered yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unanswered {
+    /// The message.
+    pub message: MessageId,
+    /// Whether it was handed to Fini; otherwise it waits to be.
+    pub is_sent: bool,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+}
+
 /// Reading the feed.
 #[async_trait::async_trait]
 pub trait FeedStore: Send + Sync {
@@ -37,6 +51,6 @@ pub trait FeedStore: Send + Sync {
         limit: usize,
     ) -> Result<Option<(ConversationKey, FeedPage)>>;
 
-    /// The messages to which an answer is on its way, oldest first; those of the frontend's users alone.
-    async fn under_way(&self, conversation: ConversationKey) -> Result<Vec<MessageId>>;
+    /// The messages of the frontend's users that are not answered yet, oldest first; of many the oldest alone.
+    async fn unanswered(&self, conversation: ConversationKey) -> Result<Vec<Unanswered>>;
 }

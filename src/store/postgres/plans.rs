@@ -5,8 +5,8 @@ use futures_util::FutureExt as _;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::{
-    Frame, PostgresStore, Read, admin, attempts, bindings, claims, erasures, evidence, in_flight, intake, lanes, prune,
-    reading, records, server, turns, unbound,
+    Frame, PostgresStore, Read, admin, attempts, bindings, claims, erasures, evidence, feed, in_flight, intake, lanes,
+    prune, reading, records, server, turns, unbound,
 };
 use crate::{domain::event::Subscriptions, store::conformance};
 
@@ -62,6 +62,7 @@ async fn frequent_questions_go_by_their_index_from_the_first_row_on() {
         "turns_waiting",
         "turns_in_flight",
         "turns_open",
+        "turns_late",
         "conversations_wanted",
         "conversations_quarantined",
         "deliveries_owed",
@@ -70,6 +71,8 @@ async fn frequent_questions_go_by_their_index_from_the_first_row_on() {
         ("a repeated message", intake::KNOWN, &[][..]),
         ("due turns", claims::DUE, &[]),
         ("the turn in flight", in_flight::OCCUPYING, &[]),
+        ("late turns", in_flight::LATE, &[]),
+        ("messages without an answer", feed::UNANSWERED, &[]),
         ("a conversation's turns", records::TURNS, &[]),
         ("messages without an event", evidence::UNECHOED_TURNS, &[]),
         ("marked events", evidence::MARKED, &[]),

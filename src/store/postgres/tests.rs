@@ -165,7 +165,7 @@ async fn a_schema_of_a_newer_version_is_refused(url: SecretString) {
                  VALUES (99, 'newer', TRUE, '', 0)";
     sqlx::query(newer).execute(&mut operator(&url).await).await.expect("inserts");
     let refused = PostgresStore::open(&url, 16, rules()).await.map(drop);
-    assert!(matches!(refused, Err(StoreError::SchemaTooNew { found: 99, known: 3 })), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::SchemaTooNew { found: 99, .. })), "{refused:?}");
 }
 
 async fn a_closed_store_says_so(url: SecretString) {

@@ -21,7 +21,8 @@ pub(super) const BACKLOG: &str = "WITH called AS (SELECT DISTINCT frontend FROM 
          WHERE frontend NOT IN (SELECT frontend FROM frontends WHERE hold_reason IS NOT NULL)) SELECT \
      (SELECT COUNT(*) FROM turns WHERE state = 'queued') AS queued_turns, \
      (SELECT COUNT(*) FROM turns WHERE state = 'sending') AS sending_turns, \
-     (SELECT COUNT(*) FROM turns WHERE look_at IS NOT NULL AND state = 'awaiting') AS awaiting_turns, \
+     (SELECT COUNT(*) FROM turns WHERE look_at IS NOT NULL AND state = 'awaiting') \
+         + (SELECT COUNT(*) FROM turns WHERE state = 'late') AS awaiting_turns, \
      (SELECT COUNT(*) FROM turns WHERE look_at IS NOT NULL AND state = 'unclear') AS unclear_turns, \
      (SELECT COUNT(*) FROM conversations WHERE binding_wanted_since IS NOT NULL) AS unbound, \
      (SELECT COUNT(*) FROM conversations WHERE state = 'quarantined') AS quarantined, \

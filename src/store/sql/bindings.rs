@@ -15,7 +15,6 @@ use crate::{
     domain::{
         Timestamp,
         conversation::{Standing, State},
-        event::FeedEvent,
         ids::{ConversationId, ConversationKey, FiniEventId, FrontendName, InteractionId},
         turn::{FailureCode, TurnFailure, TurnState},
     },
@@ -169,7 +168,7 @@ async fn attach(
     Ok(())
 }
 
-/// Takes the binding away, so that the next message begins a new Fini conversation; a turn in flight fails.
+/// Takes the binding away, so that the next message begins a new Fini conversation; turns in flight fail.
 async fn detach(
     conn: &mut Conn,
     cx: &mut Cx,
@@ -178,7 +177,7 @@ async fn detach(
     failure: &TurnFailure,
     now: Timestamp,
 ) -> Result<()> {
-    if let Some(turn) = in_flight::load(conn, conversation.key()).await? {
+    for turn in in_flight::all(conn, conversation.key()).await? {
         in_flight::fail(conn, cx, conversation, &turn, now, failure).await?;
     }
     conversation.interaction = None;
@@ -190,7 +189,7 @@ async fn detach(
     conversation.read_misses = 0;
     conversation.note = (state == State::Lost).then(|| failure.detail.clone());
     change_state(conn, cx, conversation, state, now).await?;
-    conversation.standing = Standing { state, status_text: None, resolved: None, wrapper_read: false };
+    conversation.standing = Standing::in_state(state);
     records::refresh_turns(conn, cx, conversation).await?;
     cx.announce(Change::Binding(conversation.key()));
     Ok(())
@@ -217,13 +216,8 @@ async fn change_state(
     state: State,
     now: Timestamp,
 ) -> Result<()> {
-    let previous_state = std::mem::replace(&mut conversation.standing.state, state);
-    if state == previous_state {
-        return Ok(());
-    }
-    let status_text = conversation.standing.status_text.clone();
-    let changed: Happened = (FeedEvent::StatusChanged { state, previous_state, status_text }, None);
-    feed::append(conn, cx, conversation, &[changed], now).await
+    let changed: Option<Happened> = conversation.standing.enter(state).map(|changed| (changed, None));
+    feed::append(conn, cx, conversation, changed.as_slice(), now).await
 }
 
 async fn owner(conn: &mut Conn, interaction: &InteractionId) -> Result<Option<ConversationRef>> {

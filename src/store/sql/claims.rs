@@ -9,7 +9,12 @@ use std::{
     time::Duration,
 };
 
-use super::{Conn, Cx, Row, budget, db, dialect, in_flight::JOINT, intake::Extras, rows};
+use super::{
+    Conn, Cx, Row, budget, db, dialect,
+    in_flight::{JOINT, occupying},
+    intake::Extras,
+    rows,
+};
 use crate::{
     domain::{
         Timestamp,
@@ -55,6 +60,7 @@ pub(in crate::store) async fn claim(conn: &mut Conn, cx: &mut Cx, claim: &ClaimT
     let (permits, room_at) = budget::take(conn, RequestClass::Send, claim.budget, now, wanted).await?;
     claimed.held_by_budget = permits.len() < wanted;
     ready.truncate(permits.len());
+    overtake(conn, &ready).await?;
     mark_sending(conn, cx, claim, &ready).await?;
     for ((conversation, turn), permit) in ready.into_iter().zip(permits) {
         let turn = hand_out(&conversation, turn, claim.token.clone(), permit)?;
@@ -91,7 +97,7 @@ macro_rules! due {
     () => {
         // The condition on the oldest turn is a subquery of its own, not a join: so the conversations are taken from their
         // index in the order in which they are due, and no more of them than are wanted, however many are due.
-        "SELECT c.key, c.frontend, c.conversation_id, c.attribute, c.binding_version, \
+        "SELECT c.key, c.frontend, c.conversation_id, c.attribute, c.binding_version, c.occupied, \
                 c.interaction_id IS NOT NULL AS is_bound \
              FROM conversations c WHERE c.frontend = $1 AND c.turn_due_at IS NOT NULL AND c.turn_due_at <= $2 \
                 AND (SELECT t.role <> 'user' OR t.accepted_at <= $3 FROM turns t WHERE t.conversation_key = c.key \
@@ -179,6 +185,31 @@ struct Queued {
     cause: Correlation,
 }
 
+/// Turns that have held the next one long enough are late from now on: open still, but in nobody's way.
+async fn overtake(conn: &mut Conn, ready: &[(Row, Joined)]) -> Result<()> {
+    let mut held = Vec::new();
+    for (conversation, _) in ready {
+        if rows::flag(conversation, "occupied")? {
+            held.push(rows::int(conversation, "key")?);
+        }
+    }
+    if held.is_empty() {
+        return Ok(());
+    }
+    let late = TurnState::Awaiting.after(TurnMove::Overtake).map_err(StoreError::from)?;
+    db::query(concat!(
+        "UPDATE turns SET state = $2 WHERE ",
+        occupying!(),
+        " AND state = 'awaiting' AND conversation_key",
+        is_key_in!("$1")
+    ))
+    .bind(rows::array(held)?)
+    .bind(late.as_str())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Writes down that these turns are being sent. One token for all turns of a claim is enough: the next claim of any of them
 /// brings another one.
 async fn mark_sending(conn: &mut Conn, cx: &mut Cx, claim: &ClaimTurns, ready: &[(Row, Joined)]) -> Result<()> {
@@ -189,7 +220,7 @@ async fn mark_sending(conn: &mut Conn, cx: &mut Cx, claim: &ClaimTurns, ready: &
     let sending = TurnState::Queued.after(TurnMove::Claim).map_err(StoreError::from)?;
     db::query(concat!(
         "UPDATE turns SET state = $2, leader_key = NULL, attempt = attempt + 1, token = $3, owner = $4, \
-            lease_until = $5, sent_at = $6, state_since = $6, look_at = NULL, looks = 0 WHERE key",
+            lease_until = $5, sent_at = $6, state_since = $6, look_at = NULL, looks = 0, held_until = NULL WHERE key",
         is_key_in!("$1")
     ))
     .bind(rows::array(ready.iter().flat_map(|(_, turn)| &turn.keys).map(|key| key.0))?)
@@ -218,7 +249,7 @@ async fn mark_sending(conn: &mut Conn, cx: &mut Cx, claim: &ClaimTurns, ready: &
     for (messages, conversations) in taken {
         db::query(concat!(
             "UPDATE conversations SET first_sent_at = COALESCE(first_sent_at, $2), queued = queued - $3, \
-                occupied = TRUE, turn_due_at = NULL WHERE key",
+                occupied = TRUE, held_until = NULL, turn_due_at = NULL WHERE key",
             is_key_in!("$1")
         ))
         .bind(rows::array(&conversations)?)

@@ -42,7 +42,7 @@ async fn conversation(conn: &mut Conn, frontend: &FrontendName, id: &Conversatio
         "SELECT c.key, c.state, c.status_text, c.interaction_id, c.binding_version, c.last_sequence, c.created_at, \
             c.updated_at, c.note, c.erased_at, c.queued, c.watch_until, c.read_at, c.binding_look_at, \
             (SELECT MIN(t.look_at) FROM turns t WHERE t.conversation_key = c.key \
-                AND t.state IN ('queued', 'sending', 'awaiting', 'unclear')) AS turn_look_at, \
+                AND t.state IN ('sending', 'awaiting', 'late', 'unclear')) AS turn_look_at, c.awaiting_customer, \
             (SELECT COUNT(*) FROM deliveries d WHERE d.conversation_key = c.key AND d.state = 'pending') AS pending, \
             (SELECT COUNT(*) FROM deliveries d WHERE d.conversation_key = c.key AND d.state = 'dead') AS dead \
          FROM conversations c WHERE c.frontend = $1 AND c.conversation_id = $2 AND c.erased_at IS NULL",
@@ -66,6 +66,7 @@ fn view(row: &Row, frontend: &FrontendName, id: &ConversationId) -> Result<Conve
         },
         state: rows::state(row, "state")?,
         status_text: rows::maybe_text(row, "status_text")?,
+        awaiting_customer: rows::flag(row, "awaiting_customer")?,
         interaction: rows::maybe_text(row, "interaction_id")?.map(InteractionId::trusted),
         binding_version: rows::int(row, "binding_version")?,
         last_sequence: rows::int(row, "last_sequence")?,
@@ -125,7 +126,8 @@ async fn erase(
     }
     db::query(
         "UPDATE conversations SET erased_at = $2, updated_at = $2, attribute = '', state = 'open', note = NULL, \
-            status_text = NULL, resolved = NULL, wrapper_read = FALSE, interaction_id = NULL, \
+            status_text = NULL, resolved = NULL, wrapper_read = FALSE, awaiting_customer = FALSE, escalation = 0, \
+            unjudged_since = NULL, status_as_of = 0, held_until = NULL, interaction_id = NULL, \
             binding_version = binding_version + 1, binding_wanted_since = NULL, binding_look_at = NULL, \
             first_sent_at = NULL, queued = 0, occupied = FALSE, turn_due_at = NULL, watch_until = NULL, read_at = NULL \
          WHERE key = $1",

@@ -12,8 +12,11 @@ use super::{
 };
 use crate::{
     domain::{
+        Timestamp,
+        content::Content,
         conversation::State,
         echo::same_text,
+        evidence::newer,
         ids::{ConversationKey, FiniEventId, TurnKey},
         look::{Mark, Unechoed},
         turn::TurnState,
@@ -41,7 +44,7 @@ pub(in crate::store) struct Seen {
 
 /// Those of the events that somebody saw before.
 pub(in crate::store) const MARKED: &str = concat!(
-    "SELECT fini_event_id, conversation_key, turn_key, rating FROM marks WHERE fini_event_id",
+    "SELECT fini_event_id, conversation_key, turn_key, rating, content FROM marks WHERE fini_event_id",
     is_text_in!("$1")
 );
 
@@ -65,7 +68,8 @@ pub(in crate::store) async fn seen(
             seen.reserved.insert(id);
         } else if is_own {
             let rating = rows::maybe_text(row, "rating")?.map(|rating| serde_json::from_str(&rating)).transpose()?;
-            seen.marks.insert(id, Mark { rating: rating.unwrap_or_default() });
+            let content = rows::maybe_text(row, "content")?.and_then(|content| Content::parse(&content));
+            seen.marks.insert(id, Mark { rating: rating.unwrap_or_default(), content });
         } else {
             seen.foreign.insert(id);
         }
@@ -81,7 +85,7 @@ pub(in crate::store) async fn is_mixed(conn: &mut Conn, foreign: &HashSet<FiniEv
     }
     let found = db::query(concat!(
         "SELECT 1 FROM marks m JOIN conversations c ON c.key = m.conversation_key JOIN turns t ON t.conversation_key = c.key \
-         WHERE c.state = 'quarantined' AND t.state IN ('sending', 'awaiting', 'unclear') AND m.fini_event_id", is_text_in!("$1"),
+         WHERE c.state = 'quarantined' AND t.state IN ('sending', 'awaiting', 'late', 'unclear') AND m.fini_event_id", is_text_in!("$1"),
         " LIMIT 1"
     ))
     .bind(rows::array(foreign)?)
@@ -103,40 +107,72 @@ pub(in crate::store) async fn may_be_anothers(conn: &mut Conn, unseen: &[&FiniEv
     Ok(texts.any(|text| strangers.iter().any(|found| same_text(*found, text))))
 }
 
+/// Whether a snapshot lacks an event of the conversation that was seen a short while ago.
+pub(in crate::store) async fn is_behind(
+    conn: &mut Conn,
+    key: ConversationKey,
+    shown: &[FiniEvent],
+    now: Timestamp,
+) -> Result<bool> {
+    let lately: Vec<String> =
+        db::query_scalar("SELECT fini_event_id FROM marks WHERE conversation_key = $1 AND seen_at > $2")
+            .bind(key.0)
+            .bind(newer::expected_since(now).as_millis())
+            .fetch_all(conn)
+            .await?;
+    let lately: Vec<FiniEventId> = lately.into_iter().map(FiniEventId::trusted).collect();
+    Ok(newer::is_behind(&lately, shown.iter().map(|event| &event.id)))
+}
+
 /// Marks events as seen. A new mark that somebody else has meanwhile is an error: the transaction is run again.
 pub(in crate::store) async fn mark(
     conn: &mut Conn,
     key: ConversationKey,
     seen: &Seen,
     marks: &[(FiniEventId, Option<TurnKey>, Mark)],
+    now: Timestamp,
 ) -> Result<()> {
     for (id, turn, mark) in marks {
         let rating = (!mark.rating.is_empty()).then(|| serde_json::to_string(&mark.rating)).transpose()?;
+        let content = mark.content.as_ref().map(Content::to_text);
         let query = if seen.marks.contains_key(id) {
-            db::query("UPDATE marks SET rating = $2 WHERE fini_event_id = $1").bind(id.as_str()).bind(rating)
+            db::query("UPDATE marks SET rating = $2, content = $3 WHERE fini_event_id = $1")
+                .bind(id.as_str())
+                .bind(rating)
+                .bind(content)
         } else if seen.reserved.contains(id) {
-            db::query("UPDATE marks SET rating = $2, turn_key = $3 WHERE fini_event_id = $1")
-                .bind(id.as_str())
-                .bind(rating)
-                .bind(turn.map(|turn| turn.0))
+            db::query(
+                "UPDATE marks SET rating = $2, content = $3, turn_key = $4, seen_at = $5 WHERE fini_event_id = $1",
+            )
+            .bind(id.as_str())
+            .bind(rating)
+            .bind(content)
+            .bind(turn.map(|turn| turn.0))
+            .bind(now.as_millis())
         } else {
-            db::query("INSERT INTO marks (fini_event_id, rating, conversation_key, turn_key) VALUES ($1, $2, $3, $4)")
-                .bind(id.as_str())
-                .bind(rating)
-                .bind(key.0)
-                .bind(turn.map(|turn| turn.0))
+            db::query(
+                "INSERT INTO marks (fini_event_id, rating, content, conversation_key, turn_key, seen_at) \
+                 VALUES ($1, $2, $3, $4, $5, $6)",
+            )
+            .bind(id.as_str())
+            .bind(rating)
+            .bind(content)
+            .bind(key.0)
+            .bind(turn.map(|turn| turn.0))
+            .bind(now.as_millis())
         };
         query.execute(&mut *conn).await?;
     }
     Ok(())
 }
 
-/// Settled messages of a conversation that were sent without their event being seen, latest first.
+/// Messages of a conversation that were sent, occupy it no more and whose event was not seen, latest first.
 pub(in crate::store) const UNECHOED_TURNS: &str = "SELECT key, COALESCE(leader_key, key) AS leader, role, text, sent_at, state FROM turns WHERE conversation_key = $1 \
-            AND echo IS NULL AND sent_at IS NOT NULL AND state IN ('answered', 'stored', 'failed') \
+            AND echo IS NULL AND sent_at IS NOT NULL AND state IN ('late', 'answered', 'stored', 'failed') \
          ORDER BY key DESC LIMIT $2";
 
-/// Settled messages that were sent, but whose own event was never seen; the latest few, oldest first.
+/// Messages that were sent and occupy the conversation no more, but whose own event was never seen; the latest few, oldest
+/// first.
 pub(in crate::store) async fn unechoed(conn: &mut Conn, conversation: &ConversationRecord) -> Result<Vec<Unechoed>> {
     let found = db::query(UNECHOED_TURNS).bind(conversation.key().0).bind(UNECHOED_ROWS).fetch_all(conn).await?;
     let mut turns: Vec<Unechoed> = Vec::new();

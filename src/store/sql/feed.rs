@@ -11,8 +11,9 @@ use crate::{
         Timestamp,
         event::{Envelope, FeedEvent},
         ids::{ConversationId, ConversationKey, EventId, FrontendName, MessageId, TurnKey},
+        turn::TurnState,
     },
-    store::{Change, FeedEntry, FeedPage, FeedStore, Result},
+    store::{Change, FeedEntry, FeedPage, FeedStore, Result, Unanswered},
 };
 
 #[async_trait::async_trait]
@@ -28,8 +29,8 @@ impl FeedStore for ThisStore {
         self.read(of, |conn, of| page(conn, &of.0, &of.1, of.2, of.3).boxed()).await
     }
 
-    async fn under_way(&self, conversation: ConversationKey) -> Result<Vec<MessageId>> {
-        self.read(conversation, |conn, key| under_way(conn, *key).boxed()).await
+    async fn unanswered(&self, conversation: ConversationKey) -> Result<Vec<Unanswered>> {
+        self.read(conversation, |conn, key| unanswered(conn, *key).boxed()).await
     }
 }
 
@@ -87,15 +88,22 @@ pub(in crate::store) async fn append(
     Ok(())
 }
 
-async fn under_way(conn: &mut Conn, conversation: ConversationKey) -> Result<Vec<MessageId>> {
-    let found = db::query(
-        "SELECT message_id FROM turns WHERE conversation_key = $1 AND role = 'user' \
-            AND state IN ('queued', 'sending', 'awaiting', 'unclear') AND state IN ('sending', 'awaiting') ORDER BY key",
-    )
-    .bind(conversation.0)
-    .fetch_all(conn)
-    .await?;
-    found.iter().map(|row| Ok(MessageId::trusted(rows::text(row, "message_id")?))).collect()
+/// The turns of a conversation that are not over, by the indexes of those alone.
+pub(in crate::store) const UNANSWERED: &str = "SELECT key, message_id, state, accepted_at FROM turns \
+        WHERE conversation_key = $1 AND role = 'user' AND state IN ('queued', 'sending', 'awaiting', 'unclear') \
+     UNION ALL SELECT key, message_id, state, accepted_at FROM turns \
+        WHERE conversation_key = $1 AND role = 'user' AND state = 'late' ORDER BY key LIMIT 50";
+
+async fn unanswered(conn: &mut Conn, conversation: ConversationKey) -> Result<Vec<Unanswered>> {
+    let found = db::query(UNANSWERED).bind(conversation.0).fetch_all(conn).await?;
+    let message = |row| {
+        Ok(Unanswered {
+            message: MessageId::trusted(rows::text(row, "message_id")?),
+            is_sent: rows::turn_state(row, "state")? != TurnState::Queued,
+            accepted_at: rows::time(row, "accepted_at")?,
+        })
+    };
+    found.iter().map(message).collect()
 }
 
 async fn page(

@@ -1,10 +1,12 @@
-//! The turn that occupies a conversation: loading it, moving it, ending it.
+//! Turns that were sent and are not over: loading them, moving them, ending them.
 //!
-//! A conversation has at most one turn in flight. Where messages were joined, it consists of several rows that share their
-//! fate: the leader (the first message) and its members. Every move is checked against [`TurnState::after`].
+//! At most one of them occupies its conversation ([`TurnState::occupies`]); any number may be late. Where messages were
+//! joined, a turn consists of several rows that share their fate: the leader (the first message) and its members. Every move
+//! is checked against [`TurnState::after`].
 
 use super::{
-    Conn, Cx, db,
+    Conn, Cx, Row,
+    db::{self, Columns as _},
     feed::{self, Happened},
     records::{self, ConversationRecord},
     rows,
@@ -17,17 +19,24 @@ use crate::{
         ids::{ConversationKey, FiniEventId, MessageId, TurnKey},
         look::Progress,
         message::Role,
-        turn::{TurnFailure, TurnMove, TurnState},
+        turn::{Outcome, TurnFailure, TurnMove, TurnState},
     },
     store::{Change, Hold, Result, Token},
 };
+
+/// The states in which a turn occupies its conversation, by the index of those that wait or do.
+macro_rules! occupying {
+    () => {
+        "state IN ('queued', 'sending', 'awaiting', 'unclear') AND state <> 'queued'"
+    };
+}
+pub(in crate::store) use occupying;
 
 /// A turn in flight.
 #[derive(Debug)]
 pub(in crate::store) struct InFlight {
     /// The leader's key.
     pub(in crate::store) key: TurnKey,
-    conversation: ConversationKey,
     pub(in crate::store) state: TurnState,
     pub(in crate::store) role: Role,
     /// How often it was claimed.
@@ -35,12 +44,16 @@ pub(in crate::store) struct InFlight {
     /// Our turn attribute in Fini.
     pub(in crate::store) attribute: String,
     pub(in crate::store) progress: Progress,
+    /// Until when it holds the next message, once Fini has it.
+    pub(in crate::store) held_until: Option<Timestamp>,
     /// When the first of its messages was accepted.
     pub(in crate::store) accepted_at: Timestamp,
     /// When it was sent, the last time.
     pub(in crate::store) sent_at: Timestamp,
     /// Its messages, oldest first, each with its own key.
     pub(in crate::store) messages: Vec<(TurnKey, MessageId)>,
+    /// The last of them: the one that replies answer.
+    pub(in crate::store) last_message: MessageId,
     /// The text as it was sent.
     pub(in crate::store) text: String,
     /// The request that brought the first of its messages.
@@ -49,9 +62,14 @@ pub(in crate::store) struct InFlight {
 }
 
 impl InFlight {
-    /// Whether anything was seen of it in Fini.
-    pub(in crate::store) fn has_arrived(&self) -> bool {
-        self.progress != Progress::default()
+    /// The rows that it consists of.
+    fn keys(&self) -> Result<String> {
+        rows::array(self.messages.iter().map(|(key, _)| key.0))
+    }
+
+    /// Until when it holds the next message, from the first proof on that Fini has it.
+    fn holds_until(&self, cx: &Cx, has_arrived: bool, now: Timestamp) -> Option<Timestamp> {
+        self.held_until.or_else(|| has_arrived.then(|| now.plus(cx.rules().hold_window)))
     }
 
     /// Whether it is in these hands.
@@ -68,21 +86,61 @@ impl InFlight {
     }
 }
 
-/// The rows of a conversation's turn in flight.
-pub(in crate::store) const OCCUPYING: &str = "SELECT key, leader_key, message_id, role, text, attribute, attempt, state, token, accepted_at, \
-            COALESCE(sent_at, state_since) AS sent_at, echo, replies, escalated, no_reply, request_id, traceparent \
-            FROM turns WHERE conversation_key = $1 \
-            AND state IN ('queued', 'sending', 'awaiting', 'unclear') AND state <> 'queued' ORDER BY key";
+macro_rules! rows_of {
+    ($($state:tt)*) => {
+        concat!(
+            "SELECT key, leader_key, message_id, role, text, attribute, attempt, state, token, accepted_at, held_until, \
+                COALESCE(sent_at, state_since) AS sent_at, echo, replies, escalated, no_reply, request_id, traceparent \
+             FROM turns WHERE conversation_key = $1 AND ",
+            $($state)*,
+            " ORDER BY key"
+        )
+    };
+}
+/// The rows of the turn that occupies a conversation.
+pub(in crate::store) const OCCUPYING: &str = rows_of!(occupying!());
+/// The rows of a conversation's late turns.
+pub(in crate::store) const LATE: &str = rows_of!("state = 'late'");
 
 /// The turn that occupies a conversation, if any.
 pub(in crate::store) async fn load(conn: &mut Conn, conversation: ConversationKey) -> Result<Option<InFlight>> {
-    let found = db::query(OCCUPYING).bind(conversation.0).fetch_all(conn).await?;
-    let Some(leader) = found.first() else { return Ok(None) };
-    let message = |row| Ok((TurnKey(rows::int(row, "key")?), MessageId::trusted(rows::text(row, "message_id")?)));
-    let texts: Vec<String> = found.iter().map(|row| rows::text(row, "text")).collect::<Result<_>>()?;
-    Ok(Some(InFlight {
-        key: TurnKey(rows::int(leader, "key")?),
-        conversation,
+    Ok(turns(&db::query(OCCUPYING).bind(conversation.0).fetch_all(conn).await?)?.pop())
+}
+
+/// A conversation's late turns, oldest first.
+pub(in crate::store) async fn late(conn: &mut Conn, conversation: ConversationKey) -> Result<Vec<InFlight>> {
+    turns(&db::query(LATE).bind(conversation.0).fetch_all(conn).await?)
+}
+
+/// Everything of a conversation that was sent and is not over, oldest first.
+pub(in crate::store) async fn all(conn: &mut Conn, conversation: ConversationKey) -> Result<Vec<InFlight>> {
+    let mut turns = late(conn, conversation).await?;
+    turns.extend(load(conn, conversation).await?);
+    Ok(turns)
+}
+
+/// The turns of these rows, which are in order: members follow their leader.
+fn turns(rows: &[Row]) -> Result<Vec<InFlight>> {
+    let mut turns: Vec<InFlight> = Vec::new();
+    for row in rows {
+        let message = (TurnKey(rows::int(row, "key")?), MessageId::trusted(rows::text(row, "message_id")?));
+        let text = rows::text(row, "text")?;
+        let leader = row.try_get::<Option<i64>, _>("leader_key")?.map(TurnKey);
+        if let Some(turn) = turns.iter_mut().find(|turn| Some(turn.key) == leader) {
+            turn.last_message.clone_from(&message.1);
+            turn.messages.push(message);
+            turn.text.push_str(JOINT);
+            turn.text.push_str(&text);
+        } else {
+            turns.push(turn(row, message, text)?);
+        }
+    }
+    Ok(turns)
+}
+
+fn turn(leader: &Row, message: (TurnKey, MessageId), text: String) -> Result<InFlight> {
+    Ok(InFlight {
+        key: message.0,
         state: rows::turn_state(leader, "state")?,
         role: rows::role(leader, "role")?,
         attempt: rows::small(leader, "attempt")?,
@@ -93,19 +151,21 @@ pub(in crate::store) async fn load(conn: &mut Conn, conversation: ConversationKe
             escalated: rows::flag(leader, "escalated")?,
             no_reply: rows::flag(leader, "no_reply")?,
         },
+        held_until: rows::maybe_time(leader, "held_until")?,
         accepted_at: rows::time(leader, "accepted_at")?,
         sent_at: rows::time(leader, "sent_at")?,
-        messages: found.iter().map(message).collect::<Result<_>>()?,
-        text: texts.join(JOINT),
+        last_message: message.1.clone(),
+        messages: vec![message],
+        text,
         cause: rows::cause(leader)?,
         token: rows::maybe_text(leader, "token")?,
-    }))
+    })
 }
 
 /// What stands between joined messages.
 pub(in crate::store) const JOINT: &str = "\n";
 
-/// A turn in flight by its leader's key, with its conversation locked.
+/// A turn that was sent and is not over by its leader's key, with its conversation locked.
 pub(in crate::store) async fn find(conn: &mut Conn, key: TurnKey) -> Result<Option<(ConversationRecord, InFlight)>> {
     let conversation: Option<i64> = db::query_scalar("SELECT conversation_key FROM turns WHERE key = $1")
         .bind(key.0)
@@ -113,7 +173,7 @@ pub(in crate::store) async fn find(conn: &mut Conn, key: TurnKey) -> Result<Opti
         .await?;
     let Some(conversation) = conversation else { return Ok(None) };
     let Some(conversation) = records::load(conn, ConversationKey(conversation)).await? else { return Ok(None) };
-    let turn = load(conn, conversation.key()).await?.filter(|turn| turn.key == key);
+    let turn = all(conn, conversation.key()).await?.into_iter().find(|turn| turn.key == key);
     Ok(turn.map(|turn| (conversation, turn)))
 }
 
@@ -140,17 +200,18 @@ impl Step<'_> {
 }
 
 /// Moves a turn in flight to a state in which it is not being sent. The lease is over; looks are counted anew.
-pub(in crate::store) async fn advance(conn: &mut Conn, turn: &InFlight, step: Step<'_>) -> Result<TurnState> {
+pub(in crate::store) async fn advance(conn: &mut Conn, cx: &Cx, turn: &InFlight, step: Step<'_>) -> Result<TurnState> {
     let state = turn.state.after(step.by)?;
     let progress = step.progress.unwrap_or(&turn.progress);
-    db::query(
+    let has_arrived = progress.has_arrived() || step.by == TurnMove::Await;
+    db::query(concat!(
         "UPDATE turns SET state = $2, state_since = $3, token = NULL, owner = NULL, lease_until = NULL, looks = 0, \
             look_at = CASE WHEN leader_key IS NULL THEN CAST($4 AS BIGINT) END, \
             detail = COALESCE($5, detail), sent_at = CASE WHEN $6 THEN NULL ELSE sent_at END, \
-            echo = $7, replies = $8, escalated = $9, no_reply = $10 \
-         WHERE conversation_key = $1 AND state IN ('queued', 'sending', 'awaiting', 'unclear') AND state <> 'queued'",
-    )
-    .bind(turn.conversation.0)
+            echo = $7, replies = $8, escalated = $9, no_reply = $10, held_until = $11 WHERE key",
+        is_key_in!("$1")
+    ))
+    .bind(turn.keys()?)
     .bind(state.as_str())
     .bind(step.now.as_millis())
     .bind(step.look_at.map(Timestamp::as_millis))
@@ -160,25 +221,33 @@ pub(in crate::store) async fn advance(conn: &mut Conn, turn: &InFlight, step: St
     .bind(i64::from(progress.replies))
     .bind(progress.escalated)
     .bind(progress.no_reply)
+    .bind(turn.holds_until(cx, has_arrived, step.now).map(Timestamp::as_millis))
     .execute(conn)
     .await?;
     Ok(state)
 }
 
 /// Writes down what was seen of a turn in flight that stays where it is.
-pub(in crate::store) async fn save_progress(conn: &mut Conn, turn: &InFlight, progress: &Progress) -> Result<()> {
+pub(in crate::store) async fn save_progress(
+    conn: &mut Conn,
+    cx: &Cx,
+    turn: &InFlight,
+    progress: &Progress,
+    now: Timestamp,
+) -> Result<()> {
     if *progress == turn.progress {
         return Ok(());
     }
-    db::query(
-        "UPDATE turns SET echo = $2, replies = $3, escalated = $4, no_reply = $5 WHERE conversation_key = $1 \
-            AND state IN ('queued', 'sending', 'awaiting', 'unclear') AND state <> 'queued'",
-    )
-    .bind(turn.conversation.0)
+    db::query(concat!(
+        "UPDATE turns SET echo = $2, replies = $3, escalated = $4, no_reply = $5, held_until = $6 WHERE key",
+        is_key_in!("$1")
+    ))
+    .bind(turn.keys()?)
     .bind(progress.echo.as_ref().map(FiniEventId::as_str))
     .bind(i64::from(progress.replies))
     .bind(progress.escalated)
     .bind(progress.no_reply)
+    .bind(turn.holds_until(cx, progress.has_arrived(), now).map(Timestamp::as_millis))
     .execute(conn)
     .await?;
     Ok(())
@@ -193,12 +262,26 @@ pub(in crate::store) async fn end(
     step: Step<'_>,
     closing: impl Fn(&MessageId) -> FeedEvent,
 ) -> Result<TurnState> {
-    let state = advance(conn, turn, step).await?;
+    let state = advance(conn, cx, turn, step).await?;
     let happened: Vec<Happened> = turn.messages.iter().map(|(key, id)| (closing(id), Some(*key))).collect();
     feed::append(conn, cx, conversation, &happened, step.now).await?;
     records::refresh_turns(conn, cx, conversation).await?;
     cx.announce(Change::Settled(conversation.key()));
     Ok(state)
+}
+
+/// Ends a turn in flight well.
+pub(in crate::store) async fn complete(
+    conn: &mut Conn,
+    cx: &mut Cx,
+    conversation: &mut ConversationRecord,
+    turn: &InFlight,
+    outcome: Outcome,
+    step: Step<'_>,
+) -> Result<TurnState> {
+    let replies = step.progress.map_or(0, |progress| progress.replies);
+    let closing = |message: &MessageId| FeedEvent::TurnCompleted { message_id: message.clone(), outcome, replies };
+    end(conn, cx, conversation, turn, step, closing).await
 }
 
 /// Ends a turn in flight as failed.

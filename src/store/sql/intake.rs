@@ -104,10 +104,12 @@ async fn store(conn: &mut Conn, cx: &mut Cx, new: &NewMessage) -> Result<Accepte
          ON CONFLICT (frontend, conversation_id) WHERE erased_at IS NULL DO UPDATE SET \
             last_sequence = conversations.last_sequence + 1, \
             queued = conversations.queued + 1, \
-            turn_due_at = CASE WHEN conversations.queued > 0 OR conversations.occupied \
+            turn_due_at = CASE WHEN conversations.queued > 0 OR (conversations.occupied AND conversations.held_until IS NULL) \
                     OR conversations.state = 'quarantined' OR conversations.binding_wanted_since IS NOT NULL \
                     OR (conversations.interaction_id IS NULL AND conversations.first_sent_at IS NOT NULL) \
-                THEN conversations.turn_due_at ELSE excluded.turn_due_at END, \
+                THEN conversations.turn_due_at \
+                WHEN conversations.occupied AND conversations.held_until > excluded.turn_due_at THEN conversations.held_until \
+                ELSE excluded.turn_due_at END, \
             updated_at = excluded.updated_at, \
             last_activity_at = excluded.last_activity_at \
          RETURNING key, last_sequence, interaction_id, turn_due_at",

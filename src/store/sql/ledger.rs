@@ -2,12 +2,14 @@
 //!
 //! What a look means is decided by the domain ([`Look::apply`]); here it is given what is on record, and its verdict is
 //! written down. Invariant: a Fini event enters the feed at most once, and only that of the conversation it belongs to.
+//! A look that ends several turns (a late one and the one in flight) tells the end of each, the oldest first.
+
+use std::time::Duration;
 
 use futures_util::FutureExt;
 
 use super::{
-    Conn, Cx, ThisStore, bindings, db, evidence,
-    feed::{self, Happened},
+    Conn, Cx, ThisStore, bindings, db, evidence, feed,
     in_flight::{self, InFlight, Step},
     records::{self, ConversationRecord, NextRead},
     rows, unbound,
@@ -16,13 +18,14 @@ use crate::{
     domain::{
         Timestamp,
         conversation::State,
-        event::FeedEvent,
-        ids::{ConversationKey, FiniEventId, InteractionId, MessageId},
-        look::{Applied, Look, OpenTurn, TurnResult, Wrapper},
-        turn::{Outcome, TurnMove, TurnState},
+        ids::{ConversationKey, FiniEventId, InteractionId, TurnKey},
+        look::{Applied, Look, OpenTurn, OpenTurns, Progress, TurnResult, Wrapper},
+        turn::{TurnMove, TurnState},
         vendor::FiniEvent,
     },
-    store::{Bound, Change, ConversationRef, LedgerStore, Record, Recorded, Result, Source, Unbound, UnboundSummary},
+    store::{
+        Bound, Change, ConversationRef, Ended, LedgerStore, Record, Recorded, Result, Source, Unbound, UnboundSummary,
+    },
 };
 
 #[async_trait::async_trait]
@@ -85,6 +88,9 @@ impl LedgerStore for ThisStore {
     }
 }
 
+/// A picture of before is out of date for so long at least.
+const BEHIND_PAUSE: Duration = Duration::from_secs(2);
+
 async fn record(conn: &mut Conn, cx: &mut Cx, look: &Record) -> Result<Recorded> {
     let Some(mut conversation) = records::load(conn, look.conversation).await? else { return Ok(Recorded::default()) };
     let turn = in_flight::load(conn, look.conversation).await?;
@@ -102,32 +108,41 @@ async fn record(conn: &mut Conn, cx: &mut Cx, look: &Record) -> Result<Recorded>
     let events: Vec<FiniEvent> =
         look.events.iter().filter(|event| !seen.foreign.contains(&event.id)).cloned().collect();
     let unechoed = evidence::unechoed(conn, &conversation).await?;
-    let open = turn.as_ref().and_then(open_turn);
-    let wrapper = wrapper(&look.source, turn.as_ref());
-    let rules = Look { policy: &cx.rules().statuses, wrapper: wrapper.as_ref(), events: &events };
-    let mut applied = rules.apply(&conversation.standing, open.as_ref(), &unechoed, &seen.marks);
-    keep_in_quarantine(&conversation, &mut applied);
-    let news: Vec<&FiniEvent> = events.iter().filter(|event| is_news(event, &applied, open.as_ref())).collect();
+    let is_snapshot = matches!(look.source, Source::Wrapper { .. });
+    let is_behind = is_snapshot && evidence::is_behind(conn, look.conversation, &events, look.now).await?;
+    let wrapper = wrapper(&look.source, turn.as_ref(), is_behind);
+    let late = in_flight::late(conn, look.conversation).await?;
+    let applied = {
+        let rules = cx.rules();
+        let opened = |turn: &InFlight| open_turn(turn, look.now, rules.hold_window);
+        let (current, late) = (turn.as_ref().map(opened), late.iter().map(opened).collect::<Vec<_>>());
+        let turns = OpenTurns { current: current.as_ref(), late: &late };
+        let rules = Look { policy: &rules.statuses, wrapper: wrapper.as_ref(), events: &events, now: look.now };
+        rules.apply(&conversation.standing, turns, &unechoed, &seen.marks)
+    };
+    let open: Vec<TurnKey> = late.iter().chain(&turn).map(|turn| turn.key).collect();
+    let news: Vec<&FiniEvent> = events.iter().filter(|event| is_news(event, &applied, &open)).collect();
     let unseen: Vec<&FiniEvent> = news.iter().filter(|event| !seen.marks.contains_key(&event.id)).copied().collect();
     if wrapper.is_some() && evidence::may_be_anothers(conn, &unseen).await? {
         return Ok(Recorded { state: Some(conversation.standing.state), ..Recorded::default() });
     }
 
-    evidence::mark(conn, look.conversation, &seen, &applied.marks).await?;
+    evidence::mark(conn, look.conversation, &seen, &applied.marks, look.now).await?;
     for (event, of, _) in &applied.marks {
         if let Some(earlier) = of.filter(|of| unechoed.iter().any(|turn| turn.key == *of)) {
             evidence::echoed(conn, &conversation, earlier, event).await?;
         }
     }
-    let happened = attributed(&applied, turn.as_ref(), wrapper.is_none());
     stand(&mut conversation, &applied);
-    feed::append(conn, cx, &mut conversation, &happened, look.now).await?;
+    feed::append(conn, cx, &mut conversation, &applied.feed, look.now).await?;
 
     let mut recorded = Recorded {
         counted: true,
-        added: happened.len(),
+        added: applied.feed.len(),
         new_events: unseen.iter().map(|event| event.created_at).collect(),
         state: Some(applied.standing.state),
+        doubtful: applied.is_doubtful,
+        judge_at: (!applied.is_judged).then(|| judge_at(applied.standing.unjudged_since, look.now)),
         ..Recorded::default()
     };
     if wrapper.is_none() && conversation.is_looked_for() {
@@ -135,7 +150,12 @@ async fn record(conn: &mut Conn, cx: &mut Cx, look: &Record) -> Result<Recorded>
     }
     let fresh = applied.marks.iter().any(|(id, ..)| !seen.marks.contains_key(id));
     let stirred = wrapper.is_none() || fresh || applied.standing.state != conversation.stored().standing.state;
-    let next = next_read(conn, &conversation, look, events.len()).await?;
+    let next = match recorded.judge_at {
+        _ if !is_snapshot => NextRead::after_turn(look.now),
+        // List may lag behind a response: what was to be read is still to be read.
+        Some(_) if is_behind => conversation.read,
+        judge_at => conversation.read.again(judge_at),
+    };
     if stirred {
         // Fini's clock may be ahead of ours.
         let latest = events.iter().map(|event| event.created_at.min(look.now)).max();
@@ -145,8 +165,12 @@ async fn record(conn: &mut Conn, cx: &mut Cx, look: &Record) -> Result<Recorded>
     } else {
         conversation.read = next;
     }
+    for (turn, (progress, result)) in late.iter().zip(&applied.late) {
+        settle(conn, cx, &mut conversation, turn, (progress, *result), look, &mut recorded).await?;
+    }
     if let Some(turn) = &turn {
-        settle(conn, cx, &mut conversation, turn, &applied, look, &mut recorded).await?;
+        let found = (&applied.progress, applied.turn);
+        recorded.turn = Some(settle(conn, cx, &mut conversation, turn, found, look, &mut recorded).await?);
     }
     conversation.save(conn).await?;
     Ok(recorded)
@@ -169,50 +193,30 @@ async fn stands(conn: &mut Conn, source: &Source) -> Result<Option<TurnState>> {
     row.map(|row| rows::turn_state(&row, "state")).transpose()
 }
 
-fn open_turn(turn: &InFlight) -> Option<OpenTurn> {
-    let (_, message_id) = turn.messages.last()?;
-    Some(OpenTurn {
+/// A turn as the domain sees it. Its answer is waited for, where it may say whose a reply is, as long as one message holds
+/// the next.
+fn open_turn(turn: &InFlight, now: Timestamp, hold_window: Duration) -> OpenTurn {
+    OpenTurn {
         key: turn.key,
-        message_id: message_id.clone(),
+        message_id: turn.last_message.clone(),
         role: turn.role,
         text: turn.text.clone(),
         sent_at: turn.sent_at,
+        is_answering: turn.state == TurnState::Sending && now < turn.sent_at.plus(hold_window),
         progress: turn.progress.clone(),
-    })
-}
-
-fn wrapper(source: &Source, turn: Option<&InFlight>) -> Option<Wrapper> {
-    let Source::Wrapper { status, resolved, turn_attribute, .. } = source else { return None };
-    let names_open_turn = turn.is_some_and(|turn| turn_attribute.as_deref() == Some(turn.attribute.as_str()));
-    Some(Wrapper { status: status.clone(), resolved: *resolved, names_open_turn })
-}
-
-/// Only an operator ends a quarantine, whatever a late response says.
-fn keep_in_quarantine(conversation: &ConversationRecord, applied: &mut Applied) {
-    if conversation.standing.state == State::Quarantined {
-        applied.standing.state = State::Quarantined;
-        applied.feed.retain(|event| !matches!(event, FeedEvent::StatusChanged { .. }));
     }
 }
 
-/// The feed events of a look with the turn they belong to: what a response says belongs to its turn; of a wrapper, what
-/// answers the open turn, and what else became known once Fini had its message. Ratings are of earlier events.
-fn attributed(applied: &Applied, turn: Option<&InFlight>, is_response: bool) -> Vec<Happened> {
-    let progress = &applied.progress;
-    let reached = progress.echo.is_some() || progress.replies > 0 || progress.escalated || progress.no_reply;
-    let turn = turn.filter(|_| is_response || reached).map(|turn| turn.key);
-    let belongs = |event: &FeedEvent| match event {
-        FeedEvent::MessageCreated { in_reply_to, .. } => is_response || in_reply_to.is_some(),
-        FeedEvent::FeedbackUpdated { .. } => false,
-        _ => true,
-    };
-    applied.feed.iter().map(|event| (event.clone(), turn.filter(|_| belongs(event)))).collect()
+fn wrapper(source: &Source, turn: Option<&InFlight>, is_behind: bool) -> Option<Wrapper> {
+    let Source::Wrapper { status, resolved, turn_attribute, as_of, .. } = source else { return None };
+    let names_open_turn = turn.is_some_and(|turn| turn_attribute.as_deref() == Some(turn.attribute.as_str()));
+    Some(Wrapper { status: status.clone(), resolved: *resolved, names_open_turn, as_of: *as_of, is_behind })
 }
 
 /// Whether an event is news at all: not one of our own messages.
-fn is_news(event: &FiniEvent, applied: &Applied, open: Option<&OpenTurn>) -> bool {
+fn is_news(event: &FiniEvent, applied: &Applied, open: &[TurnKey]) -> bool {
     let mark = applied.marks.iter().find(|(id, ..)| *id == event.id);
-    let of_earlier_turn = mark.is_some_and(|(_, turn, _)| turn.is_some() && *turn != open.map(|open| open.key));
+    let of_earlier_turn = mark.is_some_and(|(_, turn, _)| turn.is_some_and(|turn| !open.contains(&turn)));
     mark.is_some() && !of_earlier_turn && applied.progress.echo.as_ref() != Some(&event.id)
 }
 
@@ -226,84 +230,54 @@ fn stand(conversation: &mut ConversationRecord, applied: &Applied) {
     }
 }
 
-/// When the conversation is read singly next: not at all, once a look has shown everything that is known (List may lag behind
-/// a response).
-async fn next_read(
-    conn: &mut Conn,
-    conversation: &ConversationRecord,
-    look: &Record,
-    shown: usize,
-) -> Result<NextRead> {
-    if matches!(look.source, Source::Response { .. }) {
-        return Ok(NextRead::after_turn(look.now));
-    }
-    if conversation.read.at.is_none() {
-        return Ok(conversation.read);
-    }
-    let row = db::query("SELECT COUNT(*) AS known FROM marks WHERE conversation_key = $1")
-        .bind(look.conversation.0)
-        .fetch_one(conn)
-        .await?;
-    let known = usize::try_from(rows::int(&row, "known")?).unwrap_or(usize::MAX);
-    Ok(if known <= shown { NextRead::NONE } else { conversation.read })
+/// When a snapshot is looked at again that was behind, or whose status was not judged yet.
+fn judge_at(unjudged_since: Option<Timestamp>, now: Timestamp) -> Timestamp {
+    let judged = unjudged_since.map(NextRead::for_judgement);
+    judged.filter(|at| *at > now).unwrap_or(now.plus(BEHIND_PAUSE))
 }
 
-/// Moves the turn in flight to where the look leaves it.
+/// Moves a turn to where the look leaves it; gives the state in which it is then.
 async fn settle(
     conn: &mut Conn,
     cx: &mut Cx,
     conversation: &mut ConversationRecord,
     turn: &InFlight,
-    applied: &Applied,
+    (progress, result): (&Progress, TurnResult),
     look: &Record,
     recorded: &mut Recorded,
-) -> Result<()> {
+) -> Result<TurnState> {
     let (is_response, look_at) = match look.source {
         Source::Response { look_at, .. } => (true, look_at),
         Source::Wrapper { look_at, .. } => (false, look_at),
     };
     // While a sender waits for its response, that response settles the turn; what a reader finds earlier is kept for it.
-    let by = match applied.turn {
+    let by = match result {
         _ if !is_response && turn.state == TurnState::Sending => None,
         TurnResult::Over(outcome) => Some(outcome.as_move()),
-        TurnResult::Stored if turn.state == TurnState::Awaiting => None,
+        TurnResult::Stored if matches!(turn.state, TurnState::Awaiting | TurnState::Late) => None,
         TurnResult::Stored => Some(TurnMove::Await),
-        TurnResult::Nothing if is_response => Some(TurnMove::LoseSight),
-        TurnResult::Nothing => None,
-        TurnResult::Doubtful => {
-            recorded.doubtful = true;
-            None
-        }
+        TurnResult::Nothing if is_response && turn.state == TurnState::Sending => Some(TurnMove::LoseSight),
+        TurnResult::Nothing | TurnResult::Doubtful => None,
     };
     let Some(by) = by else {
         // A look that showed nothing of the turn is news too: it may prove that Fini does not have the message.
-        recorded.turn = Some(turn.state);
-        return in_flight::save_progress(conn, turn, &applied.progress).await;
+        in_flight::save_progress(conn, cx, turn, progress, look.now).await?;
+        return Ok(turn.state);
     };
-    let step = Step { progress: Some(&applied.progress), ..Step::new(by, look.now) };
-    if let TurnResult::Over(outcome) = applied.turn {
-        recorded.turn = Some(end(conn, cx, conversation, turn, outcome, step).await?);
-        recorded.ended = Some((outcome.as_str(), turn.accepted_at));
-        recorded.cause = turn.cause.clone();
+    let step = Step { progress: Some(progress), ..Step::new(by, look.now) };
+    if let TurnResult::Over(outcome) = result {
+        recorded.ended.push(Ended {
+            outcome: outcome.as_str(),
+            accepted_at: turn.accepted_at,
+            cause: turn.cause.clone(),
+        });
         recorded.added += turn.messages.len();
-        return Ok(());
+        return in_flight::complete(conn, cx, conversation, turn, outcome, step).await;
     }
     let detail = (by == TurnMove::LoseSight).then_some("Fini's response did not contain the message");
     let step = Step { look_at: Some(look_at), detail, ..step };
-    recorded.turn = Some(in_flight::advance(conn, turn, step).await?);
+    let state = in_flight::advance(conn, cx, turn, step).await?;
+    records::refresh_turns(conn, cx, conversation).await?;
     cx.announce(Change::Reading);
-    Ok(())
-}
-
-async fn end(
-    conn: &mut Conn,
-    cx: &mut Cx,
-    conversation: &mut ConversationRecord,
-    turn: &InFlight,
-    outcome: Outcome,
-    step: Step<'_>,
-) -> Result<TurnState> {
-    let replies = step.progress.map_or(0, |progress| progress.replies);
-    let closing = |message: &MessageId| FeedEvent::TurnCompleted { message_id: message.clone(), outcome, replies };
-    in_flight::end(conn, cx, conversation, turn, step, closing).await
+    Ok(state)
 }

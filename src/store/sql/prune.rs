@@ -20,6 +20,8 @@ pub(super) const ENDED: &str = concat!(
        AND (watch_until IS NULL OR watch_until <= $2) \
        AND (SELECT MIN(turns.key) FROM turns WHERE turns.conversation_key = conversations.key \
             AND turns.state IN ('queued', 'sending', 'awaiting', 'unclear')) IS NULL \
+       AND (SELECT MIN(turns.key) FROM turns WHERE turns.conversation_key = conversations.key \
+            AND turns.state = 'late') IS NULL \
        AND (SELECT MIN(deliveries.sequence) FROM deliveries \
             WHERE deliveries.conversation_key = conversations.key) IS NULL \
      ORDER BY updated_at LIMIT $3",

@@ -12,7 +12,7 @@ use super::{Conn, Cx, Row, db, rows};
 use crate::{
     domain::{
         Timestamp,
-        conversation::{Standing, State},
+        conversation::{Escalation, JUDGED_WITHIN, Standing, State},
         ids::{ConversationId, ConversationKey, FrontendName, InteractionId},
     },
     store::{Change, ConversationRef, Result},
@@ -60,8 +60,10 @@ pub(in crate::store) struct Wanted {
 pub(in crate::store) struct Queue {
     /// How many wait.
     pub(in crate::store) queued: i64,
-    /// Whether one is in flight.
+    /// Whether one is in flight and not late.
     pub(in crate::store) occupied: bool,
+    /// Until when that one holds the next, once Fini has its message.
+    pub(in crate::store) held_until: Option<Timestamp>,
     /// When the oldest that waits may be claimed, if it may.
     pub(in crate::store) due_at: Option<Timestamp>,
 }
@@ -76,6 +78,8 @@ pub(in crate::store) struct NextRead {
 
 /// How long after a turn the wrapper is read singly, unless a sweep has brought it by then.
 const AFTER_TURN: Duration = Duration::from_secs(3);
+/// The same for the one more read once its status must have been judged: a sweep has the time to spare it.
+const AFTER_JUDGEMENT: Duration = Duration::from_secs(3);
 
 impl NextRead {
     /// None: sweeps see what happens.
@@ -84,6 +88,18 @@ impl NextRead {
     /// Soon: Fini's responses do not tell the status, so the wrapper has to be read after each.
     pub(in crate::store) fn after_turn(now: Timestamp) -> Self {
         Self { at: Some(now.plus(AFTER_TURN)), urgency: 0 }
+    }
+
+    /// When the status of an exchange that ended then has been judged, and a sweep has had the time to show it.
+    pub(in crate::store) fn for_judgement(unjudged_since: Timestamp) -> Timestamp {
+        unjudged_since.plus(JUDGED_WITHIN + AFTER_JUDGEMENT)
+    }
+
+    /// Once more at `at` for the sake of its status, if at all, in its turn among the rest; sooner where that was so.
+    pub(in crate::store) fn again(self, at: Option<Timestamp>) -> Self {
+        let Some(at) = at else { return Self::NONE };
+        let sooner = self.at.filter(|before| self.urgency == Self::NONE.urgency && *before < at);
+        Self { at: Some(sooner.unwrap_or(at)), ..Self::NONE }
     }
 }
 
@@ -163,7 +179,8 @@ impl ConversationRecord {
                 interaction_id = $7, binding_version = $8, binding_wanted_since = $9, binding_look_at = $10, \
                 binding_looks = $11, first_sent_at = $12, last_sequence = $13, queued = $14, occupied = $15, \
                 turn_due_at = $16, updated_at = $17, last_activity_at = $18, watch_until = $19, read_at = $20, \
-                read_urgency = $21, read_misses = $22 WHERE key = $1",
+                read_urgency = $21, read_misses = $22, held_until = $23, awaiting_customer = $24, escalation = $25, \
+                unjudged_since = $26, status_as_of = $27 WHERE key = $1",
         )
         .bind(reference.key.0)
         .bind(columns.standing.state.as_str())
@@ -187,6 +204,11 @@ impl ConversationRecord {
         .bind(columns.read.at.map(Timestamp::as_millis))
         .bind(columns.read.urgency)
         .bind(columns.read_misses)
+        .bind(columns.queue.held_until.map(Timestamp::as_millis))
+        .bind(columns.standing.awaiting_customer)
+        .bind(columns.standing.escalation.to_bits())
+        .bind(columns.standing.unjudged_since.map(Timestamp::as_millis))
+        .bind(columns.standing.as_of.as_millis())
         .execute(conn)
         .await?;
         Ok(())
@@ -198,7 +220,8 @@ pub(in crate::store) async fn load(conn: &mut Conn, key: ConversationKey) -> Res
     let row = db::query(concat!(
         "SELECT frontend, conversation_id, state, status_text, resolved, wrapper_read, note, interaction_id, \
             binding_version, binding_wanted_since, binding_look_at, binding_looks, first_sent_at, last_sequence, \
-            queued, occupied, turn_due_at, updated_at, last_activity_at, watch_until, read_at, read_urgency, read_misses \
+            queued, occupied, turn_due_at, updated_at, last_activity_at, watch_until, read_at, read_urgency, read_misses, \
+            held_until, awaiting_customer, escalation, unjudged_since, status_as_of \
          FROM conversations WHERE key = $1 AND erased_at IS NULL",
         for_update!("conversations")
     ))
@@ -232,6 +255,10 @@ fn columns(row: &Row) -> Result<Columns> {
             status_text: rows::maybe_text(row, "status_text")?,
             resolved: rows::maybe_flag(row, "resolved")?,
             wrapper_read: rows::flag(row, "wrapper_read")?,
+            awaiting_customer: rows::flag(row, "awaiting_customer")?,
+            escalation: Escalation::from_bits(rows::int(row, "escalation")?),
+            unjudged_since: rows::maybe_time(row, "unjudged_since")?,
+            as_of: rows::time(row, "status_as_of")?,
         },
         note: rows::maybe_text(row, "note")?,
         interaction: rows::maybe_text(row, "interaction_id")?.map(InteractionId::trusted),
@@ -242,6 +269,7 @@ fn columns(row: &Row) -> Result<Columns> {
         queue: Queue {
             queued: rows::int(row, "queued")?,
             occupied: rows::flag(row, "occupied")?,
+            held_until: rows::maybe_time(row, "held_until")?,
             due_at: rows::maybe_time(row, "turn_due_at")?,
         },
         updated_at: rows::time(row, "updated_at")?,
@@ -256,12 +284,14 @@ fn columns(row: &Row) -> Result<Columns> {
 /// then, whatever the planner believes of how many there are.
 pub(in crate::store) const TURNS: &str = "SELECT COUNT(CASE WHEN state = 'queued' THEN 1 END) AS queued, \
             COUNT(CASE WHEN state <> 'queued' THEN 1 END) AS in_flight, \
+            MAX(CASE WHEN state = 'awaiting' THEN held_until END) AS held_until, \
             (SELECT t.due_at FROM turns t WHERE t.conversation_key = $1 AND t.state = 'queued' \
                 AND t.state IN ('queued', 'sending', 'awaiting', 'unclear') ORDER BY t.key LIMIT 1) AS due_at \
          FROM turns WHERE conversation_key = $1 AND state IN ('queued', 'sending', 'awaiting', 'unclear')";
 
-/// Works out anew how many turns of a conversation wait, whether one is in flight, and when the oldest may be claimed: never
-/// while one is in flight, or while the conversation is barred. Called by everything that changes its turns, its binding or
+/// Works out anew how many turns of a conversation wait, whether one is in flight, and when the oldest may be claimed: not
+/// while one is in flight, unless Fini has its message and it has held the next long enough; never while the conversation is
+/// barred. Called by everything that changes its turns, its binding or
 /// its state, after that.
 pub(in crate::store) async fn refresh_turns(
     conn: &mut Conn,
@@ -270,9 +300,12 @@ pub(in crate::store) async fn refresh_turns(
 ) -> Result<()> {
     let row = db::query(TURNS).bind(conversation.key().0).fetch_one(conn).await?;
     let (queued, occupied) = (rows::int(&row, "queued")?, rows::int(&row, "in_flight")? > 0);
-    let due_at = rows::maybe_time(&row, "due_at")?.filter(|_| !occupied && !conversation.is_barred());
+    let held_until = rows::maybe_time(&row, "held_until")?;
+    let due_at = rows::maybe_time(&row, "due_at")?
+        .filter(|_| (!occupied || held_until.is_some()) && !conversation.is_barred())
+        .map(|due_at| held_until.map_or(due_at, |held_until| due_at.max(held_until)));
     cx.add_waiting(&conversation.reference.frontend, queued - conversation.queue.queued);
-    conversation.queue = Queue { queued, occupied, due_at };
+    conversation.queue = Queue { queued, occupied, held_until, due_at };
     if due_at.is_some() {
         cx.announce(Change::Turns);
     }

@@ -14,6 +14,7 @@ use crate::{
     domain::{
         Timestamp,
         ids::{ConversationId, ConversationKey, FrontendName, InteractionId, MessageId, TurnKey},
+        look::TurnResult,
         turn::{TurnFailure, TurnMove, TurnState},
     },
     store::{
@@ -118,17 +119,17 @@ async fn give_back(conn: &mut Conn, cx: &mut Cx, back: &Return) -> Result<bool> 
     let (by, matches) = match back.hold {
         Hold::Sender(_) => (TurnMove::NotSent, true),
         // What was seen of it outweighs any look that did not see it.
-        Hold::Looked(_) => (TurnMove::ProveAbsent, turn.state == TurnState::Unclear && !turn.has_arrived()),
+        Hold::Looked(_) => (TurnMove::ProveAbsent, turn.state == TurnState::Unclear && !turn.progress.has_arrived()),
     };
     if !matches || !turn.is_in(&back.hold) {
         return Ok(false);
     }
     let step = Step { detail: back.detail.as_deref(), is_absent: true, ..Step::new(by, back.now) };
-    in_flight::advance(conn, &turn, step).await?;
+    in_flight::advance(conn, cx, &turn, step).await?;
     // Joined messages part again: the next claim may join others to them.
     db::query(concat!(
         "UPDATE turns SET leader_key = NULL, due_at = $2, resends = resends + $3, echo = NULL, replies = 0, \
-            escalated = FALSE, no_reply = FALSE WHERE key",
+            escalated = FALSE, no_reply = FALSE, held_until = NULL WHERE key",
         is_key_in!("$1")
     ))
     .bind(rows::array(turn.messages.iter().map(|(key, _)| key.0))?)
@@ -165,13 +166,25 @@ async fn lose_sight(
     look_at: Timestamp,
     detail: &str,
 ) -> Result<bool> {
-    let Some((_, turn)) = in_flight::find(conn, key).await? else { return Ok(false) };
+    let Some((mut conversation, turn)) = in_flight::find(conn, key).await? else { return Ok(false) };
     if !turn.is_held_by(token) {
         return Ok(false);
     }
-    let step = Step { look_at: Some(look_at), detail: Some(detail), ..Step::new(TurnMove::LoseSight, now) };
-    in_flight::advance(conn, &turn, step).await?;
-    cx.announce(Change::Reading);
+    // A reader may have found it meanwhile: then nothing is unclear.
+    match turn.progress.result(turn.role, conversation.standing.state) {
+        TurnResult::Over(outcome) => {
+            let step = Step { progress: Some(&turn.progress), ..Step::new(outcome.as_move(), now) };
+            in_flight::complete(conn, cx, &mut conversation, &turn, outcome, step).await?;
+        }
+        found => {
+            let by = if found == TurnResult::Stored { TurnMove::Await } else { TurnMove::LoseSight };
+            let step = Step { look_at: Some(look_at), detail: Some(detail), ..Step::new(by, now) };
+            in_flight::advance(conn, cx, &turn, step).await?;
+            records::refresh_turns(conn, cx, &mut conversation).await?;
+            cx.announce(Change::Reading);
+        }
+    }
+    conversation.save(conn).await?;
     Ok(true)
 }
 
@@ -201,7 +214,7 @@ async fn fail(
 async fn postpone_look(conn: &mut Conn, cx: &mut Cx, key: TurnKey, attempt: u32, look_at: Timestamp) -> Result<()> {
     db::query(
         "UPDATE turns SET look_at = $2, looks = looks + 1 \
-         WHERE key = $1 AND leader_key IS NULL AND attempt = $3 AND state IN ('awaiting', 'unclear')",
+         WHERE key = $1 AND leader_key IS NULL AND attempt = $3 AND state IN ('awaiting', 'late', 'unclear')",
     )
     .bind(key.0)
     .bind(look_at.as_millis())

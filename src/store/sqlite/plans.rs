@@ -3,8 +3,8 @@
 use futures_util::FutureExt as _;
 
 use super::{
-    Read, SqliteStore, admin, attempts, claims, erasures, evidence, in_flight, intake, lanes, prune, reading, turns,
-    unbound,
+    Read, SqliteStore, admin, attempts, claims, erasures, evidence, feed, in_flight, intake, lanes, prune, reading,
+    turns, unbound,
 };
 use crate::{domain::event::Subscriptions, store::conformance};
 
@@ -73,6 +73,8 @@ async fn turns_are_found_by_index_alone() {
         ("a repeated message", intake::KNOWN, "conversations_by_id"),
         ("due turns", claims::DUE, "conversations_due"),
         ("the turn in flight", in_flight::OCCUPYING, "turns_open"),
+        ("late turns", in_flight::LATE, "turns_late"),
+        ("messages without an answer", feed::UNANSWERED, "turns_late"),
         ("messages without an event", evidence::UNECHOED_TURNS, "turns_unechoed"),
         ("unbound conversations", unbound::LOOKED_FOR, "conversations_unbound"),
         ("summary of unbound conversations", unbound::SUMMARY, "conversations_unbound"),

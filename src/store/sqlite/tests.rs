@@ -126,10 +126,10 @@ async fn a_newer_schema_is_refused() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("bridge.db");
     let store = open(&path).await.expect("opens");
-    store.execute("PRAGMA user_version = 9").await.expect("writes");
+    store.execute("PRAGMA user_version = 99").await.expect("writes");
     store.close().await;
     let refused = open(&path).await;
-    assert!(matches!(refused, Err(StoreError::SchemaTooNew { found: 9, known: 3 })), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::SchemaTooNew { found: 99, .. })), "{refused:?}");
 }
 
 #[tokio::test]

@@ -37,8 +37,18 @@ impl Stream {
         Self { content_type, response, buffer: Vec::new(), comments: 0 }
     }
 
-    /// The next event; `None` when the stream ends.
+    /// The next event of the feed; `None` when the stream ends.
     pub async fn next(&mut self) -> Option<Sse> {
+        loop {
+            let event = self.next_or_hint().await?;
+            if !event.id.is_empty() {
+                return Some(event);
+            }
+        }
+    }
+
+    /// The next event or hint, which has no id; `None` when the stream ends.
+    pub async fn next_or_hint(&mut self) -> Option<Sse> {
         loop {
             while let Some(end) = self.buffer.windows(2).position(|window| window == b"\n\n") {
                 let block: Vec<u8> = self.buffer.drain(..end + 2).collect();

@@ -29,13 +29,19 @@ pub fn judge(conversation: &str, messages: &[Posted], feed: &Feed, verdict: &mut
     if posted.iter().filter(|id| written.contains(id)).ne(&written) {
         verdict.wrong(format!("{conversation}: the feed has {posted:?} where {written:?} were accepted"));
     }
-    let mut escalated = false;
+    let (mut escalated, mut answered) = (false, false);
     for event in &feed.events {
+        let data = &event["data"];
         match event["type"].as_str().unwrap_or_default() {
-            "conversation.escalated" if std::mem::replace(&mut escalated, true) => {
-                verdict.wrong(format!("{conversation}: escalated twice in one episode"));
+            "conversation.escalated" => {
+                // A silent one after the bot has answered is another.
+                let again = std::mem::replace(&mut answered, false) && data["reason"] == "silent_escalation";
+                if std::mem::replace(&mut escalated, true) && !again {
+                    verdict.wrong(format!("{conversation}: escalated twice in one episode"));
+                }
             }
-            "conversation.status_changed" => escalated &= event["data"]["state"] == "escalated",
+            "message.created" => answered |= data["message"]["author"] == "bot",
+            "conversation.status_changed" => escalated &= data["state"] == "escalated",
             _ => {}
         }
     }

@@ -45,6 +45,7 @@ fn key() -> impl Strategy<Value = String> {
         "requests",
         "window",
         "late_reply_window",
+        "hold_window",
         "escalated_statuses",
         "join_window",
         "sweep_interval",
