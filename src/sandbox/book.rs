@@ -30,7 +30,7 @@ impl Book {
         if let Some(old) = self.by_id.get(&id) {
             let (created, latest) = (old.created_at, old.latest_at);
             // An appended event leaves the attributes alone nearly always; comparing is cheaper than indexing again.
-            if old.user_attributes != conversation.user_attributes {
+            if old.given_attributes != conversation.given_attributes {
                 let old = Arc::clone(old);
                 self.unindex_attributes(&old);
                 self.index_attributes(&conversation);
@@ -97,7 +97,7 @@ impl Book {
     }
 
     fn index_attributes(&mut self, conversation: &Conversation) {
-        for (key, value) in &conversation.user_attributes {
+        for (key, value) in &conversation.given_attributes {
             if let Some(text) = scalar(value) {
                 self.attributes.entry(attribute_key(key, &text)).or_default().insert(conversation.id);
             }
@@ -105,7 +105,7 @@ impl Book {
     }
 
     fn unindex_attributes(&mut self, conversation: &Conversation) {
-        for (key, value) in &conversation.user_attributes {
+        for (key, value) in &conversation.given_attributes {
             let Some(text) = scalar(value) else { continue };
             let entry = attribute_key(key, &text);
             if let Some(ids) = self.attributes.get_mut(&entry) {
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     fn conversation(n: u128, latest_at: i64, plan: &str) -> Arc<Conversation> {
-        let user_attributes = json!({"plan": plan}).as_object().cloned().unwrap_or_default();
+        let given_attributes = json!({"plan": plan}).as_object().cloned().unwrap_or_default();
         Arc::new(Conversation {
             id: Uuid::from_u128(n),
             bot_id: "bot".into(),
@@ -159,7 +159,8 @@ mod tests {
             status: None,
             external_id: None,
             resolved: None,
-            user_attributes,
+            user_attributes: Default::default(),
+            given_attributes,
             events: Vec::new(),
             human_owned: false,
             ever_escalated: false,

@@ -61,6 +61,25 @@ impl Sandbox {
         self.say(key, Draft::text("agent", "internalnote", text))
     }
 
+    /// The customer writes past Generate Answer, by e-mail or in a widget of the vendor's; the bot keeps out of it.
+    pub fn customer_message(&self, key: &str, text: &str) -> Result<Arc<Event>, SandboxError> {
+        self.say(key, Draft::text("user", "message", text))
+    }
+
+    /// A human agent begins a conversation in the inbox, about somebody of these attributes.
+    pub fn agent_begins(&self, bot_id: &str, attributes: Map<String, Value>, text: &str) -> Arc<Conversation> {
+        let mut world = self.world();
+        let now = world.now();
+        let mut conversation = world.blank(bot_id.to_ascii_lowercase(), "ui", now);
+        conversation.given_attributes.clone_from(&attributes);
+        conversation.user_attributes = attributes;
+        conversation.touched = true;
+        conversation.events.push(Arc::new(world.event(Draft::text("agent", "message", text), now)));
+        let conversation = Arc::new(conversation);
+        world.write(Conversation::clone(&conversation), now);
+        conversation
+    }
+
     /// The bot writes, unasked or late.
     pub fn bot_message(&self, key: &str, text: &str) -> Result<Arc<Event>, SandboxError> {
         self.say(key, Draft::text("finibot", "message", text))
@@ -128,6 +147,7 @@ impl Sandbox {
             csat_rating: fields.get("csatRating").and_then(Value::as_number).cloned(),
             feedback: text("feedback"),
             approved: fields.get("approved").and_then(Value::as_bool),
+            tags: Vec::new(),
             used_articles: Vec::new(),
             raw: Some(Box::new(raw)),
         };
@@ -148,7 +168,7 @@ impl Sandbox {
         let mut world = self.world();
         let id = world.find(key)?.id;
         let now = world.now();
-        let event = world.event(draft, now);
+        let event = Arc::new(world.event(draft, now));
         world.append_events(id, vec![Arc::clone(&event)], now);
         Ok(event)
     }

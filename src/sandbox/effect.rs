@@ -18,10 +18,12 @@ use tokio::time::sleep;
 use super::Sandbox;
 use super::audit::Route;
 use super::error::VendorError;
-use super::operate::{Answer, Manner, json_response};
+use super::exchange::{Ingest, Reply};
+use super::operate::{Answer, Manner};
+use super::present::json_response;
 use super::rule::{FaultKind, FaultParams};
 use super::server::Connection;
-use super::turn::{Reply, Turn};
+use super::turn::Turn;
 use super::vendor::Call;
 
 const HUGE: usize = 64 * 1024 * 1024;
@@ -46,13 +48,22 @@ pub async fn strike(
         FaultKind::ResetThenStore => {
             let turn = if call.route == Route::GenerateAnswer { Some(Turn::parse(&call.body)?) } else { None };
             if let Some(turn) = turn {
-                sandbox.world().schedule_ingest(turn, params.ms.unwrap_or(3_000));
+                let mut world = sandbox.world();
+                let latency_ms = world.settings.reply_latency_ms;
+                let ingest = Ingest { turn, reply: Reply::Normal, received_at: None, latency_ms };
+                world.schedule_ingest(ingest, params.ms.unwrap_or(3_000));
             }
             Ok(reset(call.connection.as_ref()).await)
         }
         FaultKind::Delay => {
             sleep(Duration::from_millis(params.ms.unwrap_or(1_000))).await;
-            serve(sandbox, call, params).await.map(IntoResponse::into_response)
+            serve(sandbox, call, params).await.map(|answer| sandbox.respond(&answer))
+        }
+        FaultKind::MergeThen500 => {
+            if call.route == Route::GenerateAnswer {
+                sandbox.world().ingest_metadata(&Turn::parse(&call.body)?)?;
+            }
+            Ok(status(params))
         }
         FaultKind::StoreThen500 => serve(sandbox, call, params).await.map(|_| status(params)),
         FaultKind::StoreThenHang => {
@@ -66,16 +77,32 @@ pub async fn strike(
         FaultKind::EventsOnlyUser => {
             let late = params.ms.unwrap_or_else(|| sandbox.world().settings.late_reply_ms);
             let manner = Manner { reply: Reply::Late(late), wait: true };
-            sandbox.perform(call, manner).await.map(IntoResponse::into_response)
+            sandbox.perform(call, manner).await.map(|answer| sandbox.respond(&answer))
         }
-        FaultKind::EmptyArray => serve(sandbox, call, params).await.map(|answer| answer.emptied().into_response()),
-        FaultKind::TruncatedJson => {
-            serve(sandbox, call, params).await.map(|answer| truncated(answer.to_bytes(), params.cut))
+        FaultKind::EmptyArray => {
+            let answer = serve(sandbox, call, params).await?;
+            Ok(sandbox.respond(&answer.emptied(params.has_more)))
         }
+        FaultKind::FromTheTop => {
+            let from_the_top = Call { query: without_cursor(&call.query), ..call.clone() };
+            serve(sandbox, &from_the_top, params).await.map(|answer| sandbox.respond(&answer))
+        }
+        FaultKind::TruncatedJson => written(sandbox, call, params).await.map(|text| truncated(text, params.cut)),
         FaultKind::Garbage => serve(sandbox, call, params).await.map(|_| garbage()),
-        FaultKind::Drip => serve(sandbox, call, params).await.map(|answer| drip(answer.to_bytes(), params)),
-        FaultKind::HugeBody => serve(sandbox, call, params).await.map(|answer| huge(&answer.to_bytes(), params)),
+        FaultKind::Drip => written(sandbox, call, params).await.map(|text| drip(text, params)),
+        FaultKind::HugeBody => written(sandbox, call, params).await.map(|text| huge(&text, params)),
     }
+}
+
+/// Serves, and gives the JSON text that would have been the answer.
+async fn written(sandbox: &Sandbox, call: &Call, params: &FaultParams) -> Result<Vec<u8>, VendorError> {
+    let answer = serve(sandbox, call, params).await?;
+    Ok(answer.to_bytes(&sandbox.settings()))
+}
+
+fn without_cursor(query: &str) -> String {
+    let kept = query.split('&').filter(|pair| !pair.starts_with("cursor="));
+    kept.collect::<Vec<_>>().join("&")
 }
 
 async fn serve(sandbox: &Sandbox, call: &Call, params: &FaultParams) -> Result<Answer, VendorError> {
@@ -86,24 +113,17 @@ async fn serve(sandbox: &Sandbox, call: &Call, params: &FaultParams) -> Result<A
 fn status(params: &FaultParams) -> Response {
     let number = params.status.unwrap_or(500);
     let status = StatusCode::from_u16(number).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let reason = status.canonical_reason().unwrap_or("Error");
-    let mut response = if params.html {
-        let page = format!(
-            "<html><head><title>{number} {reason}</title></head><body><h1>{number} {reason}</h1><hr>proxy</body></html>"
-        );
-        (status, [(header::CONTENT_TYPE, "text/html")], page).into_response()
-    } else if let Some(body) = &params.body {
-        (status, [(header::CONTENT_TYPE, "application/json; charset=utf-8")], body.clone()).into_response()
-    } else {
-        let message = params.message.clone().unwrap_or_else(|| Value::String(reason.to_owned()));
-        VendorError { status: number, message, retry_after: None }.into_response()
-    };
-    if let Some(value) =
-        params.retry_after.as_ref().and_then(header_text).and_then(|text| HeaderValue::from_str(&text).ok())
-    {
-        response.headers_mut().insert(header::RETRY_AFTER, value);
+    let retry_after = params.retry_after.as_ref().and_then(header_text);
+    if let Some(body) = params.body.clone().filter(|_| !params.html) {
+        let mut response = (status, [(header::CONTENT_TYPE, "application/json; charset=utf-8")], body).into_response();
+        if let Some(value) = retry_after.and_then(|text| HeaderValue::from_str(&text).ok()) {
+            response.headers_mut().insert(header::RETRY_AFTER, value);
+        }
+        return response;
     }
-    response
+    let reason = status.canonical_reason().unwrap_or("Error");
+    let message = params.message.clone().unwrap_or_else(|| Value::String(reason.to_owned()));
+    VendorError { status: number, message, retry_after, in_front: params.html }.into_response()
 }
 
 fn header_text(value: &Value) -> Option<String> {

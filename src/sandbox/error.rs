@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
 /// A refusal as the vendor words it: `{statusCode, message, error}`, where `message` is a text or, for validation, an
@@ -15,17 +15,19 @@ pub struct VendorError {
     pub message: Value,
     /// `Retry-After` in seconds.
     pub retry_after: Option<String>,
+    /// Said by something in front of the vendor, in HTML: a firewall, a gateway.
+    pub in_front: bool,
 }
 
 impl VendorError {
     /// A refusal with one text.
     pub fn new(status: u16, message: impl Into<String>) -> Self {
-        Self { status, message: Value::String(message.into()), retry_after: None }
+        Self { status, message: Value::String(message.into()), retry_after: None, in_front: false }
     }
 
     /// 400 with one text per broken rule.
     pub fn validation(messages: Vec<String>) -> Self {
-        Self { status: 400, message: messages.into(), retry_after: None }
+        Self { status: 400, message: messages.into(), retry_after: None, in_front: false }
     }
 
     /// 400 with one text.
@@ -43,6 +45,11 @@ impl VendorError {
         Self::new(403, format!("This API key has no {scope} scope"))
     }
 
+    /// A page of something in front of the vendor.
+    pub fn page(status: u16) -> Self {
+        Self { in_front: true, ..Self::new(status, "") }
+    }
+
     /// 500: what unknown ids get as well.
     pub fn internal() -> Self {
         Self::new(500, "Internal server error")
@@ -52,14 +59,22 @@ impl VendorError {
 impl IntoResponse for VendorError {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut body = Map::new();
-        body.insert("statusCode".into(), json!(status.as_u16()));
-        body.insert("message".into(), self.message);
-        // Bare errors carry no `error`: every field of the documented body is optional, and a client has to live with that.
-        if !matches!(status.as_u16(), 401 | 429 | 500) {
-            body.insert("error".into(), json!(status.canonical_reason().unwrap_or("Error")));
-        }
-        let mut response = (status, Json(Value::Object(body))).into_response();
+        let reason = status.canonical_reason().unwrap_or("Error");
+        let mut response = if self.in_front {
+            let title = format!("{} {reason}", status.as_u16());
+            let page =
+                format!("<html><head><title>{title}</title></head><body><h1>{title}</h1><hr>proxy</body></html>");
+            (status, Html(page)).into_response()
+        } else {
+            let mut body = Map::new();
+            body.insert("statusCode".into(), json!(status.as_u16()));
+            body.insert("message".into(), self.message);
+            // Bare errors carry no `error`: every field of the documented body is optional, and a client has to live with that.
+            if !matches!(status.as_u16(), 401 | 429 | 500) {
+                body.insert("error".into(), json!(reason));
+            }
+            (status, Json(Value::Object(body))).into_response()
+        };
         if let Some(value) = self.retry_after.and_then(|text| HeaderValue::from_str(&text).ok()) {
             response.headers_mut().insert(header::RETRY_AFTER, value);
         }

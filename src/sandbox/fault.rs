@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::SandboxError;
 use super::audit::Route;
-use super::rule::{Fault, FaultKind, FaultParams};
+use super::rule::{Fault, FaultKind, FaultParams, Within};
+use super::world::millis;
 
 /// A rule with what it has done.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -21,6 +22,36 @@ pub struct FaultState {
     pub struck: u32,
     /// Matching requests seen.
     pub seen: u32,
+    /// How often it began to strike, which is what `times` speaks of.
+    #[serde(skip)]
+    begun: u32,
+    /// What it goes on striking, until when.
+    #[serde(skip)]
+    outages: Vec<(String, i64)>,
+}
+
+/// What a request is about.
+pub struct Subject<'a> {
+    /// All that `content` may stand in.
+    pub parts: &'a [&'a [u8]],
+    /// The conversation it names.
+    pub conversation: Option<&'a str>,
+    /// The bot it is for, where there are several.
+    pub bot: Option<&'a str>,
+    /// The text of a message.
+    pub text: Option<&'a str>,
+}
+
+impl Subject<'_> {
+    /// The thing that an outage of this kind would be about.
+    fn thing(&self, within: Option<Within>) -> Option<&str> {
+        match within {
+            None => Some(""),
+            Some(Within::Conversation) => self.conversation,
+            Some(Within::Bot) => self.bot,
+            Some(Within::Text) => self.text,
+        }
+    }
 }
 
 /// All rules.
@@ -45,8 +76,13 @@ impl Faults {
             return Err(SandboxError::Invalid("params.status is 200 to 599".into()));
         }
         self.last_id += 1;
-        self.rules.push(FaultState { id: self.last_id, fault, struck: 0, seen: 0 });
+        self.rules.push(FaultState { id: self.last_id, fault, struck: 0, seen: 0, begun: 0, outages: Vec::new() });
         Ok(self.last_id)
+    }
+
+    /// Whether there is no rule.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
     }
 
     /// All rules, spent ones included.
@@ -66,21 +102,32 @@ impl Faults {
         self.rules.clear();
     }
 
-    /// The fault that strikes a request which is made of these parts.
-    pub fn strike(&mut self, route: Route, parts: &[&[u8]]) -> Option<(FaultKind, FaultParams)> {
+    /// The fault that strikes a request at this time.
+    pub fn strike(&mut self, route: Route, subject: &Subject<'_>, now: i64) -> Option<(FaultKind, FaultParams)> {
         for rule in &mut self.rules {
             let fault = &rule.fault;
+            let Some(thing) = subject.thing(fault.within).filter(|_| fault.route.covers(route)) else { continue };
+            if !fault.content.as_ref().is_none_or(|text| subject.parts.iter().any(|part| contains(part, text))) {
+                continue;
+            }
+            rule.outages.retain(|(_, until)| *until > now);
+            if rule.outages.iter().any(|(about, _)| about == thing) {
+                rule.seen += 1;
+                rule.struck += 1;
+                return Some((fault.kind, fault.params.clone()));
+            }
             let limit = fault.times.or(fault.probability.is_none().then_some(1));
-            let spent = limit.is_some_and(|times| rule.struck >= times);
-            if spent
-                || !fault.route.covers(route)
-                || !fault.content.as_ref().is_none_or(|text| parts.iter().any(|part| contains(part, text)))
-            {
+            if limit.is_some_and(|times| rule.begun >= times) {
                 continue;
             }
             rule.seen += 1;
             if rule.seen > fault.skip && fault.probability.is_none_or(|chance| self.dice.f64() < chance) {
+                rule.begun += 1;
                 rule.struck += 1;
+                if fault.for_ms.is_some() || fault.within.is_some() {
+                    let until = fault.for_ms.map_or(i64::MAX, |ms| now.saturating_add(millis(ms)));
+                    rule.outages.push((thing.to_owned(), until));
+                }
                 return Some((fault.kind, fault.params.clone()));
             }
         }
@@ -97,8 +144,33 @@ mod tests {
     use super::super::rule::FaultRoute;
     use super::*;
 
+    fn made_of<'a>(parts: &'a [&'a [u8]]) -> Subject<'a> {
+        Subject { parts, conversation: None, bot: None, text: None }
+    }
+
     fn struck(faults: &mut Faults, n: usize) -> usize {
-        (0..n).filter(|_| faults.strike(Route::List, &[b"{}"]).is_some()).count()
+        (0..n).filter(|_| faults.strike(Route::List, &made_of(&[b"{}"]), 0).is_some()).count()
+    }
+
+    #[test]
+    fn an_outage_lasts_and_stays_with_what_it_is_about() {
+        let mut faults = Faults::new(1);
+        let rule = Fault::new(FaultRoute::Get, FaultKind::Status).lasting(100).within(Within::Conversation);
+        faults.add(rule).unwrap();
+        let mut at = |conversation, now| {
+            let subject = Subject { conversation, ..made_of(&[]) };
+            faults.strike(Route::Get, &subject, now).is_some()
+        };
+        let struck = [at(None, 0), at(Some("a"), 10), at(Some("b"), 20), at(Some("a"), 109), at(Some("a"), 110)];
+        assert_eq!(struck, [false, true, false, true, false]);
+
+        let mut faults = Faults::new(1);
+        faults.add(Fault::new(FaultRoute::Any, FaultKind::Status).within(Within::Text)).unwrap();
+        let mut says = |text, now| {
+            let subject = Subject { text, ..made_of(&[]) };
+            faults.strike(Route::GenerateAnswer, &subject, now).is_some()
+        };
+        assert_eq!([says(Some("x"), 0), says(Some("y"), 1), says(Some("x"), i64::MAX - 1)], [true, false, true]);
     }
 
     #[test]
@@ -116,7 +188,7 @@ mod tests {
         let run = |seed| {
             let mut faults = Faults::new(seed);
             faults.add(Fault::new(FaultRoute::Any, FaultKind::Drip).probability(0.5)).unwrap();
-            (0..64).map(|_| faults.strike(Route::Get, &[]).is_some()).collect::<Vec<_>>()
+            (0..64).map(|_| faults.strike(Route::Get, &made_of(&[]), 0).is_some()).collect::<Vec<_>>()
         };
         assert_eq!(run(7), run(7));
         assert_ne!(run(7), run(8));
@@ -126,9 +198,9 @@ mod tests {
     fn only_the_named_route_and_content_are_struck() {
         let mut faults = Faults::new(1);
         faults.add(Fault::new(FaultRoute::Delete, FaultKind::Status).containing("m-17").times(9)).unwrap();
-        assert!(faults.strike(Route::Get, &[b"m-17"]).is_none());
-        assert!(faults.strike(Route::Delete, &[b"m-18"]).is_none());
-        assert!(faults.strike(Route::BulkDelete, &[b"id", b"..m-17.."]).is_some());
+        assert!(faults.strike(Route::Get, &made_of(&[b"m-17"]), 0).is_none());
+        assert!(faults.strike(Route::Delete, &made_of(&[b"m-18"]), 0).is_none());
+        assert!(faults.strike(Route::BulkDelete, &made_of(&[b"id", b"..m-17.."]), 0).is_some());
         assert_eq!(faults.list()[0].struck, 1);
         assert!(faults.remove(1) && faults.list().is_empty());
     }

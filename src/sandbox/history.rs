@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::choices::HistoryShape;
 use super::error::VendorError;
 use super::model::{Conversation, Event};
 use super::query::Query;
 use super::script;
-use super::settings::HistoryShape;
 use super::world::World;
 
 /// A customer's message with the bot's reply to it.

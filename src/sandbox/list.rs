@@ -1,17 +1,26 @@
 //! List conversations: pages through what List shows, newest message first.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
+use super::Sandbox;
 use super::book::Place;
+use super::choices::{ListKey, ListRefusal, SinceReading};
 use super::error::VendorError;
 use super::model::Conversation;
+use super::operate::Answer;
 use super::query::{Query, uuid};
-use super::settings::{ListKey, SinceReading};
 use super::world::World;
+
+/// How long a gateway waits for a page that the vendor does not get ready.
+const GATEWAY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// More than anybody would read.
+const HUGE: usize = 40_000_000;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
@@ -34,12 +43,19 @@ pub struct Page {
     has_more: bool,
     next_cursor: Option<Uuid>,
     prev_cursor: Option<Uuid>,
+    padding: usize,
 }
 
 impl Page {
-    /// The same page with nothing on it.
-    pub fn emptied(self) -> Self {
-        Self { conversations: Vec::new(), has_more: false, next_cursor: None, prev_cursor: None, ..self }
+    /// The same page with nothing on it. `has_more`: it claims that there is more, and where.
+    pub fn emptied(self, has_more: bool) -> Self {
+        let next_cursor = self.next_cursor.filter(|_| has_more);
+        Self { conversations: Vec::new(), has_more, next_cursor, prev_cursor: None, ..self }
+    }
+
+    /// The same page with so much blank space behind it.
+    pub fn padded(self, bytes: usize) -> Self {
+        Self { padding: bytes, ..self }
     }
 }
 
@@ -50,17 +66,20 @@ impl Serialize for Page {
             ListKey::Conversations => "conversations",
         };
         let conversations: Vec<&Conversation> = self.conversations.iter().map(AsRef::as_ref).collect();
-        let mut map = serializer.serialize_map(Some(4))?;
+        let mut map = serializer.serialize_map(None)?;
         map.serialize_entry(key, &conversations)?;
         map.serialize_entry("hasMore", &self.has_more)?;
         map.serialize_entry("nextCursor", &self.next_cursor.map(|id| id.to_string()))?;
         map.serialize_entry("prevCursor", &self.prev_cursor.map(|id| id.to_string()))?;
+        if self.padding > 0 {
+            map.serialize_entry("padding", &" ".repeat(self.padding))?;
+        }
         map.end()
     }
 }
 
 impl Wanted {
-    fn parse(query: &Query, now: i64) -> Result<Self, VendorError> {
+    fn parse(query: &Query, now: i64, page_cap: Option<usize>) -> Result<Self, VendorError> {
         let until = query.time("until")?.unwrap_or(now);
         let since = query.time("since")?.unwrap_or(now.saturating_sub(7 * DAY_MS));
         if since >= until {
@@ -77,7 +96,7 @@ impl Wanted {
         Ok(Self {
             since,
             until,
-            limit: query.limit()?,
+            limit: query.limit()?.min(page_cap.unwrap_or(usize::MAX)),
             cursor: query.uuid("cursor")?,
             towards_newer: query.towards_newer()?,
             bots,
@@ -90,7 +109,7 @@ impl Wanted {
 impl World {
     /// The page a query string asks for.
     pub fn page(&self, query: &Query) -> Result<Page, VendorError> {
-        let wanted = Wanted::parse(query, self.now())?;
+        let wanted = Wanted::parse(query, self.now(), self.settings.list_page_cap)?;
         let reading = self.settings.since_reading;
         let matches = |conversation: &&Arc<Conversation>| {
             let time = match reading {
@@ -139,6 +158,7 @@ impl World {
             next_cursor: last.filter(|_| any_older).map(|(_, id)| id),
             prev_cursor: first.filter(|_| any_newer).map(|(_, id)| id),
             conversations,
+            padding: 0,
         })
     }
 
@@ -146,6 +166,32 @@ impl World {
     fn cursor(&self, id: Uuid) -> Result<Place, VendorError> {
         let known = self.view.get(id).map(|conversation| (conversation.latest_at, id));
         known.ok_or_else(|| VendorError::new(self.settings.unknown_cursor_status, "The cursor names no conversation"))
+    }
+}
+
+impl Sandbox {
+    /// A page, or what is answered in place of one that is more than the vendor can do.
+    pub(super) async fn list(&self, query: &Query) -> Result<Answer, VendorError> {
+        let (page, settings) = {
+            let world = self.world();
+            (world.page(query)?, world.settings.clone())
+        };
+        let rows = page.conversations.len();
+        let answer = Answer::Page(page);
+        let too_much = settings.list_max_rows.is_some_and(|most| rows > most)
+            || settings.list_max_bytes.is_some_and(|most| answer.to_bytes(&settings).len() > most);
+        if !too_much {
+            return Ok(answer);
+        }
+        match settings.list_refusal {
+            ListRefusal::BadRequest => Err(VendorError::bad_request("The page is too large")),
+            ListRefusal::Internal => Err(VendorError::internal()),
+            ListRefusal::Timeout => {
+                tokio::time::sleep(GATEWAY_TIMEOUT).await;
+                Err(VendorError::page(504))
+            }
+            ListRefusal::Huge => Ok(answer.padded(HUGE)),
+        }
     }
 }
 

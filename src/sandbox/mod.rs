@@ -6,14 +6,19 @@
 //!
 //! | Room | For |
 //! |---|---|
-//! | `settings` | how it starts and behaves |
-//! | `vendor`, `operate`, `turn`, `list`, `history` | the vendor's seven operations |
+//! | `config`, `settings` | how it starts and behaves |
+//! | `choices` | the answers to what the documentation leaves open |
+//! | `vendor`, `operate`, `turn`, `exchange`, `reply`, `list`, `history` | the vendor's seven operations |
+//! | `late` | what happens to a conversation afterwards: statuses, people, tags |
+//! | `present` | how an answer is written out |
 //! | `script`, `knowledge` | what the simulated bot says, and its trigger words |
 //! | `world`, `book`, `model` | what is known, in which order, and the passage of time |
 //! | `desk`, `seed` | what people at the vendor's dashboard do, as methods |
 //! | `call` | a request without a socket, for simulations in virtual time |
 //! | `rule`, `fault`, `effect`, `server` | what goes wrong, down to the TCP connection |
 //! | `audit`, `limit` | what was asked and stored; the throttle |
+//! | `personality`, `rows` | one answer to each open question, drawn or from a file |
+//! | `guard` | who may speak to its server |
 //! | `control`, `page` | the routes under `/_sandbox` and the page that explains them |
 //!
 //! Every fault with an example is in `FAULTS.md`, which `fini-bridge sandbox --help` prints.
@@ -33,19 +38,28 @@
 mod audit;
 mod book;
 mod call;
+mod choices;
+mod config;
 mod control;
 mod desk;
 mod effect;
 mod error;
+mod exchange;
 mod fault;
+mod guard;
 mod history;
 mod knowledge;
+mod late;
 mod limit;
 mod list;
 mod model;
 mod operate;
 mod page;
+mod personality;
+mod present;
 mod query;
+mod reply;
+mod rows;
 mod rule;
 mod script;
 mod seed;
@@ -65,17 +79,22 @@ use serde_json::Value;
 
 pub use audit::{AuditReport, Inbound, RequestRecord, Route, Told};
 pub use call::{Answered, Broken};
+pub use choices::{
+    AfterEscalation, AttributeMode, Encoding, EscalationSign, EventOrder, Fields, HistoryShape, Human, ListKey,
+    ListOrder, ListRefusal, Repeats, ReplyManner, ReplyTime, ResolveAt, ResolveMode, ResolvedSays, SinceReading,
+    StatusBy, Strings,
+};
+pub use config::{ApiKey, Bot, Clock, DEFAULT_API_KEY, DEFAULT_BOT_ID, SandboxConfig, system_clock};
 pub use desk::Feedback;
 pub use error::SandboxError;
 pub use fault::FaultState;
-pub use model::{Article, Conversation, Event};
-pub use rule::{Fault, FaultKind, FaultParams, FaultRoute};
+pub use model::{Article, Conversation, Event, Tag};
+pub use personality::Personality;
+pub use rows::{ROWS, Row};
+pub use rule::{Fault, FaultKind, FaultParams, FaultRoute, Within};
 pub use seed::{Seed, Seeded};
 pub use server::{Connection, serve};
-pub use settings::{
-    ApiKey, AttributeMode, Bot, Clock, DEFAULT_API_KEY, DEFAULT_BOT_ID, HistoryShape, ListKey, ListOrder, RateLimit,
-    ResolveMode, SandboxConfig, Settings, SinceReading, system_clock,
-};
+pub use settings::{RateLimit, Settings};
 
 use world::World;
 
@@ -99,6 +118,11 @@ impl Sandbox {
             .fallback(vendor::answer)
             .method_not_allowed_fallback(vendor::not_found)
             .with_state(self.clone())
+    }
+
+    /// The names under which its server answers besides its addresses.
+    pub(crate) fn hosts(&self) -> Vec<String> {
+        self.world().hosts.clone()
     }
 
     /// The present behaviour.

@@ -30,6 +30,8 @@ pub struct Event {
     pub feedback: Option<String>,
     /// Thumbs up or down.
     pub approved: Option<bool>,
+    /// What somebody or something filed it under.
+    pub tags: Vec<Tag>,
     /// What the reply was drawn from.
     pub used_articles: Vec<Article>,
     /// An injected event is shown exactly as it was given (with `id` and `createdAt` filled in).
@@ -71,7 +73,7 @@ impl Serialize for Event {
         event.serialize_field("approved", &self.approved)?;
         event.serialize_field("resolved", &None::<()>)?;
         event.serialize_field("attachments", nothing)?;
-        event.serialize_field("tags", nothing)?;
+        event.serialize_field("tags", &self.tags)?;
         event.serialize_field("usedArticles", &self.used_articles)?;
         event.end()
     }
@@ -87,6 +89,18 @@ pub struct Article {
     pub title: &'static str,
     /// The source document, when there is one.
     pub document_url: Option<&'static str>,
+}
+
+/// A tag on an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tag {
+    /// UUID.
+    pub id: &'static str,
+    /// Name.
+    pub name: &'static str,
+    /// The group it belongs to, when there is one.
+    pub group_id: Option<&'static str>,
 }
 
 /// A conversation ("interaction" on the wire) with everything known about it.
@@ -110,8 +124,10 @@ pub struct Conversation {
     pub external_id: Option<String>,
     /// The wrapper's own flag.
     pub resolved: Option<bool>,
-    /// From `metadata.user_attributes`.
+    /// From `metadata.user_attributes`, as far as they are shown.
     pub user_attributes: Map<String, Value>,
+    /// All that was ever given, by which "create or resolve" goes. Not on the wire.
+    pub given_attributes: Map<String, Value>,
     /// Everything said and done, in the order it was stored.
     pub events: Vec<Arc<Event>>,
     /// A human looks after it, so the bot keeps silent. Not on the wire.

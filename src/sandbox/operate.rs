@@ -6,21 +6,22 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::audit::Route;
+use super::choices::ResolveAt;
 use super::error::VendorError;
+use super::exchange::{Ingest, Reply};
 use super::model::{Conversation, Event, Events};
+use super::present::{Kind, Shape};
 use super::query::Query;
-use super::turn::{Reply, Turn};
+use super::turn::Turn;
 use super::vendor::Call;
-use super::{Bot, Sandbox};
+use super::{Bot, Sandbox, Settings};
 
 /// How an operation is carried out.
 #[derive(Clone, Copy)]
@@ -49,16 +50,24 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// The same answer without content.
-    pub fn emptied(self) -> Self {
+    /// The same answer without content; a page may claim that there is more.
+    pub fn emptied(self, has_more: bool) -> Self {
         match self {
-            Self::Page(page) => Self::Page(page.emptied()),
+            Self::Page(page) => Self::Page(page.emptied(has_more)),
             _ => Self::Json(json!([])),
         }
     }
 
-    /// As JSON text.
-    pub fn to_bytes(&self) -> Vec<u8> {
+    /// The same answer, larger than anybody would read.
+    pub fn padded(self, bytes: usize) -> Self {
+        match self {
+            Self::Page(page) => Self::Page(page.padded(bytes)),
+            other => other,
+        }
+    }
+
+    /// As JSON text, by default settings.
+    fn plain(&self) -> Vec<u8> {
         fn text(value: &impl Serialize) -> Vec<u8> {
             serde_json::to_vec(value).expect("plain data with text keys always has a JSON form")
         }
@@ -69,19 +78,29 @@ impl Answer {
             Self::Json(value) => text(value),
         }
     }
-}
 
-impl IntoResponse for Answer {
-    fn into_response(self) -> Response {
-        json_response(Body::from(self.to_bytes()))
+    /// As JSON text.
+    pub fn to_bytes(&self, settings: &Settings) -> Vec<u8> {
+        self.shape(settings).write(self.kind(), self.plain())
     }
-}
 
-/// 200 with a body that says it is JSON.
-pub fn json_response(body: Body) -> Response {
-    let mut response = Response::new(body);
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
-    response
+    /// As a response.
+    pub fn respond(&self, settings: &Settings) -> Response {
+        self.shape(settings).respond(self.to_bytes(settings))
+    }
+
+    fn shape(&self, settings: &Settings) -> Shape {
+        Shape::of(settings, matches!(self, Self::Page(_)))
+    }
+
+    fn kind(&self) -> Option<Kind> {
+        match self {
+            Self::Events(_) => Some(Kind::Events),
+            Self::Conversation(_) => Some(Kind::Conversation),
+            Self::Page(_) => Some(Kind::Page),
+            Self::Json(_) => None,
+        }
+    }
 }
 
 impl Sandbox {
@@ -95,7 +114,7 @@ impl Sandbox {
                 let known = Uuid::parse_str(&call.id).ok().and_then(|id| world.truth.get(id).cloned());
                 known.map(Answer::Conversation).ok_or_else(|| world.unknown_id())
             }
-            Route::List => self.world().page(&query).map(Answer::Page),
+            Route::List => self.list(&query).await,
             Route::Agents => Ok(Answer::Json(self.agents())),
             Route::History => self.world().history(&query).map(Answer::Json),
             Route::Delete => self.delete(&call.id).map(Answer::Json),
@@ -105,28 +124,42 @@ impl Sandbox {
 
     async fn generate_answer(&self, body: &[u8], manner: Manner) -> Result<Vec<Arc<Event>>, VendorError> {
         let turn = Turn::parse(body)?;
-        let (begun, latency) = {
+        let (latency_ms, coming) = {
             let mut world = self.world();
-            let now = world.now();
-            (world.begin(&turn, manner.reply, now)?, Duration::from_millis(world.settings.reply_latency_ms))
+            let (latency_ms, now) = (world.settings.reply_latency_ms, world.now());
+            let ingest = Ingest { turn, reply: manner.reply, received_at: None, latency_ms };
+            if world.settings.resolve_at == ResolveAt::Reply && ingest.turn.asks_first() {
+                // What would be waited for is over when it is stored.
+                let ingest = Ingest { received_at: Some(now), latency_ms: 0, ..ingest };
+                (latency_ms, Err(world.schedule_ingest(ingest, latency_ms)))
+            } else {
+                (latency_ms, Ok(world.ingest(&ingest, now)?))
+            }
         };
-        let mut events = begun.created;
-        if !manner.wait {
-            return Ok(events);
-        }
-        if !latency.is_zero() && (begun.fails || begun.reply.is_some()) {
-            tokio::time::sleep(latency).await;
-        }
+        let latency = Duration::from_millis(latency_ms);
+        let begun = match coming {
+            Err(_) if !manner.wait => return Ok(Vec::new()),
+            Err(awaited) => {
+                tokio::time::sleep(latency).await;
+                self.world().collect(&awaited).unwrap_or_else(|| Err(VendorError::internal()))?
+            }
+            Ok(begun) if !manner.wait => return Ok(begun.created),
+            Ok(begun) => {
+                if !latency.is_zero() && (begun.fails || begun.reply.is_some()) {
+                    tokio::time::sleep(latency).await;
+                }
+                begun
+            }
+        };
         if begun.fails {
             return Err(VendorError::internal());
         }
+        let mut events = begun.created;
         if let Some(awaited) = begun.reply {
-            let reply = self.world().collect(&awaited);
-            // Deleted while the reply was being made.
-            if reply.is_empty() {
-                return Err(VendorError::internal());
-            }
-            events.extend(reply);
+            // Without it the conversation was deleted while the reply was being made.
+            let reply = self.world().collect(&awaited).flatten().ok_or_else(VendorError::internal)?;
+            let place = if begun.in_front { 0 } else { events.len() };
+            events.splice(place..place, reply);
         }
         Ok(events)
     }

@@ -13,6 +13,14 @@ use super::rule::KINDS;
 use super::script::TRIGGERS;
 
 const PAGE: &str = include_str!("index.html");
+const FAULTS: &str = include_str!("FAULTS.md");
+
+/// Each setting with what it says, from the one table there is of them.
+pub fn documented_settings() -> Vec<(&'static str, &'static str)> {
+    let table = FAULTS.split_once("| Setting | Says |").map_or("", |(_, table)| table);
+    let lines = table.lines().skip(2).take_while(|line| line.starts_with("| `"));
+    lines.filter_map(|line| line.strip_prefix("| `")?.strip_suffix(" |")?.split_once("` | ")).collect()
+}
 
 /// The page, with the bots, the trigger words, the faults and the present settings filled in.
 pub async fn index(State(sandbox): State<Sandbox>, headers: HeaderMap) -> impl IntoResponse {
@@ -28,6 +36,7 @@ pub async fn index(State(sandbox): State<Sandbox>, headers: HeaderMap) -> impl I
     let filled = [
         ("{{triggers}}", rows(TRIGGERS)),
         ("{{faults}}", rows(KINDS)),
+        ("{{settings_explained}}", rows(&documented_settings())),
         ("{{bots}}", named.join(", ")),
         ("{{bot}}", bots.first().map_or_else(String::new, |(bot, _)| escape(&bot.id))),
         ("{{key}}", escape(&key)),

@@ -26,15 +26,56 @@ pub struct Fault {
     /// Strikes only requests whose path id, query or body contains this text.
     #[serde(default)]
     pub content: Option<String>,
+    /// Having struck, it goes on striking for so many milliseconds; then `times`, `probability` and `skip` speak of the
+    /// beginnings. With `within` alone it goes on for ever.
+    #[serde(default)]
+    pub for_ms: Option<u64>,
+    /// What it goes on striking: everything it matches, or only what is about the same thing.
+    #[serde(default)]
+    pub within: Option<Within>,
     /// Details of the kind.
     #[serde(default)]
     pub params: FaultParams,
 }
 
+/// What an outage is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Within {
+    /// The conversation that the request names; requests without one are spared.
+    Conversation,
+    /// The bot, of several; where there is one bot it is spared.
+    Bot,
+    /// The message's text.
+    Text,
+}
+
 impl Fault {
     /// A fault that strikes once.
     pub fn new(route: FaultRoute, kind: FaultKind) -> Self {
-        Self { route, kind, times: None, probability: None, skip: 0, content: None, params: FaultParams::default() }
+        Self {
+            route,
+            kind,
+            times: None,
+            probability: None,
+            skip: 0,
+            content: None,
+            for_ms: None,
+            within: None,
+            params: FaultParams::default(),
+        }
+    }
+
+    /// Goes on striking for so long, whatever it matches.
+    #[must_use]
+    pub fn lasting(self, ms: u64) -> Self {
+        Self { for_ms: Some(ms), ..self }
+    }
+
+    /// Goes on striking what is about the same thing.
+    #[must_use]
+    pub fn within(self, within: Within) -> Self {
+        Self { within: Some(within), ..self }
     }
 
     /// Strikes so many times.
@@ -113,6 +154,9 @@ pub enum FaultKind {
     /// Served, then `params.status` (default 500).
     #[serde(rename = "store_then_500")]
     StoreThen500,
+    /// Generate Answer takes the metadata over and stores no message; then `params.status` (default 500).
+    #[serde(rename = "merge_then_500")]
+    MergeThen500,
     /// Served, then no answer for `params.ms` (for ever without it; then 504).
     StoreThenHang,
     /// Served, then the connection is reset.
@@ -141,14 +185,17 @@ pub enum FaultKind {
     Forbidden,
     /// Generate Answer holds only the user's event; the reply turns up `params.ms` (default `late_reply_ms`) later.
     EventsOnlyUser,
-    /// Served; the answer is `[]` (for List an empty page).
+    /// Served; the answer is `[]` (for List an empty page, which with `params.has_more` claims that there is more).
     EmptyArray,
+    /// Served as if no `cursor` had been given.
+    FromTheTop,
 }
 
 /// Every kind with what it does, for people.
 pub const KINDS: &[(&str, &str)] = &[
     ("status", "not served: params.status (500) as JSON; params.message, params.body, params.html for a proxy's page"),
     ("store_then_500", "served, then params.status (500)"),
+    ("merge_then_500", "the metadata is taken over, the message is not stored, then params.status (500)"),
     ("store_then_hang", "served, then no answer for params.ms (for ever without it)"),
     ("store_then_reset", "served, then the TCP connection is reset"),
     ("reset_before", "not served: the TCP connection is reset"),
@@ -163,7 +210,8 @@ pub const KINDS: &[(&str, &str)] = &[
     ("unauthorised", "not served: 401"),
     ("forbidden", "not served: 403"),
     ("events_only_user", "Generate Answer holds only the customer's event; the reply turns up params.ms later"),
-    ("empty_array", "served; the answer is [] (of List an empty page)"),
+    ("empty_array", "served; the answer is [] (of List an empty page, with params.has_more as if there were more)"),
+    ("from_the_top", "List without the cursor it was given"),
 ];
 
 impl FaultKind {
@@ -172,6 +220,7 @@ impl FaultKind {
         match self {
             Self::Status => "status",
             Self::StoreThen500 => "store_then_500",
+            Self::MergeThen500 => "merge_then_500",
             Self::StoreThenHang => "store_then_hang",
             Self::StoreThenReset => "store_then_reset",
             Self::ResetBefore => "reset_before",
@@ -187,6 +236,7 @@ impl FaultKind {
             Self::Forbidden => "forbidden",
             Self::EventsOnlyUser => "events_only_user",
             Self::EmptyArray => "empty_array",
+            Self::FromTheTop => "from_the_top",
         }
     }
 }
@@ -194,6 +244,7 @@ impl FaultKind {
 /// Details of a fault; each kind names those it looks at.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "independent details of different kinds")]
 pub struct FaultParams {
     /// HTTP status.
     pub status: Option<u16>,
@@ -211,6 +262,8 @@ pub struct FaultParams {
     pub interval_ms: Option<u64>,
     /// Size of a body.
     pub bytes: Option<usize>,
+    /// An empty page says that there is more.
+    pub has_more: bool,
     /// Ends the connection inside the body.
     pub cut: bool,
     /// For the `store_then_…` kinds: `false` means that no reply is ever made.

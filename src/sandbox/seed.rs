@@ -1,5 +1,7 @@
 //! Fills the sandbox with conversations at once, for load tests and for exports.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -104,13 +106,14 @@ impl World {
             }
             conversation.user_attributes.clone_from(&seed.user_attributes);
             conversation.user_attributes.insert("seed".into(), n.into());
+            conversation.given_attributes.clone_from(&conversation.user_attributes);
             conversation.touched = true;
             for (turn, at) in (0..seed.events_each).zip((created_at..).step_by(1_000)) {
                 let draft = match &seed.text {
                     Some(text) if turn == 0 => Draft::text("user", "message", text.clone()),
                     _ => Self::line(n, turn),
                 };
-                conversation.events.push(self.event(draft, at));
+                conversation.events.push(Arc::new(self.event(draft, at)));
                 conversation.latest_at = at;
             }
             let id = Some(conversation.id.to_string());

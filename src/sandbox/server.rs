@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::response::IntoResponse;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -23,6 +24,7 @@ use tokio::task::JoinSet;
 use tower::ServiceExt;
 
 use super::Sandbox;
+use super::guard::Guard;
 
 /// How long connections may take to finish what they do once the sandbox is to end. A simulation has nothing to lose.
 const GRACE: Duration = Duration::from_secs(1);
@@ -56,6 +58,7 @@ impl Connection {
 /// Serves `sandbox` on `listener` until `shutdown` is done.
 pub async fn serve(listener: TcpListener, sandbox: Sandbox, shutdown: impl Future<Output = ()>) -> io::Result<()> {
     let router = sandbox.router();
+    let guard = Guard::new(listener.local_addr().ok(), &sandbox.hosts());
     let mut shutdown = pin!(shutdown);
     let mut connections = JoinSet::new();
     let (closing, closed) = watch::channel(false);
@@ -67,7 +70,7 @@ pub async fn serve(listener: TcpListener, sandbox: Sandbox, shutdown: impl Futur
         };
         match accepted {
             Ok((stream, _)) => {
-                connections.spawn(connection(stream, router.clone(), closed.clone()));
+                connections.spawn(connection(stream, router.clone(), guard.clone(), closed.clone()));
             }
             // Out of sockets, or the client left between knocking and entering: neither is the listener's end.
             Err(_) => tokio::time::sleep(BREATHER).await,
@@ -82,7 +85,7 @@ pub async fn serve(listener: TcpListener, sandbox: Sandbox, shutdown: impl Futur
     Ok(())
 }
 
-async fn connection(stream: TcpStream, router: Router, mut closed: watch::Receiver<bool>) {
+async fn connection(stream: TcpStream, router: Router, guard: Guard, mut closed: watch::Receiver<bool>) {
     // Latency is simulated on purpose only.
     let _ = stream.set_nodelay(true);
     let handle = Connection::default();
@@ -90,7 +93,14 @@ async fn connection(stream: TcpStream, router: Router, mut closed: watch::Receiv
     let extension = handle.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(extension.clone());
-        router.clone().oneshot(request.map(axum::body::Body::new))
+        let refused = guard.admit(request.uri(), request.headers()).err();
+        let router = router.clone();
+        async move {
+            match refused {
+                Some(error) => Ok(error.into_response()),
+                None => router.oneshot(request.map(axum::body::Body::new)).await,
+            }
+        }
     });
     // A resting connection is kept: closing it could cross with the next request, a fault nobody asked for.
     let mut connection = pin!(http1::Builder::new().header_read_timeout(None).serve_connection(io, service));

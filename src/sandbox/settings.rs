@@ -1,119 +1,55 @@
-//! What can be set: who may call, which bots exist, and how the simulated vendor behaves where its documentation is silent.
+//! How the simulated vendor behaves where its documentation is silent: can be changed while the sandbox runs.
 //!
-//! Never holds state that changes by itself. [`Settings`] can be changed while the sandbox runs; the rest of
-//! [`SandboxConfig`] is fixed for its life.
-
-use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+//! One table of all of them is in `FAULTS.md`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::SandboxError;
-
-/// Gives the present time in epoch milliseconds. Tests pass their own, so that they can shift it.
-pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
-
-/// The clock of the machine.
-pub fn system_clock() -> Clock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the sandbox's one look at the wall clock; everything else takes a `Clock`"
-    )]
-    let now = || std::time::SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-    Arc::new(move || i64::try_from(now()).unwrap_or(i64::MAX))
-}
-
-/// The id of the bot a default sandbox knows; the vendor's own examples use it.
-pub const DEFAULT_BOT_ID: &str = "4f5ef695-d03b-4d56-8fef-7f2bd5c17ef3";
-
-/// The key a default sandbox accepts. Not a secret: it opens nothing but a simulation.
-pub const DEFAULT_API_KEY: &str = "fini_sandbox";
-
-/// How a sandbox starts.
-#[derive(Clone)]
-pub struct SandboxConfig {
-    /// Keys that are accepted, with their scopes.
-    pub api_keys: Vec<ApiKey>,
-    /// The workspace's agents; Generate Answer fails for any other `botId`.
-    pub bots: Vec<Bot>,
-    /// Behaviour that may change while the sandbox runs.
-    pub settings: Settings,
-    /// Makes ids and the dice of faults repeat from run to run. `None` draws fresh ids, which is what a bridge with a
-    /// lasting store needs: it would take repeated event ids for events it has already seen.
-    pub seed: Option<u64>,
-    /// Where the time comes from.
-    pub clock: Clock,
-}
-
-impl Default for SandboxConfig {
-    fn default() -> Self {
-        Self {
-            api_keys: vec![ApiKey::full(DEFAULT_API_KEY)],
-            bots: vec![Bot { id: DEFAULT_BOT_ID.into(), name: "Sandbox support agent".into() }],
-            settings: Settings::default(),
-            seed: None,
-            clock: system_clock(),
-        }
-    }
-}
-
-impl SandboxConfig {
-    /// A configuration for automated tests: replies come without delay, everything else as by default.
-    pub fn instant() -> Self {
-        Self { settings: Settings { reply_latency_ms: 0, ..Settings::default() }, ..Self::default() }
-    }
-}
-
-/// One workspace key.
-#[derive(Clone, Debug)]
-pub struct ApiKey {
-    /// What stands after `Bearer `.
-    pub key: String,
-    /// May it read (List, Get, agents, history)?
-    pub read: bool,
-    /// May it write (Generate Answer, deletes)?
-    pub write: bool,
-}
-
-impl ApiKey {
-    /// A key with both scopes.
-    pub fn full(key: impl Into<String>) -> Self {
-        Self { key: key.into(), read: true, write: true }
-    }
-
-    /// A key with `read` scope only.
-    pub fn read_only(key: impl Into<String>) -> Self {
-        Self { key: key.into(), read: true, write: false }
-    }
-
-    /// A key with `write` scope only.
-    pub fn write_only(key: impl Into<String>) -> Self {
-        Self { key: key.into(), read: false, write: true }
-    }
-}
-
-/// An agent of the workspace, as List agents shows it.
-#[derive(Clone, Debug)]
-pub struct Bot {
-    /// Its id, which Generate Answer takes as `botId`.
-    pub id: String,
-    /// Its name in the dashboard.
-    pub name: String,
-}
+use super::choices::{
+    AfterEscalation, AttributeMode, Encoding, EscalationSign, EventOrder, Fields, HistoryShape, Human, ListKey,
+    ListOrder, ListRefusal, Repeats, ReplyManner, ReplyTime, ResolveAt, ResolveMode, ResolvedSays, SinceReading,
+    StatusBy, Strings,
+};
 
 /// Behaviour that may change while the sandbox runs (`PATCH /_sandbox/settings`). All durations are milliseconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "independent questions, each answered yes or no")]
 pub struct Settings {
     /// How long a reply takes to generate.
     pub reply_latency_ms: u64,
+    /// How a reply comes.
+    pub reply_manner: ReplyManner,
+    /// The share of messages to which `reply_manner` applies, 0 to 1.
+    pub reply_manner_odds: f64,
     /// How much later a reply turns up that the response did not hold.
     pub late_reply_ms: u64,
+    /// The time stamp of a reply.
+    pub reply_time: ReplyTime,
+    /// Time stamps are cut to a multiple of this: 1000 for whole seconds.
+    pub time_grain_ms: u64,
+    /// The order of a conversation's events.
+    pub event_order: EventOrder,
+
+    /// What "create or resolve" does for a message with `botId` alone.
+    pub resolve_mode: ResolveMode,
+    /// The user attribute that `resolve_mode = "same_attribute"` compares.
+    pub resolve_attribute: String,
+    /// Whether only a conversation that is not resolved is continued.
+    pub resolve_open_only: bool,
+    /// Whether a conversation of another bot may be continued.
+    pub resolve_across_bots: bool,
+    /// The moment at which a message finds its conversation.
+    pub resolve_at: ResolveAt,
+
+    /// What happens to the `metadata.user_attributes` of later messages.
+    pub user_attributes: AttributeMode,
+    /// How long user attributes take to be shown.
+    pub attributes_after_ms: u64,
+
     /// How far List stays behind what was written. Get is never behind.
     pub list_lag_ms: u64,
-    /// The global throttle; `null` switches it off.
-    pub rate_limit: Option<RateLimit>,
     /// Which time List's `since` and `until` are compared with; the documentation does not say.
     pub since_reading: SinceReading,
     /// What moves a conversation up in List.
@@ -122,22 +58,60 @@ pub struct Settings {
     pub list_untouched: bool,
     /// Under which key List answers; newer vendor pages say `conversations`.
     pub list_key: ListKey,
+    /// The most rows of a page, whatever `limit` asks for.
+    pub list_page_cap: Option<usize>,
+    /// The most events that List shows of a conversation: its last ones. Get shows all.
+    pub list_last_events: Option<usize>,
+    /// A page of more rows is refused.
+    pub list_max_rows: Option<usize>,
+    /// A page of more bytes is refused, also when it is one row.
+    pub list_max_bytes: Option<usize>,
+    /// What is answered in place of a refused page.
+    pub list_refusal: ListRefusal,
+
+    /// The `status` of a conversation the bot looks after.
+    pub open_status: Option<String>,
+    /// The `status` of a conversation handed to a human.
+    pub escalated_status: String,
+    /// Who sets `status`.
+    pub status_by: StatusBy,
+    /// How long after an exchange the judge sets it.
+    pub status_after_ms: u64,
+    /// What `resolved` says when he does.
+    pub resolved_says: ResolvedSays,
+    /// The sign by which a handover shows.
+    pub escalation_sign: EscalationSign,
+    /// How long after the first sign the second comes.
+    pub escalation_gap_ms: u64,
+    /// What the bot does while a human has the conversation.
+    pub after_escalation: AfterEscalation,
+    /// The person who writes in the inbox of their own accord.
+    pub human: Human,
+    /// How long they take.
+    pub human_after_ms: u64,
+
+    /// How bodies are encoded.
+    pub encoding: Encoding,
+    /// What becomes of fields that hold nothing.
+    pub fields: Fields,
+    /// What readings repeat.
+    pub repeats: Repeats,
+    /// What the vendor's own strings look like.
+    pub strings: Strings,
+    /// How long after a reply its tags, articles and rating are set; without it the articles come with the reply, and no
+    /// tag or rating is ever set.
+    pub annotations_after_ms: Option<u64>,
+    /// How long a reply's `message` is null before its text is filled in.
+    pub text_after_ms: u64,
+
+    /// The global throttle; `null` switches it off.
+    pub rate_limit: Option<RateLimit>,
     /// The status for an unknown, deleted or foreign conversation or bot; 500 is documented, 404 has been claimed.
     pub unknown_id_status: u16,
     /// The status for a `cursor` that names no conversation: undocumented, so it can be chosen.
     pub unknown_cursor_status: u16,
     /// Which of the two documented shapes chat history has.
     pub history_shape: HistoryShape,
-    /// What "create or resolve" does for a message with `botId` alone.
-    pub resolve_mode: ResolveMode,
-    /// The user attribute that `resolve_mode = "same_attribute"` compares.
-    pub resolve_attribute: String,
-    /// What happens to the `metadata.user_attributes` of later messages.
-    pub user_attributes: AttributeMode,
-    /// The `status` of a conversation the bot looks after.
-    pub open_status: Option<String>,
-    /// The `status` of a conversation handed to a human.
-    pub escalated_status: String,
     /// Added to the clock: the vendor's clock need not agree with ours.
     pub clock_offset_ms: i64,
     /// `false`: deleting answers success and deletes nothing, so that only reading again tells the truth.
@@ -150,21 +124,49 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             reply_latency_ms: 600,
+            reply_manner: ReplyManner::default(),
+            reply_manner_odds: 1.0,
             late_reply_ms: 5_000,
-            list_lag_ms: 0,
-            rate_limit: Some(RateLimit::default()),
-            since_reading: SinceReading::Updated,
-            list_order: ListOrder::Messages,
-            list_untouched: false,
-            list_key: ListKey::Interactions,
-            unknown_id_status: 500,
-            unknown_cursor_status: 500,
-            history_shape: HistoryShape::Conversations,
-            resolve_mode: ResolveMode::AlwaysNew,
+            reply_time: ReplyTime::default(),
+            time_grain_ms: 1,
+            event_order: EventOrder::default(),
+            resolve_mode: ResolveMode::default(),
             resolve_attribute: "email".into(),
-            user_attributes: AttributeMode::Merge,
+            resolve_open_only: false,
+            resolve_across_bots: false,
+            resolve_at: ResolveAt::default(),
+            user_attributes: AttributeMode::default(),
+            attributes_after_ms: 0,
+            list_lag_ms: 0,
+            since_reading: SinceReading::default(),
+            list_order: ListOrder::default(),
+            list_untouched: false,
+            list_key: ListKey::default(),
+            list_page_cap: None,
+            list_last_events: None,
+            list_max_rows: None,
+            list_max_bytes: None,
+            list_refusal: ListRefusal::default(),
             open_status: Some("Open".into()),
             escalated_status: "Escalated to Human Agent".into(),
+            status_by: StatusBy::default(),
+            status_after_ms: 3_000,
+            resolved_says: ResolvedSays::default(),
+            escalation_sign: EscalationSign::default(),
+            escalation_gap_ms: 3_000,
+            after_escalation: AfterEscalation::default(),
+            human: Human::default(),
+            human_after_ms: 20_000,
+            encoding: Encoding::default(),
+            fields: Fields::default(),
+            repeats: Repeats::default(),
+            strings: Strings::default(),
+            annotations_after_ms: None,
+            text_after_ms: 0,
+            rate_limit: Some(RateLimit::default()),
+            unknown_id_status: 500,
+            unknown_cursor_status: 500,
+            history_shape: HistoryShape::default(),
             clock_offset_ms: 0,
             delete_works: true,
             bulk_delete_406: true,
@@ -187,6 +189,12 @@ impl Settings {
             .all(|status| (400..=599).contains(status))
         {
             return Err(invalid("a status for what is unknown is 400 to 599".into()));
+        }
+        if !(0.0..=1.0).contains(&settings.reply_manner_odds) || settings.time_grain_ms == 0 {
+            return Err(invalid("reply_manner_odds is 0 to 1, time_grain_ms at least 1".into()));
+        }
+        if settings.list_page_cap == Some(0) {
+            return Err(invalid("list_page_cap is at least 1".into()));
         }
         Ok(settings)
     }
@@ -212,72 +220,6 @@ impl Default for RateLimit {
     }
 }
 
-/// Which time List's window is compared with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SinceReading {
-    /// When the conversation began.
-    Created,
-    /// When its latest message was written.
-    Updated,
-}
-
-/// Which events count as "latest message".
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ListOrder {
-    /// Those a customer can see (`message`, `widget_form`); system events and notes do not move a conversation.
-    Messages,
-    /// Every event.
-    AnyEvent,
-}
-
-/// The name of the array in List's answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ListKey {
-    /// `interactions`, as on the page of the route.
-    Interactions,
-    /// `conversations`, as on newer pages.
-    Conversations,
-}
-
-/// The two documented answers of chat history.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum HistoryShape {
-    /// `{"conversations": […], "hasMore": …}` with paging.
-    Conversations,
-    /// A bare array of questions and answers, without paging.
-    Array,
-}
-
-/// What "Fini will create or resolve a conversation for that bot" means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ResolveMode {
-    /// A new conversation each time.
-    AlwaysNew,
-    /// The bot's newest conversation is continued, whoever it belongs to: the reading that mixes customers up.
-    NewestOfBot,
-    /// The newest conversation of the bot with the same value of `resolve_attribute` is continued.
-    SameAttribute,
-}
-
-/// What happens to user attributes that come with a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AttributeMode {
-    /// Merged into what is there, as documented.
-    Merge,
-    /// Taken from the first message only.
-    FirstOnly,
-    /// The latest message's attributes replace all earlier ones.
-    Replace,
-    /// Never kept.
-    Ignore,
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -298,14 +240,11 @@ mod tests {
             json!({"since_reading": "x"}),
             json!(3),
             json!({"unknown_cursor_status": 200}),
+            json!({"reply_manner_odds": 1.5}),
+            json!({"time_grain_ms": 0}),
+            json!({"list_page_cap": 0}),
         ] {
             assert!(Settings::default().patched(&patch).is_err(), "{patch}");
         }
-    }
-
-    #[test]
-    fn the_system_clock_tells_milliseconds() {
-        // 2020-01-01 and 2100-01-01.
-        assert!((1_577_836_800_000..4_102_444_800_000).contains(&system_clock()()));
     }
 }

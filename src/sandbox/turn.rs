@@ -1,27 +1,26 @@
-//! Generate Answer: takes a message in, and has the bot answer it.
-//!
-//! The message is stored before anything else happens, and the reply comes whether or not its sender is still there to
-//! hear it, as on any server. The response never names the conversation.
+//! A message for Generate Answer: what its body may hold, and to which conversation it belongs.
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::audit::Inbound;
+use super::choices::{AttributeMode, ResolveMode};
 use super::error::VendorError;
-use super::model::{Conversation, Event};
-use super::script::{self, Draft, Timing};
-use super::settings::{AttributeMode, ResolveMode};
-use super::world::{Awaited, World};
+use super::late::{self, Late};
+use super::model::Conversation;
+use super::world::World;
 
 /// A validated Generate Answer body.
 #[derive(Clone, Debug)]
 pub struct Turn {
-    content: String,
-    role: String,
+    /// Its text.
+    pub content: String,
+    /// By whom.
+    pub role: String,
+    /// The attributes that came with it.
+    pub user_attributes: Map<String, Value>,
     target: Target,
-    user_attributes: Map<String, Value>,
     channel: Option<String>,
 }
 
@@ -29,27 +28,6 @@ pub struct Turn {
 enum Target {
     Interaction(String),
     Bot(String),
-}
-
-/// What becomes of the reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reply {
-    /// As the bot's script says.
-    Normal,
-    /// None is ever made.
-    Never,
-    /// It turns up so many milliseconds later, and the response is without it.
-    Late(u64),
-}
-
-/// What stands after the message is stored.
-pub struct Begun {
-    /// The events stored at once.
-    pub created: Vec<Arc<Event>>,
-    /// The reply to wait for.
-    pub reply: Option<Awaited>,
-    /// Generating the reply fails after the usual time.
-    pub fails: bool,
 }
 
 const ROLES: [&str; 4] = ["user", "agent", "finibot", "otherbot"];
@@ -94,7 +72,12 @@ impl Turn {
         }
         let user_attributes = metadata["user_attributes"].as_object().cloned().unwrap_or_default();
         let channel = metadata["channel"].as_str().map(ToOwned::to_owned);
-        Ok(Self { content, role, target, user_attributes, channel })
+        Ok(Self { content, role, user_attributes, target, channel })
+    }
+
+    /// Whether it is a customer's and may begin a conversation.
+    pub fn asks_first(&self) -> bool {
+        self.role == "user" && matches!(self.target, Target::Bot(_))
     }
 }
 
@@ -110,53 +93,6 @@ fn optional_text(body: &Value, field: &str, broken: &mut Vec<String>) -> Option<
 }
 
 impl World {
-    /// Stores the message and sets its reply going.
-    pub fn begin(&mut self, turn: &Turn, reply: Reply, at: i64) -> Result<Begun, VendorError> {
-        let mut conversation = self.resolve(turn, at)?;
-        let id = conversation.id;
-        let from_user = turn.role == "user";
-        self.merge_attributes(&mut conversation, turn);
-        if from_user {
-            conversation.touched = true;
-            if conversation.resolved == Some(true) {
-                conversation.resolved = None;
-                conversation.status.clone_from(&self.settings.open_status);
-            }
-        }
-        let human_owned = conversation.human_owned;
-        self.write(conversation, at);
-        let created = self.append(id, vec![Draft::text(turn.role.clone(), "message", turn.content.clone())], at);
-        if let Some(event) = created.first() {
-            self.audit.stored(Inbound {
-                conversation_id: id.to_string(),
-                event_id: event.id.clone(),
-                role: turn.role.clone(),
-                content: turn.content.clone(),
-                at,
-                user_attributes: turn.user_attributes.clone(),
-            });
-        }
-        let mut begun = Begun { created, reply: None, fails: false };
-        if !from_user || human_owned || reply == Reply::Never {
-            return Ok(begun);
-        }
-        let plan = script::plan(&turn.content);
-        if plan.fails {
-            begun.fails = true;
-            return Ok(begun);
-        }
-        let late = match (reply, plan.timing) {
-            (Reply::Late(ms), _) => Some(ms),
-            (_, Timing::Late) => Some(self.settings.late_reply_ms),
-            (_, Timing::After(seconds)) => Some(seconds.saturating_mul(1_000)),
-            (_, Timing::InTime) => None,
-        };
-        let awaited =
-            self.schedule_reply(id, plan.drafts, plan.handover, at, late.unwrap_or(self.settings.reply_latency_ms));
-        begun.reply = Some(awaited).filter(|_| late.is_none());
-        Ok(begun)
-    }
-
     /// What an id that names nothing gets.
     pub fn unknown_id(&self) -> VendorError {
         match self.settings.unknown_id_status {
@@ -166,7 +102,7 @@ impl World {
     }
 
     /// "Create or resolve": the conversation the message belongs to.
-    fn resolve(&mut self, turn: &Turn, at: i64) -> Result<Conversation, VendorError> {
+    pub fn resolve(&mut self, turn: &Turn, at: i64) -> Result<Conversation, VendorError> {
         let bot_id = match &turn.target {
             Target::Interaction(id) => {
                 let known = Uuid::parse_str(id).ok().and_then(|id| self.truth.get(id));
@@ -177,15 +113,18 @@ impl World {
             }
             Target::Bot(_) => return Err(self.unknown_id()),
         };
-        let existing = match self.settings.resolve_mode {
+        let settings = &self.settings;
+        let fits = |known: &&Arc<Conversation>| {
+            (settings.resolve_across_bots || known.bot_id == bot_id)
+                && (!settings.resolve_open_only || late::is_open(known))
+        };
+        let existing = match settings.resolve_mode {
             ResolveMode::AlwaysNew => None,
-            ResolveMode::NewestOfBot => self.truth.older_than(None).find(|known| known.bot_id == bot_id).cloned(),
+            ResolveMode::NewestOfBot => self.truth.older_than(None).find(fits).cloned(),
             ResolveMode::SameAttribute => {
-                let name = &self.settings.resolve_attribute;
+                let name = &settings.resolve_attribute;
                 let value = turn.user_attributes.get(name).and_then(super::book::scalar);
-                value.and_then(|value| {
-                    self.truth.with_attribute(name, &value).into_iter().find(|known| known.bot_id == bot_id)
-                })
+                value.and_then(|value| self.truth.with_attribute(name, &value).iter().find(fits).cloned())
             }
         };
         Ok(existing.map_or_else(|| self.blank(bot_id, "api", at), |known| Conversation::clone(&known)))
@@ -196,14 +135,15 @@ impl World {
         Conversation {
             id: self.new_id(),
             bot_id,
-            created_at: at,
-            latest_at: at,
+            created_at: self.stamp(at),
+            latest_at: self.stamp(at),
             source: source.to_owned(),
             channel: None,
             status: self.settings.open_status.clone(),
             external_id: None,
             resolved: None,
             user_attributes: Map::new(),
+            given_attributes: Map::new(),
             events: Vec::new(),
             human_owned: false,
             ever_escalated: false,
@@ -211,16 +151,27 @@ impl World {
         }
     }
 
-    fn merge_attributes(&self, conversation: &mut Conversation, turn: &Turn) {
+    /// Takes the message's metadata over.
+    pub fn merge_metadata(&mut self, conversation: &mut Conversation, turn: &Turn, at: i64) {
         if turn.channel.is_some() {
             conversation.channel.clone_from(&turn.channel);
         }
         let given = turn.user_attributes.clone();
-        match self.settings.user_attributes {
-            AttributeMode::Merge => conversation.user_attributes.extend(given),
-            AttributeMode::FirstOnly if conversation.events.is_empty() => conversation.user_attributes = given,
-            AttributeMode::Replace if !given.is_empty() => conversation.user_attributes = given,
-            AttributeMode::FirstOnly | AttributeMode::Replace | AttributeMode::Ignore => {}
+        conversation.given_attributes.extend(given.clone());
+        let first = conversation.events.is_empty();
+        match self.settings.attributes_after_ms {
+            0 => show_attributes(&mut conversation.user_attributes, given, first, self.settings.user_attributes),
+            after => self.later(conversation.id, Late::Attributes(given, first), at, after),
         }
+    }
+}
+
+/// Has the attributes of a conversation's message show, of its `first` one or a later one.
+pub fn show_attributes(shown: &mut Map<String, Value>, given: Map<String, Value>, first: bool, mode: AttributeMode) {
+    match mode {
+        AttributeMode::Merge => shown.extend(given),
+        AttributeMode::FirstOnly if first => *shown = given,
+        AttributeMode::Replace if !given.is_empty() => *shown = given,
+        AttributeMode::FirstOnly | AttributeMode::Replace | AttributeMode::Ignore => {}
     }
 }

@@ -7,16 +7,21 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use serde_json::Value;
+use uuid::Uuid;
 
 use super::Sandbox;
 use super::audit::{Route, Told};
 use super::effect;
 use super::error::VendorError;
-use super::operate::Manner;
+use super::fault::Subject;
+use super::operate::{Answer, Manner};
 use super::rule::{FaultKind, FaultParams};
 use super::server::Connection;
+use super::world::World;
 
 /// One request to the vendor.
+#[derive(Clone)]
 pub struct Call {
     /// The operation.
     pub route: Route,
@@ -90,13 +95,18 @@ impl Sandbox {
             )
         };
         let response = match self.admit(&call, headers, number) {
-            Ok(None) => self.perform(&call, Manner::USUAL).await.map(IntoResponse::into_response),
+            Ok(None) => self.perform(&call, Manner::USUAL).await.map(|answer| self.respond(&answer)),
             Ok(Some((kind, params))) => effect::strike(self, &call, kind, &params).await,
             Err(error) => Err(error),
         };
         let response = response.unwrap_or_else(IntoResponse::into_response);
         self.world().audit.answered(number, call.route, response.status().as_u16());
         response
+    }
+
+    /// Writes an answer out as the settings want it.
+    pub(super) fn respond(&self, answer: &Answer) -> Response {
+        answer.respond(&self.settings())
     }
 
     /// Key, throttle, scope, in this order; then the fault that is to strike.
@@ -129,11 +139,28 @@ impl Sandbox {
             }
             _ => {}
         }
-        let fault = world.faults.strike(call.route, &[call.id.as_bytes(), call.query.as_bytes(), &call.body]);
+        let fault = if world.faults.is_empty() { None } else { world.strike(call, now) };
         if let Some((kind, _)) = &fault {
             world.audit.struck(number, kind.name());
         }
         Ok(fault)
+    }
+}
+
+impl World {
+    /// The fault that strikes a request, by what it is about.
+    fn strike(&mut self, call: &Call, now: i64) -> Option<(FaultKind, FaultParams)> {
+        let body: Value = serde_json::from_slice(&call.body).unwrap_or_default();
+        let named = if call.id.is_empty() { body["interactionId"].as_str().unwrap_or_default() } else { &call.id };
+        let known = Uuid::parse_str(named).ok().and_then(|id| self.truth.get(id));
+        let bot = known.map(|known| known.bot_id.as_str()).or_else(|| body["botId"].as_str());
+        let subject = Subject {
+            parts: &[call.id.as_bytes(), call.query.as_bytes(), &call.body],
+            conversation: Some(named).filter(|named| !named.is_empty()),
+            bot: bot.filter(|_| self.bots.len() > 1),
+            text: body["content"].as_str(),
+        };
+        self.faults.strike(call.route, &subject, now)
     }
 }
 

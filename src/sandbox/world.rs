@@ -12,12 +12,17 @@ use uuid::Uuid;
 use super::SandboxError;
 use super::audit::Audit;
 use super::book::Book;
+use super::choices::ListOrder;
+use super::config::{ApiKey, Bot, Clock, SandboxConfig};
+use super::error::VendorError;
+use super::exchange::{Begun, Ingest};
 use super::fault::Faults;
+use super::late::Late;
 use super::limit::Window;
 use super::model::{Conversation, Event};
-use super::script::{Draft, Handover};
-use super::settings::{ApiKey, Bot, Clock, ListOrder, SandboxConfig, Settings};
-use super::turn::Turn;
+use super::reply::Coming;
+use super::script::Draft;
+use super::settings::Settings;
 
 /// The state behind the sandbox's one lock.
 pub struct World {
@@ -25,6 +30,8 @@ pub struct World {
     pub settings: Settings,
     /// Accepted keys.
     pub api_keys: Vec<ApiKey>,
+    /// Names its server answers under.
+    pub hosts: Vec<String>,
     /// Known agents, with the time they were made.
     pub bots: Vec<(Bot, i64)>,
     /// What is so: Get, deletes and control routes.
@@ -53,16 +60,18 @@ enum Publication {
 type Due = (i64, u64);
 
 enum Pending {
-    Reply { conversation: Uuid, drafts: Vec<Draft>, handover: Handover, outcome: Outcome },
-    Ingest(Turn),
+    Reply(Coming, Slot<Option<Vec<Arc<Event>>>>),
+    Ingest(Ingest, Slot<Result<Begun, VendorError>>),
+    Change(Uuid, Late),
 }
 
-type Outcome = Arc<OnceLock<Vec<Arc<Event>>>>;
+type Slot<T> = Arc<OnceLock<T>>;
 
-/// A reply on its way, for whoever waits for it.
-pub struct Awaited {
+/// Something that is on its way, for whoever waits for it.
+#[derive(Clone)]
+pub struct Awaited<T> {
     due: Due,
-    outcome: Outcome,
+    slot: Slot<T>,
 }
 
 impl World {
@@ -74,6 +83,7 @@ impl World {
         Self {
             settings: config.settings,
             api_keys: config.api_keys,
+            hosts: config.hosts,
             bots: config.bots.into_iter().map(|bot| (bot, now)).collect(),
             truth: Book::default(),
             view: Book::default(),
@@ -152,7 +162,7 @@ impl World {
 
     /// Adds events to a conversation and says which; nothing when it is gone meanwhile.
     pub fn append(&mut self, id: Uuid, drafts: Vec<Draft>, at: i64) -> Vec<Arc<Event>> {
-        let events: Vec<_> = drafts.into_iter().map(|draft| self.event(draft, at)).collect();
+        let events: Vec<_> = drafts.into_iter().map(|draft| Arc::new(self.event(draft, at))).collect();
         self.append_events(id, events, at)
     }
 
@@ -172,55 +182,62 @@ impl World {
     }
 
     /// Has a reply turn up after `delay_ms`.
-    pub fn schedule_reply(
-        &mut self,
-        conversation: Uuid,
-        drafts: Vec<Draft>,
-        handover: Handover,
-        at: i64,
-        delay_ms: u64,
-    ) -> Awaited {
-        let outcome = Outcome::default();
-        let reply = Pending::Reply { conversation, drafts, handover, outcome: Arc::clone(&outcome) };
-        Awaited { due: self.schedule(reply, at, delay_ms), outcome }
+    pub fn schedule_reply(&mut self, coming: Coming, at: i64, delay_ms: u64) -> Awaited<Option<Vec<Arc<Event>>>> {
+        let slot = Slot::default();
+        Awaited { due: self.schedule(Pending::Reply(coming, Arc::clone(&slot)), at, delay_ms), slot }
     }
 
-    /// Has a whole message arrive after `delay_ms`, as when a proxy holds it back after its sender has given up.
-    pub fn schedule_ingest(&mut self, turn: Turn, delay_ms: u64) {
-        let now = self.now();
-        self.schedule(Pending::Ingest(turn), now, delay_ms);
+    /// Has a whole message arrive after `delay_ms`, whether or not its sender is still there.
+    pub fn schedule_ingest(&mut self, ingest: Ingest, delay_ms: u64) -> Awaited<Result<Begun, VendorError>> {
+        let (now, slot) = (self.now(), Slot::default());
+        Awaited { due: self.schedule(Pending::Ingest(ingest, Arc::clone(&slot)), now, delay_ms), slot }
     }
 
-    /// The reply's events, stored now at the latest. Nothing when the conversation is gone meanwhile.
-    pub fn collect(&mut self, awaited: &Awaited) -> Vec<Arc<Event>> {
+    /// Has a conversation change after `delay_ms`.
+    pub fn later(&mut self, conversation: Uuid, change: Late, at: i64, delay_ms: u64) {
+        self.schedule(Pending::Change(conversation, change), at, delay_ms);
+    }
+
+    /// What became of it; it happens now at the latest. Nothing when everything was forgotten meanwhile.
+    pub fn collect<T: Clone>(&mut self, awaited: &Awaited<T>) -> Option<T> {
         let now = self.now();
         self.settle(awaited.due, now);
-        awaited.outcome.get().cloned().unwrap_or_default()
+        awaited.slot.get().cloned()
     }
 
-    /// Puts a conversation into a human's hands or lets the bot go on.
-    pub fn hand_over(&mut self, id: Uuid, handover: Handover, at: i64) {
-        let Some(conversation) = self.truth.get(id).filter(|_| handover != Handover::None) else { return };
-        let mut conversation = Conversation::clone(conversation);
-        conversation.human_owned = true;
-        conversation.ever_escalated = true;
-        if handover == Handover::Status {
-            conversation.status = Some(self.settings.escalated_status.clone());
-        }
-        self.write(conversation, at);
+    /// A number below `sides`.
+    pub fn dice(&mut self, sides: usize) -> usize {
+        self.rng.usize(..sides)
+    }
+
+    /// A number from 1 to `most`.
+    pub fn upto(&mut self, most: i64) -> i64 {
+        self.rng.i64(1..=most)
+    }
+
+    /// Comes true with this chance.
+    pub fn chance(&mut self, odds: f64) -> bool {
+        odds >= 1.0 || self.rng.f64() < odds
+    }
+
+    /// A time as the vendor writes it down.
+    pub fn stamp(&self, at: i64) -> i64 {
+        let grain = millis(self.settings.time_grain_ms).max(1);
+        at.div_euclid(grain).saturating_mul(grain)
     }
 
     /// An event from its draft.
-    pub fn event(&mut self, draft: Draft, at: i64) -> Arc<Event> {
+    pub fn event(&mut self, draft: Draft, at: i64) -> Event {
         let mut event = Event {
             id: self.new_id().to_string(),
-            created_at: at,
+            created_at: self.stamp(at),
             role: draft.role,
             kind: draft.kind,
             message: draft.message,
             csat_rating: None,
             feedback: None,
             approved: None,
+            tags: Vec::new(),
             used_articles: draft.articles,
             raw: None,
         };
@@ -232,7 +249,7 @@ impl World {
                 Box::new(fields)
             });
         }
-        Arc::new(event)
+        event
     }
 
     fn schedule(&mut self, what: Pending, at: i64, delay_ms: u64) -> Due {
@@ -243,15 +260,11 @@ impl World {
     }
 
     fn settle(&mut self, due: Due, at: i64) {
+        // Each slot is set here alone, by whoever has just taken the one entry that holds it.
         match self.pending.remove(&due) {
-            Some(Pending::Reply { conversation, drafts, handover, outcome }) => {
-                let events = self.append(conversation, drafts, at);
-                self.hand_over(conversation, handover, at);
-                // Only this place sets it, and it has just taken the one entry that holds it.
-                let _ = outcome.set(events);
-            }
-            // Nobody is left to be told that it was refused.
-            Some(Pending::Ingest(turn)) => drop(self.begin(&turn, super::turn::Reply::Normal, at)),
+            Some(Pending::Reply(coming, slot)) => drop(slot.set(self.arrive(coming, at))),
+            Some(Pending::Ingest(ingest, slot)) => drop(slot.set(self.ingest(&ingest, at))),
+            Some(Pending::Change(conversation, change)) => self.change_late(conversation, change, at),
             None => {}
         }
     }

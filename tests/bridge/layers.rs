@@ -50,7 +50,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("ed25519_dalek", &["signature/", "config/load"]),
     ("hmac", &["signature/"]),
     ("tracing_subscriber", &["telemetry/", "config/load"]),
-    ("toml", &["config/"]),
+    ("toml", &["config/", "cli/sandbox"]),
 ];
 
 /// What the pure room does without: no runtime, no I/O, no log.

@@ -30,6 +30,7 @@ mod postgres;
 mod program;
 mod replicas;
 mod restart;
+mod sandbox;
 mod stream;
 mod trace;
 mod unclear;

@@ -44,6 +44,21 @@ fn every_member_of_a_rule_and_every_detail_is_explained() {
 }
 
 #[test]
+fn every_setting_and_every_answer_of_a_personality_is_explained() {
+    let settings = serde_json::to_value(Settings::default()).unwrap();
+    let explained: Vec<&str> = super::super::page::documented_settings().into_iter().map(|(name, _)| name).collect();
+    let mut there: Vec<&str> = settings.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(explained.len(), there.len());
+    there.retain(|name| !explained.contains(name));
+    assert!(there.is_empty(), "{there:?}");
+    for row in ROWS {
+        let answers: Vec<&str> = row.answers.iter().map(|(answer, _)| *answer).collect();
+        let line = format!("\n| {} | {} |", row.name, answers.join(", "));
+        assert!(TEXT.contains(&line), "{line}");
+    }
+}
+
+#[test]
 fn every_kind_there_is_stands_in_the_list_of_kinds() {
     // Refuses to compile when a kind is added, so that nobody forgets the list.
     let known = |kind: FaultKind| match kind {
@@ -63,7 +78,9 @@ fn every_kind_there_is_stands_in_the_list_of_kinds() {
         | FaultKind::Unauthorised
         | FaultKind::Forbidden
         | FaultKind::EventsOnlyUser
-        | FaultKind::EmptyArray => 17,
+        | FaultKind::EmptyArray
+        | FaultKind::MergeThen500
+        | FaultKind::FromTheTop => 19,
     };
     assert_eq!(KINDS.len(), known(FaultKind::Status));
 }

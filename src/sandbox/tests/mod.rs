@@ -9,6 +9,7 @@ mod history;
 mod in_process;
 mod load;
 mod paging;
+mod personalities;
 mod reading;
 mod sockets;
 

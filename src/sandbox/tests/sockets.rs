@@ -43,7 +43,7 @@ impl Running {
 fn message(text: &str) -> String {
     let body = json!({"botId": DEFAULT_BOT_ID, "content": text}).to_string();
     format!(
-        "POST /v2/hc-interactions/events/public HTTP/1.1\r\nhost: sandbox\r\nauthorization: Bearer fini_sandbox\r\n\
+        "POST /v2/hc-interactions/events/public HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer fini_sandbox\r\n\
          content-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
         body.len()
     )

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 pub use audit::Allow;
 pub use bridge::Bridge;
-pub use client::Call;
+pub use client::{Call, client};
 pub use receiver::{Callback, Receiver, Reply};
 pub use replicas::{database, left_out, said, server};
 pub use setup::{Frontend, Setup, random_secret, random_token, unique};
