@@ -12,6 +12,7 @@
 //!  L3       http          delivery       sandbox stands alone: a second reading of the vendor's pages
 //!  L2       service                      (delivery goes past it)
 //!  L1       fini → store                 signature
+//!           outbound
 //!  L0       domain                       no I/O, no clock, no chance
 //! ```
 //!
@@ -21,6 +22,7 @@
 //! | [`store`] | the port to the database, and SQLite and PostgreSQL behind it; the bindings cache |
 //! | [`fini`] | the port to the vendor, its failure classes, the request budget |
 //! | [`service`] | taking messages in, sending, reading, binding, recording |
+//! | [`outbound`] | the base of both HTTP clients: liberal in what they read, strict in framing, sizes and deadlines |
 //! | [`delivery`] | calling frontends back: lanes, leases, attempts, the address guard |
 //! | [`http`] | the public API, the operators' API, the hardened server, the browser client |
 //! | [`signature`] | Standard Webhooks and browser tokens |
@@ -59,6 +61,7 @@ pub mod fini;
 pub mod http;
 pub mod lifecycle;
 pub mod metrics;
+pub mod outbound;
 pub mod sandbox;
 pub mod service;
 pub mod signature;

@@ -19,11 +19,12 @@ use tokio::net::TcpListener;
 use self::rooms::{Delivery, Rooms};
 use crate::{
     config::Config,
-    delivery::client::{CallbackClient, install_crypto},
+    delivery::client::CallbackClient,
     domain::{Entropy, WallClock},
     http::{self, server::Server},
     lifecycle::{Ended, Lifecycle, Signals, Stop, Tasks},
     metrics::LogCounters,
+    outbound::install_crypto,
     service::{housekeeper::Housekeeper, reader::Reader},
     store::Store,
 };

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use reqwest::{Method, RequestBuilder, Response, StatusCode, redirect::Policy};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use url::Url;
@@ -18,7 +18,7 @@ use super::{
     console::{CliError, Done, one_line},
     settings::{ConfigArgs, secret_file},
 };
-use crate::config::Needs;
+use crate::{config::Needs, outbound::client_builder};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -74,12 +74,7 @@ impl Admin {
         if !matches!(base.scheme(), "http" | "https") || !base.has_host() {
             return Err(CliError::usage(format!("{base} is not an http address")).help("write http://127.0.0.1:9090"));
         }
-        // The library takes the cryptography from this process-wide place; another part may have filled it before.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
-            .user_agent(concat!("fini-bridge/", env!("CARGO_PKG_VERSION")))
-            .redirect(Policy::none())
-            .no_proxy()
+        let http = client_builder()
             .timeout(TIMEOUT)
             .build()
             .map_err(|error| CliError::failed(format!("the HTTP client could not be set up: {error}")))?;

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, LOCATION, RETRY_AFTER};
-use reqwest::redirect::Policy;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
@@ -20,6 +19,7 @@ pub use self::failure::{AttemptError, ErrorKind};
 use super::guard::Guard;
 use super::resolver::{Transport, VettedResolver};
 use crate::domain::correlation::Onward;
+use crate::outbound::client_builder;
 use crate::signature::{HEADER_ID, HEADER_SIGNATURE, HEADER_TIMESTAMP};
 
 /// How much of an answer's body is read and kept, in bytes.
@@ -95,13 +95,6 @@ pub struct CallbackClient {
     plain: Option<reqwest::Client>,
 }
 
-/// Makes ring the process's TLS implementation, unless one is chosen already. Every `reqwest` client of the program
-/// needs it before it is built; calling it again does nothing.
-pub fn install_crypto() {
-    // The error case is "there is one already", which is what was asked for.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-}
-
 impl CallbackClient {
     /// A client that reaches what `guard` lets it, spending at most `connect_timeout` on resolving, connecting and the
     /// TLS handshake together.
@@ -115,14 +108,9 @@ impl CallbackClient {
         connect_timeout: Duration,
         roots: &[reqwest::Certificate],
     ) -> Result<Self, ClientError> {
-        install_crypto();
         let guard = Arc::new(guard);
         let build = |transport| {
-            reqwest::Client::builder()
-                .user_agent(concat!("fini-bridge/", env!("CARGO_PKG_VERSION")))
-                .redirect(Policy::none())
-                .referer(false)
-                .no_proxy()
+            client_builder()
                 .connect_timeout(connect_timeout)
                 .pool_idle_timeout(POOL_IDLE)
                 .pool_max_idle_per_host(POOL_PER_HOST)

@@ -21,9 +21,9 @@ use super::{DemoSettings, router};
 use crate::{
     app::{App, Surroundings},
     config::{ApiKeys, Callback, Config, EventPattern, Frontend, RotatingSecret, StoreUrl},
-    delivery::client::install_crypto,
     domain::{Entropy, WallClock},
     lifecycle::OsSignals,
+    outbound::install_crypto,
     sandbox::{self, DEFAULT_API_KEY, DEFAULT_BOT_ID, Sandbox, SandboxConfig},
     signature::{CallbackSecret, token::TokenSecret},
     system::{SystemClock, SystemEntropy},

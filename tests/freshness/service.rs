@@ -59,7 +59,7 @@ impl Drop for Service {
 impl Service {
     /// Starts it with so many conversations, of which every tenth is with a human, and waits until it is ready.
     pub async fn start(conversations: u32, requests: u32) -> anyhow::Result<Self> {
-        fini_bridge::delivery::client::install_crypto();
+        fini_bridge::outbound::install_crypto();
         let directory = tempfile::tempdir()?;
         let database = directory.path().join("bridge.db");
         let sandbox = Sandbox::new(SandboxConfig::default());

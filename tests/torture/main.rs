@@ -43,7 +43,7 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    fini_bridge::delivery::client::install_crypto();
+    fini_bridge::outbound::install_crypto();
     let mut tally = Tally::default();
     if args.is_killing() {
         match kills::run(&args).await {

@@ -16,7 +16,7 @@ pub use route::{Observer, RequestFacts, Route};
 use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
-use reqwest::{Method, header::HeaderValue, redirect::Policy, retry};
+use reqwest::{Method, header::HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use url::Url;
@@ -25,9 +25,12 @@ use super::{
     Agent, ConversationPage, Departure, Failure, FiniApi, GenerateAnswer, HistoryPage, HistoryQuery, IdBatch,
     ListQuery, redact, wire,
 };
-use crate::domain::{
-    ids::InteractionId,
-    vendor::{FiniConversation, FiniEvent},
+use crate::{
+    domain::{
+        ids::InteractionId,
+        vendor::{FiniConversation, FiniEvent},
+    },
+    outbound::client_builder,
 };
 use compose::{answer_body, history_pairs, json_bytes, list_pairs, set_query};
 use exchange::Call;
@@ -105,15 +108,8 @@ impl FiniClient {
         if !matches!(base.scheme(), "http" | "https") || !base.has_host() || credentials {
             return Err(ClientError::BaseUrl);
         }
-        // The library takes the cryptography from this process-wide place; another part may have filled it before.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = reqwest::Client::builder()
-            .user_agent(concat!("fini-bridge/", env!("CARGO_PKG_VERSION")))
+        let builder = client_builder()
             .http1_only()
-            .redirect(Policy::none())
-            .retry(retry::never())
-            .no_proxy()
-            .referer(false)
             .connect_timeout(settings.connect_timeout)
             .pool_idle_timeout(IDLE_CONNECTION)
             .tcp_keepalive(KEEPALIVE);

@@ -106,3 +106,61 @@ async fn what_is_not_http_is_named() {
     let result = client().attempt(&attempt(&receiver.url(), PATIENT)).await;
     assert_eq!((result.status, kind(&result)), (None, Some(ErrorKind::Protocol)));
 }
+
+/// An otherwise normal answer with so many header fields of a proxy's, each as long as such fields are.
+fn decorated(status: &str, fields: usize) -> String {
+    let fields: String = (0..fields).map(|n| format!("x-edge-debug-{n}: {}\r\n", "v".repeat(40))).collect();
+    format!("HTTP/1.1 {status}\r\n{fields}content-length: 2\r\n\r\nok")
+}
+
+#[tokio::test]
+async fn an_answer_counts_however_many_fields_a_proxy_adds() {
+    for fields in [99, 100, 101, 250, 4_000] {
+        let receiver = Receiver::answering(decorated("200 OK", fields).leak()).await;
+        let client = client();
+        for _ in 0..2 {
+            let result = client.attempt(&attempt(&receiver.url(), PATIENT)).await;
+            assert_eq!((result.status, &result.error), (Some(200), &None), "{fields} fields");
+        }
+        assert_eq!(receiver.connections(), 1, "{fields} fields");
+    }
+}
+
+#[tokio::test]
+async fn fields_that_curl_reads_do_not_spoil_an_answer() {
+    for odd in [
+        "x-folded: one\r\n two\r\n",
+        "x-blank : before the colon\r\n",
+        "x(odd)name: value\r\n",
+        "x-control: a\x01b\r\n",
+        "x-latin: caf\u{e9}\r\n",
+        "x-empty:\r\n",
+    ] {
+        let answer = format!("HTTP/1.1 200 OK\r\n{odd}content-length: 2\r\n\r\nok");
+        let receiver = Receiver::answering(answer.leak()).await;
+        let result = client().attempt(&attempt(&receiver.url(), PATIENT)).await;
+        assert_eq!((result.status, result.body_excerpt.as_str()), (Some(200), "ok"), "{odd:?}: {result:?}");
+    }
+}
+
+#[tokio::test]
+async fn framing_is_read_as_strictly_as_ever() {
+    for contradictory in
+        ["content-length: 2\r\ncontent-length: 3\r\n", "content-length: 2x\r\n", "content-length: -1\r\n"]
+    {
+        let answer = format!("HTTP/1.1 200 OK\r\n{contradictory}\r\nok");
+        let receiver = Receiver::answering(answer.leak()).await;
+        let result = client().attempt(&attempt(&receiver.url(), PATIENT)).await;
+        assert_eq!((result.status, kind(&result)), (None, Some(ErrorKind::Protocol)), "{contradictory:?}");
+    }
+    let endless = dripping("HTTP/1.1 200 OK\r\nx-slow: ").await;
+    assert_eq!(kind(&client().attempt(&attempt(&endless.url(), SHORT)).await), Some(ErrorKind::Timeout));
+    let huge = Receiver::start(|mut stream| async move {
+        read_request(&mut stream).await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n").await;
+        while stream.write_all(format!("x-more: {}\r\n", "v".repeat(4_000)).as_bytes()).await.is_ok() {}
+    })
+    .await;
+    let result = client().attempt(&attempt(&huge.url(), PATIENT)).await;
+    assert_eq!((result.status, kind(&result)), (None, Some(ErrorKind::Protocol)), "a head is capped");
+}

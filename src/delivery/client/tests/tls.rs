@@ -8,6 +8,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 use super::*;
+use crate::outbound::install_crypto;
 
 /// A TLS server with a certificate of its own for `name`, and that certificate.
 async fn receiver(name: &str) -> (Receiver, reqwest::Certificate) {

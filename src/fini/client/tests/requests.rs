@@ -176,3 +176,14 @@ fn settings_that_cannot_work_are_refused_and_keys_are_never_shown() {
     let shown = format!("{:?}", base("http://127.0.0.1:1").expect("a client"));
     assert!(!shown.contains(READ_KEY) && !shown.contains(WRITE_KEY), "{shown}");
 }
+
+#[tokio::test]
+async fn an_answer_counts_however_many_fields_a_proxy_adds() {
+    for count in [100, 101, 250, 4_000] {
+        let fields: String = (0..count).map(|n| format!("x-edge-debug-{n}: {}\r\n", "v".repeat(40))).collect();
+        let answer = format!("HTTP/1.1 200 OK\r\n{fields}x-folded: one\r\n two\r\ncontent-length: 2\r\n\r\n[]");
+        let server = Server::answering(answer).await;
+        let agents = server.client().list_agents(&Departure::untold()).await;
+        assert_eq!(agents.map(|agents| agents.len()), Ok(0), "{count} fields");
+    }
+}

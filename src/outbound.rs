@@ -1,0 +1,39 @@
+//! The base on which every HTTP client towards the outside is built: Fini's, and the receivers'.
+//!
+//! As liberal as curl in what it reads, since proxies, content networks and bot protections add to an answer what does not
+//! concern us: many header fields, folded ones, ones that nobody can read. As strict as before in what decides where a
+//! message ends: contradicting lengths are an error, and a length that cannot be read leaves the end of the connection as
+//! the end of the message. The size of a head stays capped by the HTTP library (about 400 KiB).
+//!
+//! It never follows a redirect, never asks the environment for a proxy, never names where it came from, and never sends
+//! anything a second time by itself: that is for its callers to decide, who know what a repetition means.
+
+use reqwest::{ClientBuilder, redirect::Policy, retry};
+
+/// The most header fields in one answer; curl's limit too.
+const MAX_FIELDS: usize = 5_000;
+/// The largest head of one answer in HTTP/2, in bytes, where the library's own limit is 16 KiB.
+const MAX_HEAD: u32 = 384 * 1024;
+
+/// Makes ring the process's TLS implementation, unless one is chosen already. Every `reqwest` client of the program
+/// needs it before it is built; calling it again does nothing.
+pub fn install_crypto() {
+    // The error case is "there is one already", which is what was asked for.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// A builder with all that both clients have in common.
+pub fn client_builder() -> ClientBuilder {
+    install_crypto();
+    reqwest::Client::builder()
+        .user_agent(concat!("fini-bridge/", env!("CARGO_PKG_VERSION")))
+        .redirect(Policy::none())
+        .retry(retry::never())
+        .referer(false)
+        .no_proxy()
+        .http1_max_headers(MAX_FIELDS)
+        .http1_allow_obsolete_multiline_headers_in_responses(true)
+        .http1_allow_spaces_after_header_name_in_responses(true)
+        .http1_ignore_invalid_headers_in_responses(true)
+        .http2_max_header_list_size(MAX_HEAD)
+}
