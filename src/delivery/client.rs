@@ -3,9 +3,13 @@
 //! One client serves every endpoint, so that connections are kept and reused. It never follows a redirect, never asks the
 //! environment for a proxy, never reads more of an answer than an operator wants to see, and never outlives the one
 //! deadline that spans name resolution to the last byte. It neither logs nor returns what it sent, and what fails comes
-//! back as a value: whether to try again is for [`super::verdict`] to say.
+//! back as a value: whether to try again is for [`super::verdict`] to say. Two exceptions: what provably was not processed goes
+//! out once more at once, on a fresh connection, as part of the same attempt; and no part of the address that may be a secret
+//! comes back, whoever repeats it.
 
+mod connects;
 mod failure;
+mod mask;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 pub use self::failure::{AttemptError, ErrorKind};
+use self::{connects::NoteConnects, mask::Mask};
 use super::guard::Guard;
 use super::resolver::{Transport, VettedResolver};
 use crate::domain::correlation::Onward;
@@ -35,6 +40,13 @@ const ACKNOWLEDGED_BODY: Duration = Duration::from_secs(1);
 /// that meets a closing connection costs a retry, which is dearer than a handshake.
 const POOL_IDLE: Duration = Duration::from_secs(4);
 const POOL_PER_HOST: usize = 64;
+
+/// A kept connection that ends so soon after a request was put on it was being closed meanwhile; later, the receiver may have
+/// failed over the request itself.
+const CLOSING: Duration = Duration::from_secs(2);
+
+/// The longest escape of one character in an excerpt, in bytes.
+const LONGEST_ESCAPE: usize = 10;
 
 /// How often an HTTP/2 connection with a request on it is probed, and how long the echo may take: a path that swallows
 /// packets must not cost every attempt its whole timeout.
@@ -69,7 +81,7 @@ pub struct AttemptResult {
     pub status: Option<u16>,
     /// `Retry-After` as it came.
     pub retry_after: Option<String>,
-    /// `Location` as it came, for the operator to see; control characters escaped.
+    /// Where a redirect led, for the operator to see: scheme, host and port, and what else differs.
     pub location: Option<String>,
     /// The beginning of the answer's body as text, control characters escaped.
     pub body_excerpt: String,
@@ -90,9 +102,16 @@ pub struct ClientError(#[source] reqwest::Error);
 #[derive(Debug, Clone)]
 pub struct CallbackClient {
     guard: Arc<Guard>,
-    secure: reqwest::Client,
+    secure: Connections,
     /// A client apart, because names have to be vetted by stricter rules for unencrypted connections.
-    plain: Option<reqwest::Client>,
+    plain: Option<Connections>,
+}
+
+#[derive(Debug, Clone)]
+struct Connections {
+    kept: reqwest::Client,
+    /// Opens a connection for each request.
+    fresh: reqwest::Client,
 }
 
 impl CallbackClient {
@@ -109,11 +128,12 @@ impl CallbackClient {
         roots: &[reqwest::Certificate],
     ) -> Result<Self, ClientError> {
         let guard = Arc::new(guard);
-        let build = |transport| {
+        let client = |transport, idle| {
             client_builder()
                 .connect_timeout(connect_timeout)
                 .pool_idle_timeout(POOL_IDLE)
-                .pool_max_idle_per_host(POOL_PER_HOST)
+                .pool_max_idle_per_host(idle)
+                .connector_layer(NoteConnects)
                 .http2_keep_alive_interval(PROBE)
                 .http2_keep_alive_timeout(PROBE)
                 .https_only(transport == Transport::Tls)
@@ -122,6 +142,8 @@ impl CallbackClient {
                 .build()
                 .map_err(ClientError)
         };
+        let build =
+            |transport| Ok(Connections { kept: client(transport, POOL_PER_HOST)?, fresh: client(transport, 0)? });
         let secure = build(Transport::Tls)?;
         let plain = if guard.allow_http { Some(build(Transport::Plain)?) } else { None };
         Ok(Self { guard, secure, plain })
@@ -134,6 +156,13 @@ impl CallbackClient {
         let mut result = AttemptResult::default();
         result.error = self.exchange(attempt, deadline, &mut result).await.err();
         result.duration = started.elapsed();
+        let mask = Mask::of(&attempt.url);
+        let was_cut = result.truncated || result.body_excerpt.len() + LONGEST_ESCAPE > MAX_EXCERPT;
+        result.body_excerpt = mask.apply(&result.body_excerpt, was_cut);
+        result.location = result.location.map(|location| mask.apply(&location, false));
+        if let Some(error) = &mut result.error {
+            error.detail = mask.apply(&error.detail, true);
+        }
         result
     }
 
@@ -143,27 +172,18 @@ impl CallbackClient {
         deadline: Instant,
         result: &mut AttemptResult,
     ) -> Result<(), AttemptError> {
-        let client = self.client_for(&attempt.url)?;
-        let mut request = client
-            .post(attempt.url.clone())
-            .header(CONTENT_TYPE, "application/json")
-            .header(HEADER_ID, &attempt.id)
-            .header(HEADER_TIMESTAMP, attempt.timestamp)
-            .header(HEADER_SIGNATURE, &attempt.signature)
-            .body(attempt.body.clone());
-        for (name, value) in attempt.onward.headers() {
-            request = request.header(name, value);
-        }
-        let response = match timeout_at(deadline, request.send()).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(failure::of_request(&error)),
-            Err(_) => return Err(AttemptError::timeout("no answer in time")),
+        let connections = self.connections_to(&attempt.url)?;
+        let response = match send(&connections.kept, attempt, deadline).await {
+            // The receiver never had it: that costs neither an attempt nor a wait.
+            Err(Unsent { was_processed: false, .. }) => send(&connections.fresh, attempt, deadline).await,
+            sent => sent,
         };
+        let response = response.map_err(|unsent| unsent.error)?;
 
         let status = response.status();
         result.status = Some(status.as_u16());
         result.retry_after = header(response.headers(), &RETRY_AFTER);
-        result.location = header(response.headers(), &LOCATION);
+        result.location = header(response.headers(), &LOCATION).map(|location| mask::redirect(&attempt.url, &location));
 
         if !status.is_success() {
             return read_excerpt(response, deadline, result).await;
@@ -176,12 +196,45 @@ impl CallbackClient {
         Ok(())
     }
 
-    fn client_for(&self, url: &Url) -> Result<&reqwest::Client, AttemptError> {
+    fn connections_to(&self, url: &Url) -> Result<&Connections, AttemptError> {
         self.guard.check_url(url).map_err(|refused| AttemptError::new(ErrorKind::Guard, &refused))?;
         if url.scheme() == "https" {
             return Ok(&self.secure);
         }
         self.plain.as_ref().ok_or_else(|| AttemptError::new(ErrorKind::Internal, &"no client for this scheme"))
+    }
+}
+
+/// A request that got no answer.
+struct Unsent {
+    error: AttemptError,
+    /// Whether the receiver may have processed it.
+    was_processed: bool,
+}
+
+/// Sends the request and waits for the head of its answer.
+async fn send(client: &reqwest::Client, attempt: &Attempt, deadline: Instant) -> Result<reqwest::Response, Unsent> {
+    let started = Instant::now();
+    let mut request = client
+        .post(attempt.url.clone())
+        .header(CONTENT_TYPE, "application/json")
+        .header(HEADER_ID, &attempt.id)
+        .header(HEADER_TIMESTAMP, attempt.timestamp)
+        .header(HEADER_SIGNATURE, &attempt.signature)
+        .body(attempt.body.clone());
+    for (name, value) in attempt.onward.headers() {
+        request = request.header(name, value);
+    }
+    match timeout_at(deadline, connects::noting(request.send())).await {
+        Ok((Ok(response), _)) => Ok(response),
+        Ok((Err(error), has_connected)) => {
+            let was_kept = !has_connected && started.elapsed() < CLOSING;
+            Err(Unsent {
+                error: failure::of_request(&error),
+                was_processed: !failure::is_unprocessed(&error, was_kept),
+            })
+        }
+        Err(_) => Err(Unsent { error: AttemptError::timeout("no answer in time"), was_processed: true }),
     }
 }
 

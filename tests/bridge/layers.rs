@@ -39,6 +39,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("moka", &["store/bindings"]),
     ("axum", &["http/", "sandbox/", "demo/", "app/"]),
     ("hyper", &["http/", "sandbox/", "fini/client", "delivery/client"]),
+    ("h2", &["delivery/client"]),
     ("hyper_util", &["http/", "sandbox/"]),
     (
         "reqwest",

@@ -100,6 +100,33 @@ pub(super) fn of_request(error: &reqwest::Error) -> AttemptError {
     AttemptError::new(kind, &detail)
 }
 
+/// Whether the receiver provably did not process the request: it said so in HTTP/2 (RFC 9113 §8.7), or the connection was a
+/// kept one and ended before anything of an answer came.
+pub(super) fn is_unprocessed(error: &reqwest::Error, was_kept: bool) -> bool {
+    causes(error).any(|cause| {
+        if let Some(h2) = cause.downcast_ref::<h2::Error>() {
+            let refused = h2.is_reset() && h2.reason() == Some(h2::Reason::REFUSED_STREAM);
+            let leaving = h2.is_go_away() && h2.reason() == Some(h2::Reason::NO_ERROR);
+            return h2.is_remote() && (refused || leaving);
+        }
+        was_kept
+            && (cause
+                .downcast_ref::<hyper::Error>()
+                .is_some_and(|http| http.is_incomplete_message() || http.is_canceled())
+                || cause.downcast_ref::<io::Error>().is_some_and(|io| is_end_of_connection(io.kind())))
+    })
+}
+
+fn is_end_of_connection(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::UnexpectedEof
+    )
+}
+
 /// Names an error that came in the middle of an answer.
 pub(super) fn of_body(error: &reqwest::Error) -> AttemptError {
     match named_cause(error) {
@@ -157,10 +184,7 @@ fn named_cause(error: &reqwest::Error) -> Option<AttemptError> {
             }
             match io.kind() {
                 io::ErrorKind::ConnectionRefused => ErrorKind::Refused,
-                io::ErrorKind::ConnectionReset
-                | io::ErrorKind::ConnectionAborted
-                | io::ErrorKind::BrokenPipe
-                | io::ErrorKind::UnexpectedEof => ErrorKind::Reset,
+                kind if is_end_of_connection(kind) => ErrorKind::Reset,
                 _ => return None,
             }
         } else {

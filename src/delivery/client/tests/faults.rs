@@ -164,3 +164,53 @@ async fn framing_is_read_as_strictly_as_ever() {
     let result = client().attempt(&attempt(&huge.url(), PATIENT)).await;
     assert_eq!((result.status, kind(&result)), (None, Some(ErrorKind::Protocol)), "a head is capped");
 }
+
+#[tokio::test]
+async fn a_connection_that_was_closed_between_two_requests_costs_nothing() {
+    let taken = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&taken);
+    let receiver = Receiver::start(move |mut stream| {
+        let counter = Arc::clone(&counter);
+        async move {
+            read_request(&mut stream).await;
+            counter.fetch_add(1, Ordering::SeqCst);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+            // The next one finds it closing: read by the kernel, and by nobody else.
+            read_request(&mut stream).await;
+            stream.set_zero_linger().unwrap();
+        }
+    })
+    .await;
+    let client = client();
+    for number in 1..=4 {
+        let result = client.attempt(&attempt(&receiver.url(), PATIENT)).await;
+        assert_eq!((result.status, &result.error), (Some(200), &None), "attempt {number}");
+        assert_eq!((taken.load(Ordering::SeqCst), receiver.connections()), (number, number));
+    }
+}
+
+#[tokio::test]
+async fn a_fresh_connection_that_is_cut_is_not_tried_again() {
+    let receiver = Receiver::start(|mut stream| async move {
+        read_request(&mut stream).await;
+        stream.set_zero_linger().unwrap();
+    })
+    .await;
+    assert_eq!(kind(&client().attempt(&attempt(&receiver.url(), PATIENT)).await), Some(ErrorKind::Reset));
+    assert_eq!(receiver.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_ends_late_may_have_been_processed() {
+    let receiver = Receiver::start(|mut stream| async move {
+        read_request(&mut stream).await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+        read_request(&mut stream).await;
+        tokio::time::sleep(CLOSING).await;
+    })
+    .await;
+    let client = client();
+    assert_eq!(client.attempt(&attempt(&receiver.url(), PATIENT)).await.status, Some(200));
+    assert_eq!(kind(&client.attempt(&attempt(&receiver.url(), PATIENT)).await), Some(ErrorKind::Reset));
+    assert_eq!(receiver.connections(), 1);
+}

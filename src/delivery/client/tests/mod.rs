@@ -177,7 +177,7 @@ async fn redirects_are_reported_and_not_followed() {
     let answer = format!("HTTP/1.1 307 Go\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n");
     let receiver = Receiver::answering(answer.leak()).await;
     let result = client().attempt(&attempt(&receiver.url(), PATIENT)).await;
-    assert_eq!((result.status, result.location), (Some(307), Some(location)));
+    assert_eq!((result.status, result.location), (Some(307), Some(format!("http://{}", target.address))));
     assert_eq!(target.connections(), 0);
 }
 
@@ -228,4 +228,27 @@ async fn a_header_that_cannot_be_sent_is_our_fault() {
     let result = client().attempt(&broken).await;
     assert_eq!(kind(&result), Some(ErrorKind::Internal));
     assert!(!format!("{broken:?}").contains("as it is"));
+}
+
+#[tokio::test]
+async fn no_part_of_the_address_comes_back_whoever_repeats_it() {
+    let receiver = Receiver::start(|mut stream| async move {
+        while let Some(request) = read_request(&mut stream).await {
+            let target = request.split_whitespace().nth(1).unwrap();
+            let body = format!("Cannot POST {target}");
+            let answer = format!(
+                "HTTP/1.1 308 Go\r\nlocation: {}\r\ncontent-length: {}\r\n\r\n{body}",
+                target.replace("/callback", "/callback/"),
+                body.len()
+            );
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    })
+    .await;
+    let url = format!("http://{}/callback/h00k-s3cret?token=t0k3n-s3cret", receiver.address);
+    let result = client().attempt(&attempt(&url, PATIENT)).await;
+    let origin = format!("http://{}", receiver.address);
+    assert_eq!(result.location, Some(format!("{origin}, where only the path differs")));
+    assert_eq!(result.body_excerpt, "Cannot POST …");
+    assert!(!format!("{result:?}").contains("s3cret"));
 }
