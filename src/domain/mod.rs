@@ -16,6 +16,7 @@ pub mod look;
 #[cfg(test)]
 mod look_props;
 pub mod message;
+pub mod pace;
 pub mod schedule;
 pub mod time;
 pub mod turn;

@@ -9,6 +9,8 @@ use std::time::Duration;
 const MAX_STEP: Duration = Duration::from_hours(30 * 24);
 /// Most steps of one schedule.
 const MAX_STEPS: usize = 100;
+/// Stands for a step where a schedule has none.
+const ALONE: Duration = Duration::from_secs(1);
 /// How much of a wait chance may add, so that what failed together does not come back together.
 const MAX_JITTER: f64 = 0.1;
 
@@ -59,14 +61,24 @@ impl RetrySchedule {
         self.steps.iter().sum()
     }
 
+    /// The step after attempt number `attempt` (counted from 1), and the most that a wish of the other side makes of it: this
+    /// step and the next together (after the last: twice the step). Beyond the last step, the last one.
+    pub fn reach(&self, attempt: u32) -> (Duration, Duration) {
+        let last = self.steps.len().saturating_sub(1);
+        let at = usize::try_from(attempt.max(1) - 1).unwrap_or(last).min(last);
+        let step = self.steps.get(at).copied().unwrap_or(ALONE);
+        (step, step + self.steps.get(at + 1).copied().unwrap_or(step))
+    }
+
     /// The wait after attempt number `attempt` (counted from 1), or `None` when that was the last.
     ///
     /// `hint` is the wait that the other side asked for; it lengthens the step up to the sum of this step and the next
     /// (after the last step: twice the step). `jitter` from 0 to 1 then adds up to a tenth; other numbers are clamped.
     pub fn wait(&self, attempt: u32, hint: Option<Duration>, jitter: f64) -> Option<Duration> {
-        let at = usize::try_from(attempt.max(1)).ok()? - 1;
-        let step = *self.steps.get(at)?;
-        let most = step + self.steps.get(at + 1).copied().unwrap_or(step);
+        if usize::try_from(attempt.max(1)).ok()? >= self.attempts() {
+            return None;
+        }
+        let (step, most) = self.reach(attempt);
         let wait = hint.map_or(step, |hint| hint.min(most).max(step));
         Some(jittered(wait, jitter))
     }
