@@ -12,7 +12,7 @@ use super::{clock::SharedClock, parts};
 use crate::{
     config::{Config, StoreUrl},
     delivery::{Dispatcher, Endpoint, client::CallbackClient},
-    domain::{Clock, Entropy, WallClock},
+    domain::{Clock, Entropy, Timestamp, WallClock},
     fini::{
         Failure, FiniApi, FiniClient, Observer, RequestFacts,
         budget::{Budget, Departures},
@@ -168,6 +168,7 @@ impl Rooms {
             owner: self.owner.clone(),
             settings: parts::dispatcher(config)?,
             lost_claims: LostClaims::default(),
+            expires_at: Mutex::new(Timestamp::ZERO),
         })
     }
 

@@ -5,15 +5,18 @@
 //! lease that outlasts its deadline; the store fences off a completion that comes too late. While the lease lasts, what came
 //! of an attempt is recorded again and again, should the store fail: else the receiver would get the callback once more.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use tracing::Instrument as _;
 
 use super::{
     client::{Attempt, AttemptResult, CallbackClient, ErrorKind},
-    endpoint::Endpoint,
-    verdict::{self, Verdict, Why},
+    endpoint::{Endpoint, Seat},
+    verdict::{self, Terms, Verdict, Why},
 };
 use crate::{
     domain::{Clock, Entropy, Timestamp, WallClock, ids::FrontendName, schedule::RetrySchedule},
@@ -35,6 +38,9 @@ const UNCLAIMED: Duration = Duration::from_millis(50);
 /// Pauses between attempts to record what came of a callback.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// What could not be attempted for too long is looked for this often at least.
+const EXPIRE_EVERY: Duration = Duration::from_mins(1);
 
 /// When nothing more was claimed for so long, it is calm.
 const CALM: Duration = Duration::from_millis(50);
@@ -84,6 +90,8 @@ pub struct Dispatcher {
     pub settings: DispatcherSettings,
     /// Claims that failed.
     pub lost_claims: LostClaims,
+    /// When what is too old is given up next.
+    pub expires_at: Mutex<Timestamp>,
 }
 
 impl Loop for Arc<Dispatcher> {
@@ -92,14 +100,14 @@ impl Loop for Arc<Dispatcher> {
     async fn step(&self) -> Result<Step> {
         let now = self.clock.now();
         self.void_lost_claims(now).await?;
+        let expires_at = self.expire(now).await?;
         let mut permits = Vec::new();
         let mut wake_at = None::<Timestamp>;
         for endpoint in &self.endpoints {
-            endpoint.want(true);
+            endpoint.want();
             match endpoint.permits(now) {
-                Ok(free) if free.first > 0 => permits.push(free),
-                Ok(_) => {}
-                Err(until) => wake_at = Some(wake_at.map_or(until, |at| at.min(until))),
+                Ok(free) => permits.push(free),
+                Err(until) => wake_at = earliest([wake_at, until]),
             }
         }
         let free: Vec<_> = permits.iter().map(|free| free.frontend.clone()).collect();
@@ -117,7 +125,7 @@ impl Loop for Arc<Dispatcher> {
             let taken = claimed.iter().filter(|delivery| delivery.conversation.frontend == permits.frontend).count();
             // First attempts and retries are limited apart; below either limit, nothing was left.
             let took_all = taken < permits.first.min(permits.retries);
-            self.endpoint(&permits.frontend).into_iter().for_each(|endpoint| endpoint.want(!took_all));
+            self.endpoint(&permits.frontend).into_iter().for_each(|endpoint| endpoint.claimed(took_all));
             all &= took_all;
         }
         for delivery in claimed {
@@ -128,11 +136,11 @@ impl Loop for Arc<Dispatcher> {
         }
         if count > 0 {
             // All of it was taken. When the next is due is asked once it is calm, not after each claim.
-            return Ok(Step::Idle { until: Some(now.plus(CALM)) });
+            return Ok(Step::Idle { until: earliest([Some(now.plus(CALM)), wake_at]) });
         }
         // What is due and was not claimed waits for a slot, or is in other hands.
         let due = self.store.next_delivery_at(&free).await?.map(|due| due.max(now.plus(UNCLAIMED)));
-        Ok(Step::Idle { until: [due, wake_at, self.lost_claims.look_at(now)].into_iter().flatten().min() })
+        Ok(Step::Idle { until: earliest([due, wake_at, self.lost_claims.look_at(now), Some(expires_at)]) })
     }
 }
 
@@ -147,14 +155,41 @@ impl Dispatcher {
         Ok(())
     }
 
+    /// Gives up what nobody could attempt for too long, now and then; returns when it does so next.
+    async fn expire(&self, now: Timestamp) -> Result<Timestamp> {
+        let every = (self.settings.max_age / 4).clamp(Duration::from_secs(1), EXPIRE_EVERY);
+        let due = *self.expires_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if now < due && due <= now.plus(every) {
+            return Ok(due);
+        }
+        loop {
+            let given_up = self.store.expire_deliveries(now, self.settings.max_age, self.settings.hold_lane).await?;
+            if given_up.is_empty() {
+                break;
+            }
+            for (frontend, callbacks) in given_up {
+                self.metrics.deliveries(frontend.as_str(), Counted::Dead, callbacks);
+                tracing::error!(%frontend, callbacks, "callbacks given up: they could not be made for too long");
+            }
+        }
+        let next = now.plus(every);
+        *self.expires_at.lock().unwrap_or_else(PoisonError::into_inner) = next;
+        Ok(next)
+    }
+
     fn lease(&self, now: Timestamp) -> Lease {
         Lease { owner: self.owner.clone(), now, until: now.plus(self.settings.lease) }
     }
 
     fn start(self: &Arc<Self>, delivery: ClaimedDelivery, until: Timestamp) {
         let Some(endpoint) = self.endpoint(&delivery.conversation.frontend) else { return };
-        let slot = Slot { endpoint: Arc::clone(endpoint), wake: self.wake.clone(), lane_owes: true };
-        slot.endpoint.enter();
+        let slot = Slot {
+            endpoint: Arc::clone(endpoint),
+            seat: endpoint.enter(delivery.attempts > 0, self.clock.now()),
+            clock: Arc::clone(&self.clock),
+            wake: self.wake.clone(),
+            lane_owes: true,
+        };
         let dispatcher = Arc::clone(self);
         let span = tracing::info_span!(
             "deliver",
@@ -163,7 +198,7 @@ impl Dispatcher {
         );
         let work = async move {
             let mut slot = slot;
-            match dispatcher.work_off(&slot.endpoint, delivery, until).await {
+            match dispatcher.work_off(&mut slot, delivery, until).await {
                 Ok(lane_owes) => slot.lane_owes = lane_owes,
                 // The lease ends, and the callback goes out again under the same id.
                 Err(error) => tracing::error!(%error, "outcome of a callback could not be recorded"),
@@ -177,20 +212,21 @@ impl Dispatcher {
     }
 
     /// Works a lane off that is leased until then; whether it still owes something.
-    async fn work_off(&self, endpoint: &Endpoint, first: ClaimedDelivery, mut until: Timestamp) -> Result<bool> {
+    async fn work_off(&self, slot: &mut Slot, first: ClaimedDelivery, mut until: Timestamp) -> Result<bool> {
         let mut next = Some(first);
         for left in (0..STRETCH).rev() {
             let Some(delivery) = next else { return Ok(true) };
+            slot.endpoint.go_on(&mut slot.seat, delivery.attempts > 0);
             let span = tracing::info_span!(
                 "attempt",
                 request_id = delivery.cause.request_id(),
                 trace_id = delivery.cause.trace_id()
             );
-            let outcome = self.attempt(endpoint, &delivery, until).instrument(span).await;
+            let outcome = self.attempt(slot, &delivery, until).instrument(span).await;
             let now = self.clock.now();
             let lease = self.lease(now);
             let held_until = std::mem::replace(&mut until, lease.until);
-            let goes_on = left > 0 && !self.stop.is_stopping() && outcome.lane_goes_on && endpoint.may_go_on(now);
+            let goes_on = left > 0 && !self.stop.is_stopping() && outcome.lane_goes_on && slot.endpoint.may_go_on(now);
             let finish = FinishDelivery {
                 id: delivery.id,
                 conversation: delivery.conversation.key,
@@ -236,14 +272,16 @@ impl Dispatcher {
         }
     }
 
-    async fn attempt(&self, endpoint: &Endpoint, delivery: &ClaimedDelivery, until: Timestamp) -> Attempted {
+    async fn attempt(&self, slot: &Slot, delivery: &ClaimedDelivery, until: Timestamp) -> Attempted {
+        let endpoint = &*slot.endpoint;
         let now = self.clock.now();
         if now.plus(self.settings.timeout) > until {
             // This process stood still: it would still be sending when the lane is somebody else's.
             tracing::warn!(event_id = %delivery.event_id, sequence = delivery.sequence, "callback held up for too long");
             return Attempted::not_made(now);
         }
-        if now.since(delivery.recorded_at) >= self.settings.max_age {
+        let age = now.since(delivery.owed_since);
+        if age >= self.settings.max_age {
             self.metrics.delivery(endpoint.frontend.as_str(), Counted::Dead);
             tracing::error!(event_id = %delivery.event_id, sequence = delivery.sequence, "callback given up: too old");
             return Attempted::given_up(self.settings.hold_lane, DeadEnd::Expired, "older than delivery.max_age");
@@ -267,8 +305,22 @@ impl Dispatcher {
             .await;
         let number = delivery.attempts + 1;
         let (now, wall) = (self.clock.now(), self.wall.now());
-        let verdict =
-            verdict::judge(&result, number, &self.settings.schedule, now.as_millis(), wall, self.entropy.fraction());
+        let terms = Terms {
+            attempt: number,
+            age,
+            schedule: &self.settings.schedule,
+            now: now.as_millis(),
+            wall,
+            jitter: self.entropy.fraction(),
+        };
+        let verdict = verdict::judge(&result, &terms);
+        if let Some(wish) = verdict::wish(&result, &terms) {
+            if let Some(until) = endpoint.refused(&slot.seat, now, wish) {
+                self.defer(endpoint, until).await;
+            }
+        } else {
+            self.learn(endpoint, &slot.seat, &verdict, now).await;
+        }
         self.tell(endpoint, delivery, number, &result, verdict, now);
         self.spans.tell(span.as_ref(), |span| FinishedSpan {
             span,
@@ -287,10 +339,12 @@ impl Dispatcher {
             .collect(),
             error: (verdict != Verdict::Delivered).then_some("not delivered"),
         });
-        self.learn(endpoint, &verdict, now).await;
         let why = match verdict {
             Verdict::Delivered => None,
-            Verdict::RetryAt { why, .. } | Verdict::Paused { why } | Verdict::Dead { why } => Some(why),
+            Verdict::RetryAt { why, .. }
+            | Verdict::Deferred { why }
+            | Verdict::Paused { why }
+            | Verdict::Dead { why } => Some(why),
         };
         Attempted {
             lane_goes_on: verdict == Verdict::Delivered || matches!(verdict, Verdict::Dead { .. }),
@@ -298,6 +352,7 @@ impl Dispatcher {
                 Verdict::Delivered => DeliveryOutcome::Delivered,
                 Verdict::RetryAt { at, why: Why::Bridge } => DeliveryOutcome::Unattempted(Timestamp::from_millis(at)),
                 Verdict::RetryAt { at, .. } => DeliveryOutcome::RetryAt(Timestamp::from_millis(at)),
+                Verdict::Deferred { .. } => DeliveryOutcome::Refused,
                 Verdict::Paused { .. } => DeliveryOutcome::Unattempted(now),
                 Verdict::Dead { why } => DeliveryOutcome::Dead {
                     hold_lane: self.settings.hold_lane,
@@ -323,7 +378,7 @@ impl Dispatcher {
         let duration_ms = u64::try_from(result.duration.as_millis()).unwrap_or(u64::MAX);
         let (counted, class) = match verdict {
             Verdict::Delivered => (Counted::Delivered, AttemptClass::Delivered),
-            Verdict::RetryAt { why, .. } => (Counted::Retried, class(result, why)),
+            Verdict::RetryAt { why, .. } | Verdict::Deferred { why } => (Counted::Retried, class(result, why)),
             Verdict::Paused { why } => (Counted::Paused, class(result, why)),
             Verdict::Dead { why } => (Counted::Dead, class(result, why)),
         };
@@ -339,6 +394,10 @@ impl Dispatcher {
                 let (error, next_attempt_at) = (describe(result, why), Timestamp::from_millis(at));
                 tracing::warn!(%event_id, sequence, attempt, status, duration_ms, error, %next_attempt_at, "callback failed");
             }
+            Verdict::Deferred { why } => {
+                let (error, next_attempt_at) = (describe(result, why), endpoint.held_until(now).unwrap_or(now));
+                tracing::warn!(%event_id, sequence, attempt, status, duration_ms, error, %next_attempt_at, "callback deferred");
+            }
             Verdict::Paused { why } => {
                 let error = describe(result, why);
                 tracing::error!(%event_id, sequence, attempt, status, duration_ms, error, "callbacks paused by the receiver");
@@ -350,11 +409,18 @@ impl Dispatcher {
         }
     }
 
+    /// Has the endpoint left alone by all processes.
+    async fn defer(&self, endpoint: &Endpoint, until: Timestamp) {
+        if let Err(error) = self.store.defer_frontend(&endpoint.frontend, until).await {
+            tracing::error!(%error, "a receiver's wish to be left alone could not be recorded");
+        }
+    }
+
     /// What an attempt says about the endpoint as a whole.
-    async fn learn(&self, endpoint: &Endpoint, verdict: &Verdict, now: Timestamp) {
+    async fn learn(&self, endpoint: &Endpoint, seat: &Seat, verdict: &Verdict, now: Timestamp) {
         match verdict {
             Verdict::Delivered => {
-                if endpoint.succeeded() {
+                if endpoint.succeeded(seat, now) {
                     tracing::info!(frontend = %endpoint.frontend, "callbacks flow again");
                 }
             }
@@ -364,14 +430,21 @@ impl Dispatcher {
                     tracing::error!(%error, "pause of a frontend could not be recorded");
                 }
             }
-            Verdict::RetryAt { why: Why::Bridge, .. } | Verdict::Dead { why: Why::Bridge } => {}
-            Verdict::RetryAt { .. } | Verdict::Dead { .. } => {
-                if let Some(until) = endpoint.failed(now) {
+            Verdict::Deferred { .. }
+            | Verdict::RetryAt { why: Why::Bridge, .. }
+            | Verdict::Dead { why: Why::Bridge } => {}
+            Verdict::RetryAt { why, .. } | Verdict::Dead { why } => {
+                let answered = matches!(why, Why::Answered { .. });
+                if let Some(until) = endpoint.failed(seat, answered, now) {
                     tracing::warn!(frontend = %endpoint.frontend, %until, "callbacks held back: the receiver only fails");
                 }
             }
         }
     }
+}
+
+fn earliest<const N: usize>(times: [Option<Timestamp>; N]) -> Option<Timestamp> {
+    times.into_iter().flatten().min()
 }
 
 /// How an attempt ended, as the store takes it.
@@ -428,6 +501,8 @@ fn describe(result: &AttemptResult, why: Why) -> String {
 /// A slot of an endpoint, free again when dropped, also after a panic.
 struct Slot {
     endpoint: Arc<Endpoint>,
+    seat: Seat,
+    clock: Arc<dyn Clock>,
     wake: Wake,
     /// Whether the lane is to be looked at again.
     lane_owes: bool,
@@ -435,7 +510,7 @@ struct Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let is_wanted = self.endpoint.leave();
+        let is_wanted = self.endpoint.leave(&self.seat, self.clock.now());
         if is_wanted || self.lane_owes {
             self.wake.notify();
         }

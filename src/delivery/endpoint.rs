@@ -1,15 +1,26 @@
-//! One frontend's callback address, with what is known of it in this process.
+//! One frontend's callback address, with what is known of it in this process: who is under way, whether it fails, and at what
+//! pace it takes callbacks.
+//!
+//! Slots are counted by what their lane's head is. Retries get half of them, so that old trouble never crowds out first
+//! attempts; first attempts are never counted against that half, so that they never keep a retry waiting beside free slots.
 
 use std::sync::{
     Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+    atomic::{AtomicBool, Ordering},
 };
 
 use url::Url;
 
-use super::breaker::{Breaker, State};
+use super::{
+    breaker::{Breaker, State},
+    verdict::Wish,
+};
 use crate::{
-    domain::{Timestamp, ids::FrontendName},
+    domain::{
+        Timestamp,
+        ids::FrontendName,
+        pace::{Allowed, Pace, Pass},
+    },
     signature::Signer,
     store::DeliveryPermits,
 };
@@ -25,10 +36,29 @@ pub struct Endpoint {
     pub signer: Signer,
     /// At most so many at once.
     slots: usize,
-    in_flight: AtomicUsize,
     /// Whether more was due than there were slots for.
     wanted: AtomicBool,
     breaker: Mutex<Breaker>,
+    traffic: Mutex<Traffic>,
+}
+
+/// What is under way.
+#[derive(Debug, Default)]
+struct Traffic {
+    in_flight: usize,
+    /// Those of them whose head was attempted before.
+    retries: usize,
+    /// Those of them that are to find out whether the receiver works again.
+    probes: usize,
+    pace: Pace,
+}
+
+/// A slot that is taken; see [`Endpoint::leave`].
+#[derive(Debug)]
+pub(super) struct Seat {
+    pass: Pass,
+    is_retry: bool,
+    is_probe: bool,
 }
 
 impl Endpoint {
@@ -39,38 +69,62 @@ impl Endpoint {
             url,
             signer,
             slots,
-            in_flight: AtomicUsize::new(0),
             wanted: AtomicBool::new(false),
             breaker: Mutex::default(),
+            traffic: Mutex::default(),
         }
     }
 
-    /// What may be claimed now: nothing while the breaker is open (then: until when), one to probe, else every free slot.
-    /// Retries get half of the slots, so that old trouble never crowds out first attempts.
-    pub fn permits(&self, now: Timestamp) -> Result<DeliveryPermits, Timestamp> {
-        let busy = self.in_flight.load(Ordering::Acquire);
-        let free = match self.breaker().state(now) {
-            State::Open(until) => return Err(until),
-            State::HalfOpen => 1usize.saturating_sub(busy),
-            State::Closed => self.slots.saturating_sub(busy),
+    /// What may be claimed now, or when to ask again, where time alone lets more go: nothing while the breaker is open, one to
+    /// probe, else every free slot as far as the pace goes.
+    pub fn permits(&self, now: Timestamp) -> Result<DeliveryPermits, Option<Timestamp>> {
+        let state = self.state(now);
+        let mut traffic = self.traffic();
+        let free = self.slots.saturating_sub(traffic.in_flight);
+        let free = match state {
+            State::Open(until) => return Err(Some(until)),
+            State::HalfOpen => free.min(1usize.saturating_sub(traffic.probes)),
+            State::Closed => free,
         };
-        let retries = free.min(self.slots.div_ceil(2).saturating_sub(busy.min(self.slots / 2)));
-        Ok(DeliveryPermits { frontend: self.frontend.clone(), first: free, retries })
+        let first = match traffic.pace.allowed(now, free) {
+            Allowed::Now(allowed) => allowed,
+            Allowed::At(then) => return Err(Some(then)),
+            Allowed::Blocked => return Err(None),
+        };
+        let retries = first.min(self.slots.div_ceil(2).saturating_sub(traffic.retries));
+        Ok(DeliveryPermits { frontend: self.frontend.clone(), first, retries })
     }
 
     /// Whether the lane in hand may go on to its next callback.
     pub fn may_go_on(&self, now: Timestamp) -> bool {
-        self.breaker().state(now) == State::Closed
+        self.state(now) == State::Closed && self.traffic().pace.is_free()
     }
 
-    /// An attempt succeeded. Returns whether that ended a pause.
-    pub fn succeeded(&self) -> bool {
+    /// The receiver took one. Returns whether that ended a pause.
+    pub(super) fn succeeded(&self, seat: &Seat, now: Timestamp) -> bool {
+        self.traffic().pace.taken(seat.pass, now, self.slots);
         self.breaker().succeeded()
     }
 
-    /// An attempt failed. Returns until when the endpoint is left alone, where this began a pause.
-    pub fn failed(&self, now: Timestamp) -> Option<Timestamp> {
+    /// An attempt failed; `answered` if the receiver said so. Returns until when the endpoint is left alone, where this began
+    /// a pause.
+    pub(super) fn failed(&self, seat: &Seat, answered: bool, now: Timestamp) -> Option<Timestamp> {
+        if answered {
+            // It would have refused this one, had it come too fast.
+            self.traffic().pace.taken(seat.pass, now, self.slots);
+        }
         self.breaker().failed(now)
+    }
+
+    /// The receiver wants to be left alone, for so long or it did not say for how long. Returns until when it is, where that
+    /// is news.
+    pub(super) fn refused(&self, seat: &Seat, now: Timestamp, wish: Wish) -> Option<Timestamp> {
+        self.traffic().pace.refused(seat.pass, now, wish.named, wish.otherwise, wish.longest)
+    }
+
+    /// Until when the receiver wants to be left alone.
+    pub fn held_until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.traffic().pace.held_until(now)
     }
 
     /// The breaker's state, for operators.
@@ -78,22 +132,126 @@ impl Endpoint {
         self.breaker().state(now)
     }
 
-    pub(super) fn enter(&self) {
-        self.in_flight.fetch_add(1, Ordering::AcqRel);
+    pub(super) fn enter(&self, is_retry: bool, now: Timestamp) -> Seat {
+        let is_probe = self.state(now) == State::HalfOpen;
+        let mut traffic = self.traffic();
+        traffic.in_flight += 1;
+        traffic.retries += usize::from(is_retry);
+        traffic.probes += usize::from(is_probe);
+        Seat { pass: traffic.pace.begin(now), is_retry, is_probe }
+    }
+
+    /// The lane in that slot goes on to its next head.
+    pub(super) fn go_on(&self, seat: &mut Seat, is_retry: bool) {
+        let mut traffic = self.traffic();
+        traffic.retries = (traffic.retries + usize::from(is_retry)).saturating_sub(usize::from(seat.is_retry));
+        seat.is_retry = is_retry;
     }
 
     /// Frees a slot; whether somebody waits for it.
-    pub(super) fn leave(&self) -> bool {
-        self.in_flight.fetch_sub(1, Ordering::AcqRel);
+    pub(super) fn leave(&self, seat: &Seat, now: Timestamp) -> bool {
+        let mut traffic = self.traffic();
+        traffic.in_flight = traffic.in_flight.saturating_sub(1);
+        traffic.retries = traffic.retries.saturating_sub(usize::from(seat.is_retry));
+        traffic.probes = traffic.probes.saturating_sub(usize::from(seat.is_probe));
+        traffic.pace.end(seat.pass, now);
+        drop(traffic);
         self.wanted.load(Ordering::Acquire)
     }
 
-    /// Notes whether the next free slot is waited for. Said before the slots are counted, so that none is freed unheard.
-    pub(super) fn want(&self, wanted: bool) {
-        self.wanted.store(wanted, Ordering::Release);
+    /// Notes that the next free slot is waited for. Said before the slots are counted, so that none is freed unheard.
+    pub(super) fn want(&self) {
+        self.wanted.store(true, Ordering::Release);
+    }
+
+    /// Notes whether a claim left anything that is due.
+    pub(super) fn claimed(&self, all: bool) {
+        self.wanted.store(!all, Ordering::Release);
+        self.traffic().pace.has_backlog(!all);
     }
 
     fn breaker(&self) -> std::sync::MutexGuard<'_, Breaker> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn traffic(&self) -> std::sync::MutexGuard<'_, Traffic> {
+        self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signature::CallbackSecret;
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis(1_800_000_000_000 + millis)
+    }
+
+    fn endpoint(slots: usize) -> Endpoint {
+        let secret = CallbackSecret::parse("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD").expect("a secret");
+        let url = "https://receiver.example/callback".parse().expect("a URL");
+        Endpoint::new(FrontendName::trusted("web"), url, Signer::new(secret), slots)
+    }
+
+    /// Takes whatever slots may be taken, until all are or `count` of them.
+    fn fill(endpoint: &Endpoint, count: usize, is_retry: bool) -> Vec<Seat> {
+        let mut seats = Vec::new();
+        for millis in 0..10_000 {
+            if let Ok(permits) = endpoint.permits(at(millis)) {
+                let allowed = if is_retry { permits.retries } else { permits.first };
+                seats.extend((0..allowed.min(count - seats.len())).map(|_| endpoint.enter(is_retry, at(millis))));
+            }
+        }
+        seats
+    }
+
+    #[test]
+    fn first_attempts_take_nothing_from_the_share_of_retries() {
+        let endpoint = endpoint(64);
+        let seats = fill(&endpoint, 40, false);
+        assert_eq!(seats.len(), 40);
+        let permits = endpoint.permits(at(10_000)).expect("slots are free");
+        assert_eq!(permits.retries, permits.first, "and there is one at least");
+        for seat in seats {
+            endpoint.leave(&seat, at(10_000));
+        }
+    }
+
+    #[test]
+    fn retries_take_half_of_the_slots_at_most() {
+        for (slots, half) in [(1, 1), (2, 1), (5, 3), (64, 32)] {
+            let endpoint = endpoint(slots);
+            assert_eq!(fill(&endpoint, slots, true).len(), half, "{slots} slots");
+            let (first, retries) = endpoint.permits(at(10_000)).map_or((0, 0), |free| (free.first, free.retries));
+            assert_eq!((first > 0, retries), (slots > half, 0));
+        }
+    }
+
+    #[test]
+    fn a_slot_counts_as_what_its_lane_does_now() {
+        let endpoint = endpoint(4);
+        let mut seats = fill(&endpoint, 4, true);
+        assert_eq!(endpoint.permits(at(10_000)).map(|permits| permits.retries), Ok(0));
+        endpoint.go_on(&mut seats[0], false);
+        assert_eq!(endpoint.permits(at(10_000)).map(|permits| permits.retries), Ok(1));
+        endpoint.go_on(&mut seats[0], true);
+        for seat in &seats {
+            endpoint.leave(seat, at(10_000));
+        }
+        assert_eq!(endpoint.permits(at(10_000)).map(|permits| permits.retries), Ok(2));
+    }
+
+    #[test]
+    fn a_probe_does_not_wait_for_what_was_under_way_before() {
+        let endpoint = endpoint(64);
+        let seats = fill(&endpoint, 30, false);
+        let until = seats[..20].iter().find_map(|seat| endpoint.failed(seat, true, at(10_000))).expect("it opens");
+        assert_eq!(endpoint.permits(at(10_001)).map(drop), Err(Some(until)));
+        assert_eq!(endpoint.permits(until).map(|permits| permits.first), Ok(1), "thirty still hang, and one may try");
+        let probe = endpoint.enter(true, until);
+        assert_eq!(endpoint.permits(until).map(drop), Err(None));
+        endpoint.leave(&probe, until);
+        assert!(endpoint.permits(until).is_ok());
     }
 }

@@ -1,4 +1,4 @@
-//! What an attempt's result means: delivered, again later, paused or dead.
+//! What an attempt's result means: delivered, again later, deferred with its whole endpoint, paused or dead.
 //!
 //! Pure: time and chance come in. Three failures are kept apart because three different people have to act: the receiver
 //! answered and refused, the receiver could not be reached, the bridge itself failed. The last one never spends an attempt.
@@ -15,6 +15,9 @@ use crate::domain::{
 /// How long to wait after a failure of the bridge's own.
 const BRIDGE_WAIT: Duration = Duration::from_secs(5);
 
+/// So long a receiver may put a callback off without using up its schedule.
+const PATIENCE: Duration = Duration::from_hours(24);
+
 /// What happens to the delivery next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -24,6 +27,11 @@ pub enum Verdict {
     RetryAt {
         /// When, Unix milliseconds.
         at: i64,
+        /// What happened.
+        why: Why,
+    },
+    /// The receiver wants to be left alone for a while, for whichever callback: this one keeps its place and its chances.
+    Deferred {
         /// What happened.
         why: Why,
     },
@@ -63,7 +71,7 @@ impl Verdict {
         match self {
             Self::Delivered | Self::Dead { .. } => true,
             Self::RetryAt { why, .. } => *why != Why::Bridge,
-            Self::Paused { .. } => false,
+            Self::Paused { .. } | Self::Deferred { .. } => false,
         }
     }
 }
@@ -89,17 +97,54 @@ impl fmt::Display for Why {
     }
 }
 
-/// Judges the result of attempt number `attempt` (counted from 1, earlier ones that were spent included).
-/// `now` in milliseconds of the steady clock, as is what comes out; a date that the receiver names is one of `wall`. `jitter`
-/// from 0 to 1.
-pub fn judge(
-    result: &AttemptResult,
-    attempt: u32,
-    schedule: &RetrySchedule,
-    now: i64,
-    wall: WallTime,
-    jitter: f64,
-) -> Verdict {
+/// For how long a receiver wants to be left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wish {
+    /// What it named.
+    pub named: Option<Duration>,
+    /// What is taken where it named nothing.
+    pub otherwise: Duration,
+    /// The most that it gets.
+    pub longest: Duration,
+}
+
+/// The attempt that is judged, and the terms.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms<'a> {
+    /// Its number, counted from 1, earlier ones that were spent included.
+    pub attempt: u32,
+    /// How long the callback has been owed.
+    pub age: Duration,
+    /// The waits between attempts.
+    pub schedule: &'a RetrySchedule,
+    /// In milliseconds of the steady clock, as is what comes out.
+    pub now: i64,
+    /// What a date that the receiver names is compared with.
+    pub wall: WallTime,
+    /// Chance, from 0 to 1.
+    pub jitter: f64,
+}
+
+/// What the receiver wishes for its endpoint as a whole: 429 says so by itself, 503 where it names a time.
+pub fn wish(result: &AttemptResult, terms: &Terms<'_>) -> Option<Wish> {
+    let named = result.retry_after.as_deref().and_then(|value| retry_after(value, terms.wall.as_millis()));
+    if !(result.status == Some(429) || result.status == Some(503) && named.is_some()) {
+        return None;
+    }
+    // Where it names nothing, the endpoint must not wait for as long as one callback that has failed often.
+    let (step, two_steps) = terms.schedule.reach(1);
+    let longest = if named.is_some() { terms.schedule.reach(terms.attempt).1 } else { two_steps };
+    let jittered = |wait| jittered(wait, terms.jitter);
+    Some(Wish {
+        named: named.map(|named| jittered(named.min(longest))),
+        otherwise: jittered(step),
+        longest: jittered(longest),
+    })
+}
+
+/// Judges the result of an attempt.
+pub fn judge(result: &AttemptResult, terms: &Terms<'_>) -> Verdict {
+    let Terms { attempt, schedule, now, wall, jitter, .. } = *terms;
     let why = match (result.status, &result.error) {
         // The status line is the acknowledgement; a body that then fails changes nothing.
         (Some(200..=299), _) => return Verdict::Delivered,
@@ -113,6 +158,9 @@ pub fn judge(
     // RFC 9110 §15.5.11: gone, and likely for good. The specification of Standard Webhooks asks senders to stop then.
     if why == (Why::Answered { status: 410 }) {
         return Verdict::Paused { why };
+    }
+    if terms.age < PATIENCE && wish(result, terms).is_some() {
+        return Verdict::Deferred { why };
     }
     let hint = result.retry_after.as_deref().and_then(|value| retry_after(value, wall.as_millis()));
     match schedule.wait(attempt, hint, jitter) {
@@ -162,8 +210,12 @@ mod tests {
         AttemptResult { retry_after: Some(retry_after.to_owned()), ..answered(status) }
     }
 
+    fn terms(schedule: &RetrySchedule, attempt: u32, jitter: f64) -> Terms<'_> {
+        Terms { attempt, age: Duration::ZERO, schedule, now: NOW, wall: WALL, jitter }
+    }
+
     fn first(result: &AttemptResult) -> Verdict {
-        judge(result, 1, &RetrySchedule::default(), NOW, WALL, 0.0)
+        judge(result, &terms(&RetrySchedule::default(), 1, 0.0))
     }
 
     const UNREACHABLE: [ErrorKind; 9] = [
@@ -185,6 +237,7 @@ mod tests {
             let expected = match status {
                 200..=299 => Verdict::Delivered,
                 410 => Verdict::Paused { why },
+                429 => Verdict::Deferred { why },
                 _ => Verdict::RetryAt { at: NOW + 1000, why },
             };
             assert_eq!(first(&answered(status)), expected);
@@ -212,21 +265,22 @@ mod tests {
         let schedule = RetrySchedule::default();
         let why = Why::Answered { status: 503 };
         assert_eq!(
-            judge(&answered(503), 10, &schedule, NOW, WALL, 0.0),
+            judge(&answered(503), &terms(&schedule, 10, 0.0)),
             Verdict::RetryAt { at: NOW + 12 * 3_600_000, why }
         );
-        assert_eq!(judge(&answered(503), 11, &schedule, NOW, WALL, 0.0), Verdict::Dead { why });
-        assert_eq!(judge(&asking(503, "5"), 11, &schedule, NOW, WALL, 0.0), Verdict::Dead { why });
-        assert_eq!(judge(&answered(200), 11, &schedule, NOW, WALL, 0.0), Verdict::Delivered);
+        assert_eq!(judge(&answered(503), &terms(&schedule, 11, 0.0)), Verdict::Dead { why });
+        let bad_gateway = Why::Answered { status: 502 };
+        assert_eq!(judge(&asking(502, "5"), &terms(&schedule, 11, 0.0)), Verdict::Dead { why: bad_gateway });
+        assert_eq!(judge(&answered(200), &terms(&schedule, 11, 0.0)), Verdict::Delivered);
         let gone = Why::Answered { status: 410 };
-        assert_eq!(judge(&answered(410), 11, &schedule, NOW, WALL, 0.0), Verdict::Paused { why: gone });
+        assert_eq!(judge(&answered(410), &terms(&schedule, 11, 0.0)), Verdict::Paused { why: gone });
     }
 
     #[test]
     fn our_own_failures_spend_nothing_and_never_end() {
         for attempt in [1, 11, u32::MAX] {
             for result in [failed(ErrorKind::Internal), AttemptResult::default()] {
-                let verdict = judge(&result, attempt, &RetrySchedule::default(), NOW, WALL, 0.0);
+                let verdict = judge(&result, &terms(&RetrySchedule::default(), attempt, 0.0));
                 assert_eq!(verdict, Verdict::RetryAt { at: NOW + 5000, why: Why::Bridge });
                 assert!(!verdict.spends_attempt());
             }
@@ -261,24 +315,53 @@ mod tests {
             ("2.5", 1000),
             ("soon", 1000),
         ] {
-            assert_eq!(wait(&asking(429, value)), expected, "{value:?}");
+            assert_eq!(wait(&asking(502, value)), expected, "{value:?}");
             assert_eq!(wait(&asking(302, value)), expected, "honoured on every failure: {value:?}");
+        }
+    }
+
+    #[test]
+    fn a_wish_about_the_pace_is_the_endpoint_s_and_climbs_no_schedule_for_a_day() {
+        let schedule = RetrySchedule::default();
+        let seconds = Duration::from_secs;
+        let young = |attempt| terms(&schedule, attempt, 0.0);
+        let old = Terms { age: PATIENCE, ..young(1) };
+        for attempt in [1, 5, 11, 500] {
+            for result in [answered(429), asking(429, "7"), asking(429, "soon"), asking(503, "7"), asking(503, "0")] {
+                let verdict = judge(&result, &young(attempt));
+                let why = Why::Answered { status: result.status.unwrap() };
+                assert_eq!(verdict, Verdict::Deferred { why }, "{attempt} {result:?}");
+                assert!(!verdict.spends_attempt());
+                assert!(matches!(judge(&result, &old), Verdict::RetryAt { .. }));
+                assert!(wish(&result, &old).is_some(), "the endpoint is left alone all the same");
+            }
+        }
+        let named =
+            |result: &AttemptResult, attempt| wish(result, &young(attempt)).map(|wish| (wish.named, wish.longest));
+        assert_eq!(named(&asking(429, "3"), 1), Some((Some(seconds(3)), seconds(6))));
+        assert_eq!(named(&asking(429, "60"), 1), Some((Some(seconds(6)), seconds(6))), "up to the next two steps");
+        assert_eq!(named(&asking(503, "60"), 3), Some((Some(seconds(60)), seconds(80))));
+        assert_eq!(named(&answered(429), 9), Some((None, seconds(6))), "what is not named is short");
+        for result in
+            [answered(503), asking(503, "soon"), asking(500, "7"), asking(302, "7"), failed(ErrorKind::Timeout)]
+        {
+            assert_eq!(wish(&result, &young(1)), None, "{result:?}");
         }
     }
 
     proptest! {
         #[test]
         fn retries_lie_within_their_bounds(
-            status in prop_oneof![300_u16..=409, 411_u16..=599], attempt in 1_u32..=10, hint in prop::option::of(0_u64..200_000),
+            status in prop_oneof![300_u16..=409, 411_u16..=428, 430_u16..=502, 504_u16..=599], attempt in 1_u32..=10, hint in prop::option::of(0_u64..200_000),
             jitters in prop::array::uniform2(0.0..=1.0_f64),
         ) {
             let schedule = RetrySchedule::default();
             let result = AttemptResult { retry_after: hint.map(|hint| hint.to_string()), ..answered(status) };
-            let at = |jitter| match judge(&result, attempt, &schedule, NOW, WALL, jitter) {
+            let at = |jitter| match judge(&result, &terms(&schedule, attempt, jitter)) {
                 Verdict::RetryAt { at, .. } => at,
                 other => panic!("{other:?}"),
             };
-            let plain = judge(&answered(status), attempt, &schedule, NOW, WALL, 0.0);
+            let plain = judge(&answered(status), &terms(&schedule, attempt, 0.0));
             let Verdict::RetryAt { at: earliest, .. } = plain else { panic!("{plain:?}") };
             prop_assert!(at(jitters[0]) >= earliest, "neither jitter nor a hint brings an attempt forward");
             let [less, more] = [jitters[0].min(jitters[1]), jitters[0].max(jitters[1])];
@@ -290,8 +373,11 @@ mod tests {
         #[test]
         fn nothing_panics(value in "\\PC{0,40}", now in any::<i64>(), attempt in any::<u32>(), jitter in any::<f64>(), status in any::<u16>()) {
             let _ = retry_after(&value, now);
-            let _ = judge(&asking(status, &value), attempt, &RetrySchedule::default(), now, WALL, jitter);
-            let _ = judge(&failed(ErrorKind::Internal), attempt, &RetrySchedule::default(), now, WALL, jitter);
+            let schedule = RetrySchedule::default();
+            let terms = Terms { now, ..terms(&schedule, attempt, jitter) };
+            let _ = judge(&asking(status, &value), &terms);
+            let _ = wish(&asking(status, &value), &terms);
+            let _ = judge(&failed(ErrorKind::Internal), &terms);
         }
     }
 }

@@ -147,8 +147,13 @@ impl Metrics {
 
     /// One attempt (or the decision to make none) changed a delivery's state.
     pub fn delivery(&self, frontend: &str, outcome: impl Into<DeliveryOutcome>) {
+        self.deliveries(frontend, outcome, 1);
+    }
+
+    /// The same for so many at once.
+    pub fn deliveries(&self, frontend: &str, outcome: impl Into<DeliveryOutcome>, count: u64) {
         let labels = labels::FrontendDelivery { frontend: self.known(frontend), outcome: outcome.into() };
-        self.inner.families.deliveries.get_or_create(&labels).inc();
+        self.inner.families.deliveries.get_or_create(&labels).inc_by(count);
     }
 
     /// One callback attempt by who is at fault, and how long it took.

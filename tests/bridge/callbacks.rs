@@ -120,9 +120,9 @@ async fn retry_after_is_honoured_up_to_the_next_two_steps() {
     let date =
         || httpdate::fmt_http_date(std::time::UNIX_EPOCH + Duration::from_secs(epoch_seconds().unsigned_abs() + 600));
     bridge.receiver.script([
-        Reply::Header(429, "retry-after", "1".to_owned()),
-        Reply::Header(503, "retry-after", "0".to_owned()),
-        Reply::Header(503, "retry-after", date()),
+        Reply::Header(500, "retry-after", "1".to_owned()),
+        Reply::Header(502, "retry-after", "0".to_owned()),
+        Reply::Header(504, "retry-after", date()),
         Reply::Header(503, "retry-after", "nonsense".to_owned()),
     ]);
     bridge.turn("c", "Where is my order?").await;
@@ -420,5 +420,185 @@ async fn a_receiver_that_is_away_gets_everything_in_order_when_it_is_back() {
     let mut sorted = delivered.clone();
     sorted.sort_unstable();
     assert_eq!(delivered, sorted);
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn a_retry_does_not_wait_while_slots_are_free() {
+    let setup = Setup::new()
+        .set("delivery.max_in_flight_per_frontend", "4")
+        .set("delivery.timeout", "\"60s\"")
+        .set("delivery.retry_schedule", "[\"300ms\", \"300ms\"]");
+    let mut bridge = setup.start().await;
+    // First attempts take half of the slots, and then all but one.
+    for (conversation, held) in [("c", ["held-0", "held-1"].as_slice()), ("d", &["held-2"])] {
+        for held in held {
+            bridge.receiver.script_for(held, [Reply::Hold]);
+            bridge.say(held, &unique("Where is my order?")).await;
+            bridge.receiver.wait_attempts(held, 1).await;
+        }
+        bridge.receiver.script_for(conversation, [Reply::Status(500)]);
+        bridge.turn(conversation, "Where is mine?").await;
+        let attempts = bridge.receiver.wait_attempts(conversation, 2).await;
+        assert!(gap(&attempts[0], &attempts[1]) < Duration::from_secs(5), "{:?}", gap(&attempts[0], &attempts[1]));
+        bridge.receiver.wait_for(conversation, "turn.completed").await;
+    }
+    assert!(bridge.receiver.of("held-0")[0].answered.is_none());
+    bridge.receiver.release();
+    bridge.finish().await;
+}
+
+/// A first attempt and another frontend's callbacks.
+#[tokio::test]
+async fn a_wish_about_the_pace_holds_the_whole_endpoint_and_climbs_no_schedule() {
+    let setup = Setup::new()
+        .frontend(Frontend::new("desk"))
+        .set("delivery.retry_schedule", "[\"200ms\", \"2800ms\"]")
+        .set("delivery.timeout", "\"10s\"");
+    let mut bridge = setup.start().await;
+    let wait = |status| Reply::Header(status, "retry-after", "1".to_owned());
+    bridge.receiver.script_for("c", [wait(429), wait(503), wait(429), wait(429), wait(503)]);
+    bridge.turn("c", "Where is my order?").await;
+    let first = bridge.receiver.wait_attempts("c", 1).await.remove(0);
+    bridge.turn("d", "Somebody else writes").await;
+    let desk = bridge.frontends[1].tokens[0].clone();
+    let body = json!({"conversation_id": "e", "message_id": "m-1", "text": unique("From the desk")});
+    bridge.remember("desk", &body);
+    bridge.anonymous("POST", "/v1/messages").bearer(&desk).json(&body).send().await.expect(202);
+    bridge.receiver.wait_for("e", "turn.completed").await;
+    let waiting = bridge.deliveries("state=pending&frontend=web&conversation_id=c").await;
+    assert!(waiting.iter().any(|one| one["last_status"] == 429 || one["last_status"] == 503), "{waiting:?}");
+    bridge.receiver.wait_for("c", "turn.completed").await;
+    bridge.receiver.wait_for("d", "turn.completed").await;
+    let web: Vec<_> = bridge.receiver.all().into_iter().filter(|one| one.frontend == "web").collect();
+    for pair in web.windows(2).filter(|pair| matches!(pair[0].answered, Some((429 | 503, _)))) {
+        assert!(gap(&pair[0], &pair[1]) >= Duration::from_millis(990), "{:?}", gap(&pair[0], &pair[1]));
+    }
+    let attempts = bridge.receiver.of("c");
+    assert!(
+        attempts[..6].iter().all(|one| one.id() == first.id()),
+        "more attempts than the schedule has, and none given up"
+    );
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn a_wish_about_the_pace_outlives_a_restart() {
+    let setup = Setup::new().set("delivery.retry_schedule", "[\"1s\", \"5s\"]");
+    let mut bridge = setup.start().await;
+    bridge.receiver.script_for("c", [Reply::Header(429, "retry-after", "4".to_owned())]);
+    bridge.turn("c", "Where is my order?").await;
+    let refused = bridge.receiver.wait_attempts("c", 1).await.remove(0);
+    eventually("the attempt to be on record", async || {
+        let shown = bridge.deliveries("state=pending&conversation_id=c").await;
+        shown.iter().any(|one| one["last_status"] == 429).then_some(())
+    })
+    .await;
+    bridge.kill9().await;
+    bridge.restart().await;
+    let again = bridge.receiver.wait_attempts("c", 2).await.remove(1);
+    assert!(gap(&refused, &again) >= Duration::from_millis(3_990), "{:?}", gap(&refused, &again));
+    bridge.receiver.wait_for("c", "turn.completed").await;
+    bridge.finish().await;
+}
+
+/// Forty conversations of two events and more, and a receiver that takes ten a second.
+#[tokio::test]
+async fn a_receiver_with_a_limit_gets_what_it_takes_and_its_neighbours_notice_nothing() {
+    let setup = Setup::new().frontend(Frontend::new("desk")).rate_limit(1_000, 10_000);
+    let mut bridge = setup.set("fini.rate_limit", "{ requests = 1000, window = \"10s\" }").start().await;
+    bridge.admin("POST", "/admin/v1/frontends/web/pause").send().await.expect(200);
+    let conversations: Vec<_> = (0..40).map(|n| format!("c-{n}")).collect();
+    let posted = bridge.say_in_each(conversations, "Where is my order?").await;
+    for (conversation, id) in &posted {
+        bridge.end_of(conversation, id).await;
+    }
+    let owed = bridge.deliveries("state=pending&frontend=web&limit=500").await.len();
+    assert!(owed >= 80, "{owed}");
+    bridge.receiver.script_for("e", vec![Reply::Status(200); 10]);
+    bridge.receiver.otherwise(Reply::PerSecond(10));
+    let started = std::time::Instant::now();
+    bridge.admin("POST", "/admin/v1/frontends/web/resume").send().await.expect(200);
+    let desk = bridge.frontends[1].tokens[0].clone();
+    let body = json!({"conversation_id": "e", "message_id": "m-1", "text": unique("From the desk")});
+    bridge.remember("desk", &body);
+    bridge.anonymous("POST", "/v1/messages").bearer(&desk).json(&body).send().await.expect(202);
+    bridge.receiver.wait_for("e", "turn.completed").await;
+    let neighbour = started.elapsed();
+    crate::harness::within(Duration::from_secs(60), "everything to be delivered", async || {
+        bridge.deliveries("state=pending").await.is_empty().then_some(())
+    })
+    .await;
+    let (took, ideal) = (started.elapsed(), Duration::from_millis(owed as u64 * 100));
+    let all: Vec<_> = bridge.receiver.all().into_iter().filter(|one| one.frontend == "web").collect();
+    let refused = all.iter().filter(|one| matches!(one.answered, Some((429, _)))).count();
+    println!("{owed} owed, {refused} refused, {took:?} (ideal {ideal:?}); the neighbour's turn took {neighbour:?}");
+    assert!(refused * 10 < all.len(), "{refused} of {} were refused", all.len());
+    assert!(took < ideal * 2, "{took:?}, ideal {ideal:?}");
+    assert!(neighbour < Duration::from_secs(5), "{neighbour:?}");
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_between_two_callbacks_costs_no_attempt() {
+    let mut bridge = Setup::new().set("delivery.retry_schedule", "[\"5s\", \"5s\"]").start().await;
+    // The second callback of the lane finds the kept connection closing.
+    bridge.receiver.script_for("c", [Reply::Status(200), Reply::Reset]);
+    bridge.turn("c", "Where is my order?").await;
+    bridge.receiver.wait_for("c", "turn.completed").await;
+    let attempts = bridge.receiver.of("c");
+    assert_eq!(attempts[1].id(), attempts[2].id());
+    assert!(gap(&attempts[1], &attempts[2]) < Duration::from_secs(2), "{:?}", gap(&attempts[1], &attempts[2]));
+    eventually("it to be on record as one attempt", async || {
+        let delivered = bridge.deliveries("state=delivered&conversation_id=c").await;
+        let one = delivered.iter().find(|one| one["event_id"] == attempts[1].id())?;
+        assert_eq!((&one["attempts"], &one["last_error"]), (&json!(1), &serde_json::Value::Null));
+        Some(())
+    })
+    .await;
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn no_secret_of_the_address_is_written_anywhere() {
+    let setup = Setup::new().set("delivery.retry_schedule", "[\"20ms\"]");
+    let mut bridge = setup.start().await;
+    let url = format!("{}/callback/h00k-s3cret/web", bridge.receiver.url);
+    bridge.stop().await;
+    bridge.restart_with(|setup| setup.web(|web| web.callback_url = Some(url))).await;
+    let to = "/callback/h00k-s3cret/web/?again=h00k-s3cret".to_owned();
+    bridge.receiver.script_for("c", vec![Reply::Header(308, "location", to); 4]);
+    bridge.turn("c", "Where is my order?").await;
+    let dead = bridge.dead_letters(2).await;
+    for letter in &dead {
+        let error = letter["last_error"].as_str().expect("a reason");
+        assert!(error.contains("308") && error.contains("path"), "{error}");
+        let shown = bridge.admin("GET", "/admin/v1/deliveries?state=dead").send().await.expect(200).text;
+        assert!(!shown.contains("s3cret"), "{shown}");
+    }
+    assert!(bridge.log().iter().all(|line| !line.to_string().contains("s3cret")), "it stands in the log");
+    bridge.allow(Allow::Undelivered);
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn what_a_paused_frontend_is_owed_becomes_a_dead_letter_and_can_be_replayed() {
+    let setup = Setup::new().set("delivery.max_age", "\"2s\"").set("delivery.retry_schedule", "[\"100ms\"]");
+    let mut bridge = setup.start().await;
+    bridge.admin("POST", "/admin/v1/frontends/web/pause").send().await.expect(200);
+    bridge.turn("c", "Where is my order?").await;
+    let dead = eventually("them to be given up", async || {
+        let dead = bridge.deliveries("state=dead").await;
+        (dead.len() >= 2 && bridge.deliveries("state=pending").await.is_empty()).then_some(dead)
+    })
+    .await;
+    assert!(bridge.receiver.all().is_empty());
+    bridge.admin("POST", "/admin/v1/frontends/web/resume").send().await.expect(200);
+    let all = json!({"frontend": "web"});
+    let retried = bridge.admin("POST", "/admin/v1/deliveries/retry").json(&all).send().await.expect(200).json();
+    assert_eq!(retried, json!({"retried": dead.len()}));
+    // Older than ever, and owed anew.
+    bridge.receiver.wait_for("c", "turn.completed").await;
+    bridge.dead_letters(0).await;
     bridge.finish().await;
 }

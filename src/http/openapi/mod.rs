@@ -67,6 +67,12 @@ fn webhooks() -> Paths {
         .request_body(Some(body))
         .response("2XX", ResponseBuilder::new().description("Taken"))
         .response("410", ResponseBuilder::new().description("Send nothing more: callbacks to this frontend are paused"))
+        .response(
+            "429",
+            ResponseBuilder::new().description(
+                "Too fast: the whole endpoint is left alone for `Retry-After`, and then called more slowly",
+            ),
+        )
         .response("default", ResponseBuilder::new().description("To be tried again"))
         .build();
     let mut paths = Paths::new();

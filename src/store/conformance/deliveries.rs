@@ -8,7 +8,7 @@ suite!(
     a_lane_goes_only_as_far_as_its_head,
     a_retry_waits_for_its_time_and_counts,
     what_was_not_attempted_spends_no_attempt,
-    first_attempts_go_before_retries_within_the_permits,
+    first_attempts_and_retries_keep_to_their_permits_and_neither_waits_for_the_other,
     the_earliest_due_goes_first,
     an_outdated_token_changes_nothing,
     a_dead_letter_lets_the_lane_go_on,
@@ -97,7 +97,7 @@ async fn what_was_not_attempted_spends_no_attempt(fixture: Fixture) {
     assert_eq!(fixture.claim(at(9), 1).await[0].attempts, 1);
 }
 
-async fn first_attempts_go_before_retries_within_the_permits(fixture: Fixture) {
+async fn first_attempts_and_retries_keep_to_their_permits_and_neither_waits_for_the_other(fixture: Fixture) {
     for number in 0..4 {
         fixture.owing(&format!("retry-{number}"), 1).await;
     }
@@ -115,10 +115,15 @@ async fn first_attempts_go_before_retries_within_the_permits(fixture: Fixture) {
         heads.into_iter().map(|head| head.attempts).collect::<Vec<_>>()
     };
     assert!(claimed(0, 0).await.is_empty());
-    assert_eq!(claimed(2, 2).await, [0, 0], "first attempts first, and no more than there are slots");
-    assert_eq!(claimed(5, 1).await, [0, 1], "retries only as far as they may");
+    assert_eq!(
+        claimed(2, 1).await,
+        [1, 0],
+        "the earliest due, no more than there are slots, retries as far as they may"
+    );
+    assert_eq!(claimed(1, 1).await, [1], "a retry that has waited longer goes before a first attempt");
+    assert_eq!(claimed(5, 0).await, [0, 0], "and takes no slot that is not its own");
     assert!(claimed(5, 0).await.is_empty());
-    assert_eq!(claimed(5, 5).await, [1, 1, 1]);
+    assert_eq!(claimed(5, 5).await, [1, 1]);
 }
 
 async fn the_earliest_due_goes_first(fixture: Fixture) {

@@ -9,6 +9,7 @@ mod claims;
 mod conversations;
 mod correlation;
 mod deliveries;
+mod expiry;
 mod feed;
 mod figures;
 mod intake;

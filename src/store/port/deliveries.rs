@@ -3,6 +3,8 @@
 //! A lane is a conversation's queue of owed callbacks. It is leased as a whole, and only its head is ever attempted: that is
 //! what keeps callbacks in order and one at a time.
 
+use std::time::Duration;
+
 use super::{ConversationRef, Lease, Result, Token};
 use crate::domain::{
     Timestamp,
@@ -53,6 +55,8 @@ pub struct ClaimedDelivery {
     pub attempts: u32,
     /// When the event was recorded.
     pub recorded_at: Timestamp,
+    /// When the present schedule began: when the event was recorded, or when it was replayed.
+    pub owed_since: Timestamp,
     /// The request that brought the message whose turn the event belongs to; empty where it belongs to none.
     pub cause: Correlation,
 }
@@ -64,6 +68,9 @@ pub enum DeliveryOutcome {
     Delivered,
     /// To be tried again.
     RetryAt(Timestamp),
+    /// The receiver wants to be left alone for a while, for whichever callback. It was an attempt, but climbs no schedule, and
+    /// keeps its place: the whole frontend is deferred, see [`DeliveryStore::defer_frontend`].
+    Refused,
     /// Given up: a dead letter. The lane goes on, unless `hold_lane`.
     Dead {
         /// Keep the lane waiting behind it until an operator decides: the lane goes on when this very delivery is replayed,
@@ -234,8 +241,8 @@ pub struct FrontendHold {
 /// The outbox.
 #[async_trait::async_trait]
 pub trait DeliveryStore: Send + Sync {
-    /// Leases lanes whose heads are due and hands out the heads; in-flight lanes are left alone. First attempts go before
-    /// retries; inside each, earliest due first. Lanes whose lease has ended are free again.
+    /// Leases lanes whose heads are due and hands out the heads, earliest due first; in-flight lanes are left alone. Lanes
+    /// whose lease has ended are free again.
     async fn claim_deliveries(&self, claim: ClaimDeliveries) -> Result<Vec<ClaimedDelivery>>;
 
     /// When the earliest head of these frontends may be claimed, if any. A lane that is held counts from the end of its
@@ -271,6 +278,20 @@ pub trait DeliveryStore: Send + Sync {
 
     /// Lets callbacks to a frontend go again; `false` where they were not held.
     async fn release_frontend(&self, frontend: &FrontendName) -> Result<bool>;
+
+    /// Leaves a frontend's receiver alone until then, over all processes and restarts, as it asked for. Never shortens; an
+    /// operator's release ends it.
+    async fn defer_frontend(&self, frontend: &FrontendName, until: Timestamp) -> Result<()>;
+
+    /// Gives up a batch of what could not be attempted for longer than `max_age`, whoever or whatever holds it back: a pause,
+    /// a dead letter in front of it, a frontend that is configured no more. Returns how many there were of each frontend;
+    /// nothing when none are left.
+    async fn expire_deliveries(
+        &self,
+        now: Timestamp,
+        max_age: Duration,
+        hold_lane: bool,
+    ) -> Result<Vec<(FrontendName, u64)>>;
 
     /// The frontends that are held.
     async fn held_frontends(&self) -> Result<Vec<FrontendHold>>;

@@ -15,11 +15,12 @@ use sqlx::{
 use crate::store::{Result, StoreError, failure};
 
 /// Every schema there was, oldest first; never changed once released.
-const MIGRATIONS: [(i64, &str, &str); 4] = [
+const MIGRATIONS: [(i64, &str, &str); 5] = [
     (1, "initial", include_str!("migrations/0001_initial.sql")),
     (2, "erasures", include_str!("migrations/0002_erasures.sql")),
     (3, "correlation", include_str!("migrations/0003_correlation.sql")),
     (5, "late turns and statuses", include_str!("migrations/0005_late_turns_and_statuses.sql")),
+    (8, "delivery", include_str!("migrations/0008_delivery.sql")),
 ];
 /// An idle connection is given back to the server.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(5);
@@ -211,7 +212,8 @@ mod tests {
             include_str!("../sqlite/migrations/0001_initial.sql"),
             include_str!("../sqlite/migrations/0002_erasures.sql"),
             include_str!("../sqlite/migrations/0003_correlation.sql"),
-            include_str!("../sqlite/migrations/0005_late_turns_and_statuses.sql")
+            include_str!("../sqlite/migrations/0005_late_turns_and_statuses.sql"),
+            include_str!("../sqlite/migrations/0008_delivery.sql")
         )
         .replace("INTEGER PRIMARY KEY AUTOINCREMENT", "BIGSERIAL PRIMARY KEY")
         .replace(") WITHOUT ROWID;", ");")
@@ -223,7 +225,8 @@ mod tests {
             include_str!("migrations/0001_initial.sql"),
             include_str!("migrations/0002_erasures.sql"),
             include_str!("migrations/0003_correlation.sql"),
-            include_str!("migrations/0005_late_turns_and_statuses.sql")
+            include_str!("migrations/0005_late_turns_and_statuses.sql"),
+            include_str!("migrations/0008_delivery.sql")
         );
         let (expected, found) = (statements(&sqlite), statements(postgres));
         for (expected, found) in expected.iter().zip(&found) {

@@ -5,8 +5,8 @@ use futures_util::FutureExt as _;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::{
-    Frame, PostgresStore, Read, admin, attempts, bindings, claims, erasures, evidence, feed, in_flight, intake, lanes,
-    prune, reading, records, server, turns, unbound,
+    Frame, PostgresStore, Read, admin, attempts, bindings, claims, erasures, evidence, expiry, feed, in_flight, intake,
+    lanes, prune, reading, records, server, turns, unbound,
 };
 use crate::{domain::event::Subscriptions, store::conformance};
 
@@ -94,6 +94,7 @@ async fn frequent_questions_go_by_their_index_from_the_first_row_on() {
         ("heads of leased lanes", attempts::HEADS, &[]),
         ("next head", attempts::NEXT_HEAD, &[]),
         ("finished deliveries", prune::FINISHED, &[]),
+        ("overdue lanes", expiry::OVERDUE, &["lanes_blocked"]),
         ("ended conversations", prune::ENDED, &[]),
         ("spent budget", prune::SPENT, &[]),
         ("deletions that ended", prune::ERASED, &[]),

@@ -25,7 +25,7 @@ use crate::{
 macro_rules! select_head {
     () => {
         "SELECT head.id, head.event_id, head.sequence, head.kind, head.recorded_at, head.due_at, \
-             head.attempts - head.attempts_before AS spent, event.body, lane.conversation_key, lane.frontend, \
+             COALESCE(head.owed_since, head.recorded_at) AS owed_since, head.attempts - head.attempts_before AS spent, event.body, lane.conversation_key, lane.frontend, \
              conversation.conversation_id, cause.request_id, cause.traceparent \
          FROM lanes AS lane \
          JOIN deliveries AS head ON head.key = (SELECT d.key FROM deliveries AS d \
@@ -39,10 +39,10 @@ macro_rules! select_head {
 pub(super) const HEADS: &str = concat!(
     select_head!(),
     " WHERE lane.lease_until = $1 AND lane.token = $2 AND head.due_at <= $3 \
-          ORDER BY lane.is_retry, lane.due_at, lane.conversation_key",
+          ORDER BY lane.due_at, lane.is_retry, lane.conversation_key",
 );
 
-/// Leases due lanes, first attempts before retries, and returns their heads in the order in which they fell due.
+/// Leases due lanes and returns their heads in the order in which they fell due.
 pub(super) async fn claim(conn: &mut Conn, claim: &ClaimDeliveries) -> Result<Vec<ClaimedDelivery>> {
     // One token for all lanes of a claim is enough: the next claim of any of them brings another one.
     let token = &claim.token;
@@ -76,14 +76,15 @@ pub(super) async fn claim(conn: &mut Conn, claim: &ClaimDeliveries) -> Result<Ve
 pub(super) async fn finish(conn: &mut Conn, cx: &mut Cx, finish: &FinishDelivery) -> Result<Finished> {
     let end = End::of(finish);
     let row = db::query(concat!(
-        "UPDATE deliveries SET state = $4, attempts = attempts + $5, due_at = $6, finished_at = $7, dead_end = $8, \
+        "UPDATE deliveries SET state = $4, attempts = attempts + $5, attempts_before = attempts_before + $12, \
+             due_at = CASE WHEN $12 = 0 THEN $6 ELSE due_at END, finished_at = $7, dead_end = $8, \
              last_status = CASE WHEN $5 = 0 THEN last_status ELSE $9 END, \
              last_error = CASE WHEN $5 = 0 THEN last_error ELSE $10 END, \
              last_response = CASE WHEN $5 = 0 THEN last_response ELSE $11 END \
          WHERE id = $1 AND conversation_key = $2 AND state = 'pending' \
            AND EXISTS (SELECT 1 FROM lanes WHERE lanes.conversation_key = $2 AND lanes.token = $3",
         for_update!("lanes"),
-        ") RETURNING key, attempts - attempts_before AS spent",
+        ") RETURNING key, due_at, attempts - attempts_before AS spent",
     ))
     .bind(finish.id.as_str())
     .bind(finish.conversation.0)
@@ -96,10 +97,11 @@ pub(super) async fn finish(conn: &mut Conn, cx: &mut Cx, finish: &FinishDelivery
     .bind(finish.status.map(i64::from))
     .bind(storable(finish.error.as_deref()))
     .bind(storable(finish.response.as_deref()))
+    .bind(end.free)
     .fetch_optional(&mut *conn)
     .await?;
     let Some(row) = row else { return Ok(Finished::default()) };
-    if let Some(due_at) = end.due_at {
+    if let Some(due_at) = rows::maybe_time(&row, "due_at")? {
         lanes::leave(conn, finish.conversation, due_at, rows::small(&row, "spent")? > 0).await?;
         return Ok(Finished { counted: true, ..Finished::default() });
     }
@@ -119,6 +121,8 @@ pub(super) async fn finish(conn: &mut Conn, cx: &mut Cx, finish: &FinishDelivery
 struct End {
     state: &'static str,
     attempts: i64,
+    /// Of these, how many do not climb the schedule.
+    free: i64,
     due_at: Option<Timestamp>,
     finished_at: Option<Timestamp>,
     given_up: Option<&'static str>,
@@ -130,6 +134,7 @@ impl End {
         let over = Self {
             state: "delivered",
             attempts: 1,
+            free: 0,
             due_at: None,
             finished_at: Some(finish.now),
             given_up: None,
@@ -140,6 +145,7 @@ impl End {
             DeliveryOutcome::Delivered => over,
             DeliveryOutcome::RetryAt(at) => owed(*at),
             DeliveryOutcome::Unattempted(at) => Self { attempts: 0, ..owed(*at) },
+            DeliveryOutcome::Refused => Self { free: 1, ..owed(finish.now) },
             DeliveryOutcome::Dead { hold_lane, end } => {
                 Self { state: "dead", given_up: Some(end.as_str()), holds_lane: *hold_lane, ..over }
             }
@@ -188,6 +194,7 @@ fn head(row: &Row, token: &Token) -> Result<(ClaimedDelivery, Timestamp)> {
         body: rows::text(row, "body")?,
         attempts: rows::small(row, "spent")?,
         recorded_at: rows::time(row, "recorded_at")?,
+        owed_since: rows::time(row, "owed_since")?,
         cause: rows::cause(row)?,
     };
     Ok((claimed, rows::time(row, "due_at")?))

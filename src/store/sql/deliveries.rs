@@ -1,8 +1,10 @@
 //! The outbox as the port has it: which transaction answers which question.
 
+use std::time::Duration;
+
 use futures_util::FutureExt;
 
-use super::{ThisStore, attempts, dialect, lanes, replay};
+use super::{ThisStore, attempts, dialect, expiry, lanes, replay};
 use crate::{
     domain::{
         Timestamp,
@@ -72,6 +74,25 @@ impl DeliveryStore for ThisStore {
 
     async fn release_frontend(&self, frontend: &FrontendName) -> Result<bool> {
         self.write(frontend.clone(), |conn, cx, frontend| replay::release(conn, cx, frontend).boxed()).await
+    }
+
+    async fn defer_frontend(&self, frontend: &FrontendName, until: Timestamp) -> Result<()> {
+        self.write((frontend.clone(), until), |conn, _, (frontend, until)| {
+            replay::defer(conn, frontend, *until).boxed()
+        })
+        .await
+    }
+
+    async fn expire_deliveries(
+        &self,
+        now: Timestamp,
+        max_age: Duration,
+        hold_lane: bool,
+    ) -> Result<Vec<(FrontendName, u64)>> {
+        self.write((now, max_age, hold_lane), |conn, _, (now, max_age, hold_lane)| {
+            expiry::expire(conn, *now, *max_age, *hold_lane).boxed()
+        })
+        .await
     }
 
     async fn held_frontends(&self) -> Result<Vec<FrontendHold>> {

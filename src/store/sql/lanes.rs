@@ -77,21 +77,23 @@ pub(super) async fn refresh(conn: &mut Conn, conversations: &[i64]) -> Result<()
 pub(super) const LEASE: &str = concat!(
     "WITH firsts AS (SELECT conversation_key, is_retry, due_at FROM lanes \
              WHERE frontend = $4 AND is_retry = FALSE AND due_at <= $5 AND (lease_until IS NULL OR lease_until <= $5) \
-               AND NOT EXISTS (SELECT 1 FROM frontends AS f WHERE f.frontend = $4 AND f.hold_reason IS NOT NULL) \
+               AND NOT EXISTS (SELECT 1 FROM frontends AS f WHERE f.frontend = $4 \
+                 AND (f.hold_reason IS NOT NULL OR f.not_before > $5)) \
              ORDER BY due_at LIMIT $6",
     skip_locked!("lanes"),
     "), retries AS (SELECT conversation_key, is_retry, due_at FROM lanes \
              WHERE frontend = $4 AND is_retry = TRUE AND due_at <= $5 AND (lease_until IS NULL OR lease_until <= $5) \
-               AND NOT EXISTS (SELECT 1 FROM frontends AS f WHERE f.frontend = $4 AND f.hold_reason IS NOT NULL) \
+               AND NOT EXISTS (SELECT 1 FROM frontends AS f WHERE f.frontend = $4 \
+                 AND (f.hold_reason IS NOT NULL OR f.not_before > $5)) \
              ORDER BY due_at LIMIT $7",
     skip_locked!("lanes"),
     "), picked AS (SELECT conversation_key AS picked_key FROM \
-             (SELECT * FROM firsts UNION ALL SELECT * FROM retries) AS due ORDER BY is_retry, due_at LIMIT $6) \
+             (SELECT * FROM firsts UNION ALL SELECT * FROM retries) AS due ORDER BY due_at, is_retry LIMIT $6) \
          UPDATE lanes SET token = $1, owner = $2, lease_until = $3 FROM picked \
          WHERE conversation_key = picked_key RETURNING conversation_key",
 );
 
-/// Leases a frontend's due lanes, first attempts before retries, each as far as the permits go.
+/// Leases a frontend's due lanes, earliest due first, each kind as far as its permits go: neither waits for the other.
 pub(super) async fn lease(
     conn: &mut Conn,
     token: &Token,
@@ -170,6 +172,16 @@ pub(super) async fn block(conn: &mut Conn, lane: ConversationKey, by: i64) -> Re
     Ok(())
 }
 
+/// Blocks a lane that nobody holds until the delivery `by` is dead no more, unless another one blocks it already.
+pub(super) async fn block_if_free(conn: &mut Conn, lane: ConversationKey, by: i64) -> Result<()> {
+    db::query("UPDATE lanes SET due_at = NULL, blocked_by = $2 WHERE conversation_key = $1 AND blocked_by IS NULL")
+        .bind(lane.0)
+        .bind(by)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// Closes a lane if it owes nothing; whether it did.
 pub(super) async fn close_empty(conn: &mut Conn, lane: ConversationKey) -> Result<bool> {
     let closed = db::query(
@@ -215,17 +227,20 @@ pub(super) async fn recover(conn: &mut Conn, cx: &mut Cx, lease: &Lease, all_oth
 
 /// The first lane of each of these frontends, first attempts and retries apart, and the first lease that ends.
 pub(super) const NEXT: &str = concat!(
-    "WITH named AS (SELECT value AS frontend FROM ",
+    "WITH named AS (SELECT value AS frontend, \
+             (SELECT f.not_before FROM frontends AS f WHERE f.frontend = value) AS not_before FROM ",
     texts!("$1"),
     " AS names WHERE value NOT IN (SELECT f.frontend FROM frontends AS f WHERE f.hold_reason IS NOT NULL)) \
-         SELECT MIN(firsts.at) FROM ( \
+         SELECT MIN(CASE WHEN firsts.not_before > firsts.at THEN firsts.not_before ELSE firsts.at END) FROM ( \
              SELECT (SELECT l.due_at FROM lanes AS l WHERE l.frontend = named.frontend AND l.is_retry = FALSE \
-                     AND l.due_at IS NOT NULL AND l.lease_until IS NULL ORDER BY l.due_at LIMIT 1) AS at FROM named \
+                     AND l.due_at IS NOT NULL AND l.lease_until IS NULL ORDER BY l.due_at LIMIT 1) AS at, \
+                 named.not_before AS not_before FROM named \
              UNION ALL \
              SELECT (SELECT l.due_at FROM lanes AS l WHERE l.frontend = named.frontend AND l.is_retry = TRUE \
-                     AND l.due_at IS NOT NULL AND l.lease_until IS NULL ORDER BY l.due_at LIMIT 1) FROM named \
+                     AND l.due_at IS NOT NULL AND l.lease_until IS NULL ORDER BY l.due_at LIMIT 1), \
+                 named.not_before FROM named \
              UNION ALL \
-             SELECT MIN(CASE WHEN l.due_at > l.lease_until THEN l.due_at ELSE l.lease_until END) FROM lanes AS l \
+             SELECT MIN(CASE WHEN l.due_at > l.lease_until THEN l.due_at ELSE l.lease_until END), NULL FROM lanes AS l \
              WHERE l.lease_until IS NOT NULL AND l.due_at IS NOT NULL \
                AND l.frontend IN (SELECT named.frontend FROM named) \
          ) AS firsts",

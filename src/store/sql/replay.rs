@@ -21,9 +21,11 @@ pub(super) const BATCH: usize = 500;
 
 macro_rules! select_delivery {
     () => {
-        "SELECT d.key, d.id, d.event_id, d.frontend, c.conversation_id, d.sequence, d.kind, d.state, d.attempts, d.due_at, \
+        "SELECT d.key, d.id, d.event_id, d.frontend, c.conversation_id, d.sequence, d.kind, d.state, d.attempts, \
+             CASE WHEN f.not_before > d.due_at THEN f.not_before ELSE d.due_at END AS due_at, \
              d.last_status, d.last_error, d.last_response, d.dead_end, d.replays, d.recorded_at, d.finished_at \
-         FROM deliveries AS d JOIN conversations AS c ON c.key = d.conversation_key WHERE "
+         FROM deliveries AS d JOIN conversations AS c ON c.key = d.conversation_key \
+         LEFT JOIN frontends AS f ON f.frontend = d.frontend WHERE "
     };
 }
 
@@ -127,10 +129,25 @@ pub(super) async fn hold(conn: &mut Conn, hold: &FrontendHold) -> Result<()> {
     Ok(())
 }
 
+/// Leaves a frontend's receiver alone until then.
+pub(super) async fn defer(conn: &mut Conn, frontend: &FrontendName, until: Timestamp) -> Result<()> {
+    db::query(
+        "INSERT INTO frontends (frontend, not_before) VALUES ($1, $2) \
+         ON CONFLICT (frontend) DO UPDATE SET not_before = excluded.not_before \
+         WHERE frontends.not_before IS NULL OR frontends.not_before < excluded.not_before",
+    )
+    .bind(frontend.as_str())
+    .bind(until.as_millis())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Lets a frontend's callbacks go; `false` where they were not held.
 pub(super) async fn release(conn: &mut Conn, cx: &mut Cx, frontend: &FrontendName) -> Result<bool> {
     let released = db::query(
-        "UPDATE frontends SET hold_reason = NULL, held_since = NULL WHERE frontend = $1 AND hold_reason IS NOT NULL",
+        "UPDATE frontends SET hold_reason = NULL, held_since = NULL, not_before = NULL \
+         WHERE frontend = $1 AND hold_reason IS NOT NULL",
     )
     .bind(frontend.as_str())
     .execute(conn)
@@ -165,7 +182,7 @@ pub(super) async fn held(conn: &mut Conn) -> Result<Vec<FrontendHold>> {
 async fn revive(conn: &mut Conn, keys: &[i64], now: Timestamp) -> Result<()> {
     db::query(concat!(
         "UPDATE deliveries SET replays = replays + CASE WHEN state = 'pending' THEN 0 ELSE 1 END, state = 'pending', \
-             attempts_before = attempts, due_at = $2, dead_end = NULL, finished_at = NULL \
+             attempts_before = attempts, due_at = $2, owed_since = $2, dead_end = NULL, finished_at = NULL \
          WHERE key",
         is_key_in!("$1"),
     ))

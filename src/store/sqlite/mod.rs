@@ -33,6 +33,8 @@ mod deliveries;
 mod erasures;
 #[path = "../sql/evidence.rs"]
 mod evidence;
+#[path = "../sql/expiry.rs"]
+mod expiry;
 #[path = "../sql/feed.rs"]
 mod feed;
 #[path = "../sql/in_flight.rs"]

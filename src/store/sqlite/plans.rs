@@ -3,8 +3,8 @@
 use futures_util::FutureExt as _;
 
 use super::{
-    Read, SqliteStore, admin, attempts, claims, erasures, evidence, feed, in_flight, intake, lanes, prune, reading,
-    turns, unbound,
+    Read, SqliteStore, admin, attempts, claims, erasures, evidence, expiry, feed, in_flight, intake, lanes, prune,
+    reading, turns, unbound,
 };
 use crate::{domain::event::Subscriptions, store::conformance};
 
@@ -46,6 +46,7 @@ async fn frequent_questions_never_scan_a_table_that_grows() {
         ("heads of leased lanes", attempts::HEADS),
         ("next head", attempts::NEXT_HEAD),
         ("finished deliveries", prune::FINISHED),
+        ("overdue lanes", expiry::OVERDUE),
         ("ended conversations", prune::ENDED),
         ("spent budget", prune::SPENT),
         ("deletions that ended", prune::ERASED),

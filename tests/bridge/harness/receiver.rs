@@ -34,6 +34,8 @@ pub enum Reply {
     Flood(u16),
     /// Resets the connection.
     Reset,
+    /// Takes so many in each second of its clock and answers the others 429, to come again in a second.
+    PerSecond(usize),
 }
 
 /// One attempt as it arrived.
@@ -99,9 +101,23 @@ struct State {
     callbacks: Vec<Callback>,
     faults: Vec<String>,
     secrets: HashMap<String, Vec<String>>,
+    /// The second that is counted for [`Reply::PerSecond`], and how many it took.
+    taken_in: (i64, usize),
 }
 
 impl State {
+    fn limited(&mut self, limit: usize) -> Reply {
+        let second = epoch_seconds();
+        if self.taken_in.0 != second {
+            self.taken_in = (second, 0);
+        }
+        if self.taken_in.1 < limit {
+            self.taken_in.1 += 1;
+            return Reply::Status(200);
+        }
+        Reply::Header(429, "retry-after", "1".to_owned())
+    }
+
     fn tick(&mut self) -> u64 {
         self.clock += 1;
         self.clock
@@ -233,6 +249,7 @@ impl Receiver {
         let mut released = self.released.subscribe();
         match reply {
             Reply::Status(status) | Reply::Header(status, ..) => Some(*status),
+            Reply::PerSecond(_) => unreachable!("decided on arrival"),
             Reply::Hold => {
                 let mut end = [0];
                 tokio::select! {
@@ -312,6 +329,10 @@ impl Receiver {
         state.callbacks.push(callback);
         let own = state.for_conversation.get_mut(&conversation).and_then(VecDeque::pop_front);
         let reply = own.or_else(|| state.script.pop_front()).or_else(|| state.otherwise.clone());
+        let reply = match reply {
+            Some(Reply::PerSecond(limit)) => Some(state.limited(limit)),
+            reply => reply,
+        };
         (state.callbacks.len() - 1, reply.unwrap_or(Reply::Status(200)))
     }
 }

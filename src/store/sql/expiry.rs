@@ -1,0 +1,81 @@
+//! Giving up callbacks that could not be attempted for too long.
+//!
+//! An attempt asks for the age of its callback itself; here is the net for what nobody attempts: a frontend that is paused or
+//! no longer configured, a lane that a dead letter blocks. Invariant: a lane in somebody's hands is left alone, and what is
+//! given up is a dead letter like any other, so that it is shown, replayed and in the end pruned.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{Conn, db, dialect, lanes, rows};
+use crate::{
+    domain::{
+        Timestamp,
+        ids::{ConversationKey, FrontendName},
+    },
+    store::{DeadEnd, Result},
+};
+
+/// Lanes of one batch.
+const BATCH: i64 = 100;
+
+/// Lanes whose head has been due for too long, and blocked ones with something behind the dead letter that is too old.
+pub(super) const OVERDUE: &str = "WITH called AS (SELECT DISTINCT frontend FROM waiting) \
+     SELECT due.conversation_key FROM ( \
+         SELECT l.conversation_key, l.lease_until FROM called JOIN lanes AS l \
+             ON l.frontend = called.frontend AND l.is_retry = FALSE AND l.due_at <= $1 \
+         UNION ALL \
+         SELECT l.conversation_key, l.lease_until FROM called JOIN lanes AS l \
+             ON l.frontend = called.frontend AND l.is_retry = TRUE AND l.due_at <= $1 \
+         UNION ALL \
+         SELECT l.conversation_key, l.lease_until FROM lanes AS l WHERE l.blocked_by > 0 \
+             AND (SELECT COALESCE(d.owed_since, d.recorded_at) FROM deliveries AS d \
+                  WHERE d.conversation_key = l.conversation_key AND d.state = 'pending' ORDER BY d.sequence LIMIT 1) <= $1 \
+     ) AS due WHERE due.lease_until IS NULL OR due.lease_until <= $2 LIMIT $3";
+
+/// Gives up a batch; returns how many of each frontend.
+pub(super) async fn expire(
+    conn: &mut Conn,
+    now: Timestamp,
+    max_age: Duration,
+    hold_lane: bool,
+) -> Result<Vec<(FrontendName, u64)>> {
+    let before = now.minus(max_age).as_millis();
+    let keys: Vec<i64> =
+        db::query_scalar(OVERDUE).bind(before).bind(now.as_millis()).bind(BATCH).fetch_all(&mut *conn).await?;
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let lanes = rows::array(&keys)?;
+    dialect::lock_lanes(conn, &lanes).await?;
+    // Whoever took a lane meanwhile finds out about the age of its head by itself.
+    let found = db::query(concat!(
+        "UPDATE deliveries SET state = 'dead', dead_end = $4, finished_at = $2, due_at = NULL, \
+             last_error = COALESCE(last_error, 'older than delivery.max_age') \
+         WHERE state = 'pending' AND COALESCE(owed_since, recorded_at) <= $1 AND conversation_key",
+        is_key_in!("$3"),
+        " AND EXISTS (SELECT 1 FROM lanes AS l WHERE l.conversation_key = deliveries.conversation_key \
+             AND (l.lease_until IS NULL OR l.lease_until <= $2)) \
+         RETURNING key, conversation_key, sequence, frontend",
+    ))
+    .bind(before)
+    .bind(now.as_millis())
+    .bind(&lanes)
+    .bind(DeadEnd::Expired.as_str())
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut counts = BTreeMap::<String, u64>::new();
+    // The first of each lane: what blocks it, where dead letters do.
+    let mut firsts = BTreeMap::<i64, (i64, i64)>::new();
+    for row in &found {
+        *counts.entry(rows::text(row, "frontend")?).or_default() += 1;
+        let one = (rows::int(row, "sequence")?, rows::int(row, "key")?);
+        firsts.entry(rows::int(row, "conversation_key")?).and_modify(|first| *first = one.min(*first)).or_insert(one);
+    }
+    if hold_lane {
+        for (lane, (_, key)) in &firsts {
+            lanes::block_if_free(conn, ConversationKey(*lane), *key).await?;
+        }
+    }
+    lanes::refresh(conn, &keys).await?;
+    Ok(counts.into_iter().map(|(frontend, count)| (FrontendName::trusted(frontend), count)).collect())
+}
