@@ -290,7 +290,8 @@ impl Standing {
         self.status_text = seen.status.map(str::to_owned);
         self.resolved = seen.resolved;
         self.wrapper_read = true;
-        if differs {
+        // What is learnt first and says nothing is no change that an older picture could take back.
+        if differs && (before.wrapper_read || is_resolved || meaning != Meaning::Unknown) {
             self.as_of = seen.now;
         }
         if is_judged {

@@ -217,9 +217,7 @@ impl Look<'_> {
             }
             if let Some(mark) = seen.get(&event.id) {
                 pass.confirm(event);
-                if pass.is_current {
-                    pass.review(event, mark);
-                }
+                pass.review(event, mark);
                 continue;
             }
             if echo == Some(&event.id) {
@@ -279,6 +277,8 @@ struct Pass<'a> {
     is_current: bool,
     /// Whether an event that was seen before has changed.
     has_changed: bool,
+    /// Whether one differs, and nobody can tell whether it has changed or this is a picture of before.
+    is_outdated: bool,
 }
 
 impl<'a> Pass<'a> {
@@ -304,6 +304,7 @@ impl<'a> Pass<'a> {
             last_human: look.events.iter().rposition(|event| is_word_of(event, &FiniRole::Agent)),
             reopened: false,
             has_changed: false,
+            is_outdated: false,
             is_current: look.is_response() || look.judgement().is_some_and(|seen| seen.as_of >= standing.as_of),
         }
     }
@@ -470,6 +471,10 @@ impl<'a> Pass<'a> {
         if rating == mark.rating && revised.is_none() {
             return;
         }
+        if !self.is_current {
+            self.is_outdated = true;
+            return;
+        }
         if rating != mark.rating {
             let event_id = event.id.to_string();
             self.tell([FeedEvent::FeedbackUpdated { event_id, rating: rating.clone() }], None);
@@ -563,6 +568,7 @@ impl<'a> Pass<'a> {
         let mut told = Vec::new();
         self.applied.is_judged = self.look.is_response();
         self.judge_if(|_, _, _| true, &mut told);
+        self.applied.is_judged &= !self.is_outdated;
         if self.has_changed {
             self.applied.standing.as_of = self.look.now;
         }

@@ -277,7 +277,10 @@ async fn a_human_takes_over_under_a_status_that_nobody_configured() {
     bridge.turn("c", "I want to talk to a human").await;
     let interaction = bridge.bound("c").await;
     let (id, _) = bridge.say("c", "Hello? Is somebody there?").await;
-    bridge.event("c", "the status", |event| data(event)["status_text"] == "With a colleague").await;
+    eventually("the status", async || {
+        (bridge.conversation("c").await["status_text"] == "With a colleague").then_some(())
+    })
+    .await;
     bridge.sandbox.agent_message(&interaction, &unique("Ada here")).expect("it exists");
     let end = bridge.end_of("c", &id).await;
     assert_eq!((&data(&end)["outcome"], &data(&end)["replies"]), (&json!("escalated"), &json!(1)));
@@ -372,13 +375,21 @@ async fn ratings_are_told_when_they_change_and_zero_is_one() {
         };
         bridge.sandbox.feedback(&interaction, &feedback).expect("it exists");
     };
+    let rated = async |count: usize| {
+        let told = eventually("the rating", async || {
+            let feed = bridge.events("c").await;
+            (of_kind(&feed, "feedback.updated").len() >= count).then_some(())
+        });
+        told.await;
+        caught_up(&bridge, "c").await
+    };
     rate(Some(0), None, None);
-    let first = caught_up(&bridge, "c").await;
+    let first = rated(1).await;
     let ratings = of_kind(&first, "feedback.updated");
     assert_eq!(ratings.len(), 1);
     assert_eq!(data(ratings[0]), &json!({"event_id": event_id, "csat_rating": 0, "feedback": null, "approved": null}));
     rate(Some(5), Some("Much better now"), Some(true));
-    let second = caught_up(&bridge, "c").await;
+    let second = rated(2).await;
     let ratings = of_kind(&second, "feedback.updated");
     assert_eq!(ratings.len(), 2);
     let wanted = json!({"event_id": event_id, "csat_rating": 5, "feedback": "Much better now", "approved": true});

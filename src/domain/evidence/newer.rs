@@ -92,7 +92,9 @@ mod tests {
             let mut reads: Vec<_> = reads.collect();
             // They are recorded in the order in which they are answered.
             reads.sort_unstable();
-            let (mut standing, policy) = (Standing::new(), StatusPolicy::default());
+            // Each of them is one that means something.
+            let words: Vec<String> = (0..=truth.len()).map(|number| number.to_string()).collect();
+            let (mut standing, policy) = (Standing::new(), StatusPolicy::new(&[], &[], &words));
             let mut latest = 0;
             for (now, asked, listed, lag) in reads {
                 let (read, true_at) = if listed { (Read::Listed, asked - lag) } else { (Read::Singly, asked) };
