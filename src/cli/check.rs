@@ -8,8 +8,8 @@ use super::{
     vendor,
 };
 use crate::{
-    config::{self, Config, Needs, Origin},
-    fini::{Agent, Departure, FiniApi as _},
+    config::{self, Config, Fini, Needs, Origin},
+    fini::{Agent, Departure, Failure, FiniApi as _, FiniClient},
 };
 
 #[derive(Debug, clap::Args)]
@@ -55,10 +55,56 @@ async fn online(config: &Config) -> Done {
             None => unknown.push(format!("frontend {}: the workspace has no bot {bot}", frontend.name)),
         }
     }
+    match statuses(&client).await {
+        Ok(words) => compare(&config.fini, &words).into_iter().for_each(say),
+        Err(why) => say(format!("the configured statuses could not be compared with the workspace's own: {why}")),
+    }
     if unknown.is_empty() {
         return Ok(());
     }
     Err(CliError::usage(unknown.join("\nerror: ")).at(&config.fini.base_url).help(known(&agents)))
+}
+
+/// The group of tags that Fini judges each conversation by.
+const STATUSES: &str = "conversation status";
+
+/// The statuses that the workspace knows, or why they cannot be told.
+async fn statuses(client: &FiniClient) -> Result<Vec<String>, String> {
+    let words = |failure: Failure| one_line(failure.detail());
+    let groups = client.list_tag_groups(&Departure::untold()).await.map_err(words)?;
+    let group = groups.iter().find(|group| group.name.trim().to_lowercase() == STATUSES);
+    let group = group.ok_or("it shows no tag group \"Conversation Status\"")?;
+    let tags = client.list_tags(&group.id, &Departure::untold()).await.map_err(words)?;
+    let own = tags.into_iter().filter(|tag| tag.group.as_ref().is_none_or(|of| *of == group.id));
+    let names: Vec<String> = own.map(|tag| tag.name).collect();
+    if names.is_empty() { Err("it shows no tags in \"Conversation Status\"".to_owned()) } else { Ok(names) }
+}
+
+/// What of the configured statuses and the workspace's own does not fit together. Never an error: Fini may say other words
+/// than its tags.
+fn compare(fini: &Fini, words: &[String]) -> Vec<String> {
+    let normal = |word: &str| word.trim().to_lowercase();
+    let lists = [
+        ("fini.escalated_statuses", &fini.escalated_statuses),
+        ("fini.resolved_statuses", &fini.resolved_statuses),
+        ("fini.waiting_statuses", &fini.waiting_statuses),
+    ];
+    let shown = words.iter().map(|word| format!("\"{}\"", one_line(word))).collect::<Vec<_>>().join(", ");
+    let mut warnings = Vec::new();
+    for (key, configured) in lists {
+        for word in configured.iter().filter(|word| !words.iter().any(|known| normal(known) == normal(word))) {
+            warnings.push(format!("warning: {key}: the workspace has no status \"{word}\"; it has {shown}"));
+        }
+    }
+    let is_read =
+        |word: &&String| lists.iter().any(|(_, known)| known.iter().any(|known| normal(known) == normal(word)));
+    for word in words.iter().filter(|word| !is_read(word)) {
+        warnings.push(format!(
+            "warning: the workspace's status \"{}\" is in none of the lists under [fini]",
+            one_line(word)
+        ));
+    }
+    warnings
 }
 
 fn known(agents: &[Agent]) -> String {
@@ -68,4 +114,27 @@ fn known(agents: &[Agent]) -> String {
     let agents: Vec<String> =
         agents.iter().map(|agent| format!("{} \"{}\"", agent.id, one_line(&agent.name))).collect();
     format!("its bots are {}", agents.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn warned(words: &[&str]) -> Vec<String> {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        compare(&Fini::default(), &words)
+    }
+
+    #[test]
+    fn statuses_are_compared_trimmed_and_without_case() {
+        assert_eq!(warned(&["resolved ", "ESCALATED to Human Agent", "Waiting for Customer"]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named_from_both_sides() {
+        let warnings = warned(&["Resolved", "Escalated to Human Agent", "Waiting for Guest"]);
+        assert_eq!(warnings.len(), 2, "{warnings:#?}");
+        assert!(warnings[0].starts_with("warning: fini.waiting_statuses"), "{}", warnings[0]);
+        assert!(warnings[1].contains("\"Waiting for Guest\""), "{}", warnings[1]);
+    }
 }

@@ -25,7 +25,7 @@ pub use departure::Departure;
 pub use failure::Failure;
 pub use history::{HistoryConversation, HistoryPage, HistoryQuery, HistoryRequest};
 pub use request::{Direction, GenerateAnswer, IdBatch, InvalidBatch, ListQuery, Target};
-pub use response::{Agent, ConversationPage, Malformed, RawConversation};
+pub use response::{Agent, ConversationPage, Malformed, RawConversation, Tag};
 
 use async_trait::async_trait;
 

@@ -69,6 +69,17 @@ impl std::fmt::Debug for RawConversation {
     }
 }
 
+/// A tag, or a group of them, as a workspace has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tag {
+    /// Its id.
+    pub id: String,
+    /// What it says.
+    pub name: String,
+    /// The group of a tag, where Fini says so.
+    pub group: Option<String>,
+}
+
 /// One agent of the workspace ("List agents").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agent {

@@ -252,6 +252,8 @@ async fn the_workspace_is_read_and_exported() {
     assert_eq!(agents[0]["id"], fini_bridge::sandbox::DEFAULT_BOT_ID);
     let online = run(folder.path(), &["check", "--config", &path, "--online"], &[]).await;
     assert_eq!(online.status.code(), Some(0), "{}", text(&online.stderr));
+    // Not every Fini shows its tags: that is said, and is no fault of the configuration.
+    assert!(text(&online.stderr).contains("could not be compared"), "{}", text(&online.stderr));
     let exported = run(folder.path(), &["export", "conversations", "--config", &path, "--quiet"], &[]).await;
     assert_eq!(exported.status.code(), Some(0), "{}", text(&exported.stderr));
     let lines: Vec<Value> = text(&exported.stdout)

@@ -23,7 +23,7 @@ use url::Url;
 
 use super::{
     Agent, ConversationPage, Departure, Failure, FiniApi, GenerateAnswer, HistoryPage, HistoryQuery, IdBatch,
-    ListQuery, redact, wire,
+    ListQuery, Tag, redact, wire,
 };
 use crate::{
     domain::{
@@ -120,6 +120,19 @@ impl FiniClient {
             settings,
             observer,
         })
+    }
+
+    /// Reads the workspace's groups of tags. No part of the port: the bridge itself has no use for them.
+    pub async fn list_tag_groups(&self, departure: &Departure) -> Result<Vec<Tag>, Failure> {
+        let url = self.url(&["tag-groups", "public"]);
+        self.exchange(self.reading(Route::ListTags, url), departure, wire::parse_tags).await
+    }
+
+    /// Reads the tags of a group.
+    pub async fn list_tags(&self, group: &str, departure: &Departure) -> Result<Vec<Tag>, Failure> {
+        let mut url = self.url(&["tag-groups", "tags", "public"]);
+        set_query(&mut url, vec![("tagGroupIds", group.to_owned())]);
+        self.exchange(self.reading(Route::ListTags, url), departure, wire::parse_tags).await
     }
 
     fn key_texts(&self) -> [&str; 2] {

@@ -17,6 +17,8 @@ pub enum Route {
     ListAgents,
     /// `GET /v2/bots/requests/public`
     ChatHistory,
+    /// `GET /v2/tag-groups/public` and `GET /v2/tag-groups/tags/public`
+    ListTags,
     /// `DELETE /v2/hc-interactions/{id}/public`
     DeleteConversation,
     /// `DELETE /v2/hc-interactions/public`
@@ -32,6 +34,7 @@ impl Route {
             Self::ListConversations => "list_conversations",
             Self::ListAgents => "list_agents",
             Self::ChatHistory => "chat_history",
+            Self::ListTags => "list_tags",
             Self::DeleteConversation => "delete_conversation",
             Self::DeleteConversations => "delete_conversations",
         }

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, value::RawValue};
 
 use crate::domain::Timestamp;
 
-use super::{Agent, Malformed};
+use super::{Agent, Malformed, Tag};
 
 pub(super) use conversation::{latest_event_at, parse_conversation, parse_page, parse_single};
 pub(super) use event::parse_events;
@@ -33,6 +33,24 @@ pub(super) fn parse_agents(body: &[u8]) -> Result<Vec<Agent>, Malformed> {
         })
     });
     Ok(agents.collect())
+}
+
+/// Parses tags or groups of tags: a bare array, or the first one in an object, since no page shows the shape.
+pub(super) fn parse_tags(body: &[u8]) -> Result<Vec<Tag>, Malformed> {
+    let text = clean(body);
+    let found = match value(text.trim())? {
+        Value::Object(mut members) => members.values_mut().find(|member| member.is_array()).map(Value::take),
+        found => Some(found),
+    };
+    let Some(Value::Array(items)) = found else { return Err(Malformed::because("no list of tags")) };
+    let tags = items.iter().filter_map(|tag| {
+        Some(Tag {
+            id: id_text(tag.get("id"))?,
+            name: string(tag.get("name"))?,
+            group: ["groupId", "tagGroupId"].iter().find_map(|name| id_text(tag.get(name))),
+        })
+    });
+    Ok(tags.collect())
 }
 
 impl Malformed {

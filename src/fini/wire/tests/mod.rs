@@ -45,3 +45,19 @@ fn one(event: &Value) -> FiniEvent {
 fn ids(events: &[FiniEvent]) -> Vec<&str> {
     events.iter().map(|event| event.id.as_str()).collect()
 }
+
+#[test]
+fn tags_are_read_in_whatever_list_they_come() {
+    let tag = |id: &str, name: &str, group: Option<&str>| Tag {
+        id: id.to_owned(),
+        name: name.to_owned(),
+        group: group.map(str::to_owned),
+    };
+    let bare = br#"[{"id": "t1", "name": "Resolved", "groupId": "g1"}, {"id": "t2"}, 3]"#;
+    assert_eq!(parse_tags(bare).expect("a list"), [tag("t1", "Resolved", Some("g1"))]);
+    let wrapped = br#"{"total": 1, "tagGroups": [{"id": 7, "name": "Conversation Status", "isOutputTagGroup": true}]}"#;
+    assert_eq!(parse_tags(wrapped).expect("a list"), [tag("7", "Conversation Status", None)]);
+    for none in [&b"{}"[..], b"", b"<html>", b"null"] {
+        assert!(parse_tags(none).is_err());
+    }
+}
