@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-use crate::domain::{Clock, Entropy, Timestamp, WallClock, WallTime};
+use crate::domain::{Clock, Entropy, Timestamp, WallClock, WallTime, steady::Uptime};
 
 /// The machine's wall clock. It steps when the machine's time is set: nothing that waits goes by it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -24,6 +24,19 @@ impl WallClock for SystemClock {
         };
         WallTime::from_millis(millis)
     }
+
+    fn uptime(&self) -> Option<Uptime> {
+        let read = |path: &str| fs::read_to_string(path).ok();
+        uptime(&read("/proc/sys/kernel/random/boot_id")?, &read("/proc/uptime")?)
+    }
+}
+
+/// The kernel's words for it (proc(5)): the boot's id, and seconds since then, sleep included.
+fn uptime(boot: &str, seconds: &str) -> Option<Uptime> {
+    let seconds: f64 = seconds.split_whitespace().next()?.parse().ok()?;
+    #[expect(clippy::cast_possible_truncation, reason = "milliseconds of an uptime fit")]
+    let millis = (seconds * 1000.0) as i64;
+    (!boot.trim().is_empty()).then(|| Uptime { boot: boot.trim().to_owned(), millis })
 }
 
 /// A steady clock: set once, and moved by the machine's monotonic timer alone.
@@ -149,6 +162,27 @@ mod tests {
     fn the_clock_shows_this_century_in_milliseconds() {
         let now = SystemClock.now().as_millis();
         assert!((1_577_836_800_000..4_102_444_800_000).contains(&now), "{now}");
+    }
+
+    #[test]
+    fn the_uptime_is_the_kernel_s() {
+        let read = uptime("5f1c\n", "1234.56 77.00\n");
+        assert_eq!(read, Some(Uptime { boot: "5f1c".to_owned(), millis: 1_234_560 }));
+        assert_eq!((uptime("", "1 2"), uptime("5f1c", "soon")), (None, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_steady_clock_moves_with_the_timer_and_never_goes_back() {
+        let at = Timestamp::from_millis;
+        let clock = SteadyClock::new(at(1_000));
+        tokio::time::advance(std::time::Duration::from_millis(500)).await;
+        assert_eq!(clock.now(), at(1_500));
+        clock.set(at(1_200), Instant::now());
+        assert_eq!(clock.now(), at(1_500), "it stands still");
+        tokio::time::advance(std::time::Duration::from_millis(400)).await;
+        assert_eq!(clock.now(), at(1_600));
+        clock.set(at(9_000), Instant::now());
+        assert_eq!((clock.now(), clock.at(Instant::now())), (at(9_000), at(9_000)));
     }
 
     #[test]

@@ -1,112 +1,268 @@
-//! One time for all replicas: the database's.
+//! Keeping time: where the steady clock begins, how processes that share a database agree on it, and what is said when a clock
+//! was set.
 //!
-//! Leases, the budget and everything that falls due are compared by processes whose machines need not agree on the time. So
-//! where they share a database, its time counts. It is asked for now and then, and carried on in between by this machine's
-//! steady timer, so that neither a wrong wall clock nor one that is being set moves anything.
+//! Whatever waits goes by the steady clock, which this machine's timer moves; where processes share a database, its server's
+//! clock is what they compare, and [`domain::steady`](crate::domain::steady) decides what a difference means. A clock that was
+//! set is reported once and moves nothing.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicI64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use tokio::time::Instant;
 
 use crate::{
-    domain::{Clock, Timestamp, WallClock},
-    store::{Result, Store},
+    domain::{
+        Clock as _, ClockOffsets, FAR_OFF, Timestamp, VendorClock, WallClock, WallTime,
+        steady::{self, Agreed, Judgement},
+    },
+    metrics::{ClockOf, Metrics},
+    store::{Owner, Result, Store},
+    system::SteadyClock,
 };
 
-/// How often the database is asked.
+/// How often clocks are compared.
 const EVERY: Duration = Duration::from_secs(2);
+/// How often it is written down where the steady clock stands.
+const KEPT_EVERY: Duration = Duration::from_secs(10);
 /// An answer that took longer says too little about the time at which it was given.
 const PROMPT: Duration = Duration::from_millis(100);
 /// Without prompt answers for so long, a slow one is better than none, if it is not slower than this.
 const STALE: Duration = Duration::from_secs(30);
 const SLOW: Duration = Duration::from_secs(2);
-/// An operator should know of a machine whose own clock is so far off: its log shows that time.
-const FAR_OFF: Duration = Duration::from_secs(5);
-
-/// The database's time.
-pub(super) struct SharedClock {
+/// A wall clock that moved so differently from the timer was set.
+const STEP: Duration = Duration::from_secs(1);
+/// Keeps the steady clock.
+pub struct Timekeeper {
     store: Arc<dyn Store>,
-    local: Arc<dyn WallClock>,
-    began: Instant,
-    /// The database's time when this clock began, in epoch milliseconds.
-    began_at: AtomicI64,
-    /// When the database was last believed, counted from the beginning.
-    believed_after: AtomicI64,
-    is_far_off: AtomicBool,
+    wall: Arc<dyn WallClock>,
+    steady: Arc<SteadyClock>,
+    vendor: Arc<VendorClock>,
+    owner: Owner,
+    metrics: Metrics,
+    state: Mutex<State>,
 }
 
-impl Clock for SharedClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.began_at.load(Ordering::Acquire).saturating_add(millis(self.began.elapsed())))
-    }
+#[derive(Debug)]
+struct State {
+    /// What the wall clock showed last, and when.
+    wall: (WallTime, Instant),
+    /// The last note that was read or written.
+    agreed: Option<Agreed>,
+    kept_at: Instant,
+    /// When the server was last believed.
+    believed_at: Instant,
+    /// Since when the shared time is in doubt, and the note that stood there then.
+    doubt: Option<(Instant, Option<Agreed>)>,
+    server_ahead_ms: Option<i64>,
+    is_far_off: [bool; 2],
 }
 
-impl SharedClock {
-    /// A clock that shows the time of `store`; `local` is only compared with it.
-    pub(super) async fn start(store: Arc<dyn Store>, local: Arc<dyn WallClock>) -> Result<Self> {
-        let clock = Self {
-            store,
-            local,
-            began: Instant::now(),
-            began_at: AtomicI64::new(0),
-            believed_after: AtomicI64::new(0),
-            is_far_off: AtomicBool::new(false),
-        };
+/// An answer of the store: what the shared clock (else the wall clock) showed at that moment, and the note.
+struct Heard {
+    clock: Timestamp,
+    moment: Instant,
+    took: Duration,
+    agreed: Option<Agreed>,
+    is_shared: bool,
+}
+
+impl Timekeeper {
+    /// Sets the steady clock by what was written down before and what the clocks show now.
+    pub(super) async fn start(
+        store: Arc<dyn Store>,
+        wall: Arc<dyn WallClock>,
+        vendor: Arc<VendorClock>,
+        owner: Owner,
+        metrics: Metrics,
+    ) -> Result<Self> {
         // The first question also makes the connection; the second one is answered promptly.
-        clock.ask().await?;
-        clock.ask().await?;
-        clock.compare();
-        Ok(clock)
+        ask(store.as_ref(), wall.as_ref()).await?;
+        let heard = ask(store.as_ref(), wall.as_ref()).await?;
+        let begun = steady::begin(heard.clock, wall.uptime().as_ref(), heard.is_shared, heard.agreed.as_ref());
+        let clock = SteadyClock::new(begun);
+        clock.set(begun, heard.moment);
+        let now = Instant::now();
+        let state = State {
+            wall: (wall.now(), now),
+            agreed: heard.agreed.clone(),
+            kept_at: now,
+            believed_at: now,
+            doubt: None,
+            server_ahead_ms: None,
+            is_far_off: [false; 2],
+        };
+        let keeper = Self { store, wall, steady: Arc::new(clock), vendor, owner, metrics, state: Mutex::new(state) };
+        if begun.since(heard.clock).max(heard.clock.since(begun)) >= STEP {
+            tracing::info!(steady = %begun, clock = %heard.clock, "what waits goes by a time other than the clock's");
+        }
+        // Another process may have written meanwhile: then it is gone by at the next comparison.
+        keeper.agree(&heard, begun).await?;
+        keeper.compare(&heard);
+        Ok(keeper)
     }
 
-    /// Keeps the clock right for as long as it is polled.
+    /// The clock that is kept.
+    pub(super) fn clock(&self) -> Arc<SteadyClock> {
+        Arc::clone(&self.steady)
+    }
+
+    /// How far this machine's clock is from others'.
+    pub fn offsets(&self) -> ClockOffsets {
+        let (wall, steady) = (self.wall.now().as_millis(), self.steady.now().as_millis());
+        let server = self.state.lock().unwrap_or_else(PoisonError::into_inner).server_ahead_ms;
+        ClockOffsets {
+            fini: self.vendor.ahead_ms().map(|ahead| wall - steady - ahead),
+            postgres: server.map(|ahead| -ahead),
+        }
+    }
+
+    /// Keeps the clock for as long as it is polled.
     pub(super) async fn keep(&self) {
         loop {
             tokio::time::sleep(EVERY).await;
+            self.watch_wall();
             // Without an answer the timer carries on.
-            if self.ask().await.is_ok() {
-                self.compare();
+            if let Err(error) = self.step().await {
+                tracing::debug!(%error, "the shared time could not be asked for");
             }
         }
     }
 
-    async fn ask(&self) -> Result<()> {
-        let asked = self.began.elapsed();
-        let told = self.store.now(self.local.now().point()).await?;
-        let heard = self.began.elapsed();
-        let took = heard.saturating_sub(asked);
-        let believed_after =
-            Duration::from_millis(u64::try_from(self.believed_after.load(Ordering::Acquire)).unwrap_or_default());
-        let is_first = self.began_at.load(Ordering::Acquire) == 0;
-        let is_stale = heard.saturating_sub(believed_after) >= STALE;
-        if is_first || took <= PROMPT || (is_stale && took <= SLOW) {
-            self.began_at.store(told.as_millis().saturating_sub(millis(asked + took / 2)), Ordering::Release);
-            self.believed_after.store(millis(heard), Ordering::Release);
+    /// Writes down where the clock stands, for the next start.
+    pub(super) async fn leave(&self) -> Result<()> {
+        let heard = ask(self.store.as_ref(), self.wall.as_ref()).await?;
+        let at = self.steady.at(heard.moment);
+        if heard.is_shared { Ok(()) } else { self.agree(&heard, at).await.map(drop) }
+    }
+
+    async fn step(&self) -> Result<()> {
+        let heard = ask(self.store.as_ref(), self.wall.as_ref()).await?;
+        let believed_at = self.state.lock().unwrap_or_else(PoisonError::into_inner).believed_at;
+        let is_stale = heard.moment.saturating_duration_since(believed_at) >= STALE;
+        if heard.took > PROMPT && !(is_stale && heard.took <= SLOW) {
+            return Ok(());
+        }
+        let own = self.steady.at(heard.moment);
+        if !heard.is_shared {
+            self.keep_note(&heard, own).await?;
+        } else {
+            let shared = heard.agreed.as_ref().map_or(own, |agreed| agreed.steady(heard.clock));
+            match self.judge(own, shared, &heard) {
+                Judgement::Follow => {
+                    self.steady.set(shared, heard.moment);
+                    self.keep_note(&heard, shared).await?;
+                }
+                Judgement::WasSet => {
+                    if self.agree(&heard, own).await? {
+                        let by_ms = shared.as_millis() - own.as_millis();
+                        tracing::warn!(by_ms, shows = %heard.clock, steady = %own, fini = ?self.fini_shows(), "the database server's clock was set; nothing that waits moves");
+                    }
+                }
+                Judgement::Doubtful => {}
+            }
+        }
+        self.compare(&heard);
+        Ok(())
+    }
+
+    fn judge(&self, own: Timestamp, shared: Timestamp, heard: &Heard) -> Judgement {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, before) = state.doubt.get_or_insert_with(|| (heard.moment, heard.agreed.clone()));
+        let is_others = heard.agreed.as_ref().is_some_and(|agreed| agreed.by != *self.owner.0);
+        let confirmed = is_others && heard.agreed != *before;
+        let judgement = steady::judge(own, shared, confirmed, heard.moment.saturating_duration_since(*since));
+        if judgement != Judgement::Doubtful {
+            state.doubt = None;
+        }
+        if judgement == Judgement::Follow {
+            state.believed_at = heard.moment;
+            state.agreed.clone_from(&heard.agreed);
+        }
+        judgement
+    }
+
+    async fn keep_note(&self, heard: &Heard, steady_at: Timestamp) -> Result<()> {
+        let kept_at = self.state.lock().unwrap_or_else(PoisonError::into_inner).kept_at;
+        if heard.moment.saturating_duration_since(kept_at) >= KEPT_EVERY {
+            self.agree(heard, steady_at).await?;
         }
         Ok(())
     }
 
-    /// Says once when this machine's own clock is wrong, and once when it is right again.
-    fn compare(&self) {
-        let (shared, local) = (self.now(), self.local.now().point());
-        let off = shared.since(local).max(local.since(shared));
-        let is_far_off = off >= FAR_OFF;
-        if self.is_far_off.swap(is_far_off, Ordering::AcqRel) == is_far_off {
-            return;
+    /// Writes a note, unless another process did since the last one was read.
+    async fn agree(&self, heard: &Heard, steady_at: Timestamp) -> Result<bool> {
+        let uptime = if heard.is_shared { None } else { self.wall.uptime() };
+        let note = Agreed { clock_at: heard.clock, steady_at, by: self.owner.0.to_string(), uptime };
+        let written = self.store.agree(heard.agreed.as_ref(), &note).await?;
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.kept_at = heard.moment;
+        if written {
+            state.agreed = Some(note);
         }
-        let off_by_ms = millis(off);
-        if is_far_off {
-            tracing::warn!(off_by_ms, "this machine's clock differs from the database's, which counts");
-        } else {
-            tracing::info!(off_by_ms, "this machine's clock agrees with the database's again");
+        Ok(written)
+    }
+
+    /// Says once when this machine's clock was set.
+    fn watch_wall(&self) {
+        let (shows, now) = (self.wall.now(), Instant::now());
+        let (before, at) = {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut state.wall, (shows, now))
+        };
+        let expected = before.as_millis().saturating_add(millis(now.duration_since(at)));
+        let by_ms = shows.as_millis() - expected;
+        if u128::from(by_ms.unsigned_abs()) >= STEP.as_millis() {
+            let expected = WallTime::from_millis(expected);
+            tracing::warn!(by_ms, %expected, %shows, fini = ?self.fini_shows(), "this machine's clock was set; nothing that waits moves");
         }
     }
+
+    /// What Fini's clock shows, as a further witness.
+    fn fini_shows(&self) -> Option<String> {
+        self.vendor.ahead_ms()?;
+        Some(self.vendor.at(self.steady.now()).to_string())
+    }
+
+    /// Tells how far clocks lie apart: always as a figure, and in the log when that becomes much, or little again.
+    fn compare(&self, heard: &Heard) {
+        if heard.is_shared {
+            // Both as they were at the moment of the answer.
+            let (wall, since) = (self.wall.now().as_millis(), millis(heard.moment.elapsed()));
+            let ahead = heard.clock.as_millis() - (wall - since);
+            self.state.lock().unwrap_or_else(PoisonError::into_inner).server_ahead_ms = Some(ahead);
+        }
+        let ClockOffsets { fini, postgres } = self.offsets();
+        for (to, off_by_ms) in [(ClockOf::Fini, fini), (ClockOf::Postgres, postgres)] {
+            let Some(off_by_ms) = off_by_ms else { continue };
+            self.metrics.clock_offset(to, off_by_ms);
+            let is_far_off = u128::from(off_by_ms.unsigned_abs()) >= FAR_OFF.as_millis();
+            let was = {
+                let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+                std::mem::replace(&mut state.is_far_off[to as usize], is_far_off)
+            };
+            let clock = to.as_str();
+            match (was, is_far_off) {
+                (false, true) => tracing::warn!(clock, off_by_ms, "this machine's clock differs from another one"),
+                (true, false) => {
+                    tracing::info!(clock, off_by_ms, "this machine's clock agrees with the other one again")
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+async fn ask(store: &dyn Store, wall: &dyn WallClock) -> Result<Heard> {
+    let asked = Instant::now();
+    let (server, agreed) = store.time().await?;
+    let took = asked.elapsed();
+    let (clock, moment, is_shared) = match server {
+        Some(server) => (server, asked + took / 2, true),
+        None => (wall.now().point(), Instant::now(), false),
+    };
+    Ok(Heard { clock, moment, took: if is_shared { took } else { Duration::ZERO }, agreed, is_shared })
 }
 
 fn millis(duration: Duration) -> i64 {

@@ -16,7 +16,10 @@ use anyhow::{Context as _, Result};
 use axum::Router;
 use tokio::net::TcpListener;
 
-use self::rooms::{Delivery, Rooms};
+use self::{
+    clock::Timekeeper,
+    rooms::{Delivery, Rooms},
+};
 use crate::{
     config::Config,
     delivery::client::CallbackClient,
@@ -52,6 +55,7 @@ pub struct App {
     store: Arc<dyn Store>,
     reader: Arc<Reader>,
     housekeeper: Arc<Housekeeper>,
+    timekeeper: Arc<Timekeeper>,
     grace: Duration,
     public: SocketAddr,
     admin: SocketAddr,
@@ -91,6 +95,7 @@ impl App {
             store: rooms.store,
             reader,
             housekeeper,
+            timekeeper: rooms.timekeeper,
             grace: config.server.shutdown_grace,
             public: public_address,
             admin: admin_address,
@@ -116,7 +121,8 @@ impl App {
     pub async fn run(self, signals: impl Signals) -> Ended {
         let ended = self.lifecycle.run(self.grace, signals).await;
         // Where the store does not answer, the leases end by themselves.
-        let leaving = async { self.reader.leave().await.and(self.housekeeper.leave().await) };
+        let leaving =
+            async { self.reader.leave().await.and(self.housekeeper.leave().await).and(self.timekeeper.leave().await) };
         if !matches!(tokio::time::timeout(LEAVE, leaving).await, Ok(Ok(()))) {
             tracing::warn!("the other replicas could not be told of the end; they find out by themselves");
         }

@@ -24,7 +24,7 @@ use crate::{
         housekeeper::HousekeeperSettings, lookup::LookupSettings, reader::ReaderSettings, sender::SenderSettings,
     },
     signature::{CallbackSecret, PrivateKey, Signer, Verifier, token::TokenSecret},
-    store::{BacklogLimits, Rules, WatchPolicy},
+    store::{BacklogLimits, LongestWaits, Rules, WatchPolicy},
     telemetry::spans::Spans,
 };
 
@@ -32,6 +32,10 @@ use crate::{
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Connecting to Fini has to end within this.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// No turn waits longer before it may be sent (once more), and nothing waits longer to be looked at again.
+const LONGEST_PAUSE: Duration = Duration::from_mins(5);
+const LONGEST_LOOK: Duration = Duration::from_mins(15);
 
 /// The names of all frontends.
 pub(super) fn names(config: &Config) -> Vec<FrontendName> {
@@ -174,6 +178,21 @@ pub(super) fn reader(config: &Config) -> ReaderSettings {
         },
         read_timeout: READ_TIMEOUT,
     }
+}
+
+/// The longest waits that the rooms and the settings have: what the store holds beyond them was written by a clock that was ahead.
+pub(super) fn longest_waits(config: &Config) -> Result<LongestWaits> {
+    let delivery = &config.delivery;
+    let schedule = RetrySchedule::new(delivery.retry_schedule.clone()).context("delivery.retry_schedule")?;
+    let attempts = u32::try_from(schedule.attempts()).unwrap_or(u32::MAX);
+    let retries = (1..attempts).filter_map(|attempt| schedule.wait(attempt, Some(Duration::MAX), 1.0));
+    Ok(LongestWaits {
+        retries: std::iter::once(LONGEST_PAUSE).chain(retries).collect(),
+        turn: config.turns.join_window.max(LONGEST_PAUSE),
+        look: LONGEST_LOOK,
+        lease: config.fini.reply_timeout.max(delivery.lease).saturating_add(LONGEST_PAUSE),
+        watch: config.poll.watch_idle.max(config.poll.watch_escalated),
+    })
 }
 
 /// What is kept how long.

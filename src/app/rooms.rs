@@ -8,11 +8,11 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{clock::SharedClock, parts};
+use super::{clock::Timekeeper, parts};
 use crate::{
     config::{Config, StoreUrl},
     delivery::{Dispatcher, Endpoint, client::CallbackClient},
-    domain::{Clock, Entropy, Timestamp, WallClock},
+    domain::{Clock, Entropy, Timestamp, VendorClock, WallClock},
     fini::{
         Failure, FiniApi, FiniClient, Observer, RequestFacts,
         budget::{Budget, Departures},
@@ -24,8 +24,7 @@ use crate::{
         eraser::Eraser, gate::Gate, housekeeper::Housekeeper, intake::Intake, ledger::Ledger, reader::Reader,
         sender::Sender, walk::Walker,
     },
-    store::{Bindings, Change, Heard, Lease, LostClaims, Owner, PostgresStore, SqliteStore, Store},
-    system::SteadyClock,
+    store::{Bindings, Change, Heard, Lease, LongestWaits, LostClaims, Owner, PostgresStore, SqliteStore, Store},
     telemetry::{
         self,
         spans::{FinishedSpan, SpanKind, Spans},
@@ -42,8 +41,8 @@ pub(super) struct Delivery {
 pub(super) struct Rooms {
     clock: Arc<dyn Clock>,
     wall: Arc<dyn WallClock>,
-    /// The clock, where it has to be kept right.
-    shared_clock: Option<Arc<SharedClock>>,
+    vendor: Arc<VendorClock>,
+    pub(super) timekeeper: Arc<Timekeeper>,
     entropy: Arc<dyn Entropy>,
     pub(super) metrics: Metrics,
     spans: Spans,
@@ -70,13 +69,18 @@ impl Rooms {
         let metrics = Metrics::with_log(&labels, env!("CARGO_PKG_VERSION"), log);
         let owner = Owner(format!("{}-{}", std::process::id(), entropy.key()).into());
         let store = open_store(config, Arc::clone(&wall), Arc::clone(&entropy)).await?;
-        let (shared_clock, clock) = if store.is_shared() {
-            let shared = Arc::new(SharedClock::start(Arc::clone(&store), Arc::clone(&wall)).await?);
-            (Some(Arc::clone(&shared)), shared as Arc<dyn Clock>)
-        } else {
-            (None, Arc::new(SteadyClock::new(wall.now().point())) as Arc<dyn Clock>)
-        };
-        recover(store.as_ref(), &owner, clock.as_ref()).await?;
+        let vendor = Arc::new(VendorClock::default());
+        let timekeeper = Timekeeper::start(
+            Arc::clone(&store),
+            Arc::clone(&wall),
+            Arc::clone(&vendor),
+            owner.clone(),
+            metrics.clone(),
+        );
+        let timekeeper = Arc::new(timekeeper.await?);
+        let clock: Arc<dyn Clock> = timekeeper.clock();
+        let longest = parts::longest_waits(config)?;
+        recover(store.as_ref(), &owner, clock.as_ref(), &longest).await?;
         let cache = &config.cache;
         let bindings = Bindings::new(Arc::clone(&store), cache.interaction_ids, cache.time_to_idle, metrics.clone());
         let (budget, departures) = Budget::new(Arc::clone(&store), Arc::clone(&clock), parts::budget(config));
@@ -84,14 +88,16 @@ impl Rooms {
         let gate = Arc::new(Gate::new(Arc::clone(&clock), Arc::clone(&entropy), Arc::clone(&budget)));
         let lifecycle = Lifecycle::new(metrics.clone());
         let spans = parts::spans(config, &lifecycle)?;
-        let observer = observer(metrics.clone(), spans.clone(), Arc::clone(&wall));
+        let observer =
+            observer(metrics.clone(), spans.clone(), Arc::clone(&wall), (Arc::clone(&vendor), Arc::clone(&clock)));
         let fini = FiniClient::new(parts::fini(config), observer).context("the Fini client")?;
         let ledger = Arc::new(Ledger::new(Arc::clone(&store), Arc::clone(&clock), metrics.clone()));
         Ok(Self {
             lifecycle,
             clock,
             wall,
-            shared_clock,
+            vendor,
+            timekeeper,
             entropy,
             metrics,
             spans,
@@ -123,6 +129,7 @@ impl Rooms {
             gate: Arc::clone(&self.gate),
             budget: Arc::clone(&self.budget),
             clock: Arc::clone(&self.clock),
+            vendor: Arc::clone(&self.vendor),
             entropy: Arc::clone(&self.entropy),
             tasks: self.lifecycle.tasks(),
             wake: self.wakes.reader.clone(),
@@ -235,6 +242,10 @@ impl Rooms {
             callback_timeout: config.delivery.timeout,
             token: config.admin.token.clone(),
             clock: Arc::clone(&self.clock),
+            clocks: {
+                let timekeeper = Arc::clone(&self.timekeeper);
+                Arc::new(move || timekeeper.offsets())
+            },
             wall: Arc::clone(&self.wall),
             entropy: Arc::clone(&self.entropy),
         }
@@ -252,9 +263,8 @@ impl Rooms {
         drop(last.spawn("wake", until(&stop, self.wakes.clone().route(self.store.changes().listen()))));
         let (bindings, changes) = (self.bindings.clone(), self.store.changes().listen());
         drop(last.spawn("bindings", until(&stop, async move { bindings.follow(changes).await })));
-        if let Some(clock) = self.shared_clock.take() {
-            drop(last.spawn("clock", until(&stop, async move { clock.keep().await })));
-        }
+        let timekeeper = Arc::clone(&self.timekeeper);
+        drop(last.spawn("clock", until(&stop, async move { timekeeper.keep().await })));
         if let Some(departures) = self.departures.take() {
             let budget = Arc::clone(&self.budget);
             drop(last.spawn("departures", until(&stop, async move { budget.keep(departures).await })));
@@ -327,8 +337,15 @@ async fn open_store(config: &Config, wall: Arc<dyn WallClock>, entropy: Arc<dyn 
 }
 
 /// What a process left behind that died (kill -9, power): sends become unclear, callbacks are due again.
-async fn recover(store: &dyn Store, owner: &Owner, clock: &dyn Clock) -> Result<()> {
+async fn recover(store: &dyn Store, owner: &Owner, clock: &dyn Clock, longest: &LongestWaits) -> Result<()> {
     let now = clock.now();
+    let brought_back = store.bring_back(now, longest).await?;
+    if brought_back > 0 {
+        tracing::warn!(
+            rows = brought_back,
+            "brought back what waited longer than anything does: the clock had been ahead"
+        );
+    }
     let lease = Lease { owner: owner.clone(), now, until: now };
     let turns = store.recover_turns(&lease).await?;
     let lanes = store.recover_lanes(&lease).await?;
@@ -339,9 +356,17 @@ async fn recover(store: &dyn Store, owner: &Owner, clock: &dyn Clock) -> Result<
 }
 
 /// One line, one count and, in a trace, one span per request to Fini.
-fn observer(metrics: Metrics, spans: Spans, wall: Arc<dyn WallClock>) -> Observer {
+fn observer(
+    metrics: Metrics,
+    spans: Spans,
+    wall: Arc<dyn WallClock>,
+    (vendor, clock): (Arc<VendorClock>, Arc<dyn Clock>),
+) -> Observer {
     Box::new(move |facts: &RequestFacts<'_>| {
         let route = facts.route.as_str();
+        if let Some(date) = facts.date {
+            vendor.observe(date, clock.now());
+        }
         let status = match (facts.status, facts.failure) {
             (Some(status), _) => CallStatus::from(status),
             (None, Some(Failure::NeverLeft { .. })) => CallStatus::Connect,

@@ -18,9 +18,12 @@ mod look_props;
 pub mod message;
 pub mod pace;
 pub mod schedule;
+pub mod steady;
 pub mod time;
 pub mod turn;
 pub mod vendor;
+pub mod vendor_clock;
 
 pub use entropy::Entropy;
-pub use time::{Clock, Timestamp, WallClock, WallTime};
+pub use time::{Clock, ClockOffsets, FAR_OFF, Timestamp, WallClock, WallTime};
+pub use vendor_clock::VendorClock;

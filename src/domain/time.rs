@@ -9,6 +9,8 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use super::steady::Uptime;
+
 /// A point in time in milliseconds since the Unix epoch, the unit Fini and both stores use.
 ///
 /// Arithmetic saturates: a configured duration can never overflow into the past.
@@ -109,10 +111,34 @@ impl fmt::Display for WallTime {
 pub trait WallClock: Send + Sync {
     /// What it shows now.
     fn now(&self) -> WallTime;
+
+    /// How long the machine has been up, where that can be told: what no setting of its clock changes.
+    fn uptime(&self) -> Option<Uptime> {
+        None
+    }
 }
 
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// An operator should know of clocks that lie so far apart: signatures and tokens are judged by them.
+pub const FAR_OFF: Duration = Duration::from_secs(5);
+
+/// By how much this machine's wall clock is ahead of others, in milliseconds; `None` where nobody knows, or there is no such clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClockOffsets {
+    /// Of Fini's, as the `Date` of its answers tells.
+    pub fini: Option<i64>,
+    /// Of the PostgreSQL server's.
+    pub postgres: Option<i64>,
+}
+
+impl ClockOffsets {
+    /// Whether one of them is so far off that somebody should know.
+    pub fn are_far_off(&self) -> bool {
+        [self.fini, self.postgres].into_iter().flatten().any(|by| u128::from(by.unsigned_abs()) >= FAR_OFF.as_millis())
+    }
 }
 
 #[cfg(test)]

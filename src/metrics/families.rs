@@ -16,7 +16,7 @@ use super::LogCounters;
 use super::labels::{
     AttemptClass, Backlog, BudgetClass, Class, DeliveryOutcome, FiniCall, FiniRoute, FiniRouteOnly, Frontend,
     FrontendAttempt, FrontendDelivery, FrontendTurn, HttpCall, HttpRoute, Kind, Listener, ListenerEnd, LoopName,
-    Operation, PanicPlace, Place, TurnOutcome, Version,
+    Operation, OtherClock, PanicPlace, Place, TurnOutcome, Version,
 };
 use crate::system::ProcessFacts;
 
@@ -61,6 +61,7 @@ pub(super) struct Families {
     pub(super) budget_limit: IntGauge,
     pub(super) budget_used_by: Family<Class, IntGauge>,
     pub(super) sweep_age: FloatGauge,
+    pub(super) clock_offset: Family<OtherClock, FloatGauge>,
     pub(super) budget_waiting: Family<Class, IntGauge>,
     pub(super) event_lag: Histogram,
     pub(super) deliveries: Family<FrontendDelivery, Counter>,
@@ -110,8 +111,12 @@ impl Families {
             budget_limit: add.bridge("fini_budget_limit", "Fini requests allowed per window"),
             budget_used_by: add
                 .bridge("fini_budget_used_by_class", "Fini requests counted in the present window, by priority class"),
-            sweep_age: add
-                .bridge("sweep_age_seconds", "Since the last sweep of Fini began; 0 while nothing is watched"),
+            sweep_age: add.bridge(
+                "sweep_age_seconds",
+                "Since Fini was last read, or since something first needed reading; else 0",
+            ),
+            clock_offset: add
+                .bridge("clock_offset_seconds", "By how much this machine's clock is ahead of another one"),
             budget_waiting: add.bridge("fini_budget_waiting", "Requests waiting for a permit, by priority class"),
             event_lag: add.histogram(
                 "event_lag_seconds",

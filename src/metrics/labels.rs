@@ -50,6 +50,16 @@ macro_rules! closed_label {
 }
 
 closed_label! {
+    /// Whose clock the machine's is compared with.
+    ClockOf {
+        /// Fini's, by the dates of its answers.
+        Fini = "fini",
+        /// The database server's.
+        Postgres = "postgres",
+    }
+}
+
+closed_label! {
     /// How a turn ended: the outcomes of `turn.completed` and the codes of `turn.failed`.
     TurnOutcome {
         /// Fini replied.
@@ -269,6 +279,7 @@ label_sets! {
     HttpCall { route: Arc<str>, method: HttpMethod, status: CallStatus }
     HttpRoute { route: Arc<str> }
     Operation { operation: &'static str }
+    OtherClock { to: ClockOf }
     LoopName { r#loop: &'static str }
     Place { place: PanicPlace }
     Listener { listener: &'static str }

@@ -18,8 +18,8 @@ use prometheus_client::registry::Registry;
 
 use self::families::Families;
 pub use self::labels::{
-    AttemptClass, Backlog, BudgetClass, CallStatus, ConnectionEnd, DeliveryOutcome, FiniRoute, HttpMethod, PanicPlace,
-    TurnOutcome,
+    AttemptClass, Backlog, BudgetClass, CallStatus, ClockOf, ConnectionEnd, DeliveryOutcome, FiniRoute, HttpMethod,
+    PanicPlace, TurnOutcome,
 };
 pub use self::text::CONTENT_TYPE;
 use crate::system::ProcessFacts;
@@ -129,9 +129,16 @@ impl Metrics {
         self.inner.families.budget_used_by.get_or_create(&labels).set(i64::from(used));
     }
 
-    /// The last sweep of what happened at Fini began this long ago; zero where this process has nothing to sweep for.
+    /// So long Fini has not been read although something needs it; zero where nothing does, or another process reads.
     pub fn sweep_age(&self, age: Duration) {
         self.inner.families.sweep_age.set(age.as_secs_f64());
+    }
+
+    /// By how much this machine's clock is ahead of another one; negative where it is behind.
+    pub fn clock_offset(&self, to: ClockOf, ahead_ms: i64) {
+        let ahead = Duration::from_millis(ahead_ms.unsigned_abs()).as_secs_f64();
+        let labels = labels::OtherClock { to };
+        self.inner.families.clock_offset.get_or_create(&labels).set(if ahead_ms < 0 { -ahead } else { ahead });
     }
 
     /// Requests of one priority class waiting for a permit.

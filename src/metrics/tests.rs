@@ -50,6 +50,7 @@ fn sample() -> Metrics {
     metrics.budget(7, 100);
     metrics.budget_used_by(BudgetClass::Sweep, 5);
     metrics.sweep_age(Duration::from_millis(1_500));
+    metrics.clock_offset(ClockOf::Postgres, -1_500);
     metrics.budget_waiting(BudgetClass::Sweep, 2);
     metrics.event_lag(Duration::from_secs(2));
     metrics.delivery("web", DeliveryOutcome::Retried);
@@ -98,6 +99,7 @@ fn the_promised_names_and_labels_are_there() {
         ("fini_bridge_fini_budget_limit", 100.0),
         (r#"fini_bridge_fini_budget_used_by_class{class="sweep"}"#, 5.0),
         ("fini_bridge_sweep_age_seconds", 1.5),
+        (r#"fini_bridge_clock_offset_seconds{to="postgres"}"#, -1.5),
         (r#"fini_bridge_fini_budget_waiting{class="sweep"}"#, 2.0),
         ("fini_bridge_event_lag_seconds_sum", 2.0),
         (r#"fini_bridge_deliveries_total{frontend="web",outcome="retried"}"#, 1.0),

@@ -16,6 +16,7 @@ mod auth;
 mod browser;
 mod budget;
 mod callbacks;
+mod clocks;
 mod conversations;
 mod events;
 mod harness;

@@ -14,6 +14,7 @@ ENDS = "fini_bridge_deliveries_total"
 HTTP = "fini_bridge_http_requests_total"
 LIST = f'{CALLS}{{route="list_conversations", status="200"}}'
 WATCHED = "fini_bridge_watched_conversations"
+OFF = 'fini_bridge_clock_offset_seconds{instance="%s", to="%s"}'
 POST = '{route="/v1/messages", status="%s"}'
 
 
@@ -67,9 +68,9 @@ CASES = [
     Case("FiniBridgeThrottled", 10, 4, {f'{CALLS}{{status="429"}}': "0+1x60"}, {f'{CALLS}{{status="429"}}': steady(3)}),
     Case("FiniBridgeBudgetExhausted", 10, 9, {"fini_bridge_fini_budget_used": steady(95), "fini_bridge_fini_budget_limit": steady(100)},
          {"fini_bridge_fini_budget_used": steady(94), "fini_bridge_fini_budget_limit": steady(100)}),
-    Case("FiniBridgeReadingBehind", 10, 2, {LIST: steady(40), WATCHED: steady(3)}, {LIST: steady(40), WATCHED: steady(0)}),
-    Case("FiniBridgeReadingBehind", 10, 2, {LIST: steady(40), WATCHED: steady(1)},
-         {LIST: " ".join(str(40 + minute // 4) for minute in range(60)), WATCHED: steady(3)}),
+    Case("FiniBridgeReadingBehind", 4, 2, {"fini_bridge_sweep_age_seconds": steady(121)}, {"fini_bridge_sweep_age_seconds": steady(120)}),
+    Case("FiniBridgeClockOff", 6, 4, {OFF % ("a", "fini"): steady(-6)}, {OFF % ("a", "fini"): steady(-5), OFF % ("a", "postgres"): steady(4)},
+         {"instance": "a", "to": "fini"}),
     Case("FiniBridgeEventsFoundLate", 20, 9, lag(8, 10), lag(9, 10)),
 
     Case("FiniBridgeMessagesLate", 2, 1, {'fini_bridge_oldest_due_seconds{kind="turns"}': steady(121)},

@@ -317,6 +317,7 @@ impl Simulation {
             });
             let situation = Situation {
                 now: time(self.now),
+                vendor_ahead_ms: Some(0),
                 shares: self.shares,
                 used: self.used(),
                 sends_waiting: self.waiting.len() as u64,

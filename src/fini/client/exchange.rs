@@ -16,7 +16,10 @@ use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::{FiniClient, RequestFacts, Route, body::DepartingBody, verdict};
-use crate::fini::{Departure, Failure, redact};
+use crate::{
+    domain::Timestamp,
+    fini::{Departure, Failure, redact},
+};
 
 /// How much of an error's body is read, in bytes, and for how long: an explanation is nice to have, the status is known.
 const EXPLANATION_CAP: usize = 16 * 1024;
@@ -77,13 +80,14 @@ impl FiniClient {
     ) -> Result<T, Failure> {
         let started = Instant::now();
         let route = call.route;
-        let mut status = None;
-        let result = self.attempt(call, departure, &mut status).await.and_then(|answer| {
+        let (mut status, mut date) = (None, None);
+        let result = self.attempt(call, departure, &mut status, &mut date).await.and_then(|answer| {
             decode(&answer.body).map_err(|malformed| unclear(Some(answer.status), malformed.reason))
         });
         let facts = RequestFacts {
             route,
             status,
+            date,
             duration: started.elapsed(),
             span: departure.onward().span(),
             failure: result.as_ref().err(),
@@ -104,6 +108,7 @@ impl FiniClient {
         mut call: Call<'_>,
         departure: &Departure,
         status: &mut Option<u16>,
+        date: &mut Option<Timestamp>,
     ) -> Result<Answer, Failure> {
         let decided = Decided { departure, has_body: call.body.is_some() };
         if !departure.may_leave() {
@@ -127,6 +132,7 @@ impl FiniClient {
             let response = request.send().await.map_err(Fault::Send)?;
             departure.mark();
             *status = Some(response.status().as_u16());
+            *date = verdict::date(response.headers());
             if response.status().is_success() {
                 read(response, call.cap).await.map(Outcome::Success)
             } else {

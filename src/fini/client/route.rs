@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::{domain::correlation::Span, fini::Failure};
+use crate::{
+    domain::{Timestamp, correlation::Span},
+    fini::Failure,
+};
 
 /// The routes, by the names that metrics and logs use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,6 +51,8 @@ pub struct RequestFacts<'a> {
     pub route: Route,
     /// The status, when the head of an answer arrived; also where the rest of it was unusable.
     pub status: Option<u16>,
+    /// What time it was at Fini, by the answer's `Date` (whole seconds).
+    pub date: Option<Timestamp>,
     /// From the call to the last byte.
     pub duration: Duration,
     /// The span that it was, if it was made on behalf of a request in a trace.

@@ -6,7 +6,10 @@ use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
 use serde_json::Value;
 
 use super::Route;
-use crate::fini::{Failure, redact};
+use crate::{
+    domain::Timestamp,
+    fini::{Failure, redact},
+};
 
 /// Decides what an answer without success means.
 ///
@@ -103,6 +106,13 @@ fn title(page: &str) -> Option<&str> {
     let from = lower.find("<title>")? + "<title>".len();
     let to = from + lower[from..].find("</title>")?;
     Some(page[from..to].trim()).filter(|title| !title.is_empty())
+}
+
+/// What time it was where the answer was made, by its `Date` (RFC 9110 §6.6.1).
+pub(super) fn date(headers: &HeaderMap) -> Option<Timestamp> {
+    let date = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
+    let since = date.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    Some(Timestamp::from_millis(i64::try_from(since.as_millis()).ok()?))
 }
 
 /// `Retry-After` in seconds or as a date (RFC 9110 §10.2.3). A date is taken relative to the answer's own `Date`, which

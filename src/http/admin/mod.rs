@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     delivery::{Endpoint, client::CallbackClient},
-    domain::{Clock, Entropy, WallClock, ids::FrontendName},
+    domain::{Clock, ClockOffsets, Entropy, WallClock, ids::FrontendName},
     fini::budget::Budget,
     lifecycle::Health,
     metrics::Metrics,
@@ -67,6 +67,8 @@ pub struct Admin {
     pub token: Option<SecretString>,
     /// The time that waiting goes by.
     pub clock: Arc<dyn Clock>,
+    /// How far clocks lie apart.
+    pub clocks: Arc<dyn Fn() -> ClockOffsets + Send + Sync>,
     /// The time that callbacks are signed at.
     pub wall: Arc<dyn WallClock>,
     /// Makes ids.
@@ -109,10 +111,9 @@ pub fn admin(state: Admin) -> Router {
 }
 
 impl Admin {
-    /// How long ago the last sweep began; `None` where this process has nothing to sweep for.
+    /// For how long Fini has not been read although something needs it; `None` where nothing does, or another process reads.
     fn sweep_age(&self) -> Option<Duration> {
-        let age = self.reader.age();
-        age.swept_at.filter(|_| age.watching).map(|at| self.clock.now().since(at))
+        self.reader.age().unread_since.map(|since| self.clock.now().since(since))
     }
 
     fn frontend(&self, name: &str) -> Result<&FrontendName, Problem> {

@@ -16,14 +16,17 @@ use crate::{
     service::gate::{Side, Trouble},
 };
 
-/// Reading that is further behind than this is not ready.
+/// Reading that is further behind than this is a warning.
 const READING_BEHIND: Duration = Duration::from_mins(2);
 
 pub(super) async fn healthz() -> Json<Value> {
     Json(json!({"status": "ok"}))
 }
 
-/// Every check decides, unless the query leaves it out (`?exclude=reading&exclude=key_read`, the way the Kubernetes API server's
+/// What does not take readiness away, since customers' messages can be taken in and kept: shown, and named among the warnings.
+const WARNINGS: [&str; 3] = ["fini", "reading", "clock"];
+
+/// Every check but the [`WARNINGS`] decides, unless the query leaves it out (`?exclude=reading&exclude=key_read`, the way the Kubernetes API server's
 /// own `/readyz` has it): a probe that routes customers' messages wants those taken, and kept, while Fini is away.
 pub(super) async fn readyz(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Response {
     let store = tokio::time::timeout(Duration::from_secs(3), admin.store.ping()).await;
@@ -41,6 +44,12 @@ pub(super) async fn readyz(State(admin): State<Admin>, RawQuery(query): RawQuery
     };
     let behind = admin.sweep_age();
     let reading_ok = behind.is_none_or(|behind| behind < READING_BEHIND);
+    let is_down = [Side::Write, Side::Read].into_iter().any(|side| admin.gate.trouble(side) == Some(Trouble::Down));
+    let offsets = (admin.clocks)();
+    let seconds = |ahead_ms: Option<i64>| {
+        ahead_ms
+            .map(|ahead| Duration::from_millis(ahead.unsigned_abs()).as_secs_f64() * if ahead < 0 { -1.0 } else { 1.0 })
+    };
     let stopping = admin.health.is_stopping();
     let checks = json!({
         "store": store,
@@ -52,6 +61,12 @@ pub(super) async fn readyz(State(admin): State<Admin>, RawQuery(query): RawQuery
             "sweep_age_ms": behind.map(whole_millis),
             "catching_up": admin.reader.age().catching_up,
         },
+        "fini": {"ok": !is_down},
+        "clock": {
+            "ok": !offsets.are_far_off(),
+            "ahead_of_fini_seconds": seconds(offsets.fini),
+            "ahead_of_postgres_seconds": seconds(offsets.postgres),
+        },
         "stopping": {"ok": !stopping},
     });
     let query = query.unwrap_or_default();
@@ -60,10 +75,16 @@ pub(super) async fn readyz(State(admin): State<Admin>, RawQuery(query): RawQuery
         .map(|(_, value)| value)
         .collect();
     let ready = checks.as_object().is_some_and(|all| {
-        all.iter().all(|(name, check)| check["ok"] == json!(true) || excluded.iter().any(|left_out| left_out == name))
+        all.iter().all(|(name, check)| {
+            check["ok"] == json!(true)
+                || WARNINGS.contains(&name.as_str())
+                || excluded.iter().any(|left_out| left_out == name)
+        })
     });
+    let warnings: Vec<_> = WARNINGS.into_iter().filter(|name| checks[*name]["ok"] != json!(true)).collect();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({"ready": ready, "checks": checks, "excluded": excluded}))).into_response()
+    (status, Json(json!({"ready": ready, "checks": checks, "warnings": warnings, "excluded": excluded})))
+        .into_response()
 }
 
 pub(super) async fn encode_metrics(State(admin): State<Admin>) -> Response {

@@ -272,7 +272,7 @@ impl Planner {
     /// How many pages a full pass has below the first one, which sweeps read anyway.
     fn pages_below(&self, s: &Situation<'_>) -> u32 {
         let is_below = |walk: &Walk| {
-            let oldest = s.oldest_created_at.unwrap_or(s.now);
+            let oldest = s.at_vendor(s.oldest_created_at.unwrap_or(s.now));
             s.watched > 0 && walk.tail().is_none_or(|tail| tail >= oldest)
         };
         if self.audit.is_none() && !self.below_first.as_ref().is_some_and(is_below) {
@@ -342,9 +342,9 @@ impl Planner {
             Kind::Sweep | Kind::Gap => self.begin_sweep(s),
             Kind::Audit => {
                 self.audit_at = Some(s.now);
-                let oldest = s.oldest_created_at.unwrap_or(s.now);
+                let oldest = s.at_vendor(s.oldest_created_at.unwrap_or(s.now));
                 self.audit.take().or_else(|| self.below_first.clone()).map_or_else(
-                    || Walk::new(Kind::Audit, s.now, oldest, s.oldest_created_at),
+                    || Walk::new(Kind::Audit, s, oldest),
                     |walk| Walk { kind: Kind::Audit, floor: oldest, searches: false, ..walk },
                 )
             }
@@ -358,16 +358,16 @@ impl Planner {
             self.deep_at = Some(s.now);
             overlap = overlap.max(DEEP.1);
         }
-        let mut floor = self.watermark.unwrap_or(s.now.minus(FIRST)).minus(overlap);
+        let mut floor = self.watermark.unwrap_or_else(|| s.at_vendor(s.now).minus(FIRST)).minus(overlap);
         let search = s.search.filter(|search| search.due <= s.now && !self.searching);
         if let Some(search) = search {
             self.searching = true;
             // What was sent a moment ago stands at the top; the longer it is not found, the further down it is looked for.
             let margin = LEAST_OVERLAP + s.now.since(search.floor).min(SEARCH_MARGIN);
-            floor = floor.min(search.floor.minus(margin + self.skew.behind() + self.list_lag(s.now)));
+            floor = floor.min(s.at_vendor(search.floor).minus(margin + self.skew.behind() + self.list_lag(s.now)));
         }
-        let horizon = s.now.plus(CLOCK_MARGIN + self.skew.ahead());
-        let walk = Walk::new(Kind::Sweep, s.now, floor, s.oldest_created_at);
+        let walk = Walk::new(Kind::Sweep, s, floor);
+        let horizon = walk.horizon.plus(self.skew.ahead());
         let walk = Walk { horizon, searches: search.is_some(), resume: self.watermark, ..walk };
         if let Some(missed) = self.missed_sweep.take() {
             let Walk { cursor, blocked, detour, reach, has_hole, .. } = missed;
@@ -423,7 +423,7 @@ impl Planner {
     fn learn(&mut self, walk: &Walk, page: &PageFacts, now: Timestamp) {
         self.swept_at = Some(walk.started_at);
         for created_at in &page.fresh {
-            self.skew.observe(*created_at, now);
+            self.skew.observe(*created_at, walk.at_vendor(now));
             // Shown now, though something newer was shown before: List had not caught up.
             if let Some(resume) = walk.resume {
                 self.disorder.observe(resume.since(*created_at), now);

@@ -39,6 +39,8 @@ pub struct Watched {
 pub struct Situation<'a> {
     /// The present time.
     pub now: Timestamp,
+    /// By how much Fini's clock is ahead of it, in milliseconds, where its answers told.
+    pub vendor_ahead_ms: Option<i64>,
     /// How the budget is divided.
     pub shares: Shares,
     /// What was used of it in the window that ends now.
@@ -65,6 +67,13 @@ pub struct Situation<'a> {
     pub oldest_created_at: Option<Timestamp>,
     /// Those of them that matter most: with a human, and recently active.
     pub front: &'a [Watched],
+}
+
+impl Situation<'_> {
+    /// A time of ours as Fini's clock shows it, as far as anybody knows.
+    pub fn at_vendor(&self, at: Timestamp) -> Timestamp {
+        Timestamp::from_millis(at.as_millis().saturating_add(self.vendor_ahead_ms.unwrap_or(0)))
+    }
 }
 
 /// What to do.

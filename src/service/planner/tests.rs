@@ -15,6 +15,7 @@ fn at(secs: i64) -> Timestamp {
 fn situation(now: i64, watched: u64) -> Situation<'static> {
     Situation {
         now: at(now),
+        vendor_ahead_ms: None,
         shares: Shares::new(&SETTINGS, 100),
         used: BudgetUse::default(),
         sends_waiting: 0,

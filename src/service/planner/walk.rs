@@ -7,13 +7,16 @@
 
 use std::time::Duration;
 
-use super::page_size::PAGE;
+use super::{Situation, page_size::PAGE};
 use crate::domain::Timestamp;
 
 /// Fini's largest window is 90 days; a little less, for clocks that differ.
 const LONGEST_WINDOW: Duration = Duration::from_hours(89 * 24);
 /// Clocks may differ by so much without anybody's noticing.
 pub const CLOCK_MARGIN: Duration = Duration::from_mins(5);
+/// While nobody knows what time it is at Fini, a window begins so much earlier: it costs nothing, as a walk ends at its floor,
+/// and a machine whose clock is ahead must not ask for what is yet to come.
+const UNSURE: Duration = Duration::from_hours(24);
 /// Rows at either end of a page of which the middle one counts: one conversation with a wild time proves nothing.
 const ENDS: usize = 5;
 /// A walk that is moved up more often than this goes on from where it is.
@@ -57,8 +60,9 @@ pub struct Walk {
     pub since: Timestamp,
     /// Times beyond this are taken for wild: they say nothing about how far reading has come.
     pub horizon: Timestamp,
-    /// When it began.
+    /// When it began, by our clock.
     pub started_at: Timestamp,
+    pub(super) vendor_ahead_ms: i64,
     /// Where it stands; `None` at the top.
     pub cursor: Option<String>,
     /// Conversations that the next page is asked for with.
@@ -167,15 +171,18 @@ fn middle(rows: &[Row<'_>]) -> Option<Timestamp> {
 }
 
 impl Walk {
-    /// A walk from the top down to `floor`; `oldest_created` is the creation of the oldest conversation of interest.
-    pub fn new(kind: Kind, now: Timestamp, floor: Timestamp, oldest_created: Option<Timestamp>) -> Self {
-        let wanted = oldest_created.unwrap_or(now).min(floor).minus(CLOCK_MARGIN);
+    /// A walk from the top down to `floor`, a time of Fini's.
+    pub fn new(kind: Kind, s: &Situation<'_>, floor: Timestamp) -> Self {
+        let now = s.at_vendor(s.now);
+        let margin = if s.vendor_ahead_ms.is_some() { CLOCK_MARGIN } else { UNSURE };
+        let wanted = s.oldest_created_at.map_or(now, |oldest| s.at_vendor(oldest)).min(floor).minus(margin);
         Self {
             kind,
             floor,
             since: wanted.max(now.minus(LONGEST_WINDOW)),
             horizon: now.plus(CLOCK_MARGIN),
-            started_at: now,
+            started_at: s.now,
+            vendor_ahead_ms: s.vendor_ahead_ms.unwrap_or(0),
             cursor: None,
             limit: PAGE,
             pages: 0,
@@ -190,6 +197,11 @@ impl Walk {
             reach: Reach::Ordinary,
             has_hole: false,
         }
+    }
+
+    /// A time of ours as Fini's clock shows it, as far as was known when the walk began.
+    pub(super) fn at_vendor(&self, at: Timestamp) -> Timestamp {
+        Timestamp::from_millis(at.as_millis().saturating_add(self.vendor_ahead_ms))
     }
 
     /// The time around which the page before ended.
@@ -267,6 +279,10 @@ impl Walk {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        fini::budget::{BudgetSettings, Shares},
+        store::BudgetUse,
+    };
 
     fn at(secs: i64) -> Timestamp {
         Timestamp::from_millis(1_700_000_000_000 + secs * 1000)
@@ -288,8 +304,29 @@ mod tests {
         PageFacts::gather(walk, &rows, cursor.is_some(), cursor.map(str::to_owned))
     }
 
+    fn situation(now: Timestamp, oldest: Option<Timestamp>, vendor_ahead_ms: Option<i64>) -> Situation<'static> {
+        let settings = BudgetSettings { requests: 100, window: Duration::from_mins(1), send_reserve: 0.5 };
+        Situation {
+            now,
+            vendor_ahead_ms,
+            shares: Shares::new(&settings, 100),
+            used: BudgetUse::default(),
+            sends_waiting: 0,
+            sweep_interval: Duration::from_secs(2),
+            lookup_due: None,
+            search: None,
+            unbound: false,
+            pending: &[],
+            next_pending: None,
+            watched: 1,
+            escalated: 0,
+            oldest_created_at: oldest,
+            front: &[],
+        }
+    }
+
     fn sweep(floor: i64) -> Walk {
-        Walk::new(Kind::Sweep, at(1000), at(floor), None)
+        Walk::new(Kind::Sweep, &situation(at(1000), None, Some(0)), at(floor))
     }
 
     #[test]
@@ -383,9 +420,18 @@ mod tests {
 
     #[test]
     fn the_window_is_right_under_both_readings_of_since() {
-        let walk = Walk::new(Kind::Sweep, at(0), at(-30), Some(at(-7200)));
+        let walk = Walk::new(Kind::Sweep, &situation(at(0), Some(at(-7200)), Some(0)), at(-30));
         assert_eq!(walk.since, at(-7500), "a conversation that began two hours ago is inside under both");
-        let old = Walk::new(Kind::Sweep, at(0), at(-30), Some(at(-100 * 86_400)));
+        let old = Walk::new(Kind::Sweep, &situation(at(0), Some(at(-100 * 86_400)), Some(0)), at(-30));
         assert_eq!(old.since, at(-89 * 86_400), "Fini refuses windows above 90 days");
+    }
+
+    #[test]
+    fn the_window_is_one_of_fini_s_clock() {
+        let behind = Walk::new(Kind::Sweep, &situation(at(0), Some(at(-60)), Some(-1_200_000)), at(-1_230));
+        assert_eq!((behind.since, behind.horizon), (at(-1_560), at(-900)), "ours is twenty minutes ahead");
+        assert_eq!(behind.started_at, at(0));
+        let unsure = Walk::new(Kind::Sweep, &situation(at(0), Some(at(-60)), None), at(-30));
+        assert_eq!(unsure.since, at(-60 - 86_400));
     }
 }

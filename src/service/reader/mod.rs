@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     domain::{
-        Clock, Entropy, Timestamp,
+        Clock, Entropy, Timestamp, VendorClock,
         conversation::State,
         ids::{ConversationKey, TurnKey},
     },
@@ -91,6 +91,8 @@ pub struct Reader {
     pub budget: Arc<Budget>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Fini's time.
+    pub vendor: Arc<VendorClock>,
     /// For the spans of requests.
     pub entropy: Arc<dyn Entropy>,
     /// Runs the reads.
@@ -115,6 +117,8 @@ pub struct ReaderState {
     getting: HashSet<ConversationKey>,
     watch: Option<Watch>,
     leased_at: Option<Timestamp>,
+    /// Since when there is something to read for.
+    needed_since: Option<Timestamp>,
 }
 
 /// The watch as it was counted last.
@@ -130,11 +134,9 @@ struct Watch {
 /// How reading keeps up, for readiness and metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReadingAge {
-    /// When the last sweep that succeeded began; before the first, since when there should have been one. `None` where
-    /// this process does not read.
-    pub swept_at: Option<Timestamp>,
-    /// Whether there is anything to sweep for.
-    pub watching: bool,
+    /// When the last sweep that succeeded began; before the first, since when there is something to read for. `None` where
+    /// there is nothing, or another process reads.
+    pub unread_since: Option<Timestamp>,
     /// Whether sweeps left something unread (after an outage, say) that is still to be read.
     pub catching_up: bool,
 }
@@ -163,6 +165,7 @@ impl Loop for Arc<Reader> {
         };
         self.begin(now).await?;
         let view = self.view(now).await?;
+        self.note_need(&view);
         let situation = view.situation(self);
         let plan = self.state().planner.decide(&situation);
         let class = match plan {
@@ -214,6 +217,7 @@ impl View {
     fn situation(&self, reader: &Reader) -> Situation<'_> {
         Situation {
             now: self.now,
+            vendor_ahead_ms: reader.vendor.ahead_ms(),
             shares: reader.budget.shares(),
             used: self.used,
             sends_waiting: reader.budget.waiting(RequestClass::Send),
@@ -236,10 +240,18 @@ impl Reader {
     pub fn age(&self) -> ReadingAge {
         let state = self.state();
         ReadingAge {
-            swept_at: state.planner.swept_at().or(state.planner.started_at()),
-            watching: state.watch.as_ref().is_some_and(|watch| watch.summary.watched > 0),
+            unread_since: state.needed_since.map(|needed| state.planner.swept_at().map_or(needed, |at| at.max(needed))),
             catching_up: state.planner.catches_up(),
         }
+    }
+
+    /// Notes since when there is something to read for: watched conversations, or messages whose Fini conversation or fate is
+    /// looked for. Reading that never succeeded is late from then on.
+    fn note_need(&self, view: &View) {
+        let looked_for = view.unbound || !view.lookups.is_empty() || !view.searched.is_empty();
+        let mut state = self.state();
+        state.needed_since =
+            if looked_for || view.watch.summary.watched > 0 { state.needed_since.or(Some(view.now)) } else { None };
     }
 
     /// Leaves the reading to another process at once; for the end, when nothing is read any more.

@@ -20,6 +20,7 @@ mod races;
 mod reading;
 mod replay;
 mod talk;
+mod time;
 mod turns;
 
 use std::{
@@ -100,6 +101,14 @@ impl Default for Showing {
     }
 }
 
+impl Showing {
+    /// Shows this time (RFC 3339) from now on.
+    fn show(&self, time: &str) {
+        let time: jiff::Timestamp = time.parse().expect("a time");
+        self.0.store(time.as_millisecond(), Ordering::Relaxed);
+    }
+}
+
 impl WallClock for Showing {
     fn now(&self) -> WallTime {
         WallTime::from_millis(self.0.load(Ordering::Relaxed))
@@ -154,6 +163,7 @@ struct Fixture {
     store: Arc<dyn Subject>,
     place: Place,
     rules: Rules,
+    wall: Arc<Showing>,
 }
 
 impl Fixture {
@@ -172,14 +182,15 @@ impl Fixture {
     /// A store in an empty place. The frontend `quiet` wants to be called back about failures only.
     async fn at(place: Place) -> Self {
         let quiet = (FrontendName::trusted("quiet"), vec!["turn.failed".to_owned()]);
-        let rules = rules(Subscriptions::new([quiet]));
+        let wall = Arc::new(Showing::default());
+        let rules = Rules { wall: Arc::clone(&wall) as Arc<dyn WallClock>, ..rules(Subscriptions::new([quiet])) };
         let store = place.open(rules.clone()).await.expect("opens");
-        Self { store, place, rules }
+        Self { store, place, rules, wall }
     }
 
     /// Drops the store without closing it, as a killed process would, and opens it again.
     async fn reopen(self) -> Self {
-        let Self { store, place, rules } = self;
+        let Self { store, place, rules, wall } = self;
         drop(store);
         let reopened = tokio::time::timeout(Duration::from_secs(10), async {
             loop {
@@ -192,7 +203,7 @@ impl Fixture {
             }
         });
         let store = reopened.await.expect("opens again");
-        Self { store, place, rules }
+        Self { store, place, rules, wall }
     }
 
     /// Stores a user's message and returns its conversation.

@@ -9,6 +9,7 @@ mod feed;
 mod intake;
 mod ledger;
 mod reading;
+mod time;
 mod turns;
 
 pub use admin::*;
@@ -20,6 +21,7 @@ pub use feed::*;
 pub use intake::*;
 pub use ledger::*;
 pub use reading::*;
+pub use time::*;
 pub use turns::*;
 
 use super::{Changes, StoreError};
@@ -41,13 +43,10 @@ pub trait Store:
     + DeliveryStore
     + BudgetStore
     + AdminStore
+    + TimeStore
 {
     /// The feed of changes.
     fn changes(&self) -> &Changes;
-
-    /// The database's own time where several processes share it, so that their clocks need not agree; otherwise the
-    /// given local time.
-    async fn now(&self, local: Timestamp) -> Result<Timestamp>;
 
     /// Proves that the database can be written: used by readiness.
     async fn ping(&self) -> Result<()>;

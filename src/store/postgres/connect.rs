@@ -15,12 +15,13 @@ use sqlx::{
 use crate::store::{Result, StoreError, failure};
 
 /// Every schema there was, oldest first; never changed once released.
-const MIGRATIONS: [(i64, &str, &str); 5] = [
+const MIGRATIONS: [(i64, &str, &str); 6] = [
     (1, "initial", include_str!("migrations/0001_initial.sql")),
     (2, "erasures", include_str!("migrations/0002_erasures.sql")),
     (3, "correlation", include_str!("migrations/0003_correlation.sql")),
     (5, "late turns and statuses", include_str!("migrations/0005_late_turns_and_statuses.sql")),
     (8, "delivery", include_str!("migrations/0008_delivery.sql")),
+    (12, "time stamps", include_str!("migrations/0012_time_stamps.sql")),
 ];
 /// An idle connection is given back to the server.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(5);

@@ -4,6 +4,7 @@
 //! decide on what is stored takes the row's lock first and reads in a later statement.
 
 use super::{Conn, Result};
+use crate::domain::Timestamp;
 
 /// Whether other processes may work on the same database.
 pub(in crate::store) const SHARED: bool = true;
@@ -51,6 +52,12 @@ macro_rules! shard {
     () => {
         "pg_backend_pid() % 64"
     };
+}
+
+/// The server's own time: several processes need not agree on theirs.
+pub(in crate::store) async fn server_time(conn: &mut Conn) -> Result<Option<Timestamp>> {
+    let millis = sqlx::query_scalar("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)");
+    Ok(Some(Timestamp::from_millis(millis.fetch_one(conn).await?)))
 }
 
 /// The advisory lock of the budget; any number that nothing else in the database uses.

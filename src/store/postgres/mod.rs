@@ -73,6 +73,8 @@ mod rows;
 #[cfg(test)]
 #[path = "../sql/testing.rs"]
 mod testing;
+#[path = "../sql/time.rs"]
+mod time;
 #[path = "../sql/turns.rs"]
 mod turns;
 #[path = "../sql/unbound.rs"]
@@ -93,7 +95,6 @@ use self::{
     notices::Teller,
 };
 use super::{Accepted, Changes, NewMessage, Result, Rules, Store};
-use crate::domain::Timestamp;
 
 /// The connection that transaction bodies work on.
 type Conn = sqlx::PgConnection;
@@ -178,10 +179,6 @@ impl Store for PostgresStore {
         self.engine.changes()
     }
 
-    async fn now(&self, _: Timestamp) -> Result<Timestamp> {
-        self.read((), |conn, ()| now(conn).boxed()).await
-    }
-
     async fn ping(&self) -> Result<()> {
         self.write((), |conn, _, ()| ping(conn).boxed()).await
     }
@@ -198,12 +195,6 @@ impl Store for PostgresStore {
         while tasks.join_next().await.is_some() {}
         self.engine.pool.close().await;
     }
-}
-
-/// The server's own time: several processes need not agree on theirs.
-async fn now(conn: &mut Conn) -> Result<Timestamp> {
-    let millis = sqlx::query_scalar("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)");
-    Ok(Timestamp::from_millis(millis.fetch_one(conn).await?))
 }
 
 /// A write that reaches the disk, and changes nothing that anybody reads.

@@ -15,7 +15,7 @@ use crate::{
     },
     store::{
         AdminStore, BudgetStore, BudgetTerms, Change, ClaimTurns, Grant, Heard, IntakeStore, Lease, Listener, Owner,
-        ReadingStore, RequestClass, Rules, Store, StoreError, Token, TurnStore, conformance,
+        ReadingStore, RequestClass, Rules, Store, StoreError, TimeStore, Token, TurnStore, conformance,
     },
 };
 
@@ -139,7 +139,7 @@ async fn a_lock_held_by_somebody_else_does_not_hold_us_for_ever(url: SecretStrin
 
 async fn the_time_is_the_server_s(url: SecretString) {
     let store = open(&url).await;
-    let now = store.now(Timestamp::ZERO).await.expect("tells");
+    let now = store.time().await.expect("tells").0.expect("it has a server");
     let mut operator = operator(&url).await;
     let later: f64 = sqlx::query_scalar("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS FLOAT8)")
         .fetch_one(&mut operator)
@@ -171,9 +171,7 @@ async fn a_schema_of_a_newer_version_is_refused(url: SecretString) {
 async fn a_closed_store_says_so(url: SecretString) {
     let store = open(&url).await;
     store.close().await;
-    for refused in
-        [store.ping().await, store.recall("note").await.map(drop), store.now(Timestamp::ZERO).await.map(drop)]
-    {
+    for refused in [store.ping().await, store.recall("note").await.map(drop), store.time().await.map(drop)] {
         assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
     }
     store.close().await;

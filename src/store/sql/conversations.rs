@@ -39,8 +39,9 @@ impl ConversationStore for ThisStore {
 
 async fn conversation(conn: &mut Conn, frontend: &FrontendName, id: &ConversationId) -> Result<Option<Conversation>> {
     let found = db::query(
-        "SELECT c.key, c.state, c.status_text, c.interaction_id, c.binding_version, c.last_sequence, c.created_at, \
-            c.updated_at, c.note, c.erased_at, c.queued, c.watch_until, c.read_at, c.binding_look_at, \
+        "SELECT c.key, c.state, c.status_text, c.interaction_id, c.binding_version, c.last_sequence, \
+            COALESCE(c.shown_created_at, c.created_at) AS created_at, \
+            COALESCE(c.shown_updated_at, c.updated_at) AS updated_at, c.note, c.erased_at, c.queued, c.watch_until, c.read_at, c.binding_look_at, \
             (SELECT MIN(t.look_at) FROM turns t WHERE t.conversation_key = c.key \
                 AND t.state IN ('sending', 'awaiting', 'late', 'unclear')) AS turn_look_at, c.awaiting_customer, \
             (SELECT COUNT(*) FROM deliveries d WHERE d.conversation_key = c.key AND d.state = 'pending') AS pending, \

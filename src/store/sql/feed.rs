@@ -51,7 +51,7 @@ pub(in crate::store) async fn append(
     }
     let key = conversation.key();
     conversation.updated_at = now;
-    let shown_at = cx.rules().wall.now();
+    let shown_at = conversation.stamp(cx);
     for (event, turn) in happened {
         conversation.last_sequence += 1;
         let sequence = conversation.last_sequence;

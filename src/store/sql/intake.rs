@@ -100,7 +100,8 @@ async fn store(conn: &mut Conn, cx: &mut Cx, new: &NewMessage) -> Result<Accepte
     // Due at once, unless something else of the conversation comes first; `refresh_turns` says the same at length.
     let conversation = db::query(
         "INSERT INTO conversations (frontend, conversation_id, attribute, last_sequence, queued, turn_due_at, \
-                created_at, updated_at, last_activity_at) VALUES ($1, $2, $3, 1, 1, $4, $4, $4, $4) \
+                created_at, updated_at, last_activity_at, shown_created_at, shown_updated_at) \
+            VALUES ($1, $2, $3, 1, 1, $4, $4, $4, $4, $5, $5) \
          ON CONFLICT (frontend, conversation_id) WHERE erased_at IS NULL DO UPDATE SET \
             last_sequence = conversations.last_sequence + 1, \
             queued = conversations.queued + 1, \
@@ -111,20 +112,23 @@ async fn store(conn: &mut Conn, cx: &mut Cx, new: &NewMessage) -> Result<Accepte
                 WHEN conversations.occupied AND conversations.held_until > excluded.turn_due_at THEN conversations.held_until \
                 ELSE excluded.turn_due_at END, \
             updated_at = excluded.updated_at, \
-            last_activity_at = excluded.last_activity_at \
-         RETURNING key, last_sequence, interaction_id, turn_due_at",
+            last_activity_at = excluded.last_activity_at, \
+            shown_updated_at = CASE WHEN conversations.shown_updated_at > excluded.shown_updated_at \
+                THEN conversations.shown_updated_at ELSE excluded.shown_updated_at END \
+         RETURNING key, last_sequence, interaction_id, turn_due_at, shown_updated_at",
     )
     .bind(new.frontend.as_str())
     .bind(new.message.conversation_id.as_str())
     .bind(cx.rules().entropy.key())
     .bind(now)
+    .bind(cx.rules().wall.now().as_millis())
     .fetch_one(&mut *conn)
     .await?;
     let key = rows::int(&conversation, "key")?;
     let sequence = rows::int(&conversation, "last_sequence")?;
     let turn = insert_turn(conn, cx, new, key).await?;
 
-    let shown_at = cx.rules().wall.now();
+    let shown_at = WallTime::from_millis(rows::int(&conversation, "shown_updated_at")?);
     let event = posted(new, shown_at);
     let id = EventId::trusted(cx.id("evt_", new.now));
     let body = Envelope {

@@ -11,7 +11,7 @@ use std::{
 use super::{Conn, Cx, Row, db, rows};
 use crate::{
     domain::{
-        Timestamp,
+        Timestamp, WallTime,
         conversation::{Escalation, JUDGED_WITHIN, Standing, State},
         ids::{ConversationId, ConversationKey, FrontendName, InteractionId},
     },
@@ -40,6 +40,8 @@ pub(in crate::store) struct Columns {
     pub(in crate::store) last_sequence: i64,
     pub(in crate::store) queue: Queue,
     pub(in crate::store) updated_at: Timestamp,
+    /// What the last event of the feed was stamped with.
+    pub(in crate::store) shown_updated_at: Option<WallTime>,
     pub(in crate::store) last_activity_at: Timestamp,
     pub(in crate::store) watch_until: Option<Timestamp>,
     pub(in crate::store) read: NextRead,
@@ -131,6 +133,12 @@ impl Columns {
             || (self.interaction.is_none() && self.first_sent_at.is_some())
     }
 
+    /// The time stamp of an event that is added now: the wall clock's, and never earlier than that of the event before.
+    pub(in crate::store) fn stamp(&mut self, cx: &Cx) -> WallTime {
+        let now = cx.rules().wall.now();
+        *self.shown_updated_at.insert(self.shown_updated_at.map_or(now, |before| before.max(now)))
+    }
+
     /// Makes its binding wanted, if it is not yet.
     pub(in crate::store) fn want(&mut self, cx: &mut Cx, now: Timestamp) {
         if self.interaction.is_none() && self.wanted.is_none() && self.standing.state != State::Quarantined {
@@ -180,7 +188,7 @@ impl ConversationRecord {
                 binding_looks = $11, first_sent_at = $12, last_sequence = $13, queued = $14, occupied = $15, \
                 turn_due_at = $16, updated_at = $17, last_activity_at = $18, watch_until = $19, read_at = $20, \
                 read_urgency = $21, read_misses = $22, held_until = $23, awaiting_customer = $24, escalation = $25, \
-                unjudged_since = $26, status_as_of = $27 WHERE key = $1",
+                unjudged_since = $26, status_as_of = $27, shown_updated_at = $28 WHERE key = $1",
         )
         .bind(reference.key.0)
         .bind(columns.standing.state.as_str())
@@ -209,6 +217,7 @@ impl ConversationRecord {
         .bind(columns.standing.escalation.to_bits())
         .bind(columns.standing.unjudged_since.map(Timestamp::as_millis))
         .bind(columns.standing.as_of.as_millis())
+        .bind(columns.shown_updated_at.map(WallTime::as_millis))
         .execute(conn)
         .await?;
         Ok(())
@@ -221,7 +230,7 @@ pub(in crate::store) async fn load(conn: &mut Conn, key: ConversationKey) -> Res
         "SELECT frontend, conversation_id, state, status_text, resolved, wrapper_read, note, interaction_id, \
             binding_version, binding_wanted_since, binding_look_at, binding_looks, first_sent_at, last_sequence, \
             queued, occupied, turn_due_at, updated_at, last_activity_at, watch_until, read_at, read_urgency, read_misses, \
-            held_until, awaiting_customer, escalation, unjudged_since, status_as_of \
+            held_until, awaiting_customer, escalation, unjudged_since, status_as_of, shown_updated_at \
          FROM conversations WHERE key = $1 AND erased_at IS NULL",
         for_update!("conversations")
     ))
@@ -273,6 +282,7 @@ fn columns(row: &Row) -> Result<Columns> {
             due_at: rows::maybe_time(row, "turn_due_at")?,
         },
         updated_at: rows::time(row, "updated_at")?,
+        shown_updated_at: rows::maybe_time(row, "shown_updated_at")?.map(|at| WallTime::from_millis(at.as_millis())),
         last_activity_at: rows::time(row, "last_activity_at")?,
         watch_until: rows::maybe_time(row, "watch_until")?,
         read: NextRead { at: rows::maybe_time(row, "read_at")?, urgency: rows::int(row, "read_urgency")? },

@@ -7,6 +7,7 @@
 use std::future::{Ready, ready};
 
 use super::{Conn, Result};
+use crate::domain::Timestamp;
 
 /// Whether other processes may work on the same database.
 pub(in crate::store) const SHARED: bool = false;
@@ -51,6 +52,11 @@ macro_rules! shard {
     () => {
         "0"
     };
+}
+
+/// The database server's own time: there is none.
+pub(in crate::store) fn server_time(_: &mut Conn) -> Ready<Result<Option<Timestamp>>> {
+    ready(Ok(None))
 }
 
 /// Lets one process at a time decide about the budget. SQLite has one writer anyway.

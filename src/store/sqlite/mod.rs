@@ -62,6 +62,8 @@ mod rows;
 #[cfg(test)]
 #[path = "../sql/testing.rs"]
 mod testing;
+#[path = "../sql/time.rs"]
+mod time;
 #[path = "../sql/turns.rs"]
 mod turns;
 #[path = "../sql/unbound.rs"]
@@ -71,7 +73,6 @@ use std::{path::Path, sync::Arc};
 
 use self::{context::Cx, engine::Writer, readers::Readers};
 use super::{Accepted, Changes, NewMessage, Result, Rules, Store, StoreError};
-use crate::domain::Timestamp;
 use futures_util::{FutureExt, future::BoxFuture};
 
 /// The connection that transaction bodies work on.
@@ -166,10 +167,6 @@ fn at_once<T>(work: BoxFuture<'_, Result<T>>) -> Result<T> {
 impl Store for SqliteStore {
     fn changes(&self) -> &Changes {
         &self.changes
-    }
-
-    async fn now(&self, local: Timestamp) -> Result<Timestamp> {
-        Ok(local)
     }
 
     async fn ping(&self) -> Result<()> {

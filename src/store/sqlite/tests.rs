@@ -7,6 +7,7 @@ use futures_util::{FutureExt, future::join_all, poll};
 use super::*;
 use crate::{
     domain::{
+        Timestamp,
         correlation::Correlation,
         event::Subscriptions,
         ids::{ConversationId, FrontendName, MessageId},

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
-use standardwebhooks::Webhook;
+use standardwebhooks::{Webhook, WebhookError};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -103,6 +103,8 @@ struct State {
     secrets: HashMap<String, Vec<String>>,
     /// The second that is counted for [`Reply::PerSecond`], and how many it took.
     taken_in: (i64, usize),
+    /// By how many seconds the sender's clock may be off.
+    off: Vec<i64>,
 }
 
 impl State {
@@ -207,6 +209,11 @@ impl Receiver {
             Some(self.of(conversation)).filter(|all| all.len() >= count)
         })
         .await
+    }
+
+    /// From now on the sender's clock may also be off by so much.
+    pub fn expect_off(&self, seconds: i64) {
+        self.state().off.push(seconds);
     }
 
     /// What arrived that must never arrive: wrong signatures, overlap inside a conversation, malformed requests.
@@ -315,7 +322,8 @@ impl Receiver {
             line,
             ended: false,
         };
-        let mut faults = check(&callback, state.secrets.get(&callback.frontend).map_or(&[][..], Vec::as_slice));
+        let secrets = state.secrets.get(&callback.frontend).map_or(&[][..], Vec::as_slice);
+        let mut faults = check(&callback, secrets, &state.off);
         let busy = state.callbacks.iter().any(|other| {
             !other.ended
                 && !callback.conversation().is_empty()
@@ -337,12 +345,23 @@ impl Receiver {
     }
 }
 
-fn check(callback: &Callback, secrets: &[String]) -> Vec<String> {
+/// Whether the signature is the one that this secret makes, whatever the time.
+fn signed(webhook: &Webhook, callback: &Callback) -> Result<(), WebhookError> {
+    let sent = callback.header("webhook-timestamp").parse().map_err(|_| WebhookError::InvalidTimestamp)?;
+    let own = webhook.sign(callback.id(), sent, &callback.body)?;
+    let is_there = callback.header("webhook-signature").split(' ').any(|one| one == own);
+    if is_there { Ok(()) } else { Err(WebhookError::InvalidSignature) }
+}
+
+fn check(callback: &Callback, secrets: &[String], off: &[i64]) -> Vec<String> {
     let mut faults = Vec::new();
     let id = callback.id();
     for secret in secrets {
         let webhook = Webhook::new(secret).expect("the harness makes valid secrets");
-        if let Err(error) = webhook.verify(&callback.body, &callback.headers) {
+        // The library judges by the time of day, and has its own word for what it finds old.
+        let judged = webhook.verify(&callback.body, &callback.headers);
+        if let Err(error) = judged.or_else(|error| if off.is_empty() { Err(error) } else { signed(&webhook, callback) })
+        {
             faults.push(format!("callback {id}: {error}"));
         }
     }
@@ -350,7 +369,8 @@ fn check(callback: &Callback, secrets: &[String]) -> Vec<String> {
         faults.push(format!("callback {id} to an unknown frontend: {}", callback.line));
     }
     let sent: i64 = callback.header("webhook-timestamp").parse().unwrap_or_default();
-    if (epoch_seconds() - sent).abs() > 5 {
+    let shows = |off: &i64| (epoch_seconds() + off - sent).abs() <= 5;
+    if !shows(&0) && !off.iter().any(shows) {
         faults.push(format!("callback {id}: its timestamp {sent} is not that of the attempt"));
     }
     if callback.header("webhook-id") != id || id.is_empty() {
