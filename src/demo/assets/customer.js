@@ -43,7 +43,7 @@ export function startCustomer({ news }) {
     notices = [];
     delete customer.unread;
     $('chat-log').replaceChildren();
-    $('chat-log').setAttribute('aria-live', 'off'); // history is not news; switched on once it is there
+    $('chat-log').parentElement.setAttribute('aria-live', 'off'); // history is not news; switched on once it is there
     const { conversationId, userId, name, plan } = customer;
     chat = new FiniChat({
       conversationId,
@@ -54,7 +54,7 @@ export function startCustomer({ news }) {
     for (const type of ['message', 'state', 'typing', 'connection', 'reset']) chat.on(type, schedule);
     chat.on('reset', () => { notices = []; });
     chat.on('event', (event) => { note(event); schedule(); });
-    chat.on('ready', () => { draw(); if (chat.messages.length) toBottom($('chat-scroll')); setTimeout(() => $('chat-log').setAttribute('aria-live', 'polite'), 500); });
+    chat.on('ready', () => { draw(); if (chat.messages.length) toBottom($('chat-scroll')); setTimeout(() => $('chat-log').parentElement.setAttribute('aria-live', 'polite'), 500); });
     chat.on('error', (error) => setText($('chat-connection'), error.message));
     for (const listener of listeners) listener(conversationId);
     saveCustomers(customers, current);

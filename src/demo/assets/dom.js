@@ -64,7 +64,8 @@ export async function call(path, body) {
 /** Enter sends, Shift+Enter breaks the line; Enter that ends an input method's composition does neither. */
 export function enterSends(textarea) {
   textarea.addEventListener('keydown', (event) => {
-    if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
+    // 229 is an input method's key, also in Safari, where its Enter comes after the composition has ended.
+    if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;
     event.preventDefault();
     textarea.form.requestSubmit();
   });
