@@ -31,6 +31,10 @@ export class FakeBridge {
   tokensSeen = [];
   autoReply = true;
   replyDelay = 5;
+  holdStreams = false; // answers streams with a head and nothing more, as a buffering proxy does
+  cutStreams = false; // ends streams right after their greeting
+  streamsCut = 0;
+  refusePosts = null; // a fault for some messages: (message) => fault | undefined
   #sockets = new Set();
   #server = null;
   #port = 0;
@@ -126,7 +130,7 @@ export class FakeBridge {
     const message = JSON.parse(raw);
     this.posts.push({ ...message, raw, at: Date.now() });
     if (message.conversation_id !== claims.conversation_id) return problem(response, 403, 'forbidden', 'other conversation');
-    const fault = this.postFaults.shift();
+    const fault = this.refusePosts?.(message) || this.postFaults.shift();
     if (fault && !fault.storeFirst) return breakDown(response, fault);
     const conversation = this.conversation(message.conversation_id);
     const known = conversation.messages.get(message.message_id);
@@ -165,6 +169,11 @@ export class FakeBridge {
     if (fault) return breakDown(response, fault);
     const after = Number(request.headers['last-event-id'] ?? 0);
     response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
+    if (this.holdStreams) return response.flushHeaders();
+    if (this.cutStreams) {
+      this.streamsCut += 1;
+      return response.end('retry: 20\n: hello\n\n');
+    }
     response.write(':\n\n');
     conversation.streams.add(response);
     response.on('close', () => conversation.streams.delete(response));

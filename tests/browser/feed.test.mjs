@@ -146,8 +146,8 @@ test('a bridge that fails is asked less and less often', async (t) => {
   await eventually(() => b.fake.streamFaults.length === 96);
   // 4 tries so far, with at least half of 100 + 200 + 400 ms between them; a fifth is 400 to 800 ms away.
   assert.ok(await page.evaluate(() => performance.now()) > 350);
-  await page.evaluate(() => dispatchEvent(new Event('online')));
   const left = b.fake.streamFaults.length;
+  await page.evaluate(() => dispatchEvent(new Event('online')));
   await eventually(() => b.fake.streamFaults.length < left);
 });
 
@@ -224,4 +224,100 @@ test('a listener that throws disturbs neither the feed nor the others', async (t
   assert.deepEqual(await sequences(page), upTo(3));
   await eventually(() => faults.length > 0);
   assert.deepEqual([...new Set(faults)], ['widget bug']);
+});
+
+for (const thrown of ['undefined', 'null', '0', "''", '{}', "Object.assign(new Error('no session'), { status: 404, code: 'not_found' })", "Object.assign(new Error('no session'), { status: 401 })"]) {
+  test(`a token function and a fetch that reject with ${thrown} are asked again, and nothing is lost`, async (t) => {
+    const b = await bench(t, browser);
+    const page = await b.page();
+    const faults = [];
+    page.on('pageerror', (error) => faults.push(String(error)));
+    b.fake.say('c-1', 'bot', 'Before');
+    await b.chat({}, page);
+    await untilLast(page, 1);
+    await page.evaluate((reason) => {
+      globalThis.chat.close();
+      const reject = (times, then) => (...args) => (times-- > 0 ? new Function(`return Promise.reject(${reason})`)() : then(...args));
+      globalThis.log.length = 0;
+      globalThis.chat = globalThis.make({ getToken: reject(3, () => globalThis.mintToken()), fetch: reject(3, (...args) => fetch(...args)) });
+    }, thrown);
+    await send(page, 'Hello', { messageId: 'm-1' });
+    await untilLast(page, 4);
+    assert.deepEqual((await texts(page)).slice(0, 2), ['Before', 'Hello']);
+    const log = await page.evaluate(() => globalThis.log);
+    assert.ok(log.some(([type, value]) => type === 'error' && value.code === 'token'), 'the cause is told');
+    assert.ok(!log.some(([type]) => type === 'reset'), 'the page\'s own errors are not the bridge\'s');
+    assert.deepEqual(faults, []);
+  });
+}
+
+test('where a proxy holds every stream back, pages bring the answers', async (t) => {
+  const b = await bench(t, browser);
+  b.fake.say('c-1', 'bot', 'Before');
+  b.fake.holdStreams = true;
+  const page = await b.chat({ greeting: 200 });
+  await send(page, 'Hello');
+  await untilLast(page, 4);
+  await until(page, () => globalThis.log.some(([type, value]) => type === 'error' && value.code === 'no_stream'));
+  b.fake.say('c-1', 'agent', 'From the desk', { push: false });
+  await untilLast(page, 5);
+  assert.equal(await page.evaluate(() => globalThis.chat.connection), 'online');
+  b.fake.holdStreams = false;
+  await eventually(() => streams(b.fake) === 1);
+  assert.equal(await page.evaluate(() => globalThis.log.filter(([type, value]) => type === 'error' && value.code === 'no_stream').length), 1);
+});
+
+test('streams that are cut right after their greeting are asked for less and less often, and pages bring the answers', async (t) => {
+  const b = await bench(t, browser);
+  b.fake.say('c-1', 'bot', 'Before');
+  b.fake.cutStreams = true;
+  const page = await b.chat({ minDelay: 50, maxDelay: 2_000 });
+  await untilLast(page, 1);
+  await until(page, () => globalThis.log.some(([type, value]) => type === 'error' && value.code === 'no_stream'));
+  b.fake.say('c-1', 'agent', 'From the desk', { push: false });
+  await untilLast(page, 2);
+  assert.ok(b.fake.streamsCut < 12, `${b.fake.streamsCut} streams`);
+});
+
+test('a feed that begins anew takes what was shown of the old one away, by stream and by page', async (t) => {
+  const b = await bench(t, browser);
+  for (const n of upTo(5)) b.fake.say('c-1', 'bot', `Old ${n}`);
+  const page = await b.chat();
+  await untilLast(page, 5);
+  await eventually(() => streams(b.fake) === 1);
+  b.fake.conversation('c-1').events.length = 0;
+  b.fake.raw('c-1', 'event: feed.reset\ndata: {"id":null,"type":"feed.reset","data":{}}\n\n');
+  b.fake.say('c-1', 'bot', 'New 1');
+  await until(page, () => globalThis.chat.messages.some((message) => message.text === 'New 1'));
+  assert.deepEqual(await texts(page), ['New 1']);
+  assert.ok(await page.evaluate(() => globalThis.log.some(([type]) => type === 'reset')));
+});
+
+test('a message that Fini changes later is shown as it is now', async (t) => {
+  const b = await bench(t, browser);
+  const event = b.fake.say('c-1', 'bot', 'Look here');
+  b.fake.emit('c-1', 'message.updated', { message_id: event.data.message.id, changed: { tags: ['billing'] } });
+  b.fake.emit('c-1', 'hidden', {});
+  const page = await b.chat();
+  await untilLast(page, 3);
+  assert.deepEqual(await page.evaluate(() => globalThis.chat.messages.map(({ text, tags }) => [text, tags])), [['Look here', ['billing']]]);
+});
+
+test('a long history is one change, and what did not change stays the same object', async (t) => {
+  const b = await bench(t, browser);
+  for (const n of upTo(400)) b.fake.say('c-1', 'bot', `Text ${n}`);
+  const page = await b.page();
+  await b.chat({}, page);
+  const changes = await page.evaluate(async () => {
+    globalThis.chat.close();
+    const chat = globalThis.make();
+    let count = 0;
+    const off = chat.subscribe(() => { count += 1; });
+    await new Promise((done) => { chat.on('ready', () => setTimeout(done)); });
+    off();
+    const [before, again] = [chat.getSnapshot(), chat.getSnapshot()];
+    return { count, stable: before === again && chat.messages === before.messages, last: chat.messages.length };
+  });
+  assert.ok(changes.count <= 4, `${changes.count} changes`);
+  assert.deepEqual([changes.stable, changes.last], [true, 400]);
 });

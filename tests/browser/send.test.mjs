@@ -258,3 +258,73 @@ test('after close nothing is sent and nothing is said', async (t) => {
   assert.equal(await page.evaluate(() => { try { globalThis.chat.send('x'); return 'sent'; } catch (error) { return error.code; } }), 'closed');
   assert.deepEqual([await page.evaluate(() => globalThis.log.length), b.fake.tokensSeen.length], [entries, requests]);
 });
+
+for (const status of [400, 403, 404, 405, 502]) {
+  test(`a page of something in between (${status}) is not the bridge's word`, async (t) => {
+    const b = await bench(t, browser);
+    const page = await b.chat();
+    b.fake.postFaults = [1, 2].map(() => ({ status, headers: { 'content-type': 'text/html' }, body: '<html>default backend</html>' }));
+    await send(page, 'Hello', { messageId: 'm-1' });
+    await untilStatus(page, 'm-1', 'answered');
+    assert.deepEqual(stored(b.fake), ['m-1']);
+  });
+}
+
+test('a text that never gets through does not silence what is written after it', async (t) => {
+  const b = await bench(t, browser);
+  const page = await b.chat();
+  b.fake.refusePosts = (message) => message.text.includes('DROP TABLE') && { status: 403, headers: { 'content-type': 'text/html' }, body: '<html>blocked</html>' };
+  await send(page, "'; DROP TABLE users", { messageId: 'm-1' });
+  await until(page, () => globalThis.chat.connection === 'online');
+  const beats = setInterval(() => b.fake.conversation('c-1', false) && b.fake.raw('c-1', ': beat\n\n'), 20);
+  t.after(() => clearInterval(beats));
+  b.fake.say('c-1', 'bot', 'Anything else?');
+  await send(page, 'Hello', { messageId: 'm-2' });
+  await untilStatus(page, 'm-2', 'answered');
+  await untilStatus(page, 'm-1', 'failed');
+  assert.deepEqual(await page.evaluate(() => globalThis.chat.messages.filter(({ id }) => id === 'm-1').map(({ code, mayResend }) => [code, mayResend])), [['undeliverable', true]]);
+  assert.equal(await page.evaluate(() => globalThis.chat.discard('m-1')), true);
+  assert.ok(!(await texts(page)).includes("'; DROP TABLE users"));
+});
+
+test('a message that waits can be taken out, and is not sent then', async (t) => {
+  const b = await bench(t, browser);
+  const page = await b.chat();
+  await b.context.setOffline(true);
+  await send(page, 'Oops', { messageId: 'm-1' });
+  await send(page, 'Hello', { messageId: 'm-2' });
+  assert.equal(await page.evaluate(() => globalThis.chat.discard('m-1')), true);
+  assert.equal(await page.evaluate(() => globalThis.chat.discard('m-1')), false);
+  await b.context.setOffline(false);
+  await untilStatus(page, 'm-2', 'answered');
+  assert.deepEqual(stored(b.fake), ['m-2']);
+});
+
+test('a wish to be asked again at once is no hot loop', async (t) => {
+  const b = await bench(t, browser);
+  const page = await b.chat({ minDelay: 200, maxDelay: 2_000 });
+  b.fake.postFaults = Array.from({ length: 4 }, () => ({ status: 503, headers: { 'retry-after': '0' } }));
+  await send(page, 'Hello', { messageId: 'm-1' });
+  await untilStatus(page, 'm-1', 'answered');
+  const at = b.fake.posts.map((post) => post.at);
+  // At least half of 200 + 400 + 800 + 1,600 ms, whatever the wish.
+  assert.ok(at.at(-1) - at[0] >= 1_400, `${at.at(-1) - at[0]} ms for five tries`);
+});
+
+test('half a character is sent as one that JSON can carry', async (t) => {
+  const b = await bench(t, browser);
+  const page = await b.chat();
+  await send(page, 'cut \ud83d', { messageId: 'm-1' });
+  await untilStatus(page, 'm-1', 'answered');
+  assert.equal(b.fake.posts[0].text, 'cut \ufffd');
+});
+
+test('a refused message says which fields were wrong', async (t) => {
+  const b = await bench(t, browser);
+  const page = await b.chat();
+  const body = JSON.stringify({ status: 422, code: 'invalid_message', title: 'no', errors: [{ field: 'text', message: 'too long' }] });
+  b.fake.postFaults = [{ status: 422, headers: { 'content-type': 'application/problem+json' }, body }];
+  await send(page, 'Hello', { messageId: 'm-1' });
+  await untilStatus(page, 'm-1', 'failed');
+  assert.deepEqual(await page.evaluate(() => globalThis.chat.messages[0].errors), [{ field: 'text', message: 'too long' }]);
+});

@@ -8,8 +8,8 @@ export interface FiniChatOptions {
   /** A browser token, where the page is given one. Give this or `getToken`, or both (the first token, and how to renew it). */
   token?: string;
   /**
-   * Asks your own backend for a fresh browser token. Called before the present one expires and after a 401. May reject: it is
-   * asked again with growing delays.
+   * Asks your own backend for a fresh browser token. Called before the present one expires and after a 401. May reject or throw
+   * anything: it is asked again with growing delays, and one `error` with code `token` tells so.
    */
   getToken?: () => TokenAnswer | Promise<TokenAnswer>;
   /** Who writes; sent with every message. */
@@ -27,6 +27,10 @@ export interface FiniChatOptions {
   maxDelay?: number;
   /** A stream without a byte for this many ms counts as dead, default 45 000. */
   silence?: number;
+  /** A stream whose first byte takes longer than this many ms is held back by something in between, default 10 000. */
+  greeting?: number;
+  /** A stream that brought no event and ended before this many ms counts as one that does not get through, default 5 000. */
+  settled?: number;
   /** Limit for one request that is not a stream, in ms, default 30 000. */
   requestTimeout?: number;
   /** A message found unsent after this many ms fails as `expired` instead of being sent late, default 24 h. */
@@ -37,9 +41,12 @@ export interface FiniChatOptions {
 export type TokenAnswer = string | { token: string };
 
 /** `new` until the conversation has its first event. Further states may be added. */
-export type ConversationState = 'new' | 'open' | 'escalated' | 'resolved' | 'quarantined' | 'lost' | (string & {});
+export type ConversationState = 'new' | 'open' | 'escalated' | 'resolved' | 'quarantined' | 'lost' | 'continued' | (string & {});
 
-/** `online`: the feed is open (or there is no conversation yet). `closed`: after `close()`. */
+/**
+ * `online`: the feed is read, by a stream or, where none gets through, by pages (or there is no conversation yet).
+ * `closed`: after `close()`. A reconnection within a second is not told.
+ */
 export type Connection = 'connecting' | 'online' | 'offline' | 'closed';
 
 export type Author = 'user' | 'bot' | 'agent' | 'otherbot' | (string & {});
@@ -50,6 +57,7 @@ export type Author = 'user' | 'bot' | 'agent' | 'otherbot' | (string & {});
  */
 export type MessageStatus = 'pending' | 'queued' | 'answered' | 'stored' | 'failed';
 
+/** Never changed in place: a change makes a new object, so that equality tells whether one has to draw. */
 export interface ChatMessage {
   /** Fini's event id, or the `message_id` of what the frontend posted. */
   readonly id: string;
@@ -65,11 +73,13 @@ export interface ChatMessage {
   readonly articles: readonly { id: string; title: string | null; url: string | null }[];
   readonly attachments: readonly unknown[];
   readonly tags: readonly unknown[];
+  /** Which fields of the message the bridge refused, where that is why it failed. */
+  readonly errors: readonly { field: string; message: string }[];
   /** Null for messages that are not the customer's own. */
   readonly status: MessageStatus | null;
   /** How the turn ended, once it has. */
   readonly outcome: 'answered' | 'no_reply' | 'escalated' | 'stored' | (string & {}) | null;
-  /** Why it failed: a code of `turn.failed`, a problem code of the bridge, or `expired`. */
+  /** Why it failed: a code of `turn.failed`, a problem code of the bridge, `expired` or `undeliverable`. */
   readonly code: string | null;
   readonly detail: string | null;
   /** Whether `resend(id)` makes sense. */
@@ -116,13 +126,19 @@ export type FeedEvent =
 export interface ChatEvents {
   /** Every feed event, in order, once, after the view model has taken it in. History comes first, then `ready`. */
   event: FeedEvent;
-  /** A message of `messages` is new or has changed. */
+  /** A message of `messages` is new or has changed; of a page of history each is told once, at its end. */
   message: ChatMessage;
+  /** Something of `getSnapshot()` has changed: once for all that changes at once. What a page draws on. */
+  change: undefined;
   state: { state: ConversationState; previous: ConversationState; statusText: string | null };
   /** Somebody is writing; null when no longer. Only where the bridge sends such hints. */
   typing: { author: Author } | null;
+  /** An answer takes longer than usual; `expectedAt` is RFC 3339, where the bridge can tell. */
+  delayed: { messageId: string; expectedAt: string | null };
+  /** The customer has read up to here, in another tab or on another device. */
+  read: { sequence: number };
   connection: Connection;
-  /** For people or logs: what failed for good, or needs a new token. Passing network trouble is `connection`. */
+  /** For people or logs: what failed for good, or needs a new token; one trouble once. Passing network trouble is `connection`. */
   error: FiniChatError;
   /** The history has been read (or there is none). */
   ready: undefined;
@@ -134,15 +150,27 @@ export class FiniChatError extends Error {
   constructor(code: string, message: string, extra?: Partial<FiniChatError>);
   /**
    * The bridge's problem code (`unauthorized`, `message_conflict`, …), `http_<status>` where the answer had none, or one of:
-   * `closed`, `not_found`, `not_resendable`, `token`, `protocol`, `gap`, `foreign_event`.
+   * `closed`, `not_found`, `not_resendable`, `undeliverable`, `token`, `network`, `protocol`, `no_stream`, `gap`, `foreign_event`.
    */
   readonly code: string;
   /** HTTP status, 0 where there was none. */
   readonly status: number;
   readonly requestId?: string | null;
+  /** Whatever your own `getToken` or `fetch` threw. */
+  readonly cause?: unknown;
   readonly errors?: readonly { field: string; message: string }[];
   /** Wanted by the server, in ms. */
   readonly retryAfter?: number;
+}
+
+/** Everything that a page draws. */
+export interface ChatSnapshot {
+  readonly messages: readonly ChatMessage[];
+  readonly state: ConversationState;
+  readonly statusText: string | null;
+  readonly connection: Connection;
+  readonly typing: { author: Author } | null;
+  readonly ready: boolean;
 }
 
 /** One customer's conversation: connects on construction, until `close()`. */
@@ -157,8 +185,11 @@ export class FiniChat {
   readonly lastSequence: number;
   /** Whether the history has been read. */
   readonly ready: boolean;
-  /** Copies, in the order to show them; own messages that are not accepted yet stand last. */
-  readonly messages: ChatMessage[];
+  /** In the order to show them; own messages that are not accepted yet stand last. The same array until something changes. */
+  readonly messages: readonly ChatMessage[];
+  /** For React: `useSyncExternalStore(chat.subscribe, chat.getSnapshot)`. Both may be handed on without the chat. */
+  readonly subscribe: (listener: () => void) => () => void;
+  readonly getSnapshot: () => ChatSnapshot;
   /** Returns how to stop listening. A listener that throws does not disturb the others. */
   on<Type extends keyof ChatEvents>(type: Type, listener: (value: ChatEvents[Type]) => void): () => void;
   /**
@@ -168,6 +199,8 @@ export class FiniChat {
   send(text: string, options?: { messageId?: string; metadata?: Record<string, unknown> }): ChatMessage;
   /** Sends a failed message with `mayResend` as a new message. Calling it twice still makes one. */
   resend(messageId: string): ChatMessage;
+  /** Takes a message out that is `pending` or `failed`; whether there was one. */
+  discard(messageId: string): boolean;
   /** Resolves once the bridge has stored the message; rejects with `FiniChatError` when that failed for good. */
   accepted(messageId: string): Promise<ChatMessage>;
   /** A fresh token, where there is no `getToken`. */
@@ -187,4 +220,6 @@ export interface SseFrame {
 /** Parser for `text/event-stream` bytes in chunks cut anywhere. */
 export class SseParser {
   push(bytes: Uint8Array): SseFrame[];
+  /** The reconnection time that the stream asked for, in ms; 0 where it did not. */
+  readonly retry: number;
 }
