@@ -30,6 +30,8 @@ use crate::{
 
 /// A read of Fini has to end within this.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// A signed request may be this many seconds ahead of our clock.
+const SIGNED_AHEAD: u64 = 60;
 /// Connecting to Fini has to end within this.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -59,7 +61,7 @@ pub(super) fn credentials(config: &Config) -> Result<Frontends> {
         Ok(Credentials {
             frontend: name(frontend),
             tokens: frontend.tokens.iter().map(|token| digest(token.expose_secret())).collect(),
-            verifier: (!secrets.is_empty()).then(|| Verifier::new(secrets, [])),
+            verifier: (!secrets.is_empty()).then(|| Verifier::new(secrets, []).with_ahead(SIGNED_AHEAD)),
             token_secret: token_secret.transpose().context("browser_token_secret")?,
         })
     });

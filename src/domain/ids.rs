@@ -78,13 +78,14 @@ text_id!(
 );
 
 impl ConversationId {
-    /// Accepts 1–200 characters of `A-Z a-z 0-9 . _ ~ : @ + = -`.
+    /// Accepts 1–200 characters of `A-Z a-z 0-9 . _ ~ : @ + = -`, but for `.` and `..`, which clients fold away in a path.
     pub fn parse(value: &str) -> Result<Self, InvalidId> {
         let legal = |b: u8| b.is_ascii_alphanumeric() || b"._~:@+=-".contains(&b);
-        if (1..=200).contains(&value.len()) && value.bytes().all(legal) {
+        let is_folded = matches!(value, "." | "..");
+        if (1..=200).contains(&value.len()) && value.bytes().all(legal) && !is_folded {
             Ok(Self(value.into()))
         } else {
-            Err(InvalidId { expected: "1 to 200 characters of A-Z a-z 0-9 . _ ~ : @ + = -" })
+            Err(InvalidId { expected: "1 to 200 characters of A-Z a-z 0-9 . _ ~ : @ + = -, and neither . nor .." })
         }
     }
 }
@@ -114,10 +115,10 @@ mod tests {
 
     #[test]
     fn conversation_ids_take_exactly_the_documented_characters() {
-        for good in ["a", "web-8121", "A.b_c~d:e@f+g=h-9", &"x".repeat(200)] {
+        for good in ["a", "...", ".a", "web-8121", "A.b_c~d:e@f+g=h-9", &"x".repeat(200)] {
             assert!(ConversationId::parse(good).is_ok(), "{good}");
         }
-        for bad in ["", "a b", "a/b", "a%20", "é", "a\n", &"x".repeat(201)] {
+        for bad in ["", ".", "..", "a b", "a/b", "a%20", "é", "a\n", &"x".repeat(201)] {
             assert!(ConversationId::parse(bad).is_err(), "{bad:?}");
         }
     }

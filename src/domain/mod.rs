@@ -16,6 +16,7 @@ pub mod look;
 #[cfg(test)]
 mod look_props;
 pub mod message;
+pub mod nearest;
 pub mod pace;
 pub mod schedule;
 pub mod steady;

@@ -72,23 +72,53 @@ impl Frontends {
         self.named(frontend.as_str())?.token_secret.as_ref()
     }
 
-    /// Who calls, by the headers alone; `Ok(None)` where the request is signed and its body has to be read first.
-    pub fn by_headers(&self, headers: &HeaderMap, now: WallTime) -> Result<Option<Caller>, Problem> {
-        if let Some(value) = headers.get(header::AUTHORIZATION) {
-            let token = value.to_str().ok().and_then(bearer).ok_or_else(|| unauthorized("not a bearer token"))?;
-            return self.by_token(token, headers, now).map(Some);
+    /// Who calls, by the token in the headers. A signature is no answer: it proves the message that it was made for, and
+    /// covers neither method nor path.
+    pub fn by_headers(&self, headers: &HeaderMap, now: WallTime) -> Result<Caller, Problem> {
+        let mut values = headers.get_all(header::AUTHORIZATION).iter();
+        let Some(value) = values.next() else {
+            let detail = if signed(headers).is_ok_and(|signed| signed.any()) {
+                "a signature is taken for messages only: send a token"
+            } else {
+                "no credentials were sent"
+            };
+            return Err(unauthorized(detail));
+        };
+        if values.next().is_some() {
+            return Err(unauthorized("more than one Authorization was sent"));
         }
-        if signed(headers)?.any() { Ok(None) } else { Err(unauthorized("no credentials were sent")) }
+        let token = value.to_str().ok().and_then(bearer).ok_or_else(|| unauthorized("not a bearer token"))?;
+        self.by_token(token, headers, now)
     }
 
-    /// Who calls, by the headers and the raw body.
-    pub fn by_signature(&self, headers: &HeaderMap, body: &[u8], now: WallTime) -> Result<Caller, Problem> {
+    /// As [`Self::by_headers`], for the route that takes signed messages: `Ok(None)` where the request is signed, so that its
+    /// body has to be read first. Where no frontend signs, nothing is read.
+    pub fn by_token_or_signature(&self, headers: &HeaderMap, now: WallTime) -> Result<Option<Caller>, Problem> {
+        if headers.contains_key(header::AUTHORIZATION) || !signed(headers)?.any() {
+            return self.by_headers(headers, now).map(Some);
+        }
+        if self.all.iter().any(|one| one.verifier.is_some()) {
+            Ok(None)
+        } else {
+            Err(unauthorized("no frontend takes signed requests"))
+        }
+    }
+
+    /// Whether a token may stand in the query: only where no bearer token stands in the headers. Other schemes are what
+    /// browsers add by themselves behind a password.
+    pub fn takes_query_token(headers: &HeaderMap) -> bool {
+        let is_bearer = |value: &axum::http::HeaderValue| value.to_str().is_ok_and(|value| bearer(value).is_some());
+        !headers.get_all(header::AUTHORIZATION).iter().any(is_bearer)
+    }
+
+    /// Who sent a signed message, by the headers and the raw body, and the id that was signed with it.
+    pub fn by_signature(&self, headers: &HeaderMap, body: &[u8], now: WallTime) -> Result<(Caller, String), Problem> {
         let signed = signed(headers)?;
         let mut reason = "no frontend takes signed requests".to_owned();
         for one in &self.all {
             let Some(verifier) = &one.verifier else { continue };
             match verifier.verify(signed, body, now.as_secs()) {
-                Ok(_) => return Ok(Caller::Server(one.frontend.clone())),
+                Ok(verified) => return Ok((Caller::Server(one.frontend.clone()), verified.id.to_owned())),
                 Err(error) => reason = error.to_string(),
             }
         }
@@ -111,11 +141,12 @@ impl Frontends {
         if token.matches('.').count() != 2 {
             return Err(unauthorized("the token is not known"));
         }
-        let origin = headers.get(header::ORIGIN).and_then(|value| value.to_str().ok());
-        self.by_browser_token(token, origin, now)
+        self.by_browser_token(token, headers, now)
     }
 
-    fn by_browser_token(&self, text: &str, origin: Option<&str>, now: WallTime) -> Result<Caller, Problem> {
+    /// Which browser calls with this token.
+    pub fn by_browser_token(&self, text: &str, headers: &HeaderMap, now: WallTime) -> Result<Caller, Problem> {
+        let origin = headers.get(header::ORIGIN).and_then(|value| value.to_str().ok());
         let frontend = token::peek_frontend(text).map_err(|error| unauthorized(&error.to_string()))?;
         let one = self.named(&frontend).ok_or_else(|| unauthorized("the token is not known"))?;
         let secret = one.token_secret.as_ref().ok_or_else(|| unauthorized("the token is not known"))?;

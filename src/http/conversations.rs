@@ -1,7 +1,7 @@
 //! `GET /v1/conversations/{id}` and `…/events`.
 
 use axum::{
-    extract::{Path, RawQuery, Request, State},
+    extract::{Path, RawQuery, State},
     http::HeaderMap,
     response::{IntoResponse, Response},
 };
@@ -11,11 +11,18 @@ use serde_json::value::RawValue;
 use super::{
     Public,
     auth::Caller,
-    messages,
     openapi::{Errors, schema},
     problem::{Code, FieldError, Problem},
 };
-use crate::domain::{Timestamp, conversation::State as Standing, event::as_rfc3339, ids::ConversationId};
+use crate::{
+    domain::{
+        Timestamp,
+        conversation::State as Standing,
+        event::as_rfc3339,
+        ids::{ConversationId, ConversationKey, FrontendName},
+    },
+    store::FeedPage,
+};
 
 /// The most entries of one page.
 const MAX_PAGE: usize = 500;
@@ -40,6 +47,8 @@ struct Page {
     events: Vec<Box<RawValue>>,
     last_sequence: i64,
     has_more: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    reset: bool,
 }
 
 /// One conversation.
@@ -50,10 +59,14 @@ struct Page {
     summary = "Where a conversation stands",
     params(("conversation_id" = String, Path, description = "The frontend's own id"),),
     responses((status = 200, description = "The conversation", body = schema::Conversation), Errors),
-    security(("bearer" = []), ("signature" = []))
+    security(("bearer" = []))
 )]
-pub async fn get(State(public): State<Public>, Path(id): Path<String>, request: Request) -> Result<Response, Problem> {
-    let caller = authenticate(&public, request).await?;
+pub async fn get(
+    State(public): State<Public>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let caller = authenticate(&public, &headers)?;
     let id = own(&caller, &id)?;
     let found = public.store.conversation(caller.frontend(), &id).await?.ok_or_else(no_conversation)?;
     let view = View {
@@ -81,46 +94,52 @@ pub async fn get(State(public): State<Public>, Path(id): Path<String>, request: 
         ("limit" = Option<i64>, Query, minimum = 1, description = "At most so many; 100 by default, never more than 500"),
     ),
     responses((status = 200, description = "A part of the feed, oldest first", body = schema::FeedPage), Errors),
-    security(("bearer" = []), ("signature" = []))
+    security(("bearer" = []))
 )]
 pub async fn events(
     State(public): State<Public>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
-    request: Request,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let caller = authenticate(&public, request).await?;
+    let caller = authenticate(&public, &headers)?;
     let id = own(&caller, &id)?;
     let query = Query::parse(query.as_deref())?;
     let limit = query.limit.unwrap_or(DEFAULT_PAGE).min(MAX_PAGE);
-    let (_, page) = public
-        .store
-        .feed(caller.frontend(), &id, query.after.unwrap_or(0), limit)
-        .await?
-        .ok_or_else(no_conversation)?;
+    let Beginning { page, is_reset, .. } =
+        begin(&public, caller.frontend(), &id, query.after.unwrap_or(0), limit).await?;
     let events = page.entries.into_iter().filter_map(|entry| RawValue::from_string(entry.body).ok()).collect();
-    let page = Page { events, last_sequence: page.last_sequence, has_more: page.has_more };
+    let page = Page { events, last_sequence: page.last_sequence, has_more: page.has_more, reset: is_reset };
     Ok(axum::Json(page).into_response())
 }
 
-/// Who calls a route that has no body to speak of.
-pub(super) async fn authenticate(public: &Public, request: Request) -> Result<Caller, Problem> {
-    let (parts, body) = request.into_parts();
-    by_request(public, &parts.headers, body).await
+/// Where reading a feed begins.
+pub(super) struct Beginning {
+    pub(super) key: ConversationKey,
+    pub(super) page: FeedPage,
+    /// The position lay beyond the feed, which was restored, or erased and begun again: it is read from 1.
+    pub(super) is_reset: bool,
 }
 
-/// Who calls, reading the body only where it is signed.
-pub(super) async fn by_request(
+/// The first page after a position that a reader remembers.
+pub(super) async fn begin(
     public: &Public,
-    headers: &HeaderMap,
-    body: axum::body::Body,
-) -> Result<Caller, Problem> {
-    let now = public.wall.now();
-    if let Some(caller) = public.frontends.by_headers(headers, now)? {
-        return Ok(caller);
+    frontend: &FrontendName,
+    id: &ConversationId,
+    after: i64,
+    limit: usize,
+) -> Result<Beginning, Problem> {
+    let (key, page) = public.store.feed(frontend, id, after, limit).await?.ok_or_else(no_conversation)?;
+    if after <= page.last_sequence {
+        return Ok(Beginning { key, page, is_reset: false });
     }
-    let body = messages::read(body, headers, public.settings.max_body).await?;
-    public.frontends.by_signature(headers, &body, now)
+    let (key, page) = public.store.feed(frontend, id, 0, limit).await?.ok_or_else(no_conversation)?;
+    Ok(Beginning { key, page, is_reset: true })
+}
+
+/// Who calls.
+pub(super) fn authenticate(public: &Public, headers: &HeaderMap) -> Result<Caller, Problem> {
+    public.frontends.by_headers(headers, public.wall.now())
 }
 
 /// The conversation's id, if the caller may touch it; one that nobody can have is simply not found.
@@ -154,11 +173,11 @@ impl Query {
             match name.as_ref() {
                 "after" => match value.parse() {
                     Ok(after) if after >= 0 => parsed.after = Some(after),
-                    _ => errors.push(FieldError { field: "after", message: "must be a sequence number".to_owned() }),
+                    _ => errors.push(FieldError::new("after", "must be a sequence number")),
                 },
                 "limit" => match value.parse::<i64>() {
                     Ok(limit) if limit > 0 => parsed.limit = Some(usize::try_from(limit).unwrap_or(MAX_PAGE)),
-                    _ => errors.push(FieldError { field: "limit", message: format!("must be 1 to {MAX_PAGE}") }),
+                    _ => errors.push(FieldError::new("limit", format!("must be 1 to {MAX_PAGE}"))),
                 },
                 "access_token" => parsed.access_token = Some(value.into_owned()),
                 "upstream" => parsed.upstream = flag("upstream", &value, &mut errors),
@@ -174,7 +193,7 @@ fn flag(field: &'static str, value: &str, errors: &mut Vec<FieldError>) -> bool 
         "true" | "1" => true,
         "false" | "0" => false,
         _ => {
-            errors.push(FieldError { field, message: "must be true or false".to_owned() });
+            errors.push(FieldError::new(field, "must be true or false"));
             false
         }
     }

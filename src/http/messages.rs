@@ -3,22 +3,19 @@
 use std::time::Duration;
 
 use axum::{
-    body::Body,
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode},
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::Serialize;
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{
     Public,
     auth::Caller,
+    body::{read, require_json, unknown},
     openapi::{Errors, schema},
     problem::{Code, FieldError, Problem},
-    server::BodyTimedOut,
 };
 use crate::{
     domain::{
@@ -73,18 +70,21 @@ struct Answer<'a> {
 pub async fn post(State(public): State<Public>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let now = public.wall.now();
-    let known = public.frontends.by_headers(&parts.headers, now)?;
+    let known = public.frontends.by_token_or_signature(&parts.headers, now)?;
     if public.stop.is_stopping() {
         return Err(Problem::new(Code::ShuttingDown).retry_after(Duration::from_secs(1)));
     }
     require_json(&parts.headers)?;
     let body = read(body, &parts.headers, public.settings.max_body).await?;
-    let caller = match known {
-        Some(caller) => caller,
-        None => public.frontends.by_signature(&parts.headers, &body, now)?,
-    };
     let generated = || MessageId::trusted(format!("msg_{}", public.entropy.uuid_v7(now.point())));
-    let message = parse(&body, &parts.headers, generated)?;
+    let (caller, message) = match known {
+        Some(caller) => (caller, parse(&body, Key::given(&parts.headers), generated)?),
+        // What is signed is the body and the message's id in the signature's own header, and nothing else.
+        None => {
+            let (caller, id) = public.frontends.by_signature(&parts.headers, &body, now)?;
+            (caller, parse(&body, Key::Default(id), generated)?)
+        }
+    };
     caller.may_touch(&message.conversation_id)?;
     let message = as_allowed(&caller, message)?;
     let span = tracing::Span::current();
@@ -126,42 +126,6 @@ fn respond(status: StatusCode, answer: &Answer<'_>) -> Response {
     (status, axum::Json(answer)).into_response()
 }
 
-fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = value.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("application/json") {
-        Ok(())
-    } else {
-        Err(Problem::new(Code::UnsupportedMediaType))
-    }
-}
-
-/// Reads a body of at most `limit` bytes.
-pub(super) async fn read(body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes, Problem> {
-    let too_large = || Problem::new(Code::TooLarge).detail(format!("a body may have at most {limit} bytes"));
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|announced| announced > limit as u64) {
-        return Err(too_large());
-    }
-    match Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-        Err(error) if is_timeout(error.as_ref()) => Err(Problem::new(Code::RequestTimeout)),
-        Err(_) => Err(Problem::new(Code::InvalidJson).detail("the body broke off")),
-    }
-}
-
-fn is_timeout(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if error.is::<BodyTimedOut>() {
-            return true;
-        }
-        next = error.source();
-    }
-    false
-}
-
 /// `Prefer: wait=N` (RFC 7240), at most a minute.
 fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
     let mut preferences =
@@ -186,8 +150,35 @@ fn as_allowed(caller: &Caller, mut message: InboundMessage) -> Result<InboundMes
     Ok(message)
 }
 
+/// What stands for `message_id` where the body has none.
+enum Key {
+    /// `Idempotency-Key`. One that nobody could use is refused even where the body's id stands above it: its sender means
+    /// something by it.
+    Given(Option<Value>),
+    /// The signature's `webhook-id`, where it can be a message's.
+    Default(String),
+}
+
+impl Key {
+    fn given(headers: &HeaderMap) -> Self {
+        let key = headers.get("idempotency-key");
+        Self::Given(key.map(|value| Value::from(String::from_utf8_lossy(value.as_bytes()))))
+    }
+
+    fn parse(self, form: &mut Form) -> Option<MessageId> {
+        match self {
+            Self::Given(key) => key.and_then(|key| form.required("message_id", Some(key), MessageId::parse)),
+            Self::Default(id) => MessageId::parse(&id).ok(),
+        }
+    }
+}
+
+/// The members of a message, and of its user.
+const MEMBERS: [&str; 7] = ["conversation_id", "message_id", "text", "role", "user", "channel", "metadata"];
+const USER_MEMBERS: [&str; 2] = ["id", "attributes"];
+
 /// Parses and checks a message, field by field, so that every fault is told at once.
-fn parse(body: &[u8], headers: &HeaderMap, generated: impl FnOnce() -> MessageId) -> Result<InboundMessage, Problem> {
+fn parse(body: &[u8], key: Key, generated: impl FnOnce() -> MessageId) -> Result<InboundMessage, Problem> {
     let value: Value = serde_json::from_slice(body).map_err(|error| {
         Problem::new(Code::InvalidJson).detail(format!(
             "line {}, column {}: {}",
@@ -197,13 +188,11 @@ fn parse(body: &[u8], headers: &HeaderMap, generated: impl FnOnce() -> MessageId
         ))
     })?;
     let Value::Object(mut fields) = value else {
-        return Err(invalid(vec![FieldError { field: "", message: "must be a JSON object".to_owned() }]));
+        return Err(invalid(vec![FieldError::new("", "must be a JSON object")]));
     };
-    let mut form = Form { errors: Vec::new() };
+    let mut form = Form { errors: unknown(&fields, "", &MEMBERS) };
     let conversation_id = form.required("conversation_id", fields.remove("conversation_id"), ConversationId::parse);
-    // A key that nobody could use is refused even where the body's id stands above it: its sender means something by it.
-    let key = headers.get("idempotency-key").map(|value| Value::from(String::from_utf8_lossy(value.as_bytes())));
-    let key = key.and_then(|key| form.required("message_id", Some(key), MessageId::parse));
+    let key = key.parse(&mut form);
     let message_id = match fields.remove("message_id").filter(|value| !value.is_null()) {
         Some(value) => form.required("message_id", Some(value), MessageId::parse),
         None => Some(key.unwrap_or_else(generated)),
@@ -213,6 +202,7 @@ fn parse(body: &[u8], headers: &HeaderMap, generated: impl FnOnce() -> MessageId
     let channel = form.short("channel", fields.remove("channel"), 64);
     let metadata = form.object("metadata", fields.remove("metadata"));
     let mut user = form.object("user", fields.remove("user"));
+    form.errors.extend(unknown(&user, "user", &USER_MEMBERS));
     let user_id = form.short("user.id", user.remove("id"), 200);
     let attributes = form.object("user.attributes", user.remove("attributes"));
     match (conversation_id, message_id, text, role) {
@@ -241,7 +231,7 @@ struct Form {
 
 impl Form {
     fn fault(&mut self, field: &'static str, message: impl Into<String>) {
-        self.errors.push(FieldError { field, message: message.into() });
+        self.errors.push(FieldError::new(field, message));
     }
 
     fn required<T>(
@@ -308,6 +298,8 @@ impl Form {
         match value {
             None | Some(Value::Null) => Map::new(),
             Some(Value::Object(object)) => object,
+            // PHP writes an empty list for an empty object.
+            Some(Value::Array(list)) if list.is_empty() => Map::new(),
             Some(_) => {
                 self.fault(field, "must be an object");
                 Map::new()
@@ -321,7 +313,7 @@ mod tests {
     use super::*;
 
     fn parse_text(body: &str) -> Result<InboundMessage, Problem> {
-        parse(body.as_bytes(), &HeaderMap::new(), || MessageId::trusted("made"))
+        parse(body.as_bytes(), Key::Given(None), || MessageId::trusted("made"))
     }
 
     #[test]
@@ -341,14 +333,32 @@ mod tests {
 
     #[test]
     fn takes_a_minimal_message() {
-        let message = parse_text(r#"{"conversation_id":"c","text":"hi","future_field":1}"#).expect("valid");
+        let message = parse_text(r#"{"conversation_id":"c","text":"hi","metadata":[]}"#).expect("valid");
         assert_eq!((message.message_id.as_str(), message.role), ("made", Role::User));
+    }
+
+    #[test]
+    fn a_member_that_nobody_knows_is_a_fault() {
+        for body in [
+            r#"{"conversation_id":"c","text":"hi","attachments":[]}"#,
+            r#"{"conversation_id":"c","text":"hi","user":{"Id":1}}"#,
+        ] {
+            assert_eq!(parse_text(body).expect_err("invalid").code(), Code::InvalidMessage);
+        }
+    }
+
+    #[test]
+    fn the_signatures_id_is_the_messages_where_the_body_has_none() {
+        let by = |body: &str| parse(body.as_bytes(), Key::Default("msg_9".to_owned()), || MessageId::trusted("made"));
+        assert_eq!(by(r#"{"conversation_id":"c","text":"hi"}"#).expect("valid").message_id.as_str(), "msg_9");
+        let own = by(r#"{"conversation_id":"c","text":"hi","message_id":"m"}"#);
+        assert_eq!(own.expect("valid").message_id.as_str(), "m");
     }
 
     #[test]
     fn names_every_fault() {
         let body =
-            r#"{"conversation_id":"a b","text":" ","role":"finibot","user":{"id":7,"attributes":[]},"metadata":1}"#;
+            r#"{"conversation_id":"a b","text":" ","role":"finibot","user":{"id":7,"attributes":[1]},"metadata":1}"#;
         let problem = parse_text(body).expect_err("invalid");
         let response = problem.render("r");
         assert_eq!(response.status(), StatusCode::UNPROCESSABLE_ENTITY);

@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod auth;
+mod body;
 pub mod client;
 mod context;
 pub mod conversations;
@@ -21,12 +22,12 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request, State},
-    http::{HeaderName, HeaderValue, Method, header},
+    http::{HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use tower_http::cors::CorsLayer;
+use tower_http::{cors::CorsLayer, set_header::SetResponseHeaderLayer};
 
 use crate::{
     domain::{Clock, Entropy, WallClock},
@@ -103,9 +104,11 @@ pub fn public(state: Public) -> Router {
         .route(&format!("{conversation}/stream"), get(stream::get))
         .route("/openapi.json", get(openapi::get))
         .merge(client::router())
+        .route("/healthz", get(healthz))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::disable())
+        .layer(no_store())
         .layer(context::contained(state.metrics.clone()))
         .layer(cors(&state.settings.cors_origins))
         .layer(middleware::from_fn_with_state(observed, context::observe))
@@ -137,6 +140,18 @@ async fn in_time(State(limit): State<Duration>, request: Request, next: Next) ->
         Ok(response) => response,
         Err(_) => Problem::new(Code::StoreUnavailable).detail("no answer in time").into_response(),
     }
+}
+
+/// What is answered is about one caller and one moment, unless a handler says otherwise.
+fn no_store() -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
+}
+
+/// For load balancers that probe the port with the traffic: no more of it once the process is stopping.
+async fn healthz(State(public): State<Public>) -> (StatusCode, axum::Json<serde_json::Value>) {
+    let is_stopping = public.stop.is_stopping();
+    let status = if is_stopping { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    (status, axum::Json(serde_json::json!({ "status": if is_stopping { "stopping" } else { "ok" } })))
 }
 
 async fn not_found() -> Problem {

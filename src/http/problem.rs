@@ -1,6 +1,6 @@
 //! Every error the API can answer with: one list of codes, one shape (RFC 9457).
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -82,9 +82,16 @@ codes! {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FieldError {
     /// The field, as a path (`user.attributes`).
-    pub field: &'static str,
+    pub field: Cow<'static, str>,
     /// What is expected.
     pub message: String,
+}
+
+impl FieldError {
+    /// What is wrong with that field.
+    pub fn new(field: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into() }
+    }
 }
 
 /// An error on its way out.

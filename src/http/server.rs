@@ -20,6 +20,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
+use axum::http::{HeaderValue, Version, header};
 use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
@@ -46,6 +47,11 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How long a peer that is still sending is listened to after its last response. Closing at once would make the kernel
 /// answer what it sends with a reset, and a reset takes the response (a 413, say) away from it.
 const LINGER: Duration = Duration::from_secs(5);
+
+/// What is left of a body when its request was answered early is read, if it is no more than this and comes within this time:
+/// then the connection goes on. Else the answer says that it ends.
+const DRAINED: u64 = 64 * 1024;
+const DRAINED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Pause after a failed accept. Without file descriptors to spare, trying again at once would only burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
@@ -272,11 +278,20 @@ impl Server {
         activity: &Activity,
     ) -> Result<Response<Held>, Infallible> {
         let busy = activity.begin();
-        let mut request: Request = request.map(|incoming| {
-            Body::new(Deadline::new(incoming, self.limits.body_timeout, activity.clone(), self.name, &self.metrics))
-        });
-        request.extensions_mut().insert(ConnectInfo(peer));
-        let response = router.clone().call(request).await?;
+        let is_http1 = request.version() < Version::HTTP_2;
+        // Its sender waits to be asked for the body: reading it now would ask.
+        let is_held_back = request.headers().contains_key(header::EXPECT);
+        let (mut parts, incoming) = request.into_parts();
+        let body = Deadline::new(incoming, self.limits.body_timeout, activity.clone(), self.name, &self.metrics);
+        let rest = body.rest();
+        parts.extensions.insert(ConnectInfo(peer));
+        let mut response = router.clone().call(Request::from_parts(parts, Body::new(body))).await?;
+        let goes_on = !rest.is_left() || (!is_held_back && rest.is_drained(DRAINED, DRAINED_WITHIN).await);
+        if is_http1 && !goes_on {
+            // Else the next request on this connection, perhaps another customer's behind a proxy, would meet its end.
+            activity.left_unread();
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         Ok(response.map(|body| Held::new(body, busy)))
     }
 

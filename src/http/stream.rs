@@ -3,6 +3,9 @@
 //! A stream is the feed read again and again from where it left off; the change feed only says when. So nothing is lost or
 //! doubled over reconnects, restarts and replicas, and a slow reader costs a page of memory, never a queue.
 //!
+//! Its bytes are a contract with readers that differ: `id` is the last field of an event, so that half an event is never taken
+//! for read, and no blank line stands without data before it, since some readers dispatch at each.
+//!
 //! Between the events stand hints: that Fini is asked (`turn.started`), that an answer is late (`turn.delayed`). A hint is no
 //! event: it has no `id`, so a reader resumes as if it had never been, and it is stored nowhere.
 
@@ -15,20 +18,22 @@ use std::{
 };
 
 use axum::{
+    Extension,
     body::{Body, Bytes},
-    extract::{ConnectInfo, Path, RawQuery, Request, State},
+    extract::{ConnectInfo, Path, RawQuery, State},
     http::{HeaderMap, HeaderValue, header},
     response::Response,
 };
 use futures_util::stream;
 use ipnet::IpNet;
+use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Public,
-    auth::Caller,
-    conversations::{Query, by_request, no_conversation, own},
+    auth::{Caller, Frontends},
+    conversations::{Beginning, Query, authenticate, begin, own},
     openapi::{Errors, schema},
     problem::{Code, Problem},
 };
@@ -149,32 +154,34 @@ fn decrement<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
         (status = 429, description = "too_many_streams", body = schema::ProblemBody, content_type = "application/problem+json"),
         Errors,
     ),
-    security(("bearer" = []), ("signature" = []))
+    security(("bearer" = []))
 )]
 pub async fn get(
     State(public): State<Public>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
-    request: Request,
+    headers: HeaderMap,
+    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
 ) -> Result<Response, Problem> {
-    let (parts, body) = request.into_parts();
     let query = Query::parse(query.as_deref())?;
-    let caller = match (&query.access_token, parts.headers.contains_key(header::AUTHORIZATION)) {
-        // EventSource cannot set headers.
-        (Some(token), false) => public.frontends.by_token(token, &parts.headers, public.wall.now())?,
-        _ => by_request(&public, &parts.headers, body).await?,
+    let caller = match &query.access_token {
+        // EventSource cannot set headers. A frontend's own token lasts too long to stand in an address.
+        Some(token) if Frontends::takes_query_token(&headers) => {
+            public.frontends.by_browser_token(token, &headers, public.wall.now())?
+        }
+        _ => authenticate(&public, &headers)?,
     };
     let id = own(&caller, &id)?;
     if public.stop.is_stopping() {
         return Err(Problem::new(Code::ShuttingDown).retry_after(Duration::from_secs(1)));
     }
-    let resumed = parts.headers.get("last-event-id").and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    let resumed = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.trim().parse().ok());
     let after = resumed.or(query.after).unwrap_or(0);
     let frontend = caller.frontend().clone();
-    let (key, page) = public.store.feed(&frontend, &id, after, PAGE).await?.ok_or_else(no_conversation)?;
+    let Beginning { key, page, is_reset } = begin(&public, &frontend, &id, after, PAGE).await?;
     let follower = public.store.changes().follow(key, Topic::Feed);
-    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
-    let opened = public.streams.open(&frontend, public.streams.address(peer, &parts.headers))?;
+    let peer = peer.map(|Extension(info)| info.0);
+    let opened = public.streams.open(&frontend, public.streams.address(peer, &headers))?;
     let expires = match &caller {
         Caller::Browser { claims, .. } => {
             let left = (claims.exp + CLOCK_SKEW_SECS).saturating_sub(public.wall.now().as_secs());
@@ -189,8 +196,8 @@ pub async fn get(
         id,
         key,
         follower,
-        after,
-        ready: VecDeque::from([Bytes::from_static(b"retry: 2000\n\n")]),
+        after: if is_reset { 0 } else { after },
+        ready: VecDeque::from([Bytes::from_static(b"retry: 2000\n")]),
         has_more: false,
         expires,
         beat: Instant::now() + HEARTBEAT,
@@ -200,6 +207,13 @@ pub async fn get(
         hint_at: None,
         _opened: opened,
     };
+    if is_reset {
+        let reset = json!({
+            "id": null, "type": "feed.reset", "timestamp": public.wall.now().point().to_string(),
+            "frontend": feed.frontend.as_str(), "conversation_id": feed.id.as_str(), "interaction_id": null, "data": {},
+        });
+        feed.ready.push_back(Bytes::from(format!("event: feed.reset\ndata: {reset}\n\n")));
+    }
     feed.take(page);
     // What was recorded before this stream followed, and after it was read, is found by reading again.
     feed.has_more = true;
@@ -210,7 +224,7 @@ pub async fn get(
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
     // nginx buffers responses unless it is told not to.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
@@ -269,7 +283,7 @@ impl Feed {
                 Woken::Quiet => {
                     // Should a hint have been lost, it is found here.
                     self.read().await?;
-                    self.ready.push_back(Bytes::from_static(b": heartbeat\n\n"));
+                    self.ready.push_back(Bytes::from_static(b": heartbeat\n"));
                 }
                 Woken::End => return None,
             }
@@ -339,7 +353,8 @@ impl Feed {
         self.has_more = page.has_more;
         for entry in page.entries {
             self.after = entry.sequence;
-            let chunk = format!("id: {}\nevent: {}\ndata: {}\n\n", entry.sequence, entry.kind, entry.body);
+            // The id stands last: readers take it as soon as its line is there, and a cut before it loses nothing.
+            let chunk = format!("event: {}\ndata: {}\nid: {}\n\n", entry.kind, entry.body, entry.sequence);
             self.ready.push_back(Bytes::from(chunk));
         }
     }

@@ -87,6 +87,8 @@ pub struct Verifier {
     secrets: Vec<CallbackSecret>,
     public_keys: Vec<PublicKey>,
     tolerance: Option<u64>,
+    /// How far ahead of now the timestamp may lie, where that is less than the tolerance.
+    ahead: Option<u64>,
 }
 
 impl<'a> SignedHeaders<'a> {
@@ -130,7 +132,15 @@ impl Verifier {
             secrets: secrets.into_iter().collect(),
             public_keys: public_keys.into_iter().collect(),
             tolerance: Some(TOLERANCE_SECS),
+            ahead: None,
         }
+    }
+
+    /// Accepts timestamps at most so many seconds ahead of now: what is signed for later can be replayed for longer.
+    #[must_use]
+    pub const fn with_ahead(mut self, seconds: u64) -> Self {
+        self.ahead = Some(seconds);
+        self
     }
 
     /// Changes how far the timestamp may lie from now, in seconds; `None` accepts any, which suits only the inspection
@@ -183,12 +193,13 @@ impl Verifier {
             return Ok(());
         };
         let seconds = now.abs_diff(timestamp);
-        if seconds <= tolerance {
-            Ok(())
-        } else if timestamp < now {
+        let ahead = self.ahead.map_or(tolerance, |ahead| ahead.min(tolerance));
+        if timestamp < now && seconds > tolerance {
             Err(VerifyError::TooOld { seconds, tolerance })
+        } else if timestamp > now && seconds > ahead {
+            Err(VerifyError::TooNew { seconds, tolerance: ahead })
         } else {
-            Err(VerifyError::TooNew { seconds, tolerance })
+            Ok(())
         }
     }
 }

@@ -17,6 +17,7 @@ mod browser;
 mod budget;
 mod callbacks;
 mod clocks;
+mod connections;
 mod conversations;
 mod events;
 mod harness;

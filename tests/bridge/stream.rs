@@ -216,3 +216,63 @@ async fn what_is_posted_is_on_the_stream_before_the_stream_looks_for_itself() {
     drop(stream);
     bridge.finish().await;
 }
+
+#[tokio::test]
+async fn a_position_beyond_the_feed_is_told_and_begins_at_the_first_event() {
+    let mut bridge = Setup::new().start().await;
+    bridge.turn("c", "Where is my order?").await;
+    let mut stream = bridge.stream("c", "?after=500").await;
+    let reset = stream.next_or_hint().await.expect("an event");
+    assert_eq!((reset.event.as_str(), reset.id.as_str()), ("feed.reset", ""));
+    assert!(reset.data["id"].is_null() && reset.data.get("sequence").is_none(), "{}", reset.data);
+    assert_eq!(stream.next().await.expect("an event").id, "1");
+    let page = bridge.call("GET", "/v1/conversations/c/events?after=500").send().await.expect(200).json();
+    assert_eq!((page["reset"].as_bool(), page["events"][0]["sequence"].as_i64()), (Some(true), Some(1)));
+    let page = bridge.call("GET", "/v1/conversations/c/events?after=1").send().await.expect(200).json();
+    assert!(page.get("reset").is_none(), "{page}");
+    drop(stream);
+    bridge.finish().await;
+}
+
+/// What readers take from a stream that is cut off after some byte: the last id whose line is whole, as libraries that take it
+/// at once do, and the events that were dispatched.
+fn read_until(bytes: &[u8]) -> (u64, usize) {
+    let text = String::from_utf8_lossy(bytes);
+    let (mut id, mut dispatched) = (0, 0);
+    let mut data = false;
+    for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
+        let line = line.trim_end_matches('\n');
+        if let Some(value) = line.strip_prefix("id: ") {
+            id = value.parse().expect("a sequence");
+        }
+        data |= line.starts_with("data: ");
+        if line.is_empty() {
+            assert!(data, "a blank line without data before it");
+            dispatched += 1;
+            data = false;
+        }
+    }
+    (id, dispatched)
+}
+
+#[tokio::test]
+async fn a_stream_that_is_cut_after_any_byte_loses_at_most_what_is_read_again() {
+    let mut bridge = Setup::new().start().await;
+    bridge.turn("c", "Where is my order?").await;
+    let call = bridge.call("GET", "/v1/conversations/c/stream").header("accept", "text/event-stream");
+    let mut response = call.response().await.expect("answers");
+    let mut bytes = Vec::new();
+    while bytes.windows(2).filter(|window| window == b"\n\n").count() < 3 {
+        bytes.extend_from_slice(&response.chunk().await.expect("reads").expect("goes on"));
+    }
+    for cut in 0..=bytes.len() {
+        let (id, dispatched) = read_until(&bytes[..cut]);
+        // An id is taken only once its whole event is there: the blank line after it is the very next byte.
+        assert!(id as usize <= dispatched + 1, "cut after {cut} bytes");
+        if id as usize > dispatched {
+            assert!(bytes[..cut].ends_with(format!("id: {id}\n").as_bytes()), "cut after {cut} bytes");
+        }
+    }
+    drop(response);
+    bridge.finish().await;
+}

@@ -13,8 +13,9 @@ use url::Url;
 
 use super::{
     environment::variable_for,
-    finding::{Finding, Place, Severity, Wrong, closest, looks_secret},
+    finding::{Finding, Place, Severity, Wrong, looks_secret},
 };
+use crate::domain::nearest;
 
 /// What one run of the loader gathers.
 pub(super) struct Context {
@@ -118,7 +119,7 @@ impl Context {
     /// Turns what nobody asked for into faults. Last, when all keys are known and can be suggested.
     pub(super) fn report_unknown(&mut self) {
         for unknown in std::mem::take(&mut self.unknown) {
-            let sibling = closest(&unknown.key, unknown.siblings.iter().copied());
+            let sibling = nearest::closest(&unknown.key, unknown.siblings.iter().copied());
             let as_written = |key: &str| match &unknown.place {
                 Place::Variable(_) => variable_for(key),
                 _ => key.to_owned(),

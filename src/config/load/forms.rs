@@ -8,9 +8,10 @@ use std::{ops::RangeInclusive, time::Duration};
 use jiff::Timestamp;
 
 use super::{
-    finding::{Wrong, closest, quote},
+    finding::{Wrong, quote},
     tree::Value,
 };
+use crate::domain::nearest;
 
 pub(super) type Form<T> = Result<T, Wrong>;
 
@@ -189,7 +190,7 @@ pub(super) fn one_of<T: Copy>(words: &[(&'static str, T)]) -> impl Fn(&Value) ->
         if let Some((_, meaning)) = words.iter().find(|(word, _)| *word == written) {
             return Ok(*meaning);
         }
-        let near = closest(written, words.iter().map(|(word, _)| *word));
+        let near = nearest::closest(written, words.iter().map(|(word, _)| *word));
         let all = || words.iter().map(|(word, _)| format!("\"{word}\"")).collect::<Vec<_>>();
         let help =
             near.map_or_else(|| format!("write {}", all().join(" or ")), |near| format!("did you mean \"{near}\"?"));

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{
     Needs, addresses,
     context::SeenSecret,
-    finding::{Wrong, closest, quote},
+    finding::{Wrong, quote},
     forms::{self, Form},
     reader::Scope,
     secret_forms,
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     config::{Callback, EventPattern, Frontend},
-    domain::event::EVENT_TYPES,
+    domain::{event::EVENT_TYPES, nearest},
 };
 
 const LONGEST_NAME: usize = 40;
@@ -187,7 +187,7 @@ fn event_pattern(value: &Value) -> Form<EventPattern> {
         if families().any(|known| known == family) {
             return Ok(EventPattern::Family(family.to_owned()));
         }
-        let help = match closest(family, families()) {
+        let help = match nearest::closest(family, families()) {
             Some(near) => format!("did you mean \"{near}.*\"?"),
             None => format!("the event types are {}", EVENT_TYPES.join(", ")),
         };
@@ -196,7 +196,7 @@ fn event_pattern(value: &Value) -> Form<EventPattern> {
     if EVENT_TYPES.contains(&written) {
         return Ok(EventPattern::Exact(written.to_owned()));
     }
-    let help = match closest(written, EVENT_TYPES) {
+    let help = match nearest::closest(written, EVENT_TYPES) {
         Some(near) => format!("did you mean \"{near}\"?"),
         None if families().any(|family| family == written) => {
             format!("did you mean \"{written}.*\"?")

@@ -178,9 +178,23 @@ fn secrets(cx: &mut Context) {
         }
     }
     for (path, first) in shared {
-        let what = format!("is the same secret as `{first}`");
-        cx.warn(path, Wrong::new(what, "make one of its own, so that a leak of one is not a leak of both"));
+        let wrong = Wrong::new(
+            format!("is the same secret as `{first}`"),
+            "make one of its own, so that a leak of one is not a leak of both",
+        );
+        if opens_another_door(&path, &first) { cx.error(path, wrong) } else { cx.warn(path, wrong) }
     }
+}
+
+/// Whether two places of one secret let somebody in where they were never let in: another frontend, or the way in for who
+/// was only called back.
+fn opens_another_door(one: &str, other: &str) -> bool {
+    let frontend =
+        |path: &str| path.strip_prefix("frontends").and_then(|rest| rest.split('.').next().map(str::to_owned));
+    let (first, second) = (frontend(one), frontend(other));
+    let signs = |path: &str, way: &str| path.contains(way);
+    let in_and_out = |one, other| signs(one, "signing_secrets") && signs(other, "callback_secrets");
+    first.is_some() && second.is_some() && (first != second || in_and_out(one, other) || in_and_out(other, one))
 }
 
 fn is_local(url: &Url) -> bool {

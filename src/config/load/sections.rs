@@ -8,16 +8,19 @@ use tracing_subscriber::EnvFilter;
 
 use super::{
     Needs, addresses,
-    finding::{Wrong, closest, quote},
+    finding::{Wrong, quote},
     forms::{self, Form, POSITIVE, TEN_YEARS},
     frontends, keys,
     reader::Scope,
     secret_forms,
     tree::Value,
 };
-use crate::config::{
-    Admin, Cache, Config, Delivery, Fini, Log, LogFormat, OnExhausted, Poll, RateLimit, Server, Store, StoreUrl,
-    Telemetry, Turns,
+use crate::{
+    config::{
+        Admin, Cache, Config, Delivery, Fini, Log, LogFormat, OnExhausted, Poll, RateLimit, Server, Store, StoreUrl,
+        Telemetry, Turns,
+    },
+    domain::nearest,
 };
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
@@ -262,7 +265,9 @@ fn level(value: &Value) -> Form<String> {
         let level = directive.rsplit_once('=').map_or(directive, |(_, level)| level);
         let level = level.to_ascii_lowercase();
         if !LEVELS.contains(&level.as_str()) {
-            return Err(wrong(closest(&level, LEVELS).map_or_else(help, |near| format!("did you mean \"{near}\"?"))));
+            return Err(wrong(
+                nearest::closest(&level, LEVELS).map_or_else(help, |near| format!("did you mean \"{near}\"?")),
+            ));
         }
     }
     match EnvFilter::builder().parse(written) {

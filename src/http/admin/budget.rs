@@ -6,10 +6,13 @@ use axum::{Json, extract::State};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{Admin, object, whole_millis};
+use super::{Admin, whole_millis};
 use crate::{
     fini::budget::Taken,
-    http::problem::{Code, FieldError, Problem},
+    http::{
+        body,
+        problem::{Code, FieldError, Problem},
+    },
     store::RequestClass,
 };
 
@@ -44,9 +47,13 @@ fn seconds(window: Duration) -> Value {
 /// Takes one request out of the budget for a command that reads Fini beside this bridge (`export`): body
 /// `{"class": "get"}`. Reads only; they leave room for sends like the bridge's own.
 pub(super) async fn permit(State(admin): State<Admin>, body: Bytes) -> Result<Json<Value>, Problem> {
-    if object(&body)?.get("class").and_then(Value::as_str) != Some(RequestClass::Get.as_str()) {
-        let message = r#"must be "get""#.to_owned();
-        return Err(Problem::new(Code::InvalidRequest).errors(vec![FieldError { field: "class", message }]));
+    let fields = body::object(&body)?;
+    let mut errors = body::unknown(&fields, "", &["class"]);
+    if fields.get("class").and_then(Value::as_str) != Some(RequestClass::Get.as_str()) {
+        errors.push(FieldError::new("class", r#"must be "get""#));
+    }
+    if !errors.is_empty() {
+        return Err(Problem::new(Code::InvalidRequest).errors(errors));
     }
     Ok(Json(match admin.budget.take(RequestClass::Get).await? {
         Taken::Permit(_) => json!({"granted": true}),

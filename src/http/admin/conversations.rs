@@ -7,10 +7,11 @@ use axum::{
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{Admin, deliveries::view, object};
+use super::{Admin, deliveries::view};
 use crate::{
     domain::ids::{ConversationId, InteractionId},
     http::{
+        body,
         conversations::no_conversation,
         problem::{Code, FieldError, Problem},
     },
@@ -76,13 +77,17 @@ pub(super) async fn bind(
     body: Bytes,
 ) -> Result<Json<Value>, Problem> {
     let frontend = admin.frontend(&frontend)?.clone();
-    let fields = object(&body)?;
+    let fields = body::object(&body)?;
+    let errors = body::unknown(&fields, "", &["interaction_id", "new", "reason"]);
+    if !errors.is_empty() {
+        return Err(Problem::new(Code::InvalidRequest).errors(errors));
+    }
     let interaction = match (fields.get("interaction_id"), fields.get("new")) {
         (Some(Value::String(id)), None) if (1..=200).contains(&id.len()) => Some(InteractionId::trusted(id.as_str())),
         (None, Some(Value::Bool(true))) => None,
         _ => {
             let message = r#"must be {"interaction_id": "…"} or {"new": true}"#.to_owned();
-            return Err(Problem::new(Code::InvalidRequest).errors(vec![FieldError { field: "", message }]));
+            return Err(Problem::new(Code::InvalidRequest).errors(vec![FieldError::new("", message)]));
         }
     };
     let id = ConversationId::trusted(id);

@@ -10,14 +10,17 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Admin, object};
+use super::Admin;
 use crate::{
     domain::{
         Timestamp,
         event::as_rfc3339,
         ids::{ConversationId, DeliveryId, FrontendName},
     },
-    http::problem::{Code, FieldError, Problem},
+    http::{
+        body,
+        problem::{Code, FieldError, Problem},
+    },
     store::{Delivery, DeliveryFilter, DeliveryState},
 };
 
@@ -111,8 +114,10 @@ pub(super) async fn retry_one(State(admin): State<Admin>, Path(id): Path<String>
 }
 
 pub(super) async fn retry_many(State(admin): State<Admin>, body: Bytes) -> Result<Json<Value>, Problem> {
-    let mut form = FilterForm::default();
-    for (name, value) in object(&body)? {
+    let fields = body::object(&body)?;
+    let errors = body::unknown(&fields, "", &["state", "frontend", "conversation_id", "since", "until", "reason"]);
+    let mut form = FilterForm { errors, ..FilterForm::default() };
+    for (name, value) in fields {
         match value {
             Value::Null => {}
             Value::String(text) => form.take(&name, &text),
@@ -138,7 +143,7 @@ struct FilterForm {
 
 impl FilterForm {
     fn fault(&mut self, field: &'static str, message: &str) {
-        self.errors.push(FieldError { field, message: message.to_owned() });
+        self.errors.push(FieldError::new(field, message));
     }
 
     fn take(&mut self, name: &str, value: &str) {
@@ -157,7 +162,12 @@ impl FilterForm {
                 Some(at) => self.filter.until = Some(at),
                 None => self.fault("until", "must be RFC 3339 or epoch milliseconds"),
             },
-            _ => self.fault("filter", "takes state, frontend, conversation_id, since and until"),
+            // Of a body it was refused by name; why it was asked for is taken in any case.
+            "reason" => {}
+            name => self.errors.push(FieldError::new(
+                name.to_owned(),
+                "is not known; there are state, frontend, conversation_id, since and until",
+            )),
         }
     }
 

@@ -6,18 +6,17 @@ mod deliveries;
 mod frontends;
 mod probes;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
     extract::{Request, State},
-    http::header,
+    http::{HeaderMap, header, uri::Authority},
     middleware::{self, Next},
     response::Response,
     routing::{get, post},
 };
 use secrecy::{ExposeSecret as _, SecretString};
-use serde_json::Value;
 use subtle::ConstantTimeEq as _;
 
 use super::{
@@ -105,6 +104,7 @@ pub fn admin(state: Admin) -> Router {
         .merge(guarded)
         .fallback(super::not_found)
         .method_not_allowed_fallback(super::method_not_allowed)
+        .layer(super::no_store())
         .layer(context::contained(state.metrics.clone()))
         .layer(middleware::from_fn_with_state(observed, context::observe))
         .with_state(state)
@@ -122,7 +122,30 @@ impl Admin {
     }
 }
 
+/// A listener without a token trusts whoever reaches it, which on loopback is every page in a browser of that machine: so it
+/// answers only what was meant for it by name, and no page of another origin.
+fn is_local(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let is_loopback = |authority: &str| {
+        let host = authority.parse::<Authority>().map(|authority| authority.host().to_ascii_lowercase());
+        host.is_ok_and(|host| {
+            let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+            host == "localhost" || host.ends_with(".localhost") || address.is_ok_and(|address| address.is_loopback())
+        })
+    };
+    let is_own = |origin: &str| {
+        origin.split_once("://").is_some_and(|(_, authority)| {
+            is_loopback(authority) && text(header::HOST).is_some_and(|host| host.eq_ignore_ascii_case(authority))
+        })
+    };
+    text(header::HOST).is_none_or(is_loopback) && text(header::ORIGIN).is_none_or(is_own)
+}
+
 async fn authorize(State(admin): State<Admin>, request: Request, next: Next) -> Result<Response, Problem> {
+    if admin.token.is_none() && !is_local(request.headers()) {
+        let detail = "without an admin token only requests to a loopback name, from no other origin, are answered";
+        return Err(Problem::new(Code::Forbidden).detail(detail));
+    }
     if let Some(token) = &admin.token {
         let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let given =
@@ -136,16 +159,33 @@ async fn authorize(State(admin): State<Admin>, request: Request, next: Next) -> 
     Ok(next.run(request).await)
 }
 
-fn object(body: &[u8]) -> Result<serde_json::Map<String, Value>, Problem> {
-    if body.iter().all(u8::is_ascii_whitespace) {
-        return Ok(serde_json::Map::new());
-    }
-    match serde_json::from_slice(body) {
-        Ok(Value::Object(fields)) => Ok(fields),
-        _ => Err(Problem::new(Code::InvalidJson).detail("the body must be a JSON object")),
-    }
-}
-
 fn whole_millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_of_another_origin_and_a_foreign_name_are_not_local() {
+        let asked = |host: &'static str, origin: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, host.parse().expect("valid"));
+            if let Some(origin) = origin {
+                headers.insert(header::ORIGIN, origin.parse().expect("valid"));
+            }
+            is_local(&headers)
+        };
+        for host in ["127.0.0.1:9090", "127.9.9.9", "localhost:9090", "LOCALHOST", "[::1]:9090"] {
+            assert!(asked(host, None), "{host}");
+        }
+        for host in ["evil.example", "127.0.0.1.evil.example:9090", "localhost.evil.example", "10.0.0.1:9090", ""] {
+            assert!(!asked(host, None), "{host}");
+        }
+        assert!(asked("127.0.0.1:9090", Some("http://127.0.0.1:9090")));
+        for origin in ["http://evil.example", "null", "http://127.0.0.1:8080", "http://localhost:9090"] {
+            assert!(!asked("127.0.0.1:9090", Some(origin)), "{origin}");
+        }
+    }
 }

@@ -1,11 +1,13 @@
 //! Bodies that know their limits: requests that must arrive in time, responses that keep their connection busy.
 
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
+use http_body_util::BodyExt as _;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio::time::Sleep;
 
@@ -19,10 +21,43 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 #[error("the request body did not arrive in time")]
 pub struct BodyTimedOut;
 
+/// What a request leaves of its body when it is answered before it was read to its end.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rest(Arc<Mutex<Option<Incoming>>>);
+
+impl Rest {
+    /// Whether anything is left.
+    pub(super) fn is_left(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Reads what is left, if it is small and comes soon; whether the connection stands at the next request then.
+    pub(super) async fn is_drained(&self, most: u64, within: Duration) -> bool {
+        let Some(mut incoming) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() else { return true };
+        if incoming.size_hint().lower() > most {
+            return false;
+        }
+        let draining = async {
+            let mut read = 0;
+            while let Some(frame) = incoming.frame().await {
+                let Ok(frame) = frame else { return false };
+                read += frame.data_ref().map_or(0, |data| data.len() as u64);
+                if read > most {
+                    return false;
+                }
+            }
+            true
+        };
+        tokio::time::timeout(within, draining).await.unwrap_or(false)
+    }
+}
+
 /// A request body with a time limit on all of it, so that dripping does not prolong it.
 #[derive(Debug)]
 pub(super) struct Deadline {
-    incoming: Incoming,
+    /// There until it is dropped.
+    incoming: Option<Incoming>,
+    rest: Rest,
     /// None where there is nothing (more) to wait for.
     timer: Option<Pin<Box<Sleep>>>,
     activity: Activity,
@@ -39,7 +74,13 @@ impl Deadline {
         metrics: &Metrics,
     ) -> Self {
         let timer = (!incoming.is_end_stream()).then(|| Box::pin(tokio::time::sleep(limit)));
-        Self { incoming, timer, activity, listener, metrics: metrics.clone() }
+        let rest = Rest::default();
+        Self { incoming: Some(incoming), rest, timer, activity, listener, metrics: metrics.clone() }
+    }
+
+    /// Where what is left of it can be found once it was dropped.
+    pub(super) fn rest(&self) -> Rest {
+        self.rest.clone()
     }
 }
 
@@ -49,7 +90,8 @@ impl HttpBody for Deadline {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         // What has arrived counts, even where it was late in being asked for.
-        if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) {
+        let Some(incoming) = self.incoming.as_mut() else { return Poll::Ready(None) };
+        if let Poll::Ready(frame) = Pin::new(incoming).poll_frame(cx) {
             if frame.is_none() {
                 self.timer = None;
             }
@@ -67,18 +109,18 @@ impl HttpBody for Deadline {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.incoming.as_ref().is_none_or(HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
     }
 }
 
 impl Drop for Deadline {
     fn drop(&mut self) {
-        if self.timer.is_some() && !self.incoming.is_end_stream() {
-            self.activity.left_unread();
+        if let Some(incoming) = self.incoming.take().filter(|incoming| !incoming.is_end_stream()) {
+            *self.rest.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(incoming);
         }
     }
 }

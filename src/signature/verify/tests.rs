@@ -127,6 +127,19 @@ fn reference_accepts(secret: &CallbackSecret, id: &str, stamp: &str, value: &str
     standardwebhooks::Webhook::new(&secret.reveal()).unwrap().verify(body, &map).is_ok()
 }
 
+#[test]
+fn what_is_signed_for_later_may_be_refused_sooner_than_what_is_old() {
+    let signer = Signer::new(secret(1));
+    let verifier = verifier(&[1]).with_ahead(60);
+    for (ahead, accepted) in [(-301, false), (-300, true), (0, true), (60, true), (61, false)] {
+        let timestamp = NOW + ahead;
+        let value = signer.sign("evt_1", timestamp, b"{}", NOW);
+        let stamp = timestamp.to_string();
+        let result = verifier.verify(headers("evt_1", &stamp, &value), b"{}", NOW);
+        assert_eq!(result.is_ok(), accepted, "{ahead} s: {result:?}");
+    }
+}
+
 proptest! {
     // Curve operations without optimisation take milliseconds.
     #![proptest_config(ProptestConfig::with_cases(64))]

@@ -26,7 +26,7 @@ pub use sse::Stream;
 pub use token::{browser_token, with_header};
 
 /// How long a condition may take to come true. Far more than it ever should: only a failing test waits this long.
-const DEADLINE: Duration = Duration::from_secs(20);
+pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Waits until `check` gives something, and fails saying what it waited for.
 pub async fn eventually<T>(what: &str, check: impl AsyncFnMut() -> Option<T>) -> T {

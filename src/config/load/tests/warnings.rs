@@ -47,7 +47,7 @@ fn what_is_probably_not_meant_is_warned_of_and_not_refused() {
 }
 
 #[test]
-fn secrets_that_end_or_serve_two_ends_are_warned_of() {
+fn secrets_that_end_are_warned_of() {
     let (first, second) = (webhook_secret(1, 32), webhook_secret(2, 32));
     let callback = "frontends[0].callback_secrets";
     let ended = format!("[{first:?}, {{ secret = {second:?}, not_after = \"2026-01-01T00:00:00Z\" }}]");
@@ -57,12 +57,18 @@ fn secrets_that_end_or_serve_two_ends_are_warned_of() {
     let ending = format!("[{{ secret = {first:?}, not_after = 2026-12-01T00:00:00Z }}]");
     let draft = Draft::valid().with(callback, &ending);
     assert_warns(&draft, callback, "from 2026-12-01T00:00:00Z on");
+}
 
-    let draft = Draft::valid()
-        .with(callback, &format!("[{first:?}]"))
-        .with("frontends[0].signing_secrets", &format!("[{first:?}]"));
-    let what = "same secret as `frontends[0].signing_secrets[0]`";
-    assert_warns(&draft, "frontends[0].callback_secrets[0]", what);
+#[test]
+fn a_secret_that_lets_in_who_was_only_called_back_is_refused() {
+    let secret = webhook_secret(1, 32);
+    let errors = Draft::valid()
+        .with("frontends[0].callback_secrets", &format!("[{secret:?}]"))
+        .with("frontends[0].signing_secrets", &format!("[{secret:?}]"))
+        .errors();
+    assert_eq!(errors.len(), 1, "{errors:#?}");
+    assert_eq!(errors[0].key, "frontends[0].callback_secrets[0]");
+    assert!(errors[0].what.contains("same secret as `frontends[0].signing_secrets[0]`"), "{errors:#?}");
 }
 
 #[test]

@@ -1,0 +1,135 @@
+//! Request bodies: read within their limits, as one JSON object, whose every member is known.
+//!
+//! One parser for every route that takes a body. A member that nobody knows is refused by name, so that nothing is lost in
+//! silence: a misspelt limit must not become no limit.
+
+use std::borrow::Cow;
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, header},
+};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde_json::{Map, Value};
+
+use super::{
+    problem::{Code, FieldError, Problem},
+    server::BodyTimedOut,
+};
+use crate::domain::nearest;
+
+/// Characters of an unknown member's name that are repeated to its sender.
+const SHOWN: usize = 60;
+
+/// Refuses a body that is not plain JSON: another media type, or a compressed one, which nothing here would unpack.
+pub(super) fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = text(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim();
+    let encoding = text(header::CONTENT_ENCODING).trim();
+    if !(encoding.is_empty() || encoding.eq_ignore_ascii_case("identity")) {
+        return Err(Problem::new(Code::UnsupportedMediaType).detail("a compressed body is not taken: send it as it is"));
+    }
+    if essence.eq_ignore_ascii_case("application/json") {
+        Ok(())
+    } else {
+        Err(Problem::new(Code::UnsupportedMediaType))
+    }
+}
+
+/// Reads a body of at most `limit` bytes.
+pub(super) async fn read(body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes, Problem> {
+    let too_large = || Problem::new(Code::TooLarge).detail(format!("a body may have at most {limit} bytes"));
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|announced| announced > limit as u64) {
+        return Err(too_large());
+    }
+    match Limited::new(body, limit).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+        Err(error) if is_timeout(error.as_ref()) => Err(Problem::new(Code::RequestTimeout)),
+        Err(_) => Err(Problem::new(Code::InvalidJson).detail("the body broke off")),
+    }
+}
+
+fn is_timeout(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.is::<BodyTimedOut>() {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+/// The members of a body that may be left out: nothing but white space is an object without any.
+pub(super) fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Map::new());
+    }
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        _ => Err(Problem::new(Code::InvalidJson).detail("the body must be a JSON object")),
+    }
+}
+
+/// One error for each member of an object at `path` (empty for the body itself) that is none of `known`.
+pub(super) fn unknown(fields: &Map<String, Value>, path: &str, known: &[&str]) -> Vec<FieldError> {
+    let names = fields.keys().filter(|name| !known.contains(&name.as_str()));
+    names
+        .map(|name| {
+            let shown: String = name.chars().take(SHOWN).flat_map(char::escape_debug).collect();
+            let field: Cow<'static, str> =
+                if path.is_empty() { shown.into() } else { format!("{path}.{shown}").into() };
+            FieldError::new(field, nobody_knows(name, known))
+        })
+        .collect()
+}
+
+fn nobody_knows(name: &str, known: &[&str]) -> String {
+    match nearest::closest(name, known.iter().copied()) {
+        Some(near) => format!("is not known; did you mean `{near}`?"),
+        None if name == "attachments" => "is not known: Fini takes no files".to_owned(),
+        None => format!("is not known; there are {}", known.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn errors(value: Value, path: &str, known: &[&str]) -> Vec<(String, String)> {
+        let Value::Object(fields) = value else { panic!("an object") };
+        unknown(&fields, path, known).into_iter().map(|error| (error.field.into_owned(), error.message)).collect()
+    }
+
+    #[test]
+    fn a_member_that_nobody_knows_is_named_with_what_was_probably_meant() {
+        let known = ["user_id", "origins", "ttl_seconds"];
+        let found = errors(json!({"ttl_second": 60, "user_id": "u", "colour": 1}), "", &known);
+        let named: Vec<&str> = found.iter().map(|(field, _)| field.as_str()).collect();
+        assert_eq!(named, ["colour", "ttl_second"]);
+        assert!(found[1].1.contains("`ttl_seconds`"), "{found:?}");
+        assert_eq!(errors(json!({"Id": 1}), "user", &["id"])[0].0, "user.Id");
+    }
+
+    #[test]
+    fn a_name_is_repeated_in_part_and_without_controls() {
+        let found = errors(json!({"\n".repeat(500): 1}), "", &["a"]);
+        assert!(found[0].0.len() <= 2 * SHOWN && !found[0].0.contains('\n'));
+    }
+
+    #[test]
+    fn a_compressed_body_is_another_media_type() {
+        let with = |encoding: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, "application/json; charset=utf-8".parse().expect("valid"));
+            headers.insert(header::CONTENT_ENCODING, encoding.parse().expect("valid"));
+            require_json(&headers).is_ok()
+        };
+        assert!(with("identity") && with("") && !with("gzip") && !with("br"));
+    }
+}
