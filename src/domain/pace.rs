@@ -150,7 +150,7 @@ impl Pace {
         if room(self.window) == 0 {
             let steps = now.since(self.widened_at).as_secs_f64() / step.as_secs_f64();
             // It was full all the time, or it would have been asked before.
-            self.window += steps.min(f64::from(u16::MAX)).floor();
+            self.window = (self.window + steps.floor()).min(exact(self.in_flight + free));
             if steps >= 1.0 {
                 self.widened_at = now;
             }

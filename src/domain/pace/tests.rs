@@ -1,5 +1,12 @@
 //! The pace against receivers that are simulated in virtual time.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "what is simulated is small"
+)]
+
 use std::collections::VecDeque;
 
 use proptest::prelude::*;
@@ -143,12 +150,15 @@ fn drain(
                 }
             }
             pace.end(pass, at(now));
+            next_step = next_step.min(now + late);
         }
         if now >= next_step {
             let free = SLOTS - under_way.len();
-            let allowed = match pace.allowed(at(now), free) {
-                Allowed::Now(allowed) => allowed,
-                Allowed::At(_) | Allowed::Blocked => 0,
+            let (allowed, again) = match pace.allowed(at(now), free) {
+                Allowed::Now(allowed) => (allowed, now + 1),
+                Allowed::At(then) => (0, now + i64::try_from(then.since(at(now)).as_millis()).unwrap()),
+                // Until one has ended.
+                Allowed::Blocked => (0, i64::MAX / 2),
             };
             for _ in 0..allowed.min(waiting.len()) {
                 let lane = waiting.pop_front().unwrap();
@@ -157,10 +167,12 @@ fn drain(
             if allowed > 0 {
                 pace.has_backlog(!waiting.is_empty());
             }
-            next_step = now + 1 + late;
+            // Whoever took all that was there is woken by the next end.
+            next_step = if allowed > 0 && waiting.is_empty() { i64::MAX / 2 } else { again + late };
         }
         drained.most_at_once = drained.most_at_once.max(under_way.len());
-        now += 1;
+        let next_end = under_way.iter().map(|(end, ..)| *end).min().unwrap_or(i64::MAX);
+        now = next_end.min(next_step).max(now + 1);
     }
     drained.seconds = (now - from) as f64 / 1000.0;
     drained
