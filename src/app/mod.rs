@@ -69,7 +69,7 @@ impl App {
         let mut rooms = Rooms::build(config, wall, entropy, log).await?;
         let (reader, housekeeper) = (rooms.reader(config), Arc::new(rooms.housekeeper(config)));
         let delivery = Delivery {
-            client: CallbackClient::new(parts::guard(config), config.delivery.connect_timeout)?,
+            receivers: Arc::new(CallbackClient::new(parts::guard(config), config.delivery.connect_timeout)?),
             endpoints: parts::endpoints(config)?,
         };
         let mut public = http::public(rooms.public(config)?);

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use super::{clock::Timekeeper, parts};
 use crate::{
     config::{Config, StoreUrl},
-    delivery::{Dispatcher, Endpoint, client::CallbackClient},
+    delivery::{Dispatcher, Endpoint, ReceiverApi},
     domain::{Clock, Entropy, Timestamp, VendorClock, WallClock},
     fini::{
         Failure, FiniApi, FiniClient, Observer, RequestFacts,
@@ -33,7 +33,7 @@ use crate::{
 
 /// What calling back takes.
 pub(super) struct Delivery {
-    pub(super) client: CallbackClient,
+    pub(super) receivers: Arc<dyn ReceiverApi>,
     pub(super) endpoints: Vec<Arc<Endpoint>>,
 }
 
@@ -162,7 +162,7 @@ impl Rooms {
     fn dispatcher(&self, config: &Config, delivery: Delivery) -> Result<Dispatcher> {
         Ok(Dispatcher {
             store: Arc::clone(&self.store),
-            client: delivery.client,
+            receivers: delivery.receivers,
             endpoints: delivery.endpoints,
             clock: Arc::clone(&self.clock),
             wall: Arc::clone(&self.wall),
@@ -236,7 +236,7 @@ impl Rooms {
             reader,
             metrics: self.metrics.clone(),
             spans: self.spans.clone(),
-            client: delivery.client.clone(),
+            receivers: Arc::clone(&delivery.receivers),
             endpoints: delivery.endpoints.clone(),
             frontends: parts::names(config),
             callback_timeout: config.delivery.timeout,

@@ -14,6 +14,7 @@ mod mask;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, LOCATION, RETRY_AFTER};
 use tokio::time::{Instant, timeout_at};
@@ -21,6 +22,7 @@ use url::Url;
 
 pub use self::failure::{AttemptError, ErrorKind};
 use self::{connects::NoteConnects, mask::Mask};
+use super::ReceiverApi;
 use super::guard::Guard;
 use super::resolver::{Transport, VettedResolver};
 use crate::domain::correlation::Onward;
@@ -114,6 +116,25 @@ struct Connections {
     fresh: reqwest::Client,
 }
 
+#[async_trait]
+impl ReceiverApi for CallbackClient {
+    async fn attempt(&self, attempt: &Attempt) -> AttemptResult {
+        let started = Instant::now();
+        let deadline = started + attempt.timeout.min(MAX_TIMEOUT);
+        let mut result = AttemptResult::default();
+        result.error = self.exchange(attempt, deadline, &mut result).await.err();
+        result.duration = started.elapsed();
+        let mask = Mask::of(&attempt.url);
+        let was_cut = result.truncated || result.body_excerpt.len() + LONGEST_ESCAPE > MAX_EXCERPT;
+        result.body_excerpt = mask.apply(&result.body_excerpt, was_cut);
+        result.location = result.location.map(|location| mask.apply(&location, false));
+        if let Some(error) = &mut result.error {
+            error.detail = mask.apply(&error.detail, true);
+        }
+        result
+    }
+}
+
 impl CallbackClient {
     /// A client that reaches what `guard` lets it, spending at most `connect_timeout` on resolving, connecting and the
     /// TLS handshake together.
@@ -147,23 +168,6 @@ impl CallbackClient {
         let secure = build(Transport::Tls)?;
         let plain = if guard.allow_http { Some(build(Transport::Plain)?) } else { None };
         Ok(Self { guard, secure, plain })
-    }
-
-    /// Makes one attempt. Whatever happens is in the result.
-    pub async fn attempt(&self, attempt: &Attempt) -> AttemptResult {
-        let started = Instant::now();
-        let deadline = started + attempt.timeout.min(MAX_TIMEOUT);
-        let mut result = AttemptResult::default();
-        result.error = self.exchange(attempt, deadline, &mut result).await.err();
-        result.duration = started.elapsed();
-        let mask = Mask::of(&attempt.url);
-        let was_cut = result.truncated || result.body_excerpt.len() + LONGEST_ESCAPE > MAX_EXCERPT;
-        result.body_excerpt = mask.apply(&result.body_excerpt, was_cut);
-        result.location = result.location.map(|location| mask.apply(&location, false));
-        if let Some(error) = &mut result.error {
-            error.detail = mask.apply(&error.detail, true);
-        }
-        result
     }
 
     async fn exchange(

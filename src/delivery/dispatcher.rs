@@ -14,7 +14,8 @@ use bytes::Bytes;
 use tracing::Instrument as _;
 
 use super::{
-    client::{Attempt, AttemptResult, CallbackClient, ErrorKind},
+    ReceiverApi,
+    client::{Attempt, AttemptResult, ErrorKind},
     endpoint::{Endpoint, Seat},
     verdict::{self, Terms, Verdict, Why},
 };
@@ -65,7 +66,7 @@ pub struct Dispatcher {
     /// The outbox.
     pub store: Arc<dyn Store>,
     /// Makes the attempts.
-    pub client: CallbackClient,
+    pub receivers: Arc<dyn ReceiverApi>,
     /// The frontends' addresses.
     pub endpoints: Vec<Arc<Endpoint>>,
     /// The time that waiting goes by.
@@ -292,7 +293,7 @@ impl Dispatcher {
         let onward = delivery.cause.onward(&*self.entropy);
         let span = onward.span().copied();
         let result = self
-            .client
+            .receivers
             .attempt(&Attempt {
                 url: endpoint.url.clone(),
                 id: id.to_owned(),

@@ -3,6 +3,8 @@
 //! The outbox in the store says what is owed; a lane (a conversation's owed callbacks) is leased as a whole and only its head
 //! is attempted. What an attempt means is a pure verdict; where it may go is vetted when it connects. Nothing here reads
 //! from Fini or writes to the feed.
+//!
+//! [`ReceiverApi`] is the port to the receivers, [`client::CallbackClient`] its adapter over HTTP.
 
 pub mod breaker;
 pub mod client;
@@ -14,3 +16,15 @@ pub mod verdict;
 
 pub use dispatcher::{Dispatcher, DispatcherSettings};
 pub use endpoint::Endpoint;
+
+use async_trait::async_trait;
+
+use self::client::{Attempt, AttemptResult};
+
+/// The frontends' receivers, as whoever calls them back sees them.
+#[async_trait]
+pub trait ReceiverApi: Send + Sync {
+    /// Makes one attempt at one callback, within its timeout. Never repeats it; failures are part of the result. A dropped
+    /// call ends its request, which may have arrived all the same.
+    async fn attempt(&self, attempt: &Attempt) -> AttemptResult;
+}

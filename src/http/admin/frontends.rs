@@ -75,7 +75,7 @@ pub(super) async fn ping(State(admin): State<Admin>, Path(name): Path<String>) -
         onward: Onward::default(),
         timeout: admin.callback_timeout,
     };
-    let result = admin.client.attempt(&attempt).await;
+    let result = admin.receivers.attempt(&attempt).await;
     let delivered = result.status.is_some_and(|status| (200..300).contains(&status));
     Ok(Json(json!({
         "frontend": frontend,

@@ -25,7 +25,7 @@ use super::{
     problem::{Code, Problem},
 };
 use crate::{
-    delivery::{Endpoint, client::CallbackClient},
+    delivery::{Endpoint, ReceiverApi},
     domain::{Clock, ClockOffsets, Entropy, WallClock, ids::FrontendName},
     fini::budget::Budget,
     lifecycle::Health,
@@ -55,7 +55,7 @@ pub struct Admin {
     /// Where spans are told.
     pub spans: Spans,
     /// For pings.
-    pub client: CallbackClient,
+    pub receivers: Arc<dyn ReceiverApi>,
     /// The frontends' callback addresses.
     pub endpoints: Vec<Arc<Endpoint>>,
     /// Every frontend's name.
