@@ -3,37 +3,32 @@
 //! The only room that names adapters and sees the whole configuration. Listeners open last: whoever can connect finds a
 //! bridge that works.
 
+mod bridge;
 mod clock;
 mod parts;
 mod rooms;
 mod serve;
 
+pub use bridge::{Bridge, Ports};
+pub use parts::rules;
 pub use serve::serve;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::{Context as _, Result};
 use axum::Router;
 use tokio::net::TcpListener;
 
-use self::{
-    clock::Timekeeper,
-    rooms::{Delivery, Rooms},
-};
 use crate::{
     config::Config,
     delivery::client::CallbackClient,
     domain::{Entropy, WallClock},
-    http::{self, server::Server},
-    lifecycle::{Ended, Lifecycle, Signals, Stop, Tasks},
+    fini,
+    http::server::Server,
+    lifecycle::{Ended, Signals, Stop, Tasks},
     metrics::LogCounters,
     outbound::install_crypto,
-    service::{housekeeper::Housekeeper, reader::Reader},
-    store::Store,
 };
-
-/// Telling the other replicas of the end may take so long at the end.
-const LEAVE: Duration = Duration::from_secs(2);
 
 /// What is not configuration but comes from outside all the same.
 pub struct Surroundings {
@@ -49,14 +44,9 @@ pub struct Surroundings {
     pub listener: Option<TcpListener>,
 }
 
-/// A bridge that runs.
+/// A bridge that runs, with its listeners.
 pub struct App {
-    lifecycle: Lifecycle,
-    store: Arc<dyn Store>,
-    reader: Arc<Reader>,
-    housekeeper: Arc<Housekeeper>,
-    timekeeper: Arc<Timekeeper>,
-    grace: Duration,
+    bridge: Bridge,
     public: SocketAddr,
     admin: SocketAddr,
 }
@@ -66,40 +56,31 @@ impl App {
     pub async fn start(config: &Config, surroundings: Surroundings) -> Result<Self> {
         install_crypto();
         let Surroundings { wall, entropy, log, extra, listener } = surroundings;
-        let mut rooms = Rooms::build(config, wall, entropy, log).await?;
-        let (reader, housekeeper) = (rooms.reader(config), Arc::new(rooms.housekeeper(config)));
-        let delivery = Delivery {
+        let ports = Ports {
+            fini: fini::over_http(&parts::fini(config)).context("the Fini client")?,
             receivers: Arc::new(CallbackClient::new(parts::guard(config), config.delivery.connect_timeout)?),
-            endpoints: parts::endpoints(config)?,
+            store: rooms::open_store(config, Arc::clone(&wall), Arc::clone(&entropy)).await?,
+            wall,
+            entropy,
+            log,
         };
-        let mut public = http::public(rooms.public(config)?);
+        let bridge = Bridge::start(config, ports).await?;
+        let mut public = bridge.public();
         if let Some(extra) = extra {
             public = public.merge(extra);
         }
-        let admin = http::admin::admin(rooms.admin(config, &delivery, Arc::clone(&reader)));
-        rooms.start_loops(config, Arc::clone(&reader), Arc::clone(&housekeeper), delivery)?;
 
-        let (stop, metrics) = (rooms.lifecycle.stop(), &rooms.metrics);
-        let limits = parts::limits(config);
+        let (stop, limits) = (bridge.stop(), parts::limits(config));
         let serve = |name, tasks: Tasks, drain, listener, router| {
-            let server = Server { name, limits, tasks: tasks.clone(), metrics: metrics.clone(), drain };
+            let server = Server { name, limits, tasks: tasks.clone(), metrics: bridge.metrics().clone(), drain };
             drop(tasks.spawn("server", server.run(listener, router)));
         };
         let (socket, admin_address) = bind("admin", config.admin.listen, None).await?;
-        serve("admin", rooms.lifecycle.last_tasks(), stop.hard().clone(), socket, admin);
+        serve("admin", bridge.last_tasks(), stop.hard().clone(), socket, bridge.admin());
         let (socket, public_address) = bind("public", config.server.listen, listener).await?;
-        serve("public", rooms.lifecycle.tasks(), stop.soft().clone(), socket, public);
+        serve("public", bridge.tasks(), stop.soft().clone(), socket, public);
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready to serve");
-        Ok(Self {
-            lifecycle: rooms.lifecycle,
-            store: rooms.store,
-            reader,
-            housekeeper,
-            timekeeper: rooms.timekeeper,
-            grace: config.server.shutdown_grace,
-            public: public_address,
-            admin: admin_address,
-        })
+        Ok(Self { bridge, public: public_address, admin: admin_address })
     }
 
     /// Where the public API listens.
@@ -114,20 +95,12 @@ impl App {
 
     /// The stages of stopping.
     pub fn stop(&self) -> Stop {
-        self.lifecycle.stop()
+        self.bridge.stop()
     }
 
     /// Runs until a signal, then stops in order.
     pub async fn run(self, signals: impl Signals) -> Ended {
-        let ended = self.lifecycle.run(self.grace, signals).await;
-        // Where the store does not answer, the leases end by themselves.
-        let leaving =
-            async { self.reader.leave().await.and(self.housekeeper.leave().await).and(self.timekeeper.leave().await) };
-        if !matches!(tokio::time::timeout(LEAVE, leaving).await, Ok(Ok(()))) {
-            tracing::warn!("the other replicas could not be told of the end; they find out by themselves");
-        }
-        self.store.close().await;
-        ended
+        self.bridge.run(signals).await
     }
 }
 

@@ -107,7 +107,7 @@ pub(super) fn dispatcher(config: &Config) -> Result<DispatcherSettings> {
 }
 
 /// What the store applies inside its transactions.
-pub(super) fn rules(config: &Config, wall: Arc<dyn WallClock>, entropy: Arc<dyn Entropy>) -> Rules {
+pub fn rules(config: &Config, wall: Arc<dyn WallClock>, entropy: Arc<dyn Entropy>) -> Rules {
     Rules {
         entropy,
         wall,

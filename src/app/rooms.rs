@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{clock::Timekeeper, parts};
+use super::{bridge::Ports, clock::Timekeeper, parts};
 use crate::{
     config::{Config, StoreUrl},
     delivery::{Dispatcher, Endpoint, ReceiverApi},
@@ -19,7 +19,7 @@ use crate::{
     },
     http::{Public, admin::Admin},
     lifecycle::{Lifecycle, Pace, Stop, Wake},
-    metrics::{CallStatus, LogCounters, Metrics},
+    metrics::{CallStatus, Metrics},
     service::{
         eraser::Eraser, gate::Gate, housekeeper::Housekeeper, intake::Intake, ledger::Ledger, reader::Reader,
         sender::Sender, walk::Walker,
@@ -59,16 +59,11 @@ pub(super) struct Rooms {
 }
 
 impl Rooms {
-    pub(super) async fn build(
-        config: &Config,
-        wall: Arc<dyn WallClock>,
-        entropy: Arc<dyn Entropy>,
-        log: LogCounters,
-    ) -> Result<Self> {
+    pub(super) async fn build(config: &Config, ports: Ports) -> Result<Self> {
+        let Ports { fini, store, wall, entropy, log, .. } = ports;
         let labels: Vec<String> = parts::names(config).iter().map(ToString::to_string).collect();
         let metrics = Metrics::with_log(&labels, env!("CARGO_PKG_VERSION"), log);
         let owner = Owner(format!("{}-{}", std::process::id(), entropy.key()).into());
-        let store = open_store(config, Arc::clone(&wall), Arc::clone(&entropy)).await?;
         let vendor = Arc::new(VendorClock::default());
         let timekeeper = Timekeeper::start(
             Arc::clone(&store),
@@ -90,7 +85,7 @@ impl Rooms {
         let spans = parts::spans(config, &lifecycle)?;
         let observer =
             observer(metrics.clone(), spans.clone(), Arc::clone(&wall), (Arc::clone(&vendor), Arc::clone(&clock)));
-        let fini = FiniClient::new(parts::fini(config), observer).context("the Fini client")?;
+        let fini = FiniClient::over(fini, parts::fini(config), observer).context("the Fini client")?;
         let ledger = Arc::new(Ledger::new(Arc::clone(&store), Arc::clone(&clock), metrics.clone()));
         Ok(Self {
             lifecycle,
@@ -322,7 +317,12 @@ fn until(stop: &Stop, work: impl Future<Output = ()> + Send + 'static) -> impl F
     }
 }
 
-async fn open_store(config: &Config, wall: Arc<dyn WallClock>, entropy: Arc<dyn Entropy>) -> Result<Arc<dyn Store>> {
+/// The database that is configured.
+pub(super) async fn open_store(
+    config: &Config,
+    wall: Arc<dyn WallClock>,
+    entropy: Arc<dyn Entropy>,
+) -> Result<Arc<dyn Store>> {
     let rules = parts::rules(config, wall, entropy);
     match &config.store.url {
         StoreUrl::Sqlite { path } => {

@@ -20,7 +20,9 @@ mod request;
 mod response;
 mod wire;
 
-pub use client::{ClientError, ClientSettings, FiniClient, Observer, RequestFacts, Route};
+pub use client::{
+    ClientError, ClientSettings, FiniClient, Observer, RequestFacts, Route, SendError, Transport, over_http,
+};
 pub use departure::Departure;
 pub use failure::Failure;
 pub use history::{HistoryConversation, HistoryPage, HistoryQuery, HistoryRequest};

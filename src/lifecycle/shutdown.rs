@@ -41,6 +41,12 @@ impl Stop {
         self.hard.cancel();
     }
 
+    /// Drops everything that runs, at whatever await it has come to: nothing is finished, as when the process is killed.
+    pub fn abort(&self) {
+        self.end.cancel();
+        self.force();
+    }
+
     /// Whether an orderly stop has been asked for: take no new work.
     pub fn is_stopping(&self) -> bool {
         self.soft.is_cancelled()
@@ -149,6 +155,12 @@ impl Lifecycle {
         }
         tracing::info!("stopped");
         ended
+    }
+
+    /// Waits until everything that [`Stop::abort`] dropped is gone.
+    pub async fn aborted(&self) {
+        self.tasks.finished().await;
+        self.last.finished().await;
     }
 
     fn cut(&self, why: &'static str) -> Ended {

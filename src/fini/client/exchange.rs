@@ -5,17 +5,22 @@
 //! no error of the HTTP library is interpreted for that, and none of its own retries can lead to a second copy, since the
 //! body exists once. A request without a body is `NeverLeft` if the library says that there was no connection.
 
-use std::{error::Error as _, time::Duration};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::{
-    Method, Response,
+    Method, Request, Response,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue},
 };
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
-use super::{FiniClient, RequestFacts, Route, body::DepartingBody, verdict};
+use super::{
+    FiniClient, RequestFacts, Route,
+    body::DepartingBody,
+    transport::{SendError, chain},
+    verdict,
+};
 use crate::{
     domain::Timestamp,
     fini::{Departure, Failure, redact},
@@ -114,22 +119,23 @@ impl FiniClient {
         if !departure.may_leave() {
             return Err(Failure::NeverLeft { detail: "held up for too long before it could leave".to_owned() });
         }
-        let mut request = self
-            .http
-            .request(call.method.clone(), call.url.clone())
-            .header(AUTHORIZATION, call.key)
-            .header(ACCEPT, "application/json");
+        let mut request = Request::new(call.method.clone(), call.url.clone());
+        let headers = request.headers_mut();
+        headers.insert(AUTHORIZATION, call.key.clone());
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         for (name, value) in departure.onward().headers() {
-            request = request.header(name, value);
+            if let Ok(value) = HeaderValue::try_from(value) {
+                headers.insert(name, value);
+            }
         }
         if let Some(body) = call.body.take() {
-            let body = DepartingBody::new(body, departure.clone());
-            request = request.header(CONTENT_TYPE, "application/json").body(reqwest::Body::wrap(body));
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            *request.body_mut() = Some(reqwest::Body::wrap(DepartingBody::new(body, departure.clone())));
         }
 
         let deadline = Instant::now() + call.time;
         let work = async {
-            let response = request.send().await.map_err(Fault::Send)?;
+            let response = self.transport.send(request).await.map_err(Fault::Send)?;
             departure.mark();
             *status = Some(response.status().as_u16());
             *date = verdict::date(response.headers());
@@ -175,7 +181,8 @@ impl FiniClient {
         let explanation = match fault {
             Fault::Deadline => format!("no complete answer within {:?}", call.time),
             Fault::TooLarge => format!("an answer of more than {} bytes", call.cap),
-            Fault::Send(error) | Fault::Receive(error) => chain(error),
+            Fault::Send(error) => error.detail.clone(),
+            Fault::Receive(error) => chain(error),
         };
         redact::presentable(&explanation, &self.key_texts(), &call.said)
     }
@@ -188,20 +195,16 @@ enum Outcome {
 
 /// What ended an exchange before its answer was complete.
 enum Fault {
-    Send(reqwest::Error),
+    Send(SendError),
     Receive(reqwest::Error),
     TooLarge,
     Deadline,
 }
 
 impl Fault {
-    /// Whether a connection may have carried the request. It did not when there was none, nor when the library hands back
-    /// a request that waited for a connection that had already ended ("canceled").
+    /// Whether a connection may have carried the request.
     fn connected(&self) -> bool {
-        let Self::Send(error) = self else { return true };
-        let canceled =
-            causes(error).any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled));
-        !(error.is_connect() || error.is_builder() || canceled)
+        !matches!(self, Self::Send(SendError { connected: false, .. }))
     }
 }
 
@@ -222,24 +225,4 @@ async fn read(mut response: Response, cap: usize) -> Result<Bytes, Fault> {
 
 fn unclear(status: Option<u16>, detail: String) -> Failure {
     Failure::Unclear { status, retry_after: None, by_fini: false, detail }
-}
-
-fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
-    let mut next = error.source();
-    std::iter::from_fn(move || {
-        let cause = next?;
-        next = cause.source();
-        Some(cause)
-    })
-}
-
-/// The causes from the outside in, without the outermost: it names the address, which the operator configured.
-fn chain(error: &reqwest::Error) -> String {
-    let mut parts: Vec<String> = Vec::new();
-    for cause in causes(error).map(ToString::to_string) {
-        if parts.last().is_none_or(|last| !last.contains(&cause)) {
-            parts.push(cause);
-        }
-    }
-    if parts.is_empty() { "the request failed".to_owned() } else { parts.join(": ") }
 }

@@ -9,9 +9,11 @@ mod body;
 mod compose;
 mod exchange;
 mod route;
+mod transport;
 mod verdict;
 
 pub use route::{Observer, RequestFacts, Route};
+pub use transport::{SendError, Transport};
 
 use std::{fmt, time::Duration};
 
@@ -77,9 +79,23 @@ pub enum ClientError {
     Setup(String),
 }
 
+/// The way over the network: opens no connection yet.
+pub fn over_http(settings: &ClientSettings) -> Result<Box<dyn Transport>, ClientError> {
+    let client = builder(settings).build().map_err(|error| ClientError::Setup(error.to_string()))?;
+    Ok(Box::new(client))
+}
+
+fn builder(settings: &ClientSettings) -> reqwest::ClientBuilder {
+    client_builder()
+        .http1_only()
+        .connect_timeout(settings.connect_timeout)
+        .pool_idle_timeout(IDLE_CONNECTION)
+        .tcp_keepalive(KEEPALIVE)
+}
+
 /// [`FiniApi`] over HTTP. Share it behind an `Arc`: the connections live in it.
 pub struct FiniClient {
-    http: reqwest::Client,
+    transport: Box<dyn Transport>,
     settings: ClientSettings,
     read_key: HeaderValue,
     write_key: HeaderValue,
@@ -95,26 +111,22 @@ impl fmt::Debug for FiniClient {
 impl FiniClient {
     /// Builds the client; opens no connection yet.
     pub fn new(settings: ClientSettings, observer: Observer) -> Result<Self, ClientError> {
-        Self::build(settings, observer, |builder| builder)
+        Self::over(over_http(&settings)?, settings, observer)
     }
 
-    fn build(
+    /// A client whose requests take the given way; of the settings, the time to connect does not concern it.
+    pub fn over(
+        transport: Box<dyn Transport>,
         settings: ClientSettings,
         observer: Observer,
-        adapt: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
     ) -> Result<Self, ClientError> {
         let base = &settings.base_url;
         let credentials = !base.username().is_empty() || base.password().is_some();
         if !matches!(base.scheme(), "http" | "https") || !base.has_host() || credentials {
             return Err(ClientError::BaseUrl);
         }
-        let builder = client_builder()
-            .http1_only()
-            .connect_timeout(settings.connect_timeout)
-            .pool_idle_timeout(IDLE_CONNECTION)
-            .tcp_keepalive(KEEPALIVE);
         Ok(Self {
-            http: adapt(builder).build().map_err(|error| ClientError::Setup(error.to_string()))?,
+            transport,
             read_key: bearer(&settings.read_key).ok_or(ClientError::Key { which: "read" })?,
             write_key: bearer(&settings.write_key).ok_or(ClientError::Key { which: "write" })?,
             settings,
