@@ -6,16 +6,22 @@
 //! itself fails (full, unreadable, locked), everybody in the batch hears it and nothing is kept; the connection is opened
 //! anew for the next batch, so the writer recovers by itself once the cause is gone.
 //!
+//! It can also work *inline*, on the thread that asks: then nothing runs beside the caller, and whoever drives the caller in
+//! virtual time drives the store too. The same jobs, transactions and announcements; only nobody shares a commit.
+//!
 //! Invariant: a caller that hears `Ok` has its effect on disk; one that hears an error has none.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{Arc, PoisonError},
     thread,
 };
 
 use futures_util::FutureExt;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::{
+    sync::{Mutex, mpsc, oneshot},
+    task::yield_now,
+};
 
 use super::{
     Conn, Cx, Write, at_once,
@@ -30,13 +36,15 @@ const QUEUE: usize = 1024;
 
 /// The callers' side of the writer.
 #[derive(Debug)]
-pub(super) struct Writer {
-    inbox: mpsc::Sender<Message>,
-    ended: Mutex<Option<oneshot::Receiver<()>>>,
+pub(super) enum Writer {
+    /// A thread of its own: it waits for the disk, and nobody else's work may wait with it.
+    Thread { inbox: mpsc::Sender<Message>, ended: Mutex<Option<oneshot::Receiver<()>>> },
+    /// No thread; none any more once it is closed.
+    Inline(std::sync::Mutex<Option<Task>>),
 }
 
 /// What the thread is told.
-enum Message {
+pub(super) enum Message {
     Do(Box<dyn Job>),
     /// Finish what was taken in, and end.
     Close,
@@ -53,7 +61,6 @@ impl Writer {
         let (inbox, messages) = mpsc::channel(QUEUE);
         let (opened, opening) = oneshot::channel();
         let (end, ended) = oneshot::channel();
-        // A thread of its own: it waits for the disk, and nobody else's work may wait with it.
         let body = move || {
             let connection = match location.prepare() {
                 Ok(connection) => Some(connection),
@@ -71,7 +78,13 @@ impl Writer {
         let started = thread::Builder::new().name("store-writer".to_owned()).spawn(body);
         started.map_err(|error| StoreError::Unavailable(format!("no thread for the writer: {error}")))?;
         opening.await.map_err(|_| closed())??;
-        Ok(Self { inbox, ended: Mutex::new(Some(ended)) })
+        Ok(Self::Thread { inbox, ended: Mutex::new(Some(ended)) })
+    }
+
+    /// Opens the file, brings it up to date and works on the callers' threads.
+    pub(super) fn inline(location: Location, lock: ProcessLock, rules: Arc<Rules>, changes: Changes) -> Result<Self> {
+        let connection = Some(location.prepare()?);
+        Ok(Self::Inline(std::sync::Mutex::new(Some(Task { location, _lock: lock, connection, rules, changes }))))
     }
 
     /// Has `work` done and waits for the commit. Once taken in, it is done whether or not the caller still waits.
@@ -82,19 +95,36 @@ impl Writer {
     {
         let (caller, answer) = oneshot::channel();
         let job = Pending { input, work, found: None, caller };
-        self.inbox.send(Message::Do(Box::new(job))).await.map_err(|_| closed())?;
+        match self {
+            Self::Thread { inbox, .. } => inbox.send(Message::Do(Box::new(job))).await.map_err(|_| closed())?,
+            Self::Inline(task) => {
+                // As with the thread, others go on between the question, the commit and its answer.
+                yield_now().await;
+                inner(task).as_mut().ok_or_else(closed)?.settle(&mut vec![Box::new(job)]);
+                yield_now().await;
+            }
+        }
         answer.await.map_err(|_| closed())?
     }
 
     /// Finishes what was taken in, closes the file and frees it for other processes.
     pub(super) async fn close(&self) {
-        // Where the thread has ended, there is nothing left to close.
-        let _ = self.inbox.send(Message::Close).await;
-        let ended = self.ended.lock().await.take();
-        if let Some(ended) = ended {
-            let _ = ended.await;
+        match self {
+            Self::Thread { inbox, ended } => {
+                // Where the thread has ended, there is nothing left to close.
+                let _ = inbox.send(Message::Close).await;
+                let ended = ended.lock().await.take();
+                if let Some(ended) = ended {
+                    let _ = ended.await;
+                }
+            }
+            Self::Inline(task) => drop(inner(task).take()),
         }
     }
+}
+
+fn inner(task: &std::sync::Mutex<Option<Task>>) -> std::sync::MutexGuard<'_, Option<Task>> {
+    task.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn closed() -> StoreError {
@@ -102,7 +132,7 @@ fn closed() -> StoreError {
 }
 
 /// A caller's work, whatever it yields.
-trait Job: Send {
+pub(super) trait Job: Send {
     /// Does the work inside the present transaction and keeps what it found.
     fn run(&mut self, conn: &mut Conn, cx: &mut Cx) -> Result<()>;
     /// Tells the caller how it ended.
@@ -139,12 +169,18 @@ enum Failed {
 }
 
 /// The writer's side.
-struct Task {
+pub(super) struct Task {
     location: Location,
     _lock: ProcessLock,
     connection: Option<Conn>,
     rules: Arc<Rules>,
     changes: Changes,
+}
+
+impl std::fmt::Debug for Task {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Task").field("location", &self.location).finish_non_exhaustive()
+    }
 }
 
 impl Task {

@@ -104,8 +104,19 @@ impl SqliteStore {
         let location = connect::Location::new(path);
         let lock = location.claim()?;
         let changes = Changes::default();
-        let readers = Readers::new(location.clone());
+        let readers = Readers::new(location.clone(), false);
         let writer = Writer::start(location, lock, Arc::new(rules), changes.clone()).await?;
+        Ok(Self { writer, readers, changes })
+    }
+
+    /// As [`SqliteStore::open`], without any thread of its own: all work is done on the threads that ask for it, which it
+    /// blocks meanwhile. For simulations, on a file system in memory.
+    pub fn open_inline(path: &Path, rules: Rules) -> Result<Self> {
+        let location = connect::Location::new(path);
+        let lock = location.claim()?;
+        let changes = Changes::default();
+        let readers = Readers::new(location.clone(), true);
+        let writer = Writer::inline(location, lock, Arc::new(rules), changes.clone())?;
         Ok(Self { writer, readers, changes })
     }
 

@@ -1,5 +1,5 @@
 //! Read-only connections: a few, opened when first needed, each used by one caller at a time on a thread that may wait for
-//! the disk.
+//! the disk; inline, on the caller's own.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,13 +17,14 @@ const READERS: usize = 3;
 #[derive(Debug)]
 pub(super) struct Readers {
     location: Location,
+    is_inline: bool,
     free: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<Conn>>>,
 }
 
 impl Readers {
-    pub(super) fn new(location: Location) -> Self {
-        Self { location, free: Arc::new(Semaphore::new(READERS)), idle: Arc::default() }
+    pub(super) fn new(location: Location, is_inline: bool) -> Self {
+        Self { location, is_inline, free: Arc::new(Semaphore::new(READERS)), idle: Arc::default() }
     }
 
     /// Runs `work` on one of them.
@@ -36,7 +37,7 @@ impl Readers {
             .map_err(|_| StoreError::Unavailable("every reading connection is busy".to_owned()))?
             .map_err(|_| closed())?;
         let (location, idle, free) = (self.location.clone(), Arc::clone(&self.idle), Arc::clone(&self.free));
-        let reading = tokio::task::spawn_blocking(move || {
+        let reading = move || {
             let _permit = permit;
             let taken = lock(&idle).pop();
             let mut conn = match taken {
@@ -49,8 +50,14 @@ impl Readers {
                 lock(&idle).push(conn);
             }
             found
-        });
-        reading.await.unwrap_or_else(|_| Err(StoreError::Internal("a read panicked".to_owned())))
+        };
+        if self.is_inline {
+            tokio::task::yield_now().await;
+            return reading();
+        }
+        tokio::task::spawn_blocking(reading)
+            .await
+            .unwrap_or_else(|_| Err(StoreError::Internal("a read panicked".to_owned())))
     }
 
     /// Refuses further reads; what is being read is finished.
