@@ -1,0 +1,93 @@
+//! The command line.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use crate::plan::{Piece, Scope};
+
+pub const HELP: &str = "\
+The whole bridge in virtual time: cargo test --profile simulation --test simulation -- [OPTIONS]
+
+  --minutes N    for so long on the wall (default 5)
+  --hours N      for so long on the wall
+  --worlds N     so many worlds instead
+  --from SEED    the first seed (default 1)
+  --seed SEED    this world alone, shown in detail
+  --only PIECES  of that world these pieces alone, as printed for a world that failed: r1,3,7-9
+  --all          also what the bridge is not known to be right under
+  --no-shrink    print a world that failed as it is
+  --mutations    reintroduce known faults one by one; each has to be caught
+  --threads N    (default 2)";
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Args {
+    pub wall: Duration,
+    pub worlds: Option<u64>,
+    pub from: u64,
+    pub seed: Option<u64>,
+    pub only: Option<BTreeSet<Piece>>,
+    pub scope: Scope,
+    pub shrink: bool,
+    pub mutations: bool,
+    pub threads: usize,
+}
+
+impl Args {
+    /// `None` where help is wanted.
+    pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
+        let mut args = Self {
+            wall: Duration::from_secs(300),
+            worlds: None,
+            from: 1,
+            seed: None,
+            only: None,
+            scope: Scope::Known,
+            shrink: true,
+            mutations: false,
+            threads: 2,
+        };
+        while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
+            match word.as_str() {
+                "--minutes" => args.wall = Duration::from_secs(60 * number::<u64>(&value()?)?),
+                "--hours" => args.wall = Duration::from_secs(3_600 * number::<u64>(&value()?)?),
+                "--worlds" => args.worlds = Some(number(&value()?)?),
+                "--from" => args.from = number(&value()?)?,
+                "--seed" => args.seed = Some(number(&value()?)?),
+                "--only" => args.only = Some(pieces(&value()?)?),
+                "--threads" => args.threads = number(&value()?)?,
+                "--all" => args.scope = Scope::All,
+                "--no-shrink" => args.shrink = false,
+                "--mutations" => args.mutations = true,
+                "--help" | "-h" => return Ok(None),
+                _ => return Err(format!("unknown: {word}")),
+            }
+        }
+        Ok(Some(args))
+    }
+}
+
+fn number<N: std::str::FromStr>(text: &str) -> Result<N, String> {
+    text.parse().map_err(|_| format!("{text:?} is no number that fits"))
+}
+
+pub fn pieces(text: &str) -> Result<BTreeSet<Piece>, String> {
+    let mut all = BTreeSet::new();
+    for word in text.split(',').filter(|word| !word.is_empty()) {
+        match word.split_once('-') {
+            Some((first, last)) => {
+                let (first, last) = (number::<usize>(first)?, number::<usize>(last)?);
+                all.extend((first..=last).map(Piece::Act));
+            }
+            None => {
+                all.insert(word.parse()?);
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Pieces as the command line takes them.
+pub fn shown(pieces: &BTreeSet<Piece>) -> String {
+    pieces.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}

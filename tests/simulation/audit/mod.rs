@@ -1,0 +1,176 @@
+//! The verdict: what was written, against what the vendor stored, what the feeds show, and what receivers and streams were given.
+//! Looks from the outside alone.
+
+mod fate;
+mod feeds;
+mod privacy;
+
+use std::{
+    collections::{BTreeMap, hash_map::DefaultHasher},
+    hash::{Hash as _, Hasher as _},
+    sync::Arc,
+};
+
+use fini_bridge::sandbox::{AuditReport, Conversation};
+use serde_json::Value;
+
+use crate::{
+    host::Door,
+    plan::{Deed, Plan, Talk},
+    receiver::Arrival,
+    stream::Seen,
+    world::{Posted, World, lock},
+};
+
+/// Everything that is compared.
+pub struct Evidence {
+    pub plan: Plan,
+    pub posted: Vec<Posted>,
+    pub erased: Vec<Talk>,
+    pub vendor: AuditReport,
+    pub conversations: BTreeMap<String, Arc<Conversation>>,
+    pub feeds: BTreeMap<Talk, Vec<Value>>,
+    /// As `GET /v1/conversations/{id}` shows them.
+    pub shown: BTreeMap<Talk, Value>,
+    pub arrivals: Vec<Arrival>,
+    pub streamed: BTreeMap<Talk, Vec<Seen>>,
+    pub ready: Option<(u16, Value)>,
+    /// What was never done.
+    pub left: Option<String>,
+    pub violations: Vec<String>,
+    pub kills: u32,
+    pub simulated_ms: i64,
+}
+
+/// What came of a world.
+#[derive(Clone, Debug, Default)]
+pub struct Verdict {
+    pub violations: Vec<String>,
+    /// What happened, by name.
+    pub counts: BTreeMap<&'static str, u64>,
+    pub simulated_ms: i64,
+    /// Two runs of one world have the same.
+    pub digest: u64,
+}
+
+impl Verdict {
+    pub fn wrong(&mut self, what: String) {
+        self.violations.push(what);
+    }
+
+    pub fn count(&mut self, what: &'static str, by: usize) {
+        *self.counts.entry(what).or_default() += by as u64;
+    }
+}
+
+impl Evidence {
+    /// Looks at everything there is.
+    pub async fn gather(world: &World, left: Option<String>) -> Self {
+        let (mut feeds, mut shown) = (BTreeMap::new(), BTreeMap::new());
+        for talk in world.plan.talks() {
+            feeds.insert(talk, feed(world, talk).await);
+            let path = format!("/v1/conversations/{}", talk.id());
+            if let Some((200, view)) = world.ask(Door::Public, "GET", &path, None).await {
+                shown.insert(talk, view);
+            }
+        }
+        let ready = world.ask(Door::Admin, "GET", "/readyz", None).await;
+        let sandbox = &world.vendor.sandbox;
+        Self {
+            plan: world.plan.clone(),
+            posted: lock(&world.posted).clone(),
+            erased: lock(&world.erased).clone(),
+            vendor: sandbox.audit(0, true),
+            conversations: sandbox.conversations(usize::MAX).into_iter().map(|one| (one.id.to_string(), one)).collect(),
+            feeds,
+            shown,
+            arrivals: world.receivers.arrivals(),
+            streamed: lock(&world.streamed).clone(),
+            ready,
+            left,
+            violations: lock(&world.violations).iter().cloned().chain(world.receivers.violations()).collect(),
+            kills: *lock(&world.kills),
+            simulated_ms: world.time.elapsed(),
+        }
+    }
+
+    /// Messages stored at Fini that belong to a conversation, with where.
+    fn stored(&self, talk: Talk) -> impl Iterator<Item = (&str, &fini_bridge::sandbox::Inbound)> {
+        let name = talk.id();
+        let all = self.vendor.inbound.iter().flat_map(|(id, stored)| stored.iter().map(|one| (id.as_str(), one)));
+        all.filter(move |(_, stored)| stored.user_attributes.get("sim_talk").and_then(Value::as_str) == Some(&name))
+    }
+
+    /// Whether Fini has put several conversations of ours into one.
+    fn is_joined(&self, interaction: &str) -> bool {
+        let stored = self.vendor.inbound.get(interaction).map_or(&[][..], Vec::as_slice);
+        let mut talks: Vec<_> = stored.iter().map(|stored| stored.user_attributes.get("sim_talk")).collect();
+        talks.dedup();
+        talks.len() > 1
+    }
+}
+
+/// Judges a world.
+pub fn judge(evidence: &Evidence) -> Verdict {
+    let mut verdict = Verdict {
+        violations: evidence.violations.clone(),
+        simulated_ms: evidence.simulated_ms,
+        digest: digest(evidence),
+        ..Verdict::default()
+    };
+    verdict.count("kills", evidence.kills as usize);
+    verdict.count("requests to Fini", usize::try_from(evidence.vendor.requests).unwrap_or(usize::MAX));
+    verdict.count("callbacks", evidence.arrivals.len());
+    verdict.count("joins", evidence.vendor.inbound.keys().filter(|id| evidence.is_joined(id)).count());
+    if let Some(left) = &evidence.left {
+        verdict.wrong(format!("never done: {left}"));
+    }
+    if !matches!(evidence.ready, Some((200, _))) {
+        verdict.wrong(format!("not ready in the end: {:?}", evidence.ready));
+    }
+    if evidence.vendor.max_in_window > 100 {
+        verdict.wrong(format!("budget: {} requests in a minute of Fini's", evidence.vendor.max_in_window));
+    }
+    fate::judge(evidence, &mut verdict);
+    feeds::judge(evidence, &mut verdict);
+    privacy::judge(evidence, &mut verdict);
+    verdict
+}
+
+fn digest(evidence: &Evidence) -> u64 {
+    let mut hash = DefaultHasher::new();
+    for arrival in &evidence.arrivals {
+        (arrival.at, &arrival.body[..]).hash(&mut hash);
+    }
+    (evidence.vendor.requests, evidence.simulated_ms).hash(&mut hash);
+    hash.finish()
+}
+
+/// The whole feed of a conversation.
+pub async fn feed(world: &World, talk: Talk) -> Vec<Value> {
+    let mut events: Vec<Value> = Vec::new();
+    loop {
+        let path = format!("/v1/conversations/{}/events?after={}&limit=500", talk.id(), events.len());
+        let Some((200, page)) = world.ask(Door::Public, "GET", &path, None).await else { return events };
+        let more = page["events"].as_array().cloned().unwrap_or_default();
+        let has_more = page["has_more"] == true && !more.is_empty();
+        events.extend(more);
+        if !has_more {
+            return events;
+        }
+    }
+}
+
+/// Whether a message has come to its end.
+pub fn is_settled(feed: &[Value], message: &str) -> bool {
+    feed.iter().any(|event| closes(event, message))
+}
+
+fn closes(event: &Value, message: &str) -> bool {
+    matches!(event["type"].as_str(), Some("turn.completed" | "turn.failed")) && event["data"]["message_id"] == message
+}
+
+/// Whether anything stands between the bridge and the vendor, ever.
+fn is_disturbed(plan: &Plan) -> bool {
+    plan.acts.iter().any(|act| matches!(act.deed, Deed::Weather { .. } | Deed::Kill { .. } | Deed::Step { .. }))
+}

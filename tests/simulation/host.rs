@@ -1,0 +1,152 @@
+//! The machine that the bridge runs on: starts it, kills it at any await, starts it again on what was committed, and carries
+//! requests to it.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use anyhow::{Context as _, Result};
+use axum::{
+    Router,
+    body::{Body, Bytes},
+};
+use fini_bridge::{
+    app::{Bridge, Ports, rules},
+    config::Config,
+    metrics::LogCounters,
+    store::SqliteStore,
+};
+use http::{Request, Response};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use crate::{
+    receiver::Receivers,
+    time::{Chance, Time},
+    vendor::{Line, Vendor},
+};
+
+/// Who is asked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Door {
+    Public,
+    Admin,
+}
+
+/// The machine.
+pub struct Host {
+    pub config: Config,
+    database: PathBuf,
+    seed: u64,
+    time: Arc<Time>,
+    vendor: Arc<Vendor>,
+    receivers: Arc<Receivers>,
+    running: Mutex<Option<Running>>,
+    starts: Mutex<u64>,
+}
+
+struct Running {
+    bridge: Bridge,
+    public: Router,
+    admin: Router,
+    dead: CancellationToken,
+}
+
+/// Nobody answers.
+#[derive(Clone, Copy, Debug)]
+pub struct Down;
+
+impl Host {
+    pub fn new(
+        config: Config,
+        folder: &Path,
+        seed: u64,
+        time: Arc<Time>,
+        vendor: Arc<Vendor>,
+        receivers: Arc<Receivers>,
+    ) -> Self {
+        Self {
+            config,
+            database: folder.join("bridge.db"),
+            seed,
+            time,
+            vendor,
+            receivers,
+            running: Mutex::default(),
+            starts: Mutex::default(),
+        }
+    }
+
+    /// Starts the bridge on what is there.
+    pub async fn start(&self) -> Result<()> {
+        let number = {
+            let mut starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
+            *starts += 1;
+            *starts
+        };
+        let entropy = Chance::new(self.seed.wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+        let store =
+            SqliteStore::open_inline(&self.database, rules(&self.config, entropy.clone())).context("the store")?;
+        let ports = Ports {
+            fini: Box::new(Line(Arc::clone(&self.vendor))),
+            receivers: Arc::clone(&self.receivers) as _,
+            store: Arc::new(store),
+            clock: Arc::clone(&self.time) as _,
+            entropy,
+            log: LogCounters::default(),
+        };
+        let bridge = Bridge::start(&self.config, ports).await?;
+        let running =
+            Running { public: bridge.public(), admin: bridge.admin(), bridge, dead: CancellationToken::new() };
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
+        Ok(())
+    }
+
+    /// Has the bridge be killed at the given reading of its clock.
+    pub fn doom(&self, after: u32) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(running) = running.as_ref() else { return };
+        let (stop, dead) = (running.bridge.stop(), running.dead.clone());
+        self.time.strike(after, move || {
+            stop.abort();
+            dead.cancel();
+        });
+    }
+
+    /// Waits until nothing of a bridge that was killed is left.
+    pub async fn bury(&self) {
+        self.time.strike_now();
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(running) = running {
+            running.dead.cancel();
+            running.bridge.bury().await;
+        }
+    }
+
+    /// Makes a request; the answer's body may still be coming, until the token is cancelled.
+    pub async fn open(&self, door: Door, request: Request<Body>) -> Result<(Response<Body>, CancellationToken), Down> {
+        let (router, dead) = {
+            let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            let running = running.as_ref().ok_or(Down)?;
+            let router = if door == Door::Public { &running.public } else { &running.admin };
+            (router.clone(), running.dead.clone())
+        };
+        tokio::select! {
+            biased;
+            () = dead.cancelled() => Err(Down),
+            Ok(response) = router.oneshot(request) => Ok((response, dead)),
+        }
+    }
+
+    /// Makes a request and reads its answer.
+    pub async fn call(&self, door: Door, request: Request<Body>) -> Result<(u16, Bytes), Down> {
+        let (response, dead) = self.open(door, request).await?;
+        let status = response.status().as_u16();
+        tokio::select! {
+            biased;
+            () = dead.cancelled() => Err(Down),
+            body = axum::body::to_bytes(response.into_body(), usize::MAX) => Ok((status, body.map_err(|_| Down)?)),
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The whole bridge in virtual time: service, delivery and store in one thread, the vendor, receivers, customers, agents and operators
+//! around them, everything from one seed.
+//!
+//! A world lives for some simulated minutes, which takes a fraction of a second: time passes only when nobody has anything to do. Requests
+//! are lost, receivers fail, clocks are set, the bridge is killed at any await and comes up again on what was committed. Then what can
+//! be seen from outside is compared with what the bridge guarantees. A world that fails is shrunk to the fewest pieces with which it
+//! still fails, and printed as the line that repeats it.
+//!
+//! `cargo test --profile simulation --test simulation -- --minutes 5`; see `--help`.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program whose output is its report")]
+
+mod args;
+mod audit;
+mod host;
+mod plan;
+mod receiver;
+mod regressions;
+mod rows;
+mod shrink;
+mod stream;
+mod summary;
+mod time;
+mod vendor;
+mod world;
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    process::ExitCode,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use args::Args;
+use plan::Plan;
+use summary::Summary;
+use world::lock;
+
+/// A world takes a fraction of a second; one that takes this long has lost itself.
+const HUNG: Duration = Duration::from_secs(120);
+/// So many failing worlds are enough to look at.
+const ENOUGH: usize = 5;
+
+fn main() -> ExitCode {
+    let args = match Args::parse(std::env::args().skip(1)) {
+        Ok(Some(args)) => args,
+        Ok(None) => {
+            println!("{}", args::HELP);
+            return ExitCode::SUCCESS;
+        }
+        Err(why) => {
+            eprintln!("{why}\n\n{}", args::HELP);
+            return ExitCode::from(2);
+        }
+    };
+    let memory = Path::new("/dev/shm");
+    let place = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    let folder = match tempfile::Builder::new().prefix("fini-bridge-simulation-").tempdir_in(place) {
+        Ok(folder) => folder,
+        Err(error) => {
+            eprintln!("no folder: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    if let Some(seed) = args.seed {
+        return one(&args, seed, folder.path());
+    }
+    let failed = regressions::run(folder.path());
+    let summary = many(&args, folder.path());
+    summary.print();
+    let (good, bad) = (summary.worlds - summary.failed, summary.failed + failed);
+    println!("{good} passed, {bad} failed");
+    if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Shows one world in detail.
+fn one(args: &Args, seed: u64, folder: &Path) -> ExitCode {
+    let plan = Plan::draw(seed, args.scope);
+    let kept = args.only.clone().unwrap_or_else(|| plan.pieces());
+    let plan = plan.only(&kept);
+    for answer in &plan.answers {
+        println!("  {answer:?}");
+    }
+    for act in &plan.acts {
+        println!("  {:>8} ms  {:?}", act.at, act.deed);
+    }
+    let verdict = shrink::run(&plan, folder);
+    let again = shrink::run(&plan, folder);
+    println!("{:?}", verdict.counts);
+    for violation in &verdict.violations {
+        println!("VIOLATION: {violation}");
+    }
+    if verdict.digest != again.digest {
+        println!("not the same when repeated");
+    }
+    if verdict.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Worlds until the time is over, on several threads.
+fn many(args: &Args, folder: &Path) -> Summary {
+    let next = AtomicU64::new(args.from);
+    let summary = Mutex::new(Summary::default());
+    let busy: Mutex<BTreeMap<usize, (u64, Instant)>> = Mutex::default();
+    let until = Instant::now() + args.wall;
+    let is_over = || match args.worlds {
+        Some(worlds) => next.load(Ordering::Relaxed) >= args.from + worlds,
+        None => Instant::now() >= until,
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..args.threads)
+            .map(|worker| {
+                let (next, summary, busy, is_over) = (&next, &summary, &busy, &is_over);
+                scope.spawn(move || {
+                    while !is_over() && lock(summary).failures.len() < ENOUGH {
+                        let seed = next.fetch_add(1, Ordering::Relaxed);
+                        lock(busy).insert(worker, (seed, Instant::now()));
+                        try_one(args, seed, folder, summary);
+                    }
+                    lock(busy).remove(&worker);
+                })
+            })
+            .collect();
+        while workers.iter().any(|worker| !worker.is_finished()) {
+            std::thread::sleep(Duration::from_millis(200));
+            if let Some((seed, _)) = lock(&busy).values().find(|(_, since)| since.elapsed() > HUNG) {
+                println!("hung: cargo test --profile simulation --test simulation -- --seed {seed}{}", args.again());
+                println!("0 passed, 1 failed");
+                std::process::exit(1);
+            }
+        }
+    });
+    summary.into_inner().unwrap_or_default()
+}
+
+fn try_one(args: &Args, seed: u64, folder: &Path, summary: &Mutex<Summary>) {
+    let plan = Plan::draw(seed, args.scope);
+    let verdict = shrink::run(&plan, folder);
+    lock(summary).add(&plan, &verdict);
+    if verdict.violations.is_empty() {
+        return;
+    }
+    let kept = plan.pieces();
+    let (kept, verdict) = if args.shrink { shrink::shrink(&plan, kept, verdict, folder) } else { (kept, verdict) };
+    let again = format!(
+        "cargo test --profile simulation --test simulation -- --seed {seed}{} --only {}",
+        args.again(),
+        args::shown(&kept)
+    );
+    println!("FAILED: {}\n  again: {again}", verdict.violations.join("\n        "));
+    lock(summary).failures.push(again);
+}
+
+impl Args {
+    /// What has to be said again for a world to be the same.
+    fn again(&self) -> &'static str {
+        if self.scope == plan::Scope::All { " --all" } else { "" }
+    }
+}

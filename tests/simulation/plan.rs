@@ -1,0 +1,282 @@
+//! A world from its seed: the vendor's character, who is in it, and everything that will be done.
+//!
+//! Pure, and made of numbered pieces that can be left out without changing the others: so a failing world can be shrunk.
+
+use std::{collections::BTreeSet, fmt, str::FromStr};
+
+use fastrand::Rng;
+use fini_bridge::sandbox::Settings;
+
+use crate::{
+    receiver::Mood,
+    rows::{self, Answer},
+    vendor::Weather,
+};
+
+/// The frontends of every world.
+pub const FRONTENDS: [&str; 2] = ["web", "app"];
+
+/// One thing that is done.
+#[derive(Clone, Debug)]
+pub struct Act {
+    /// Milliseconds since the world began.
+    pub at: u64,
+    pub deed: Deed,
+}
+
+/// A conversation of the frontend's: the n-th of a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Talk {
+    pub person: usize,
+    pub number: usize,
+}
+
+impl Talk {
+    pub fn frontend(self) -> &'static str {
+        FRONTENDS[(self.person + self.number) % FRONTENDS.len()]
+    }
+
+    pub fn id(self) -> String {
+        format!("p{}-{}", self.person, self.number)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub enum Deed {
+    /// A customer (or, by role, the frontend's own desk) writes; `tab` posts at once from another window.
+    Write { talk: Talk, id: String, role: &'static str, text: String },
+    /// A human agent writes in Fini, in answer to the person's last message.
+    Agent { talk: Talk, text: String },
+    /// An internal note in Fini.
+    Note { talk: Talk },
+    /// Fini's status is set.
+    Status { talk: Talk, status: Option<&'static str> },
+    /// Fini's `resolved` is set.
+    Resolved { talk: Talk, resolved: bool },
+    /// A customer opens the stream and stays for so long.
+    Stream { talk: Talk, for_ms: u64 },
+    /// What happens to requests on the way to Fini, for so long.
+    Weather { weather: Weather, for_ms: u64 },
+    /// How a receiver behaves, for so long.
+    Mood { frontend: usize, mood: Mood, for_ms: u64 },
+    /// The bridge is killed at a reading of its clock and stays away for so long.
+    Kill { after: u32, down_ms: u64 },
+    /// The machine's clock is set.
+    Step { by_ms: i64 },
+    /// An operator holds a frontend's callbacks, for so long.
+    Pause { frontend: usize, for_ms: u64 },
+    /// A conversation is erased, here and at Fini.
+    Erase { talk: Talk },
+    /// Dead letters are sent again.
+    Replay,
+}
+
+/// A world.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub seed: u64,
+    /// The vendor's answers to what its documentation leaves open; one that is left out is the usual one.
+    pub answers: Vec<Answer>,
+    pub acts: Vec<Act>,
+}
+
+/// One piece of a world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Piece {
+    Row(usize),
+    Act(usize),
+}
+
+/// Which worlds are drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// In which the bridge is right.
+    Known,
+    /// Everything.
+    All,
+}
+
+impl Plan {
+    /// The world of a seed.
+    pub fn draw(seed: u64, scope: Scope) -> Self {
+        let mut dice = Rng::with_seed(seed);
+        let answers = rows::draw(&mut dice.fork(), scope);
+        let length = dice.u64(3..=20) * 60_000;
+        let people = dice.usize(1..=5);
+        let mut acts = Vec::new();
+        for person in 0..people {
+            life(person, length, &mut dice.fork(), &mut acts);
+        }
+        disturb(length, scope, &mut dice.fork(), &mut acts);
+        acts.sort_by_key(|act| act.at);
+        Self { seed, answers, acts }
+    }
+
+    /// Its pieces.
+    pub fn pieces(&self) -> BTreeSet<Piece> {
+        let rows = (0..self.answers.len()).map(Piece::Row);
+        rows.chain((0..self.acts.len()).map(Piece::Act)).collect()
+    }
+
+    /// The world with these pieces alone.
+    pub fn only(&self, kept: &BTreeSet<Piece>) -> Self {
+        fn keep<T: Clone>(all: &[T], is_kept: impl Fn(usize) -> bool) -> Vec<T> {
+            all.iter().enumerate().filter(|(number, _)| is_kept(*number)).map(|(_, piece)| piece.clone()).collect()
+        }
+        Self {
+            answers: keep(&self.answers, |number| kept.contains(&Piece::Row(number))),
+            acts: keep(&self.acts, |number| kept.contains(&Piece::Act(number))),
+            ..*self
+        }
+    }
+
+    /// How the vendor behaves.
+    pub fn settings(&self) -> Settings {
+        let mut settings = Settings::default();
+        for answer in &self.answers {
+            (answer.set)(&mut settings);
+        }
+        settings
+    }
+
+    /// Every conversation that is begun.
+    pub fn talks(&self) -> BTreeSet<Talk> {
+        let written = self.acts.iter().filter_map(|act| match act.deed {
+            Deed::Write { talk, .. } => Some(talk),
+            _ => None,
+        });
+        written.collect()
+    }
+}
+
+/// What one person does, and what is done for them in Fini.
+fn life(person: usize, length: u64, dice: &mut Rng, acts: &mut Vec<Act>) {
+    let mut count = 0;
+    for number in 0..dice.usize(1..=2) {
+        let talk = Talk { person, number };
+        let mut at = dice.u64(0..length / 2);
+        if dice.u8(..3) == 0 {
+            acts.push(Act { at, deed: Deed::Stream { talk, for_ms: dice.u64(10_000..length) } });
+        }
+        for _ in 0..dice.usize(1..=5) {
+            // One message, or several at once: a burst, two tabs.
+            for _ in 0..if dice.u8(..4) == 0 { dice.usize(2..=4) } else { 1 } {
+                count += 1;
+                let id = format!("m{person}-{count}");
+                let role = if dice.u8(..12) == 0 { "agent" } else { "user" };
+                let text = text(person, count, dice);
+                acts.push(Act { at, deed: Deed::Write { talk, id, role, text } });
+                at += if dice.bool() { 0 } else { dice.u64(..2_000) };
+            }
+            let later = |dice: &mut Rng| at + dice.u64(..30_000);
+            for _ in 0..dice.usize(..3).saturating_sub(1) {
+                count += 1;
+                let text = format!("[p{person}-a{count}] let me see");
+                acts.push(Act { at: later(dice), deed: Deed::Agent { talk, text } });
+            }
+            match dice.u8(..12) {
+                0 => acts.push(Act { at: later(dice), deed: Deed::Note { talk } }),
+                1 => {
+                    let words =
+                        [None, Some("Resolved"), Some("Waiting for Customer"), Some("Escalated to Human Agent")];
+                    let status = words[dice.usize(..words.len())];
+                    acts.push(Act { at: later(dice), deed: Deed::Status { talk, status } });
+                }
+                2 => acts.push(Act { at: later(dice), deed: Deed::Resolved { talk, resolved: dice.bool() } }),
+                _ => {}
+            }
+            at += dice.u64(500..length / 4);
+        }
+    }
+}
+
+fn text(person: usize, count: usize, dice: &mut Rng) -> String {
+    if dice.u8(..8) == 0 {
+        return "ok".to_owned();
+    }
+    let words = match dice.u8(..16) {
+        0 => "answer later please",
+        1 => "later 40 will do",
+        2 => "a human please",
+        3 => "silently get me somebody",
+        4 => "no reply",
+        5 => "say it twice",
+        6 => "a note please",
+        7 => "debounce",
+        8 => "odd",
+        _ => "where is my order",
+    };
+    format!("[p{person}-{count}] {words}")
+}
+
+/// What goes wrong, and what operators do.
+fn disturb(length: u64, scope: Scope, dice: &mut Rng, acts: &mut Vec<Act>) {
+    let spell = |dice: &mut Rng| dice.u64(1_000..length / 3);
+    let mut push = |dice: &mut Rng, deed| acts.push(Act { at: dice.u64(..length), deed });
+    for _ in 0..dice.usize(..3) {
+        let weather = Weather {
+            refused: [0, 0, 20, 100][dice.usize(..4)],
+            lost: [0, 0, 10, 30][dice.usize(..4)],
+            unheard: [0, 10, 30, 60][dice.usize(..4)],
+            slow_ms: [0, 0, 500, 5_000][dice.usize(..4)],
+        };
+        let for_ms = spell(dice).min(240_000);
+        push(dice, Deed::Weather { weather, for_ms });
+    }
+    for _ in 0..dice.usize(..3) {
+        let moods = [
+            Mood::Slow(dice.u64(..16_000)),
+            Mood::Status(500),
+            Mood::Status(503),
+            Mood::Status(302),
+            Mood::Busy(dice.u8(1..60)),
+            Mood::Dead,
+            Mood::Mumbles(50),
+        ];
+        let (frontend, mood, for_ms) = (dice.usize(..FRONTENDS.len()), moods[dice.usize(..moods.len())], spell(dice));
+        push(dice, Deed::Mood { frontend, mood, for_ms });
+    }
+    for _ in 0..dice.usize(..3) {
+        let (after, down_ms) = (dice.u32(..60), dice.u64(..20_000));
+        push(dice, Deed::Kill { after, down_ms });
+    }
+    if dice.u8(..4) == 0 {
+        let (frontend, for_ms) = (dice.usize(..FRONTENDS.len()), spell(dice));
+        push(dice, Deed::Pause { frontend, for_ms });
+    }
+    if scope == Scope::Known {
+        return;
+    }
+    for _ in 0..dice.usize(..3).saturating_sub(1) {
+        let by_ms = [3_600_000, -3_600_000, 90_000, -90_000, 86_400_000][dice.usize(..5)];
+        push(dice, Deed::Step { by_ms });
+    }
+    if dice.u8(..6) == 0 {
+        let talk = Talk { person: dice.usize(..3), number: 0 };
+        push(dice, Deed::Erase { talk });
+    }
+    if dice.u8(..6) == 0 {
+        push(dice, Deed::Replay);
+    }
+}
+
+impl fmt::Display for Piece {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Row(number) => write!(f, "r{number}"),
+            Self::Act(number) => write!(f, "{number}"),
+        }
+    }
+}
+
+impl FromStr for Piece {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = |_| format!("{text:?} is no piece of a world");
+        match text.strip_prefix('r') {
+            Some(number) => number.parse().map(Self::Row).map_err(wrong),
+            None => text.parse().map(Self::Act).map_err(wrong),
+        }
+    }
+}

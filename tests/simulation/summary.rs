@@ -1,0 +1,37 @@
+//! What all worlds came to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{audit::Verdict, plan::Plan, rows};
+
+#[derive(Debug, Default)]
+pub struct Summary {
+    pub worlds: u64,
+    pub failed: u64,
+    simulated_ms: i64,
+    counts: BTreeMap<&'static str, u64>,
+    answers: BTreeSet<(&'static str, &'static str)>,
+    /// The lines that repeat worlds that failed.
+    pub failures: Vec<String>,
+}
+
+impl Summary {
+    pub fn add(&mut self, plan: &Plan, verdict: &Verdict) {
+        self.worlds += 1;
+        self.failed += u64::from(!verdict.violations.is_empty());
+        self.simulated_ms += verdict.simulated_ms;
+        for (name, count) in &verdict.counts {
+            *self.counts.entry(name).or_default() += count;
+        }
+        self.answers.extend(plan.answers.iter().map(|answer| (answer.row, answer.name)));
+    }
+
+    pub fn print(&self) {
+        let hours = self.simulated_ms / 3_600_000;
+        println!("{} worlds, {hours} simulated hours", self.worlds);
+        let counts: Vec<_> = self.counts.iter().map(|(name, count)| format!("{count} {name}")).collect();
+        println!("{}", counts.join(", "));
+        println!("{} of the vendor's {} unusual answers", self.answers.len(), rows::ANSWERS.len());
+        println!("{} violations", self.failed);
+    }
+}

@@ -1,0 +1,329 @@
+//! A world that runs: sets everything up, has every act done in its time, lets it calm down, and gathers what can be seen.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use axum::body::Body;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use fini_bridge::{
+    config::{self, Config},
+    sandbox::{DEFAULT_API_KEY, DEFAULT_BOT_ID},
+};
+use http::Request;
+use serde_json::{Value, json};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+
+use crate::{
+    audit::{self, Evidence, Verdict},
+    host::{Door, Host},
+    plan::{Act, Deed, FRONTENDS, Plan, Talk},
+    receiver::{Mood, Receivers},
+    stream,
+    time::Time,
+    vendor::{Vendor, Weather},
+};
+
+pub const TOKEN: &str = "simulated-frontends-token-that-opens-nothing";
+/// How long a turn may wait for its reply.
+pub const LATE_REPLY: Duration = Duration::from_secs(120);
+/// Once all is well again, everything has to be settled within this: every pause in the bridge has ended by then.
+const CALM: Duration = Duration::from_secs(20 * 60);
+
+/// One message that was posted.
+#[derive(Clone, Debug)]
+pub struct Posted {
+    pub talk: Talk,
+    pub id: String,
+    /// Milliseconds since the world began; `None` when it was never answered 202.
+    pub accepted_at: Option<i64>,
+}
+
+/// Everything in it.
+pub struct World {
+    pub plan: Plan,
+    pub time: Arc<Time>,
+    pub vendor: Arc<Vendor>,
+    pub receivers: Arc<Receivers>,
+    pub host: Host,
+    pub posted: Mutex<Vec<Posted>>,
+    pub erased: Mutex<Vec<Talk>>,
+    pub streamed: Mutex<BTreeMap<Talk, Vec<stream::Seen>>>,
+    pub violations: Mutex<Vec<String>>,
+    pub kills: Mutex<u32>,
+}
+
+/// Runs a world from its beginning to the verdict.
+pub fn run(plan: &Plan, folder: &Path) -> Verdict {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let outcome = runtime.context("a runtime").and_then(|runtime| runtime.block_on(live(plan.clone(), folder)));
+    outcome.unwrap_or_else(|error| Verdict { violations: vec![format!("{error:#}")], ..Verdict::default() })
+}
+
+async fn live(plan: Plan, folder: &Path) -> Result<Verdict> {
+    let world = Arc::new(World::new(plan, folder)?);
+    world.host.start().await?;
+    let mut acts = JoinSet::new();
+    for act in world.plan.acts.clone() {
+        acts.spawn(perform(Arc::clone(&world), act));
+    }
+    while let Some(done) = acts.join_next().await {
+        if let Err(error) = done {
+            world.wrong(format!("an act failed: {error}"));
+        }
+    }
+    world.vendor.set_weather(Weather::default());
+    for frontend in FRONTENDS {
+        world.receivers.set(frontend, Mood::Up);
+    }
+    let calm = Box::pin(world.calm_down()).await;
+    let evidence = Evidence::gather(&world, calm).await;
+    let verdict = audit::judge(&evidence);
+    world.host.bury().await;
+    Ok(verdict)
+}
+
+impl World {
+    fn new(plan: Plan, folder: &Path) -> Result<Self> {
+        let time = Time::new();
+        let secret = format!("whsec_{}", STANDARD.encode([7_u8; 32]));
+        let vendor = Vendor::new(plan.settings(), plan.seed, &time);
+        let receivers = Receivers::new(&secret, plan.seed, &time)?;
+        let config = config(folder, &secret)?;
+        let host = Host::new(config, folder, plan.seed, Arc::clone(&time), Arc::clone(&vendor), Arc::clone(&receivers));
+        Ok(Self {
+            plan,
+            time,
+            vendor,
+            receivers,
+            host,
+            posted: Mutex::default(),
+            erased: Mutex::default(),
+            streamed: Mutex::default(),
+            violations: Mutex::default(),
+            kills: Mutex::default(),
+        })
+    }
+
+    pub fn wrong(&self, what: String) {
+        lock(&self.violations).push(what);
+    }
+
+    /// A request of a frontend's server; tried again while nobody answers. `None` when nobody did for too long.
+    pub async fn ask(&self, door: Door, method: &str, path: &str, body: Option<&Value>) -> Option<(u16, Value)> {
+        let until = Instant::now() + Duration::from_secs(600);
+        let mut pause = Duration::from_millis(200);
+        while Instant::now() < until {
+            let request = Request::builder()
+                .method(method)
+                .uri(path)
+                .header("host", "localhost")
+                .header("authorization", format!("Bearer {TOKEN}-{}", frontend_of(path, body)))
+                .header("content-type", "application/json")
+                .body(body.map_or_else(Body::empty, |body| Body::from(body.to_string())))
+                .ok()?;
+            if let Ok((status, bytes)) = self.host.call(door, request).await
+                && !matches!(status, 429 | 503)
+            {
+                return Some((status, serde_json::from_slice(&bytes).unwrap_or_default()));
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(5));
+        }
+        None
+    }
+
+    async fn write(&self, talk: Talk, id: String, role: &'static str, text: String) {
+        let body = json!({
+            "conversation_id": talk.id(), "message_id": id, "text": text, "role": role,
+            "user": {"id": format!("u{}", talk.person), "attributes": {
+                "email": format!("p{}@example.com", talk.person), "sim_talk": talk.id(), "sim_message": id,
+            }},
+        });
+        let number = {
+            let mut posted = lock(&self.posted);
+            posted.push(Posted { talk, id: id.clone(), accepted_at: None });
+            posted.len() - 1
+        };
+        match self.ask(Door::Public, "POST", "/v1/messages", Some(&body)).await {
+            Some((200 | 202, _)) => lock(&self.posted)[number].accepted_at = Some(self.time.elapsed()),
+            Some((status, answer)) => self.wrong(format!("{}/{id}: answered {status} {answer}", talk.id())),
+            None => self.wrong(format!("{}/{id}: not taken for ten minutes", talk.id())),
+        }
+    }
+
+    /// The Fini conversation in which a message of this conversation was stored last.
+    fn upstream(&self, talk: Talk) -> Option<String> {
+        let report = self.vendor.sandbox.audit(0, true);
+        let mine = report.inbound.into_iter().filter_map(|(id, stored)| {
+            let last = stored.into_iter().rfind(|stored| stored.user_attributes["sim_talk"] == talk.id().as_str())?;
+            Some((last.at, id))
+        });
+        mine.max().map(|(_, id)| id).filter(|id| self.vendor.sandbox.conversation(id).is_ok())
+    }
+
+    /// Waits until nothing is left to be done; says what is left where that does not come.
+    async fn calm_down(&self) -> Option<String> {
+        let until = Instant::now() + CALM;
+        let mut calm_since = None;
+        loop {
+            let left = self.left().await;
+            match left {
+                None if calm_since.is_some_and(|since: Instant| since.elapsed() >= Duration::from_secs(60)) => {
+                    return None;
+                }
+                None => calm_since = calm_since.or_else(|| Some(Instant::now())),
+                Some(left) if Instant::now() >= until => return Some(left),
+                Some(_) => calm_since = None,
+            }
+            sleep(Duration::from_secs(10)).await;
+        }
+    }
+
+    /// What is left to be done, as anybody can see it.
+    async fn left(&self) -> Option<String> {
+        let pending = self.ask(Door::Admin, "GET", "/admin/v1/deliveries?state=pending", None).await;
+        let Some((200, pending)) = pending else { return Some(format!("deliveries: {pending:?}")) };
+        if let Some(first) = pending["deliveries"].get(0) {
+            return Some(format!("a callback is pending: {first}"));
+        }
+        for talk in self.plan.talks() {
+            let path = format!("/admin/v1/conversations/{}/{}", talk.frontend(), talk.id());
+            match self.ask(Door::Admin, "GET", &path, None).await {
+                Some((404, _)) => {}
+                Some((200, shown)) => {
+                    let events = audit::feed(self, talk).await;
+                    let posted = lock(&self.posted).clone();
+                    let open = posted.iter().filter(|posted| posted.talk == talk && posted.accepted_at.is_some());
+                    if let Some(open) = open.into_iter().find(|posted| !audit::is_settled(&events, &posted.id))
+                        && !lock(&self.erased).contains(&talk)
+                    {
+                        return Some(format!(
+                            "{}/{} is not settled (state {}, interaction {})",
+                            talk.id(),
+                            open.id,
+                            shown["state"],
+                            shown["interaction_id"]
+                        ));
+                    }
+                }
+                other => return Some(format!("{}: {other:?}", talk.id())),
+            }
+        }
+        None
+    }
+}
+
+async fn perform(world: Arc<World>, act: Act) {
+    sleep(Duration::from_millis(act.at)).await;
+    let frontend = |number: usize| FRONTENDS[number];
+    match act.deed {
+        Deed::Write { talk, id, role, text } => world.write(talk, id, role, text).await,
+        Deed::Agent { talk, text } => {
+            if let Some(id) = world.upstream(talk) {
+                drop(world.vendor.sandbox.agent_message(&id, &text));
+            }
+        }
+        Deed::Note { talk } => {
+            if let Some(id) = world.upstream(talk) {
+                drop(world.vendor.sandbox.note(&id, "Internal: a note of an agent's."));
+            }
+        }
+        Deed::Status { talk, status } => {
+            if let Some(id) = world.upstream(talk) {
+                drop(world.vendor.sandbox.set_status(&id, status));
+            }
+        }
+        Deed::Resolved { talk, resolved } => {
+            if let Some(id) = world.upstream(talk) {
+                drop(world.vendor.sandbox.set_resolved(&id, Some(resolved)));
+            }
+        }
+        Deed::Stream { talk, for_ms } => stream::follow(&world, talk, Duration::from_millis(for_ms)).await,
+        Deed::Weather { weather, for_ms } => {
+            world.vendor.set_weather(weather);
+            sleep(Duration::from_millis(for_ms)).await;
+            world.vendor.set_weather(Weather::default());
+        }
+        Deed::Mood { frontend: number, mood, for_ms } => {
+            world.receivers.set(frontend(number), mood);
+            sleep(Duration::from_millis(for_ms)).await;
+            world.receivers.set(frontend(number), Mood::Up);
+        }
+        Deed::Kill { after, down_ms } => {
+            world.host.doom(after);
+            *lock(&world.kills) += 1;
+            // With nothing to do, the clock is not read for a while.
+            sleep(Duration::from_secs(3)).await;
+            world.host.bury().await;
+            sleep(Duration::from_millis(down_ms)).await;
+            if let Err(error) = world.host.start().await {
+                world.wrong(format!("does not come up again: {error:#}"));
+            }
+        }
+        Deed::Step { by_ms } => world.time.step(by_ms),
+        Deed::Pause { frontend: number, for_ms } => {
+            let name = frontend(number);
+            world.ask(Door::Admin, "POST", &format!("/admin/v1/frontends/{name}/pause"), None).await;
+            sleep(Duration::from_millis(for_ms)).await;
+            world.ask(Door::Admin, "POST", &format!("/admin/v1/frontends/{name}/resume"), None).await;
+        }
+        Deed::Erase { talk } => {
+            let path = format!("/v1/conversations/{}?upstream=true", talk.id());
+            lock(&world.erased).push(talk);
+            world.ask(Door::Public, "DELETE", &path, None).await;
+        }
+        Deed::Replay => {
+            world.ask(Door::Admin, "POST", "/admin/v1/deliveries/retry", Some(&json!({}))).await;
+        }
+    }
+}
+
+/// Who asks for a conversation: the frontend it is of.
+fn frontend_of(path: &str, body: Option<&Value>) -> &'static str {
+    let named = body.and_then(|body| body["conversation_id"].as_str());
+    let named = named.or_else(|| path.strip_prefix("/v1/conversations/")?.split(['/', '?']).next());
+    let talk = named.and_then(|id| {
+        let (person, number) = id.strip_prefix('p')?.split_once('-')?;
+        Some(Talk { person: person.parse().ok()?, number: number.parse().ok()? })
+    });
+    talk.map_or(FRONTENDS[0], Talk::frontend)
+}
+
+fn config(folder: &Path, secret: &str) -> Result<Config> {
+    let pauses: Vec<_> = ["\"1s\"", "\"5s\"", "\"20s\""].into_iter().chain(["\"30s\""; 90]).collect();
+    let mut text = format!(
+        "[store]\nurl = \"sqlite://{}\"\n[fini]\napi_key = \"{DEFAULT_API_KEY}\"\nlate_reply_window = \"{}s\"\n\
+         [delivery]\nretry_schedule = [{}]\n",
+        folder.join("bridge.db").display(),
+        LATE_REPLY.as_secs(),
+        pauses.join(", "),
+    );
+    for name in FRONTENDS {
+        text.push_str(&format!(
+            "[[frontends]]\nname = \"{name}\"\nbot_id = \"{DEFAULT_BOT_ID}\"\ntokens = [\"{TOKEN}-{name}\"]\n\
+             callback_url = \"https://receiver.example/{name}\"\ncallback_secrets = [\"{secret}\"]\n"
+        ));
+    }
+    let file = folder.join("bridge.toml");
+    std::fs::write(&file, text)?;
+    let sources = config::Sources {
+        file: Some(file),
+        default_file: "none".into(),
+        env: BTreeMap::new(),
+        now: jiff::Timestamp::from_millisecond(crate::time::BEGINNING)?,
+        needs: config::Needs::Serve,
+    };
+    Ok(config::load(&sources).map_err(|errors| anyhow::anyhow!("{errors}"))?.config)
+}
+
+pub fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
