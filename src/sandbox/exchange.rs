@@ -126,6 +126,9 @@ impl World {
     /// What the bot does with a text, by its script and the settings; nothing while it keeps silent.
     fn plan(&self, text: &str, human_owned: bool) -> Option<Plan> {
         let mut plan = script::plan(text);
+        if self.settings.quote {
+            plan.quote(text);
+        }
         if human_owned {
             match self.settings.after_escalation {
                 AfterEscalation::Silent => return None,

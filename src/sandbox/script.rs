@@ -95,6 +95,16 @@ pub struct Plan {
     pub fails: bool,
 }
 
+impl Plan {
+    /// Has every text of the bot repeat what it answers.
+    pub fn quote(&mut self, text: &str) {
+        for message in self.drafts.iter_mut().filter_map(|draft| draft.message.as_mut()) {
+            message.push_str(" » ");
+            message.push_str(text);
+        }
+    }
+}
+
 /// Decides what the bot does with `text`.
 pub fn plan(text: &str) -> Plan {
     let lower = text.to_lowercase();

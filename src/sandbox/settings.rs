@@ -19,6 +19,8 @@ use super::choices::{
 pub struct Settings {
     /// How long a reply takes to generate.
     pub reply_latency_ms: u64,
+    /// A reply repeats the text that it answers, so that a test can tell whose it is.
+    pub quote: bool,
     /// How a reply comes.
     pub reply_manner: ReplyManner,
     /// The share of messages to which `reply_manner` applies, 0 to 1.
@@ -124,6 +126,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             reply_latency_ms: 600,
+            quote: false,
             reply_manner: ReplyManner::default(),
             reply_manner_odds: 1.0,
             late_reply_ms: 5_000,
