@@ -28,6 +28,7 @@
 //! | [`signature`] | Standard Webhooks and browser tokens |
 //! | [`config`], [`telemetry`], [`metrics`], [`lifecycle`], [`system`] | settings, log and spans, figures, starting and stopping, clock and chance |
 //! | [`app`] | the composition root |
+//! | [`mutation`] | faults that the simulation puts back; empty in every release |
 //! | [`sandbox`], [`demo`], [`cli`], [`export`] | the simulated vendor, the demo, the command line, taking data out |
 //!
 //! # The journeys
@@ -49,6 +50,9 @@
 //! # Where to start
 //!
 //! [`domain::conversation`] is the heart; [`store::Store`] is what everything stands on; [`app`] shows how it is put together.
+
+#[macro_use]
+pub mod mutation;
 
 pub mod app;
 pub mod cli;

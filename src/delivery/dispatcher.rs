@@ -287,7 +287,8 @@ impl Dispatcher {
             tracing::error!(event_id = %delivery.event_id, sequence = delivery.sequence, "callback given up: too old");
             return Attempted::given_up(self.settings.hold_lane, DeadEnd::Expired, "older than delivery.max_age");
         }
-        let body = Bytes::from(delivery.body.clone());
+        let spoiled = if mutated!("a callback's bytes change with each attempt") { delivery.attempts } else { 0 };
+        let body = Bytes::from(format!("{}{}", delivery.body, " ".repeat(spoiled as usize)));
         let id = delivery.event_id.as_str();
         let timestamp = self.wall.now().as_secs();
         let onward = delivery.cause.onward(&*self.entropy);
@@ -304,6 +305,11 @@ impl Dispatcher {
                 timeout: self.settings.timeout,
             })
             .await;
+        let result = if mutated!("a failed callback counts as delivered") {
+            AttemptResult { status: Some(204), ..AttemptResult::default() }
+        } else {
+            result
+        };
         let number = delivery.attempts + 1;
         let (now, wall) = (self.clock.now(), self.wall.now());
         let terms = Terms {

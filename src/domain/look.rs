@@ -215,7 +215,8 @@ impl Look<'_> {
             if !batch.insert(&event.id) || in_doubt == Some(&event.id) {
                 continue;
             }
-            if let Some(mark) = seen.get(&event.id) {
+            let is_forgotten = mutated!("an event is told as often as it is seen");
+            if let Some(mark) = seen.get(&event.id).filter(|_| !is_forgotten) {
                 pass.confirm(event);
                 pass.review(event, mark);
                 continue;
@@ -223,6 +224,9 @@ impl Look<'_> {
             if echo == Some(&event.id) {
                 pass.found(event);
                 pass.begin_turn();
+                if mutated!("a customer's own message is told as news") {
+                    pass.take(at, event, None);
+                }
                 continue;
             }
             if let Some(position) = unechoed.iter().position(|earlier| earlier.may_be(event)) {

@@ -176,7 +176,7 @@ pub async fn get(
         return Err(Problem::new(Code::ShuttingDown).retry_after(Duration::from_secs(1)));
     }
     let resumed = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.trim().parse().ok());
-    let after = resumed.or(query.after).unwrap_or(0);
+    let after = resumed.or(query.after).filter(|_| !mutated!("the stream forgets its place")).unwrap_or(0);
     let frontend = caller.frontend().clone();
     let Beginning { key, page, is_reset } = begin(&public, &frontend, &id, after, PAGE).await?;
     let follower = public.store.changes().follow(key, Topic::Feed);

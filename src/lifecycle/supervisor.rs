@@ -139,6 +139,7 @@ impl Runner {
         let left = rest.saturating_sub(began.elapsed());
         if !left.is_zero() {
             tokio::select! {
+                biased;
                 () = soft.cancelled() => {}
                 () = tokio::time::sleep(left) => {}
             }
@@ -151,6 +152,7 @@ impl Runner {
         self.heartbeat.idle(due.and_then(|due| now.checked_add(due)));
         let sleep = due.unwrap_or(Duration::MAX).min(self.pace.look_every);
         tokio::select! {
+            biased;
             () = soft.cancelled() => {}
             () = self.wake.notified() => {}
             () = tokio::time::sleep(sleep) => {}
@@ -174,6 +176,7 @@ impl Runner {
             );
         }
         tokio::select! {
+            biased;
             () = soft.cancelled() => {}
             () = tokio::time::sleep(delay) => {}
         }

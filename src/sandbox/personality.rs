@@ -46,10 +46,15 @@ impl Personality {
 
     /// The sandbox as it starts but for one answer; `None` when the question or the answer is unknown.
     pub fn with(row: &str, answer: &str) -> Option<Self> {
+        Self::drawn(row, answer, 0)
+    }
+
+    /// The same, with what the answer leaves to chance drawn from `seed`.
+    pub fn drawn(row: &str, answer: &str, seed: u64) -> Option<Self> {
         let row = ROWS.iter().find(|known| known.name == row)?;
         row.answers.iter().find(|(known, _)| *known == answer)?;
         let mut one = Self { name: format!("{}:{answer}", row.name), ..Self::plain() };
-        one.answer(row, answer, &mut fastrand::Rng::with_seed(0));
+        one.answer(row, answer, &mut fastrand::Rng::with_seed(seed));
         Some(one)
     }
 

@@ -36,7 +36,8 @@ pub fn claim<'a>(wrapper: &FiniConversation, unbound: &'a [Unbound]) -> Option<(
         let attribute = wrapper.conversation_attribute()?;
         unbound.iter().find(|candidate| candidate.attribute == attribute)
     };
-    let owner = by_event.or_else(by_attribute)?;
+    let newest = || unbound.last().filter(|_| mutated!("a conversation is bound to the newest row"));
+    let owner = newest().or(by_event).or_else(by_attribute)?;
     Some((owner, if has_history(wrapper, owner) { Claim::Reused } else { Claim::Own }))
 }
 

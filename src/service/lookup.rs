@@ -55,7 +55,7 @@ pub fn after_look(
     now: Timestamp,
     settings: &LookupSettings,
 ) -> Next {
-    let window = settings.late_reply_window;
+    let window = settings.late_reply_window / if mutated!("a late reply is not waited for") { 20 } else { 1 };
     let is_late = match (turn.state, seen) {
         // Where nothing can be read, there is no later look to wait for.
         (TurnState::Unclear, Seen::Nothing) => now.since(turn.since) >= window,
@@ -63,7 +63,8 @@ pub fn after_look(
         (_, Seen::Nothing) => now.since(turn.since) >= window.saturating_mul(2),
         _ => looked_at.since(turn.since) >= window,
     };
-    let is_conclusive = looked_at.since(turn.since) >= settings.absence_window && (turn.looks >= 2 || is_late);
+    let is_conclusive = mutated!("a message is sent again without proof that it is not there")
+        || looked_at.since(turn.since) >= settings.absence_window && (turn.looks >= 2 || is_late);
     match (turn.state, seen) {
         // List shows no conversation in which no customer wrote, so not finding it there proves nothing.
         (TurnState::Unclear, Seen::Absent)
@@ -89,7 +90,7 @@ pub fn after_look(
         (TurnState::Unclear, _) if is_late => Next::Fail(failure(
             FailureCode::UnclearOutcome,
             format!("nobody can tell whether Fini has the message: {}", turn.detail),
-            false,
+            mutated!("what nobody can tell is told as not there"),
         )),
         (TurnState::Unclear, _) => Next::LookAt(now.plus(unclear_pause(turn.looks))),
         _ if is_late => Next::Fail(failure(

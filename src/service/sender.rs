@@ -276,6 +276,9 @@ impl Sender {
             Failure::Rejected { detail, .. } | Failure::Missing { detail } => {
                 return self.fail(turn, FailureCode::FiniRejected, detail, false).await;
             }
+            Failure::Unclear { detail, .. } if mutated!("an unclear answer counts as never left") => {
+                self.store.release_turn(turn.key, &turn.token, now, now, detail).await?;
+            }
             Failure::Unclear { detail, .. } => {
                 self.store.lose_sight(turn.key, &turn.token, now, now.plus(FIRST_LOOK), detail).await?;
             }

@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, time::Duration};
 use crate::plan::{Piece, Scope};
 
 pub const HELP: &str = "\
-The whole bridge in virtual time: cargo test --profile simulation --test simulation -- [OPTIONS]
+The whole bridge in virtual time:
+  cargo test --profile simulation --features mutations --test simulation -- [OPTIONS]
 
   --minutes N    for so long on the wall (default 5)
   --hours N      for so long on the wall

@@ -4,6 +4,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
@@ -18,12 +19,13 @@ use fini_bridge::{
     store::SqliteStore,
 };
 use http::{Request, Response};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use crate::{
     receiver::Receivers,
-    time::{Chance, Time},
+    time::{Asked, Chance, Time},
     vendor::{Line, Vendor},
 };
 
@@ -52,6 +54,9 @@ struct Running {
     admin: Router,
     dead: CancellationToken,
 }
+
+/// A bridge that asks nothing for so long has nothing to do.
+const IDLE: Duration = Duration::from_secs(5);
 
 /// Nobody answers.
 #[derive(Clone, Copy, Debug)]
@@ -85,14 +90,15 @@ impl Host {
             *starts += 1;
             *starts
         };
-        let entropy = Chance::new(self.seed.wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
-        let store =
-            SqliteStore::open_inline(&self.database, rules(&self.config, entropy.clone())).context("the store")?;
+        let chance = Chance::new(self.seed.wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+        let entropy = Arc::new(Asked(chance, Arc::clone(&self.time)));
+        let rules = rules(&self.config, Arc::clone(&self.time) as _, Arc::clone(&entropy) as _);
+        let store = SqliteStore::open_inline(&self.database, rules).context("the store")?;
         let ports = Ports {
             fini: Box::new(Line(Arc::clone(&self.vendor))),
             receivers: Arc::clone(&self.receivers) as _,
             store: Arc::new(store),
-            clock: Arc::clone(&self.time) as _,
+            wall: Arc::clone(&self.time) as _,
             entropy,
             log: LogCounters::default(),
         };
@@ -103,22 +109,22 @@ impl Host {
         Ok(())
     }
 
-    /// Has the bridge be killed at the given reading of its clock.
-    pub fn doom(&self, after: u32) {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(running) = running.as_ref() else { return };
-        let (stop, dead) = (running.bridge.stop(), running.dead.clone());
-        self.time.strike(after, move || {
-            stop.abort();
-            dead.cancel();
-        });
+    /// Kills the bridge once it has asked so many things of the world and others have been polled so often, but within seconds.
+    pub async fn kill(&self, questions: u32, polls: u32) {
+        let struck = timeout(IDLE, self.time.after(questions)).await;
+        if struck.is_ok() {
+            for _ in 0..polls {
+                tokio::task::yield_now().await;
+            }
+        }
+        self.bury().await;
     }
 
-    /// Waits until nothing of a bridge that was killed is left.
+    /// Ends the bridge at whatever await each part of it has come to.
     pub async fn bury(&self) {
-        self.time.strike_now();
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(running) = running {
+            running.bridge.stop().abort();
             running.dead.cancel();
             running.bridge.bury().await;
         }

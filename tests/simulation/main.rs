@@ -6,12 +6,13 @@
 //! be seen from outside is compared with what the bridge guarantees. A world that fails is shrunk to the fewest pieces with which it
 //! still fails, and printed as the line that repeats it.
 //!
-//! `cargo test --profile simulation --test simulation -- --minutes 5`; see `--help`.
+//! `cargo test --profile simulation --features mutations --test simulation -- --minutes 5`; see `--help`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program whose output is its report")]
 
 mod args;
 mod audit;
 mod host;
+mod mutations;
 mod plan;
 mod receiver;
 mod regressions;
@@ -67,6 +68,11 @@ fn main() -> ExitCode {
     };
     if let Some(seed) = args.seed {
         return one(&args, seed, folder.path());
+    }
+    if args.mutations {
+        let (caught, missed) = mutations::run(args.from, folder.path());
+        println!("{caught} passed, {missed} failed");
+        return if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     let failed = regressions::run(folder.path());
     let summary = many(&args, folder.path());
@@ -126,7 +132,10 @@ fn many(args: &Args, folder: &Path) -> Summary {
         while workers.iter().any(|worker| !worker.is_finished()) {
             std::thread::sleep(Duration::from_millis(200));
             if let Some((seed, _)) = lock(&busy).values().find(|(_, since)| since.elapsed() > HUNG) {
-                println!("hung: cargo test --profile simulation --test simulation -- --seed {seed}{}", args.again());
+                println!(
+                    "hung: cargo test --profile simulation --features mutations --test simulation -- --seed {seed}{}",
+                    args.again()
+                );
                 println!("0 passed, 1 failed");
                 std::process::exit(1);
             }
@@ -145,7 +154,7 @@ fn try_one(args: &Args, seed: u64, folder: &Path, summary: &Mutex<Summary>) {
     let kept = plan.pieces();
     let (kept, verdict) = if args.shrink { shrink::shrink(&plan, kept, verdict, folder) } else { (kept, verdict) };
     let again = format!(
-        "cargo test --profile simulation --test simulation -- --seed {seed}{} --only {}",
+        "cargo test --profile simulation --features mutations --test simulation -- --seed {seed}{} --only {}",
         args.again(),
         args::shown(&kept)
     );

@@ -5,7 +5,7 @@
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use fastrand::Rng;
-use fini_bridge::sandbox::Settings;
+use fini_bridge::sandbox::{Personality, RateLimit, Settings};
 
 use crate::{
     receiver::Mood,
@@ -59,8 +59,8 @@ pub enum Deed {
     Weather { weather: Weather, for_ms: u64 },
     /// How a receiver behaves, for so long.
     Mood { frontend: usize, mood: Mood, for_ms: u64 },
-    /// The bridge is killed at a reading of its clock and stays away for so long.
-    Kill { after: u32, down_ms: u64 },
+    /// The bridge is killed after so many questions to the world and polls of others, and stays away for so long.
+    Kill { questions: u32, polls: u32, down_ms: u64 },
     /// The machine's clock is set.
     Step { by_ms: i64 },
     /// An operator holds a frontend's callbacks, for so long.
@@ -75,6 +75,8 @@ pub enum Deed {
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub seed: u64,
+    /// Fini's limit, in requests a minute.
+    pub limit: usize,
     /// The vendor's answers to what its documentation leaves open; one that is left out is the usual one.
     pub answers: Vec<Answer>,
     pub acts: Vec<Act>,
@@ -103,13 +105,14 @@ impl Plan {
         let answers = rows::draw(&mut dice.fork(), scope);
         let length = dice.u64(3..=20) * 60_000;
         let people = dice.usize(1..=5);
+        let limit = [25, 40, 100, 100][dice.usize(..4)];
         let mut acts = Vec::new();
         for person in 0..people {
             life(person, length, &mut dice.fork(), &mut acts);
         }
         disturb(length, scope, &mut dice.fork(), &mut acts);
         acts.sort_by_key(|act| act.at);
-        Self { seed, answers, acts }
+        Self { seed, limit, answers, acts }
     }
 
     /// Its pieces.
@@ -130,13 +133,15 @@ impl Plan {
         }
     }
 
-    /// How the vendor behaves.
+    /// How the vendor behaves where nothing else is said.
     pub fn settings(&self) -> Settings {
-        let mut settings = Settings::default();
-        for answer in &self.answers {
-            (answer.set)(&mut settings);
-        }
-        settings
+        let limit = RateLimit { requests: self.limit, ..RateLimit::default() };
+        Settings { quote: true, rate_limit: Some(limit), ..Settings::default() }
+    }
+
+    /// The vendor's unusual ways.
+    pub fn character(&self) -> Vec<Personality> {
+        self.answers.iter().map(|answer| answer.personality()).collect()
     }
 
     /// Every conversation that is begun.
@@ -237,8 +242,8 @@ fn disturb(length: u64, scope: Scope, dice: &mut Rng, acts: &mut Vec<Act>) {
         push(dice, Deed::Mood { frontend, mood, for_ms });
     }
     for _ in 0..dice.usize(..3) {
-        let (after, down_ms) = (dice.u32(..60), dice.u64(..20_000));
-        push(dice, Deed::Kill { after, down_ms });
+        let (questions, polls, down_ms) = (dice.u32(..40), dice.u32(..12), dice.u64(..20_000));
+        push(dice, Deed::Kill { questions, polls, down_ms });
     }
     if dice.u8(..4) == 0 {
         let (frontend, for_ms) = (dice.usize(..FRONTENDS.len()), spell(dice));

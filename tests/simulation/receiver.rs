@@ -106,6 +106,7 @@ impl Receivers {
 impl ReceiverApi for Receivers {
     async fn attempt(&self, attempt: &Attempt) -> AttemptResult {
         let began = Instant::now();
+        self.time.asked();
         let frontend = attempt.url.path().trim_start_matches('/').to_owned();
         let mood =
             self.moods.lock().unwrap_or_else(PoisonError::into_inner).get(&frontend).copied().unwrap_or_default();
@@ -145,6 +146,7 @@ impl ReceiverApi for Receivers {
         };
         let result =
             timeout(attempt.timeout, work).await.unwrap_or_else(|_| failed(ErrorKind::Timeout, "no answer in time"));
+        self.time.asked();
         AttemptResult { duration: began.elapsed(), ..result }
     }
 }

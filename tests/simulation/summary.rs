@@ -31,7 +31,7 @@ impl Summary {
         println!("{} worlds, {hours} simulated hours", self.worlds);
         let counts: Vec<_> = self.counts.iter().map(|(name, count)| format!("{count} {name}")).collect();
         println!("{}", counts.join(", "));
-        println!("{} of the vendor's {} unusual answers", self.answers.len(), rows::ANSWERS.len());
+        println!("{} of the vendor's {} unusual answers", self.answers.len(), rows::all().count());
         println!("{} violations", self.failed);
     }
 }

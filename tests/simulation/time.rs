@@ -1,15 +1,15 @@
 //! One time for a world: it passes only when nobody has anything to do.
 //!
-//! The bridge's wall clock can be stepped, the vendor's and the world's own cannot. Readings of the bridge's clock are counted: a kill can
-//! be set to strike at one of them, which is how it gets to any await.
+//! The bridge's wall clock can be stepped, the vendor's and the world's own cannot. What the bridge asks of the world is counted: a kill can
+//! be set to strike after so many questions, which is how it gets to where something is being done.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
     atomic::{AtomicI64, Ordering},
 };
 
-use fini_bridge::domain::{Clock, Entropy, Timestamp};
-use tokio::time::Instant;
+use fini_bridge::domain::{Entropy, WallClock, WallTime};
+use tokio::{sync::oneshot, time::Instant};
 
 /// The present when a world begins: 2027-01-15.
 pub const BEGINNING: i64 = 1_800_000_000_000;
@@ -19,12 +19,7 @@ pub struct Time {
     began: Instant,
     /// How far the bridge's wall clock is off, in milliseconds.
     off: AtomicI64,
-    strike: Mutex<Option<Strike>>,
-}
-
-struct Strike {
-    after: u32,
-    act: Box<dyn FnOnce() + Send>,
+    strike: Mutex<Option<(u32, oneshot::Sender<()>)>>,
 }
 
 impl Time {
@@ -47,38 +42,33 @@ impl Time {
         self.off.fetch_add(by_ms, Ordering::Relaxed);
     }
 
-    /// Has `act` happen at the given reading of the bridge's clock from now on.
-    pub fn strike(&self, after: u32, act: impl FnOnce() + Send + 'static) {
-        *self.inner() = Some(Strike { after, act: Box::new(act) });
+    /// Done once the bridge has asked something of the world so many times from now on.
+    pub fn after(&self, questions: u32) -> oneshot::Receiver<()> {
+        let (strike, struck) = oneshot::channel();
+        *self.strike.lock().unwrap_or_else(PoisonError::into_inner) = Some((questions, strike));
+        struck
     }
 
-    /// Has what was set by [`Time::strike`] happen now, unless it has.
-    pub fn strike_now(&self) {
-        let due = self.inner().take();
-        if let Some(strike) = due {
-            (strike.act)();
+    /// The bridge asks something of the world: the time, chance, the vendor, a receiver.
+    pub fn asked(&self) {
+        let mut strike = self.strike.lock().unwrap_or_else(PoisonError::into_inner);
+        match strike.as_mut() {
+            Some((left, _)) if *left > 0 => *left -= 1,
+            Some(_) => {
+                if let Some((_, strike)) = strike.take() {
+                    // Nobody waits for it any more where it came too late.
+                    let _ = strike.send(());
+                }
+            }
+            None => {}
         }
-    }
-
-    fn inner(&self) -> std::sync::MutexGuard<'_, Option<Strike>> {
-        self.strike.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Clock for Time {
-    fn now(&self) -> Timestamp {
-        let is_due = match &mut *self.inner() {
-            Some(strike) if strike.after == 0 => true,
-            Some(strike) => {
-                strike.after -= 1;
-                false
-            }
-            None => false,
-        };
-        if is_due {
-            self.strike_now();
-        }
-        Timestamp::from_millis(self.truth() + self.off.load(Ordering::Relaxed))
+impl WallClock for Time {
+    fn now(&self) -> WallTime {
+        self.asked();
+        WallTime::from_millis(self.truth() + self.off.load(Ordering::Relaxed))
     }
 }
 
@@ -96,8 +86,12 @@ impl Chance {
     }
 }
 
-impl Entropy for Chance {
+/// The bridge's chance.
+pub struct Asked(pub Arc<Chance>, pub Arc<Time>);
+
+impl Entropy for Asked {
     fn next_u64(&self) -> u64 {
-        self.draw(|dice| dice.u64(..))
+        self.1.asked();
+        self.0.draw(|dice| dice.u64(..))
     }
 }

@@ -1,6 +1,6 @@
 //! The way to the vendor, who lives in the same process: what gets lost on it, what is slow, and what goes through.
 //!
-//! Everything above the bytes is the bridge's own code. What has arrived is served to its end whether or not the bridge still waits.
+//! Everything above the bytes is the bridge's own code.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -8,14 +8,14 @@ use std::{
 };
 
 use async_trait::async_trait;
-use axum::{Router, body::Body};
 use fini_bridge::{
     fini::{SendError, Transport},
-    sandbox::{Sandbox, SandboxConfig, Settings},
+    sandbox::{Answered, Broken, Personality, Sandbox, SandboxConfig, Settings},
 };
+use futures_util::stream;
+use http::header::AUTHORIZATION;
 use http_body_util::BodyExt as _;
-use tokio::{sync::oneshot, task::JoinSet, time::sleep};
-use tower::ServiceExt as _;
+use tokio::time::sleep;
 
 use crate::time::{Chance, Time};
 
@@ -35,14 +35,18 @@ pub struct Weather {
 /// The vendor and the way to it.
 pub struct Vendor {
     pub sandbox: Sandbox,
-    router: Router,
     weather: Mutex<Weather>,
     chance: Arc<Chance>,
-    served: Mutex<JoinSet<()>>,
+    time: Arc<Time>,
 }
 
 impl Vendor {
-    pub fn new(settings: Settings, seed: u64, time: &Arc<Time>) -> Arc<Self> {
+    pub fn new(
+        settings: Settings,
+        character: &[Personality],
+        seed: u64,
+        time: &Arc<Time>,
+    ) -> anyhow::Result<Arc<Self>> {
         let clock = Arc::clone(time);
         let config = SandboxConfig {
             settings,
@@ -51,13 +55,21 @@ impl Vendor {
             ..SandboxConfig::default()
         };
         let sandbox = Sandbox::new(config);
-        Arc::new(Self {
-            router: sandbox.router(),
+        for answer in character {
+            sandbox.apply_personality(answer)?;
+        }
+        Ok(Arc::new(Self {
             sandbox,
             weather: Mutex::default(),
             chance: Chance::new(seed ^ 0x7765_6174),
-            served: Mutex::default(),
-        })
+            time: Arc::clone(time),
+        }))
+    }
+
+    /// From now on the vendor has no trouble; its ways stay.
+    pub fn heal(&self) {
+        self.set_weather(Weather::default());
+        self.sandbox.clear_faults();
     }
 
     /// Changes what happens on the way.
@@ -97,6 +109,7 @@ pub struct Line(pub Arc<Vendor>);
 impl Transport for Line {
     async fn send(&self, request: reqwest::Request) -> Result<reqwest::Response, SendError> {
         let vendor = &self.0;
+        vendor.time.asked();
         let (fate, delay) = vendor.fate();
         sleep(delay).await;
         if fate == Fate::Refused {
@@ -110,25 +123,30 @@ impl Transport for Line {
             return std::future::pending().await;
         }
         let (head, _) = request.into_parts();
-        let path = head.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-        let mut arriving = http::Request::builder().method(head.method).uri(path);
-        if let Some(headers) = arriving.headers_mut() {
-            *headers = head.headers;
-        }
-        let arriving = arriving.body(Body::from(body)).map_err(|error| failed(error.to_string()))?;
-        let (answer, answered) = oneshot::channel();
-        let router = vendor.router.clone();
-        let serve = async move {
-            let Ok(response) = router.oneshot(arriving).await;
-            // A bridge that is gone hears nothing.
-            let _ = answer.send(response);
+        let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+        let bearer = head.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        let answered = match vendor.sandbox.call(head.method.as_str(), path, bearer, body).await {
+            Ok(answered) => Ok(answered),
+            Err(Broken::InBody(answered)) => Err(answered),
+            Err(_) => return Err(failed("connection reset".to_owned())),
         };
-        vendor.served.lock().unwrap_or_else(PoisonError::into_inner).spawn(serve);
-        let response = answered.await.map_err(|_| failed("the vendor is gone".to_owned()))?;
         sleep(delay).await;
+        vendor.time.asked();
         if fate == Fate::Unheard {
             return Err(failed("connection reset".to_owned()));
         }
-        Ok(reqwest::Response::from(response.map(|body| reqwest::Body::wrap_stream(body.into_data_stream()))))
+        Ok(response(answered))
     }
+}
+
+/// The answer as it comes; the second kind breaks off in its body.
+fn response(answered: Result<Answered, Answered>) -> reqwest::Response {
+    let is_whole = answered.is_ok();
+    let (Ok(answered) | Err(answered)) = answered;
+    let end = (!is_whole).then(|| Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset)));
+    let body = stream::iter([Ok(answered.body)].into_iter().chain(end));
+    let mut response = http::Response::new(reqwest::Body::wrap_stream(body));
+    *response.status_mut() = http::StatusCode::from_u16(answered.status).unwrap_or_default();
+    *response.headers_mut() = answered.headers;
+    reqwest::Response::from(response)
 }

@@ -79,7 +79,7 @@ async fn live(plan: Plan, folder: &Path) -> Result<Verdict> {
             world.wrong(format!("an act failed: {error}"));
         }
     }
-    world.vendor.set_weather(Weather::default());
+    world.vendor.heal();
     for frontend in FRONTENDS {
         world.receivers.set(frontend, Mood::Up);
     }
@@ -94,9 +94,9 @@ impl World {
     fn new(plan: Plan, folder: &Path) -> Result<Self> {
         let time = Time::new();
         let secret = format!("whsec_{}", STANDARD.encode([7_u8; 32]));
-        let vendor = Vendor::new(plan.settings(), plan.seed, &time);
+        let vendor = Vendor::new(plan.settings(), &plan.character(), plan.seed, &time)?;
         let receivers = Receivers::new(&secret, plan.seed, &time)?;
-        let config = config(folder, &secret)?;
+        let config = config(folder, &secret, plan.limit)?;
         let host = Host::new(config, folder, plan.seed, Arc::clone(&time), Arc::clone(&vendor), Arc::clone(&receivers));
         Ok(Self {
             plan,
@@ -144,7 +144,7 @@ impl World {
         let body = json!({
             "conversation_id": talk.id(), "message_id": id, "text": text, "role": role,
             "user": {"id": format!("u{}", talk.person), "attributes": {
-                "email": format!("p{}@example.com", talk.person), "sim_talk": talk.id(), "sim_message": id,
+                "email": format!("p{}@example.com", talk.person), "user_id": format!("u{}", talk.person), "sim_talk": talk.id(), "sim_message": id,
             }},
         });
         let number = {
@@ -257,12 +257,9 @@ async fn perform(world: Arc<World>, act: Act) {
             sleep(Duration::from_millis(for_ms)).await;
             world.receivers.set(frontend(number), Mood::Up);
         }
-        Deed::Kill { after, down_ms } => {
-            world.host.doom(after);
+        Deed::Kill { questions, polls, down_ms } => {
             *lock(&world.kills) += 1;
-            // With nothing to do, the clock is not read for a while.
-            sleep(Duration::from_secs(3)).await;
-            world.host.bury().await;
+            world.host.kill(questions, polls).await;
             sleep(Duration::from_millis(down_ms)).await;
             if let Err(error) = world.host.start().await {
                 world.wrong(format!("does not come up again: {error:#}"));
@@ -297,10 +294,11 @@ fn frontend_of(path: &str, body: Option<&Value>) -> &'static str {
     talk.map_or(FRONTENDS[0], Talk::frontend)
 }
 
-fn config(folder: &Path, secret: &str) -> Result<Config> {
+fn config(folder: &Path, secret: &str, limit: usize) -> Result<Config> {
     let pauses: Vec<_> = ["\"1s\"", "\"5s\"", "\"20s\""].into_iter().chain(["\"30s\""; 90]).collect();
     let mut text = format!(
         "[store]\nurl = \"sqlite://{}\"\n[fini]\napi_key = \"{DEFAULT_API_KEY}\"\nlate_reply_window = \"{}s\"\n\
+         rate_limit = {{ requests = {limit}, window = \"60s\" }}\n\
          [delivery]\nretry_schedule = [{}]\n",
         folder.join("bridge.db").display(),
         LATE_REPLY.as_secs(),

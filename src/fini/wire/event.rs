@@ -118,7 +118,7 @@ fn parse_role(role: &str) -> FiniRole {
 fn parse_kind(kind: &str) -> FiniKind {
     match plain(kind).as_str() {
         "message" => FiniKind::Message,
-        "internalnote" => FiniKind::InternalNote,
+        "internalnote" if !mutated!("internal notes are told") => FiniKind::InternalNote,
         "noreply" => FiniKind::NoReply,
         "silentescalation" => FiniKind::SilentEscalation,
         "debounce" => FiniKind::Debounce,

@@ -53,7 +53,8 @@ pub(in crate::store) async fn append(
     conversation.updated_at = now;
     let shown_at = conversation.stamp(cx);
     for (event, turn) in happened {
-        conversation.last_sequence += 1;
+        let leaves_out = turn.is_none() && mutated!("a number of the feed is left out");
+        conversation.last_sequence += 1 + i64::from(leaves_out);
         let sequence = conversation.last_sequence;
         let id = EventId::trusted(cx.id("evt_", now));
         let body = Envelope {

@@ -271,6 +271,7 @@ async fn next_look_at(conn: &mut Conn) -> Result<Option<Timestamp>> {
 
 async fn recover(conn: &mut Conn, cx: &mut Cx, lease: &Lease) -> Result<usize> {
     let unclear = TurnState::Sending.after(TurnMove::LoseSight).map_err(StoreError::from)?;
+    let unclear = if mutated!("a send cut off by a kill counts as never sent") { TurnState::Queued } else { unclear };
     let done = db::query(
         "UPDATE turns SET state = $4, state_since = $1, token = NULL, owner = NULL, lease_until = NULL, looks = 0, \
             look_at = CASE WHEN leader_key IS NULL THEN CAST($1 AS BIGINT) END, \

@@ -27,6 +27,7 @@ pub fn judge(evidence: &Evidence, verdict: &mut Verdict) {
         }
         verdict.count("events", feed.len());
         callbacks(evidence, *talk, feed, verdict);
+        own(evidence, *talk, feed, verdict);
         streamed(evidence, *talk, feed, verdict);
         complete(evidence, *talk, feed, verdict);
     }
@@ -52,6 +53,7 @@ fn callbacks(evidence: &Evidence, talk: Talk, feed: &[Value], verdict: &mut Verd
         .map(|event| (event["sequence"].as_i64().unwrap_or_default(), event))
         .collect();
     let mut taken = HashSet::new();
+    let mut bytes: HashMap<i64, &[u8]> = HashMap::new();
     let id = talk.id();
     for arrival in evidence.arrivals.iter().filter(|arrival| arrival.event["conversation_id"] == id.as_str()) {
         let number = arrival.event["sequence"].as_i64().unwrap_or_default();
@@ -63,6 +65,9 @@ fn callbacks(evidence: &Evidence, talk: Talk, feed: &[Value], verdict: &mut Verd
         if let Some((skipped, _)) = owed.range(..number).find(|(before, _)| !taken.contains(*before)) {
             verdict.wrong(format!("{id}: {number} was called back before {skipped}"));
         }
+        if *bytes.entry(number).or_insert(&arrival.body) != arrival.body {
+            verdict.wrong(format!("{id}: {number} was called back with other bytes"));
+        }
         if arrival.taken {
             taken.insert(number);
         }
@@ -71,6 +76,14 @@ fn callbacks(evidence: &Evidence, talk: Talk, feed: &[Value], verdict: &mut Verd
         && evidence.left.is_none()
     {
         verdict.wrong(format!("{id}: {never} was never called back: {event}"));
+    }
+}
+
+/// What we sent to Fini ourselves is not news.
+fn own(evidence: &Evidence, talk: Talk, feed: &[Value], verdict: &mut Verdict) {
+    let sent: HashSet<_> = evidence.vendor.inbound.values().flatten().map(|sent| sent.event_id.as_str()).collect();
+    if let Some(event) = feed.iter().find(|event| event_of_fini(event).is_some_and(|id| sent.contains(id))) {
+        verdict.wrong(format!("{}: our own message is told as news: {event}", talk.id()));
     }
 }
 

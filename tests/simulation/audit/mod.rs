@@ -4,6 +4,7 @@
 mod fate;
 mod feeds;
 mod privacy;
+mod waits;
 
 use std::{
     collections::{BTreeMap, hash_map::DefaultHasher},
@@ -128,12 +129,13 @@ pub fn judge(evidence: &Evidence) -> Verdict {
     if !matches!(evidence.ready, Some((200, _))) {
         verdict.wrong(format!("not ready in the end: {:?}", evidence.ready));
     }
-    if evidence.vendor.max_in_window > 100 {
+    if evidence.vendor.max_in_window > evidence.plan.limit {
         verdict.wrong(format!("budget: {} requests in a minute of Fini's", evidence.vendor.max_in_window));
     }
     fate::judge(evidence, &mut verdict);
     feeds::judge(evidence, &mut verdict);
     privacy::judge(evidence, &mut verdict);
+    waits::judge(evidence, &mut verdict);
     verdict
 }
 
@@ -172,5 +174,6 @@ fn closes(event: &Value, message: &str) -> bool {
 
 /// Whether anything stands between the bridge and the vendor, ever.
 fn is_disturbed(plan: &Plan) -> bool {
-    plan.acts.iter().any(|act| matches!(act.deed, Deed::Weather { .. } | Deed::Kill { .. } | Deed::Step { .. }))
+    plan.answers.iter().any(|answer| answer.is_trouble())
+        || plan.acts.iter().any(|act| matches!(act.deed, Deed::Weather { .. } | Deed::Kill { .. } | Deed::Step { .. }))
 }

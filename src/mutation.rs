@@ -1,0 +1,53 @@
+//! Known faults, put back one at a time, to see that the simulation finds them.
+//!
+//! They are compiled in with the feature `mutations` alone, which no release has: without it, the answer is no before the program runs.
+//! One is put back for one thread, which is all that a simulated world has.
+
+/// Whether the named fault is put back here and now.
+macro_rules! mutated {
+    ($name:literal) => {
+        cfg!(feature = "mutations") && $crate::mutation::is($name)
+    };
+}
+
+/// The faults, by the names that they have where they are put back.
+pub const ALL: &[&str] = &[
+    "a message is sent again without proof that it is not there",
+    "an unclear answer counts as never left",
+    "a send cut off by a kill counts as never sent",
+    "what nobody can tell is told as not there",
+    "a late reply is not waited for",
+    "a customer's own message is told as news",
+    "an event is told as often as it is seen",
+    "internal notes are told",
+    "nobody looks for what agents write",
+    "a conversation is bound to the newest row",
+    "a number of the feed is left out",
+    "a failed callback counts as delivered",
+    "a callback's bytes change with each attempt",
+    "the stream forgets its place",
+    "more requests than the limit leave",
+];
+
+#[cfg(feature = "mutations")]
+thread_local! {
+    static PRESENT: std::cell::Cell<Option<&'static str>> = const { std::cell::Cell::new(None) };
+}
+
+/// Puts a fault back on this thread, or none.
+#[cfg(feature = "mutations")]
+pub fn put_back(fault: Option<&'static str>) {
+    PRESENT.set(fault);
+}
+
+/// Whether it is put back on this thread.
+#[cfg(feature = "mutations")]
+pub fn is(fault: &str) -> bool {
+    PRESENT.get() == Some(fault)
+}
+
+/// Never.
+#[cfg(not(feature = "mutations"))]
+pub const fn is(_fault: &str) -> bool {
+    false
+}

@@ -1,0 +1,75 @@
+//! Nothing waits for something that need not happen. Judged in worlds in which nothing stands between the bridge and the vendor.
+
+use serde_json::Value;
+
+use super::{Evidence, Verdict, closes, is_disturbed};
+use crate::{
+    plan::Talk,
+    time::BEGINNING,
+    world::{LATE_REPLY, Posted},
+};
+
+/// A message that nothing is before leaves within this.
+const PROMPT_MS: i64 = 10_000;
+/// What stands in Fini is found within this, besides the lag of List.
+const FOUND_MS: i64 = 60_000;
+/// The most that List lags.
+const LAG_MS: i64 = 10_000;
+
+pub fn judge(evidence: &Evidence, verdict: &mut Verdict) {
+    if is_disturbed(&evidence.plan) || evidence.plan.limit < 100 {
+        return;
+    }
+    // What the vendor shows late, or with times of its own, is not the bridge's to answer for.
+    let found_ms = FOUND_MS + LAG_MS;
+    for (talk, feed) in &evidence.feeds {
+        if evidence.erased.contains(talk) || evidence.stored(*talk).any(|(home, _)| evidence.is_joined(home)) {
+            continue;
+        }
+        // Free from when the message before was at its end.
+        let mut free_at = 0;
+        let mut mine: Vec<_> = evidence.posted.iter().filter(|posted| posted.talk == *talk).collect();
+        mine.sort_by_key(|posted| feed.iter().position(|event| event["data"]["message"]["id"] == posted.id.as_str()));
+        for posted in mine {
+            let Some(accepted_at) = posted.accepted_at else { continue };
+            let name = format!("{}/{}", talk.id(), posted.id);
+            let Some(stored_at) = stored_at(evidence, *talk, posted) else { continue };
+            let waited = stored_at - accepted_at.max(free_at);
+            if waited > PROMPT_MS {
+                verdict.wrong(format!("{name}: left {waited} ms after it could have"));
+            }
+            let Some(closed_at) = feed.iter().find(|event| closes(event, &posted.id)).map(recorded_at) else {
+                continue;
+            };
+            let open = closed_at - stored_at;
+            let most = i64::try_from(LATE_REPLY.as_millis()).unwrap_or_default() + found_ms;
+            if open > most {
+                verdict.wrong(format!("{name}: open for {open} ms after Fini had it"));
+            }
+            free_at = closed_at;
+        }
+        for event in feed.iter().filter(|event| event["data"]["origin"] == "fini") {
+            let Some(said_at) = event["data"]["message"]["created_at"].as_str().map(millis) else { continue };
+            let late = recorded_at(event) - said_at;
+            if late > found_ms {
+                verdict.wrong(format!("{}: told {late} ms after it was said: {event}", talk.id()));
+            }
+        }
+    }
+}
+
+/// When Fini stored a message.
+fn stored_at(evidence: &Evidence, talk: Talk, posted: &Posted) -> Option<i64> {
+    let stored =
+        evidence.stored(talk).find(|(_, stored)| stored.user_attributes["sim_message"] == posted.id.as_str())?;
+    Some(stored.1.at - BEGINNING)
+}
+
+fn recorded_at(event: &Value) -> i64 {
+    millis(event["timestamp"].as_str().unwrap_or_default())
+}
+
+/// Milliseconds since the world began.
+fn millis(text: &str) -> i64 {
+    text.parse::<jiff::Timestamp>().map_or(0, |at| at.as_millisecond() - BEGINNING)
+}
