@@ -98,11 +98,10 @@ impl Progress {
         match (self, state) {
             (Self { escalated: true, .. }, _) => TurnResult::Over(Outcome::Escalated),
             (Self { replies: 1.., .. }, _) => TurnResult::Over(Outcome::Answered),
-            (Self { no_reply: true, .. }, _) => TurnResult::Over(Outcome::NoReply),
+            // What was resolved after the customer wrote, nobody will answer.
+            (Self { no_reply: true, .. }, _) | (_, State::Resolved) => TurnResult::Over(Outcome::NoReply),
             // A human owns the conversation: the bot stays silent on purpose.
             (_, State::Escalated) => TurnResult::Over(Outcome::Escalated),
-            // It was resolved after the customer wrote: nobody will answer.
-            (_, State::Resolved) => TurnResult::Over(Outcome::NoReply),
             _ => TurnResult::Stored,
         }
     }
@@ -458,7 +457,7 @@ impl<'a> Pass<'a> {
             self.applied.standing.bot_wrote(is_after_human, now, &mut told);
         } else if is_word_of(event, &FiniRole::Agent) && !self.is_given_back(at) && !self.will_resolve() {
             // Where the status says so too, it was the reason, and the human has come.
-            self.judge_if(|standing, seen, policy| standing.would_escalate(seen, policy), &mut told);
+            self.judge_if(Standing::would_escalate, &mut told);
             self.applied.standing.human_wrote(now, &mut told);
         }
         self.tell(told, key);

@@ -321,7 +321,9 @@ mod late {
                 let due = owed.iter().take_while(|(_, due)| *due <= number).count();
                 let due: Vec<_> = owed.drain(..due).collect();
                 if *older_first {
-                    due.iter().for_each(|(number, _)| reply(&mut history, *number));
+                    for (number, _) in &due {
+                        reply(&mut history, *number);
+                    }
                 }
                 if *delay == 0 {
                     reply(&mut history, number);
@@ -330,7 +332,9 @@ mod late {
                     owed.push((number, number + delay));
                 }
                 if !older_first {
-                    due.iter().for_each(|(number, _)| reply(&mut history, *number));
+                    for (number, _) in &due {
+                        reply(&mut history, *number);
+                    }
                 }
                 for share in before {
                     bridge.read(&history, *share, false, "");
@@ -343,7 +347,9 @@ mod late {
                     bridge.read(&history, *share, false, "");
                 }
             }
-            owed.iter().for_each(|(number, _)| reply(&mut history, *number));
+            for (number, _) in &owed {
+                reply(&mut history, *number);
+            }
             bridge.read(&history, 8, false, "");
             for number in 0..script.len() {
                 let text = format!("reply {number}");
