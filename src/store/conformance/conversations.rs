@@ -23,7 +23,7 @@ async fn a_conversation_shows_where_it_stands(fixture: Fixture) {
     assert_eq!((conversation.state, conversation.status_text), (State::Open, None));
     assert_eq!((conversation.interaction, conversation.binding_version), (Some(interaction("i-1")), 1));
     assert_eq!((conversation.last_sequence, conversation.queued), (4, 1));
-    assert_eq!((conversation.created_at, conversation.updated_at), (at(5), at(9)));
+    assert_eq!((conversation.created_at, conversation.updated_at), (SHOWN, SHOWN));
     assert_eq!((conversation.pending_deliveries, conversation.dead_deliveries), (2, 0));
     assert_eq!(conversation.erased_at, None);
     let app = FrontendName::trusted("app");

@@ -45,7 +45,7 @@ async fn an_answer_is_recorded_in_one_go(fixture: Fixture) {
 
     let conversation = fixture.conversation("c-1").await;
     assert_eq!(conversation.pending_deliveries, 2, "what the frontend posted is not called back");
-    assert_eq!((conversation.last_sequence, conversation.updated_at), (3, at(50)));
+    assert_eq!((conversation.last_sequence, conversation.updated_at), (3, SHOWN));
     let unbound = fixture.store.unbound(5).await.expect("reads");
     assert_eq!((unbound[0].conversation.key, unbound[0].wanted_since), (key, at(50)));
 }

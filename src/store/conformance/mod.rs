@@ -91,13 +91,16 @@ pub(super) trait Subject: Store + Rig {}
 
 impl<S: Store + Rig> Subject for S {}
 
+/// What the wall clock shows at first; what is told to people carries it, whatever time the waiting goes by.
+pub(super) const SHOWN: Timestamp = Timestamp::from_millis(1_795_237_200_000);
+
 /// A wall clock that shows what it is set to.
 #[derive(Debug)]
 pub(super) struct Showing(AtomicI64);
 
 impl Default for Showing {
     fn default() -> Self {
-        Self(AtomicI64::new(1_795_237_200_000))
+        Self(AtomicI64::new(SHOWN.as_millis()))
     }
 }
 

@@ -21,13 +21,14 @@ const BATCH: i64 = 100;
 /// Lanes whose head has been due for too long, and blocked ones with something behind the dead letter that is too old.
 pub(super) const OVERDUE: &str = "WITH called AS (SELECT DISTINCT frontend FROM waiting) \
      SELECT due.conversation_key FROM ( \
-         SELECT l.conversation_key, l.lease_until FROM called JOIN lanes AS l \
-             ON l.frontend = called.frontend AND l.is_retry = FALSE AND l.due_at <= $1 \
+         SELECT l.conversation_key, l.lease_until FROM called CROSS JOIN lanes AS l \
+             WHERE l.frontend = called.frontend AND l.is_retry = FALSE AND l.due_at <= $1 \
          UNION ALL \
-         SELECT l.conversation_key, l.lease_until FROM called JOIN lanes AS l \
-             ON l.frontend = called.frontend AND l.is_retry = TRUE AND l.due_at <= $1 \
+         SELECT l.conversation_key, l.lease_until FROM called CROSS JOIN lanes AS l \
+             WHERE l.frontend = called.frontend AND l.is_retry = TRUE AND l.due_at <= $1 \
          UNION ALL \
-         SELECT l.conversation_key, l.lease_until FROM lanes AS l WHERE l.blocked_by > 0 \
+         SELECT l.conversation_key, l.lease_until FROM lanes AS l WHERE l.blocked_by IS NOT NULL \
+             AND l.blocked_by > 0 \
              AND (SELECT COALESCE(d.owed_since, d.recorded_at) FROM deliveries AS d \
                   WHERE d.conversation_key = l.conversation_key AND d.state = 'pending' ORDER BY d.sequence LIMIT 1) <= $1 \
      ) AS due WHERE due.lease_until IS NULL OR due.lease_until <= $2 LIMIT $3";
