@@ -19,6 +19,7 @@ use crate::{
 const BATCH: i64 = 100;
 
 /// Lanes whose head has been due for too long, and blocked ones with something behind the dead letter that is too old.
+/// `CROSS JOIN` because SQLite then keeps the order: for each frontend, by the index.
 pub(super) const OVERDUE: &str = "WITH called AS (SELECT DISTINCT frontend FROM waiting) \
      SELECT due.conversation_key FROM ( \
          SELECT l.conversation_key, l.lease_until FROM called CROSS JOIN lanes AS l \
