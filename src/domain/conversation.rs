@@ -34,6 +34,8 @@ pub enum State {
     Quarantined,
     /// Its Fini conversation is gone; the next message starts a new one.
     Lost,
+    /// Fini goes on with its Fini conversation for another one of the same person; a message takes it up again.
+    Continued,
 }
 
 impl State {
@@ -45,12 +47,19 @@ impl State {
             Self::Resolved => "resolved",
             Self::Quarantined => "quarantined",
             Self::Lost => "lost",
+            Self::Continued => "continued",
         }
+    }
+
+    /// Whether the Fini conversation in which it spoke is read for another one, and what a late answer says changes nothing
+    /// of the state.
+    pub const fn is_set_aside(self) -> bool {
+        matches!(self, Self::Quarantined | Self::Continued)
     }
 
     /// The state of that name.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Open, Self::Escalated, Self::Resolved, Self::Quarantined, Self::Lost]
+        [Self::Open, Self::Escalated, Self::Resolved, Self::Quarantined, Self::Lost, Self::Continued]
             .into_iter()
             .find(|state| state.as_str() == name)
     }
@@ -245,7 +254,7 @@ impl Standing {
         match self.state {
             State::Open | State::Lost => self.escalate(EscalationReason::HumanMessage, feed),
             State::Escalated => {}
-            State::Resolved | State::Quarantined => return,
+            State::Resolved | State::Quarantined | State::Continued => return,
         }
         self.escalation.taken = true;
     }
@@ -337,7 +346,7 @@ impl Standing {
         feed.push(FeedEvent::Escalated { reason, status_text: self.status_text.clone() });
         self.escalation = Escalation::default();
         // Only an operator ends a quarantine.
-        if self.state != State::Quarantined {
+        if !self.state.is_set_aside() {
             self.state = State::Escalated;
         }
     }

@@ -87,7 +87,8 @@ pub fn same_text(found: Option<&str>, sent: &str) -> bool {
     found.is_some_and(|found| found.split_whitespace().eq(sent.split_whitespace()))
 }
 
-const fn fini_role(role: Role) -> FiniRole {
+/// What Fini calls a role.
+pub const fn fini_role(role: Role) -> FiniRole {
     match role {
         Role::User => FiniRole::User,
         Role::Agent => FiniRole::Agent,

@@ -15,7 +15,7 @@ use super::{
 };
 
 /// Every type of feed event there is, in the order of their first appearance in a conversation.
-pub const EVENT_TYPES: [&str; 10] = [
+pub const EVENT_TYPES: [&str; 11] = [
     "message.created",
     "message.updated",
     "turn.completed",
@@ -23,6 +23,7 @@ pub const EVENT_TYPES: [&str; 10] = [
     "conversation.escalated",
     "conversation.status_changed",
     "conversation.resolved",
+    "conversation.continued",
     "form.presented",
     "feedback.updated",
     "fini.unrecognized",
@@ -147,6 +148,11 @@ pub enum FeedEvent {
         /// Resolved, or opened again.
         resolved: bool,
     },
+    /// `conversation.continued`
+    Continued {
+        /// The same person's conversation that goes on with its Fini conversation.
+        by: ConversationId,
+    },
     /// `form.presented`
     FormPresented {
         /// Fini's event id.
@@ -189,6 +195,7 @@ impl FeedEvent {
             Self::Escalated { .. } => "conversation.escalated",
             Self::StatusChanged { .. } => "conversation.status_changed",
             Self::Resolved { .. } => "conversation.resolved",
+            Self::Continued { .. } => "conversation.continued",
             Self::FormPresented { .. } => "form.presented",
             Self::FeedbackUpdated { .. } => "feedback.updated",
             Self::Unrecognized { .. } => "fini.unrecognized",

@@ -220,7 +220,10 @@ impl Look<'_> {
                 pass.review(event, mark);
                 continue;
             }
-            if echo == Some(&event.id) {
+            // It may have been found first where it was mixed into somebody else's.
+            if echo == Some(&event.id)
+                || pass.current().is_some_and(|turn| turn.progress.echo.as_ref() == Some(&event.id))
+            {
                 pass.found(event);
                 pass.begin_turn();
                 if mutated!("a customer's own message is told as news") {

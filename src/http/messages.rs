@@ -91,14 +91,16 @@ pub async fn post(State(public): State<Public>, request: Request) -> Result<Resp
     span.record("frontend", caller.frontend().as_str());
     span.record("conversation_id", message.conversation_id.as_str());
 
+    let vouched_user = vouched_user(&caller, &message);
     let (conversation_id, message_id) = (message.conversation_id.clone(), message.message_id.clone());
     let cause = parts.extensions.get::<Correlation>().cloned().unwrap_or_default();
-    let (stored_in, status, duplicate) = match public.intake.accept(caller.frontend(), message, cause).await? {
-        Taken::New(stored_in) => (stored_in, "queued", false),
-        Taken::Duplicate(stored_in, status) => (stored_in, status, true),
-        Taken::Conflict => return Err(Problem::new(Code::MessageConflict)),
-        Taken::Full(wait) => return Err(Problem::new(Code::BacklogFull).retry_after(wait)),
-    };
+    let (stored_in, status, duplicate) =
+        match public.intake.accept(caller.frontend(), message, vouched_user, cause).await? {
+            Taken::New(stored_in) => (stored_in, "queued", false),
+            Taken::Duplicate(stored_in, status) => (stored_in, status, true),
+            Taken::Conflict => return Err(Problem::new(Code::MessageConflict)),
+            Taken::Full(wait) => return Err(Problem::new(Code::BacklogFull).retry_after(wait)),
+        };
     let answer = Answer { conversation_id: &conversation_id, message_id: &message_id, status, duplicate, events: None };
 
     let Some(patience) = preferred_wait(&parts.headers) else { return Ok(respond(StatusCode::ACCEPTED, &answer)) };
@@ -176,6 +178,14 @@ impl Key {
 /// The members of a message, and of its user.
 const MEMBERS: [&str; 7] = ["conversation_id", "message_id", "text", "role", "user", "channel", "metadata"];
 const USER_MEMBERS: [&str; 2] = ["id", "attributes"];
+
+/// The person whose conversation it is, on a word that counts: the server's, or that of whoever made the browser's token.
+fn vouched_user(caller: &Caller, message: &InboundMessage) -> Option<String> {
+    match caller {
+        Caller::Server(_) => message.user_id.clone(),
+        Caller::Browser { claims, .. } => claims.sub.clone(),
+    }
+}
 
 /// Parses and checks a message, field by field, so that every fault is told at once.
 fn parse(body: &[u8], key: Key, generated: impl FnOnce() -> MessageId) -> Result<InboundMessage, Problem> {

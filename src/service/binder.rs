@@ -1,80 +1,67 @@
-//! Whose Fini conversation is this? Pure: the wrapper as it was read, and the conversations that look for theirs.
+//! Whose Fini conversation is this? Pure: the snapshot as it was read, and the conversations that look for theirs.
 //!
-//! Exact evidence only: Fini's event ids from a response, or the attribute that the bridge put on the conversation. Never
-//! "the newest row". A wrong guess would show one customer another customer's messages.
+//! Exact evidence only: Fini's event ids from a response, or the attribute that the bridge put on the conversation, best
+//! together with the message itself. Never "the newest row". A wrong guess would show one customer another customer's
+//! messages. Whether such a claim holds is decided by the store, which knows what else was said in it.
 
 use crate::{
     domain::{
-        echo::same_text,
-        ids::FiniEventId,
+        echo::{fini_role, same_text},
+        evidence::{
+            news::{self, Began},
+            own::CLOCK_MARGIN,
+        },
         vendor::{FiniConversation, FiniRole},
     },
     store::Unbound,
 };
 
-/// How far Fini's clock and ours may lie apart.
-const CLOCK_MARGIN: std::time::Duration = std::time::Duration::from_secs(120);
-
-/// What a wrapper means to a conversation that looks for its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Claim {
-    /// It is this one's.
-    Own,
-    /// It is this one's, but somebody wrote in it before this one did: Fini reused an existing conversation, whose
-    /// customer nobody knows.
-    Reused,
+/// By what a conversation claims a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Evidence {
+    /// Its own message stands there, at this place.
+    Message(usize),
+    /// Our attribute names it, and nothing in it speaks against it.
+    Attribute,
 }
 
-/// The conversation among `unbound` to which `wrapper` belongs, and how.
-///
-/// Event ids come before the attribute: where Fini does not merge attributes on reuse, the attribute still names whoever
-/// came first.
-pub fn claim<'a>(wrapper: &FiniConversation, unbound: &'a [Unbound]) -> Option<(&'a Unbound, Claim)> {
-    let by_event =
-        unbound.iter().find(|candidate| wrapper.events.iter().any(|event| candidate.events.contains(&event.id)));
-    let by_attribute = || {
-        let attribute = wrapper.conversation_attribute()?;
-        unbound.iter().find(|candidate| candidate.attribute == attribute)
-    };
-    let newest = || unbound.last().filter(|_| mutated!("a conversation is bound to the newest row"));
-    let owner = newest().or(by_event).or_else(by_attribute)?;
-    Some((owner, if has_history(wrapper, owner) { Claim::Reused } else { Claim::Own }))
-}
-
-/// Whether a person wrote in the conversation before `owner` did. A greeting of the bot does not count.
-fn has_history(wrapper: &FiniConversation, owner: &Unbound) -> bool {
-    let is_own = |event: &crate::domain::vendor::FiniEvent| {
-        owner.events.contains(&event.id)
-            || (owner.events.is_empty()
-                && event.role == FiniRole::User
-                && owner.open_text.as_deref().is_some_and(|text| same_text(event.text.as_deref(), text)))
-    };
-    let mut before = wrapper.events.iter().take_while(|event| !is_own(event));
-    if !wrapper.events.iter().any(is_own) {
-        // Nothing of ours is visible yet: only what is clearly older than our first send is history.
-        return wrapper
-            .events
-            .iter()
-            .any(|event| is_person(&event.role) && event.created_at < owner.first_sent_at.minus(CLOCK_MARGIN));
+/// The conversations among `unbound` that claim `snapshot`; the one that spoke first comes first.
+pub fn claims<'a>(snapshot: &FiniConversation, unbound: &'a [Unbound]) -> Vec<(&'a Unbound, Evidence)> {
+    let newest = unbound.last().filter(|_| mutated!("a conversation is bound to the newest row"));
+    if let Some(newest) = newest {
+        return vec![(newest, Evidence::Message(0))];
     }
-    before.any(|event| is_person(&event.role))
+    let mut claims: Vec<_> =
+        unbound.iter().filter_map(|candidate| Some((candidate, evidence(snapshot, candidate)?))).collect();
+    claims.sort_by_key(|(_, evidence)| *evidence);
+    claims
 }
 
-/// The wrapper's events since `owner` first wrote: what must never reach the conversation it was mixed into.
-pub fn events_since(wrapper: &FiniConversation, owner: &Unbound) -> Vec<FiniEventId> {
-    let start = wrapper.events.iter().position(|event| {
-        owner.events.contains(&event.id)
-            || (event.role == FiniRole::User
-                && owner.open_text.as_deref().is_some_and(|text| same_text(event.text.as_deref(), text)))
+fn evidence(snapshot: &FiniConversation, candidate: &Unbound) -> Option<Evidence> {
+    if let Some(place) = snapshot.events.iter().position(|event| candidate.events.contains(&event.id)) {
+        return Some(Evidence::Message(place));
+    }
+    if snapshot.conversation_attribute() != Some(candidate.attribute.as_str()) {
+        return None;
+    }
+    let by_text = candidate.open.as_ref().and_then(|open| {
+        snapshot.events.iter().position(|event| {
+            event.role == fini_role(open.role)
+                && same_text(event.text.as_deref(), &open.text)
+                && event.created_at >= open.sent_at.minus(CLOCK_MARGIN)
+        })
     });
-    match start {
-        Some(start) => wrapper.events[start..].iter().map(|event| event.id.clone()).collect(),
-        None => Vec::new(),
+    if let Some(place) = by_text {
+        return Some(Evidence::Message(place));
     }
-}
-
-const fn is_person(role: &FiniRole) -> bool {
-    matches!(role, FiniRole::User | FiniRole::Agent)
+    // Attributes stand on conversations, not on events: what is in it may be somebody else's, and ours never stored there.
+    let began = Began { own_since: candidate.own_since, first_sent_at: candidate.first_sent_at, has_past: false };
+    let is_person = |role: &FiniRole| matches!(role, FiniRole::User | FiniRole::Agent);
+    let may_be_own = match candidate.own_since {
+        Some(_) => news::is_created_for(snapshot.created_at, began),
+        None => !snapshot.events.iter().any(|event| is_person(&event.role)),
+    };
+    may_be_own.then_some(Evidence::Attribute)
 }
 
 #[cfg(test)]
@@ -85,24 +72,29 @@ mod tests {
     use crate::{
         domain::{
             Timestamp,
-            ids::{ConversationId, ConversationKey, FrontendName, InteractionId},
+            ids::{ConversationId, ConversationKey, FiniEventId, FrontendName, InteractionId},
+            message::Role,
             vendor::{ATTRIBUTE_CONVERSATION, FiniEvent},
         },
-        store::ConversationRef,
+        store::{ConversationRef, Open},
     };
 
-    fn event(id: &str, role: FiniRole, text: &str) -> FiniEvent {
-        FiniEvent::message(id, Timestamp::from_millis(1_000_000), role, text)
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(1_000_000_000 + seconds * 1_000)
     }
 
-    fn wrapper(attribute: Option<&str>, events: Vec<FiniEvent>) -> FiniConversation {
+    fn event(id: &str, role: FiniRole, text: &str) -> FiniEvent {
+        FiniEvent::message(id, at(0), role, text)
+    }
+
+    fn snapshot(attribute: Option<&str>, events: Vec<FiniEvent>) -> FiniConversation {
         let mut attributes = Map::new();
         if let Some(attribute) = attribute {
             attributes.insert(ATTRIBUTE_CONVERSATION.to_owned(), json!(attribute));
         }
         FiniConversation {
             id: InteractionId::trusted("i"),
-            created_at: Timestamp::ZERO,
+            created_at: at(0),
             status: None,
             resolved: None,
             attributes,
@@ -110,7 +102,7 @@ mod tests {
         }
     }
 
-    fn unbound(attribute: &str, events: &[&str], open_text: Option<&str>) -> Unbound {
+    fn unbound(attribute: &str, events: &[&str], open: Option<&str>) -> Unbound {
         Unbound {
             conversation: ConversationRef {
                 key: ConversationKey(1),
@@ -119,8 +111,9 @@ mod tests {
             },
             attribute: attribute.to_owned(),
             events: events.iter().map(|id| FiniEventId::trusted(*id)).collect(),
-            open_text: open_text.map(str::to_owned),
-            first_sent_at: Timestamp::from_millis(1_000_000),
+            open: open.map(|text| Open { role: Role::User, text: text.to_owned(), sent_at: at(0) }),
+            own_since: None,
+            first_sent_at: at(0),
             wanted_since: Timestamp::ZERO,
             look_at: Timestamp::ZERO,
             looks: 0,
@@ -128,35 +121,43 @@ mod tests {
         }
     }
 
+    fn claimed(snapshot: &FiniConversation, unbound: &[Unbound]) -> Vec<(String, Evidence)> {
+        let claims = claims(snapshot, unbound);
+        claims.iter().map(|(one, evidence)| (one.attribute.clone(), *evidence)).collect()
+    }
+
     #[test]
-    fn an_event_id_decides_before_an_attribute() {
-        let all = [unbound("a", &["e1"], None), unbound("b", &["e2"], None)];
-        let read = wrapper(Some("a"), vec![event("e2", FiniRole::User, "hi")]);
-        let (owner, how) = claim(&read, &all).expect("claimed");
-        assert_eq!((owner.attribute.as_str(), how), ("b", Claim::Own));
+    fn whoever_spoke_first_claims_first_and_nobody_is_left_out() {
+        let all = [unbound("a", &["e2"], None), unbound("b", &["e1"], None), unbound("c", &["e9"], None)];
+        let read = snapshot(Some("c"), ["e1", "e2"].map(|id| event(id, FiniRole::User, id)).to_vec());
+        let claims = claimed(&read, &all);
+        assert_eq!(claims, [("b".to_owned(), Evidence::Message(0)), ("a".to_owned(), Evidence::Message(1))]);
     }
 
     #[test]
     fn nothing_is_claimed_without_evidence() {
         let all = [unbound("a", &["e1"], Some("hi"))];
-        assert!(claim(&wrapper(None, vec![event("x", FiniRole::User, "hi")]), &all).is_none());
+        assert_eq!(claimed(&snapshot(None, vec![event("x", FiniRole::User, "hi")]), &all), []);
+        assert_eq!(claimed(&snapshot(Some("b"), vec![event("x", FiniRole::User, "hi")]), &all), []);
     }
 
     #[test]
-    fn a_person_before_us_means_reuse_and_a_greeting_does_not() {
-        let all = [unbound("a", &["e1"], None)];
-        let greeted = wrapper(None, vec![event("g", FiniRole::Bot, "Welcome"), event("e1", FiniRole::User, "hi")]);
-        assert_eq!(claim(&greeted, &all).expect("claimed").1, Claim::Own);
-        let used = wrapper(None, vec![event("u", FiniRole::User, "other"), event("e1", FiniRole::User, "hi")]);
-        assert_eq!(claim(&used, &all).expect("claimed").1, Claim::Reused);
-    }
-
-    #[test]
-    fn what_was_mixed_in_begins_at_the_message() {
-        let own = unbound("b", &[], Some("my secret"));
-        let events = ["hi", "my  secret", "so?"].map(|text| event(text, FiniRole::User, text));
-        let mixed = wrapper(Some("a"), events.to_vec());
-        assert_eq!(events_since(&mixed, &own), ["my  secret", "so?"].map(FiniEventId::trusted));
-        assert!(events_since(&wrapper(Some("b"), vec![]), &own).is_empty());
+    fn an_attribute_claims_with_the_message_or_where_no_person_is_seen() {
+        let all = [unbound("a", &[], Some("my order"))];
+        let by_attribute = |events| claimed(&snapshot(Some("a"), events), &all);
+        let one = |evidence| vec![("a".to_owned(), evidence)];
+        assert_eq!(by_attribute(vec![event("x", FiniRole::User, "my  order")]), one(Evidence::Message(0)));
+        assert_eq!(by_attribute(vec![]), one(Evidence::Attribute));
+        assert_eq!(by_attribute(vec![event("x", FiniRole::Bot, "Welcome")]), one(Evidence::Attribute));
+        for role in [FiniRole::User, FiniRole::Agent] {
+            assert_eq!(by_attribute(vec![event("x", role, "something else")]), []);
+        }
+        let old = FiniEvent::message("x", at(-300), FiniRole::User, "my order");
+        assert_eq!(by_attribute(vec![old]), [], "it is older than the message");
+        let known = [Unbound { own_since: Some(at(2)), ..unbound("a", &["e7"], None) }];
+        let cut = snapshot(Some("a"), vec![event("x", FiniRole::Agent, "a person")]);
+        assert_eq!(claimed(&cut, &known), one(Evidence::Attribute), "it was created with the message");
+        let older = FiniConversation { created_at: at(-60), ..snapshot(Some("a"), vec![]) };
+        assert_eq!(claimed(&older, &known), [], "it was not");
     }
 }

@@ -53,12 +53,19 @@ impl Intake {
         Self { store, clock, budget, metrics, limits }
     }
 
-    /// Stores a message, with the request that brought it. When this returns `New` or `Duplicate`, the message is durable.
-    pub async fn accept(&self, frontend: &FrontendName, message: InboundMessage, cause: Correlation) -> Result<Taken> {
+    /// Stores a message, with the request that brought it and the person for whom somebody vouches. When this returns `New` or `Duplicate`, the message is durable.
+    pub async fn accept(
+        &self,
+        frontend: &FrontendName,
+        message: InboundMessage,
+        vouched_user: Option<String>,
+        cause: Correlation,
+    ) -> Result<Taken> {
         let message = NewMessage {
             frontend: frontend.clone(),
             fingerprint: message.fingerprint(),
             message,
+            vouched_user,
             cause,
             now: self.clock.now(),
             limits: self.limits,

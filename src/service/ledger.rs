@@ -43,17 +43,21 @@ impl Ledger {
         self.record(conversation, source, events, now).await
     }
 
-    /// Records a wrapper that List or Get returned for a conversation that is bound to it: the truth at `as_of` or later.
+    /// Records a wrapper that List or (then it is whole) Get returned for a conversation that is bound to it: the truth at
+    /// `as_of` or later.
     pub async fn wrapper(
         &self,
         conversation: &ConversationRef,
         wrapper: FiniConversation,
         as_of: Timestamp,
+        is_whole: bool,
     ) -> Result<Recorded> {
         let now = self.clock.now();
         let turn_attribute = wrapper.turn_attribute().map(str::to_owned);
         let source = Source::Wrapper {
             interaction: wrapper.id,
+            created_at: wrapper.created_at,
+            is_whole,
             status: wrapper.status,
             resolved: wrapper.resolved,
             turn_attribute,
@@ -104,6 +108,14 @@ impl Ledger {
             self.metrics.event_lag(now.since(*created));
         }
         let frontend = conversation.frontend.as_str();
+        if recorded.withheld > 0 {
+            tracing::warn!(
+                frontend,
+                conversation_id = %conversation.id,
+                events = recorded.withheld,
+                "events withheld: nobody can tell which of two conversations they belong to"
+            );
+        }
         for Ended { outcome, accepted_at, cause } in &recorded.ended {
             let took = now.since(*accepted_at);
             self.metrics.turn_finished(frontend, *outcome, took);

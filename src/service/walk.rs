@@ -12,7 +12,7 @@ pub use memory::{Memory, Remembered};
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 
 use super::{
-    binder::{self, Claim},
+    binder::{self, Evidence},
     ledger::Ledger,
     planner::{PageFacts, Row, Walk},
 };
@@ -143,7 +143,8 @@ impl Walker {
             }
         };
         let latest = wrapper.latest_at();
-        let taken = self.take_wrapper(wrapper, owner, unbound, newer::as_of(Read::Listed, seen_at)).await?;
+        let read = Read::Listed;
+        let taken = self.take_wrapper(wrapper, owner, unbound, (read, newer::as_of(read, seen_at))).await?;
         if taken.settled && taken.judge_at.is_none() {
             self.memory().remember(&raw.id, Remembered { digest: raw.digest, owner: taken.owner, latest, seen_at });
         }
@@ -173,44 +174,39 @@ impl Walker {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a parsed wrapper, the truth at `as_of` or later.
-    pub async fn take_wrapper(
+    /// Takes a parsed wrapper that was read so, the truth at the given time or later.
+    async fn take_wrapper(
         &self,
         wrapper: FiniConversation,
         owner: Option<ConversationRef>,
         unbound: &[Unbound],
-        as_of: Timestamp,
+        (read, as_of): (Read, Timestamp),
     ) -> Result<Taken> {
-        let now = self.clock.now();
-        let claim = binder::claim(&wrapper, unbound);
-        let owner = match (owner, claim) {
-            (Some(owner), Some((candidate, _))) if candidate.conversation != owner => {
-                // Bound to `owner`: the store quarantines the candidate and keeps its events from the owner, which it can
-                // only once they are there.
-                if binder::events_since(&wrapper, candidate).is_empty() {
-                    return Ok(Taken::OPEN);
-                }
-                self.bind(candidate, &wrapper, now).await?;
-                owner
+        let mut owner = owner;
+        let mut is_open = false;
+        for (candidate, evidence) in binder::claims(&wrapper, unbound) {
+            if owner.as_ref() == Some(&candidate.conversation) {
+                continue;
             }
-            (Some(owner), _) => owner,
-            (None, Some((candidate, Claim::Own))) => match self.bind(candidate, &wrapper, now).await? {
-                Bound::Now | Bound::Already => candidate.conversation.clone(),
-                Bound::Quarantined { .. } | Bound::Stale => return Ok(Taken::OPEN),
-            },
-            (None, Some((candidate, Claim::Reused))) => {
-                let reason =
-                    format!("Fini continued its conversation {}, in which somebody else wrote before", wrapper.id);
-                if self.store.quarantine(candidate.conversation.key, now, &reason).await? {
-                    log_quarantine(candidate, &wrapper.id, None);
-                }
-                return Ok(Taken::SETTLED);
+            // It may be mixed into somebody's conversation; that is only known once its message is there.
+            if owner.is_some() && evidence == Evidence::Attribute {
+                is_open = true;
+                continue;
             }
-            (None, None) => return Ok(Taken::SETTLED),
-        };
-        let recorded = self.ledger.wrapper(&owner, wrapper, as_of).await?;
+            match self.bind(candidate, &wrapper).await? {
+                Bound::Now | Bound::Already => owner = Some(candidate.conversation.clone()),
+                Bound::Quarantined { .. } => {}
+                Bound::Stale => is_open = true,
+            }
+        }
+        let Some(owner) = owner else { return Ok(if is_open { Taken::OPEN } else { Taken::SETTLED }) };
+        let interaction = wrapper.id.clone();
+        let recorded = self.ledger.wrapper(&owner, wrapper, as_of, read == Read::Singly).await?;
+        if recorded.quarantined {
+            log_quarantine(&owner, &interaction, None);
+        }
         let fresh = recorded.new_events.iter().min().copied();
-        let settled = recorded.counted && !recorded.doubtful;
+        let settled = recorded.counted && !recorded.doubtful && !is_open;
         Ok(Taken { settled, judge_at: recorded.judge_at, fresh, owner: Some(owner.key), turn: recorded.turn })
     }
 
@@ -223,12 +219,12 @@ impl Walker {
         asked_at: Timestamp,
     ) -> Result<Taken> {
         let unbound = self.store.unbound(UNBOUND).await?;
-        self.take_wrapper(wrapper, Some(owner.clone()), &unbound, newer::as_of(Read::Singly, asked_at)).await
+        let read = Read::Singly;
+        self.take_wrapper(wrapper, Some(owner.clone()), &unbound, (read, newer::as_of(read, asked_at))).await
     }
 
-    async fn bind(&self, candidate: &Unbound, wrapper: &FiniConversation, now: Timestamp) -> Result<Bound> {
-        let events = binder::events_since(wrapper, candidate);
-        let bound = self.store.bind(candidate.conversation.key, &wrapper.id, &events, now).await?;
+    async fn bind(&self, candidate: &Unbound, wrapper: &FiniConversation) -> Result<Bound> {
+        let bound = self.store.bind(candidate.conversation.key, wrapper, self.clock.now()).await?;
         match &bound {
             Bound::Now => tracing::info!(
                 frontend = %candidate.conversation.frontend,
@@ -236,17 +232,17 @@ impl Walker {
                 interaction_id = %wrapper.id,
                 "conversation bound"
             ),
-            Bound::Quarantined { owner } => log_quarantine(candidate, &wrapper.id, Some(owner)),
+            Bound::Quarantined { owner } => log_quarantine(&candidate.conversation, &wrapper.id, owner.as_ref()),
             Bound::Already | Bound::Stale => {}
         }
         Ok(bound)
     }
 }
 
-fn log_quarantine(candidate: &Unbound, interaction: &InteractionId, owner: Option<&ConversationRef>) {
+fn log_quarantine(conversation: &ConversationRef, interaction: &InteractionId, owner: Option<&ConversationRef>) {
     tracing::error!(
-        frontend = %candidate.conversation.frontend,
-        conversation_id = %candidate.conversation.id,
+        frontend = %conversation.frontend,
+        conversation_id = %conversation.id,
         interaction_id = %interaction,
         owner = owner.map_or("", |owner| owner.id.as_str()),
         "conversation quarantined: an operator has to settle it"

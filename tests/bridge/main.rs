@@ -22,6 +22,7 @@ mod conversations;
 mod events;
 mod harness;
 mod intake;
+mod joins;
 mod layers;
 mod operating;
 #[cfg(feature = "otlp")]

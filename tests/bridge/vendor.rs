@@ -316,9 +316,9 @@ async fn an_operator_settles_a_quarantine_with_an_existing_conversation() {
 #[tokio::test]
 async fn customers_with_the_same_address_are_not_mixed_either() {
     let mut bridge = Setup::new().vendor(|vendor| vendor.resolve_mode = ResolveMode::SameAttribute).start().await;
-    let user = json!({"id": "u-1", "attributes": {"email": "c@example.com"}});
     for conversation in ["c", "d"] {
         let text = unique("Where is my order?");
+        let user = json!({"id": format!("u-{conversation}"), "attributes": {"email": "c@example.com"}});
         let body = json!({"conversation_id": conversation, "message_id": "m-1", "text": text, "user": user});
         bridge.post(&body).await.expect(202);
         bridge.end_of(conversation, "m-1").await;

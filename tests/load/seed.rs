@@ -5,14 +5,14 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use fini_bridge::{
     domain::{
         Timestamp, WallClock as _,
         correlation::Correlation,
         ids::{ConversationId, FiniEventId, FrontendName, InteractionId, MessageId},
         message::{InboundMessage, Role},
-        vendor::{Feedback, FiniEvent, FiniKind, FiniRole},
+        vendor::{Feedback, FiniConversation, FiniEvent, FiniKind, FiniRole},
     },
     store::{
         BacklogLimits, BudgetTerms, ClaimTurns, IntakeStore as _, Lease, LedgerStore as _, NewMessage, Owner, Record,
@@ -79,13 +79,21 @@ pub async fn fill(path: &Path, backlog: &Backlog) -> Result<()> {
             let (store, each) = (Arc::clone(&store), backlog.each);
             records.spawn(async move {
                 let events = events(turn.key.0, &turn.text, each, now);
-                let first = events.first().map(|event| event.id.clone()).context("at least the echo")?;
                 let source = Source::Response { turn: turn.key, token: turn.token, look_at: now };
-                let recorded =
-                    store.record(Record { conversation: turn.conversation.key, source, events, now }).await?;
+                let recorded = store
+                    .record(Record { conversation: turn.conversation.key, source, events: events.clone(), now })
+                    .await?;
                 ensure!(recorded.counted, "a seeded reply did not count");
                 let interaction = InteractionId::trusted(format!("seeded-{}", turn.key.0));
-                store.bind(turn.conversation.key, &interaction, &[first], now).await?;
+                let snapshot = FiniConversation {
+                    id: interaction,
+                    created_at: now,
+                    status: None,
+                    resolved: None,
+                    attributes: serde_json::Map::new(),
+                    events,
+                };
+                store.bind(turn.conversation.key, &snapshot, now).await?;
                 anyhow::Ok(())
             });
         }
@@ -112,6 +120,7 @@ fn message(frontend: &str, lane: usize, now: Timestamp) -> NewMessage {
         frontend: FrontendName::trusted(frontend),
         fingerprint: message.fingerprint(),
         message,
+        vouched_user: None,
         cause: Correlation::default(),
         now,
         limits: BacklogLimits { per_conversation: u32::MAX, per_frontend: u32::MAX },

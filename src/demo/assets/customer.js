@@ -20,7 +20,7 @@ const IDEAS = [
   ['<b>bold?</b> <img src=x onerror=alert(1)>', 'markup stays text'],
   ['أين طلبي؟ 🙂', 'right to left, and emoji'],
 ];
-const STATES = { new: ['not started', ''], open: ['with the bot', 'good'], escalated: ['with a human', 'human'], resolved: ['resolved', ''], quarantined: ['on hold', 'warn'], lost: ['lost', 'warn'] };
+const STATES = { new: ['not started', ''], open: ['with the bot', 'good'], escalated: ['with a human', 'human'], resolved: ['resolved', ''], quarantined: ['on hold', 'warn'], lost: ['lost', 'warn'], continued: ['goes on elsewhere', ''] };
 const WHO = { bot: 'Bot', agent: 'Human agent', otherbot: 'Other bot' };
 
 let offline = false;

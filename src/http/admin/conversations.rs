@@ -96,7 +96,8 @@ pub(super) async fn bind(
     match admin.store.settle_quarantine(key, interaction.as_ref(), admin.clock.now()).await? {
         Bound::Now | Bound::Already => {}
         Bound::Quarantined { owner } => {
-            let detail = format!("it belongs to {}/{}", owner.frontend, owner.id);
+            let detail =
+                owner.map(|owner| format!("it belongs to {}/{}", owner.frontend, owner.id)).unwrap_or_default();
             return Err(Problem::new(Code::AlreadyBound).detail(detail));
         }
         Bound::Stale => return Err(Problem::new(Code::NotQuarantined)),

@@ -119,6 +119,7 @@ export type FeedEvent =
   | FeedEventBase<'conversation.escalated', { reason: 'status' | 'silent_escalation' | 'human_message' | (string & {}); status_text: string | null }>
   | FeedEventBase<'conversation.status_changed', { state: ConversationState; previous_state: ConversationState; status_text: string | null; awaiting_customer: boolean }>
   | FeedEventBase<'conversation.resolved', { resolved: boolean }>
+  | FeedEventBase<'conversation.continued', { by: string }>
   | FeedEventBase<'form.presented', { event_id: string; text: string | null; raw: unknown }>
   | FeedEventBase<'feedback.updated', { event_id: string; csat_rating: number | null; feedback: string | null; approved: boolean | null }>
   | FeedEventBase<'fini.unrecognized', { event_id: string; role: string; type: string; raw: unknown }>;

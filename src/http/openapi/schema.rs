@@ -138,6 +138,8 @@ pub enum State {
     Quarantined,
     /// Its Fini conversation is gone; the next message starts a new one.
     Lost,
+    /// Fini goes on with its Fini conversation for another one of the same person; a message takes it up again.
+    Continued,
 }
 
 /// A part of the feed.
@@ -185,7 +187,7 @@ pub struct FeedEvent {
 /// `message.updated`: `{message_id, changed: {text?, articles?, attachments?, tags?}}` ·
 /// `turn.completed`: `{message_id, outcome, replies}` · `turn.failed`: `{message_id, code, detail, may_resend}` ·
 /// `conversation.escalated`: `{reason, status_text}` · `conversation.status_changed`: `{state, previous_state, status_text, awaiting_customer}` ·
-/// `conversation.resolved`: `{resolved}` · `form.presented`: `{event_id, text, raw}` ·
+/// `conversation.resolved`: `{resolved}` · `conversation.continued`: `{by}` · `form.presented`: `{event_id, text, raw}` ·
 /// `feedback.updated`: `{event_id, csat_rating, feedback, approved}` · `fini.unrecognized`: `{event_id, role, type, raw}`
 #[derive(ToSchema, Serialize)]
 pub enum EventType {
@@ -210,6 +212,9 @@ pub enum EventType {
     /// Resolved, or opened again.
     #[serde(rename = "conversation.resolved")]
     Resolved,
+    /// Another conversation of the same person goes on with its Fini conversation.
+    #[serde(rename = "conversation.continued")]
+    Continued,
     /// A form is presented.
     #[serde(rename = "form.presented")]
     FormPresented,

@@ -1,7 +1,12 @@
 //! Whose Fini conversation is whose.
 
 use super::{talk::*, *};
-use crate::domain::{conversation::State, ids::FiniEventId, turn::TurnState, vendor::FiniRole};
+use crate::domain::{
+    conversation::State,
+    ids::FiniEventId,
+    turn::{FailureCode, TurnState},
+    vendor::{FiniEvent, FiniRole},
+};
 
 suite!(
     a_binding_frees_what_waits,
@@ -10,10 +15,18 @@ suite!(
     what_is_looked_for_is_summed_up,
     two_conversations_are_never_bound_to_one,
     what_was_mixed_in_never_reaches_the_owner,
-    while_the_mixed_in_is_being_answered_the_owner_is_shown_nothing,
+    while_the_mixed_in_is_being_answered_its_reply_is_nobodys,
     a_response_counts_though_its_events_were_read_first,
+    an_answer_outweighs_a_reservation,
+    a_lost_answer_of_the_mixed_in_reaches_nobody_and_is_not_sent_again,
+    absence_is_not_proved_of_what_a_quarantine_hides,
+    an_own_message_behind_the_mixed_in_is_found_with_its_reply,
     a_message_of_somebody_who_is_looked_for_shows_nothing_until_it_is_clear_whose_it_is,
-    an_own_message_is_read_whoever_else_says_the_same,
+    an_own_message_that_somebody_else_says_too_waits_until_it_is_clear_whose_it_is,
+    a_past_that_a_cut_list_hides_quarantines_when_it_shows,
+    a_list_that_may_be_cut_says_nothing_of_words_that_nobody_saw,
+    what_the_desk_wrote_first_is_the_conversations_own_past,
+    what_is_erased_or_pruned_stays_withheld_from_others,
     racing_bindings_end_in_one,
     an_operator_binds_a_quarantined_conversation,
     an_operator_lets_a_quarantined_conversation_begin_anew,
@@ -65,7 +78,8 @@ async fn what_looks_for_its_conversation_is_known_from_the_claim_on(fixture: Fix
     let [wanted] = unbound.as_slice() else { panic!("{unbound:?}") };
     assert_eq!((wanted.conversation.key, wanted.attribute.as_str()), (key, turn.conversation_attribute.as_str()));
     assert_eq!((wanted.first_sent_at, wanted.look_at, wanted.looks), (at(1), Timestamp::MAX, 0));
-    assert_eq!((wanted.events.as_slice(), wanted.open_text.as_deref()), ([].as_slice(), Some("text of m-1")));
+    let open = wanted.open.as_ref().map(|open| (open.role, open.text.as_str(), open.sent_at));
+    assert_eq!((wanted.events.as_slice(), open), ([].as_slice(), Some((Role::User, "text of m-1", at(1)))));
 
     fixture.respond(&turn, vec![echo("e-1", "m-1"), reply("e-2")], at(2)).await;
     let unbound = fixture.store.unbound(5).await.expect("reads");
@@ -73,7 +87,8 @@ async fn what_looks_for_its_conversation_is_known_from_the_claim_on(fixture: Fix
     let mut events = wanted.events.clone();
     events.sort();
     assert_eq!(events, [FiniEventId::trusted("e-1"), FiniEventId::trusted("e-2")]);
-    assert_eq!((wanted.open_text.as_deref(), wanted.wanted_since, wanted.look_at), (None, at(2), at(2)));
+    assert_eq!((wanted.open.as_ref(), wanted.wanted_since, wanted.look_at), (None, at(2), at(2)));
+    assert_eq!(wanted.own_since, Some(at(0)));
     // A sweep may be faster than the response.
     fixture.post("c-2", "m-1", at(3)).await;
     let turn = fixture.claim_turn(at(4)).await;
@@ -116,7 +131,7 @@ async fn two_conversations_are_never_bound_to_one(fixture: Fixture) {
     let other = answered(&fixture, "c-2", at(10)).await;
     fixture.post("c-2", "m-2", at(11)).await;
     let owner = ConversationRef { key: owner, frontend: web(), id: id("c-1") };
-    assert_eq!(fixture.bind(other, "i-1", at(12)).await, Bound::Quarantined { owner });
+    assert_eq!(fixture.bind(other, "i-1", at(12)).await, Bound::Quarantined { owner: Some(owner) });
     let conversation = fixture.conversation("c-2").await;
     assert_eq!((conversation.state, conversation.interaction), (State::Quarantined, None));
     assert!(conversation.note.is_some_and(|note| note.contains("i-1") && note.contains("c-1")));
@@ -131,79 +146,240 @@ async fn two_conversations_are_never_bound_to_one(fixture: Fixture) {
     assert_eq!(fixture.conversation("c-1").await.state, State::Open);
 }
 
-async fn what_was_mixed_in_never_reaches_the_owner(fixture: Fixture) {
-    let owner = fixture.bound_talk("c-1", "i-1", at(0)).await;
-    let other = answered(&fixture, "c-2", at(10)).await;
-    let mixed = [FiniEventId::trusted("c-2-e1"), FiniEventId::trusted("e-7"), FiniEventId::trusted("c-1-e2")];
-    let bound = fixture.store.bind(other, &interaction("i-1"), &mixed, at(12)).await.expect("answers");
-    assert!(matches!(bound, Bound::Quarantined { .. }));
-    let everything = vec![reply("c-1-e2"), echo("c-2-e1", "m-1"), by_other_bot("e-7"), by_other_bot("e-8")];
-    let recorded = fixture.read(owner, "i-1", Says::default(), everything, at(13)).await;
-    assert_eq!(recorded.added, 1);
-    let last = fixture.feed("c-1").await.pop().expect("events");
-    assert_eq!(last["data"]["message"]["id"], "e-8");
+/// The messages that a conversation's feed shows of Fini's.
+async fn shown(fixture: &Fixture, conversation: &str) -> Vec<String> {
+    let feed = fixture.feed(conversation).await;
+    let by_fini = feed.iter().filter(|event| event["data"]["origin"] == "fini");
+    by_fini.map(|event| event["data"]["message"]["id"].as_str().expect("an id").to_owned()).collect()
 }
 
-async fn while_the_mixed_in_is_being_answered_the_owner_is_shown_nothing(fixture: Fixture) {
+/// A conversation with an answer, into whose Fini conversation `i-1` Fini puts the message `m-9` of `c-2`, which is claimed.
+async fn mixed(fixture: &Fixture) -> (ConversationKey, ClaimedTurn) {
     let owner = fixture.bound_talk("c-1", "i-1", at(0)).await;
-    let other = fixture.post("c-2", "m-1", at(10)).await;
-    let turn = fixture.claim_turn(at(11)).await;
-    let mixed = [FiniEventId::trusted("c-2-e1")];
-    let bound = fixture.store.bind(other, &interaction("i-1"), &mixed, at(12)).await.expect("answers");
-    assert!(matches!(bound, Bound::Quarantined { .. }));
-    // Fini has stored the reply, but nobody has the response yet.
-    let everything = || vec![reply("c-1-e2"), echo("c-2-e1", "m-1"), reply("c-2-e2"), by_other_bot("e-8")];
-    let recorded = fixture.read(owner, "i-1", Says::default(), everything(), at(13)).await;
-    assert_eq!((recorded.counted, recorded.added), (false, 0));
-    fixture.respond(&turn, vec![echo("c-2-e1", "m-1"), reply("c-2-e2")], at(14)).await;
+    fixture.post("c-2", "m-9", at(10)).await;
+    (owner, fixture.claim_turn(at(11)).await)
+}
+
+/// The same, found out at once: `c-2` is quarantined.
+async fn quarantined(fixture: &Fixture) -> (ConversationKey, ClaimedTurn) {
+    let (owner, turn) = mixed(fixture).await;
+    let bound = fixture.bind(turn.conversation.key, "i-1", at(12)).await;
+    assert!(matches!(bound, Bound::Quarantined { owner: Some(_) }), "{bound:?}");
+    (owner, turn)
+}
+
+async fn lose_sight(fixture: &Fixture, turn: &ClaimedTurn, now: Timestamp) {
+    assert!(fixture.store.lose_sight(turn.key, &turn.token, now, now, "status 500").await.expect("loses"));
+}
+
+async fn what_was_mixed_in_never_reaches_the_owner(fixture: Fixture) {
+    let (owner, turn) = quarantined(&fixture).await;
+    let answer = || vec![echo("e-5", "m-9"), reply("e-6")];
+    fixture.respond(&turn, answer(), at(13)).await;
+    // Whoever writes next may mean either of them.
+    let everything = || [vec![reply("c-1-e2")], answer(), vec![by_other_bot("e-7")]].concat();
+    let recorded = fixture.read(owner, "i-1", Says::default(), everything(), at(14)).await;
+    assert_eq!((recorded.counted, recorded.added, recorded.withheld), (true, 0, 1));
     let recorded = fixture.read(owner, "i-1", Says::default(), everything(), at(15)).await;
-    assert_eq!((recorded.counted, recorded.added), (true, 1));
-    let last = fixture.feed("c-1").await.pop().expect("events");
-    assert_eq!(last["data"]["message"]["id"], "e-8");
+    assert_eq!((recorded.counted, recorded.doubtful, recorded.withheld), (true, false, 0), "once is enough");
+    // Once the owner has spoken again, it is an answer to that.
+    fixture.post("c-1", "m-1", at(16)).await;
+    let own = fixture.claim_turn(at(17)).await;
+    fixture.respond(&own, vec![echo("e-8", "m-1"), reply("e-9")], at(18)).await;
+    let later = [everything(), vec![echo("e-8", "m-1"), reply("e-9"), by_other_bot("e-10")]].concat();
+    assert_eq!(fixture.read(owner, "i-1", Says::default(), later, at(19)).await.added, 1);
+    assert_eq!(shown(&fixture, "c-1").await, ["c-1-e2", "e-9", "e-10"]);
+    assert_eq!(shown(&fixture, "c-2").await, ["e-6"]);
+}
+
+async fn while_the_mixed_in_is_being_answered_its_reply_is_nobodys(fixture: Fixture) {
+    let (owner, turn) = quarantined(&fixture).await;
+    // Fini has stored the reply, but nobody has the response yet.
+    let everything = || vec![reply("c-1-e2"), echo("e-5", "m-9"), reply("e-6"), by_other_bot("e-7")];
+    let recorded = fixture.read(owner, "i-1", Says::default(), everything(), at(13)).await;
+    assert_eq!((recorded.counted, recorded.added, recorded.doubtful), (true, 0, true));
+    fixture.respond(&turn, vec![echo("e-5", "m-9"), reply("e-6")], at(14)).await;
+    let recorded = fixture.read(owner, "i-1", Says::default(), everything(), at(15)).await;
+    assert_eq!((recorded.counted, recorded.added, recorded.doubtful), (true, 0, false));
+    assert_eq!(
+        (shown(&fixture, "c-1").await, shown(&fixture, "c-2").await),
+        (vec!["c-1-e2".to_owned()], vec!["e-6".to_owned()])
+    );
 }
 
 async fn a_response_counts_though_its_events_were_read_first(fixture: Fixture) {
-    let owner = fixture.bound_talk("c-1", "i-1", at(0)).await;
-    let other = fixture.post("c-2", "m-1", at(10)).await;
-    let turn = fixture.claim_turn(at(11)).await;
-    let mixed = ["c-2-e1", "c-2-e2"].map(FiniEventId::trusted);
-    let bound = fixture.store.bind(other, &interaction("i-1"), &mixed, at(12)).await.expect("answers");
-    assert!(matches!(bound, Bound::Quarantined { .. }));
-    let response = || vec![echo("c-2-e1", "m-1"), reply("c-2-e2")];
+    let (owner, turn) = quarantined(&fixture).await;
+    let response = || vec![echo("e-5", "m-9"), reply("e-6")];
+    let mixed = || [vec![reply("c-1-e2")], response()].concat();
+    assert_eq!(fixture.read(owner, "i-1", Says::default(), mixed(), at(12)).await.added, 0);
     let recorded = fixture.respond(&turn, response(), at(13)).await;
     assert_eq!((recorded.state, recorded.turn), (Some(State::Quarantined), Some(TurnState::Answered)));
-    let feed = fixture.feed("c-2").await;
-    let replies: Vec<_> = feed.iter().filter(|event| event["data"]["message"]["id"] == "c-2-e2").collect();
-    assert_eq!(replies.len(), 1, "{feed:?}");
+    assert_eq!(shown(&fixture, "c-2").await, ["e-6"]);
+    assert_eq!(fixture.kinds("c-2", 0).await.iter().filter(|kind| *kind == "message.created").count(), 2);
     // Once is enough, and the owner is shown none of it.
     assert_eq!(fixture.respond(&turn, response(), at(14)).await.added, 0);
-    let read = fixture.read(owner, "i-1", Says::default(), [vec![reply("c-1-e2")], response()].concat(), at(15)).await;
-    assert_eq!((read.counted, read.added), (true, 0));
+    let read = fixture.read(owner, "i-1", Says::default(), mixed(), at(15)).await;
+    assert_eq!((read.counted, read.added, read.doubtful), (true, 0, false));
+}
+
+async fn an_answer_outweighs_a_reservation(fixture: Fixture) {
+    let (owner, other) = quarantined(&fixture).await;
+    lose_sight(&fixture, &other, at(13)).await;
+    fixture.post("c-1", "m-1", at(14)).await;
+    let own = fixture.claim_turn(at(15)).await;
+    lose_sight(&fixture, &own, at(16)).await;
+    // Both wait, and both answers were lost: nobody can tell whose reply this is.
+    let everything = || vec![reply("c-1-e2"), echo("e-5", "m-9"), echo("e-6", "m-1"), reply("e-7")];
+    let recorded = fixture.read(owner, "i-1", Says::default(), everything(), at(17)).await;
+    assert_eq!((recorded.added, recorded.withheld, recorded.turn), (0, 1, Some(TurnState::Awaiting)));
+    // An answer to the owner that names it says whose it is, whoever it was kept for.
+    fixture
+        .store
+        .fail_turn(own.key, Hold::Looked(1), at(18), &failure(FailureCode::NoReplyInTime))
+        .await
+        .expect("ends");
+    fixture.post("c-1", "m-2", at(19)).await;
+    let own = fixture.claim_turn(at(20)).await;
+    let recorded = fixture.respond(&own, vec![echo("e-8", "m-2"), reply("e-7")], at(21)).await;
+    assert_eq!(recorded.turn, Some(TurnState::Answered));
+    assert_eq!(shown(&fixture, "c-1").await, ["c-1-e2", "e-7"]);
+    assert!(shown(&fixture, "c-2").await.is_empty());
+}
+
+async fn a_lost_answer_of_the_mixed_in_reaches_nobody_and_is_not_sent_again(fixture: Fixture) {
+    let (owner, turn) = mixed(&fixture).await;
+    lose_sight(&fixture, &turn, at(12)).await;
+    let stored = || vec![reply("c-1-e2"), echo("e-5", "m-9")];
+    // Whose it is has to be found out first.
+    let recorded = fixture.read(owner, "i-1", Says::default(), stored(), at(13)).await;
+    assert_eq!((recorded.counted, recorded.added, recorded.doubtful), (true, 0, true));
+    assert!(matches!(fixture.bind(turn.conversation.key, "i-1", at(14)).await, Bound::Quarantined { .. }));
+    fixture.read(owner, "i-1", Says::default(), stored(), at(15)).await;
+    // The reply is written late.
+    let late = [stored(), vec![reply("e-6")]].concat();
+    let recorded = fixture.read(owner, "i-1", Says::default(), late, at(16)).await;
+    assert_eq!((recorded.added, recorded.withheld, recorded.doubtful), (0, 1, false));
+    assert_eq!(shown(&fixture, "c-1").await, ["c-1-e2"]);
+    let key = turn.conversation.key;
+    assert!(!fixture.store.prove_absent(turn.key, turn.attempt, at(17)).await.expect("answers"), "it stands there");
+    assert_eq!(fixture.store.settle_quarantine(key, None, at(18)).await.expect("settles"), Bound::Now);
+    let closing = fixture.feed("c-2").await.into_iter().find(|event| event["type"] == "turn.failed").expect("the end");
+    assert_eq!((&closing["data"]["code"], &closing["data"]["may_resend"]), (&"interaction_lost".into(), &false.into()));
+    fixture.assert_nothing_due(at(1_000)).await;
+    // However it ended: what is written in answer to it is not the owner's.
+    let later = [stored(), vec![reply("e-6"), reply("e-7")]].concat();
+    assert_eq!(fixture.read(owner, "i-1", Says::default(), later, at(19)).await.added, 0);
+}
+
+async fn absence_is_not_proved_of_what_a_quarantine_hides(fixture: Fixture) {
+    let (_, turn) = quarantined(&fixture).await;
+    lose_sight(&fixture, &turn, at(13)).await;
+    assert!(!fixture.store.prove_absent(turn.key, turn.attempt, at(14)).await.expect("answers"));
+    let closing = fixture.feed("c-2").await.pop().expect("the end of the turn");
+    assert_eq!((&closing["type"], &closing["data"]["code"]), (&"turn.failed".into(), &"unclear_outcome".into()));
+    assert_eq!(closing["data"]["may_resend"], false);
+}
+
+async fn an_own_message_behind_the_mixed_in_is_found_with_its_reply(fixture: Fixture) {
+    let (owner, other) = quarantined(&fixture).await;
+    fixture.post("c-1", "m-1", at(13)).await;
+    let own = fixture.claim_turn(at(14)).await;
+    lose_sight(&fixture, &own, at(15)).await;
+    let everything = || vec![reply("c-1-e2"), echo("e-5", "m-9"), echo("e-6", "m-1"), reply("e-7"), reply("e-8")];
+    let recorded = fixture.read(owner, "i-1", Says::default(), everything(), at(16)).await;
+    assert_eq!((recorded.turn, recorded.added), (Some(TurnState::Awaiting), 0), "the other is owed a reply too");
+    fixture.respond(&other, vec![echo("e-5", "m-9"), reply("e-7")], at(17)).await;
+    let recorded = fixture.read(owner, "i-1", Says::default(), everything(), at(18)).await;
+    assert_eq!(recorded.turn, Some(TurnState::Answered));
+    assert_eq!(shown(&fixture, "c-1").await, ["c-1-e2", "e-8"]);
+    assert_eq!(shown(&fixture, "c-2").await, ["e-7"]);
 }
 
 async fn a_message_of_somebody_who_is_looked_for_shows_nothing_until_it_is_clear_whose_it_is(fixture: Fixture) {
-    let owner = fixture.bound_talk("c-1", "i-1", at(0)).await;
-    fixture.post("c-2", "m-9", at(10)).await;
-    let turn = fixture.claim_turn(at(11)).await;
+    let (owner, turn) = mixed(&fixture).await;
     let stranger = |text: &str| said("e-8", FiniRole::User, text);
-    let mixed = || vec![stranger(&format!(" {}", turn.text)), reply("e-9")];
+    let mixed = || vec![reply("c-1-e2"), stranger(&format!(" {}", turn.text)), reply("e-9")];
     let recorded = fixture.read(owner, "i-1", Says::default(), mixed(), at(12)).await;
-    assert_eq!((recorded.counted, recorded.added), (false, 0));
+    assert_eq!((recorded.counted, recorded.added, recorded.doubtful), (true, 0, true));
+    let unfinished = FiniEvent { text: None, ..stranger("") };
+    let recorded = fixture.read(owner, "i-1", Says::default(), vec![reply("c-1-e2"), unfinished], at(12)).await;
+    assert_eq!((recorded.added, recorded.doubtful), (0, true), "its text may be filled in later");
     // It was stored in a Fini conversation of its own: what stands here came in by another way.
     fixture.respond(&turn, vec![echo("e-20", "m-9"), reply("e-21")], at(13)).await;
     let recorded = fixture.read(owner, "i-1", Says::default(), mixed(), at(14)).await;
     assert_eq!((recorded.counted, recorded.added), (true, 2));
 }
 
-async fn an_own_message_is_read_whoever_else_says_the_same(fixture: Fixture) {
-    let owner = fixture.bound_talk("c-1", "i-1", at(0)).await;
-    fixture.post("c-2", "m-2", at(10)).await;
-    fixture.claim_turn(at(11)).await;
-    fixture.post("c-1", "m-2", at(11)).await;
+async fn an_own_message_that_somebody_else_says_too_waits_until_it_is_clear_whose_it_is(fixture: Fixture) {
+    let (owner, other) = mixed(&fixture).await;
+    fixture.post("c-1", "m-9", at(11)).await;
     let turn = fixture.claim_turn(at(11)).await;
-    fixture.store.lose_sight(turn.key, &turn.token, at(12), at(13), "reset").await.expect("loses");
-    let recorded = fixture.read(owner, "i-1", Says::default(), vec![echo("e-8", "m-2"), reply("e-9")], at(14)).await;
-    assert_eq!((recorded.counted, recorded.turn), (true, Some(TurnState::Answered)));
+    lose_sight(&fixture, &turn, at(12)).await;
+    let read =
+        || fixture.read(owner, "i-1", Says::default(), vec![reply("c-1-e2"), echo("e-8", "m-9"), reply("e-9")], at(14));
+    let recorded = read().await;
+    assert_eq!((recorded.turn, recorded.added, recorded.doubtful), (Some(TurnState::Unclear), 0, true));
+    fixture.respond(&other, vec![echo("e-20", "m-9"), reply("e-21")], at(15)).await;
+    assert_eq!(read().await.turn, Some(TurnState::Answered));
+}
+
+async fn a_past_that_a_cut_list_hides_quarantines_when_it_shows(fixture: Fixture) {
+    let key = fixture.post("c-1", "m-1", at(100_000)).await;
+    let turn = fixture.claim_turn(at(100_000)).await;
+    let then = |seconds: i64, event: FiniEvent| FiniEvent { created_at: at(seconds * 1_000), ..event };
+    let own = || vec![then(100, echo("e-3", "m-1")), then(101, reply("e-4"))];
+    fixture.respond(&turn, own(), at(101_000)).await;
+    // Another customer's last words stand in it, but for the bot's they are cut off.
+    let cut = [vec![then(90, reply("e-2"))], own()].concat();
+    assert_eq!(fixture.bind_to(key, snapshot("i-1", at(0), cut.clone()), at(102_000)).await, Bound::Now);
+    let recorded = fixture.read(key, "i-1", Says::default(), cut.clone(), at(103_000)).await;
+    assert_eq!((recorded.counted, recorded.added), (true, 0), "what was said before is no news");
+    let whole = [vec![then(80, said("e-1", FiniRole::User, "of another customer"))], cut].concat();
+    let recorded = fixture.read(key, "i-1", Says { is_whole: true, ..Says::default() }, whole, at(104_000)).await;
+    assert_eq!((recorded.counted, recorded.quarantined, recorded.added), (false, true, 0));
+    let conversation = fixture.conversation("c-1").await;
+    assert_eq!((conversation.state, conversation.interaction), (State::Quarantined, None));
+    assert_eq!(shown(&fixture, "c-1").await, ["e-4"]);
+}
+
+async fn a_list_that_may_be_cut_says_nothing_of_words_that_nobody_saw(fixture: Fixture) {
+    let owner = fixture.bound_talk("c-1", "i-1", at(0)).await;
+    let late = |id: &str| FiniEvent { created_at: at(60_000), ..reply(id) };
+    let recorded = fixture.read(owner, "i-1", Says::default(), vec![late("e-7")], at(61_000)).await;
+    assert_eq!((recorded.added, recorded.doubtful), (0, true));
+    let due = fixture.store.due_reads(at(61_000), 5).await.expect("reads");
+    assert_eq!(due.iter().map(|read| read.conversation.key).collect::<Vec<_>>(), [owner], "it is read by itself");
+    let whole = vec![echo("c-1-e1", "m-0"), reply("c-1-e2"), late("e-7")];
+    let says = Says { is_whole: true, ..Says::default() };
+    assert_eq!(fixture.read(owner, "i-1", says, whole, at(62_000)).await.added, 1);
+}
+
+async fn what_the_desk_wrote_first_is_the_conversations_own_past(fixture: Fixture) {
+    let mirrored = wrap(inbound("c-1", "m-1", "from the desk", Role::Agent), at(0));
+    fixture.store.accept(mirrored).await.expect("accepts");
+    let turn = fixture.claim_turn(at(1)).await;
+    let key = turn.conversation.key;
+    fixture.respond(&turn, vec![said("e-1", FiniRole::Agent, "from the desk")], at(2)).await;
+    // Without a customer's message it is not listed, and so is never found.
+    assert!(fixture.store.lose(key, None, at(3), "not found").await.expect("gives up"));
+    fixture.post("c-1", "m-2", at(600_000)).await;
+    let turn = fixture.claim_turn(at(600_000)).await;
+    let then = |event: FiniEvent| FiniEvent { created_at: at(600_000), ..event };
+    let own = || vec![then(echo("e-2", "m-2")), then(reply("e-3"))];
+    fixture.respond(&turn, own(), at(601_000)).await;
+    let whole = [vec![said("e-1", FiniRole::Agent, "from the desk")], own()].concat();
+    assert_eq!(fixture.bind_to(key, snapshot("i-1", at(0), whole.clone()), at(602_000)).await, Bound::Now);
+    let recorded = fixture.read(key, "i-1", Says { is_whole: true, ..Says::default() }, whole, at(603_000)).await;
+    assert_eq!((recorded.counted, recorded.added, recorded.quarantined), (true, 0, false));
+}
+
+async fn what_is_erased_or_pruned_stays_withheld_from_others(fixture: Fixture) {
+    let (owner, turn) = quarantined(&fixture).await;
+    fixture.respond(&turn, vec![echo("e-5", "m-9"), reply("e-6")], at(13)).await;
+    fixture.store.erase(&web(), &id("c-2"), false, at(14)).await.expect("erases");
+    let everything = vec![reply("c-1-e2"), echo("e-5", "m-9"), reply("e-6"), by_other_bot("e-7")];
+    assert_eq!(fixture.read(owner, "i-1", Says::default(), everything, at(15)).await.added, 0);
+    assert_eq!(shown(&fixture, "c-1").await, ["c-1-e2"]);
 }
 
 async fn racing_bindings_end_in_one(fixture: Fixture) {
@@ -222,9 +398,10 @@ async fn an_operator_binds_a_quarantined_conversation(fixture: Fixture) {
     let key = answered(&fixture, "c-2", at(10)).await;
     fixture.post("c-2", "m-2", at(11)).await;
     let store = &fixture.store;
-    assert!(store.quarantine(key, at(12), "somebody else wrote in it before").await.expect("quarantines"));
-    assert!(!store.quarantine(key, at(13), "again").await.expect("answers"));
-    assert_eq!(fixture.conversation("c-2").await.note.as_deref(), Some("somebody else wrote in it before"));
+    fixture.quarantine(key, "i-0", at(12)).await;
+    assert_eq!(fixture.bind(key, "i-0", at(13)).await, Bound::Stale, "an operator decides now");
+    let note = fixture.conversation("c-2").await.note.expect("a reason");
+    assert!(note.contains("i-0") && note.contains("somebody else wrote before"), "{note}");
     let taken = store.settle_quarantine(key, Some(&interaction("i-1")), at(14)).await.expect("answers");
     assert!(matches!(taken, Bound::Quarantined { .. }), "not even an operator mixes two customers by mistake");
     let bound = store.settle_quarantine(key, Some(&interaction("i-2")), at(15)).await.expect("settles");
@@ -244,9 +421,12 @@ async fn an_operator_lets_a_quarantined_conversation_begin_anew(fixture: Fixture
     fixture.post("c-1", "m-2", at(1)).await;
     let turn = fixture.claim_turn(at(2)).await;
     fixture.store.lose_sight(turn.key, &turn.token, at(3), at(4), "reset").await.expect("loses");
-    assert!(fixture.store.quarantine(key, at(5), "why").await.expect("quarantines"));
+    fixture.quarantine(key, "i-0", at(5)).await;
     assert_eq!(fixture.store.settle_quarantine(key, None, at(6)).await.expect("settles"), Bound::Now);
     assert_eq!(fixture.state_of("c-1", "m-1").await, TurnState::Failed, "nobody will find its answer any more");
+    let feed = fixture.feed("c-1").await;
+    let closing = feed.iter().find(|event| event["type"] == "turn.failed").expect("the end of the turn");
+    assert_eq!((&closing["data"]["code"], &closing["data"]["may_resend"]), (&"interaction_lost".into(), &false.into()));
     let turn = fixture.claim_turn(at(7)).await;
     assert_eq!((turn.messages.as_slice(), turn.is_bound), ([message_id("m-2")].as_slice(), false));
     assert_eq!(fixture.conversation("c-1").await.state, State::Open);
@@ -255,7 +435,7 @@ async fn an_operator_lets_a_quarantined_conversation_begin_anew(fixture: Fixture
 async fn a_quarantine_survives_a_late_response(fixture: Fixture) {
     let key = fixture.post("c-1", "m-1", at(0)).await;
     let turn = fixture.claim_turn(at(1)).await;
-    assert!(fixture.store.quarantine(key, at(2), "why").await.expect("quarantines"));
+    fixture.quarantine(key, "i-0", at(2)).await;
     let handover = of_kind(crate::domain::vendor::FiniKind::SilentEscalation, reply("e-2"));
     let recorded = fixture.respond(&turn, vec![echo("e-1", "m-1"), handover], at(3)).await;
     assert_eq!((recorded.state, recorded.turn), (Some(State::Quarantined), Some(TurnState::Answered)));
@@ -336,8 +516,8 @@ async fn only_what_is_lost_is_lost(fixture: Fixture) {
     }
     let untouched = fixture.post("c-2", "m-1", at(2)).await;
     assert!(!fixture.store.lose(untouched, None, at(3), "").await.expect("answers"), "nothing was sent for it");
-    assert!(!fixture.store.quarantine(untouched, at(3), "").await.expect("answers"));
-    assert!(!fixture.store.quarantine(key, at(3), "").await.expect("answers"), "it is bound");
+    assert_eq!(fixture.bind(untouched, "i-2", at(3)).await, Bound::Stale);
+    assert_eq!(fixture.bind(key, "i-2", at(3)).await, Bound::Stale, "it is bound");
     assert_eq!(fixture.conversation("c-1").await.state, State::Open);
 }
 

@@ -101,7 +101,10 @@ async fn an_empty_response_leaves_the_outcome_unclear(fixture: Fixture) {
     assert_eq!(recorded.turn, Some(TurnState::Unclear));
     assert_eq!(fixture.look_due(at(10_010)).await, [turn.key]);
     let unbound = fixture.store.unbound(5).await.expect("reads");
-    assert_eq!((unbound[0].wanted_since, unbound[0].open_text.as_deref()), (at(10), Some("text of m-1")));
+    assert_eq!(
+        (unbound[0].wanted_since, unbound[0].open.as_ref().map(|open| open.text.as_str())),
+        (at(10), Some("text of m-1"))
+    );
 
     fixture.bind(key, "i-1", at(20)).await;
     let recorded = fixture.read(key, "i-1", Says::default(), vec![echo("e-1", "m-1")], at(30)).await;

@@ -48,7 +48,10 @@ async fn an_event_is_shown_once_whoever_finds_it(fixture: Fixture) {
 async fn what_another_conversation_saw_is_not_shown(fixture: Fixture) {
     fixture.bound_talk("c-1", "i-1", at(0)).await;
     let other = fixture.bound_talk("c-2", "i-2", at(5)).await;
-    let events = vec![echo("c-1-e1", "m-0"), reply("c-1-e2"), reply("e-9")];
+    let others = [echo("c-1-e1", "m-0"), reply("c-1-e2")];
+    let recorded = fixture.read(other, "i-2", Says::default(), others.to_vec(), at(9)).await;
+    assert_eq!((recorded.added, recorded.new_events.len()), (0, 0));
+    let events = [others.to_vec(), vec![echo("c-2-e1", "m-0"), reply("e-9")]].concat();
     let recorded = fixture.read(other, "i-2", Says::default(), events, at(10)).await;
     assert_eq!((recorded.added, recorded.new_events.len()), (1, 1));
     let last = fixture.feed("c-2").await.pop().expect("events");
@@ -136,6 +139,8 @@ async fn a_picture_of_before_says_nothing(fixture: Fixture) {
     assert_eq!((recorded.added, recorded.judge_at.is_some()), (0, true));
     // It shows everything, but was read before.
     let source = Source::Wrapper {
+        created_at: at(0),
+        is_whole: false,
         interaction: interaction("i-1"),
         status: Some("Open".to_owned()),
         resolved: None,

@@ -6,6 +6,7 @@
 mod bindings;
 mod budget;
 mod claims;
+mod continued;
 mod conversations;
 mod correlation;
 mod deliveries;
@@ -246,6 +247,7 @@ fn wrap(message: InboundMessage, now: Timestamp) -> NewMessage {
         frontend: web(),
         fingerprint: message.fingerprint(),
         message,
+        vouched_user: None,
         cause: Correlation::default(),
         now,
         limits: BacklogLimits { per_conversation: 1000, per_frontend: 10_000 },

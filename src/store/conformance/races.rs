@@ -123,8 +123,8 @@ async fn one_fini_conversation_is_bound_to_one_of_two_at_once(fixture: Fixture) 
         let wanted = format!("i-{round}");
         let (one, other) = join(fixture.bind(keys[0], &wanted, at(1)), fixture.bind(keys[1], &wanted, at(1))).await;
         match (&one, &other) {
-            (Bound::Now, Bound::Quarantined { owner }) => assert_eq!(owner.key, keys[0]),
-            (Bound::Quarantined { owner }, Bound::Now) => assert_eq!(owner.key, keys[1]),
+            (Bound::Now, Bound::Quarantined { owner: Some(owner) }) => assert_eq!(owner.key, keys[0]),
+            (Bound::Quarantined { owner: Some(owner) }, Bound::Now) => assert_eq!(owner.key, keys[1]),
             _ => panic!("{one:?} and {other:?}"),
         }
     }

@@ -6,7 +6,7 @@ use super::*;
 use crate::domain::{
     ids::{InteractionId, TurnKey},
     turn::{FailureCode, TurnFailure, TurnState},
-    vendor::{FiniEvent, FiniKind, FiniRole},
+    vendor::{FiniConversation, FiniEvent, FiniKind, FiniRole},
 };
 
 /// The process that claims unless told otherwise.
@@ -39,6 +39,12 @@ pub(super) fn by_other_bot(id: &str) -> FiniEvent {
 
 pub(super) fn of_kind(kind: FiniKind, event: FiniEvent) -> FiniEvent {
     FiniEvent { kind, text: None, ..event }
+}
+
+/// A Fini conversation as it is read.
+pub(super) fn snapshot(id: &str, created_at: Timestamp, events: Vec<FiniEvent>) -> FiniConversation {
+    let id = interaction(id);
+    FiniConversation { id, created_at, status: None, resolved: None, attributes: Map::new(), events }
 }
 
 pub(super) fn interaction(id: &str) -> InteractionId {
@@ -95,6 +101,7 @@ pub(super) struct Says {
     pub(super) status: Option<&'static str>,
     pub(super) resolved: Option<bool>,
     pub(super) turn_attribute: Option<String>,
+    pub(super) is_whole: bool,
 }
 
 impl Says {
@@ -139,6 +146,8 @@ impl Fixture {
     ) -> Recorded {
         let source = Source::Wrapper {
             interaction: interaction(of),
+            created_at: at(0),
+            is_whole: says.is_whole,
             status: says.status.map(str::to_owned),
             resolved: says.resolved,
             turn_attribute: says.turn_attribute,
@@ -158,7 +167,17 @@ impl Fixture {
     }
 
     pub(super) async fn bind(&self, key: ConversationKey, interaction_id: &str, now: Timestamp) -> Bound {
-        self.store.bind(key, &interaction(interaction_id), &[], now).await.expect("binds")
+        self.bind_to(key, snapshot(interaction_id, now, Vec::new()), now).await
+    }
+
+    pub(super) async fn bind_to(&self, key: ConversationKey, snapshot: FiniConversation, now: Timestamp) -> Bound {
+        self.store.bind(key, &snapshot, now).await.expect("answers")
+    }
+
+    /// Quarantines a conversation that is looked for: its Fini conversation is far older than it is.
+    pub(super) async fn quarantine(&self, key: ConversationKey, interaction_id: &str, now: Timestamp) {
+        let older = snapshot(interaction_id, now.minus(Duration::from_hours(1)), Vec::new());
+        assert_eq!(self.bind_to(key, older, now).await, Bound::Quarantined { owner: None });
     }
 
     pub(super) async fn conversation(&self, conversation: &str) -> Conversation {

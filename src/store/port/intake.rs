@@ -18,6 +18,8 @@ pub struct NewMessage {
     pub message: InboundMessage,
     /// [`InboundMessage::fingerprint`], computed outside the transaction.
     pub fingerprint: String,
+    /// The person whose conversation it is, where the frontend's server or a token's subject says so.
+    pub vouched_user: Option<String>,
     /// The request that brought it.
     pub cause: Correlation,
     /// When it was received.

@@ -8,8 +8,9 @@ use crate::domain::{
     conversation::State,
     correlation::Correlation,
     ids::{ConversationKey, FiniEventId, InteractionId, TurnKey},
+    message::Role,
     turn::TurnState,
-    vendor::FiniEvent,
+    vendor::{FiniConversation, FiniEvent},
 };
 
 /// How a conversation's watch ends.
@@ -50,6 +51,10 @@ pub enum Source {
     Wrapper {
         /// The Fini conversation that was read.
         interaction: InteractionId,
+        /// When Fini created it.
+        created_at: Timestamp,
+        /// Whether it was read by itself, and so is not cut.
+        is_whole: bool,
         /// Its status text.
         status: Option<String>,
         /// Its resolved flag.
@@ -76,8 +81,13 @@ pub struct Recorded {
     pub state: Option<State>,
     /// Where the turn stands after it, also where nothing changed; `None` where no turn is in flight.
     pub turn: Option<TurnState>,
-    /// Whether what was found may be the turn's message or an earlier one's, so that it is neither there nor absent.
+    /// Whether what was found may be the turn's message or somebody else's, so that it is neither there nor absent; or
+    /// something was found of which it is not known yet whose it is.
     pub doubtful: bool,
+    /// How many events this look withheld from everybody.
+    pub withheld: usize,
+    /// Whether this look quarantined the conversation.
+    pub quarantined: bool,
     /// When one more look is wanted although nothing else changes: the snapshot was behind what is known, or its status was
     /// not judged since the last word of the exchange.
     pub judge_at: Option<Timestamp>,
@@ -108,8 +118,10 @@ pub struct Unbound {
     pub attribute: String,
     /// The Fini events that are known to be its own (from responses).
     pub events: Vec<FiniEventId>,
-    /// The text of its open turn while Fini's answer to it is not recorded: what could turn up in a foreign conversation.
-    pub open_text: Option<String>,
+    /// Its message in flight, while the event of that was not seen: what could turn up in a foreign conversation.
+    pub open: Option<Open>,
+    /// When its first message was created at Fini, by Fini's clock, as far as that is known.
+    pub own_since: Option<Timestamp>,
     /// When its first turn was sent.
     pub first_sent_at: Timestamp,
     /// Since when the binding is wanted.
@@ -121,6 +133,17 @@ pub struct Unbound {
     /// Whether messages wait for the binding while nothing of a customer's was sent yet. Fini's List leaves such
     /// conversations out ("List conversations": only those Fini has touched), so it may never be found.
     pub waits_unlisted: bool,
+}
+
+/// A message that may stand at Fini without its event having been seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Open {
+    /// On whose behalf it was sent.
+    pub role: Role,
+    /// The text as it was sent.
+    pub text: String,
+    /// When it was sent, the last time.
+    pub sent_at: Timestamp,
 }
 
 /// What the conversations whose Fini conversation is not known amount to.
@@ -141,10 +164,11 @@ pub enum Bound {
     Now,
     /// It was bound to exactly this before.
     Already,
-    /// The Fini conversation belongs to another conversation: this one is quarantined now.
+    /// The Fini conversation belongs to another conversation, or a person whom nobody knows has spoken in it before: this one
+    /// is quarantined now.
     Quarantined {
-        /// Its owner.
-        owner: super::ConversationRef,
+        /// Its owner, if it is one of ours.
+        owner: Option<super::ConversationRef>,
     },
     /// The conversation no longer wants it (bound elsewhere, erased, settled by an operator).
     Stale,
@@ -174,18 +198,10 @@ pub trait LedgerStore: Send + Sync {
     /// Sets when a wanted binding is looked for next, and counts the look; nothing where it is not wanted.
     async fn postpone_binding(&self, conversation: ConversationKey, look_at: Timestamp) -> Result<()>;
 
-    /// Binds, or quarantines where the Fini conversation belongs to another conversation. In a quarantine, those of the
-    /// given events that nobody has seen are marked as this conversation's, so that they can never reach the other one.
-    async fn bind(
-        &self,
-        conversation: ConversationKey,
-        interaction: &InteractionId,
-        events: &[FiniEventId],
-        now: Timestamp,
-    ) -> Result<Bound>;
-
-    /// Quarantines a conversation that wants a binding, for `reason` (an operator's words, kept on record).
-    async fn quarantine(&self, conversation: ConversationKey, now: Timestamp, reason: &str) -> Result<bool>;
+    /// Binds a conversation that looks for its Fini conversation to this one, as it was read; or quarantines it where that
+    /// one belongs to another conversation, or is somebody's whom nobody knows. From then on the quarantined one counts as
+    /// one of those who speak in it: what is said to it reaches nobody else.
+    async fn bind(&self, conversation: ConversationKey, snapshot: &FiniConversation, now: Timestamp) -> Result<Bound>;
 
     /// The Fini conversation is gone (or was never found): unbinds, state `lost`; an open turn fails with
     /// `interaction_lost` (`unclear_outcome` where nobody knows whether it arrived and nothing was ever found); the next message starts a new Fini conversation. The state stays what it was where only mirrored
@@ -199,8 +215,9 @@ pub trait LedgerStore: Send + Sync {
         detail: &str,
     ) -> Result<bool>;
 
-    /// Settles a quarantine: binds to the given Fini conversation, or makes the next message start a new one (then a turn in
-    /// flight fails with `interaction_lost`, as nobody would find its reply any more). `Stale` where there is no such
+    /// Settles a quarantine: binds to the given Fini conversation, of which nothing older than the conversation is told, or
+    /// makes the next message start a new one. Then a turn in flight fails with `interaction_lost` and is not to be sent
+    /// again: Fini may have it, and nobody would find its reply any more. `Stale` where there is no such
     /// conversation or it is not quarantined; `Quarantined` where the Fini conversation belongs to another one: not even an
     /// operator binds two to one.
     async fn settle_quarantine(

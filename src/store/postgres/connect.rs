@@ -15,10 +15,11 @@ use sqlx::{
 use crate::store::{Result, StoreError, failure};
 
 /// Every schema there was, oldest first; never changed once released.
-const MIGRATIONS: [(i64, &str, &str); 6] = [
+const MIGRATIONS: [(i64, &str, &str); 7] = [
     (1, "initial", include_str!("migrations/0001_initial.sql")),
     (2, "erasures", include_str!("migrations/0002_erasures.sql")),
     (3, "correlation", include_str!("migrations/0003_correlation.sql")),
+    (4, "evidence", include_str!("migrations/0004_evidence.sql")),
     (5, "late turns and statuses", include_str!("migrations/0005_late_turns_and_statuses.sql")),
     (8, "delivery", include_str!("migrations/0008_delivery.sql")),
     (12, "time stamps", include_str!("migrations/0012_time_stamps.sql")),
@@ -213,6 +214,7 @@ mod tests {
             include_str!("../sqlite/migrations/0001_initial.sql"),
             include_str!("../sqlite/migrations/0002_erasures.sql"),
             include_str!("../sqlite/migrations/0003_correlation.sql"),
+            include_str!("../sqlite/migrations/0004_evidence.sql"),
             include_str!("../sqlite/migrations/0005_late_turns_and_statuses.sql"),
             include_str!("../sqlite/migrations/0008_delivery.sql")
         )
@@ -226,6 +228,7 @@ mod tests {
             include_str!("migrations/0001_initial.sql"),
             include_str!("migrations/0002_erasures.sql"),
             include_str!("migrations/0003_correlation.sql"),
+            include_str!("migrations/0004_evidence.sql"),
             include_str!("migrations/0005_late_turns_and_statuses.sql"),
             include_str!("migrations/0008_delivery.sql")
         );

@@ -38,6 +38,8 @@ mod budget;
 mod claims;
 #[path = "../sql/context.rs"]
 mod context;
+#[path = "../sql/continued.rs"]
+mod continued;
 #[path = "../sql/conversations.rs"]
 mod conversations;
 #[path = "../sql/deliveries.rs"]

@@ -5,7 +5,7 @@
 //! decides. The database keeps this itself (a unique index), so a race between two bindings ends in one of them.
 
 use super::{
-    Conn, Cx, Row, db, evidence,
+    Conn, Cx, Row, continued, db, evidence,
     feed::{self, Happened},
     in_flight,
     records::{self, ConversationRecord, NextRead},
@@ -15,8 +15,13 @@ use crate::{
     domain::{
         Timestamp,
         conversation::{Standing, State},
-        ids::{ConversationId, ConversationKey, FiniEventId, FrontendName, InteractionId},
+        evidence::{
+            news::{self, Began, Novelty},
+            own::Attribution,
+        },
+        ids::{ConversationId, ConversationKey, FrontendName, InteractionId},
         turn::{FailureCode, TurnFailure, TurnState},
+        vendor::FiniConversation,
     },
     store::{Bound, Change, ConversationRef, Result},
 };
@@ -26,10 +31,10 @@ pub(in crate::store) async fn bind(
     conn: &mut Conn,
     cx: &mut Cx,
     key: ConversationKey,
-    interaction: &InteractionId,
-    events: &[FiniEventId],
+    snapshot: &FiniConversation,
     now: Timestamp,
 ) -> Result<Bound> {
+    let interaction = &snapshot.id;
     let Some(mut conversation) = records::load(conn, key).await? else { return Ok(Bound::Stale) };
     if conversation.interaction.as_ref() == Some(interaction) {
         return Ok(Bound::Already);
@@ -38,12 +43,25 @@ pub(in crate::store) async fn bind(
         return Ok(Bound::Stale);
     }
     if let Some(owner) = owner(conn, interaction).await? {
+        let other = records::load(conn, owner.key).await?;
+        if other.is_some_and(|other| continued::is_one_person(&other, &conversation)) {
+            let (attribution, _) = weigh(conn, &conversation, snapshot, now).await?;
+            let begins_at = continued::begins_at(&snapshot.events, &attribution);
+            continued::go_on(conn, cx, owner.key, &mut conversation, snapshot, begins_at, now).await?;
+            conversation.save(conn).await?;
+            return Ok(Bound::Now);
+        }
         let note =
             format!("its Fini conversation {interaction} belongs to conversation {} of {}", owner.id, owner.frontend);
-        set_aside(conn, cx, &mut conversation, note, now).await?;
+        set_aside(conn, cx, &mut conversation, interaction, note, now).await?;
         conversation.save(conn).await?;
-        evidence::reserve(conn, key, events).await?;
-        return Ok(Bound::Quarantined { owner });
+        return Ok(Bound::Quarantined { owner: Some(owner) });
+    }
+    if is_continued(conn, &conversation, snapshot, now).await? {
+        let note = format!("Fini continued its conversation {interaction}, in which somebody else wrote before");
+        set_aside(conn, cx, &mut conversation, interaction, note, now).await?;
+        conversation.save(conn).await?;
+        return Ok(Bound::Quarantined { owner: None });
     }
     // What was lost has begun anew, also where its responses never arrived.
     let state = match conversation.standing.state {
@@ -55,21 +73,51 @@ pub(in crate::store) async fn bind(
     Ok(Bound::Now)
 }
 
-/// Quarantines a conversation that is looked for.
-pub(in crate::store) async fn quarantine(
+/// Whether a Fini conversation that is nobody's is the continuation of somebody's whom nobody knows.
+async fn is_continued(
+    conn: &mut Conn,
+    conversation: &ConversationRecord,
+    snapshot: &FiniConversation,
+    now: Timestamp,
+) -> Result<bool> {
+    let (_, novelty) = weigh(conn, conversation, snapshot, now).await?;
+    let began = Began { own_since: novelty.own_since, ..conversation.began(now) };
+    Ok(novelty.has_stranger || news::is_older(snapshot.created_at, began))
+}
+
+/// What a snapshot would be to a conversation that is not bound to it.
+async fn weigh(
+    conn: &mut Conn,
+    conversation: &ConversationRecord,
+    snapshot: &FiniConversation,
+    now: Timestamp,
+) -> Result<(Attribution, Novelty)> {
+    let turn = in_flight::load(conn, conversation.key()).await?;
+    let unechoed = evidence::unechoed(conn, conversation).await?;
+    let seen = evidence::seen(conn, conversation, &snapshot.events, false).await?;
+    let part = evidence::Snapshot {
+        interaction: &snapshot.id,
+        created_at: snapshot.created_at,
+        events: &snapshot.events,
+        is_whole: false,
+    };
+    evidence::weigh(conn, conversation, turn.as_ref(), &unechoed, &seen, part, now).await
+}
+
+/// Quarantines a conversation whose Fini conversation turns out to be somebody else's.
+pub(in crate::store) async fn expel(
     conn: &mut Conn,
     cx: &mut Cx,
-    key: ConversationKey,
+    conversation: &mut ConversationRecord,
+    note: String,
     now: Timestamp,
-    reason: &str,
-) -> Result<bool> {
-    let Some(mut conversation) = records::load(conn, key).await? else { return Ok(false) };
-    if !conversation.is_looked_for() {
-        return Ok(false);
-    }
-    set_aside(conn, cx, &mut conversation, reason.to_owned(), now).await?;
-    conversation.save(conn).await?;
-    Ok(true)
+) -> Result<()> {
+    let Some(interaction) = conversation.interaction.take() else { return Ok(()) };
+    conversation.binding_version += 1;
+    conversation.watch_until = None;
+    conversation.read_misses = 0;
+    cx.announce(Change::Binding(conversation.key()));
+    set_aside(conn, cx, conversation, &interaction, note, now).await
 }
 
 /// Unbinds a conversation whose Fini conversation is gone, or gives up looking for it.
@@ -132,22 +180,25 @@ pub(in crate::store) async fn settle(
     let Some(interaction) = interaction else {
         let failure = TurnFailure {
             code: FailureCode::InteractionLost,
-            detail: "the conversation was in quarantine; it begins anew".to_owned(),
-            may_resend: true,
+            detail: "the conversation was in quarantine and begins anew; Fini may have the message".to_owned(),
+            may_resend: false,
         };
         detach(conn, cx, &mut conversation, State::Open, &failure, now).await?;
         conversation.save(conn).await?;
         return Ok(Bound::Now);
     };
     if let Some(owner) = owner(conn, interaction).await? {
-        return Ok(Bound::Quarantined { owner });
+        return Ok(Bound::Quarantined { owner: Some(owner) });
     }
+    // An operator knows that it is the same customer's, or that its past is to be passed over.
+    conversation.has_past = true;
     attach(conn, cx, &mut conversation, interaction, State::Open, now).await?;
     conversation.save(conn).await?;
     Ok(Bound::Now)
 }
 
-async fn attach(
+/// Binds a conversation, in that state.
+pub(in crate::store) async fn attach(
     conn: &mut Conn,
     cx: &mut Cx,
     conversation: &mut ConversationRecord,
@@ -180,9 +231,15 @@ async fn detach(
     for turn in in_flight::all(conn, conversation.key()).await? {
         in_flight::fail(conn, cx, conversation, &turn, now, failure).await?;
     }
+    let standing_before = conversation.standing.state;
     conversation.interaction = None;
     conversation.binding_version += 1;
     conversation.first_sent_at = None;
+    conversation.has_past = false;
+    // What was only never listed may still turn up, with what was sent to it first.
+    if state != standing_before {
+        conversation.own_since = None;
+    }
     conversation.wanted = None;
     conversation.watch_until = None;
     conversation.read = NextRead::NONE;
@@ -199,9 +256,11 @@ async fn set_aside(
     conn: &mut Conn,
     cx: &mut Cx,
     conversation: &mut ConversationRecord,
+    interaction: &InteractionId,
     note: String,
     now: Timestamp,
 ) -> Result<()> {
+    conversation.shares = Some(interaction.clone());
     conversation.wanted = None;
     conversation.read.at = None;
     conversation.note = Some(note);
@@ -209,7 +268,8 @@ async fn set_aside(
     records::refresh_turns(conn, cx, conversation).await
 }
 
-async fn change_state(
+/// Moves a conversation to a state, and says so.
+pub(in crate::store) async fn change_state(
     conn: &mut Conn,
     cx: &mut Cx,
     conversation: &mut ConversationRecord,
@@ -220,7 +280,8 @@ async fn change_state(
     feed::append(conn, cx, conversation, changed.as_slice(), now).await
 }
 
-async fn owner(conn: &mut Conn, interaction: &InteractionId) -> Result<Option<ConversationRef>> {
+/// The conversation of a Fini conversation.
+pub(in crate::store) async fn owner(conn: &mut Conn, interaction: &InteractionId) -> Result<Option<ConversationRef>> {
     let found = db::query("SELECT key, frontend, conversation_id FROM conversations WHERE interaction_id = $1")
         .bind(interaction.as_str())
         .fetch_optional(conn)

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    Conn, Cx, Row, budget, db, dialect,
+    Conn, Cx, Row, budget, continued, db, dialect,
     in_flight::{JOINT, occupying},
     intake::Extras,
     rows,
@@ -35,6 +35,7 @@ const PASSED_OVER: Duration = Duration::from_millis(20);
 const MAX_JOINED: i64 = 50;
 
 pub(in crate::store) async fn claim(conn: &mut Conn, cx: &mut Cx, claim: &ClaimTurns) -> Result<ClaimedTurns> {
+    continued::take_up_due(conn, cx, &claim.frontends, claim.lease.now).await?;
     let mut due = Vec::with_capacity(claim.frontends.len());
     for frontend in &claim.frontends {
         due.push(VecDeque::from(due_in(conn, claim, frontend).await?));
@@ -99,7 +100,7 @@ macro_rules! due {
         // index in the order in which they are due, and no more of them than are wanted, however many are due.
         "SELECT c.key, c.frontend, c.conversation_id, c.attribute, c.binding_version, c.occupied, \
                 c.interaction_id IS NOT NULL AS is_bound \
-             FROM conversations c WHERE c.frontend = $1 AND c.turn_due_at IS NOT NULL AND c.turn_due_at <= $2 \
+             FROM conversations c WHERE c.frontend = $1 AND c.turn_due_at IS NOT NULL AND c.turn_due_at <= $2 AND c.state <> 'continued' \
                 AND (SELECT t.role <> 'user' OR t.accepted_at <= $3 FROM turns t WHERE t.conversation_key = c.key \
                     AND t.state IN ('queued', 'sending', 'awaiting', 'unclear') AND t.state = 'queued' \
                     ORDER BY t.key LIMIT 1) \

@@ -120,7 +120,11 @@ async fn erase(
         "DELETE FROM lanes WHERE conversation_key = $1",
         "DELETE FROM deliveries WHERE conversation_key = $1",
         "DELETE FROM events WHERE conversation_key = $1",
-        "DELETE FROM marks WHERE conversation_key = $1",
+        // What stands in a Fini conversation with somebody else's must not become that one's for want of an owner.
+        "DELETE FROM marks WHERE conversation_key = $1 AND NOT EXISTS (SELECT 1 FROM conversations own \
+            JOIN conversations other ON other.shared_interaction_id = COALESCE(own.shared_interaction_id, own.interaction_id) \
+            WHERE own.key = $1)",
+        "UPDATE marks SET rating = NULL, turn_key = NULL WHERE conversation_key = $1",
         "DELETE FROM turns WHERE conversation_key = $1",
     ] {
         db::query(statement).bind(key).execute(&mut *conn).await?;

@@ -1,58 +1,75 @@
-//! What was seen of Fini before: marked events, and sent messages whose own event was never seen.
+//! What was seen of Fini before: marked events, and sent messages whose own event was never seen; and whose the events of a
+//! snapshot are by that.
 //!
-//! Invariant: an event belongs to the first conversation that saw it, for ever; for any other it does not exist.
+//! Invariant: an event belongs to the first conversation that saw it, for ever; for any other it does not exist. What is
+//! only reserved for one, without proof, belongs to whom an answer of Fini's names it for.
 
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    Conn,
+    Conn, Cx, continued,
     db::{self, Columns as _},
+    in_flight::{self, InFlight, JOINT},
     records::ConversationRecord,
-    rows, unbound,
+    rows,
 };
 use crate::{
     domain::{
         Timestamp,
         content::Content,
         conversation::State,
-        echo::same_text,
-        evidence::newer,
-        ids::{ConversationKey, FiniEventId, TurnKey},
+        evidence::{
+            newer,
+            news::{self, Novelty},
+            own::{self, Attribution, CLOCK_MARGIN, Facts, SeenBy, Unseen, Whose},
+        },
+        ids::{ConversationKey, FiniEventId, InteractionId, TurnKey},
         look::{Mark, Unechoed},
         turn::TurnState,
-        vendor::{FiniEvent, FiniRole},
+        vendor::{FiniEvent, FiniKind, FiniRole},
     },
-    store::{Result, UNBOUND},
+    store::Result,
 };
 
 /// Rows among which earlier messages without an event of their own are looked for; joined ones take several.
 const UNECHOED_ROWS: i64 = 40;
 /// How many such messages are still expected to turn up.
 const UNECHOED: usize = 5;
+/// The longest after its sending that a message of somebody else's is still thought of. What was given up is forgotten far
+/// earlier.
+const UNSEEN_FOR: std::time::Duration = std::time::Duration::from_hours(24);
 
 /// What is on record about the events of a look.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Seen {
     /// Events that the conversation saw before.
     pub(in crate::store) marks: HashMap<FiniEventId, Mark>,
-    /// Events that another conversation saw before.
-    pub(in crate::store) foreign: HashSet<FiniEventId>,
-    /// Events that were kept for the conversation when it was set aside, before its own response named them: it has them to
-    /// see yet.
+    /// Who saw each event that somebody saw.
+    by: HashMap<FiniEventId, SeenBy>,
+    /// Events that were only reserved for somebody, this conversation included, before its own response named them.
     reserved: HashSet<FiniEventId>,
+}
+
+impl Seen {
+    /// Whether a response may name the event for the conversation: nobody else has it with proof.
+    pub(in crate::store) fn may_be_named(&self, event: &FiniEventId) -> bool {
+        self.marks.contains_key(event) || self.reserved.contains(event) || !self.by.contains_key(event)
+    }
 }
 
 /// Those of the events that somebody saw before.
 pub(in crate::store) const MARKED: &str = concat!(
-    "SELECT fini_event_id, conversation_key, turn_key, rating, content FROM marks WHERE fini_event_id",
+    "SELECT m.fini_event_id, m.conversation_key, m.turn_key, m.rating, m.content, m.withheld, \
+        (SELECT t.state FROM turns t WHERE t.key = m.turn_key) AS turn_state FROM marks m WHERE m.fini_event_id",
     is_text_in!("$1")
 );
 
-/// What is on record about these events.
+/// What is on record about these events, for the response to a message of the conversation or for a snapshot.
 pub(in crate::store) async fn seen(
     conn: &mut Conn,
     conversation: &ConversationRecord,
     events: &[FiniEvent],
+    is_response: bool,
 ) -> Result<Seen> {
     let mut seen = Seen::default();
     if events.is_empty() {
@@ -61,50 +78,165 @@ pub(in crate::store) async fn seen(
     let found = db::query(MARKED).bind(rows::array(events.iter().map(|event| &event.id))?).fetch_all(conn).await?;
     for row in &found {
         let id = FiniEventId::trusted(rows::text(row, "fini_event_id")?);
-        let is_own = rows::int(row, "conversation_key")? == conversation.key().0;
-        // In quarantine it sees nothing but its own responses, whose events belong to their turn.
-        let was_set_aside = conversation.standing.state == State::Quarantined && conversation.interaction.is_none();
-        if is_own && was_set_aside && row.try_get::<Option<i64>, _>("turn_key")?.is_none() {
-            seen.reserved.insert(id);
+        let by = ConversationKey(rows::int(row, "conversation_key")?);
+        let is_own = by == conversation.key();
+        // In quarantine it sees nothing but its own responses, whose events belong to their turn: what has none is reserved.
+        let was_set_aside = is_own && conversation.standing.state == State::Quarantined;
+        let has_turn = row.try_get::<Option<i64>, _>("turn_key")?.is_some();
+        let withheld = rows::flag(row, "withheld")? || (was_set_aside && !has_turn);
+        if is_response && withheld {
+            seen.reserved.insert(id.clone());
         } else if is_own {
             let rating = rows::maybe_text(row, "rating")?.map(|rating| serde_json::from_str(&rating)).transpose()?;
             let content = rows::maybe_text(row, "content")?.and_then(|content| Content::parse(&content));
-            seen.marks.insert(id, Mark { rating: rating.unwrap_or_default(), content });
-        } else {
-            seen.foreign.insert(id);
+            seen.marks.insert(id.clone(), Mark { rating: rating.unwrap_or_default(), content });
         }
+        let turn = rows::maybe_text(row, "turn_state")?.as_deref().and_then(TurnState::parse);
+        seen.by.insert(id, SeenBy { conversation: by, withheld, turn });
     }
     Ok(seen)
 }
 
-/// Whether somebody who was mixed into the same Fini conversation is still being answered: a quarantined conversation with a
-/// turn in flight, of which some of these events are. Its reply is in none of the marks yet.
-pub(in crate::store) async fn is_mixed(conn: &mut Conn, foreign: &HashSet<FiniEventId>) -> Result<bool> {
-    if foreign.is_empty() {
-        return Ok(false);
-    }
-    let found = db::query(concat!(
-        "SELECT 1 FROM marks m JOIN conversations c ON c.key = m.conversation_key JOIN turns t ON t.conversation_key = c.key \
-         WHERE c.state = 'quarantined' AND t.state IN ('sending', 'awaiting', 'late', 'unclear') AND m.fini_event_id", is_text_in!("$1"),
-        " LIMIT 1"
-    ))
-    .bind(rows::array(foreign)?)
-    .fetch_optional(conn)
-    .await?;
-    Ok(found.is_some())
+/// A snapshot of a Fini conversation, as far as it matters whose it is.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) struct Snapshot<'a> {
+    pub(in crate::store) interaction: &'a InteractionId,
+    pub(in crate::store) created_at: Timestamp,
+    pub(in crate::store) events: &'a [FiniEvent],
+    /// Whether it cannot be cut.
+    pub(in crate::store) is_whole: bool,
 }
 
-/// Whether a customer's message that this conversation did not send may be that of one whose Fini conversation is looked for:
-/// Fini then has reused this one for it. Until that is settled, nothing of the look may be shown to anyone.
-pub(in crate::store) async fn may_be_anothers(conn: &mut Conn, unseen: &[&FiniEvent]) -> Result<bool> {
-    let strangers: Vec<Option<&str>> =
-        unseen.iter().filter(|event| event.role == FiniRole::User).map(|event| event.text.as_deref()).collect();
-    if strangers.is_empty() {
-        return Ok(false);
+/// Whose the events of a snapshot are to a conversation that is bound to it, or would be, and what of it is new.
+pub(in crate::store) async fn weigh(
+    conn: &mut Conn,
+    conversation: &ConversationRecord,
+    turn: Option<&InFlight>,
+    unechoed: &[Unechoed],
+    seen: &Seen,
+    snapshot: Snapshot<'_>,
+    now: Timestamp,
+) -> Result<(Attribution, Novelty)> {
+    let began = conversation.began(now);
+    // Where all that is in it came after its own first message, an equal text needs no time of its own.
+    let is_all_own = began.own_since.is_some() && !began.has_past;
+    let own = |turn, role, text: &str, sent_at: Timestamp, state| Unseen {
+        conversation: conversation.key(),
+        turn,
+        role,
+        text: text.to_owned(),
+        state,
+        shares: false,
+        not_before: if is_all_own { Timestamp::ZERO } else { sent_at.minus(CLOCK_MARGIN) },
+        not_after: Timestamp::MAX,
+    };
+    let in_flight = turn.filter(|turn| turn.progress.echo.is_none());
+    let mut unseen: Vec<Unseen> =
+        in_flight.iter().map(|turn| own(turn.key, turn.role, &turn.text, turn.sent_at, turn.state)).collect();
+    unseen.extend(unechoed.iter().map(|earlier| {
+        let state = if earlier.arrived { TurnState::Answered } else { TurnState::Failed };
+        own(earlier.key, earlier.role, &earlier.text, earlier.sent_at, state)
+    }));
+    let is_message = |event: &&FiniEvent| {
+        event.kind == FiniKind::Message
+            && !seen.by.contains_key(&event.id)
+            && matches!(event.role, FiniRole::User | FiniRole::Agent | FiniRole::OtherBot)
+    };
+    if let Some(oldest) = snapshot.events.iter().filter(is_message).map(|event| event.created_at).min() {
+        unseen.extend(of_others(conn, conversation.key(), snapshot.interaction, oldest.min(now)).await?);
     }
-    let looked_for = unbound::list(conn, UNBOUND).await?;
-    let mut texts = looked_for.iter().filter_map(|unbound| unbound.open_text.as_deref());
-    Ok(texts.any(|text| strangers.iter().any(|found| same_text(*found, text))))
+    let has_others = seen.by.values().any(|by| by.conversation != conversation.key())
+        || unseen.iter().any(|message| message.conversation != conversation.key());
+    let companions = if has_others { continued::companions(conn, snapshot.interaction).await? } else { Vec::new() };
+    let facts = Facts {
+        owner: conversation.key(),
+        owner_is_answered: turn.is_some_and(|turn| turn.state == TurnState::Sending),
+        seen: &seen.by,
+        unseen: &unseen,
+        companions: &companions,
+        is_cut: !snapshot.is_whole && news::is_cut(snapshot.created_at, snapshot.events),
+    };
+    let attribution = own::attribute(snapshot.events, &facts);
+    let novelty = news::novelty(snapshot.created_at, snapshot.events, &attribution.whose, began);
+    Ok((attribution, novelty))
+}
+
+/// Messages of other conversations that may stand in a Fini conversation without their event having been seen: those whose
+/// own is not known, was another one when they were sent, or is known to be this one.
+pub(in crate::store) const OF_OTHERS: &str = "SELECT COALESCE(t.leader_key, t.key) AS leader, t.conversation_key, t.role, t.text, t.sent_at, t.state, \
+        COALESCE(c.shared_interaction_id = $2, FALSE) AS shares FROM turns t JOIN conversations c ON c.key = t.conversation_key \
+     WHERE t.echo IS NULL AND t.sent_at IS NOT NULL AND t.sent_at >= $3 AND t.conversation_key <> $1 \
+        AND (c.interaction_id IS NULL OR t.sent_at < c.first_sent_at OR c.shared_interaction_id = $2) \
+     ORDER BY leader, t.key";
+
+async fn of_others(
+    conn: &mut Conn,
+    conversation: ConversationKey,
+    interaction: &InteractionId,
+    seen_at: Timestamp,
+) -> Result<Vec<Unseen>> {
+    let found = db::query(OF_OTHERS)
+        .bind(conversation.0)
+        .bind(interaction.as_str())
+        .bind(seen_at.minus(UNSEEN_FOR).as_millis())
+        .fetch_all(conn)
+        .await?;
+    let mut unseen: Vec<Unseen> = Vec::new();
+    for row in &found {
+        let (turn, text) = (TurnKey(rows::int(row, "leader")?), rows::text(row, "text")?);
+        if let Some(joined) = unseen.last_mut().filter(|one| one.turn == turn) {
+            joined.text = format!("{}{JOINT}{text}", joined.text);
+            continue;
+        }
+        let (state, shares) = (rows::turn_state(row, "state")?, rows::flag(row, "shares")?);
+        let (not_before, not_after) = Unseen::window(rows::time(row, "sent_at")?, state, shares);
+        unseen.push(Unseen {
+            conversation: ConversationKey(rows::int(row, "conversation_key")?),
+            turn,
+            role: rows::role(row, "role")?,
+            text,
+            state,
+            shares,
+            not_before,
+            not_after,
+        });
+    }
+    Ok(unseen)
+}
+
+/// Keeps for others what is theirs, or may be: so that it never reaches anybody else, whatever is known of it later. Returns
+/// how much of it is withheld from everybody.
+pub(in crate::store) async fn reserve(
+    conn: &mut Conn,
+    cx: &Cx,
+    events: &[FiniEvent],
+    attribution: &Attribution,
+    seen: &Seen,
+    look_at: Timestamp,
+    now: Timestamp,
+) -> Result<usize> {
+    let mut withheld = 0;
+    for (event, whose) in events.iter().zip(&attribution.whose) {
+        let (conversation, turn) = match whose {
+            Whose::Others(conversation, turn @ Some(_)) => (*conversation, *turn),
+            Whose::Withheld(conversation) => (*conversation, None),
+            _ => continue,
+        };
+        if seen.by.contains_key(&event.id) {
+            continue;
+        }
+        db::query("INSERT INTO marks (fini_event_id, conversation_key, turn_key, withheld) VALUES ($1, $2, $3, TRUE)")
+            .bind(event.id.as_str())
+            .bind(conversation.0)
+            .bind(turn.map(|turn| turn.0))
+            .execute(&mut *conn)
+            .await?;
+        match turn {
+            Some(turn) => in_flight::found_elsewhere(conn, cx, turn, &event.id, look_at, now).await?,
+            None => withheld += 1,
+        }
+    }
+    Ok(withheld)
 }
 
 /// Whether a snapshot lacks an event of the conversation that was seen a short while ago.
@@ -142,11 +274,13 @@ pub(in crate::store) async fn mark(
                 .bind(content)
         } else if seen.reserved.contains(id) {
             db::query(
-                "UPDATE marks SET rating = $2, content = $3, turn_key = $4, seen_at = $5 WHERE fini_event_id = $1",
+                "UPDATE marks SET rating = $2, content = $3, conversation_key = $4, turn_key = $5, seen_at = $6, \
+                    withheld = FALSE WHERE fini_event_id = $1",
             )
             .bind(id.as_str())
             .bind(rating)
             .bind(content)
+            .bind(key.0)
             .bind(turn.map(|turn| turn.0))
             .bind(now.as_millis())
         } else {
@@ -180,7 +314,7 @@ pub(in crate::store) async fn unechoed(conn: &mut Conn, conversation: &Conversat
         let key = TurnKey(rows::int(row, "leader")?);
         let text = rows::text(row, "text")?;
         if let Some(turn) = turns.last_mut().filter(|turn| turn.key == key) {
-            turn.text = format!("{}{}{text}", turn.text, super::in_flight::JOINT);
+            turn.text = format!("{}{}{text}", turn.text, JOINT);
         } else {
             let arrived = rows::turn_state(row, "state")? != TurnState::Failed;
             let (role, sent_at) = (rows::role(row, "role")?, rows::time(row, "sent_at")?);
@@ -194,7 +328,7 @@ pub(in crate::store) async fn unechoed(conn: &mut Conn, conversation: &Conversat
 /// The event of an earlier message turned up.
 pub(in crate::store) async fn echoed(
     conn: &mut Conn,
-    conversation: &ConversationRecord,
+    conversation: ConversationKey,
     turn: TurnKey,
     event: &FiniEventId,
 ) -> Result<()> {
@@ -202,24 +336,10 @@ pub(in crate::store) async fn echoed(
         "UPDATE turns SET echo = $3 WHERE conversation_key = $1 AND echo IS NULL AND sent_at IS NOT NULL \
             AND (key = $2 OR leader_key = $2)",
     )
-    .bind(conversation.key().0)
+    .bind(conversation.0)
     .bind(turn.0)
     .bind(event.as_str())
     .execute(conn)
     .await?;
-    Ok(())
-}
-
-/// Marks those of the events that nobody has seen as this conversation's, so that no other ever shows them.
-pub(in crate::store) async fn reserve(conn: &mut Conn, key: ConversationKey, events: &[FiniEventId]) -> Result<()> {
-    for event in events {
-        db::query(
-            "INSERT INTO marks (fini_event_id, conversation_key) VALUES ($1, $2) ON CONFLICT (fini_event_id) DO NOTHING",
-        )
-        .bind(event.as_str())
-        .bind(key.0)
-        .execute(&mut *conn)
-        .await?;
-    }
     Ok(())
 }

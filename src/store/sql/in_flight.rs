@@ -7,6 +7,7 @@
 use super::{
     Conn, Cx, Row,
     db::{self, Columns as _},
+    evidence,
     feed::{self, Happened},
     records::{self, ConversationRecord},
     rows,
@@ -250,6 +251,34 @@ pub(in crate::store) async fn save_progress(
     .bind(turn.holds_until(cx, progress.has_arrived(), now).map(Timestamp::as_millis))
     .execute(conn)
     .await?;
+    Ok(())
+}
+
+/// The message of a turn stands in a Fini conversation to which its conversation is not bound: Fini has it, and nobody will
+/// be shown its reply there.
+pub(in crate::store) async fn found_elsewhere(
+    conn: &mut Conn,
+    cx: &Cx,
+    key: TurnKey,
+    event: &FiniEventId,
+    look_at: Timestamp,
+    now: Timestamp,
+) -> Result<()> {
+    let Some((_, turn)) = find(conn, key).await? else {
+        let of: Option<i64> = db::query_scalar("SELECT conversation_key FROM turns WHERE key = $1")
+            .bind(key.0)
+            .fetch_optional(&mut *conn)
+            .await?;
+        let Some(of) = of else { return Ok(()) };
+        return evidence::echoed(conn, ConversationKey(of), key, event).await;
+    };
+    let progress = Progress { echo: Some(event.clone()), ..turn.progress.clone() };
+    if turn.state == TurnState::Unclear {
+        let step = Step { look_at: Some(look_at), progress: Some(&progress), ..Step::new(TurnMove::Await, now) };
+        advance(conn, cx, &turn, step).await?;
+    } else {
+        save_progress(conn, cx, &turn, &progress, now).await?;
+    }
     Ok(())
 }
 

@@ -100,21 +100,26 @@ async fn store(conn: &mut Conn, cx: &mut Cx, new: &NewMessage) -> Result<Accepte
     // Due at once, unless something else of the conversation comes first; `refresh_turns` says the same at length.
     let conversation = db::query(
         "INSERT INTO conversations (frontend, conversation_id, attribute, last_sequence, queued, turn_due_at, \
-                created_at, updated_at, last_activity_at, shown_created_at, shown_updated_at) \
-            VALUES ($1, $2, $3, 1, 1, $4, $4, $4, $4, $5, $5) \
+                created_at, updated_at, last_activity_at, shown_created_at, shown_updated_at, user_id, user_vouched) \
+            VALUES ($1, $2, $3, 1, 1, $4, $4, $4, $4, $5, $5, $6, $7) \
          ON CONFLICT (frontend, conversation_id) WHERE erased_at IS NULL DO UPDATE SET \
             last_sequence = conversations.last_sequence + 1, \
             queued = conversations.queued + 1, \
             turn_due_at = CASE WHEN conversations.queued > 0 OR (conversations.occupied AND conversations.held_until IS NULL) \
                     OR conversations.state = 'quarantined' OR conversations.binding_wanted_since IS NOT NULL \
-                    OR (conversations.interaction_id IS NULL AND conversations.first_sent_at IS NOT NULL) \
+                    OR (conversations.interaction_id IS NULL AND conversations.first_sent_at IS NOT NULL \
+                        AND conversations.state <> 'continued') \
                 THEN conversations.turn_due_at \
                 WHEN conversations.occupied AND conversations.held_until > excluded.turn_due_at THEN conversations.held_until \
                 ELSE excluded.turn_due_at END, \
             updated_at = excluded.updated_at, \
             last_activity_at = excluded.last_activity_at, \
             shown_updated_at = CASE WHEN conversations.shown_updated_at > excluded.shown_updated_at \
-                THEN conversations.shown_updated_at ELSE excluded.shown_updated_at END \
+                THEN conversations.shown_updated_at ELSE excluded.shown_updated_at END, \
+            user_id = COALESCE(conversations.user_id, excluded.user_id), \
+            user_vouched = CASE WHEN excluded.user_id IS NULL THEN conversations.user_vouched \
+                WHEN conversations.user_id IS NULL THEN TRUE \
+                ELSE conversations.user_vouched AND conversations.user_id = excluded.user_id END \
          RETURNING key, last_sequence, interaction_id, turn_due_at, shown_updated_at",
     )
     .bind(new.frontend.as_str())
@@ -122,6 +127,8 @@ async fn store(conn: &mut Conn, cx: &mut Cx, new: &NewMessage) -> Result<Accepte
     .bind(cx.rules().entropy.key())
     .bind(now)
     .bind(cx.rules().wall.now().as_millis())
+    .bind(new.vouched_user.as_deref())
+    .bind(new.vouched_user.is_some())
     .fetch_one(&mut *conn)
     .await?;
     let key = rows::int(&conversation, "key")?;

@@ -9,7 +9,9 @@ use std::time::Duration;
 use futures_util::FutureExt;
 
 use super::{
-    Conn, Cx, ThisStore, bindings, db, evidence, feed,
+    Conn, Cx, ThisStore, bindings, db,
+    evidence::{self, Seen, Snapshot},
+    feed,
     in_flight::{self, InFlight, Step},
     records::{self, ConversationRecord, NextRead},
     rows, unbound,
@@ -17,11 +19,12 @@ use super::{
 use crate::{
     domain::{
         Timestamp,
-        conversation::State,
-        ids::{ConversationKey, FiniEventId, InteractionId, TurnKey},
-        look::{Applied, Look, OpenTurn, OpenTurns, Progress, TurnResult, Wrapper},
+        echo::same_text,
+        evidence::own::Whose,
+        ids::{ConversationKey, InteractionId, TurnKey},
+        look::{Applied, Look, OpenTurn, OpenTurns, Progress, TurnResult, Unechoed, Wrapper},
         turn::{TurnMove, TurnState},
-        vendor::FiniEvent,
+        vendor::{FiniConversation, FiniEvent, FiniKind, FiniRole},
     },
     store::{
         Bound, Change, ConversationRef, Ended, LedgerStore, Record, Recorded, Result, Source, Unbound, UnboundSummary,
@@ -50,20 +53,9 @@ impl LedgerStore for ThisStore {
         self.write_once((conversation, look_at), |conn, cx, of| bindings::postpone(conn, cx, of.0, of.1).boxed()).await
     }
 
-    async fn bind(
-        &self,
-        conversation: ConversationKey,
-        interaction: &InteractionId,
-        events: &[FiniEventId],
-        now: Timestamp,
-    ) -> Result<Bound> {
-        let of = (conversation, interaction.clone(), events.to_vec(), now);
-        self.write(of, |conn, cx, of| bindings::bind(conn, cx, of.0, &of.1, &of.2, of.3).boxed()).await
-    }
-
-    async fn quarantine(&self, conversation: ConversationKey, now: Timestamp, reason: &str) -> Result<bool> {
-        let of = (conversation, now, reason.to_owned());
-        self.write(of, |conn, cx, of| bindings::quarantine(conn, cx, of.0, of.1, &of.2).boxed()).await
+    async fn bind(&self, conversation: ConversationKey, snapshot: &FiniConversation, now: Timestamp) -> Result<Bound> {
+        let of = (conversation, snapshot.clone(), now);
+        self.write(of, |conn, cx, of| bindings::bind(conn, cx, of.0, &of.1, of.2).boxed()).await
     }
 
     async fn lose(
@@ -91,7 +83,8 @@ impl LedgerStore for ThisStore {
 /// A picture of before is out of date for so long at least.
 const BEHIND_PAUSE: Duration = Duration::from_secs(2);
 
-async fn record(conn: &mut Conn, cx: &mut Cx, look: &Record) -> Result<Recorded> {
+/// Records a look.
+pub(in crate::store) async fn record(conn: &mut Conn, cx: &mut Cx, look: &Record) -> Result<Recorded> {
     let Some(mut conversation) = records::load(conn, look.conversation).await? else { return Ok(Recorded::default()) };
     let turn = in_flight::load(conn, look.conversation).await?;
     if !counts(look, &conversation, turn.as_ref()) {
@@ -101,14 +94,18 @@ async fn record(conn: &mut Conn, cx: &mut Cx, look: &Record) -> Result<Recorded>
             ..Recorded::default()
         });
     }
-    let seen = evidence::seen(conn, &conversation, &look.events).await?;
-    if matches!(look.source, Source::Wrapper { .. }) && evidence::is_mixed(conn, &seen.foreign).await? {
-        return Ok(Recorded { state: Some(conversation.standing.state), ..Recorded::default() });
-    }
-    let events: Vec<FiniEvent> =
-        look.events.iter().filter(|event| !seen.foreign.contains(&event.id)).cloned().collect();
+    let seen = evidence::seen(conn, &conversation, &look.events, is_response(look)).await?;
     let unechoed = evidence::unechoed(conn, &conversation).await?;
-    let is_snapshot = matches!(look.source, Source::Wrapper { .. });
+    let is_snapshot = !is_response(look);
+    let taken = take(conn, cx, &mut conversation, turn.as_ref(), &unechoed, &seen, look).await?;
+    if taken.has_stranger {
+        let reason = "somebody else wrote in its Fini conversation before".to_owned();
+        bindings::expel(conn, cx, &mut conversation, reason, look.now).await?;
+        let state = Some(conversation.standing.state);
+        conversation.save(conn).await?;
+        return Ok(Recorded { state, quarantined: true, ..Recorded::default() });
+    }
+    let events = taken.events;
     let is_behind = is_snapshot && evidence::is_behind(conn, look.conversation, &events, look.now).await?;
     let wrapper = wrapper(&look.source, turn.as_ref(), is_behind);
     let late = in_flight::late(conn, look.conversation).await?;
@@ -123,14 +120,11 @@ async fn record(conn: &mut Conn, cx: &mut Cx, look: &Record) -> Result<Recorded>
     let open: Vec<TurnKey> = late.iter().chain(&turn).map(|turn| turn.key).collect();
     let news: Vec<&FiniEvent> = events.iter().filter(|event| is_news(event, &applied, &open)).collect();
     let unseen: Vec<&FiniEvent> = news.iter().filter(|event| !seen.marks.contains_key(&event.id)).copied().collect();
-    if wrapper.is_some() && evidence::may_be_anothers(conn, &unseen).await? {
-        return Ok(Recorded { state: Some(conversation.standing.state), ..Recorded::default() });
-    }
 
     evidence::mark(conn, look.conversation, &seen, &applied.marks, look.now).await?;
     for (event, of, _) in &applied.marks {
         if let Some(earlier) = of.filter(|of| unechoed.iter().any(|turn| turn.key == *of)) {
-            evidence::echoed(conn, &conversation, earlier, event).await?;
+            evidence::echoed(conn, conversation.key(), earlier, event).await?;
         }
     }
     stand(&mut conversation, &applied);
@@ -141,17 +135,24 @@ async fn record(conn: &mut Conn, cx: &mut Cx, look: &Record) -> Result<Recorded>
         added: applied.feed.len(),
         new_events: unseen.iter().map(|event| event.created_at).collect(),
         state: Some(applied.standing.state),
-        doubtful: applied.is_doubtful,
+        doubtful: applied.is_doubtful || taken.is_doubtful,
+        withheld: taken.withheld,
         judge_at: (!applied.is_judged).then(|| judge_at(applied.standing.unjudged_since, look.now)),
         ..Recorded::default()
     };
-    if wrapper.is_none() && conversation.is_looked_for() {
-        conversation.want(cx, look.now);
+    if wrapper.is_none() {
+        let own = events.iter().find(|event| applied.progress.echo.as_ref() == Some(&event.id));
+        let since = own.map(|event| event.created_at);
+        conversation.own_since = [conversation.own_since, since].into_iter().flatten().min();
+        if conversation.is_looked_for() {
+            conversation.want(cx, look.now);
+        }
     }
     let fresh = applied.marks.iter().any(|(id, ..)| !seen.marks.contains_key(id));
     let stirred = wrapper.is_none() || fresh || applied.standing.state != conversation.stored().standing.state;
     let next = match recorded.judge_at {
         _ if !is_snapshot => NextRead::after_turn(look.now),
+        _ if taken.wants_whole => NextRead { at: Some(look.now), urgency: 0 },
         // List may lag behind a response: what was to be read is still to be read.
         Some(_) if is_behind => conversation.read,
         judge_at => conversation.read.again(judge_at),
@@ -174,6 +175,69 @@ async fn record(conn: &mut Conn, cx: &mut Cx, look: &Record) -> Result<Recorded>
     }
     conversation.save(conn).await?;
     Ok(recorded)
+}
+
+/// What of a look is the conversation's.
+#[derive(Default)]
+struct Taken {
+    events: Vec<FiniEvent>,
+    /// Whether a person whom nobody knows has spoken in it before: nothing of it is the conversation's.
+    has_stranger: bool,
+    /// Whether more has to be learnt of it.
+    is_doubtful: bool,
+    wants_whole: bool,
+    withheld: usize,
+}
+
+/// Takes out of a look what is the conversation's, and keeps for others what is theirs.
+async fn take(
+    conn: &mut Conn,
+    cx: &Cx,
+    conversation: &mut ConversationRecord,
+    turn: Option<&InFlight>,
+    unechoed: &[Unechoed],
+    seen: &Seen,
+    look: &Record,
+) -> Result<Taken> {
+    let Source::Wrapper { interaction, created_at, is_whole, look_at, .. } = &look.source else {
+        return Ok(Taken { events: named(look, seen, turn), ..Taken::default() });
+    };
+    let (created_at, is_whole) = (*created_at, *is_whole);
+    let snapshot = Snapshot { interaction, created_at, events: &look.events, is_whole };
+    let (attribution, novelty) = evidence::weigh(conn, conversation, turn, unechoed, seen, snapshot, look.now).await?;
+    if novelty.has_stranger {
+        return Ok(Taken { has_stranger: true, ..Taken::default() });
+    }
+    let withheld = evidence::reserve(conn, cx, &look.events, &attribution, seen, *look_at, look.now).await?;
+    conversation.own_since = novelty.own_since;
+    let events = look.events.iter().zip(&novelty.is_news).filter(|(_, is_news)| **is_news);
+    Ok(Taken {
+        events: events.map(|(event, _)| event.clone()).collect(),
+        has_stranger: false,
+        is_doubtful: attribution.owner_in_doubt || attribution.whose.contains(&Whose::Pending),
+        wants_whole: attribution.wants_whole,
+        withheld,
+    })
+}
+
+/// What the answer to a message names is its turn's, but for what somebody else has with proof. Another customer's message
+/// in it is nothing that was sent.
+fn named(look: &Record, seen: &Seen, turn: Option<&InFlight>) -> Vec<FiniEvent> {
+    let mut own = 0;
+    let is_named = |event: &&FiniEvent| {
+        let is_message = event.role == FiniRole::User && event.kind == FiniKind::Message;
+        own += usize::from(is_message);
+        let is_other = is_message
+            && own > 1
+            && !turn.is_some_and(|turn| same_text(event.text.as_deref(), &turn.text))
+            && !seen.marks.contains_key(&event.id);
+        seen.may_be_named(&event.id) && !is_other
+    };
+    look.events.iter().filter(is_named).cloned().collect()
+}
+
+const fn is_response(look: &Record) -> bool {
+    matches!(look.source, Source::Response { .. })
 }
 
 /// Whether the look is one that still counts.
@@ -224,7 +288,7 @@ fn is_news(event: &FiniEvent, applied: &Applied, open: &[TurnKey]) -> bool {
 fn stand(conversation: &mut ConversationRecord, applied: &Applied) {
     if applied.standing != conversation.standing {
         conversation.standing = applied.standing.clone();
-        if applied.standing.state != State::Quarantined {
+        if !applied.standing.state.is_set_aside() {
             conversation.note = None;
         }
     }

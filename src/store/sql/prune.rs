@@ -1,7 +1,8 @@
 //! Forgetting what is older than the retention, a small batch at a time, so that pruning never keeps a customer waiting.
 //!
 //! Never removes what is still owed or open: a conversation goes as a whole, and only when none of its turns is open, no
-//! delivery of it is left and nobody watches it any more. Its events, marks and turns go with it (`ON DELETE CASCADE`).
+//! delivery of it is left, nobody watches it any more, and it shares its Fini conversation with nobody who is kept: without
+//! it, what was said in it would be anybody's. Its events, marks and turns go with it (`ON DELETE CASCADE`).
 
 use std::time::Duration;
 
@@ -18,6 +19,10 @@ pub(super) const ENDED: &str = concat!(
     "SELECT key, last_sequence FROM conversations \
      WHERE updated_at <= $1 AND last_activity_at <= $1 AND turn_due_at IS NULL AND binding_wanted_since IS NULL \
        AND (watch_until IS NULL OR watch_until <= $2) \
+       AND (state = 'continued' OR NOT EXISTS (SELECT 1 FROM conversations owner \
+            WHERE owner.interaction_id = conversations.shared_interaction_id)) \
+       AND NOT EXISTS (SELECT 1 FROM conversations other \
+            WHERE other.shared_interaction_id = conversations.interaction_id AND other.state <> 'continued') \
        AND (SELECT MIN(turns.key) FROM turns WHERE turns.conversation_key = conversations.key \
             AND turns.state IN ('queued', 'sending', 'awaiting', 'unclear')) IS NULL \
        AND (SELECT MIN(turns.key) FROM turns WHERE turns.conversation_key = conversations.key \

@@ -13,6 +13,7 @@ use crate::{
     domain::{
         Timestamp, WallTime,
         conversation::{Escalation, JUDGED_WITHIN, Standing, State},
+        evidence::news::Began,
         ids::{ConversationId, ConversationKey, FrontendName, InteractionId},
     },
     store::{Change, ConversationRef, Result},
@@ -37,6 +38,14 @@ pub(in crate::store) struct Columns {
     pub(in crate::store) binding_version: i64,
     pub(in crate::store) wanted: Option<Wanted>,
     pub(in crate::store) first_sent_at: Option<Timestamp>,
+    /// When its first message was created in its Fini conversation, by Fini's clock.
+    pub(in crate::store) own_since: Option<Timestamp>,
+    /// Whether its Fini conversation is known to have begun before it.
+    pub(in crate::store) has_past: bool,
+    /// The person whose conversation it is, where somebody vouches for one.
+    pub(in crate::store) person: Option<String>,
+    /// The Fini conversation that it shares with somebody else: why it is in quarantine, or was.
+    pub(in crate::store) shares: Option<InteractionId>,
     pub(in crate::store) last_sequence: i64,
     pub(in crate::store) queue: Queue,
     pub(in crate::store) updated_at: Timestamp,
@@ -122,15 +131,23 @@ impl DerefMut for ConversationRecord {
 impl Columns {
     /// Whether something of it may have reached Fini, in a Fini conversation that is not known.
     pub(in crate::store) fn is_looked_for(&self) -> bool {
-        self.interaction.is_none() && self.first_sent_at.is_some() && self.standing.state != State::Quarantined
+        self.interaction.is_none() && self.first_sent_at.is_some() && !self.is_set_aside()
+    }
+
+    /// Whether the Fini conversation in which it speaks is not its own to read.
+    pub(in crate::store) fn is_set_aside(&self) -> bool {
+        self.standing.state.is_set_aside()
     }
 
     /// Whether nothing may be claimed, whatever waits: the conversation is quarantined, or something was sent into a Fini
     /// conversation that is not known yet and another send would begin a second one.
     fn is_barred(&self) -> bool {
-        self.standing.state == State::Quarantined
-            || self.wanted.is_some()
-            || (self.interaction.is_none() && self.first_sent_at.is_some())
+        match self.standing.state {
+            State::Quarantined => true,
+            // A claim takes it up again.
+            State::Continued => false,
+            _ => self.wanted.is_some() || (self.interaction.is_none() && self.first_sent_at.is_some()),
+        }
     }
 
     /// The time stamp of an event that is added now: the wall clock's, and never earlier than that of the event before.
@@ -141,7 +158,7 @@ impl Columns {
 
     /// Makes its binding wanted, if it is not yet.
     pub(in crate::store) fn want(&mut self, cx: &mut Cx, now: Timestamp) {
-        if self.interaction.is_none() && self.wanted.is_none() && self.standing.state != State::Quarantined {
+        if self.interaction.is_none() && self.wanted.is_none() && !self.is_set_aside() {
             self.wanted = Some(Wanted { since: now, look_at: Some(now), looks: 0 });
         }
         cx.announce(Change::Reading);
@@ -153,6 +170,11 @@ impl Columns {
         if self.interaction.is_none() && self.wanted.is_none() {
             self.first_sent_at = None;
         }
+    }
+
+    /// When it began.
+    pub(in crate::store) fn began(&self, now: Timestamp) -> Began {
+        Began { own_since: self.own_since, first_sent_at: self.first_sent_at.unwrap_or(now), has_past: self.has_past }
     }
 
     /// Sets how long it is watched from now on, and when it is read singly next.
@@ -188,7 +210,8 @@ impl ConversationRecord {
                 binding_looks = $11, first_sent_at = $12, last_sequence = $13, queued = $14, occupied = $15, \
                 turn_due_at = $16, updated_at = $17, last_activity_at = $18, watch_until = $19, read_at = $20, \
                 read_urgency = $21, read_misses = $22, held_until = $23, awaiting_customer = $24, escalation = $25, \
-                unjudged_since = $26, status_as_of = $27, shown_updated_at = $28 WHERE key = $1",
+                unjudged_since = $26, status_as_of = $27, shown_updated_at = $28, own_since = $29, has_past = $30, \
+                shared_interaction_id = $31 WHERE key = $1",
         )
         .bind(reference.key.0)
         .bind(columns.standing.state.as_str())
@@ -218,6 +241,9 @@ impl ConversationRecord {
         .bind(columns.standing.unjudged_since.map(Timestamp::as_millis))
         .bind(columns.standing.as_of.as_millis())
         .bind(columns.shown_updated_at.map(WallTime::as_millis))
+        .bind(columns.own_since.map(Timestamp::as_millis))
+        .bind(columns.has_past)
+        .bind(columns.shares.as_ref().map(InteractionId::as_str))
         .execute(conn)
         .await?;
         Ok(())
@@ -230,7 +256,9 @@ pub(in crate::store) async fn load(conn: &mut Conn, key: ConversationKey) -> Res
         "SELECT frontend, conversation_id, state, status_text, resolved, wrapper_read, note, interaction_id, \
             binding_version, binding_wanted_since, binding_look_at, binding_looks, first_sent_at, last_sequence, \
             queued, occupied, turn_due_at, updated_at, last_activity_at, watch_until, read_at, read_urgency, read_misses, \
-            held_until, awaiting_customer, escalation, unjudged_since, status_as_of, shown_updated_at \
+            held_until, awaiting_customer, escalation, unjudged_since, status_as_of, shown_updated_at, \
+            own_since, has_past, shared_interaction_id, \
+            CASE WHEN user_vouched THEN user_id END AS person \
          FROM conversations WHERE key = $1 AND erased_at IS NULL",
         for_update!("conversations")
     ))
@@ -274,6 +302,10 @@ fn columns(row: &Row) -> Result<Columns> {
         binding_version: rows::int(row, "binding_version")?,
         wanted: wanted.transpose()?,
         first_sent_at: rows::maybe_time(row, "first_sent_at")?,
+        own_since: rows::maybe_time(row, "own_since")?,
+        has_past: rows::flag(row, "has_past")?,
+        person: rows::maybe_text(row, "person")?,
+        shares: rows::maybe_text(row, "shared_interaction_id")?.map(InteractionId::trusted),
         last_sequence: rows::int(row, "last_sequence")?,
         queue: Queue {
             queued: rows::int(row, "queued")?,

@@ -15,7 +15,7 @@ use crate::{
         Timestamp,
         ids::{ConversationId, ConversationKey, FrontendName, InteractionId, MessageId, TurnKey},
         look::TurnResult,
-        turn::{TurnFailure, TurnMove, TurnState},
+        turn::{FailureCode, TurnFailure, TurnMove, TurnState},
     },
     store::{
         Change, ClaimTurns, ClaimedTurns, ConversationRef, Hold, Lease, Result, StoreError, Token, TurnStore,
@@ -121,7 +121,21 @@ async fn give_back(conn: &mut Conn, cx: &mut Cx, back: &Return) -> Result<bool> 
         // What was seen of it outweighs any look that did not see it.
         Hold::Looked(_) => (TurnMove::ProveAbsent, turn.state == TurnState::Unclear && !turn.progress.has_arrived()),
     };
-    if !matches || !turn.is_in(&back.hold) {
+    if !turn.is_in(&back.hold) {
+        return Ok(false);
+    }
+    if by == TurnMove::ProveAbsent && turn.state == TurnState::Unclear && conversation.is_set_aside() {
+        // It may stand in the Fini conversation that is shared with somebody else, which nobody reads for it.
+        let failure = TurnFailure {
+            code: FailureCode::UnclearOutcome,
+            detail: "Fini may have the message in a conversation that is not this one's alone".to_owned(),
+            may_resend: false,
+        };
+        in_flight::fail(conn, cx, &mut conversation, &turn, back.now, &failure).await?;
+        conversation.save(conn).await?;
+        return Ok(false);
+    }
+    if !matches {
         return Ok(false);
     }
     let step = Step { detail: back.detail.as_deref(), is_absent: true, ..Step::new(by, back.now) };

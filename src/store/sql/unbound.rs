@@ -5,15 +5,15 @@ use std::collections::HashMap;
 use super::{Conn, bindings, db, in_flight::JOINT, rows};
 use crate::{
     domain::{Timestamp, ids::FiniEventId},
-    store::{Result, Unbound, UnboundSummary},
+    store::{Open, Result, Unbound, UnboundSummary},
 };
 
 /// Conversations that something was sent for without their Fini conversation being known.
-pub(in crate::store) const LOOKED_FOR: &str = "SELECT key, frontend, conversation_id, attribute, first_sent_at, binding_look_at, binding_looks, \
+pub(in crate::store) const LOOKED_FOR: &str = "SELECT key, frontend, conversation_id, attribute, first_sent_at, own_since, binding_look_at, binding_looks, \
             COALESCE(binding_wanted_since, first_sent_at) AS wanted_since, \
             queued > 0 AND NOT EXISTS (SELECT 1 FROM turns t WHERE t.conversation_key = conversations.key \
                 AND t.role = 'user' AND t.sent_at >= conversations.first_sent_at) AS waits_unlisted FROM conversations \
-         WHERE interaction_id IS NULL AND first_sent_at IS NOT NULL AND state <> 'quarantined' AND erased_at IS NULL \
+         WHERE interaction_id IS NULL AND first_sent_at IS NOT NULL AND state NOT IN ('quarantined', 'continued') AND erased_at IS NULL \
          ORDER BY first_sent_at LIMIT $1";
 
 /// Conversations that something was sent for, but that are not bound: from the moment of the claim on, so that a sweep that
@@ -27,7 +27,7 @@ pub(in crate::store) async fn list(conn: &mut Conn, limit: usize) -> Result<Vec<
     let keys = found.iter().map(|row| rows::int(row, "key")).collect::<Result<Vec<_>>>()?;
     let keys = rows::array(keys)?;
     let mut events = events(conn, &keys).await?;
-    let mut texts = open_texts(conn, &keys).await?;
+    let mut open = open(conn, &keys).await?;
     found
         .iter()
         .map(|row| {
@@ -37,7 +37,8 @@ pub(in crate::store) async fn list(conn: &mut Conn, limit: usize) -> Result<Vec<
                 conversation,
                 attribute: rows::text(row, "attribute")?,
                 events: events.remove(&key).unwrap_or_default(),
-                open_text: texts.remove(&key),
+                open: open.remove(&key),
+                own_since: rows::maybe_time(row, "own_since")?,
                 first_sent_at: rows::time(row, "first_sent_at")?,
                 wanted_since: rows::time(row, "wanted_since")?,
                 look_at: rows::maybe_time(row, "binding_look_at")?.unwrap_or(Timestamp::MAX),
@@ -52,7 +53,7 @@ pub(in crate::store) async fn list(conn: &mut Conn, limit: usize) -> Result<Vec<
 pub(in crate::store) const SUMMARY: &str = "SELECT COUNT(*) AS unbound, MIN(look_at) AS look_at, \
          MIN(CASE WHEN look_at <= $1 THEN first_sent_at END) AS due_since \
      FROM (SELECT first_sent_at, binding_look_at AS look_at FROM conversations \
-         WHERE interaction_id IS NULL AND first_sent_at IS NOT NULL AND state <> 'quarantined' AND erased_at IS NULL \
+         WHERE interaction_id IS NULL AND first_sent_at IS NOT NULL AND state NOT IN ('quarantined', 'continued') AND erased_at IS NULL \
          ORDER BY first_sent_at LIMIT $2) AS oldest";
 
 /// What the conversations of [`list`] amount to.
@@ -84,24 +85,25 @@ async fn events(conn: &mut Conn, keys: &str) -> Result<HashMap<i64, Vec<FiniEven
     Ok(events)
 }
 
-/// The texts that may be in Fini without an answer of Fini's on record.
-pub(in crate::store) const OPEN_TEXTS: &str = concat!(
-    "SELECT conversation_key, text FROM turns WHERE state IN ('queued', 'sending', 'awaiting', 'unclear') \
+/// The messages that may be in Fini without an answer of Fini's on record.
+pub(in crate::store) const OPEN: &str = concat!(
+    "SELECT conversation_key, role, text, COALESCE(sent_at, state_since) AS sent_at FROM turns WHERE state IN ('queued', 'sending', 'awaiting', 'unclear') \
         AND state IN ('sending', 'unclear') AND echo IS NULL AND conversation_key",
     is_key_in!("$1"),
     " ORDER BY key"
 );
 
-async fn open_texts(conn: &mut Conn, keys: &str) -> Result<HashMap<i64, String>> {
-    let found = db::query(OPEN_TEXTS).bind(keys).fetch_all(conn).await?;
-    let mut texts: HashMap<i64, String> = HashMap::new();
+async fn open(conn: &mut Conn, keys: &str) -> Result<HashMap<i64, Open>> {
+    let found = db::query(OPEN).bind(keys).fetch_all(conn).await?;
+    let mut all: HashMap<i64, Open> = HashMap::new();
     for row in &found {
-        let text = rows::text(row, "text")?;
-        let joined = texts.entry(rows::int(row, "conversation_key")?).or_default();
-        if !joined.is_empty() {
-            joined.push_str(JOINT);
+        let (key, text) = (rows::int(row, "conversation_key")?, rows::text(row, "text")?);
+        if let Some(open) = all.get_mut(&key) {
+            open.text = format!("{}{JOINT}{text}", open.text);
+        } else {
+            let (role, sent_at) = (rows::role(row, "role")?, rows::time(row, "sent_at")?);
+            all.insert(key, Open { role, text, sent_at });
         }
-        joined.push_str(&text);
     }
-    Ok(texts)
+    Ok(all)
 }

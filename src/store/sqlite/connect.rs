@@ -15,10 +15,11 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use crate::store::{Result, StoreError};
 
 /// Every schema there was, oldest first; never changed once released. Their number stands in `user_version`.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_erasures.sql"),
     include_str!("migrations/0003_correlation.sql"),
+    include_str!("migrations/0004_evidence.sql"),
     include_str!("migrations/0005_late_turns_and_statuses.sql"),
     include_str!("migrations/0008_delivery.sql"),
     include_str!("migrations/0012_time_stamps.sql"),

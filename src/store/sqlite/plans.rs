@@ -51,6 +51,7 @@ async fn frequent_questions_never_scan_a_table_that_grows() {
         ("spent budget", prune::SPENT),
         ("deletions that ended", prune::ERASED),
         ("due deletions", erasures::DUE),
+        ("messages of others", evidence::OF_OTHERS),
     ] {
         let plan = plan(&store, sql).await;
         assert!(!plan.is_empty(), "{name} has a plan");

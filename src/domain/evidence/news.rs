@@ -1,0 +1,90 @@
+//! *News*: what is new to a conversation of the events that are its own, and whether its Fini conversation turns out to be
+//! the continuation of somebody else's.
+//!
+//! News is what was created since the conversation's first message stood there. What a person said before that, and nobody
+//! here ever sent or was told, is somebody's past: then Fini has continued an older conversation, whose customer nobody
+//! knows. A snapshot may be cut, so this may show late; it counts at whatever moment it shows.
+//!
+//! Times of Fini's are compared with each other where there are two; with ours only where there is no other way.
+
+use std::time::Duration;
+
+use super::own::{CLOCK_MARGIN, Whose};
+use crate::domain::{
+    Timestamp,
+    vendor::{FiniEvent, FiniRole},
+};
+
+/// Fini creates a conversation with its first message, or says a greeting, within this.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
+/// When a conversation began, as far as that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Began {
+    /// When its first message was created at Fini, by Fini's clock; `None` while that was not seen.
+    pub own_since: Option<Timestamp>,
+    /// When its first message was sent, by our clock.
+    pub first_sent_at: Timestamp,
+    /// Whether its Fini conversation is known, and allowed, to be older.
+    pub has_past: bool,
+}
+
+/// What is new in a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Novelty {
+    /// Whether each event may be told, in the order of the events.
+    pub is_news: Vec<bool>,
+    /// When the conversation's first message was created at Fini, as it is known with this snapshot.
+    pub own_since: Option<Timestamp>,
+    /// Whether a person whom nobody here knows has spoken in it before.
+    pub has_stranger: bool,
+}
+
+/// Says which of the events are new to the conversation to which `whose` attributes them. `created_at` is the snapshot's.
+pub fn novelty(created_at: Timestamp, events: &[FiniEvent], whose: &[Whose], began: Began) -> Novelty {
+    let own = || events.iter().zip(whose).filter(|(_, whose)| **whose == Whose::Own).map(|(event, _)| event);
+    let shown = own().filter(|event| event.role != FiniRole::Bot).map(|event| event.created_at).min();
+    let own_since = [began.own_since, shown].into_iter().flatten().min();
+    let first = own_since.and_then(|since| {
+        let mut own = events.iter().zip(whose);
+        own.position(|(event, whose)| *whose == Whose::Own && event.created_at <= since)
+    });
+    let is_old = |index: usize, event: &FiniEvent| {
+        let by_place = first.is_some_and(|first| index < first);
+        let by_time = match own_since {
+            Some(since) => event.created_at < since.minus(AT_ONCE),
+            None => event.created_at < began.first_sent_at.minus(CLOCK_MARGIN),
+        };
+        by_place || by_time
+    };
+    // What a bot says in the moment in which a conversation is created is its greeting.
+    let is_fresh = !began.has_past && own_since.is_none_or(|since| created_at >= since.minus(AT_ONCE));
+    let mut is_news = Vec::with_capacity(events.len());
+    let mut has_stranger = false;
+    for (index, (event, whose)) in events.iter().zip(whose).enumerate() {
+        let is_old = *whose == Whose::News && is_old(index, event);
+        let is_person = matches!(event.role, FiniRole::User | FiniRole::Agent);
+        has_stranger |= is_old && is_person && !began.has_past;
+        let is_greeting =
+            is_old && !is_person && is_fresh && own_since.is_none_or(|since| event.created_at >= since.minus(AT_ONCE));
+        is_news.push(matches!(whose, Whose::Own | Whose::News) && (!is_old || is_greeting));
+    }
+    Novelty { is_news, own_since, has_stranger }
+}
+
+/// Whether a Fini conversation that was created then is older than the conversation that began so, by more than clocks and
+/// delays explain.
+pub fn is_older(created_at: Timestamp, began: Began) -> bool {
+    let since = began.own_since.unwrap_or(began.first_sent_at);
+    !began.has_past && created_at < since.minus(CLOCK_MARGIN)
+}
+
+/// Whether a Fini conversation that was created then was created for the first message of the conversation that began so.
+pub fn is_created_for(created_at: Timestamp, began: Began) -> bool {
+    began.own_since.is_some_and(|since| since.minus(AT_ONCE) <= created_at && created_at <= since.plus(AT_ONCE))
+}
+
+/// Whether a snapshot may lack its beginning: it does not begin where its conversation was created.
+pub fn is_cut(created_at: Timestamp, events: &[FiniEvent]) -> bool {
+    events.first().is_some_and(|first| first.created_at > created_at.plus(AT_ONCE))
+}

@@ -1,0 +1,312 @@
+//! *Ours*: which events of a snapshot belong to the conversation that is bound to it, where others of ours may have spoken
+//! in the same Fini conversation.
+//!
+//! Fini's "create or resolve" may put two customers into one Fini conversation, and no event says for whom it is. So each
+//! is attributed by proof: an id that one of Fini's answers named; the text of a message whose answer never came; the place
+//! behind the owner's own words while nobody else is owed a reply. What nothing proves is withheld: kept from everybody
+//! until an operator decides.
+//!
+//! Invariant: nothing of one customer is attributed to another, whichever answers were lost, however far a snapshot lags or
+//! is cut. Where the owner alone has spoken, nothing is withheld.
+
+use std::{collections::HashMap, time::Duration};
+
+use crate::domain::{
+    Timestamp,
+    echo::{fini_role, same_text},
+    ids::{ConversationKey, FiniEventId, TurnKey},
+    message::Role,
+    turn::TurnState,
+    vendor::{FiniEvent, FiniKind, FiniRole},
+};
+
+/// How far Fini's clock and ours may lie apart.
+pub const CLOCK_MARGIN: Duration = Duration::from_secs(120);
+/// The longest after its sending that a message of which nothing more is heard may still turn up.
+const LATEST_ARRIVAL: Duration = Duration::from_mins(20);
+/// By so much a reply may seem older than its message: whole seconds, and clocks of several machines.
+const REPLY_BEFORE: Duration = Duration::from_secs(2);
+
+/// Who saw an event first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeenBy {
+    /// The conversation to which it belongs from then on.
+    pub conversation: ConversationKey,
+    /// Whether it is only reserved for that one: an answer that names it for another outweighs that.
+    pub withheld: bool,
+    /// Where the turn stands to which it belongs, if it belongs to one.
+    pub turn: Option<TurnState>,
+}
+
+/// A message of ours whose own event was never seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unseen {
+    /// Whose message.
+    pub conversation: ConversationKey,
+    /// Its turn.
+    pub turn: TurnKey,
+    /// On whose behalf it was sent.
+    pub role: Role,
+    /// The text as it was sent.
+    pub text: String,
+    /// Where its turn stands.
+    pub state: TurnState,
+    /// Whether its conversation is known to share this Fini conversation.
+    pub shares: bool,
+    /// Its event was not created before this, by Fini's clock.
+    pub not_before: Timestamp,
+    /// Nor after this.
+    pub not_after: Timestamp,
+}
+
+/// What is on record about a snapshot's events and about who may have spoken in it.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// The conversation that is bound to it.
+    pub owner: ConversationKey,
+    /// Whether Fini's answer to a message of the owner is on its way, which will name its events.
+    pub owner_is_answered: bool,
+    /// Those of the events that somebody saw before.
+    pub seen: &'a HashMap<FiniEventId, SeenBy>,
+    /// Messages without an event of their own: the owner's, and everybody else's that may stand here.
+    pub unseen: &'a [Unseen],
+    /// Conversations of the same person: what is said to them may be said to the owner.
+    pub companions: &'a [ConversationKey],
+    /// Whether the beginning may be cut off: then a word that nobody saw may answer one that is not shown.
+    pub is_cut: bool,
+}
+
+/// Whose an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The owner's, provably: seen before as such, or a message of the owner.
+    Own,
+    /// The owner's by its place: something new, unless it stood there before the owner came.
+    News,
+    /// Another conversation's; with the turn whose message it is, where its text has told that just now.
+    Others(ConversationKey, Option<TurnKey>),
+    /// Not known yet: an answer that is on its way, or a search, will tell.
+    Pending,
+    /// Not known, and nothing will tell: reserved for this other conversation, which is concerned too.
+    Withheld(ConversationKey),
+}
+
+/// A snapshot's events, each with whose it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attribution {
+    /// Whose, in the order of the events.
+    pub whose: Vec<Whose>,
+    /// Whether one that is not the owner's may be a message of the owner: then its absence is not proved.
+    pub owner_in_doubt: bool,
+    /// Whether the whole conversation would tell more than this part of it.
+    pub wants_whole: bool,
+}
+
+/// A message in the snapshot that is not the owner's, or not provably.
+struct Foreign {
+    index: usize,
+    at: Timestamp,
+    conversation: Option<ConversationKey>,
+    is_answered: bool,
+    /// Whether more may be learnt of it.
+    is_open: bool,
+    is_companion: bool,
+}
+
+/// Says of each event whose it is. `events` are in Fini's order.
+pub fn attribute(events: &[FiniEvent], facts: &Facts<'_>) -> Attribution {
+    let mut owner_in_doubt = false;
+    let mut known: Vec<Option<Whose>> = Vec::with_capacity(events.len());
+    for event in events {
+        let (whose, doubt) = match facts.seen.get(&event.id) {
+            Some(by) if by.conversation == facts.owner => (Some(Whose::Own), false),
+            Some(by) => (Some(Whose::Others(by.conversation, None)), false),
+            None => facts.by_text(event),
+        };
+        owner_in_doubt |= doubt;
+        known.push(whose);
+    }
+    let scene = Scene::of(events, &known, facts);
+    let whose = events.iter().zip(&known).enumerate();
+    let mut wants_whole = false;
+    let whose = whose.map(|(index, (event, known))| {
+        let whose = known.unwrap_or_else(|| scene.by_place(index, event));
+        let is_cut_off = whose == Whose::News && scene.may_answer_what_is_cut_off(index, event);
+        wants_whole |= is_cut_off;
+        if is_cut_off { Whose::Pending } else { whose }
+    });
+    Attribution { whose: whose.collect(), owner_in_doubt, wants_whole }
+}
+
+impl Facts<'_> {
+    /// Whose message an event is that nobody saw, if it may be one of ours; and whether it may be one of the owner's
+    /// without being provably so.
+    fn by_text(&self, event: &FiniEvent) -> (Option<Whose>, bool) {
+        let mut own = None;
+        let mut others: Vec<&Unseen> = Vec::new();
+        for message in self.unseen.iter().filter(|message| message.may_be(event)) {
+            if message.conversation == self.owner {
+                own = Some(message);
+            } else {
+                others.push(message);
+            }
+        }
+        // The same person, saying the same: it is the owner's.
+        others.retain(|other| own.is_none() || !self.companions.contains(&other.conversation));
+        let Some(likeliest) = others.iter().find(|other| other.shares).or(others.first()) else {
+            return (own.map(|_| Whose::Own), false);
+        };
+        // Two who say the same cannot be told apart.
+        let is_certain = others.iter().all(|other| other.conversation == likeliest.conversation);
+        if own.is_none() && likeliest.shares && is_certain && event.text.is_some() {
+            return (Some(Whose::Others(likeliest.conversation, Some(likeliest.turn))), false);
+        }
+        let may_clear_up =
+            |message: &Unseen| message.state == TurnState::Sending || (!message.shares && !message.state.is_settled());
+        let is_open = others.iter().any(|other| may_clear_up(other))
+            || own.is_some_and(|own| own.state == TurnState::Sending)
+            || event.text.is_none();
+        let whose = if is_open { Whose::Pending } else { Whose::Withheld(likeliest.conversation) };
+        (Some(whose), own.is_some())
+    }
+}
+
+impl Unseen {
+    /// Whether an event that nobody saw may be this message.
+    fn may_be(&self, event: &FiniEvent) -> bool {
+        if event.kind != FiniKind::Message || fini_role(self.role) != event.role {
+            return false;
+        }
+        let is_text = match &event.text {
+            Some(text) => same_text(Some(text), &self.text),
+            // Filled in later; of the owner's own it is shown what it says then.
+            None => !self.state.is_settled(),
+        };
+        is_text && event.created_at >= self.not_before && event.created_at <= self.not_after
+    }
+
+    /// When the event of a message of somebody else may have been created. One whose fate is open may be anywhere; of one
+    /// that was given up, and is not known to stand here, its text says little, so its time has to fit.
+    pub fn window(sent_at: Timestamp, state: TurnState, shares: bool) -> (Timestamp, Timestamp) {
+        if shares || !state.is_settled() {
+            (Timestamp::ZERO, Timestamp::MAX)
+        } else {
+            (sent_at.minus(CLOCK_MARGIN), sent_at.plus(LATEST_ARRIVAL))
+        }
+    }
+}
+
+/// Who has spoken where.
+struct Scene<'a> {
+    events: &'a [FiniEvent],
+    facts: &'a Facts<'a>,
+    foreign: Vec<Foreign>,
+    /// Where the owner's customer, or the same person elsewhere, has spoken.
+    own: Vec<usize>,
+}
+
+impl<'a> Scene<'a> {
+    fn of(events: &'a [FiniEvent], known: &[Option<Whose>], facts: &'a Facts<'a>) -> Self {
+        let mut scene = Self { events, facts, foreign: Vec::new(), own: Vec::new() };
+        for (index, (event, known)) in events.iter().zip(known).enumerate() {
+            let conversation = match known {
+                Some(Whose::Own) if event.role == FiniRole::User => {
+                    scene.own.push(index);
+                    continue;
+                }
+                // The customer, writing by another way.
+                None if event.role == FiniRole::User => {
+                    scene.own.push(index);
+                    continue;
+                }
+                Some(Whose::Own | Whose::News) | None => continue,
+                Some(Whose::Others(conversation, _) | Whose::Withheld(conversation)) => Some(*conversation),
+                Some(Whose::Pending) => None,
+            };
+            if event.role == FiniRole::Bot {
+                continue;
+            }
+            let state = facts.seen.get(&event.id).and_then(|seen| seen.turn);
+            // What is only reserved may be somebody's else again: nothing that was said to that one answers it.
+            let is_certain = match facts.seen.get(&event.id) {
+                Some(by) => !by.withheld || by.turn.is_some(),
+                None => matches!(known, Some(Whose::Others(_, Some(_)))),
+            };
+            let is_companion = conversation.is_some_and(|conversation| facts.companions.contains(&conversation));
+            if is_companion && event.role == FiniRole::User {
+                scene.own.push(index);
+            }
+            scene.foreign.push(Foreign {
+                index,
+                at: event.created_at,
+                conversation,
+                is_answered: is_certain
+                    && (matches!(state, Some(TurnState::Answered | TurnState::Stored))
+                        || conversation.is_some_and(|conversation| scene.named_reply_after(conversation, index))),
+                is_open: conversation.is_none()
+                    || state == Some(TurnState::Sending)
+                    || conversation.is_some_and(|conversation| facts.is_being_answered(conversation)),
+                is_companion,
+            });
+        }
+        scene
+    }
+
+    /// Whose an event is that is nobody's message: by what stands around it.
+    fn by_place(&self, index: usize, event: &FiniEvent) -> Whose {
+        let is_owed = |other: &&Foreign| !self.is_no_reply_to(other, index);
+        let near = |other: &&Foreign| other.index < index || other.at <= event.created_at.plus(REPLY_BEFORE);
+        let replied = self.foreign.iter().filter(near).rfind(is_owed);
+        let spoken = self.foreign.iter().filter(|other| !other.is_companion).rfind(|other| other.index < index);
+        let spoken = spoken.filter(|other| !self.own.iter().any(|own| (other.index..index).contains(own)));
+        let rival = match event.role {
+            FiniRole::Bot => replied,
+            FiniRole::User => None,
+            FiniRole::Agent | FiniRole::OtherBot => spoken,
+            FiniRole::Unknown(_) => replied.or(spoken),
+        };
+        let Some(rival) = rival else { return Whose::News };
+        let is_open = self.facts.owner_is_answered || self.foreign.iter().any(|other| other.is_open);
+        match rival.conversation.or_else(|| self.foreign.iter().rev().find_map(|other| other.conversation)) {
+            Some(conversation) if !is_open => Whose::Withheld(conversation),
+            _ => Whose::Pending,
+        }
+    }
+
+    /// Whether an event that nobody saw may belong to what a cut snapshot does not show: a word of the bot anywhere, a person's
+    /// where the owner's customer has not spoken before it.
+    fn may_answer_what_is_cut_off(&self, index: usize, event: &FiniEvent) -> bool {
+        let is_spoken_to = || self.own.iter().any(|own| *own < index);
+        self.facts.is_cut
+            && match event.role {
+                FiniRole::User => false,
+                FiniRole::Bot => true,
+                _ => !is_spoken_to(),
+            }
+    }
+
+    /// Whether what stands at `index` is provably no reply to a message of somebody else: that one has its answer, and either
+    /// the answer named something later, but not this, or the owner has spoken since.
+    fn is_no_reply_to(&self, other: &Foreign, index: usize) -> bool {
+        if other.is_companion {
+            return other.is_answered || !other.is_open;
+        }
+        other.is_answered
+            && (other.conversation.is_some_and(|conversation| self.named_reply_after(conversation, index))
+                || self.own.iter().any(|own| (other.index..index).contains(own)))
+    }
+
+    /// Whether an answer to that conversation named a word of the bot that stands behind `index`.
+    fn named_reply_after(&self, conversation: ConversationKey, index: usize) -> bool {
+        self.events.iter().skip(index + 1).filter(|event| event.role == FiniRole::Bot).any(|event| {
+            self.facts.seen.get(&event.id).is_some_and(|by| by.conversation == conversation && !by.withheld)
+        })
+    }
+}
+
+impl Facts<'_> {
+    /// Whether Fini's answer to a message of that conversation is on its way.
+    fn is_being_answered(&self, conversation: ConversationKey) -> bool {
+        self.unseen.iter().any(|one| one.conversation == conversation && one.state == TurnState::Sending)
+    }
+}

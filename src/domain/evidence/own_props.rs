@@ -1,0 +1,314 @@
+//! Several customers in one Fini conversation, with lost answers, lag, cuts and replies that seem older than their messages:
+//! against the truth, nothing of one is ever attributed to another.
+//!
+//! The model: the owner's conversation is bound to it. Others fall into it with their first message, which is all that is
+//! ever sent there for them; they may be found out (and quarantined) at any time, or given up. A person of the vendor's
+//! answers whoever spoke last.
+
+use std::collections::HashMap;
+
+use proptest::{collection::vec, prelude::*};
+
+use super::{
+    news,
+    own::{Facts, SeenBy, Unseen, Whose, attribute},
+};
+use crate::domain::{
+    Timestamp,
+    ids::{ConversationKey, FiniEventId, TurnKey},
+    message::Role,
+    turn::TurnState,
+    vendor::{FiniEvent, FiniRole},
+};
+
+const OWNER: usize = 0;
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Somebody writes, if nothing of theirs is open and it is not another's second message.
+    Write { who: usize, text: usize, pause: i64 },
+    /// The bot replies to somebody whose message has none; by Fini's clock at most so much earlier than the message.
+    Reply { who: usize, early: i64 },
+    /// A person of the vendor's answers the last customer.
+    Agent { pause: i64 },
+    /// What becomes of the answer to somebody's message.
+    Answer { who: usize, is_lost: bool },
+    /// Somebody else is found out.
+    Quarantine { who: usize },
+    /// A message is given up.
+    GiveUp { who: usize },
+    /// A look at it: so much is not shown yet, and so much at most is shown.
+    Look { lag: usize, most: usize },
+}
+
+fn steps(people: usize) -> impl Strategy<Value = Vec<Step>> {
+    let who = 0..people;
+    let step = prop_oneof![
+        4 => (who.clone(), 0..3_usize, 0..4_000_i64).prop_map(|(who, text, pause)| Step::Write { who, text, pause }),
+        4 => (who.clone(), prop_oneof![3 => Just(0), 1 => 0..1_000_i64]).prop_map(|(who, early)| Step::Reply { who, early }),
+        1 => (0..3_000_i64).prop_map(|pause| Step::Agent { pause }),
+        4 => (who.clone(), any::<bool>()).prop_map(|(who, is_lost)| Step::Answer { who, is_lost }),
+        1 => who.clone().prop_map(|who| Step::Quarantine { who }),
+        1 => who.prop_map(|who| Step::GiveUp { who }),
+        5 => (prop_oneof![3 => Just(0), 1 => 0..3_usize], prop_oneof![2 => Just(usize::MAX), 1 => 1..5_usize])
+            .prop_map(|(lag, most)| Step::Look { lag, most }),
+    ];
+    vec(step, 1..40)
+}
+
+/// A message, and what is known of it on our side.
+#[derive(Clone, Debug)]
+struct Turn {
+    who: usize,
+    text: String,
+    state: TurnState,
+    event: usize,
+    replies: Vec<usize>,
+    has_echo: bool,
+    shares: bool,
+    sent_at: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    who: usize,
+    withheld: bool,
+    turn: Option<usize>,
+}
+
+#[derive(Default)]
+struct World {
+    now: i64,
+    events: Vec<(FiniEvent, usize)>,
+    turns: Vec<Turn>,
+    marks: HashMap<FiniEventId, Mark>,
+    told: Vec<(FiniEventId, usize)>,
+    withheld: usize,
+}
+
+fn key(who: usize) -> ConversationKey {
+    ConversationKey(i64::try_from(who).unwrap_or_default() + 1)
+}
+
+fn turn_key(turn: usize) -> TurnKey {
+    TurnKey(i64::try_from(turn).unwrap_or_default())
+}
+
+impl World {
+    fn at(&self) -> Timestamp {
+        Timestamp::from_millis(1_000_000_000 + self.now)
+    }
+
+    fn append(&mut self, at: Timestamp, role: FiniRole, text: &str, truth: usize) -> usize {
+        let number = self.events.len();
+        self.events.push((FiniEvent::message(format!("e{number}"), at, role, text), truth));
+        number
+    }
+
+    fn last_of(&self, who: usize) -> Option<usize> {
+        self.turns.iter().rposition(|turn| turn.who == who)
+    }
+
+    fn step(&mut self, step: &Step) {
+        match *step {
+            Step::Write { who, text, pause } => {
+                let is_free = self.last_of(who).is_none_or(|turn| who == OWNER && self.turns[turn].state.is_settled());
+                // The owner is there first: that is how it became the owner.
+                if !is_free || (who != OWNER && self.turns.is_empty()) {
+                    return;
+                }
+                self.now += pause;
+                let text = if text == 0 { "ok".to_owned() } else { format!("{who} says {text}") };
+                let event = self.append(self.at(), FiniRole::User, &text, who);
+                let (state, sent_at) = (TurnState::Sending, self.at());
+                self.turns.push(Turn {
+                    who,
+                    text,
+                    state,
+                    event,
+                    replies: vec![],
+                    has_echo: false,
+                    shares: false,
+                    sent_at,
+                });
+            }
+            Step::Reply { who, early } => {
+                let Some(turn) = self.last_of(who).filter(|turn| self.turns[*turn].replies.is_empty()) else { return };
+                self.now += 1 - early.signum();
+                let at = if early > 0 {
+                    self.events[self.turns[turn].event].0.created_at.plus(std::time::Duration::ZERO)
+                } else {
+                    self.at()
+                };
+                let at = Timestamp::from_millis(at.as_millis() - early);
+                let reply = self.append(at, FiniRole::Bot, "a reply", who);
+                self.turns[turn].replies.push(reply);
+            }
+            Step::Agent { pause } => {
+                let Some(turn) = self.turns.last() else { return };
+                let who = turn.who;
+                self.now += pause;
+                self.append(self.at(), FiniRole::Agent, "a person", who);
+            }
+            Step::Answer { who, is_lost } => self.answer(who, is_lost),
+            Step::Quarantine { who } => {
+                if let Some(turn) = self.last_of(who).filter(|_| who != OWNER) {
+                    self.turns[turn].shares = true;
+                }
+            }
+            Step::GiveUp { who } => {
+                let open = |turn: &usize| matches!(self.turns[*turn].state, TurnState::Unclear | TurnState::Awaiting);
+                if let Some(turn) = self.last_of(who).filter(open) {
+                    self.turns[turn].state = TurnState::Failed;
+                }
+            }
+            Step::Look { lag, most } => self.look(lag, most),
+        }
+    }
+
+    fn answer(&mut self, who: usize, is_lost: bool) {
+        let Some(number) = self.last_of(who).filter(|turn| self.turns[*turn].state == TurnState::Sending) else {
+            return;
+        };
+        if is_lost {
+            self.turns[number].state =
+                if self.turns[number].has_echo { TurnState::Awaiting } else { TurnState::Unclear };
+            return;
+        }
+        let turn = self.turns[number].clone();
+        for event in std::iter::once(turn.event).chain(turn.replies.iter().copied()) {
+            let id = self.events[event].0.id.clone();
+            match self.marks.get(&id) {
+                Some(mark) if !mark.withheld && mark.who != who => {}
+                mark => {
+                    if who == OWNER && mark.is_none_or(|mark| mark.who != OWNER) {
+                        self.told.push((id.clone(), event));
+                    }
+                    self.marks.insert(id, Mark { who, withheld: false, turn: Some(number) });
+                }
+            }
+        }
+        self.turns[number].has_echo = true;
+        self.turns[number].state = if turn.replies.is_empty() { TurnState::Awaiting } else { TurnState::Answered };
+    }
+
+    fn look(&mut self, lag: usize, most: usize) {
+        let shown = self.events.len().saturating_sub(lag);
+        let mut events: Vec<FiniEvent> = self.events[..shown].iter().map(|(event, _)| event.clone()).collect();
+        events.sort_by_key(|event| event.created_at);
+        events.drain(..events.len().saturating_sub(most));
+        let Some(first) = self.events.first().map(|(event, _)| event.created_at) else { return };
+        let seen: HashMap<FiniEventId, SeenBy> = self
+            .marks
+            .iter()
+            .map(|(id, mark)| {
+                let turn = mark.turn.map(|turn| self.turns[turn].state);
+                (id.clone(), SeenBy { conversation: key(mark.who), withheld: mark.withheld, turn })
+            })
+            .collect();
+        let unseen: Vec<Unseen> = self
+            .turns
+            .iter()
+            .enumerate()
+            .filter(|(_, turn)| !turn.has_echo)
+            .map(|(number, turn)| {
+                let (not_before, not_after) =
+                    Unseen::window(turn.sent_at, turn.state, turn.shares || turn.who == OWNER);
+                Unseen {
+                    conversation: key(turn.who),
+                    turn: turn_key(number),
+                    role: Role::User,
+                    text: turn.text.clone(),
+                    state: turn.state,
+                    shares: turn.shares,
+                    not_before,
+                    not_after,
+                }
+            })
+            .collect();
+        let owners = self.last_of(OWNER).map(|turn| self.turns[turn].state);
+        let facts = Facts {
+            owner: key(OWNER),
+            owner_is_answered: owners == Some(TurnState::Sending),
+            seen: &seen,
+            unseen: &unseen,
+            companions: &[],
+            // Whether a cut is noticed by time is another matter.
+            is_cut: most != usize::MAX && news::is_cut(first.minus(std::time::Duration::from_secs(60)), &events),
+        };
+        let attribution = attribute(&events, &facts);
+        for (event, whose) in events.iter().zip(attribution.whose) {
+            let number = self.events.iter().position(|(other, _)| other.id == event.id).unwrap_or_default();
+            if self.marks.contains_key(&event.id) {
+                continue;
+            }
+            match whose {
+                Whose::Own | Whose::News => {
+                    let turn = (event.role == FiniRole::User).then(|| self.own_turn_of(event)).flatten();
+                    if let Some(turn) = turn {
+                        self.turns[turn].has_echo = true;
+                        if self.turns[turn].state == TurnState::Unclear {
+                            self.turns[turn].state = TurnState::Awaiting;
+                        }
+                    }
+                    let open = self.last_of(OWNER).filter(|turn| self.turns[*turn].state == TurnState::Awaiting);
+                    if let Some(turn) = open.filter(|_| event.role == FiniRole::Bot) {
+                        self.turns[turn].state = TurnState::Answered;
+                    }
+                    self.told.push((event.id.clone(), number));
+                    self.marks.insert(event.id.clone(), Mark { who: OWNER, withheld: false, turn });
+                }
+                Whose::Others(_, Some(turn)) => {
+                    let turn = usize::try_from(turn.0).unwrap_or_default();
+                    self.turns[turn].has_echo = true;
+                    if self.turns[turn].state == TurnState::Unclear {
+                        self.turns[turn].state = TurnState::Awaiting;
+                    }
+                    let who = self.turns[turn].who;
+                    self.marks.insert(event.id.clone(), Mark { who, withheld: true, turn: Some(turn) });
+                }
+                Whose::Withheld(conversation) => {
+                    let who = usize::try_from(conversation.0 - 1).unwrap_or_default();
+                    self.withheld += 1;
+                    self.marks.insert(event.id.clone(), Mark { who, withheld: true, turn: None });
+                }
+                Whose::Others(_, None) | Whose::Pending => {}
+            }
+        }
+    }
+
+    fn own_turn_of(&self, event: &FiniEvent) -> Option<usize> {
+        let text = event.text.as_deref().unwrap_or_default();
+        self.turns.iter().position(|turn| turn.who == OWNER && !turn.has_echo && turn.text == text)
+    }
+}
+
+fn play(steps: &[Step]) -> World {
+    let mut world = World::default();
+    for step in steps {
+        world.step(step);
+    }
+    world
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 20_000, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_of_one_customer_is_shown_to_another(steps in steps(3)) {
+        let world = play(&steps);
+        for (id, number) in &world.told {
+            let (event, truth) = &world.events[*number];
+            prop_assert_eq!(*truth, OWNER, "{} {:?} was told", id, event);
+        }
+    }
+
+    #[test]
+    fn of_a_customer_alone_nothing_is_withheld_and_nothing_stays_unknown(steps in steps(1)) {
+        let mut world = play(&steps);
+        world.step(&Step::Answer { who: OWNER, is_lost: true });
+        world.step(&Step::Look { lag: 0, most: usize::MAX });
+        prop_assert_eq!(world.withheld, 0);
+        prop_assert_eq!(world.told.len(), world.events.len());
+    }
+}
