@@ -448,7 +448,6 @@ async fn a_retry_does_not_wait_while_slots_are_free() {
     bridge.finish().await;
 }
 
-/// A first attempt and another frontend's callbacks.
 #[tokio::test]
 async fn a_wish_about_the_pace_holds_the_whole_endpoint_and_climbs_no_schedule() {
     let setup = Setup::new()
@@ -506,6 +505,8 @@ async fn a_wish_about_the_pace_outlives_a_restart() {
 #[tokio::test]
 async fn a_receiver_with_a_limit_gets_what_it_takes_and_its_neighbours_notice_nothing() {
     let setup = Setup::new().frontend(Frontend::new("desk")).rate_limit(1_000, 10_000);
+    // The schedule bounds how long a wish is heeded: with the first steps of the built-in one, a second is.
+    let setup = setup.set("delivery.retry_schedule", "[\"1s\", \"5s\", \"20s\"]");
     let mut bridge = setup.set("fini.rate_limit", "{ requests = 1000, window = \"10s\" }").start().await;
     bridge.admin("POST", "/admin/v1/frontends/web/pause").send().await.expect(200);
     let conversations: Vec<_> = (0..40).map(|n| format!("c-{n}")).collect();
