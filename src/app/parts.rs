@@ -21,7 +21,8 @@ use crate::{
     },
     lifecycle::Lifecycle,
     service::{
-        housekeeper::HousekeeperSettings, lookup::LookupSettings, reader::ReaderSettings, sender::SenderSettings,
+        breakers::BreakerSettings, housekeeper::HousekeeperSettings, lookup::LookupSettings, reader::ReaderSettings,
+        sender::SenderSettings,
     },
     signature::{CallbackSecret, PrivateKey, Signer, Verifier, token::TokenSecret},
     store::{BacklogLimits, LongestWaits, Rules, WatchPolicy},
@@ -29,7 +30,7 @@ use crate::{
 };
 
 /// A read of Fini has to end within this.
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// A signed request may be this many seconds ahead of our clock.
 const SIGNED_AHEAD: u64 = 60;
 /// Connecting to Fini has to end within this.
@@ -168,6 +169,15 @@ pub(super) fn sender(config: &Config) -> SenderSettings {
         join_window: config.turns.join_window,
         give_up_after: config.poll.watch_idle,
     }
+}
+
+/// What has a breaker on the way to Fini.
+pub(super) fn breakers(config: &Config) -> BreakerSettings {
+    let mut bots: Vec<String> = config.frontends.iter().map(|frontend| frontend.bot_id.to_string()).collect();
+    bots.sort_unstable();
+    bots.dedup();
+    let keys = &config.fini.keys;
+    BreakerSettings { bots, is_one_key: keys.read.expose_secret() == keys.write.expose_secret() }
 }
 
 /// How Fini is read.

@@ -21,8 +21,8 @@ use crate::{
     lifecycle::{Lifecycle, Pace, Stop, Wake},
     metrics::{CallStatus, Metrics},
     service::{
-        eraser::Eraser, gate::Gate, housekeeper::Housekeeper, intake::Intake, ledger::Ledger, reader::Reader,
-        sender::Sender, walk::Walker,
+        breakers::Breakers, eraser::Eraser, housekeeper::Housekeeper, intake::Intake, ledger::Ledger, prober::Prober,
+        reader::Reader, sender::Sender, walk::Walker,
     },
     store::{Bindings, Change, Heard, Lease, LongestWaits, LostClaims, Owner, PostgresStore, SqliteStore, Store},
     telemetry::{
@@ -52,7 +52,7 @@ pub(super) struct Rooms {
     bindings: Bindings,
     budget: Arc<Budget>,
     departures: Option<Departures>,
-    gate: Arc<Gate>,
+    breakers: Arc<Breakers>,
     fini: Arc<dyn FiniApi>,
     ledger: Arc<Ledger>,
     wakes: Wakes,
@@ -80,7 +80,15 @@ impl Rooms {
         let bindings = Bindings::new(Arc::clone(&store), cache.interaction_ids, cache.time_to_idle, metrics.clone());
         let (budget, departures) = Budget::new(Arc::clone(&store), Arc::clone(&clock), parts::budget(config));
         let budget = Arc::new(budget);
-        let gate = Arc::new(Gate::new(Arc::clone(&clock), Arc::clone(&entropy), Arc::clone(&budget)));
+        let wakes = Wakes::default();
+        let breakers = Breakers::new(
+            parts::breakers(config),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+            Arc::clone(&budget),
+            metrics.clone(),
+            wakes.prober.clone(),
+        );
         let lifecycle = Lifecycle::new(metrics.clone());
         let spans = parts::spans(config, &lifecycle)?;
         let observer =
@@ -101,10 +109,10 @@ impl Rooms {
             bindings,
             budget,
             departures: Some(departures),
-            gate,
+            breakers: Arc::new(breakers),
             fini: Arc::new(fini),
             ledger,
-            wakes: Wakes::default(),
+            wakes,
         })
     }
 
@@ -121,7 +129,7 @@ impl Rooms {
             fini: Arc::clone(&self.fini),
             walker: Arc::new(walker),
             ledger: Arc::clone(&self.ledger),
-            gate: Arc::clone(&self.gate),
+            breakers: Arc::clone(&self.breakers),
             budget: Arc::clone(&self.budget),
             clock: Arc::clone(&self.clock),
             vendor: Arc::clone(&self.vendor),
@@ -140,7 +148,7 @@ impl Rooms {
             fini: Arc::clone(&self.fini),
             bindings: self.bindings.clone(),
             ledger: Arc::clone(&self.ledger),
-            gate: Arc::clone(&self.gate),
+            breakers: Arc::clone(&self.breakers),
             budget: Arc::clone(&self.budget),
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
@@ -186,11 +194,22 @@ impl Rooms {
         }
     }
 
+    fn prober(&self) -> Prober {
+        Prober {
+            fini: Arc::clone(&self.fini),
+            breakers: Arc::clone(&self.breakers),
+            budget: Arc::clone(&self.budget),
+            clock: Arc::clone(&self.clock),
+            waiting: vec![self.wakes.sender.clone(), self.wakes.reader.clone(), self.wakes.eraser.clone()],
+            read_timeout: parts::READ_TIMEOUT,
+        }
+    }
+
     fn eraser(&self) -> Eraser {
         Eraser {
             store: Arc::clone(&self.store),
             fini: Arc::clone(&self.fini),
-            gate: Arc::clone(&self.gate),
+            breakers: Arc::clone(&self.breakers),
             budget: Arc::clone(&self.budget),
             clock: Arc::clone(&self.clock),
         }
@@ -226,7 +245,7 @@ impl Rooms {
             store: Arc::clone(&self.store),
             bindings: self.bindings.clone(),
             health: self.lifecycle.health(),
-            gate: Arc::clone(&self.gate),
+            breakers: Arc::clone(&self.breakers),
             budget: Arc::clone(&self.budget),
             reader,
             metrics: self.metrics.clone(),
@@ -271,6 +290,7 @@ impl Rooms {
         // Fini allows two requests a second; more looks than twenty to find the next one would only cost.
         supervisor.spawn("reader", reader, wakes.reader, Pace { rest: Duration::from_millis(50), ..pace(60) });
         supervisor.spawn("dispatcher", Arc::new(self.dispatcher(config, delivery)?), wakes.dispatcher, pace(60));
+        supervisor.spawn("prober", Arc::new(self.prober()), wakes.prober, pace(60));
         supervisor.spawn("eraser", Arc::new(self.eraser()), wakes.eraser, pace(60));
         supervisor.spawn("housekeeper", housekeeper, Wake::new(), pace(120));
         Ok(())
@@ -283,6 +303,8 @@ struct Wakes {
     sender: Wake,
     reader: Wake,
     dispatcher: Wake,
+    /// By a breaker that opened or closed.
+    prober: Wake,
     /// By whoever wants something deleted; other processes find it when they look.
     eraser: Wake,
 }

@@ -311,6 +311,7 @@ impl Dispatcher {
             result
         };
         let number = delivery.attempts + 1;
+        let began_at = now;
         let (now, wall) = (self.clock.now(), self.wall.now());
         let terms = Terms {
             attempt: number,
@@ -326,7 +327,7 @@ impl Dispatcher {
                 self.defer(endpoint, until).await;
             }
         } else {
-            self.learn(endpoint, &slot.seat, &verdict, now).await;
+            self.learn(endpoint, &slot.seat, &verdict, began_at, now).await;
         }
         self.tell(endpoint, delivery, number, &result, verdict, now);
         self.spans.tell(span.as_ref(), |span| FinishedSpan {
@@ -424,10 +425,10 @@ impl Dispatcher {
     }
 
     /// What an attempt says about the endpoint as a whole.
-    async fn learn(&self, endpoint: &Endpoint, seat: &Seat, verdict: &Verdict, now: Timestamp) {
+    async fn learn(&self, endpoint: &Endpoint, seat: &Seat, verdict: &Verdict, began_at: Timestamp, now: Timestamp) {
         match verdict {
             Verdict::Delivered => {
-                if endpoint.succeeded(seat, now) {
+                if endpoint.succeeded(seat, began_at, now) {
                     tracing::info!(frontend = %endpoint.frontend, "callbacks flow again");
                 }
             }
@@ -442,7 +443,7 @@ impl Dispatcher {
             | Verdict::Dead { why: Why::Bridge } => {}
             Verdict::RetryAt { why, .. } | Verdict::Dead { why } => {
                 let answered = matches!(why, Why::Answered { .. });
-                if let Some(until) = endpoint.failed(seat, answered, now) {
+                if let Some(until) = endpoint.failed(seat, answered, (began_at, now), self.entropy.fraction()) {
                     tracing::warn!(frontend = %endpoint.frontend, %until, "callbacks held back: the receiver only fails");
                 }
             }

@@ -4,26 +4,33 @@
 //! Slots are counted by what their lane's head is. Retries get half of them, so that old trouble never crowds out first
 //! attempts; first attempts are never counted against that half, so that they never keep a retry waiting beside free slots.
 
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use url::Url;
 
-use super::{
-    breaker::{Breaker, State},
-    verdict::Wish,
-};
+use super::verdict::Wish;
 use crate::{
     domain::{
         Timestamp,
+        backoff::Backoff,
+        breaker::{Breaker, Policy, State},
         ids::FrontendName,
         pace::{Allowed, Pace, Pass},
     },
     signature::Signer,
     store::DeliveryPermits,
 };
+
+/// A receiver that fails so often in a row is left alone for a while, then tried with one callback. What is held back
+/// meanwhile spends no attempt.
+const BREAKER: Policy =
+    Policy { opens_after: 20, pauses: Backoff { first: Duration::from_secs(4), cap: Duration::from_secs(60) } };
 
 /// One frontend's callback address.
 #[derive(Debug)]
@@ -38,7 +45,7 @@ pub struct Endpoint {
     slots: usize,
     /// Whether more was due than there were slots for.
     wanted: AtomicBool,
-    breaker: Mutex<Breaker>,
+    breaker: Mutex<Breaker<()>>,
     traffic: Mutex<Traffic>,
 }
 
@@ -70,7 +77,7 @@ impl Endpoint {
             signer,
             slots,
             wanted: AtomicBool::new(false),
-            breaker: Mutex::default(),
+            breaker: Mutex::new(Breaker::new(BREAKER)),
             traffic: Mutex::default(),
         }
     }
@@ -82,8 +89,8 @@ impl Endpoint {
         let mut traffic = self.traffic();
         let free = self.slots.saturating_sub(traffic.in_flight);
         let free = match state {
-            State::Open(until) => return Err(Some(until)),
-            State::HalfOpen => free.min(1usize.saturating_sub(traffic.probes)),
+            State::Open { until, .. } => return Err(Some(until)),
+            State::HalfOpen { .. } => free.min(1usize.saturating_sub(traffic.probes)),
             State::Closed => free,
         };
         let first = match traffic.pace.allowed(now, free) {
@@ -101,19 +108,25 @@ impl Endpoint {
     }
 
     /// The receiver took one. Returns whether that ended a pause.
-    pub(super) fn succeeded(&self, seat: &Seat, now: Timestamp) -> bool {
+    pub(super) fn succeeded(&self, seat: &Seat, began_at: Timestamp, now: Timestamp) -> bool {
         self.traffic().pace.taken(seat.pass, now, self.slots);
-        self.breaker().succeeded()
+        self.breaker().succeeded(began_at).is_some()
     }
 
     /// An attempt failed; `answered` if the receiver said so. Returns until when the endpoint is left alone, where this began
     /// a pause.
-    pub(super) fn failed(&self, seat: &Seat, answered: bool, now: Timestamp) -> Option<Timestamp> {
+    pub(super) fn failed(
+        &self,
+        seat: &Seat,
+        answered: bool,
+        (began_at, now): (Timestamp, Timestamp),
+        jitter: f64,
+    ) -> Option<Timestamp> {
         if answered {
             // It would have refused this one, had it come too fast.
             self.traffic().pace.taken(seat.pass, now, self.slots);
         }
-        self.breaker().failed(now)
+        self.breaker().failed((), began_at, now, jitter)
     }
 
     /// The receiver wants to be left alone, for so long or it did not say for how long. Returns until when it is, where that
@@ -128,12 +141,12 @@ impl Endpoint {
     }
 
     /// The breaker's state, for operators.
-    pub fn state(&self, now: Timestamp) -> State {
+    pub fn state(&self, now: Timestamp) -> State<()> {
         self.breaker().state(now)
     }
 
     pub(super) fn enter(&self, is_retry: bool, now: Timestamp) -> Seat {
-        let is_probe = self.state(now) == State::HalfOpen;
+        let is_probe = matches!(self.state(now), State::HalfOpen { .. });
         let mut traffic = self.traffic();
         traffic.in_flight += 1;
         traffic.retries += usize::from(is_retry);
@@ -170,7 +183,7 @@ impl Endpoint {
         self.traffic().pace.has_backlog(!all);
     }
 
-    fn breaker(&self) -> std::sync::MutexGuard<'_, Breaker> {
+    fn breaker(&self) -> std::sync::MutexGuard<'_, Breaker<()>> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -246,7 +259,10 @@ mod tests {
     fn a_probe_does_not_wait_for_what_was_under_way_before() {
         let endpoint = endpoint(64);
         let seats = fill(&endpoint, 30, false);
-        let until = seats[..20].iter().find_map(|seat| endpoint.failed(seat, true, at(10_000))).expect("it opens");
+        let until = seats[..20]
+            .iter()
+            .find_map(|seat| endpoint.failed(seat, true, (at(9_999), at(10_000)), 1.0))
+            .expect("it opens");
         assert_eq!(endpoint.permits(at(10_001)).map(drop), Err(Some(until)));
         assert_eq!(endpoint.permits(until).map(|permits| permits.first), Ok(1), "thirty still hang, and one may try");
         let probe = endpoint.enter(true, until);

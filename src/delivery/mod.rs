@@ -6,7 +6,6 @@
 //!
 //! [`ReceiverApi`] is the port to the receivers, [`client::CallbackClient`] its adapter over HTTP.
 
-pub mod breaker;
 pub mod client;
 pub mod dispatcher;
 pub mod endpoint;

@@ -3,6 +3,8 @@
 //! Nothing here does I/O, waits, logs or asks for the time: values come in, decisions come out. That is what lets the
 //! same rules be tested in virtual time, replayed under a seed and shared by every store.
 
+pub mod backoff;
+pub mod breaker;
 pub mod content;
 pub mod conversation;
 pub mod correlation;
@@ -19,6 +21,7 @@ pub mod message;
 pub mod nearest;
 pub mod pace;
 pub mod schedule;
+pub mod scopes;
 pub mod steady;
 pub mod time;
 pub mod turn;

@@ -12,16 +12,15 @@
 //!          tasks in flight finish
 //! ```
 
-mod backoff;
 mod health;
 mod shutdown;
 mod step;
 mod supervisor;
 mod tasks;
 
-pub use self::backoff::Backoff;
 pub use self::health::{Health, LoopHealth, LoopState};
 pub use self::shutdown::{Ended, Lifecycle, OsSignals, Signals, Stop};
 pub use self::step::{Loop, Step, Wake};
 pub use self::supervisor::{Pace, Supervisor};
 pub use self::tasks::Tasks;
+pub use crate::domain::backoff::Backoff;

@@ -15,7 +15,7 @@ use prometheus_client::registry::{Metric, Registry};
 use super::LogCounters;
 use super::labels::{
     AttemptClass, Backlog, BudgetClass, Class, DeliveryOutcome, FiniCall, FiniRoute, FiniRouteOnly, Frontend,
-    FrontendAttempt, FrontendDelivery, FrontendTurn, HttpCall, HttpRoute, Kind, Listener, ListenerEnd, LoopName,
+    FrontendAttempt, FrontendDelivery, FrontendTurn, HttpCall, HttpRoute, Key, Kind, Listener, ListenerEnd, LoopName,
     Operation, OtherClock, PanicPlace, Place, TurnOutcome, Version,
 };
 use crate::system::ProcessFacts;
@@ -63,6 +63,7 @@ pub(super) struct Families {
     pub(super) sweep_age: FloatGauge,
     pub(super) clock_offset: Family<OtherClock, FloatGauge>,
     pub(super) budget_waiting: Family<Class, IntGauge>,
+    pub(super) fini_key_refused: Family<Key, IntGauge>,
     pub(super) event_lag: Histogram,
     pub(super) deliveries: Family<FrontendDelivery, Counter>,
     pub(super) attempts: Family<FrontendAttempt, Counter>,
@@ -118,6 +119,7 @@ impl Families {
             clock_offset: add
                 .bridge("clock_offset_seconds", "By how much this machine's clock is ahead of another one"),
             budget_waiting: add.bridge("fini_budget_waiting", "Requests waiting for a permit, by priority class"),
+            fini_key_refused: add.bridge("fini_key_refused", "1 while Fini itself refuses the key for this side"),
             event_lag: add.histogram(
                 "event_lag_seconds",
                 "From an event's createdAt at Fini to its being recorded",
@@ -196,6 +198,9 @@ impl Families {
         for class in BudgetClass::KNOWN.iter().copied() {
             let _ = self.budget_waiting.get_or_create(&Class { class });
             let _ = self.budget_used_by.get_or_create(&Class { class });
+        }
+        for key in ["read", "write"] {
+            let _ = self.fini_key_refused.get_or_create(&Key { key });
         }
         for place in PanicPlace::KNOWN.iter().copied() {
             let _ = self.panics.get_or_create(&Place { place });

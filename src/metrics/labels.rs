@@ -276,6 +276,7 @@ label_sets! {
     FiniRouteOnly { route: FiniRoute }
     Kind { kind: Backlog }
     Class { class: BudgetClass }
+    Key { key: &'static str }
     HttpCall { route: Arc<str>, method: HttpMethod, status: CallStatus }
     HttpRoute { route: Arc<str> }
     Operation { operation: &'static str }

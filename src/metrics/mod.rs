@@ -141,6 +141,11 @@ impl Metrics {
         self.inner.families.clock_offset.get_or_create(&labels).set(if ahead_ms < 0 { -ahead } else { ahead });
     }
 
+    /// Whether Fini itself refuses the key for `read` or `write`.
+    pub fn fini_key_refused(&self, key: &'static str, refused: bool) {
+        self.inner.families.fini_key_refused.get_or_create(&labels::Key { key }).set(i64::from(refused));
+    }
+
     /// Requests of one priority class waiting for a permit.
     pub fn budget_waiting(&self, class: impl Into<BudgetClass>, waiting: u64) {
         let labels = labels::Class { class: class.into() };

@@ -52,6 +52,7 @@ fn sample() -> Metrics {
     metrics.sweep_age(Duration::from_millis(1_500));
     metrics.clock_offset(ClockOf::Postgres, -1_500);
     metrics.budget_waiting(BudgetClass::Sweep, 2);
+    metrics.fini_key_refused("write", true);
     metrics.event_lag(Duration::from_secs(2));
     metrics.delivery("web", DeliveryOutcome::Retried);
     metrics.delivery_attempt("web", AttemptClass::Refused, Duration::from_millis(20));
@@ -101,6 +102,7 @@ fn the_promised_names_and_labels_are_there() {
         ("fini_bridge_sweep_age_seconds", 1.5),
         (r#"fini_bridge_clock_offset_seconds{to="postgres"}"#, -1.5),
         (r#"fini_bridge_fini_budget_waiting{class="sweep"}"#, 2.0),
+        (r#"fini_bridge_fini_key_refused{key="write"}"#, 1.0),
         ("fini_bridge_event_lag_seconds_sum", 2.0),
         (r#"fini_bridge_deliveries_total{frontend="web",outcome="retried"}"#, 1.0),
         (r#"fini_bridge_delivery_attempts_total{frontend="web",class="refused"}"#, 1.0),

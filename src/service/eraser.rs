@@ -6,9 +6,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::gate::{Gate, Pass, Side};
+use super::breakers::Breakers;
 use crate::{
-    domain::{Clock, Timestamp, ids::InteractionId},
+    domain::{Clock, Timestamp, breaker::State, ids::InteractionId, scopes::About},
     fini::{
         Failure, FiniApi, ListQuery,
         budget::{Budget, Permit, Taken},
@@ -41,8 +41,8 @@ pub struct Eraser {
     pub store: Arc<dyn Store>,
     /// Asked to delete, and to prove it.
     pub fini: Arc<dyn FiniApi>,
-    /// Says when not to ask.
-    pub gate: Arc<Gate>,
+    /// Say when not to ask.
+    pub breakers: Arc<Breakers>,
     /// Says how much may be asked.
     pub budget: Arc<Budget>,
     /// The time.
@@ -65,7 +65,7 @@ impl Loop for Arc<Eraser> {
             Some(due) if due <= now => {}
             until => return Ok(Step::Idle { until }),
         }
-        if let Pass::Closed(until) = self.gate.pass(Side::Write) {
+        if let State::Open { until, .. } = self.breakers.deletions() {
             return Ok(Step::Idle { until: Some(until) });
         }
         let permit = match self.budget.take(RequestClass::Bind).await? {
@@ -83,7 +83,7 @@ impl Loop for Arc<Eraser> {
 impl Eraser {
     async fn erase(&self, interaction: &InteractionId, permit: Permit, passed_at: Timestamp) -> Result<Shown> {
         let result = self.fini.delete_conversation(interaction, &self.budget.departure(permit)).await;
-        self.gate.learn(Side::Write, passed_at, &result);
+        self.breakers.learn(About::Deletion, passed_at, &result);
         match result {
             Ok(()) | Err(Failure::Missing { .. } | Failure::Unclear { .. }) => {}
             Err(failure @ Failure::Rejected { .. }) => return Ok(Shown::Refused(failure)),

@@ -4,8 +4,8 @@
 //! state. Everything a service must not forget is in the store before it acts on it.
 
 pub mod binder;
+pub mod breakers;
 pub mod eraser;
-pub mod gate;
 pub mod housekeeper;
 pub mod intake;
 pub mod ledger;
@@ -13,6 +13,7 @@ pub mod lookup;
 #[cfg(test)]
 mod lookup_props;
 pub mod planner;
+pub mod prober;
 pub mod reader;
 pub mod sender;
 pub mod walk;

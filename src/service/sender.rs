@@ -15,14 +15,14 @@ use std::{
 use serde_json::Value;
 use tracing::Instrument as _;
 
-use super::{
-    gate::{Gate, Pass, Side},
-    ledger::Ledger,
-};
+use super::{breakers::Breakers, ledger::Ledger};
 use crate::{
     domain::{
         Clock, Entropy, Timestamp,
+        backoff::Backoff,
+        breaker::State,
         ids::FrontendName,
+        scopes::About,
         turn::{FailureCode, TurnFailure, TurnState},
         vendor::{ATTRIBUTE_CONVERSATION, ATTRIBUTE_TURN},
     },
@@ -32,8 +32,8 @@ use crate::{
     },
     lifecycle::{Loop, Step, Tasks, Wake},
     store::{
-        Bindings, ClaimTurns, ClaimedTurn, Hold, Lease, LostClaims, Owner, RequestClass, Result, Store, StoreError,
-        Token,
+        Bindings, ClaimTurns, ClaimedTurn, ClaimedTurns, Hold, Lease, LostClaims, Owner, RequestClass, Result, Store,
+        StoreError, Token,
     },
 };
 
@@ -41,6 +41,8 @@ use crate::{
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 /// What a lease has over the deadline of its send: time to record what came of it.
 const LEASE_SLACK: Duration = Duration::from_secs(20);
+/// Pauses of a message that did not leave.
+const UNSENT: Backoff = Backoff { first: Duration::from_secs(1), cap: Duration::from_secs(30) };
 /// Pauses between attempts to record it.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -75,8 +77,8 @@ pub struct Sender {
     pub bindings: Bindings,
     /// Records what came back.
     pub ledger: Arc<Ledger>,
-    /// Says when not to send.
-    pub gate: Arc<Gate>,
+    /// Say when not to send.
+    pub breakers: Arc<Breakers>,
     /// Says how much may be sent.
     pub budget: Arc<Budget>,
     /// The time.
@@ -104,49 +106,44 @@ impl Loop for Arc<Sender> {
 
     async fn step(&self) -> Result<Step> {
         let now = self.clock.now();
-        let pass = self.gate.pass(Side::Write);
         let room = MAX_IN_FLIGHT.saturating_sub(self.in_flight.load(Ordering::Acquire));
-        let max = match pass {
-            Pass::Closed(until) => return Ok(Step::Idle { until: Some(until) }),
-            Pass::Probe => 1,
-            Pass::Open => room.min(BATCH),
-        };
-        if max == 0 {
+        if room == 0 {
             return Ok(Step::Idle { until: None });
         }
-        if pass == Pass::Probe {
-            self.gate.probing(Side::Write, self.settings.reply_timeout);
-        }
         self.void_lost_claims(now).await?;
-        let token = Token(Arc::from(self.entropy.key()));
-        let claim = ClaimTurns {
-            lease: self.lease(now),
-            token: token.clone(),
-            max,
-            frontends: self.frontends_in_turn(),
-            join_window: self.settings.join_window,
-            budget: self.budget.terms(),
-        };
-        let claimed = self.store.claim_turns(claim).await.inspect_err(|_| self.lost_claims.add(token, now))?;
-        if claimed.turns.is_empty() && pass == Pass::Probe {
-            self.gate.not_probed(Side::Write);
-        }
-        if claimed.held_by_budget {
-            let queued = self.store.queued_turns().await?;
-            self.budget.set_waiting(RequestClass::Send, queued.iter().map(|(_, count)| count).sum());
-        } else {
-            self.budget.set_waiting(RequestClass::Send, 0);
-        }
-        let count = claimed.turns.len();
-        for turn in claimed.turns {
-            self.start(turn, now);
-        }
-        Ok(match claimed.next {
-            Some(next) if count > 0 && next <= now => Step::Did(count),
-            Some(room_at) if claimed.held_by_budget => {
-                Step::Held { until: claimed.next, rest: room_at.since(now).min(ASKED_EVERY) }
+        let mut next = self.lost_claims.look_at(now);
+        let mut later = |at: Option<Timestamp>| next = [next, at].into_iter().flatten().min();
+        let mut count = 0;
+        let mut closed = Vec::new();
+        for (bot, frontends) in self.bots_in_turn() {
+            match self.breakers.sends(bot) {
+                State::Closed => closed.extend(frontends),
+                State::Open { until, .. } => later(Some(until)),
+                State::HalfOpen { .. } => {
+                    let claimed = self.claim(now, frontends, 1).await?;
+                    if !claimed.turns.is_empty() {
+                        self.breakers.probe_send(bot, self.settings.reply_timeout);
+                        count += self.start_all(claimed.turns, now);
+                    }
+                    later(claimed.next.filter(|next| *next > now));
+                }
             }
-            until => Step::Idle { until: [until, self.lost_claims.look_at(now)].into_iter().flatten().min() },
+        }
+        if closed.is_empty() {
+            self.budget.set_waiting(RequestClass::Send, 0);
+            return Ok(if count > 0 { Step::Did(count) } else { Step::Idle { until: next } });
+        }
+        let claimed = self.claim(now, closed.clone(), room.min(BATCH)).await?;
+        self.note_waiting(claimed.held_by_budget, &closed).await?;
+        let started = self.start_all(claimed.turns, now);
+        later(claimed.next);
+        Ok(match claimed.next {
+            Some(due) if started > 0 && due <= now => Step::Did(count + started),
+            Some(room_at) if claimed.held_by_budget => {
+                Step::Held { until: next, rest: room_at.since(now).min(ASKED_EVERY) }
+            }
+            _ if count > 0 => Step::Did(count),
+            _ => Step::Idle { until: next },
         })
     }
 }
@@ -167,10 +164,50 @@ impl Sender {
         Lease { owner: self.owner.clone(), now, until }
     }
 
-    fn frontends_in_turn(&self) -> Vec<FrontendName> {
-        let bots = &self.settings.bots;
-        let first = self.round.fetch_add(1, Ordering::Relaxed) % bots.len().max(1);
-        bots[first..].iter().chain(&bots[..first]).map(|(name, _)| name.clone()).collect()
+    /// Each bot with its frontends, beginning with another frontend each time.
+    fn bots_in_turn(&self) -> Vec<(usize, Vec<FrontendName>)> {
+        let frontends = &self.settings.bots;
+        let first = self.round.fetch_add(1, Ordering::Relaxed) % frontends.len().max(1);
+        let mut bots: Vec<(usize, Vec<FrontendName>)> = Vec::new();
+        for (name, bot) in frontends[first..].iter().chain(&frontends[..first]) {
+            let bot = self.breakers.bot(bot);
+            match bots.iter_mut().find(|(known, _)| *known == bot) {
+                Some((_, names)) => names.push(name.clone()),
+                None => bots.push((bot, vec![name.clone()])),
+            }
+        }
+        bots
+    }
+
+    async fn claim(&self, now: Timestamp, frontends: Vec<FrontendName>, max: usize) -> Result<ClaimedTurns> {
+        let token = Token(Arc::from(self.entropy.key()));
+        let claim = ClaimTurns {
+            lease: self.lease(now),
+            token: token.clone(),
+            max,
+            frontends,
+            join_window: self.settings.join_window,
+            budget: self.budget.terms(),
+        };
+        self.store.claim_turns(claim).await.inspect_err(|_| self.lost_claims.add(token, now))
+    }
+
+    /// Notes how many messages wait for the budget: those that no breaker holds back.
+    async fn note_waiting(&self, held_by_budget: bool, frontends: &[FrontendName]) -> Result<()> {
+        let waiting = if held_by_budget {
+            let queued = self.store.queued_turns().await?;
+            queued.iter().filter(|(name, _)| frontends.contains(name)).map(|(_, count)| count).sum()
+        } else {
+            0
+        };
+        self.budget.set_waiting(RequestClass::Send, waiting);
+        Ok(())
+    }
+
+    fn start_all(self: &Arc<Self>, turns: Vec<ClaimedTurn>, claimed_at: Timestamp) -> usize {
+        let count = turns.len();
+        turns.into_iter().for_each(|turn| self.start(turn, claimed_at));
+        count
     }
 
     fn start(self: &Arc<Self>, turn: ClaimedTurn, claimed_at: Timestamp) {
@@ -197,16 +234,16 @@ impl Sender {
     }
 
     async fn send(&self, turn: ClaimedTurn, claimed_at: Timestamp) -> Result<()> {
-        let (result, closed_until) = match self.target(&turn).await {
+        let result = match self.target(&turn).await {
             Ok(Some(target)) => self.generate(&turn, target, claimed_at).await,
             // Nothing has left, so it is given back: else it would be in these hands until the lease ends.
-            Ok(None) => (never_left("the binding changed meanwhile"), None),
-            Err(error) => (never_left(format!("the binding could not be read: {error}")), None),
+            Ok(None) => never_left("the binding changed meanwhile"),
+            Err(error) => never_left(format!("the binding could not be read: {error}")),
         };
         let deadline = self.clock.now().plus(LEASE_SLACK / 2);
         let mut pause = FIRST_PAUSE;
         loop {
-            match self.settle(&turn, &result, closed_until).await {
+            match self.settle(&turn, &result).await {
                 // A disk that is full for a moment must not cost what Fini said: while the lease lasts, it is tried again.
                 Err(error) if self.clock.now().plus(pause) < deadline => {
                     tracing::warn!(%error, "outcome of a send not recorded yet");
@@ -218,7 +255,7 @@ impl Sender {
         }
     }
 
-    async fn generate(&self, turn: &ClaimedTurn, target: Target, claimed_at: Timestamp) -> (Answer, Option<Timestamp>) {
+    async fn generate(&self, turn: &ClaimedTurn, target: Target, claimed_at: Timestamp) -> Answer {
         let request = GenerateAnswer {
             text: turn.text.clone(),
             role: turn.role,
@@ -230,8 +267,9 @@ impl Sender {
         let permit = Permit { id: turn.permit, at: claimed_at };
         let departure = self.budget.departure(permit).on_behalf(turn.cause.onward(&*self.entropy));
         let result = self.fini.generate_answer(&request, &departure).await;
-        let closed_until = self.gate.learn(Side::Write, claimed_at, &result);
-        (result, closed_until)
+        let bot = self.bot(turn).map_or(usize::MAX, |bot| self.breakers.bot(bot));
+        self.breakers.learn(About::Message(bot, turn.conversation.key), claimed_at, &result);
+        result
     }
 
     async fn target(&self, turn: &ClaimedTurn) -> Result<Option<Target>> {
@@ -239,11 +277,15 @@ impl Sender {
             let found = self.bindings.interaction(turn.conversation.key, turn.binding_version).await?;
             return Ok(found.map(Target::Conversation));
         }
-        let bot = self.settings.bots.iter().find(|(name, _)| *name == turn.conversation.frontend);
-        Ok(bot.map(|(_, bot)| Target::Bot(bot.clone())))
+        Ok(self.bot(turn).map(|bot| Target::Bot(bot.to_owned())))
     }
 
-    async fn settle(&self, turn: &ClaimedTurn, result: &Answer, closed_until: Option<Timestamp>) -> Result<()> {
+    fn bot(&self, turn: &ClaimedTurn) -> Option<&str> {
+        let bot = self.settings.bots.iter().find(|(name, _)| *name == turn.conversation.frontend);
+        bot.map(|(_, bot)| bot.as_str())
+    }
+
+    async fn settle(&self, turn: &ClaimedTurn, result: &Answer) -> Result<()> {
         let now = self.clock.now();
         let failure = match result {
             Ok(events) => {
@@ -260,13 +302,11 @@ impl Sender {
                 if now.since(turn.accepted_at) >= self.settings.give_up_after {
                     return self.fail(turn, FailureCode::FiniUnavailable, detail, true).await;
                 }
-                let pause = Duration::from_millis(500).saturating_mul(1 << turn.attempt.min(6));
-                let due =
-                    now.plus(pause.mul_f64(1.0 + self.entropy.fraction() * 0.25)).max(closed_until.unwrap_or(now));
+                let due = now.plus(UNSENT.delay(turn.attempt, self.entropy.fraction()));
                 self.store.release_turn(turn.key, &turn.token, now, due, detail).await?;
             }
             Failure::Throttled { detail, .. } | Failure::Unauthorised { detail, .. } => {
-                // Nothing was stored; the gate says when to try again, not the turn.
+                // Nothing was stored; a breaker says when to try again, not the turn.
                 self.store.release_turn(turn.key, &turn.token, now, now, detail).await?;
             }
             // The conversation may be gone (Fini documents 500 for that, others have seen 404): a read confirms it.

@@ -31,6 +31,7 @@ mod outages;
 #[path = "../postgres.rs"]
 mod postgres;
 mod program;
+mod refusals;
 mod replicas;
 mod restart;
 mod sandbox;

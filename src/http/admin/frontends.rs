@@ -28,7 +28,7 @@ pub(super) async fn frontends(State(admin): State<Admin>) -> Result<Json<Value>,
                 "frontend": name,
                 "callback_host": endpoint.and_then(|endpoint| endpoint.url.host_str()),
                 "paused": hold.map(|hold| json!({"reason": hold.reason, "since": hold.since.to_string()})),
-                "breaker": endpoint.map(|endpoint| format!("{:?}", endpoint.state(now))),
+                "breaker": endpoint.map(|endpoint| endpoint.state(now).as_str()),
                 "deferred_until": endpoint.and_then(|endpoint| endpoint.held_until(now)).map(|until| until.to_string()),
             })
         })

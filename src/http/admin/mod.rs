@@ -30,7 +30,7 @@ use crate::{
     fini::budget::Budget,
     lifecycle::Health,
     metrics::Metrics,
-    service::{gate::Gate, reader::Reader},
+    service::{breakers::Breakers, reader::Reader},
     store::{Bindings, Store},
     telemetry::spans::Spans,
 };
@@ -45,7 +45,7 @@ pub struct Admin {
     /// Whether loops make progress.
     pub health: Health,
     /// Whether Fini accepts the keys.
-    pub gate: Arc<Gate>,
+    pub breakers: Arc<Breakers>,
     /// What was used of the budget.
     pub budget: Arc<Budget>,
     /// How reading keeps up.

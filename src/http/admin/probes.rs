@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use super::{Admin, whole_millis};
 use crate::{
+    domain::scopes::{Side, Trouble},
     metrics,
-    service::gate::{Side, Trouble},
 };
 
 /// Reading that is further behind than this is a warning.
@@ -36,15 +36,21 @@ pub(super) async fn readyz(State(admin): State<Admin>, RawQuery(query): RawQuery
         Err(_) => json!({"ok": false, "error": "no answer within 3 s"}),
     };
     let loops = admin.health.loops();
-    let key = |side| match admin.gate.trouble(side) {
-        Some(Trouble::KeyRefused(status)) => json!({"ok": false, "error": format!("Fini answered {status}")}),
-        other => {
-            json!({"ok": true, "accepted": admin.gate.was_accepted(side), "trouble": other.map(|trouble| format!("{trouble:?}"))})
-        }
+    // Only what Fini itself said of the key; what it, or something in front of it, says of anything smaller is a warning.
+    let key = |side| match admin.breakers.key_trouble(side) {
+        Some(Trouble::Refused(status)) => json!({"ok": false, "error": format!("Fini answered {status}")}),
+        _ => json!({"ok": true, "accepted": admin.breakers.was_accepted(side)}),
     };
+    let left_alone: Vec<_> = admin
+        .breakers
+        .open()
+        .into_iter()
+        .map(|(scope, bot, trouble, since)| {
+            json!({"scope": scope, "bot": bot, "trouble": format!("{trouble:?}"), "since": since.to_string()})
+        })
+        .collect();
     let behind = admin.sweep_age();
     let reading_ok = behind.is_none_or(|behind| behind < READING_BEHIND);
-    let is_down = [Side::Write, Side::Read].into_iter().any(|side| admin.gate.trouble(side) == Some(Trouble::Down));
     let offsets = (admin.clocks)();
     let seconds = |ahead_ms: Option<i64>| {
         ahead_ms
@@ -61,7 +67,7 @@ pub(super) async fn readyz(State(admin): State<Admin>, RawQuery(query): RawQuery
             "sweep_age_ms": behind.map(whole_millis),
             "catching_up": admin.reader.age().catching_up,
         },
-        "fini": {"ok": !is_down},
+        "fini": {"ok": left_alone.is_empty(), "left_alone": left_alone},
         "clock": {
             "ok": !offsets.are_far_off(),
             "ahead_of_fini_seconds": seconds(offsets.fini),

@@ -4,10 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Reader, View, WATERMARK};
 use crate::{
-    domain::Timestamp,
+    domain::{Timestamp, scopes::About},
     fini::{Failure, budget::Permit},
     service::{
-        gate::Side,
         lookup::Seen,
         planner::{CLOCK_MARGIN, Kind, Missed, PageFacts, Searched, Walk},
     },
@@ -104,7 +103,7 @@ impl Reader {
         let departure = self.budget.departure(permit);
         let asked_at = self.clock.now();
         let result = self.walker.fetch(walk, &departure).await;
-        self.gate.learn(Side::Read, passed_at, &result);
+        self.breakers.learn(About::Workspace, passed_at, &result);
         match result {
             Ok(page) => match self.walker.take(walk, page, asked_at).await {
                 Ok(facts) => Ok(facts),

@@ -16,7 +16,7 @@ use std::{
 };
 
 use super::{
-    gate::{Gate, Pass, Side},
+    breakers::Breakers,
     ledger::Ledger,
     lookup::LookupSettings,
     planner::{CLOCK_MARGIN, Kind, Pending, Plan, Planner, Search, Situation, Watched},
@@ -25,6 +25,7 @@ use super::{
 use crate::{
     domain::{
         Clock, Entropy, Timestamp, VendorClock,
+        breaker::State as Breaker,
         conversation::State,
         ids::{ConversationKey, TurnKey},
     },
@@ -85,8 +86,8 @@ pub struct Reader {
     pub walker: Arc<Walker>,
     /// Records what is found.
     pub ledger: Arc<Ledger>,
-    /// Says when not to ask.
-    pub gate: Arc<Gate>,
+    /// Say when not to ask.
+    pub breakers: Arc<Breakers>,
     /// Says how much may be asked.
     pub budget: Arc<Budget>,
     /// The time.
@@ -149,10 +150,10 @@ impl Loop for Arc<Reader> {
         if mutated!("nobody looks for what agents write") {
             return Ok(Step::Idle { until: None });
         }
-        let pass = self.gate.pass(Side::Read);
-        if pass != Pass::Open {
+        let breaker = self.breakers.reads();
+        if breaker != Breaker::Closed {
             let next = self.give_up_unread(now).await?;
-            if let Pass::Closed(until) = pass {
+            if let Breaker::Open { until, .. } = breaker {
                 return Ok(Step::Idle { until: Some(next.map_or(until, |next| next.min(until))) });
             }
         }
@@ -188,8 +189,8 @@ impl Loop for Arc<Reader> {
             }
         };
         self.budget.set_waiting(class, 0);
-        if pass == Pass::Probe {
-            self.gate.probing(Side::Read, self.settings.read_timeout);
+        if breaker != Breaker::Closed {
+            self.breakers.probe_reads(self.settings.read_timeout);
         }
         match plan {
             Plan::List(kind) => self.start_list(kind, &view, permit).await?,

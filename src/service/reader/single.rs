@@ -10,12 +10,12 @@ use crate::{
         Timestamp,
         correlation::Correlation,
         ids::{ConversationKey, InteractionId, TurnKey},
+        scopes::About,
         turn::TurnState,
         vendor::FiniConversation,
     },
     fini::{Failure, budget::Permit},
     service::{
-        gate::Side,
         lookup::{self, LookupSettings, Next, Seen},
         planner::Plan,
     },
@@ -130,7 +130,7 @@ impl Reader {
         let departure = self.budget.departure(permit).on_behalf(turn.cause.onward(&*self.entropy));
         let looked_at = self.clock.now();
         let result = self.fini.get_conversation(&interaction, &departure).await;
-        self.learn_from_get(passed_at, &result);
+        self.breakers.learn(About::Conversation, passed_at, &result);
         match result {
             Ok(wrapper) => {
                 let taken = self.walker.take_single(wrapper, &turn.conversation, looked_at).await?;
@@ -156,7 +156,7 @@ impl Reader {
         // A moment of trouble is no reason: what could have been read before and was not is read after it.
         let window = self.settings.lookup.late_reply_window;
         let patience = window.min(LASTING_TROUBLE);
-        let unread_until = self.gate.troubled_since(Side::Read).map(|since| since.plus(patience));
+        let unread_until = self.breakers.unread_since().map(|since| since.plus(patience));
         let mut next: Option<Timestamp> = None;
         for turn in self.store.turns_to_read(now, 64).await? {
             let end = unread_until.map_or(now, |until| turn.since.plus(window).max(until));
@@ -204,7 +204,7 @@ impl Reader {
     async fn get(&self, read: DueRead, permit: Permit, asked_at: Timestamp) -> Result<bool> {
         let departure = self.budget.departure(permit);
         let result = self.fini.get_conversation(&read.interaction, &departure).await;
-        self.learn_from_get(asked_at, &result);
+        self.breakers.learn(About::Conversation, asked_at, &result);
         let now = self.clock.now();
         let latest = result.as_ref().ok().map(FiniConversation::latest_at);
         // A conversation that cannot be read has had its turn too; its next try is on the store's list.
@@ -246,16 +246,6 @@ impl Reader {
             );
         }
         Ok(())
-    }
-
-    /// A 500 for one conversation is that conversation's affair (unknown ids answer 500), not a sign that Fini is down.
-    fn learn_from_get(&self, passed_at: Timestamp, result: &std::result::Result<FiniConversation, Failure>) {
-        match result {
-            Err(failure) if failure.may_mean_gone() => {}
-            result => {
-                self.gate.learn(Side::Read, passed_at, result);
-            }
-        }
     }
 
     /// Whether Fini answered a List since then: only that tells a conversation that is gone from a Fini that is down.

@@ -16,6 +16,8 @@ use super::Bridge;
 pub struct Frontend {
     /// Its name, also the last part of its callback path.
     pub name: String,
+    /// The bot that answers its customers.
+    pub bot_id: String,
     /// Bearer tokens; the harness uses the first.
     pub tokens: Vec<String>,
     /// Secrets of signed inbound requests.
@@ -37,6 +39,7 @@ impl Frontend {
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
+            bot_id: DEFAULT_BOT_ID.to_owned(),
             tokens: vec![random_token()],
             signing_secrets: vec![random_secret()],
             browser_token_secret: Some(random_token()),
@@ -68,7 +71,7 @@ impl Frontend {
         };
         let mut line = |text: String| writeln!(out, "{text}").expect("a string takes any text");
         line("[[frontends]]".to_owned());
-        line(format!("name = {:?}\nbot_id = {DEFAULT_BOT_ID:?}", self.name));
+        line(format!("name = {:?}\nbot_id = {:?}", self.name, self.bot_id));
         line(format!("tokens = {}\nsigning_secrets = {}", list(&self.tokens), list(&self.signing_secrets)));
         if let Some(secret) = &self.browser_token_secret {
             line(format!("browser_token_secret = {secret:?}"));

@@ -1,12 +1,10 @@
-//! How long to wait after failures in a row.
-//!
-//! Pure: the jitter comes in as a number. The delay doubles up to a cap, and half of it is jitter, so that loops and replicas
-//! that failed together do not come back together.
+//! Pauses that grow with each failure in a row: doubled up to a cap, and spread by chance, so that what failed together does
+//! not come back together. Pure: chance comes in as a number.
 
 use std::time::Duration;
 
-/// Doubling delays between `first` and `cap`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A pause that doubles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     /// The delay after the first failure, before jitter.
     pub first: Duration,

@@ -1,0 +1,192 @@
+//! The breakers on the way to Fini, as the rooms that ask Fini share them: the pure [`Scopes`] with a clock, a lock and a log.
+//!
+//! Work that meets an open breaker stays where it is: queued and durable. Nothing is decided here but which [`Failure`] tells
+//! of what.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use crate::{
+    domain::{
+        Clock, Entropy, Timestamp,
+        breaker::State,
+        scopes::{About, Change, Outcome, Scope, Scopes, Side, Trouble},
+    },
+    fini::{Failure, budget::Budget},
+    lifecycle::Wake,
+    metrics::Metrics,
+};
+
+/// What the breakers have to know.
+#[derive(Clone, Debug)]
+pub struct BreakerSettings {
+    /// The bots of all frontends, each once.
+    pub bots: Vec<String>,
+    /// Whether reading and writing use the same key.
+    pub is_one_key: bool,
+}
+
+/// The breakers.
+pub struct Breakers {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// For jitter.
+    pub entropy: Arc<dyn Entropy>,
+    /// Believes in less after a 429.
+    pub budget: Arc<Budget>,
+    /// Counts.
+    pub metrics: Metrics,
+    /// Woken when something is to be found out.
+    pub prober: Wake,
+    /// The bots, in the order of their numbers.
+    bots: Vec<String>,
+    scopes: Mutex<Scopes>,
+}
+
+impl Breakers {
+    /// Closed breakers.
+    pub fn new(
+        settings: BreakerSettings,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        budget: Arc<Budget>,
+        metrics: Metrics,
+        prober: Wake,
+    ) -> Self {
+        let scopes = Mutex::new(Scopes::new(settings.bots.len(), settings.is_one_key));
+        Self { clock, entropy, budget, metrics, prober, bots: settings.bots, scopes }
+    }
+
+    /// The number of a bot.
+    pub fn bot(&self, bot: &str) -> usize {
+        self.bots.iter().position(|known| known == bot).unwrap_or(usize::MAX)
+    }
+
+    /// The state that messages for a bot meet.
+    pub fn sends(&self, bot: usize) -> State<Trouble> {
+        let now = self.clock.now();
+        self.scopes().sends(bot, now)
+    }
+
+    /// The state that deletions meet.
+    pub fn deletions(&self) -> State<Trouble> {
+        let now = self.clock.now();
+        self.scopes().deletions(now)
+    }
+
+    /// The state that reads meet.
+    pub fn reads(&self) -> State<Trouble> {
+        let now = self.clock.now();
+        self.scopes().reads(now)
+    }
+
+    /// A message goes to find out about its bot: no other goes until its end is known, or for `patience` at most.
+    pub fn probe_send(&self, bot: usize, patience: Duration) {
+        let until = self.clock.now().plus(patience);
+        self.scopes().probe_send(bot, until);
+    }
+
+    /// The same for a read.
+    pub fn probe_reads(&self, patience: Duration) {
+        let until = self.clock.now().plus(patience);
+        self.scopes().probe_reads(until);
+    }
+
+    /// When List agents is to be asked next, to find out about key and vendor.
+    pub fn next_probe_at(&self) -> Option<Timestamp> {
+        self.scopes().next_probe_at()
+    }
+
+    /// It is asked: what waits for that goes on waiting, for `patience` at most.
+    pub fn probe(&self, patience: Duration) {
+        let now = self.clock.now();
+        self.scopes().probe(now.plus(patience), now);
+    }
+
+    /// The trouble of a key, if any.
+    pub fn key_trouble(&self, side: Side) -> Option<Trouble> {
+        self.scopes().key_trouble(side)
+    }
+
+    /// Whether Fini has accepted this key at least once since the start, and not refused it since.
+    pub fn was_accepted(&self, side: Side) -> bool {
+        self.scopes().was_accepted(side)
+    }
+
+    /// When a send of that bot succeeded last, as far as this process knows.
+    pub fn succeeded_at(&self, bot: usize) -> Option<Timestamp> {
+        self.scopes().succeeded_at(bot)
+    }
+
+    /// Since when reads cannot be made, if they cannot.
+    pub fn unread_since(&self) -> Option<Timestamp> {
+        self.scopes().unread_since()
+    }
+
+    /// Everything that is left alone: the scope, the bot where it is one, why, and since when.
+    pub fn open(&self) -> Vec<(&'static str, Option<&str>, Trouble, Timestamp)> {
+        let now = self.clock.now();
+        let open = self.scopes().open(now);
+        open.into_iter().map(|(scope, why, since)| (scope.as_str(), self.named(scope), why, since)).collect()
+    }
+
+    /// Learns from the end of a request that began at that time.
+    pub fn learn<T>(&self, about: About, began_at: Timestamp, result: &Result<T, Failure>) {
+        if matches!(result, Err(Failure::Throttled { .. })) {
+            self.budget.shrink();
+        }
+        let jitter = self.entropy.fraction();
+        let mut scopes = self.scopes();
+        // Read under the lock: a request that begins later than this moment has met what is learnt now.
+        let now = self.clock.now();
+        let changes = scopes.learn(about, outcome(about, result), began_at, now, jitter);
+        for side in [Side::Write, Side::Read] {
+            self.metrics.fini_key_refused(side.as_str(), scopes.key_trouble(side).is_some());
+        }
+        drop(scopes);
+        for change in &changes {
+            self.say(*change, result.as_ref().err());
+        }
+        if !changes.is_empty() {
+            self.prober.notify();
+        }
+    }
+
+    fn say(&self, change: Change, failure: Option<&Failure>) {
+        match change {
+            Change::Opened(scope, trouble) => tracing::warn!(
+                scope = scope.as_str(),
+                bot = self.named(scope),
+                trouble = ?trouble,
+                error = failure.map(tracing::field::display),
+                "Fini is left alone for a while"
+            ),
+            Change::Closed(scope, trouble) => {
+                tracing::info!(scope = scope.as_str(), bot = self.named(scope), trouble = ?trouble, "Fini answers again");
+            }
+        }
+    }
+
+    fn named(&self, scope: Scope) -> Option<&str> {
+        let Scope::Bot(number) = scope else { return None };
+        self.bots.get(number).map(String::as_str)
+    }
+
+    fn scopes(&self) -> MutexGuard<'_, Scopes> {
+        self.scopes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn outcome<T>(about: About, result: &Result<T, Failure>) -> Outcome {
+    match result {
+        Ok(_) | Err(Failure::Rejected { .. } | Failure::Missing { .. }) => Outcome::Answered,
+        Err(Failure::Unauthorised { status, .. }) => Outcome::Refused(*status),
+        Err(Failure::Throttled { retry_after, .. }) => Outcome::Throttled(*retry_after),
+        Err(Failure::NeverLeft { .. }) => Outcome::NotSent,
+        // Unknown ids answer so: that conversation's affair, not a sign that Fini is down.
+        Err(failure) if about == About::Conversation && failure.may_mean_gone() => Outcome::Own,
+        Err(Failure::Unclear { retry_after, .. }) => Outcome::Failed(*retry_after),
+    }
+}
