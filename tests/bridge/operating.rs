@@ -218,7 +218,7 @@ async fn the_admin_api_has_a_token_of_its_own() {
 #[tokio::test]
 async fn the_public_listener_has_no_admin_routes_and_the_other_way_round() {
     let bridge = Setup::new().start().await;
-    for path in ["/healthz", "/readyz", "/metrics", "/admin/v1/budget", "/admin/v1/deliveries"] {
+    for path in ["/readyz", "/metrics", "/admin/v1/budget", "/admin/v1/deliveries"] {
         bridge.call("GET", path).send().await.problem(404, "not_found");
     }
     let inside = bridge.admin("GET", "/v1/conversations/c").bearer(&bridge.web().tokens[0]).send().await;
