@@ -229,11 +229,10 @@ impl Pace {
                     self.window = exact(slots);
                 }
             }
-            Some(_) => {}
             None if self.in_flight * 2 >= whole(self.window) => {
                 self.window = (self.window + 1.0 / TAKEN_PER_STEP).min(exact(slots).max(1.0));
             }
-            None => {}
+            Some(_) | None => {}
         }
     }
 

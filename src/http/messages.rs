@@ -77,14 +77,14 @@ pub async fn post(State(public): State<Public>, request: Request) -> Result<Resp
     require_json(&parts.headers)?;
     let body = read(body, &parts.headers, public.settings.max_body).await?;
     let generated = || MessageId::trusted(format!("msg_{}", public.entropy.uuid_v7(now.point())));
-    let (caller, message) = match known {
-        Some(caller) => (caller, parse(&body, Key::given(&parts.headers), generated)?),
+    let (caller, key) = if let Some(caller) = known {
+        (caller, Key::given(&parts.headers))
+    } else {
         // What is signed is the body and the message's id in the signature's own header, and nothing else.
-        None => {
-            let (caller, id) = public.frontends.by_signature(&parts.headers, &body, now)?;
-            (caller, parse(&body, Key::Default(id), generated)?)
-        }
+        let (caller, id) = public.frontends.by_signature(&parts.headers, &body, now)?;
+        (caller, Key::Default(id))
     };
+    let message = parse(&body, key, generated)?;
     caller.may_touch(&message.conversation_id)?;
     let message = as_allowed(&caller, message)?;
     let span = tracing::Span::current();

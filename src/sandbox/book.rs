@@ -159,7 +159,7 @@ mod tests {
             status: None,
             external_id: None,
             resolved: None,
-            user_attributes: Default::default(),
+            user_attributes: serde_json::Map::default(),
             given_attributes,
             events: Vec::new(),
             human_owned: false,

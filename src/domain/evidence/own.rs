@@ -210,12 +210,8 @@ impl<'a> Scene<'a> {
         let mut scene = Self { events, facts, foreign: Vec::new(), own: Vec::new() };
         for (index, (event, known)) in events.iter().zip(known).enumerate() {
             let conversation = match known {
-                Some(Whose::Own) if event.role == FiniRole::User => {
-                    scene.own.push(index);
-                    continue;
-                }
-                // The customer, writing by another way.
-                None if event.role == FiniRole::User => {
+                // Without an owner: the customer, writing by another way.
+                Some(Whose::Own) | None if event.role == FiniRole::User => {
                     scene.own.push(index);
                     continue;
                 }

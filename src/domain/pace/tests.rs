@@ -325,7 +325,7 @@ fn refusals_that_have_nothing_to_do_with_the_pace_do_not_stop_it() {
             for _ in 0..allowed {
                 let pass = pace.begin(at(now));
                 dice = dice.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                if (dice >> 16) % 7 == 0 {
+                if (dice >> 16).is_multiple_of(7) {
                     pace.refused(pass, at(now), Some(Duration::ZERO), step, step * 2);
                 } else {
                     pace.taken(pass, at(now), 10);

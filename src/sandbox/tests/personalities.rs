@@ -14,7 +14,7 @@ fn bench(row: &str, answer: &str) -> Bench {
     bench
 }
 
-fn say(text: &str, attributes: Value) -> Value {
+fn say(text: &str, attributes: &Value) -> Value {
     json!({"botId": DEFAULT_BOT_ID, "content": text, "metadata": {"user_attributes": attributes}})
 }
 
@@ -70,7 +70,7 @@ async fn first_messages_join_whom_they_join() {
         for (resolves, wanted) in [(false, open), (true, resolved)] {
             let bench = bench("resolve", answer);
             for (user, email) in everybody {
-                bench.generate(&say("Hello", json!({"user_id": user, "email": email}))).await;
+                bench.generate(&say("Hello", &json!({"user_id": user, "email": email}))).await;
                 if resolves {
                     bench.sandbox.set_resolved("latest", Some(true)).unwrap();
                 }
@@ -88,7 +88,7 @@ async fn another_bots_conversation_is_continued_only_across_bots() {
         let bench = Bench::with(|config| config.bots.push(Bot { id: other.into(), name: "Other".into() }));
         bench.sandbox.apply_personality(&Personality::with("resolve_where", answer).unwrap()).unwrap();
         bench.sandbox.set(|settings| settings.resolve_mode = ResolveMode::NewestOfBot);
-        bench.generate(&say("Hello", json!({}))).await;
+        bench.generate(&say("Hello", &json!({}))).await;
         bench.generate(&json!({"botId": other, "content": "Hello"})).await;
         assert_eq!(bench.sandbox.conversation_count(), wanted, "{answer}");
     }
@@ -109,7 +109,7 @@ async fn two_first_messages_in_flight_find_each_other_when_their_replies_are_rea
             let sandbox = &sandbox;
             async move {
                 tokio::time::sleep(std::time::Duration::from_millis(after)).await;
-                let body = say(text, json!({"who": text})).to_string().into_bytes();
+                let body = say(text, &json!({"who": text})).to_string().into_bytes();
                 let path = "/v2/hc-interactions/events/public";
                 sandbox.call("POST", path, Some(DEFAULT_API_KEY), body).await.unwrap()
             }
@@ -138,7 +138,7 @@ async fn attributes_come_back_when_and_as_they_do() {
         ("never", json!({}), json!({})),
     ] {
         let bench = bench("attributes", answer);
-        bench.generate(&say("Hello", json!({"a": 1}))).await;
+        bench.generate(&say("Hello", &json!({"a": 1}))).await;
         let id = bench.sandbox.conversation("a:1").unwrap().id.to_string();
         let more = json!({"interactionId": id, "content": "Hi", "metadata": {"user_attributes": {"b": 2}}});
         bench.generate(&more).await;
@@ -163,7 +163,7 @@ async fn a_500_on_a_send_means_what_it_means() {
         personality.faults[0].probability = None;
         let bench = Bench::new();
         bench.sandbox.apply_personality(&personality).unwrap();
-        let reply = bench.generate(&say("Hello", json!({"key": "k"}))).await;
+        let reply = bench.generate(&say("Hello", &json!({"key": "k"}))).await;
         assert_eq!((reply.status.as_u16(), reply.json()["statusCode"].clone()), (500, json!(500)), "{answer}");
         assert_eq!(bench.sandbox.audit(0, true).times_stored("Hello"), stored, "{answer}");
         let found = bench.sandbox.conversation("latest").ok();
@@ -185,7 +185,7 @@ async fn an_outage_is_about_one_thing_and_ends_when_it_ends() {
     };
     let bench = certain("send_500", "one_bot_for_ever");
     for _ in 0..3 {
-        assert_eq!(bench.generate(&say("Hello", json!({}))).await.status, 500);
+        assert_eq!(bench.generate(&say("Hello", &json!({}))).await.status, 500);
         assert_eq!(bench.generate(&json!({"botId": other, "content": "Hello"})).await.status, 200);
         bench.pass(1_000_000);
     }
@@ -200,9 +200,9 @@ async fn an_outage_is_about_one_thing_and_ends_when_it_ends() {
 
     let bench = certain("refusals", "firewall_dislikes_a_text");
     for _ in 0..2 {
-        let reply = bench.generate(&say("DROP TABLE", json!({}))).await;
+        let reply = bench.generate(&say("DROP TABLE", &json!({}))).await;
         assert_eq!((reply.status.as_u16(), &reply.headers["content-type"].to_str().unwrap()[..9]), (403, "text/html"));
-        assert_eq!(bench.generate(&say("Hello", json!({}))).await.status, 200);
+        assert_eq!(bench.generate(&say("Hello", &json!({}))).await.status, 200);
         bench.pass(1_000_000);
     }
 }
@@ -221,14 +221,14 @@ async fn who_refuses_shows_in_the_shape_of_the_answer() {
         personality.faults[0].probability = None;
         let bench = Bench::new();
         bench.sandbox.apply_personality(&personality).unwrap();
-        let reply = bench.generate(&say("Hello", json!({}))).await;
+        let reply = bench.generate(&say("Hello", &json!({}))).await;
         assert_eq!(reply.status, status, "{answer}");
         assert_eq!(serde_json::from_slice::<Value>(&reply.bytes).is_ok(), vendors, "{answer}");
         assert_eq!(reply.headers.contains_key("retry-after"), status == 503, "{answer}");
         let read = bench.get("/v2/bots/public").await;
         assert_eq!(read.status.as_u16() == status, reads_too, "{answer}");
         bench.pass(60_000);
-        assert_eq!(bench.generate(&say("Hello", json!({}))).await.status, 200, "{answer}");
+        assert_eq!(bench.generate(&say("Hello", &json!({}))).await.status, 200, "{answer}");
     }
     for (answer, status, naming) in [("bot_403", 403, "bot"), ("id_404", 404, "Conversation")] {
         let bench =
@@ -526,7 +526,7 @@ fn unpacked(bytes: &[u8]) -> Vec<u8> {
 #[tokio::test]
 async fn bodies_are_packed_unasked() {
     let bench = bench("encoding", "gzip");
-    let reply = bench.generate(&say("Hello", json!({}))).await;
+    let reply = bench.generate(&say("Hello", &json!({}))).await;
     assert_eq!(reply.headers["content-encoding"], "gzip");
     let events: Value = serde_json::from_slice(&unpacked(&reply.bytes)).unwrap();
     assert_eq!(kinds(&events), ["user/message", "finibot/message"]);
@@ -646,6 +646,6 @@ async fn people_at_the_inbox_begin_and_customers_write_past_the_route() {
     assert_eq!(bench.listed("").await, [begun.id.to_string()]);
     assert!(bench.sandbox.audit(0, true).inbound.is_empty());
     bench.sandbox.set(|settings| settings.resolve_mode = ResolveMode::SameAttribute);
-    bench.generate(&say("Hello", json!({"email": "c@example.com"}))).await;
+    bench.generate(&say("Hello", &json!({"email": "c@example.com"}))).await;
     assert_eq!(bench.sandbox.conversation_count(), 1);
 }
