@@ -145,26 +145,33 @@ impl Timekeeper {
             return Ok(());
         }
         let own = self.steady.at(heard.moment);
-        if !heard.is_shared {
-            self.keep_note(&heard, own).await?;
+        if heard.is_shared {
+            self.follow(own, &heard).await?;
         } else {
-            let shared = heard.agreed.as_ref().map_or(own, |agreed| agreed.steady(heard.clock));
-            match self.judge(own, shared, &heard) {
-                Judgement::Follow => {
-                    self.steady.set(shared, heard.moment);
-                    self.keep_note(&heard, shared).await?;
-                }
-                Judgement::WasSet => {
-                    if self.agree(&heard, own).await? {
-                        let by_ms = shared.as_millis() - own.as_millis();
-                        tracing::warn!(by_ms, shows = %heard.clock, steady = %own, fini = ?self.fini_shows(), "the database server's clock was set; nothing that waits moves");
-                    }
-                }
-                Judgement::Doubtful => {}
-            }
+            self.keep_note(&heard, own).await?;
         }
         self.compare(&heard);
         Ok(())
+    }
+
+    /// Compares the own time with the shared one.
+    async fn follow(&self, own: Timestamp, heard: &Heard) -> Result<()> {
+        let shared = heard.agreed.as_ref().map_or(own, |agreed| agreed.steady(heard.clock));
+        match self.judge(own, shared, heard) {
+            Judgement::Follow => {
+                self.steady.set(shared, heard.moment);
+                self.keep_note(heard, shared).await
+            }
+            Judgement::WasSet => {
+                if self.agree(heard, own).await? {
+                    let (by_ms, fini) = (shared.as_millis() - own.as_millis(), self.fini_shows());
+                    let shows = heard.clock;
+                    tracing::warn!(by_ms, %shows, steady = %own, fini, "the database server's clock was set; nothing that waits moves");
+                }
+                Ok(())
+            }
+            Judgement::Doubtful => Ok(()),
+        }
     }
 
     fn judge(&self, own: Timestamp, shared: Timestamp, heard: &Heard) -> Judgement {
@@ -215,7 +222,8 @@ impl Timekeeper {
         let by_ms = shows.as_millis() - expected;
         if u128::from(by_ms.unsigned_abs()) >= STEP.as_millis() {
             let expected = WallTime::from_millis(expected);
-            tracing::warn!(by_ms, %expected, %shows, fini = ?self.fini_shows(), "this machine's clock was set; nothing that waits moves");
+            let fini = self.fini_shows();
+            tracing::warn!(by_ms, %expected, %shows, fini, "this machine's clock was set; nothing that waits moves");
         }
     }
 
@@ -243,12 +251,10 @@ impl Timekeeper {
                 std::mem::replace(&mut state.is_far_off[to as usize], is_far_off)
             };
             let clock = to.as_str();
-            match (was, is_far_off) {
-                (false, true) => tracing::warn!(clock, off_by_ms, "this machine's clock differs from another one"),
-                (true, false) => {
-                    tracing::info!(clock, off_by_ms, "this machine's clock agrees with the other one again")
-                }
-                _ => {}
+            if is_far_off && !was {
+                tracing::warn!(clock, off_by_ms, "this machine's clock differs from another one");
+            } else if was && !is_far_off {
+                tracing::info!(clock, off_by_ms, "this machine's clock agrees with the other one again");
             }
         }
     }
