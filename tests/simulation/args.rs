@@ -16,6 +16,7 @@ The whole bridge in virtual time:
   --only PIECES  of that world these pieces alone, as printed for a world that failed: r1,3,7-9
   --all          also what the bridge is not known to be right under
   --no-shrink    print a world that failed as it is
+  --answers      each unusual answer of the vendor's alone, in some worlds without other trouble
   --mutations    reintroduce known faults one by one; each has to be caught
   --threads N    (default 2)";
 
@@ -30,6 +31,7 @@ pub struct Args {
     pub scope: Scope,
     pub shrink: bool,
     pub mutations: bool,
+    pub answers: bool,
     pub threads: usize,
 }
 
@@ -45,6 +47,7 @@ impl Args {
             scope: Scope::Known,
             shrink: true,
             mutations: false,
+            answers: false,
             threads: 2,
         };
         while let Some(word) = words.next() {
@@ -59,6 +62,7 @@ impl Args {
                 "--threads" => args.threads = number(&value()?)?,
                 "--all" => args.scope = Scope::All,
                 "--no-shrink" => args.shrink = false,
+                "--answers" => args.answers = true,
                 "--mutations" => args.mutations = true,
                 "--help" | "-h" => return Ok(None),
                 _ => return Err(format!("unknown: {word}")),

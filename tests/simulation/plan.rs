@@ -133,6 +133,25 @@ impl Plan {
         }
     }
 
+    /// The same people, and no trouble at all.
+    pub fn quiet(mut self) -> Self {
+        self.acts.retain(|act| {
+            !matches!(
+                act.deed,
+                Deed::Weather { .. } | Deed::Mood { .. } | Deed::Kill { .. } | Deed::Step { .. } | Deed::Pause { .. }
+            )
+        });
+        self.answers.clear();
+        self.limit = 100;
+        self
+    }
+
+    /// With one more answer of the vendor's.
+    pub fn with(mut self, answer: Answer) -> Self {
+        self.answers.push(answer);
+        self
+    }
+
     /// How the vendor behaves where nothing else is said.
     pub fn settings(&self) -> Settings {
         let limit = RateLimit { requests: self.limit, ..RateLimit::default() };

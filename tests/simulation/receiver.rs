@@ -48,7 +48,7 @@ pub struct Arrival {
 
 /// All receivers of a world, by the first segment of the path.
 pub struct Receivers {
-    verifier: Webhook,
+    verifiers: BTreeMap<&'static str, Webhook>,
     time: Arc<Time>,
     chance: Arc<Chance>,
     moods: Mutex<BTreeMap<String, Mood>>,
@@ -57,9 +57,15 @@ pub struct Receivers {
 }
 
 impl Receivers {
-    pub fn new(secret: &str, seed: u64, time: &Arc<Time>) -> anyhow::Result<Arc<Self>> {
+    /// Those of these frontends, each with its secret.
+    pub fn new(
+        secrets: impl IntoIterator<Item = (&'static str, String)>,
+        seed: u64,
+        time: &Arc<Time>,
+    ) -> anyhow::Result<Arc<Self>> {
+        let verifiers = secrets.into_iter().map(|(name, secret)| Ok((name, Webhook::new(&secret)?)));
         Ok(Arc::new(Self {
-            verifier: Webhook::new(secret)?,
+            verifiers: verifiers.collect::<anyhow::Result<_>>()?,
             time: Arc::clone(time),
             chance: Chance::new(seed ^ 0x6d6f_6f64),
             moods: Mutex::default(),
@@ -87,8 +93,11 @@ impl Receivers {
 
     /// Verifies and remembers one attempt.
     fn arrive(&self, attempt: &Attempt, taken: bool) {
-        let signed = self.verifier.sign(&attempt.id, attempt.timestamp, &attempt.body);
-        if signed.is_ok_and(|signed| !attempt.signature.split(' ').any(|one| one == signed)) {
+        let name = attempt.url.path().trim_start_matches('/');
+        let signed =
+            self.verifiers.get(name).map(|verifier| verifier.sign(&attempt.id, attempt.timestamp, &attempt.body));
+        let is_signed = |signed: String| attempt.signature.split(' ').any(|one| one == signed);
+        if !signed.is_some_and(|signed| signed.is_ok_and(is_signed)) {
             self.complain(format!("a callback's signature does not verify: {}", attempt.id));
         }
         let Ok(event) = serde_json::from_slice::<Value>(&attempt.body) else {

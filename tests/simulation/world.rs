@@ -93,10 +93,9 @@ async fn live(plan: Plan, folder: &Path) -> Result<Verdict> {
 impl World {
     fn new(plan: Plan, folder: &Path) -> Result<Self> {
         let time = Time::new();
-        let secret = format!("whsec_{}", STANDARD.encode([7_u8; 32]));
         let vendor = Vendor::new(plan.settings(), &plan.character(), plan.seed, &time)?;
-        let receivers = Receivers::new(&secret, plan.seed, &time)?;
-        let config = config(folder, &secret, plan.limit)?;
+        let receivers = Receivers::new(FRONTENDS.map(|name| (name, secret(name))), plan.seed, &time)?;
+        let config = config(folder, plan.limit)?;
         let host = Host::new(config, folder, plan.seed, Arc::clone(&time), Arc::clone(&vendor), Arc::clone(&receivers));
         Ok(Self {
             plan,
@@ -283,6 +282,12 @@ async fn perform(world: Arc<World>, act: Act) {
     }
 }
 
+/// The secret that a frontend's callbacks are signed with.
+fn secret(frontend: &str) -> String {
+    let byte = frontend.bytes().next().unwrap_or_default();
+    format!("whsec_{}", STANDARD.encode([byte; 32]))
+}
+
 /// Who asks for a conversation: the frontend it is of.
 fn frontend_of(path: &str, body: Option<&Value>) -> &'static str {
     let named = body.and_then(|body| body["conversation_id"].as_str());
@@ -294,7 +299,7 @@ fn frontend_of(path: &str, body: Option<&Value>) -> &'static str {
     talk.map_or(FRONTENDS[0], Talk::frontend)
 }
 
-fn config(folder: &Path, secret: &str, limit: usize) -> Result<Config> {
+fn config(folder: &Path, limit: usize) -> Result<Config> {
     let pauses: Vec<_> = ["\"1s\"", "\"5s\"", "\"20s\""].into_iter().chain(["\"30s\""; 90]).collect();
     let mut text = format!(
         "[store]\nurl = \"sqlite://{}\"\n[fini]\napi_key = \"{DEFAULT_API_KEY}\"\nlate_reply_window = \"{}s\"\n\
@@ -305,6 +310,7 @@ fn config(folder: &Path, secret: &str, limit: usize) -> Result<Config> {
         pauses.join(", "),
     );
     for name in FRONTENDS {
+        let secret = secret(name);
         text.push_str(&format!(
             "[[frontends]]\nname = \"{name}\"\nbot_id = \"{DEFAULT_BOT_ID}\"\ntokens = [\"{TOKEN}-{name}\"]\n\
              callback_url = \"https://receiver.example/{name}\"\ncallback_secrets = [\"{secret}\"]\n"
