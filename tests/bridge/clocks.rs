@@ -83,6 +83,7 @@ impl Inside {
         bridge.admin_url = format!("http://{}", app.admin_address());
         let end = CancellationToken::new();
         let signals = When(end.clone());
+        #[expect(clippy::disallowed_methods, reason = "it is waited for by `stop`")]
         let running = tokio::spawn(async move {
             let _ = app.run(signals).await;
         });

@@ -238,7 +238,7 @@ async fn a_position_beyond_the_feed_is_told_and_begins_at_the_first_event() {
 
 /// What readers take from a stream that is cut off after some byte: the last id whose line is whole, as libraries that take it
 /// at once do, and the events that were dispatched.
-fn read_until(bytes: &[u8]) -> (u64, usize) {
+fn read_until(bytes: &[u8]) -> (usize, usize) {
     let text = String::from_utf8_lossy(bytes);
     let (mut id, mut dispatched) = (0, 0);
     let mut data = false;
@@ -270,8 +270,8 @@ async fn a_stream_that_is_cut_after_any_byte_loses_at_most_what_is_read_again() 
     for cut in 0..=bytes.len() {
         let (id, dispatched) = read_until(&bytes[..cut]);
         // An id is taken only once its whole event is there: the blank line after it is the very next byte.
-        assert!(id as usize <= dispatched + 1, "cut after {cut} bytes");
-        if id as usize > dispatched {
+        assert!(id <= dispatched + 1, "cut after {cut} bytes");
+        if id > dispatched {
             assert!(bytes[..cut].ends_with(format!("id: {id}\n").as_bytes()), "cut after {cut} bytes");
         }
     }
