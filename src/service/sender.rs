@@ -206,7 +206,9 @@ impl Sender {
 
     fn start_all(self: &Arc<Self>, turns: Vec<ClaimedTurn>, claimed_at: Timestamp) -> usize {
         let count = turns.len();
-        turns.into_iter().for_each(|turn| self.start(turn, claimed_at));
+        for turn in turns {
+            self.start(turn, claimed_at);
+        }
         count
     }
 
