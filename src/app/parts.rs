@@ -163,16 +163,21 @@ pub(super) fn fini(config: &Config) -> ClientSettings {
 /// How turns are sent.
 pub(super) fn sender(config: &Config) -> SenderSettings {
     SenderSettings {
-        bots: config.frontends.iter().map(|frontend| (name(frontend), frontend.bot_id.to_string())).collect(),
+        bots: bots(config),
         reply_timeout: config.fini.reply_timeout,
         join_window: config.turns.join_window,
         give_up_after: config.poll.watch_idle,
     }
 }
 
+fn bots(config: &Config) -> Vec<(FrontendName, String)> {
+    config.frontends.iter().map(|frontend| (name(frontend), frontend.bot_id.to_string())).collect()
+}
+
 /// How Fini is read.
 pub(super) fn reader(config: &Config) -> ReaderSettings {
     ReaderSettings {
+        bots: bots(config),
         sweep_interval: config.poll.sweep_interval,
         lookup: LookupSettings {
             absence_window: config.turns.absence_window,

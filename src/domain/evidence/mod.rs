@@ -1,3 +1,5 @@
-//! What reading proves: rules that every reader of Fini asks. Pure.
+//! The rules of evidence: what may be concluded from what Fini shows. Pure; asked from everywhere.
 
+pub mod absent;
+pub mod gone;
 pub mod newer;

@@ -1,14 +1,17 @@
 //! Pages of List, and what follows when a walk ends.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{Reader, View, WATERMARK};
 use crate::{
-    domain::Timestamp,
+    domain::{
+        Timestamp,
+        evidence::absent::{Reading, Seen},
+        ids::ConversationKey,
+    },
     fini::{Failure, budget::Permit},
     service::{
         gate::Side,
-        lookup::Seen,
         planner::{CLOCK_MARGIN, Kind, Missed, PageFacts, Searched, Walk},
     },
     store::{self, TurnToRead, UNBOUND},
@@ -32,17 +35,23 @@ impl Underway {
         let Some(walk) = self.walk.take() else { return };
         // What a whole walk shows was so when it began; what a failed one shows is nothing.
         let began_at = walk.started_at;
-        let (searched, turns) = {
+        let (searched, turns, expected) = {
             let mut state = self.reader.state();
-            match state.planner.end_list(walk, page, now) {
-                Searched::Nothing => (None, Vec::new()),
-                Searched::Whole => (Some(Seen::Absent), std::mem::take(&mut state.searching)),
-                Searched::Failed => (Some(Seen::Nothing), std::mem::take(&mut state.searching)),
-            }
+            let searched = state.planner.end_list(walk, page, now);
+            let turns =
+                if searched == Searched::Nothing { Vec::new() } else { std::mem::take(&mut state.searching) };
+            // Of what is watched, List shows at least something.
+            let expected = state.watch.as_ref().map_or(0, |watch| watch.summary.watched.min(1));
+            (searched, turns, expected)
         };
+        let failed = Reading { is_whole: false, shown: 0, expected, shows_text: false };
         let concluded = match searched {
-            Some(seen) => self.reader.conclude(turns, seen, began_at, now).await,
-            None => Ok(()),
+            Searched::Nothing => Ok(()),
+            Searched::Failed => self.reader.conclude(turns, failed, &BTreeSet::new(), began_at, now).await,
+            Searched::Whole { shown, doubtful } => {
+                let reading = Reading { is_whole: true, shown, ..failed };
+                self.reader.conclude(turns, reading, &doubtful, began_at, now).await
+            }
         };
         if let Err(error) = concluded.and(self.reader.keep_watermark(now).await) {
             tracing::warn!(%error, "the end of a sweep could not be recorded");
@@ -126,26 +135,31 @@ impl Reader {
         }
     }
 
-    /// After a whole walk: what was searched and is still open was not there.
+    /// After a walk that searched: what is still open was not in `reading`, unless it was something `doubtful`.
     async fn conclude(
         &self,
         searched: Vec<TurnToRead>,
-        seen: Seen,
+        reading: Reading,
+        doubtful: &BTreeSet<ConversationKey>,
         looked_at: Timestamp,
         now: Timestamp,
     ) -> store::Result<()> {
         for turn in searched {
             // Found meanwhile: from now on its own conversation is read, which says more than a List did.
             if !matches!(self.store.binding(turn.conversation.key).await?, Some((Some(_), _))) {
-                self.after_look(&turn, seen, looked_at).await?;
+                let shows_text = doubtful.contains(&turn.conversation.key);
+                self.after_look(&turn, Reading { shows_text, ..reading }.seen(), looked_at).await?;
             }
         }
+        let seen = reading.seen();
         for wanted in self.store.unbound(UNBOUND).await? {
             if wanted.look_at > now {
                 continue;
             }
             // Only a whole List without it tells that it is not there; a Fini that cannot be read tells nothing.
-            let waited = looked_at.since(wanted.wanted_since);
+            // Where no response named an event of it, it has been looked for ever since it was sent.
+            let since = if wanted.events.is_empty() { wanted.first_sent_at } else { wanted.wanted_since };
+            let waited = looked_at.since(since);
             let lookup = &self.settings.lookup;
             let patience = if wanted.waits_unlisted { lookup.absence_window } else { lookup.late_reply_window };
             if seen == Seen::Absent && waited >= patience {

@@ -26,7 +26,7 @@ use crate::{
     domain::{
         Clock, Entropy, Timestamp, VendorClock,
         conversation::State,
-        ids::{ConversationKey, TurnKey},
+        ids::{ConversationKey, FrontendName, TurnKey},
     },
     fini::{
         FiniApi,
@@ -65,14 +65,24 @@ pub const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(10);
 const WATERMARK: &str = "sweep.watermark";
 
 /// What the reader has to know.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ReaderSettings {
+    /// Each frontend with its bot.
+    pub bots: Vec<(FrontendName, String)>,
     /// The wanted pace of sweeps.
     pub sweep_interval: Duration,
     /// Patience of lookups.
     pub lookup: LookupSettings,
     /// The longest a read may take; the lease is renewed meanwhile by further steps.
     pub read_timeout: Duration,
+}
+
+impl ReaderSettings {
+    /// The frontends that share the bot of this one, itself included.
+    fn peers(&self, frontend: &FrontendName) -> Vec<FrontendName> {
+        let bot = self.bots.iter().find(|(name, _)| name == frontend).map(|(_, bot)| bot);
+        self.bots.iter().filter(|(_, other)| Some(other) == bot).map(|(name, _)| name.clone()).collect()
+    }
 }
 
 /// The reader.
@@ -287,6 +297,7 @@ impl Reader {
         if self.state().planner.has_begun() {
             return Ok(());
         }
+        self.walker.recall_keys().await?;
         let kept = self.store.recall(WATERMARK).await?.and_then(|text| text.parse().ok()).map(Timestamp::from_millis);
         self.state().planner = Planner::new(now, kept.map(|kept| kept.min(now.plus(CLOCK_MARGIN))));
         Ok(())

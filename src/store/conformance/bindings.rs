@@ -201,7 +201,7 @@ async fn an_own_message_is_read_whoever_else_says_the_same(fixture: Fixture) {
     fixture.claim_turn(at(11)).await;
     fixture.post("c-1", "m-2", at(11)).await;
     let turn = fixture.claim_turn(at(11)).await;
-    fixture.store.lose_sight(turn.key, &turn.token, at(12), at(13), "reset").await.expect("loses");
+    fixture.store.lose_sight(turn.key, &turn.token, at(12), at(13), at(12), "reset").await.expect("loses");
     let recorded = fixture.read(owner, "i-1", Says::default(), vec![echo("e-8", "m-2"), reply("e-9")], at(14)).await;
     assert_eq!((recorded.counted, recorded.turn), (true, Some(TurnState::Answered)));
 }
@@ -243,7 +243,7 @@ async fn an_operator_lets_a_quarantined_conversation_begin_anew(fixture: Fixture
     let key = fixture.post("c-1", "m-1", at(0)).await;
     fixture.post("c-1", "m-2", at(1)).await;
     let turn = fixture.claim_turn(at(2)).await;
-    fixture.store.lose_sight(turn.key, &turn.token, at(3), at(4), "reset").await.expect("loses");
+    fixture.store.lose_sight(turn.key, &turn.token, at(3), at(4), at(3), "reset").await.expect("loses");
     assert!(fixture.store.quarantine(key, at(5), "why").await.expect("quarantines"));
     assert_eq!(fixture.store.settle_quarantine(key, None, at(6)).await.expect("settles"), Bound::Now);
     assert_eq!(fixture.state_of("c-1", "m-1").await, TurnState::Failed, "nobody will find its answer any more");
@@ -308,7 +308,7 @@ async fn a_conversation_that_was_never_found_begins_anew(fixture: Fixture) {
 async fn what_was_never_found_nor_known_to_arrive_is_unclear(fixture: Fixture) {
     let key = fixture.post("c-1", "m-1", at(0)).await;
     let turn = fixture.claim_turn(at(1)).await;
-    fixture.store.lose_sight(turn.key, &turn.token, at(2), at(3), "reset").await.expect("loses");
+    fixture.store.lose_sight(turn.key, &turn.token, at(2), at(3), at(2), "reset").await.expect("loses");
     assert!(fixture.store.lose(key, None, at(4), "not found").await.expect("gives up"));
     let closing = fixture.feed("c-1").await.remove(1);
     assert_eq!((&closing["data"]["code"], &closing["data"]["may_resend"]), (&"unclear_outcome".into(), &false.into()));

@@ -1,5 +1,7 @@
 //! Conversations that Fini is to delete: wanted, tried again after a crash, and proved.
 
+use std::collections::BTreeSet;
+
 use super::Result;
 use crate::domain::{
     Timestamp,
@@ -15,6 +17,19 @@ pub struct Erasure {
     pub requested_at: Timestamp,
     /// How often it was tried, this time included.
     pub attempts: u32,
+    /// What is known of it.
+    pub known: Known,
+}
+
+/// What is known of a Fini conversation that is deleted: by this its absence is proved afterwards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The time of its latest message, or an earlier one.
+    pub latest_at: Timestamp,
+    /// What List showed beside it before it was deleted; `None` until List has shown it.
+    pub beside: Option<BTreeSet<InteractionId>>,
+    /// When Fini first said that it does not know it, as long as nothing else has shown it since.
+    pub missed_since: Option<Timestamp>,
 }
 
 /// How far a deletion at Fini is.
@@ -60,6 +75,9 @@ pub enum ErasureEnd {
 pub trait ErasureStore: Send + Sync {
     /// Takes the deletion that has been due for longest. It is not due again before `until`, whatever becomes of who took it.
     async fn claim_erasure(&self, now: Timestamp, until: Timestamp) -> Result<Option<Erasure>>;
+
+    /// Keeps what is known of it for the tries to come.
+    async fn know(&self, interaction: &InteractionId, known: &Known) -> Result<()>;
 
     /// Records what came of a try; a deletion that has ended already stays as it is.
     async fn end_erasure(&self, interaction: &InteractionId, end: ErasureEnd, now: Timestamp) -> Result<()>;

@@ -106,7 +106,7 @@ async fn erase(
     now: Timestamp,
 ) -> Result<Option<Option<InteractionId>>> {
     let found = db::query(concat!(
-        "SELECT key, queued, interaction_id FROM conversations \
+        "SELECT key, queued, interaction_id, COALESCE(latest_message_at, created_at) AS latest_at FROM conversations \
          WHERE frontend = $1 AND conversation_id = $2 AND erased_at IS NULL",
         for_update!("conversations")
     ))
@@ -130,7 +130,8 @@ async fn erase(
             status_text = NULL, resolved = NULL, wrapper_read = FALSE, awaiting_customer = FALSE, escalation = 0, \
             unjudged_since = NULL, status_as_of = 0, held_until = NULL, interaction_id = NULL, \
             binding_version = binding_version + 1, binding_wanted_since = NULL, binding_look_at = NULL, \
-            first_sent_at = NULL, queued = 0, occupied = FALSE, turn_due_at = NULL, watch_until = NULL, read_at = NULL \
+            first_sent_at = NULL, queued = 0, occupied = FALSE, turn_due_at = NULL, watch_until = NULL, read_at = NULL, \
+            missed_since = NULL, latest_message_at = NULL \
          WHERE key = $1",
     )
     .bind(key)
@@ -139,7 +140,7 @@ async fn erase(
     .await?;
     let interaction = found.try_get::<Option<String>, _>("interaction_id")?;
     if let (true, Some(interaction)) = (upstream, &interaction) {
-        erasures::want(conn, frontend, id, interaction, now).await?;
+        erasures::want(conn, frontend, id, interaction, rows::time(&found, "latest_at")?, now).await?;
     }
     cx.add_waiting(frontend, -rows::int(&found, "queued")?);
     let key = ConversationKey(key);

@@ -3,7 +3,7 @@
 use futures_util::FutureExt;
 
 use super::{
-    Conn, ThisStore,
+    Conn, Row, ThisStore,
     db::{self, Columns as _},
     rows,
 };
@@ -12,13 +12,20 @@ use crate::{
         Timestamp,
         ids::{ConversationId, FrontendName, InteractionId},
     },
-    store::{Erasure, ErasureEnd, ErasureState, ErasureStore, Result, StoreError},
+    store::{Erasure, ErasureEnd, ErasureState, ErasureStore, Known, Result, StoreError},
 };
+
+/// Conversations that are remembered as having stood beside one that is deleted.
+const BESIDE: usize = 50;
 
 #[async_trait::async_trait]
 impl ErasureStore for ThisStore {
     async fn claim_erasure(&self, now: Timestamp, until: Timestamp) -> Result<Option<Erasure>> {
         self.write((now, until), |conn, _, of| claim(conn, of.0, of.1).boxed()).await
+    }
+
+    async fn know(&self, interaction: &InteractionId, known: &Known) -> Result<()> {
+        self.write((interaction.clone(), known.clone()), |conn, _, of| know(conn, &of.0, &of.1).boxed()).await
     }
 
     async fn end_erasure(&self, interaction: &InteractionId, end: ErasureEnd, now: Timestamp) -> Result<()> {
@@ -40,7 +47,8 @@ impl ErasureStore for ThisStore {
 
 /// The next deletion that is due.
 pub(in crate::store) const DUE: &str = concat!(
-    "SELECT interaction_id, requested_at, attempts FROM erasures \
+    "SELECT interaction_id, requested_at, attempts, COALESCE(latest_message_at, requested_at) AS latest_at, beside, \
+        missed_since FROM erasures \
      WHERE due_at IS NOT NULL AND due_at <= $1 ORDER BY due_at LIMIT 1",
     skip_locked!("erasures")
 );
@@ -51,20 +59,34 @@ pub(in crate::store) async fn want(
     frontend: &FrontendName,
     id: &ConversationId,
     interaction: &str,
+    latest_at: Timestamp,
     now: Timestamp,
 ) -> Result<()> {
     db::query(
-        "INSERT INTO erasures (interaction_id, frontend, conversation_id, requested_at, due_at) \
-         VALUES ($1, $2, $3, $4, $4) ON CONFLICT (interaction_id) DO UPDATE SET frontend = excluded.frontend, \
+        "INSERT INTO erasures (interaction_id, frontend, conversation_id, requested_at, due_at, latest_message_at) \
+         VALUES ($1, $2, $3, $4, $4, $5) ON CONFLICT (interaction_id) DO UPDATE SET frontend = excluded.frontend, \
             conversation_id = excluded.conversation_id, requested_at = excluded.requested_at, \
-            due_at = excluded.due_at, attempts = 0, state = 'pending', settled_at = NULL",
+            due_at = excluded.due_at, latest_message_at = excluded.latest_message_at, attempts = 0, state = 'pending', settled_at = NULL",
     )
     .bind(interaction)
     .bind(frontend.as_str())
     .bind(id.as_str())
     .bind(now.as_millis())
+    .bind(latest_at.as_millis())
     .execute(conn)
     .await?;
+    Ok(())
+}
+
+async fn know(conn: &mut Conn, interaction: &InteractionId, known: &Known) -> Result<()> {
+    let beside = known.beside.as_ref().map(|ids| rows::array(ids.iter().take(BESIDE))).transpose()?;
+    db::query("UPDATE erasures SET latest_message_at = $2, beside = $3, missed_since = $4 WHERE interaction_id = $1")
+        .bind(interaction.as_str())
+        .bind(known.latest_at.as_millis())
+        .bind(beside)
+        .bind(known.missed_since.map(Timestamp::as_millis))
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
@@ -82,7 +104,17 @@ async fn claim(conn: &mut Conn, now: Timestamp, until: Timestamp) -> Result<Opti
         interaction: InteractionId::trusted(interaction),
         requested_at: rows::time(&found, "requested_at")?,
         attempts: rows::small(&found, "attempts")? + 1,
+        known: known(&found)?,
     }))
+}
+
+fn known(row: &Row) -> Result<Known> {
+    let ids = rows::maybe_text(row, "beside")?.map(|ids| serde_json::from_str::<Vec<String>>(&ids)).transpose()?;
+    Ok(Known {
+        latest_at: rows::time(row, "latest_at")?,
+        beside: ids.map(|ids| ids.into_iter().map(InteractionId::trusted).collect()),
+        missed_since: rows::maybe_time(row, "missed_since")?,
+    })
 }
 
 async fn finish(conn: &mut Conn, interaction: &InteractionId, end: ErasureEnd, now: Timestamp) -> Result<()> {

@@ -21,7 +21,7 @@ use crate::{
         ids::{ConversationKey, FiniEventId, InteractionId, TurnKey},
         look::{Applied, Look, OpenTurn, OpenTurns, Progress, TurnResult, Wrapper},
         turn::{TurnMove, TurnState},
-        vendor::FiniEvent,
+        vendor::{FiniEvent, FiniKind},
     },
     store::{
         Bound, Change, ConversationRef, Ended, LedgerStore, Record, Recorded, Result, Source, Unbound, UnboundSummary,
@@ -138,6 +138,7 @@ async fn record(conn: &mut Conn, cx: &mut Cx, look: &Record) -> Result<Recorded>
 
     let mut recorded = Recorded {
         counted: true,
+        is_behind,
         added: applied.feed.len(),
         new_events: unseen.iter().map(|event| event.created_at).collect(),
         state: Some(applied.standing.state),
@@ -149,6 +150,14 @@ async fn record(conn: &mut Conn, cx: &mut Cx, look: &Record) -> Result<Recorded>
         conversation.want(cx, look.now);
     }
     let fresh = applied.marks.iter().any(|(id, ..)| !seen.marks.contains_key(id));
+    if wrapper.is_some() {
+        conversation.is_there();
+    }
+    // Fini's clock may be ahead of ours.
+    let latest = events.iter().map(|event| event.created_at.min(look.now)).max();
+    let messages = events.iter().filter(|event| matches!(event.kind, FiniKind::Message | FiniKind::WidgetForm));
+    let latest_message = messages.map(|event| event.created_at.min(look.now)).max();
+    conversation.latest_message_at = conversation.latest_message_at.max(latest_message);
     let stirred = wrapper.is_none() || fresh || applied.standing.state != conversation.stored().standing.state;
     let next = match recorded.judge_at {
         _ if !is_snapshot => NextRead::after_turn(look.now),
@@ -157,8 +166,6 @@ async fn record(conn: &mut Conn, cx: &mut Cx, look: &Record) -> Result<Recorded>
         judge_at => conversation.read.again(judge_at),
     };
     if stirred {
-        // Fini's clock may be ahead of ours.
-        let latest = events.iter().map(|event| event.created_at.min(look.now)).max();
         conversation.last_activity_at =
             latest.map_or(conversation.last_activity_at, |at| at.max(conversation.last_activity_at));
         conversation.watch(cx, next, look.now);

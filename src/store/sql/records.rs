@@ -47,6 +47,10 @@ pub(in crate::store) struct Columns {
     pub(in crate::store) read: NextRead,
     /// Single reads in a row that did not find it.
     pub(in crate::store) read_misses: i64,
+    /// When the first of them was made.
+    pub(in crate::store) missed_since: Option<Timestamp>,
+    /// The time of the latest message that Fini ever showed in it.
+    pub(in crate::store) latest_message_at: Option<Timestamp>,
 }
 
 /// A Fini conversation that is looked for.
@@ -155,6 +159,12 @@ impl Columns {
         }
     }
 
+    /// Fini showed it: whatever was missed before, it is there.
+    pub(in crate::store) fn is_there(&mut self) {
+        self.read_misses = 0;
+        self.missed_since = None;
+    }
+
     /// Sets how long it is watched from now on, and when it is read singly next.
     pub(in crate::store) fn watch(&mut self, cx: &mut Cx, read: NextRead, now: Timestamp) {
         let policy = cx.rules().watch;
@@ -188,7 +198,8 @@ impl ConversationRecord {
                 binding_looks = $11, first_sent_at = $12, last_sequence = $13, queued = $14, occupied = $15, \
                 turn_due_at = $16, updated_at = $17, last_activity_at = $18, watch_until = $19, read_at = $20, \
                 read_urgency = $21, read_misses = $22, held_until = $23, awaiting_customer = $24, escalation = $25, \
-                unjudged_since = $26, status_as_of = $27, shown_updated_at = $28 WHERE key = $1",
+                unjudged_since = $26, status_as_of = $27, shown_updated_at = $28, missed_since = $29, \
+                latest_message_at = $30 WHERE key = $1",
         )
         .bind(reference.key.0)
         .bind(columns.standing.state.as_str())
@@ -218,6 +229,8 @@ impl ConversationRecord {
         .bind(columns.standing.unjudged_since.map(Timestamp::as_millis))
         .bind(columns.standing.as_of.as_millis())
         .bind(columns.shown_updated_at.map(WallTime::as_millis))
+        .bind(columns.missed_since.map(Timestamp::as_millis))
+        .bind(columns.latest_message_at.map(Timestamp::as_millis))
         .execute(conn)
         .await?;
         Ok(())
@@ -230,7 +243,8 @@ pub(in crate::store) async fn load(conn: &mut Conn, key: ConversationKey) -> Res
         "SELECT frontend, conversation_id, state, status_text, resolved, wrapper_read, note, interaction_id, \
             binding_version, binding_wanted_since, binding_look_at, binding_looks, first_sent_at, last_sequence, \
             queued, occupied, turn_due_at, updated_at, last_activity_at, watch_until, read_at, read_urgency, read_misses, \
-            held_until, awaiting_customer, escalation, unjudged_since, status_as_of, shown_updated_at \
+            held_until, awaiting_customer, escalation, unjudged_since, status_as_of, shown_updated_at, missed_since, \
+            latest_message_at \
          FROM conversations WHERE key = $1 AND erased_at IS NULL",
         for_update!("conversations")
     ))
@@ -287,6 +301,8 @@ fn columns(row: &Row) -> Result<Columns> {
         watch_until: rows::maybe_time(row, "watch_until")?,
         read: NextRead { at: rows::maybe_time(row, "read_at")?, urgency: rows::int(row, "read_urgency")? },
         read_misses: rows::int(row, "read_misses")?,
+        missed_since: rows::maybe_time(row, "missed_since")?,
+        latest_message_at: rows::maybe_time(row, "latest_message_at")?,
     })
 }
 
