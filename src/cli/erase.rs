@@ -21,7 +21,7 @@ use super::{
 use crate::{
     config::Needs,
     domain::{
-        Clock as _, Timestamp,
+        Timestamp, WallClock as _,
         evidence::gone::{Scan, Shown, was_deleted},
         ids::InteractionId,
     },
@@ -223,7 +223,9 @@ impl Eraser<'_> {
                 Err(failure) if !failure.may_mean_gone() => Fate::Unknown(failure.to_string()),
                 Err(_) => match (self.scan(id, last_at).await, self.get(id).await?) {
                     (_, Ok(_)) => Fate::Stands,
-                    (after, Err(failure)) if failure.may_mean_gone() && was_deleted(shown, &after) => return Ok(Fate::Gone),
+                    (after, Err(failure)) if failure.may_mean_gone() && was_deleted(shown, &after) => {
+                        return Ok(Fate::Gone);
+                    }
                     (Shown::There(_), _) => Fate::Stands,
                     _ => Fate::Unknown("Fini does not show it, but its List does not prove that it is gone".to_owned()),
                 },
@@ -268,7 +270,7 @@ impl Eraser<'_> {
     }
 
     async fn scan(&self, id: &InteractionId, last_at: Timestamp) -> Shown {
-        let mut scan = Scan::new(id.clone(), last_at, SystemClock.now());
+        let mut scan = Scan::new(id.clone(), last_at, SystemClock.now().point());
         while let Some(query) = gone::query(&scan) {
             gone::take(&mut scan, self.patient.list(&query, Some(TRIES)).await);
         }

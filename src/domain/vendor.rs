@@ -163,7 +163,8 @@ impl FiniConversation {
 
     /// When the newest message was created, by which Fini sorts its List; the wrapper's own creation where it has none.
     pub fn latest_message_at(&self) -> Timestamp {
-        let messages = self.events.iter().filter(|event| matches!(event.kind, FiniKind::Message | FiniKind::WidgetForm));
+        let messages =
+            self.events.iter().filter(|event| matches!(event.kind, FiniKind::Message | FiniKind::WidgetForm));
         messages.map(|event| event.created_at).max().unwrap_or(self.created_at)
     }
 

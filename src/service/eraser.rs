@@ -144,12 +144,13 @@ impl Eraser {
         let after = self.scan(interaction, known).await?;
         let misses = known.missed_since.zip(last_at).map(|(first_at, last_at)| Misses { first_at, last_at });
         let before = known.beside.clone().map_or(Listed::Nothing, Listed::There);
-        let is_gone =
-            was_deleted(&before, &after) || misses.is_some_and(|misses| misses.prove_gone(began_at, &after));
+        let is_gone = was_deleted(&before, &after) || misses.is_some_and(|misses| misses.prove_gone(began_at, &after));
         Ok(match after {
             _ if is_gone => Shown::Gone,
             Listed::There(_) => Shown::Nothing("Fini still lists the conversation".to_owned()),
-            _ => Shown::Nothing("Fini does not show the conversation, but nothing proves yet that it is gone".to_owned()),
+            _ => {
+                Shown::Nothing("Fini does not show the conversation, but nothing proves yet that it is gone".to_owned())
+            }
         })
     }
 

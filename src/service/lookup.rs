@@ -208,8 +208,7 @@ pub(super) mod tests {
             let next = after(&turn(TurnState::Unclear, 9, 1), Seen::Nothing, seconds(at), seconds(at));
             assert!(matches!(next, Next::LookAt(_)), "{at} s: {next:?}");
         }
-        let Next::Fail(failure) =
-            after(&turn(TurnState::Unclear, 9, 1), Seen::Nothing, seconds(600), seconds(600))
+        let Next::Fail(failure) = after(&turn(TurnState::Unclear, 9, 1), Seen::Nothing, seconds(600), seconds(600))
         else {
             panic!("waits for ever")
         };
@@ -219,10 +218,7 @@ pub(super) mod tests {
     #[test]
     fn a_reply_is_awaited_exactly_as_long_as_configured() {
         let awaiting = turn(TurnState::Awaiting, 9, 1);
-        assert_eq!(
-            after(&awaiting, Seen::Present, seconds(599), seconds(599)),
-            Next::LookAt(seconds(600))
-        );
+        assert_eq!(after(&awaiting, Seen::Present, seconds(599), seconds(599)), Next::LookAt(seconds(600)));
         assert!(matches!(after(&awaiting, Seen::Present, seconds(600), seconds(600)), Next::Fail(_)));
         let unread = |at| after(&awaiting, Seen::Nothing, seconds(at), seconds(at));
         assert_eq!(unread(700), Next::LookAt(seconds(705)), "it may be there");

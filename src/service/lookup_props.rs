@@ -61,13 +61,8 @@ fn script() -> impl Strategy<Value = Script> {
         1 => Just(Sent::WithoutReply),
         1 => Just(Sent::Answered),
     ];
-    let script = (
-        vec(sent, 1..60),
-        vec(any::<bool>(), 1..8),
-        0..=MOST_LAG_MS,
-        option::of(0..900_000_u64),
-        any::<bool>(),
-    );
+    let script =
+        (vec(sent, 1..60), vec(any::<bool>(), 1..8), 0..=MOST_LAG_MS, option::of(0..900_000_u64), any::<bool>());
     script.prop_map(|(sends, reads, lag_ms, reply_after_ms, others_pass)| Script {
         sends,
         reads,

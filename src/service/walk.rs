@@ -170,10 +170,12 @@ impl Walker {
         if self.keys_return.load(Ordering::Relaxed) || wrapper.conversation_attribute().is_some() {
             return Vec::new();
         }
-        let shows = |candidate: &&Unbound| candidate.open_text.as_deref().is_some_and(|text| {
-            let mut events = wrapper.events.iter();
-            events.any(|event| may_be(event.text.as_deref(), event.created_at, text, candidate.first_sent_at))
-        });
+        let shows = |candidate: &&Unbound| {
+            candidate.open_text.as_deref().is_some_and(|text| {
+                let mut events = wrapper.events.iter();
+                events.any(|event| may_be(event.text.as_deref(), event.created_at, text, candidate.first_sent_at))
+            })
+        };
         unbound.iter().filter(shows).map(|candidate| candidate.conversation.key).collect()
     }
 

@@ -38,8 +38,7 @@ impl Underway {
         let (searched, turns, expected) = {
             let mut state = self.reader.state();
             let searched = state.planner.end_list(walk, page, now);
-            let turns =
-                if searched == Searched::Nothing { Vec::new() } else { std::mem::take(&mut state.searching) };
+            let turns = if searched == Searched::Nothing { Vec::new() } else { std::mem::take(&mut state.searching) };
             // Of what is watched, List shows at least something.
             let expected = state.watch.as_ref().map_or(0, |watch| watch.summary.watched.min(1));
             (searched, turns, expected)

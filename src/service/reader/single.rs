@@ -149,7 +149,9 @@ impl Reader {
                 self.after_look(&turn, seen, looked_at).await
             }
             Err(failure) => {
-                if failure.may_mean_gone() && self.is_gone(&turn.conversation, &interaction, &failure, looked_at).await? {
+                if failure.may_mean_gone()
+                    && self.is_gone(&turn.conversation, &interaction, &failure, looked_at).await?
+                {
                     return Ok(());
                 }
                 self.after_look(&turn, Seen::Nothing, looked_at).await
@@ -183,9 +185,8 @@ impl Reader {
             absence_window: self.settings.lookup.absence_window.max(lag.saturating_mul(2) + LAG_MARGIN),
             ..self.settings.lookup
         };
-        let others_pass = turn.state == TurnState::Unclear
-            && turn.tries.may_be_own_fault(now)
-            && self.others_pass(turn).await?;
+        let others_pass =
+            turn.state == TurnState::Unclear && turn.tries.may_be_own_fault(now) && self.others_pass(turn).await?;
         match lookup::after_look(turn, seen, looked_at, now, others_pass, &settings) {
             Next::LookAt(at) => self.store.postpone_look(turn.key, turn.attempt, at).await,
             Next::ResendAt(at) => {

@@ -95,7 +95,10 @@ async fn a_lost_turn_is_looked_for_and_never_sent_blindly(fixture: Fixture) {
 async fn proven_absence_allows_another_send(fixture: Fixture) {
     fixture.post("c-1", "m-1", at(0)).await;
     let turn = fixture.claim_turn(at(1)).await;
-    assert!(!fixture.store.prove_absent(turn.key, turn.attempt, at(2), at(2)).await.expect("answers"), "it is not unclear");
+    assert!(
+        !fixture.store.prove_absent(turn.key, turn.attempt, at(2), at(2)).await.expect("answers"),
+        "it is not unclear"
+    );
     fixture.store.lose_sight(turn.key, &turn.token, at(2), at(3), at(2), "reset").await.expect("loses");
     assert!(fixture.store.prove_absent(turn.key, turn.attempt, at(4), at(4)).await.expect("proves"));
     assert!(!fixture.store.prove_absent(turn.key, turn.attempt, at(4), at(4)).await.expect("answers"));
