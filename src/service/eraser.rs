@@ -172,6 +172,10 @@ impl Eraser {
         let now = self.clock.now();
         let interaction_id = erasure.interaction.as_str();
         let end = match shown {
+            // A send that is under way would bring it back: it is deleted once more when that is over.
+            Shown::Gone if erasure.busy_until.is_some_and(|until| until > now) => {
+                ErasureEnd::Later(erasure.busy_until.unwrap_or(now))
+            }
             Shown::Gone => {
                 tracing::info!(interaction_id, attempt = erasure.attempts, "Fini conversation erased");
                 ErasureEnd::Erased

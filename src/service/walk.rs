@@ -26,7 +26,7 @@ use crate::{
     domain::{
         Clock, Timestamp,
         evidence::{
-            absent::may_be,
+            absent::{may_be, may_be_digest},
             newer::{self, Read},
         },
         ids::{ConversationKey, InteractionId},
@@ -34,7 +34,7 @@ use crate::{
         vendor::FiniConversation,
     },
     fini::{ConversationPage, Departure, Failure, FiniApi, ListQuery, RawConversation},
-    store::{Bound, ConversationRef, Result, Store, StoreError, UNBOUND, Unbound},
+    store::{Bound, ConversationRef, ErasureSearch, Result, SearchEnd, Store, StoreError, UNBOUND, Unbound},
 };
 
 /// Conversations of a page that are recorded at once. In the embedded store one commit to disk then serves many of them; in
@@ -113,13 +113,15 @@ impl Walker {
             tracing::warn!(conversations = page.malformed, "unreadable conversations left out of a List page");
         }
         let unbound = self.store.unbound(UNBOUND).await?;
-        let known: Vec<_> = page.conversations.iter().map(|raw| self.unchanged(raw, &unbound, asked_at)).collect();
+        let erased = self.store.erasure_searches(UNBOUND).await?;
+        let is_searched = !unbound.is_empty() || !erased.is_empty();
+        let known: Vec<_> = page.conversations.iter().map(|raw| self.unchanged(raw, is_searched, asked_at)).collect();
         let changed = page.conversations.iter().zip(&known).filter(|(_, known)| known.is_none());
         let changed: Vec<InteractionId> = changed.map(|(raw, _)| raw.id.clone()).collect();
         // Asked for what has changed alone, the store is quick enough: a cache of all owners would be the larger part of
         // what a hundred thousand watched conversations take in memory.
         let owners = if changed.is_empty() { Vec::new() } else { self.store.owners(&changed).await? };
-        let (owners, unbound) = (&owners, &unbound);
+        let (owners, unbound, erased) = (&owners, &unbound, &erased);
         let work = page.conversations.iter().zip(known).map(|(raw, known)| {
             async move {
                 if let Some(known) = known {
@@ -127,7 +129,7 @@ impl Walker {
                 }
                 let owner = owners.iter().find(|(id, _)| *id == raw.id).map(|(_, owner)| owner.clone());
                 let was_bound = owner.is_some();
-                let taken = self.take_one(raw, owner, unbound, asked_at).await?;
+                let taken = self.take_one(raw, owner, unbound, erased, asked_at).await?;
                 Ok::<_, StoreError>(RowTaken { was_bound, ..taken })
             }
             .boxed()
@@ -166,7 +168,12 @@ impl Walker {
 
     /// Of whose open messages a conversation that belongs to nobody may hold one. Where our keys come back, one without a
     /// key is somebody else's.
-    fn doubts(&self, wrapper: &FiniConversation, unbound: &[Unbound]) -> Vec<ConversationKey> {
+    fn doubts(
+        &self,
+        wrapper: &FiniConversation,
+        unbound: &[Unbound],
+        erased: &[ErasureSearch],
+    ) -> Vec<ConversationKey> {
         if self.keys_return.load(Ordering::Relaxed) || wrapper.conversation_attribute().is_some() {
             return Vec::new();
         }
@@ -176,16 +183,39 @@ impl Walker {
                 events.any(|event| may_be(event.text.as_deref(), event.created_at, text, candidate.first_sent_at))
             })
         };
-        unbound.iter().filter(shows).map(|candidate| candidate.conversation.key).collect()
+        let sent = |search: &&ErasureSearch| {
+            wrapper.events.iter().any(|event| {
+                let may_be =
+                    |text: &String| may_be_digest(event.text.as_deref(), event.created_at, text, search.first_sent_at);
+                search.texts.iter().any(may_be)
+            })
+        };
+        let erased = erased.iter().filter(sent).map(|search| search.conversation);
+        unbound.iter().filter(shows).map(|candidate| candidate.conversation.key).chain(erased).collect()
+    }
+
+    /// Has it deleted at Fini, where it is that of a conversation that was erased here before it was found. Where it is also
+    /// somebody else's, only the events tell, and it is not deleted.
+    async fn find_erased(&self, wrapper: &FiniConversation, is_owned: bool, erased: &[ErasureSearch]) -> Result<()> {
+        for search in erased {
+            let by_event = wrapper.events.iter().any(|event| search.events.contains(&event.id));
+            let by_key = !is_owned && wrapper.conversation_attribute() == Some(search.attribute.as_str());
+            if by_event || by_key {
+                let found = SearchEnd::Found(wrapper.id.clone(), wrapper.latest_message_at());
+                let state = self.store.end_erasure_search(search.conversation, found, self.clock.now()).await?;
+                tracing::info!(interaction_id = %wrapper.id, ?state, "Fini conversation of an erased one found");
+            }
+        }
+        Ok(())
     }
 
     /// What is remembered of a conversation that is as it was. One that was nobody's may belong to whoever looks for theirs.
     ///
     /// Should it belong to somebody else by now: a conversation that is bound anew is read singly.
-    fn unchanged(&self, raw: &RawConversation, unbound: &[Unbound], seen_at: Timestamp) -> Option<Remembered> {
+    fn unchanged(&self, raw: &RawConversation, is_searched: bool, seen_at: Timestamp) -> Option<Remembered> {
         let mut memory = self.memory();
         let known = memory.recall(&raw.id).filter(|known| known.digest == raw.digest)?;
-        if known.owner.is_none() && !unbound.is_empty() {
+        if known.owner.is_none() && is_searched {
             return None;
         }
         memory.see(&raw.id, seen_at);
@@ -198,6 +228,7 @@ impl Walker {
         raw: &RawConversation,
         owner: Option<ConversationRef>,
         unbound: &[Unbound],
+        erased: &[ErasureSearch],
         seen_at: Timestamp,
     ) -> Result<RowTaken> {
         let wrapper = match raw.parse() {
@@ -209,7 +240,8 @@ impl Walker {
         };
         self.learn_keys(&wrapper).await?;
         let latest = wrapper.latest_at();
-        let doubtful = if owner.is_none() { self.doubts(&wrapper, unbound) } else { Vec::new() };
+        let doubtful = if owner.is_none() { self.doubts(&wrapper, unbound, erased) } else { Vec::new() };
+        self.find_erased(&wrapper, owner.is_some(), erased).await?;
         let taken = self.take_wrapper(wrapper, owner, unbound, newer::as_of(Read::Listed, seen_at)).await?;
         if taken.settled && taken.judge_at.is_none() {
             self.memory().remember(&raw.id, Remembered { digest: raw.digest, owner: taken.owner, latest, seen_at });

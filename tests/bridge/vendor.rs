@@ -338,11 +338,7 @@ const GONE: Duration = Duration::from_secs(240);
 
 #[tokio::test]
 async fn a_conversation_that_is_gone_is_lost_and_begins_anew() {
-    let mut tests = tokio::task::JoinSet::new();
-    for status in [500, 404] {
-        tests.spawn(gone(status));
-    }
-    tests.join_all().await;
+    tokio::join!(gone(500), gone(404));
 }
 
 async fn gone(status: u16) {

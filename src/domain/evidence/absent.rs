@@ -3,7 +3,9 @@
 //! An empty page, a failed one, a page of a lost cursor and a picture in which nothing stands that must be there prove
 //! nothing. Invariant: only [`Seen::Absent`] may ever lead to another send.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
+
+use sha2::{Digest as _, Sha256};
 
 use crate::domain::{Timestamp, echo::same_text};
 
@@ -54,6 +56,20 @@ pub fn may_be(text: Option<&str>, created_at: Timestamp, sent: &str, sent_at: Ti
     created_at >= sent_at.minus(CLOCK_MARGIN) && same_text(text, sent)
 }
 
+/// What is kept of a text that is erased: enough to recognise it, white space apart.
+pub fn digest(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    Sha256::digest(words.join(" ")).iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// The same as [`may_be`], of a text that only its digest is left of.
+pub fn may_be_digest(text: Option<&str>, created_at: Timestamp, sent: &str, sent_at: Timestamp) -> bool {
+    created_at >= sent_at.minus(CLOCK_MARGIN) && text.is_some_and(|text| digest(text) == sent)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -78,5 +94,9 @@ mod tests {
         assert!(!may_be(Some("where is it?"), at(800), "where is it?", at(1_000)));
         assert!(!may_be(Some("something else"), at(1_001), "where is it?", at(1_000)));
         assert!(!may_be(None, at(1_001), "where is it?", at(1_000)));
+        let kept = digest("where is it?");
+        assert!(may_be_digest(Some("where  is it? "), at(900), &kept, at(1_000)));
+        assert!(!may_be_digest(Some("where is it?"), at(800), &kept, at(1_000)));
+        assert!(!may_be_digest(Some("where was it?"), at(1_001), &kept, at(1_000)));
     }
 }

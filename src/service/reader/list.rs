@@ -14,13 +14,21 @@ use crate::{
         gate::Side,
         planner::{CLOCK_MARGIN, Kind, Missed, PageFacts, Searched, Walk},
     },
-    store::{self, TurnToRead, UNBOUND},
+    store::{self, SearchEnd, TurnToRead, UNBOUND},
 };
 
 /// Conversations below which a walk tries to go on where List cannot give the row that it stands at.
 const STONES: usize = 8;
 /// How often the watermark is written down.
 const WATERMARK_EVERY: Duration = Duration::from_secs(10);
+
+/// What was erased before its Fini conversation was found is looked for so long.
+const SEARCHED_FOR: Duration = Duration::from_hours(24);
+
+/// The pause after so many searches in vain.
+fn search_pause(looks: u32) -> Duration {
+    Duration::from_millis(500).saturating_mul(1 << looks.min(6))
+}
 
 /// A page under way. However it ends, a panic included, the planner hears of it.
 struct Underway {
@@ -166,8 +174,37 @@ impl Reader {
                 self.store.lose(wanted.conversation.key, None, now, detail).await?;
                 continue;
             }
-            let pause = Duration::from_millis(500).saturating_mul(1 << wanted.looks.min(6));
-            self.store.postpone_binding(wanted.conversation.key, now.plus(pause)).await?;
+            self.store.postpone_binding(wanted.conversation.key, now.plus(search_pause(wanted.looks))).await?;
+        }
+        self.conclude_erased(reading, doubtful, looked_at, now).await
+    }
+
+    /// The same for what was erased here before it was found: it ends when nothing of it can be at Fini.
+    async fn conclude_erased(
+        &self,
+        reading: Reading,
+        doubtful: &BTreeSet<ConversationKey>,
+        looked_at: Timestamp,
+        now: Timestamp,
+    ) -> store::Result<()> {
+        for search in self.store.erasure_searches(UNBOUND).await? {
+            if search.look_at > now {
+                continue;
+            }
+            let shows_text = doubtful.contains(&search.conversation);
+            let over_at = search.busy_until.unwrap_or(search.requested_at);
+            let is_absent = search.events.is_empty()
+                && looked_at.since(over_at) >= self.settings.lookup.late_reply_window
+                && Reading { shows_text, ..reading }.seen() == Seen::Absent;
+            let end = if is_absent {
+                SearchEnd::Nothing
+            } else if now.since(search.requested_at) >= SEARCHED_FOR {
+                tracing::error!("Fini conversation of an erased one could not be found: given up");
+                SearchEnd::Failed
+            } else {
+                SearchEnd::Later(now.plus(search_pause(search.looks)))
+            };
+            self.store.end_erasure_search(search.conversation, end, now).await?;
         }
         Ok(())
     }

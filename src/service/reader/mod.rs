@@ -318,10 +318,15 @@ impl Reader {
         let next_read = self.store.next_read_at().await?.filter(|at| *at > now);
         let open = due_turns.into_iter().filter(|turn| !looking.contains(&turn.key));
         let (lookups, searched): (Vec<_>, Vec<_>) = open.partition(|turn| turn.interaction.is_some());
-        let floor = searched.iter().map(|turn| turn.sent_at).chain(unbound.due_since).min();
+        let erased = self.store.erasure_searches(UNBOUND).await?;
+        let erased_due = erased.iter().filter(|search| search.look_at <= now).map(|search| search.first_sent_at);
+        let floor = searched.iter().map(|turn| turn.sent_at).chain(unbound.due_since).chain(erased_due).min();
         let search = match floor {
             Some(floor) => Some(Search { due: now, floor }),
-            None => unbound.look_at.map(|due| Search { due, floor: due }),
+            None => {
+                let look_at = unbound.look_at.into_iter().chain(erased.iter().map(|search| search.look_at)).min();
+                look_at.map(|due| Search { due, floor: due })
+            }
         };
         let reads: Vec<DueRead> = reads.into_iter().filter(|read| !getting.contains(&read.conversation.key)).collect();
         let pending = reads.iter().map(|read| Pending { due_at: read.due_at, sweep_may_bring: read.misses == 0 });

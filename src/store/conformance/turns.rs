@@ -15,6 +15,8 @@ suite!(
     an_outdated_token_changes_nothing,
     a_lost_turn_is_looked_for_and_never_sent_blindly,
     proven_absence_allows_another_send,
+    what_a_send_asked_for_outlasts_the_proof,
+    another_message_that_arrived_is_known,
     what_was_seen_is_never_sent_again,
     a_failure_is_told_to_the_frontend,
     a_refused_first_message_leaves_the_next_one_free,
@@ -114,6 +116,32 @@ async fn proven_absence_allows_another_send(fixture: Fixture) {
     let due = fixture.store.turns_to_read(at(5), 5).await.expect("reads");
     assert_eq!(due.iter().map(|due| (due.attempt, due.looks)).collect::<Vec<_>>(), [(2, 0)]);
     assert!(fixture.store.prove_absent(again.key, again.attempt, at(6), at(6)).await.expect("proves"));
+}
+
+async fn what_a_send_asked_for_outlasts_the_proof(fixture: Fixture) {
+    fixture.post("c-1", "m-1", at(0)).await;
+    let turn = fixture.claim_turn(at(1)).await;
+    fixture.store.lose_sight(turn.key, &turn.token, at(2), at(3), at(47), "503").await.expect("loses");
+    assert!(fixture.store.prove_absent(turn.key, turn.attempt, at(20), at(21)).await.expect("proves"));
+    fixture.assert_nothing_due(at(46)).await;
+    let again = fixture.claim_turn(at(47)).await;
+    fixture.store.lose_sight(again.key, &again.token, at(48), at(49), at(48), "503").await.expect("loses");
+    let due = fixture.store.turns_to_read(at(49), 5).await.expect("reads");
+    assert_eq!(due[0].tries, Tries { count: 2, since: at(1) });
+}
+
+async fn another_message_that_arrived_is_known(fixture: Fixture) {
+    let key = fixture.post("c-1", "m-1", at(0)).await;
+    let turn = fixture.claim_turn(at(1)).await;
+    fixture.store.lose_sight(turn.key, &turn.token, at(2), at(3), at(2), "503").await.expect("loses");
+    let others = async |frontend: FrontendName, since| {
+        fixture.store.others_arrived(&[frontend], key, since).await.expect("reads")
+    };
+    assert!(!others(web(), at(1)).await);
+    fixture.bound_talk("c-2", "i-2", at(5)).await;
+    assert!(others(web(), at(1)).await);
+    assert!(!others(web(), at(500)).await, "nothing since");
+    assert!(!others(FrontendName::trusted("app"), at(1)).await, "another bot's");
 }
 
 async fn what_was_seen_is_never_sent_again(fixture: Fixture) {

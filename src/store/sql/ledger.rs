@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 
 use super::{
-    Conn, Cx, ThisStore, bindings, db, evidence, feed,
+    Conn, Cx, ThisStore, bindings, db, erasures, evidence, feed,
     in_flight::{self, InFlight, Step},
     records::{self, ConversationRecord, NextRead},
     rows, unbound,
@@ -92,7 +92,12 @@ impl LedgerStore for ThisStore {
 const BEHIND_PAUSE: Duration = Duration::from_secs(2);
 
 async fn record(conn: &mut Conn, cx: &mut Cx, look: &Record) -> Result<Recorded> {
-    let Some(mut conversation) = records::load(conn, look.conversation).await? else { return Ok(Recorded::default()) };
+    let Some(mut conversation) = records::load(conn, look.conversation).await? else {
+        if matches!(look.source, Source::Response { .. }) {
+            erasures::hear(conn, cx, look.conversation, &look.events, look.now).await?;
+        }
+        return Ok(Recorded::default());
+    };
     let turn = in_flight::load(conn, look.conversation).await?;
     if !counts(look, &conversation, turn.as_ref()) {
         return Ok(Recorded {
