@@ -164,7 +164,7 @@ pub(super) fn fini(config: &Config) -> ClientSettings {
 /// How turns are sent.
 pub(super) fn sender(config: &Config) -> SenderSettings {
     SenderSettings {
-        bots: config.frontends.iter().map(|frontend| (name(frontend), frontend.bot_id.to_string())).collect(),
+        bots: bots(config),
         reply_timeout: config.fini.reply_timeout,
         join_window: config.turns.join_window,
         give_up_after: config.poll.watch_idle,
@@ -180,9 +180,14 @@ pub(super) fn breakers(config: &Config) -> BreakerSettings {
     BreakerSettings { bots, is_one_key: keys.read.expose_secret() == keys.write.expose_secret() }
 }
 
+fn bots(config: &Config) -> Vec<(FrontendName, String)> {
+    config.frontends.iter().map(|frontend| (name(frontend), frontend.bot_id.to_string())).collect()
+}
+
 /// How Fini is read.
 pub(super) fn reader(config: &Config) -> ReaderSettings {
     ReaderSettings {
+        bots: bots(config),
         sweep_interval: config.poll.sweep_interval,
         lookup: LookupSettings {
             absence_window: config.turns.absence_window,

@@ -2,7 +2,10 @@
 //! figures and traces.
 
 use std::{
-    sync::{Arc, Mutex, atomic::AtomicUsize},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize},
+    },
     time::Duration,
 };
 
@@ -123,6 +126,7 @@ impl Rooms {
             ledger: Arc::clone(&self.ledger),
             clock: Arc::clone(&self.clock),
             memory: Mutex::default(),
+            keys_return: AtomicBool::default(),
         };
         Arc::new(Reader {
             store: Arc::clone(&self.store),

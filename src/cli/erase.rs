@@ -1,31 +1,43 @@
 //! `erase`: deletes conversations at Fini and proves it by reading back.
 //!
 //! Fini's answer to a deletion proves nothing: it is success for unknown ids too, and a refused batch may be half deleted.
-//! So every id is read back, twice where it seems gone, and what still stands is deleted once more by itself. Deleting is
-//! repeatable, unlike sending.
+//! So every id is read before and afterwards, and only what was seen and is then provably absent is called gone, by the
+//! rule that the running bridge has too ([`domain::evidence::gone`](crate::domain::evidence::gone)). What still stands is
+//! deleted once more by itself. Deleting is repeatable, unlike sending.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 use uuid::Uuid;
 
 use super::{
+    admin::AdminArgs,
     console::{CliError, Done, confirm, one_line, put, say},
-    settings::{ConfigArgs, read_text},
+    pace,
+    settings::read_text,
     vendor,
 };
 use crate::{
     config::Needs,
-    domain::ids::InteractionId,
-    export::{OwnLog, Patience, Patient, Quiet},
-    fini::{Departure, Failure, FiniApi, IdBatch},
-    system::SystemEntropy,
+    domain::{
+        Timestamp, WallClock as _,
+        evidence::gone::{Scan, Shown, was_deleted},
+        ids::InteractionId,
+    },
+    export::{Patience, Patient, Quiet},
+    fini::{Departure, Failure, FiniApi, IdBatch, ListQuery},
+    service::gone,
+    system::{SystemClock, SystemEntropy},
 };
 
 const LARGEST_LIST: u64 = 64 * 1024 * 1024;
 /// How often an unclear deletion is repeated before reading back decides.
 const TRIES: u32 = 2;
+/// How often what seems to stand, or cannot be told, is read again: List lags behind.
+const ROUNDS: u32 = 4;
+/// How long failures of one request are borne.
+const PATIENCE: Duration = Duration::from_mins(2);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -41,15 +53,20 @@ pub(super) struct Args {
     /// Print one JSON object per id
     #[arg(long)]
     json: bool,
+    /// Exit with 0 also where Fini did not know an id before
+    #[arg(long)]
+    missing_ok: bool,
     #[command(flatten)]
-    config: ConfigArgs,
+    admin: AdminArgs,
 }
 
 /// What became of one conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Fate {
-    /// Two reads agree that Fini does not show it.
+    /// It was seen before, and is provably absent now.
     Gone,
+    /// Fini did not know it before, while it knew others.
+    NotFound,
     /// It can still be read.
     Stands,
     /// It could not be found out.
@@ -58,35 +75,46 @@ enum Fate {
 
 pub(super) async fn run(args: Args) -> Done {
     let ids = ids(&args)?;
-    let config = args.config.load(Needs::ReadKey)?.config;
+    let config = args.admin.config.load(Needs::ReadKey)?.config;
     if config.fini.keys.write.expose_secret().is_empty() {
         return Err(CliError::usage("there is no key for writing").help("set `fini.api_key` or `fini.write_api_key`"));
     }
     let many = if ids.len() == 1 { "1 conversation".to_owned() } else { format!("{} conversations", ids.len()) };
     confirm(&format!("Delete {many} at {} for good?", config.fini.base_url), args.yes)?;
     let client = vendor::client(&config)?;
-    let limit = config.fini.rate_limit;
-    let permits = OwnLog::new(limit.requests - limit.requests / 10, limit.window);
-    let patient = Patient::new(client.as_ref(), &permits, &Quiet, &SystemEntropy, Patience::default());
-    let eraser = Eraser { api: client.as_ref(), patient: &patient };
-    let (mut gone, mut left) = (0_usize, 0_usize);
+    let permits = pace::permits(&config, &args.admin, None, Vec::new(), args.json).await?;
+    let patience = Patience { total: PATIENCE, ..Patience::default() };
+    let patient = Patient::new(client.as_ref(), permits.as_ref(), &Quiet, &SystemEntropy, patience);
+    let eraser = Eraser { api: client.as_ref(), patient: &patient, erased: ids.iter().cloned().collect() };
+    let (mut gone, mut missing, mut left) = (0_usize, 0_usize, 0_usize);
     for batch in ids.chunks(IdBatch::MAX) {
         for (id, fate) in eraser.erase(batch).await.map_err(|failure| vendor::explain(&config, &failure))? {
-            if fate == Fate::Gone {
-                gone += 1;
-            } else {
-                left += 1;
+            match fate {
+                Fate::Gone => gone += 1,
+                Fate::NotFound => missing += 1,
+                Fate::Stands | Fate::Unknown(_) => left += 1,
             }
             put(line(&id, &fate, args.json))?;
         }
     }
-    say(format!("{gone} gone, {left} not; copies in the bridge are erased by DELETE /v1/conversations/{{id}}"));
-    if left == 0 { Ok(()) } else { Err(CliError::failed(format!("{left} of {many} could not be erased"))) }
+    say(format!(
+        "{gone} gone, {missing} not found, {left} not erased; copies in the bridge are erased by DELETE \
+         /v1/conversations/{{id}}"
+    ));
+    if left > 0 {
+        return Err(CliError::failed(format!("{left} of {many} could not be proved to be erased")));
+    }
+    if missing > 0 && !args.missing_ok {
+        return Err(CliError::failed(format!("Fini does not know {missing} of {many}"))
+            .help("is it the right workspace? --missing-ok takes this for success"));
+    }
+    Ok(())
 }
 
 fn line(id: &InteractionId, fate: &Fate, as_json: bool) -> String {
     let (word, detail) = match fate {
         Fate::Gone => ("gone", None),
+        Fate::NotFound => ("not_found", None),
         Fate::Stands => ("stands", None),
         Fate::Unknown(detail) => ("unknown", Some(one_line(detail))),
     };
@@ -120,26 +148,93 @@ fn ids(args: &Args) -> Result<Vec<InteractionId>, CliError> {
 struct Eraser<'a> {
     api: &'a dyn FiniApi,
     patient: &'a Patient<'a>,
+    /// All that is to be erased.
+    erased: BTreeSet<InteractionId>,
+}
+
+/// What was seen of a conversation before it was deleted.
+enum Before {
+    /// It was there, with its last message then; and what List showed of it.
+    Seen(Timestamp, Shown),
+    /// Fini did not know it, while it knew others.
+    Missing,
+    /// It could not be read.
+    Unknown(String),
 }
 
 impl Eraser<'_> {
     /// Erases up to a batch of ids. Fails only on what concerns all of them, such as a refused key.
     async fn erase(&self, ids: &[InteractionId]) -> Result<Vec<(InteractionId, Fate)>, Failure> {
+        let mut before = Vec::with_capacity(ids.len());
+        for id in ids {
+            let mut seen = self.look_before(id).await?;
+            if let Before::Seen(_, Shown::There(beside)) = &mut seen {
+                // What goes as well cannot be asked for afterwards.
+                beside.retain(|other| !self.erased.contains(other));
+            }
+            before.push(seen);
+        }
         match ids {
             [] => return Ok(Vec::new()),
             [one] => self.delete_one(one).await?,
             _ => self.delete_batch(ids).await?,
         }
         let mut fates = Vec::with_capacity(ids.len());
-        for id in ids {
-            let mut fate = self.read_back(id).await?;
+        for (id, before) in ids.iter().zip(&before) {
+            let mut fate = self.look_after(id, before).await?;
             if fate == Fate::Stands && ids.len() > 1 {
                 self.delete_one(id).await?;
-                fate = self.read_back(id).await?;
+                fate = self.look_after(id, before).await?;
             }
             fates.push((id.clone(), fate));
         }
         Ok(fates)
+    }
+
+    async fn look_before(&self, id: &InteractionId) -> Result<Before, Failure> {
+        Ok(match self.get(id).await? {
+            Ok(last_at) => Before::Seen(last_at, self.scan(id, last_at).await),
+            Err(failure) if !failure.may_mean_gone() => Before::Unknown(failure.to_string()),
+            Err(_) => {
+                // Whether Fini knows others at the same moment tells an unknown id from a Fini that is ill.
+                let is_well = self.knows_others(id).await?;
+                match self.get(id).await? {
+                    Ok(last_at) => Before::Seen(last_at, self.scan(id, last_at).await),
+                    Err(failure) if is_well && failure.may_mean_gone() => Before::Missing,
+                    Err(failure) => Before::Unknown(failure.to_string()),
+                }
+            }
+        })
+    }
+
+    async fn look_after(&self, id: &InteractionId, before: &Before) -> Result<Fate, Failure> {
+        let (last_at, shown) = match before {
+            Before::Seen(last_at, shown) => (*last_at, shown),
+            Before::Missing => return Ok(Fate::NotFound),
+            Before::Unknown(detail) => return Ok(Fate::Unknown(detail.clone())),
+        };
+        let mut fate = Fate::Stands;
+        for round in 0..ROUNDS {
+            if round > 0 {
+                self.patient.pause("Fini is read again", round - 1).await;
+            }
+            fate = match self.get(id).await? {
+                Ok(_) => Fate::Stands,
+                Err(failure) if !failure.may_mean_gone() => Fate::Unknown(failure.to_string()),
+                Err(_) => match (self.scan(id, last_at).await, self.get(id).await?) {
+                    (_, Ok(_)) => Fate::Stands,
+                    (after, Err(failure)) if failure.may_mean_gone() && was_deleted(shown, &after) => {
+                        return Ok(Fate::Gone);
+                    }
+                    (Shown::There(_), _) => Fate::Stands,
+                    _ => Fate::Unknown("Fini does not show it, but its List does not prove that it is gone".to_owned()),
+                },
+            };
+            if fate == Fate::Stands && round > 0 {
+                break;
+            }
+        }
+        Ok(fate)
     }
 
     async fn delete_one(&self, id: &InteractionId) -> Result<(), Failure> {
@@ -154,19 +249,32 @@ impl Eraser<'_> {
         undecided(self.patient.ask(Some(TRIES), delete).await)
     }
 
-    /// Gone once may be a passing failure; gone twice is believed.
-    async fn read_back(&self, id: &InteractionId) -> Result<Fate, Failure> {
+    /// The time of its last message; the outer failure is one that concerns all.
+    async fn get(&self, id: &InteractionId) -> Result<Result<Timestamp, Failure>, Failure> {
         let get = async |departure: &Departure| self.api.get_conversation(id, departure).await;
-        let mut gone = 0;
-        while gone < 2 {
-            match self.patient.ask(Some(0), get).await {
-                Ok(_) => return Ok(Fate::Stands),
-                Err(failure) if failure.may_mean_gone() => gone += 1,
-                Err(failure @ Failure::Unauthorised { .. }) => return Err(failure),
-                Err(failure) => return Ok(Fate::Unknown(failure.to_string())),
-            }
+        match self.patient.ask(Some(0), get).await {
+            Ok(wrapper) => Ok(Ok(wrapper.latest_message_at())),
+            Err(failure @ (Failure::Unauthorised { .. } | Failure::NeverLeft { .. })) => Err(failure),
+            Err(failure) => Ok(Err(failure)),
         }
-        Ok(Fate::Gone)
+    }
+
+    /// Whether Fini shows another conversation by its id; so it is where List is empty.
+    async fn knows_others(&self, id: &InteractionId) -> Result<bool, Failure> {
+        let query = ListQuery { limit: Some(2), ..ListQuery::default() };
+        let Ok(page) = self.patient.list(&query, Some(TRIES)).await else { return Ok(false) };
+        match page.conversations.iter().find(|row| row.id != *id) {
+            Some(other) => Ok(self.get(&other.id).await?.is_ok()),
+            None => Ok(!page.has_more && page.malformed == 0 && page.conversations.is_empty()),
+        }
+    }
+
+    async fn scan(&self, id: &InteractionId, last_at: Timestamp) -> Shown {
+        let mut scan = Scan::new(id.clone(), last_at, SystemClock.now().point());
+        while let Some(query) = gone::query(&scan) {
+            gone::take(&mut scan, self.patient.list(&query, Some(TRIES)).await);
+        }
+        scan.shown()
     }
 }
 

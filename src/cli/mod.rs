@@ -15,6 +15,7 @@ mod export;
 mod generate;
 mod healthcheck;
 mod openapi;
+mod pace;
 mod sandbox;
 mod secret;
 mod serve;

@@ -52,7 +52,11 @@ impl Look<'_> {
         match (same_text.last(), candidates.as_slice()) {
             (Some(event), _) if same_text.len() > unclear.len() => Echo::Found(&event.id),
             (Some(event), _) => between(event, turn, unclear.iter().map(|earlier| earlier.sent_at).max()),
-            (None, [only]) if is_named => Echo::Found(&only.id),
+            (None, unseen) if is_named => match younger(unseen, turn).as_slice() {
+                [] => Echo::Missing,
+                [only] => Echo::Found(&only.id),
+                [.., last] => Echo::Doubtful(&last.id),
+            },
             (None, _) => Echo::Missing,
         }
     }
@@ -63,6 +67,15 @@ impl Unechoed {
     pub(super) fn may_be(&self, event: &FiniEvent) -> bool {
         fini_role(self.role) == event.role && same_text(event.text.as_deref(), &self.text)
     }
+}
+
+/// Fini's clock and ours differ by no more than this.
+const CLOCK_MARGIN: Duration = Duration::from_mins(2);
+
+/// Those of the events that were made after the turn was sent, as far as two clocks can tell.
+fn younger<'e>(events: &[&'e FiniEvent], turn: &OpenTurn) -> Vec<&'e FiniEvent> {
+    let sent_at = turn.sent_at.minus(CLOCK_MARGIN);
+    events.iter().copied().filter(|event| event.created_at >= sent_at).collect()
 }
 
 /// Messages with the same text that were sent within less than this cannot be told apart by Fini's clock, which is not ours.

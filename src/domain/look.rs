@@ -123,7 +123,7 @@ pub struct Wrapper {
     pub status: Option<String>,
     /// Fini's resolved flag.
     pub resolved: Option<bool>,
-    /// Whether our attribute on it names the turn that occupies the conversation: that turn reached this conversation.
+    /// True where our attribute on it names the open turn: evidence for an event of it, not one.
     pub names_open_turn: bool,
     /// It was the truth at Fini no earlier than that.
     pub as_of: Timestamp,
@@ -592,12 +592,10 @@ impl<'a> Pass<'a> {
             .map(|(turn, progress, _)| (progress.clone(), progress.result(turn.role, state)))
             .collect();
         self.applied.late = results;
-        if let Some((turn, (progress, result))) = self.current().zip(self.applied.late.pop_if(|_| self.is_occupied)) {
-            let is_named = self.look.wrapper.is_some_and(|wrapper| wrapper.names_open_turn);
+        if let Some((progress, result)) = self.applied.late.pop_if(|_| self.is_occupied) {
             self.applied.progress = progress;
+            // Only an event proves that Fini has the message: it merges attributes of messages that it then does not store.
             self.applied.turn = match result {
-                TurnResult::Nothing if is_named && turn.role == Role::User => TurnResult::Stored,
-                TurnResult::Nothing if is_named => TurnResult::Over(Outcome::Stored),
                 TurnResult::Nothing if in_doubt => TurnResult::Doubtful,
                 result => result,
             };

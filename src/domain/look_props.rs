@@ -210,6 +210,32 @@ fn shown(feed: &[FeedEvent]) -> Vec<String> {
     feed.iter().filter_map(id).collect()
 }
 
+#[test]
+fn an_attribute_without_an_event_settles_nothing() {
+    let before = event(&[], FiniRole::User, FiniKind::Message, "an earlier one");
+    let sent_at = before.created_at.plus(std::time::Duration::from_mins(10));
+    let turn = OpenTurn {
+        key: TurnKey(1),
+        message_id: MessageId::trusted("m1"),
+        role: Role::User,
+        text: "where is it?".to_owned(),
+        sent_at,
+        is_answering: false,
+        progress: Progress::default(),
+    };
+    let result = |events: &[FiniEvent]| {
+        let (policy, wrapper) = (StatusPolicy::default(), wrapper(true));
+        let look = Look { policy: &policy, wrapper: Some(&wrapper), events, now: sent_at };
+        let turns = OpenTurns { current: Some(&turn), late: &[] };
+        look.apply(&Standing::default(), turns, &[], &HashMap::new()).turn
+    };
+    assert_eq!(result(&[]), TurnResult::Nothing);
+    assert_eq!(result(std::slice::from_ref(&before)), TurnResult::Nothing, "it was there before the send");
+    let altered = event(std::slice::from_ref(&before), FiniRole::User, FiniKind::Message, "it?");
+    let altered = FiniEvent { created_at: sent_at, ..altered };
+    assert_eq!(result(&[before, altered]), TurnResult::Stored, "an altered text is told by key, role and time");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 

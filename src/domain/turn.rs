@@ -13,7 +13,7 @@
 //!     │                        │ └───────── unclear ─── found ───────┤            │
 //!     │                        │ reply found │ │                     │            │
 //!     │                        └─────────────┼─┼─────────────────────┘            │
-//!     └── proven absent, once ───────────────┘ └── absent again, or never clear ──┘
+//!     └── proven absent ─────────────────────┘ └── absent too long, never clear ──┘
 //! ```
 //!
 //! `awaiting` holds the conversation's next message for the hold window only; when that one is claimed, the turn becomes

@@ -161,6 +161,13 @@ impl FiniConversation {
         self.attributes.get(ATTRIBUTE_TURN).and_then(Value::as_str)
     }
 
+    /// When the newest message was created, by which Fini sorts its List; the wrapper's own creation where it has none.
+    pub fn latest_message_at(&self) -> Timestamp {
+        let messages =
+            self.events.iter().filter(|event| matches!(event.kind, FiniKind::Message | FiniKind::WidgetForm));
+        messages.map(|event| event.created_at).max().unwrap_or(self.created_at)
+    }
+
     /// When the newest event was created; the wrapper's own creation where it has none.
     pub fn latest_at(&self) -> Timestamp {
         self.events.iter().map(|event| event.created_at).max().unwrap_or(self.created_at)

@@ -148,7 +148,7 @@ impl<'a> Patient<'a> {
     }
 
     /// Waits a moment and says why.
-    pub(super) async fn pause(&self, why: &str, round: u32) {
+    pub async fn pause(&self, why: &str, round: u32) {
         let pause = self.backoff(self.patience.throttled, round);
         self.watcher.waiting(why, pause);
         tokio::time::sleep(pause).await;

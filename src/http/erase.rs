@@ -53,17 +53,20 @@ pub async fn delete(
     let query = Query::parse(query.as_deref())?;
     let erased = public.store.erase(&frontend, &id, query.upstream, public.clock.now()).await?;
     let wanted = if query.upstream { public.store.erasure(&frontend, &id).await? } else { None };
-    let interaction = match (erased, &wanted) {
-        (Some(interaction), _) => interaction,
-        // Erased here before, and asked again how far Fini is.
-        (None, Some((interaction, _))) => Some(interaction.clone()),
+    let (interaction, state) = match (erased, wanted) {
+        (Some(Some(interaction)), _) => (Some(interaction), None),
+        // Sent, but not found yet; or erased here before, and asked again how far Fini is.
+        (Some(None), Some((None, state))) => (None, Some(state)),
+        (None, Some((interaction, state))) => (interaction, Some(state)),
+        (Some(None), _) => (None, None),
         (None, None) => return Err(no_conversation()),
     };
     tracing::info!(frontend = %frontend, conversation_id = %id, upstream = query.upstream, "conversation erased");
-    let upstream = match &interaction {
+    let upstream = match (&interaction, state) {
         _ if !query.upstream => "not_requested",
-        None => "not_bound",
-        Some(interaction) => upstream(&public, &frontend, &id, interaction).await?,
+        (Some(interaction), _) => upstream(&public, &frontend, &id, interaction).await?,
+        (None, Some(state)) => state.as_str(),
+        (None, None) => "not_bound",
     };
     let erased = Erased {
         conversation_id: &id,
@@ -85,8 +88,8 @@ async fn upstream(
     let deadline = Instant::now() + WAIT.0;
     loop {
         match public.store.erasure(frontend, id).await? {
-            Some((of, ErasureState::Erased)) if of == *interaction => return Ok("erased"),
-            Some((of, ErasureState::Failed)) if of == *interaction => return Ok("failed"),
+            Some((of, ErasureState::Erased)) if of.as_ref() == Some(interaction) => return Ok("erased"),
+            Some((of, ErasureState::Failed)) if of.as_ref() == Some(interaction) => return Ok("failed"),
             _ if Instant::now() >= deadline || public.stop.soft().is_cancelled() => return Ok("unconfirmed"),
             _ => tokio::time::sleep(WAIT.1).await,
         }

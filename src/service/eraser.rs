@@ -1,20 +1,27 @@
 //! Deleting at Fini what was erased here: durable, tried again after a crash, and believed only when reading proves it.
 //!
 //! Fini's answer to a deletion proves nothing: it is success for unknown ids too. And the 500 by which Fini says that it does
-//! not know a conversation is what it says when it is ill as well. So two reads must miss the conversation, and a List that
-//! works must tell that Fini is well. Deleting may be repeated, unlike sending.
+//! not know a conversation is what it says when it is ill as well. So it is read before it is deleted, and what counts as
+//! proof afterwards says [`domain::evidence::gone`](crate::domain::evidence::gone). Deleting may be repeated, unlike sending.
 
 use std::{sync::Arc, time::Duration};
 
-use super::breakers::Breakers;
+use super::{breakers::Breakers, gone};
 use crate::{
-    domain::{Clock, Timestamp, breaker::State, ids::InteractionId, scopes::About},
+    domain::{
+        Clock, Timestamp,
+        breaker::State,
+        evidence::gone::{Misses, Scan, Shown as Listed, was_deleted},
+        ids::InteractionId,
+        scopes::About,
+        vendor::FiniConversation,
+    },
     fini::{
-        Failure, FiniApi, ListQuery,
+        Failure, FiniApi,
         budget::{Budget, Permit, Taken},
     },
     lifecycle::{Loop, Step},
-    store::{Erasure, ErasureEnd, RequestClass, Result, Store, StoreError},
+    store::{Erasure, ErasureEnd, Known, RequestClass, Result, Store, StoreError},
 };
 
 /// How long one try may take, waiting for the budget included.
@@ -73,7 +80,7 @@ impl Loop for Arc<Eraser> {
             Taken::NotBefore(at) => return Ok(Step::Idle { until: Some(at) }),
         };
         let Some(erasure) = self.store.claim_erasure(now, now.plus(LEASE)).await? else { return Ok(Step::Did(1)) };
-        let shown = tokio::time::timeout(PATIENCE, self.erase(&erasure.interaction, permit, now)).await;
+        let shown = tokio::time::timeout(PATIENCE, self.erase(&erasure, permit, now)).await;
         let shown = shown.unwrap_or_else(|_| Ok(Shown::Nothing("it took too long".to_owned())))?;
         self.settle(&erasure, &shown).await?;
         Ok(Step::Did(1))
@@ -81,7 +88,12 @@ impl Loop for Arc<Eraser> {
 }
 
 impl Eraser {
-    async fn erase(&self, interaction: &InteractionId, permit: Permit, passed_at: Timestamp) -> Result<Shown> {
+    async fn erase(&self, erasure: &Erasure, permit: Permit, passed_at: Timestamp) -> Result<Shown> {
+        let interaction = &erasure.interaction;
+        let mut known = erasure.known.clone();
+        if known.beside.is_none() {
+            self.look_before(interaction, &mut known).await?;
+        }
         let result = self.fini.delete_conversation(interaction, &self.budget.departure(permit)).await;
         self.breakers.learn(About::Deletion, passed_at, &result);
         match result {
@@ -89,38 +101,80 @@ impl Eraser {
             Err(failure @ Failure::Rejected { .. }) => return Ok(Shown::Refused(failure)),
             Err(failure) => return Ok(Shown::Nothing(failure.to_string())),
         }
+        let shown = self.look_after(interaction, &mut known).await?;
+        if !matches!(shown, Shown::Gone) {
+            self.store.know(interaction, &known).await?;
+        }
+        Ok(shown)
+    }
+
+    /// What stands at Fini is written down before it is deleted.
+    async fn look_before(&self, interaction: &InteractionId, known: &mut Known) -> Result<()> {
+        if let Ok(wrapper) = self.get(interaction).await? {
+            known.latest_at = wrapper.latest_message_at();
+            known.missed_since = None;
+        }
+        if let Listed::There(beside) = self.scan(interaction, known).await? {
+            known.beside = Some(beside);
+        }
+        self.store.know(interaction, known).await
+    }
+
+    async fn look_after(&self, interaction: &InteractionId, known: &mut Known) -> Result<Shown> {
+        let mut last_at = None;
         for read in 0..2 {
             if read > 0 {
                 tokio::time::sleep(READ_AGAIN).await;
             }
-            let departure = self.budget.departure(self.permit().await?);
-            match self.fini.get_conversation(interaction, &departure).await {
-                Err(failure) if failure.may_mean_gone() => {}
-                Ok(_) => return Ok(Shown::Nothing("Fini still shows the conversation".to_owned())),
+            let asked_at = self.clock.now();
+            match self.get(interaction).await? {
+                Err(failure) if failure.may_mean_gone() => {
+                    known.missed_since.get_or_insert(asked_at);
+                    last_at = Some(asked_at);
+                }
+                Ok(_) => {
+                    known.missed_since = None;
+                    return Ok(Shown::Nothing("Fini still shows the conversation".to_owned()));
+                }
                 Err(failure) => return Ok(Shown::Nothing(failure.to_string())),
             }
         }
-        let departure = self.budget.departure(self.permit().await?);
-        let query = ListQuery { limit: Some(1), ..ListQuery::default() };
-        Ok(match self.fini.list_conversations(&query, &departure).await {
-            Ok(_) => Shown::Gone,
-            Err(failure) => Shown::Nothing(failure.to_string()),
+        let began_at = self.clock.now();
+        let after = self.scan(interaction, known).await?;
+        let misses = known.missed_since.zip(last_at).map(|(first_at, last_at)| Misses { first_at, last_at });
+        let before = known.beside.clone().map_or(Listed::Nothing, Listed::There);
+        let is_gone = was_deleted(&before, &after) || misses.is_some_and(|misses| misses.prove_gone(began_at, &after));
+        Ok(match after {
+            _ if is_gone => Shown::Gone,
+            Listed::There(_) => Shown::Nothing("Fini still lists the conversation".to_owned()),
+            _ => {
+                Shown::Nothing("Fini does not show the conversation, but nothing proves yet that it is gone".to_owned())
+            }
         })
     }
 
-    async fn permit(&self) -> Result<Permit> {
-        loop {
-            match self.budget.take(RequestClass::Bind).await? {
-                Taken::Permit(permit) => return Ok(permit),
-                Taken::NotBefore(at) => tokio::time::sleep(at.since(self.clock.now())).await,
-            }
+    async fn get(&self, interaction: &InteractionId) -> Result<std::result::Result<FiniConversation, Failure>> {
+        let permit = gone::permit(&self.budget, RequestClass::Bind, &*self.clock).await?;
+        Ok(self.fini.get_conversation(interaction, &self.budget.departure(permit)).await)
+    }
+
+    async fn scan(&self, interaction: &InteractionId, known: &Known) -> Result<Listed> {
+        let mut scan = Scan::new(interaction.clone(), known.latest_at, self.clock.now());
+        while let Some(query) = gone::query(&scan) {
+            let permit = gone::permit(&self.budget, RequestClass::Bind, &*self.clock).await?;
+            gone::take(&mut scan, self.fini.list_conversations(&query, &self.budget.departure(permit)).await);
         }
+        Ok(scan.shown())
     }
 
     async fn settle(&self, erasure: &Erasure, shown: &Shown) -> Result<()> {
         let now = self.clock.now();
         let interaction_id = erasure.interaction.as_str();
         let end = match shown {
+            // A send that is under way would bring it back: it is deleted once more when that is over.
+            Shown::Gone if erasure.busy_until.is_some_and(|until| until > now) => {
+                ErasureEnd::Later(erasure.busy_until.unwrap_or(now))
+            }
             Shown::Gone => {
                 tracing::info!(interaction_id, attempt = erasure.attempts, "Fini conversation erased");
                 ErasureEnd::Erased

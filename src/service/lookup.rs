@@ -1,15 +1,17 @@
 //! Looking for what became of a message: what one look proves, and when to look again. Pure decisions.
 //!
 //! Fini has no idempotency key and says itself that a repeated send is a second message. So a message whose outcome is
-//! unclear is looked for, over longer than its List lags behind, and only a proven absence allows the one resend that
-//! Fini's page on Generate Answer advises ("retry once"). What stays unclear is told to the frontend as such.
+//! unclear is looked for, over longer than its List lags behind, and only a proven absence allows another send, for as long
+//! as [`resend`](crate::domain::resend) says. What stays unclear is reported to the frontend as such.
 
 use std::time::Duration;
 
 use crate::{
     domain::{
         Timestamp,
+        evidence::absent::Seen,
         message::Role,
+        resend::Then,
         turn::{FailureCode, TurnFailure, TurnState},
     },
     store::TurnToRead,
@@ -20,19 +22,8 @@ use crate::{
 pub struct LookupSettings {
     /// A message that no look has shown for so long after its outcome became unclear is absent. Above any lag of Fini's reads.
     pub absence_window: Duration,
-    /// How long a turn may wait for its reply, or for a read that says anything at all.
+    /// How long a turn may wait for its reply, for a read that says anything at all, or for a send that arrives.
     pub late_reply_window: Duration,
-}
-
-/// What a look showed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen {
-    /// The conversation (or the whole List since the send) was read, and the message was not there.
-    Absent,
-    /// The conversation was read, and the message was there (the ledger knows the rest).
-    Present,
-    /// Nothing could be read.
-    Nothing,
 }
 
 /// What follows.
@@ -40,19 +31,22 @@ pub enum Seen {
 pub enum Next {
     /// Look again then.
     LookAt(Timestamp),
-    /// It is proven absent: send it again.
-    Resend,
+    /// It is proven absent: send it again then.
+    ResendAt(Timestamp),
     /// Give up visibly.
     Fail(TurnFailure),
 }
 
 /// What follows from a look that began at `looked_at` and left the turn open. A look over many pages takes long, and proves
 /// nothing about what Fini showed only after it began: neither that a message is absent, nor that its reply is.
+///
+/// `others_pass`: another message of the same bot, sent since this one was first, arrived.
 pub fn after_look(
     turn: &TurnToRead,
     seen: Seen,
     looked_at: Timestamp,
     now: Timestamp,
+    others_pass: bool,
     settings: &LookupSettings,
 ) -> Next {
     let window = settings.late_reply_window / if mutated!("a late reply is not waited for") { 20 } else { 1 };
@@ -76,17 +70,11 @@ pub fn after_look(
                 false,
             ))
         }
-        (TurnState::Unclear, Seen::Absent) if is_conclusive => {
-            if turn.resends == 0 {
-                Next::Resend
-            } else {
-                Next::Fail(failure(
-                    FailureCode::FiniUnavailable,
-                    format!("sent twice without arriving; last: {}", turn.detail),
-                    true,
-                ))
-            }
-        }
+        (TurnState::Unclear, Seen::Absent) if is_conclusive => match turn.tries.then(others_pass, now, window) {
+            Then::SendAt(at) => Next::ResendAt(at),
+            Then::Unavailable => Next::Fail(unavailable("Fini takes no messages", turn)),
+            Then::OnlyThis => Next::Fail(unavailable("Fini takes other messages, but not this one", turn)),
+        },
         (TurnState::Unclear, _) if is_late => Next::Fail(failure(
             FailureCode::UnclearOutcome,
             format!("nobody can tell whether Fini has the message: {}", turn.detail),
@@ -125,6 +113,11 @@ fn awaiting_pause(looks: u32) -> Duration {
     })
 }
 
+fn unavailable(why: &str, turn: &TurnToRead) -> TurnFailure {
+    let detail = format!("{why}: sent {} times without arriving; last: {}", turn.tries.count, turn.detail);
+    failure(FailureCode::FiniUnavailable, detail, true)
+}
+
 fn failure(code: FailureCode, detail: String, may_resend: bool) -> TurnFailure {
     TurnFailure { code, detail, may_resend }
 }
@@ -136,6 +129,7 @@ pub(super) mod tests {
         domain::{
             correlation::Correlation,
             ids::{ConversationId, ConversationKey, FrontendName, InteractionId, TurnKey},
+            resend::Tries,
         },
         store::ConversationRef,
     };
@@ -144,10 +138,10 @@ pub(super) mod tests {
         LookupSettings { absence_window: Duration::from_secs(15), late_reply_window: Duration::from_secs(600) };
 
     /// A customer's turn in that state since the beginning of time, in a conversation that is not bound.
-    pub fn turn(state: TurnState, looks: u32, resends: u32) -> TurnToRead {
+    pub fn turn(state: TurnState, looks: u32, tries: u32) -> TurnToRead {
         TurnToRead {
             key: TurnKey(1),
-            attempt: resends + 1,
+            attempt: tries,
             state,
             role: Role::User,
             conversation: ConversationRef {
@@ -161,7 +155,7 @@ pub(super) mod tests {
             sent_at: Timestamp::ZERO,
             since: Timestamp::ZERO,
             looks,
-            resends,
+            tries: Tries { count: tries, since: Timestamp::ZERO },
             detail: "status 500".to_owned(),
             cause: Correlation::default(),
         }
@@ -171,38 +165,50 @@ pub(super) mod tests {
         Timestamp::from_millis(seconds * 1000)
     }
 
+    fn after(turn: &TurnToRead, seen: Seen, looked_at: Timestamp, now: Timestamp) -> Next {
+        after_look(turn, seen, looked_at, now, false, &SETTINGS)
+    }
+
     #[test]
-    fn absence_is_proven_only_after_the_window_and_allows_one_resend() {
-        let after = |looks, resends, at| {
-            after_look(&turn(TurnState::Unclear, looks, resends), Seen::Absent, seconds(at), seconds(at), &SETTINGS)
-        };
-        assert!(matches!(after(3, 0, 14), Next::LookAt(_)));
-        assert!(matches!(after(1, 0, 20), Next::LookAt(_)), "a single look proves nothing");
-        assert_eq!(after(3, 0, 15), Next::Resend);
-        let slow = after_look(&turn(TurnState::Unclear, 3, 0), Seen::Absent, seconds(14), seconds(30), &SETTINGS);
+    fn absence_is_proven_only_after_the_window_and_allows_another_send() {
+        let at = |looks, at| after(&turn(TurnState::Unclear, looks, 1), Seen::Absent, seconds(at), seconds(at));
+        assert!(matches!(at(3, 14), Next::LookAt(_)));
+        assert!(matches!(at(1, 20), Next::LookAt(_)), "a single look proves nothing");
+        assert_eq!(at(3, 15), Next::ResendAt(seconds(16)));
+        let slow = after(&turn(TurnState::Unclear, 3, 1), Seen::Absent, seconds(14), seconds(30));
         assert!(matches!(slow, Next::LookAt(_)), "a look is as old as its beginning");
-        let Next::Fail(failure) = after(3, 1, 15) else { panic!("sent a third time") };
-        assert_eq!((failure.code, failure.may_resend), (FailureCode::FiniUnavailable, true));
+    }
+
+    #[test]
+    fn what_is_proven_absent_fails_only_by_time_or_while_others_pass() {
+        let at = |tries, others, at| {
+            let turn = TurnToRead { since: seconds(at - 20), ..turn(TurnState::Unclear, 3, tries) };
+            after_look(&turn, Seen::Absent, seconds(at), seconds(at), others, &SETTINGS)
+        };
+        assert!(matches!(at(9, false, 300), Next::ResendAt(_)));
+        for (tries, others, time) in [(2, false, 600), (3, true, 60)] {
+            let Next::Fail(failure) = at(tries, others, time) else { panic!("goes on at {time}") };
+            assert_eq!((failure.code, failure.may_resend), (FailureCode::FiniUnavailable, true));
+        }
     }
 
     #[test]
     fn what_list_leaves_out_is_not_proven_absent() {
-        let mirrored = TurnToRead { role: Role::Agent, ..turn(TurnState::Unclear, 9, 0) };
-        let after = |turn: &TurnToRead| after_look(turn, Seen::Absent, seconds(15), seconds(15), &SETTINGS);
+        let mirrored = TurnToRead { role: Role::Agent, ..turn(TurnState::Unclear, 9, 1) };
+        let after = |turn: &TurnToRead| after(turn, Seen::Absent, seconds(15), seconds(15));
         let Next::Fail(failure) = after(&mirrored) else { panic!("sent twice, or waited for in vain") };
         assert_eq!((failure.code, failure.may_resend), (FailureCode::UnclearOutcome, false));
         let bound = TurnToRead { interaction: Some(InteractionId::trusted("i")), ..mirrored };
-        assert_eq!(after(&bound), Next::Resend, "its own conversation was read");
+        assert_eq!(after(&bound), Next::ResendAt(seconds(16)), "its own conversation was read");
     }
 
     #[test]
     fn what_cannot_be_read_is_never_sent_again() {
         for at in [1, 15, 60, 599] {
-            let next = after_look(&turn(TurnState::Unclear, 9, 0), Seen::Nothing, seconds(at), seconds(at), &SETTINGS);
+            let next = after(&turn(TurnState::Unclear, 9, 1), Seen::Nothing, seconds(at), seconds(at));
             assert!(matches!(next, Next::LookAt(_)), "{at} s: {next:?}");
         }
-        let Next::Fail(failure) =
-            after_look(&turn(TurnState::Unclear, 9, 0), Seen::Nothing, seconds(600), seconds(600), &SETTINGS)
+        let Next::Fail(failure) = after(&turn(TurnState::Unclear, 9, 1), Seen::Nothing, seconds(600), seconds(600))
         else {
             panic!("waits for ever")
         };
@@ -211,17 +217,14 @@ pub(super) mod tests {
 
     #[test]
     fn a_reply_is_awaited_exactly_as_long_as_configured() {
-        let awaiting = turn(TurnState::Awaiting, 9, 0);
-        assert_eq!(
-            after_look(&awaiting, Seen::Present, seconds(599), seconds(599), &SETTINGS),
-            Next::LookAt(seconds(600))
-        );
-        assert!(matches!(after_look(&awaiting, Seen::Present, seconds(600), seconds(600), &SETTINGS), Next::Fail(_)));
-        let unread = |at| after_look(&awaiting, Seen::Nothing, seconds(at), seconds(at), &SETTINGS);
+        let awaiting = turn(TurnState::Awaiting, 9, 1);
+        assert_eq!(after(&awaiting, Seen::Present, seconds(599), seconds(599)), Next::LookAt(seconds(600)));
+        assert!(matches!(after(&awaiting, Seen::Present, seconds(600), seconds(600)), Next::Fail(_)));
+        let unread = |at| after(&awaiting, Seen::Nothing, seconds(at), seconds(at));
         assert_eq!(unread(700), Next::LookAt(seconds(705)), "it may be there");
         assert!(matches!(unread(1_200), Next::Fail(_)));
         for seen in [Seen::Present, Seen::Absent] {
-            let slow = after_look(&awaiting, seen, seconds(540), seconds(700), &SETTINGS);
+            let slow = after(&awaiting, seen, seconds(540), seconds(700));
             assert_eq!(slow, Next::LookAt(seconds(600)), "the reply may have come after that look began");
         }
     }

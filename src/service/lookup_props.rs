@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use proptest::{collection::vec, option, prelude::*};
 
-use super::lookup::{LookupSettings, Next, Seen, after_look, tests::turn};
+use super::lookup::{LookupSettings, Next, after_look, tests::turn};
 use crate::{
     domain::{
         Timestamp,
+        evidence::absent::Seen,
         ids::InteractionId,
+        resend::Tries,
         turn::{FailureCode, TurnFailure, TurnMove, TurnState},
     },
     store::TurnToRead,
@@ -47,6 +49,8 @@ struct Script {
     lag_ms: u64,
     /// When Fini replies after it has the message.
     reply_after_ms: Option<u64>,
+    /// Whether other messages arrive meanwhile.
+    others_pass: bool,
 }
 
 fn script() -> impl Strategy<Value = Script> {
@@ -57,8 +61,15 @@ fn script() -> impl Strategy<Value = Script> {
         1 => Just(Sent::WithoutReply),
         1 => Just(Sent::Answered),
     ];
-    let script = (vec(sent, 1..6), vec(any::<bool>(), 1..8), 0..=MOST_LAG_MS, option::of(0..900_000_u64));
-    script.prop_map(|(sends, reads, lag_ms, reply_after_ms)| Script { sends, reads, lag_ms, reply_after_ms })
+    let script =
+        (vec(sent, 1..60), vec(any::<bool>(), 1..8), 0..=MOST_LAG_MS, option::of(0..900_000_u64), any::<bool>());
+    script.prop_map(|(sends, reads, lag_ms, reply_after_ms, others_pass)| Script {
+        sends,
+        reads,
+        lag_ms,
+        reply_after_ms,
+        others_pass,
+    })
 }
 
 /// Where the message ended, and when the vendor got it each time.
@@ -66,7 +77,8 @@ struct End {
     state: TurnState,
     failure: Option<TurnFailure>,
     arrivals: Vec<Timestamp>,
-    attempts: u32,
+    /// How long after the first try it failed.
+    failed_after: Duration,
 }
 
 fn millis(millis: u64) -> Duration {
@@ -74,14 +86,16 @@ fn millis(millis: u64) -> Duration {
 }
 
 /// Its own conversation is read.
-fn look(state: TurnState, since: Timestamp, looks: u32, resends: u32) -> TurnToRead {
-    TurnToRead { interaction: Some(InteractionId::trusted("i")), sent_at: since, since, ..turn(state, looks, resends) }
+fn look(state: TurnState, since: Timestamp, looks: u32, tries: Tries) -> TurnToRead {
+    let turn = turn(state, looks, tries.count);
+    TurnToRead { interaction: Some(InteractionId::trusted("i")), sent_at: since, since, tries, ..turn }
 }
 
 fn play(script: &Script) -> End {
     let mut now = Timestamp::from_millis(1_000_000);
-    let (mut state, mut since, mut looks, mut resends) = (TurnState::Queued, now, 0, 0);
-    let mut end = End { state, failure: None, arrivals: Vec::new(), attempts: 0 };
+    let (mut state, mut since, mut looks) = (TurnState::Queued, now, 0);
+    let mut tries: Option<Tries> = None;
+    let mut end = End { state, failure: None, arrivals: Vec::new(), failed_after: Duration::ZERO };
     let mut sends = script.sends.iter().copied();
     let mut reads = script.reads.iter().copied().cycle();
     for _ in 0..2_000 {
@@ -89,7 +103,10 @@ fn play(script: &Script) -> End {
             TurnState::Queued => TurnMove::Claim,
             TurnState::Sending => {
                 let sent = sends.next().unwrap_or(Sent::Answered);
-                end.attempts += u32::from(!matches!(sent, Sent::Refused));
+                if !matches!(sent, Sent::Refused) {
+                    let before = tries.unwrap_or(Tries { count: 0, since: now });
+                    tries = Some(Tries { count: before.count + 1, ..before });
+                }
                 now = now.plus(millis(1_500));
                 match sent {
                     Sent::Refused => TurnMove::NotSent,
@@ -117,17 +134,21 @@ fn play(script: &Script) -> End {
                         (true, TurnState::Unclear) => Seen::Absent,
                         (true, _) => Seen::Present,
                     };
-                    match after_look(&look(state, since, looks, resends), seen, now, now, &SETTINGS) {
+                    let tries = tries.expect("it was sent");
+                    let turn = look(state, since, looks, tries);
+                    match after_look(&turn, seen, now, now, script.others_pass, &SETTINGS) {
                         Next::LookAt(at) => {
                             assert!(at > now, "it would be looked for without a pause");
                             (now, looks) = (at, looks + 1);
                             continue;
                         }
-                        Next::Resend => {
-                            resends += 1;
+                        Next::ResendAt(at) => {
+                            assert!(at > now, "it would be sent again without a pause");
+                            now = at;
                             TurnMove::ProveAbsent
                         }
                         Next::Fail(failure) => {
+                            end.failed_after = now.since(tries.since);
                             end.failure = Some(failure);
                             TurnMove::Fail
                         }
@@ -148,7 +169,6 @@ proptest! {
     fn a_message_is_stored_once_at_most_and_its_end_is_true(script in script()) {
         let end = play(&script);
         prop_assert!(end.arrivals.len() <= 1, "stored {} times", end.arrivals.len());
-        prop_assert!(end.attempts <= 2, "sent {} times", end.attempts);
         let stored = !end.arrivals.is_empty();
         match &end.failure {
             None => prop_assert!(end.state == TurnState::Answered && stored),
@@ -157,7 +177,11 @@ proptest! {
                 prop_assert!(!(failure.may_resend && stored), "a repeat would be a double");
                 match failure.code {
                     FailureCode::NoReplyInTime => prop_assert!(stored),
-                    FailureCode::FiniUnavailable => prop_assert!(!stored && failure.may_resend),
+                    FailureCode::FiniUnavailable => {
+                        prop_assert!(!stored && failure.may_resend);
+                        let least = if script.others_pass { Duration::from_mins(1) } else { SETTINGS.late_reply_window };
+                        prop_assert!(end.failed_after >= least, "given up after {:?}", end.failed_after);
+                    }
                     FailureCode::UnclearOutcome => prop_assert!(!failure.may_resend),
                     other => prop_assert!(false, "{other:?} is no end of a lookup"),
                 }

@@ -6,6 +6,7 @@
 pub mod binder;
 pub mod breakers;
 pub mod eraser;
+pub mod gone;
 pub mod housekeeper;
 pub mod intake;
 pub mod ledger;

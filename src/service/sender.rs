@@ -22,6 +22,7 @@ use crate::{
         backoff::Backoff,
         breaker::State,
         ids::FrontendName,
+        resend,
         scopes::About,
         turn::{FailureCode, TurnFailure, TurnState},
         vendor::{ATTRIBUTE_CONVERSATION, ATTRIBUTE_TURN},
@@ -313,7 +314,7 @@ impl Sender {
             }
             // The conversation may be gone (Fini documents 500 for that, others have seen 404): a read confirms it.
             Failure::Rejected { status: 404, detail } if turn.is_bound => {
-                self.store.lose_sight(turn.key, &turn.token, now, now.plus(FIRST_LOOK), detail).await?;
+                self.store.lose_sight(turn.key, &turn.token, now, now.plus(FIRST_LOOK), now, detail).await?;
             }
             Failure::Rejected { detail, .. } | Failure::Missing { detail } => {
                 return self.fail(turn, FailureCode::FiniRejected, detail, false).await;
@@ -321,8 +322,9 @@ impl Sender {
             Failure::Unclear { detail, .. } if mutated!("an unclear answer counts as never left") => {
                 self.store.release_turn(turn.key, &turn.token, now, now, detail).await?;
             }
-            Failure::Unclear { detail, .. } => {
-                self.store.lose_sight(turn.key, &turn.token, now, now.plus(FIRST_LOOK), detail).await?;
+            Failure::Unclear { detail, retry_after, .. } => {
+                let resend_at = resend::not_before(*retry_after, now);
+                self.store.lose_sight(turn.key, &turn.token, now, now.plus(FIRST_LOOK), resend_at, detail).await?;
             }
         }
         tracing::warn!(class = failure.class(), status = failure.status(), error = %failure, "message not delivered to Fini");

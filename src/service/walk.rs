@@ -5,7 +5,13 @@
 
 mod memory;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 pub use memory::{Memory, Remembered};
 
@@ -19,18 +25,24 @@ use super::{
 use crate::{
     domain::{
         Clock, Timestamp,
-        evidence::newer::{self, Read},
+        evidence::{
+            absent::{may_be, may_be_digest},
+            newer::{self, Read},
+        },
         ids::{ConversationKey, InteractionId},
         turn::TurnState,
         vendor::FiniConversation,
     },
     fini::{ConversationPage, Departure, Failure, FiniApi, ListQuery, RawConversation},
-    store::{Bound, ConversationRef, Result, Store, StoreError, UNBOUND, Unbound},
+    store::{Bound, ConversationRef, ErasureSearch, Result, SearchEnd, Store, StoreError, UNBOUND, Unbound},
 };
 
 /// Conversations of a page that are recorded at once. In the embedded store one commit to disk then serves many of them; in
 /// a shared one each has a connection of its own, and replies that are on their way need the others.
 const AT_ONCE: (usize, usize) = (16, 4);
+
+/// The name under which it is remembered that our keys come back.
+const KEYS_RETURN: &str = "fini.keys_return";
 
 /// Reads and records pages.
 pub struct Walker {
@@ -44,6 +56,8 @@ pub struct Walker {
     pub clock: Arc<dyn Clock>,
     /// What each Fini conversation was like when it was last taken.
     pub memory: Mutex<Memory>,
+    /// True once any conversation came back with a key of ours on it.
+    pub keys_return: AtomicBool,
 }
 
 /// What taking a wrapper came to.
@@ -59,11 +73,26 @@ pub struct Taken {
     pub owner: Option<ConversationKey>,
     /// Where its owner's turn in flight stands, where there was one.
     pub turn: Option<TurnState>,
+    /// True where it shows nothing at all of what is known of its owner: a picture that lags, or a part.
+    pub is_stale: bool,
 }
 
 impl Taken {
-    const SETTLED: Self = Self { settled: true, judge_at: None, fresh: None, owner: None, turn: None };
-    const OPEN: Self = Self { settled: false, judge_at: None, fresh: None, owner: None, turn: None };
+    const SETTLED: Self = Self { settled: true, judge_at: None, fresh: None, owner: None, turn: None, is_stale: false };
+    const OPEN: Self = Self { settled: false, ..Self::SETTLED };
+}
+
+/// What a row of a page came to.
+#[derive(Default)]
+struct RowTaken {
+    /// The time of its latest event.
+    latest: Option<Timestamp>,
+    /// When the oldest of its events that were new was created, where there was any.
+    fresh: Option<Timestamp>,
+    was_bound: bool,
+    is_unreadable: bool,
+    /// See [`Walk::doubtful`].
+    doubtful: Vec<ConversationKey>,
 }
 
 impl Walker {
@@ -84,71 +113,142 @@ impl Walker {
             tracing::warn!(conversations = page.malformed, "unreadable conversations left out of a List page");
         }
         let unbound = self.store.unbound(UNBOUND).await?;
-        let known: Vec<_> = page.conversations.iter().map(|raw| self.unchanged(raw, &unbound, asked_at)).collect();
+        let erased = self.store.erasure_searches(UNBOUND).await?;
+        let is_searched = !unbound.is_empty() || !erased.is_empty();
+        let known: Vec<_> = page.conversations.iter().map(|raw| self.unchanged(raw, is_searched, asked_at)).collect();
         let changed = page.conversations.iter().zip(&known).filter(|(_, known)| known.is_none());
         let changed: Vec<InteractionId> = changed.map(|(raw, _)| raw.id.clone()).collect();
         // Asked for what has changed alone, the store is quick enough: a cache of all owners would be the larger part of
         // what a hundred thousand watched conversations take in memory.
         let owners = if changed.is_empty() { Vec::new() } else { self.store.owners(&changed).await? };
-        let (owners, unbound) = (&owners, &unbound);
+        let (owners, unbound, erased) = (&owners, &unbound, &erased);
         let work = page.conversations.iter().zip(known).map(|(raw, known)| {
             async move {
                 if let Some(known) = known {
-                    return Ok((Some(known.latest), None, true));
+                    return Ok(RowTaken { latest: Some(known.latest), was_bound: true, ..RowTaken::default() });
                 }
                 let owner = owners.iter().find(|(id, _)| *id == raw.id).map(|(_, owner)| owner.clone());
                 let was_bound = owner.is_some();
-                let (latest, fresh) = self.take_one(raw, owner, unbound, asked_at).await?;
-                Ok::<_, StoreError>((latest, fresh, was_bound))
+                let taken = self.take_one(raw, owner, unbound, erased, asked_at).await?;
+                Ok::<_, StoreError>(RowTaken { was_bound, ..taken })
             }
             .boxed()
         });
         let at_once = if self.store.is_shared() { AT_ONCE.1 } else { AT_ONCE.0 };
         let mut taken = stream::iter(work.collect::<Vec<_>>()).buffered(at_once).zip(stream::iter(&page.conversations));
         let mut rows = Vec::with_capacity(page.conversations.len());
-        while let Some((times, raw)) = taken.next().await {
-            let (latest, fresh, was_bound) = times?;
-            rows.push(Row { id: raw.id.as_str(), latest, fresh, was_bound });
+        let (mut has_holes, mut doubtful) = (page.malformed > 0, BTreeSet::new());
+        while let Some((row, raw)) = taken.next().await {
+            let row = row?;
+            has_holes |= row.is_unreadable;
+            doubtful.extend(row.doubtful);
+            rows.push(Row { id: raw.id.as_str(), latest: row.latest, fresh: row.fresh, was_bound: row.was_bound });
         }
         drop(taken);
-        Ok(PageFacts::gather(walk, &rows, page.has_more, page.next_cursor))
+        let mut facts = PageFacts::gather(walk, &rows, page.has_more, page.next_cursor);
+        (facts.has_holes, facts.doubtful) = (has_holes, doubtful);
+        Ok(facts)
+    }
+
+    /// Remembers over restarts that our keys come back, as soon as one does.
+    async fn learn_keys(&self, wrapper: &FiniConversation) -> Result<()> {
+        if wrapper.conversation_attribute().is_some() && !self.keys_return.swap(true, Ordering::Relaxed) {
+            self.store.remember(KEYS_RETURN, "yes").await?;
+        }
+        Ok(())
+    }
+
+    /// Recalls what was remembered before this process.
+    pub async fn recall_keys(&self) -> Result<()> {
+        if self.store.recall(KEYS_RETURN).await?.is_some() {
+            self.keys_return.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Of whose open messages a conversation that belongs to nobody may hold one. Where our keys come back, one without a
+    /// key is somebody else's.
+    fn doubts(
+        &self,
+        wrapper: &FiniConversation,
+        unbound: &[Unbound],
+        erased: &[ErasureSearch],
+    ) -> Vec<ConversationKey> {
+        if self.keys_return.load(Ordering::Relaxed) || wrapper.conversation_attribute().is_some() {
+            return Vec::new();
+        }
+        let shows = |candidate: &&Unbound| {
+            candidate.open.as_ref().is_some_and(|open| {
+                let mut events = wrapper.events.iter();
+                events.any(|event| may_be(event.text.as_deref(), event.created_at, &open.text, candidate.first_sent_at))
+            })
+        };
+        let sent = |search: &&ErasureSearch| {
+            wrapper.events.iter().any(|event| {
+                let may_be =
+                    |text: &String| may_be_digest(event.text.as_deref(), event.created_at, text, search.first_sent_at);
+                search.texts.iter().any(may_be)
+            })
+        };
+        let erased = erased.iter().filter(sent).map(|search| search.conversation);
+        unbound.iter().filter(shows).map(|candidate| candidate.conversation.key).chain(erased).collect()
+    }
+
+    /// Has it deleted at Fini, where it is that of a conversation that was erased here before it was found. Where it is also
+    /// somebody else's, only the events tell, and it is not deleted.
+    async fn find_erased(&self, wrapper: &FiniConversation, is_owned: bool, erased: &[ErasureSearch]) -> Result<()> {
+        for search in erased {
+            let by_event = wrapper.events.iter().any(|event| search.events.contains(&event.id));
+            let by_key = !is_owned && wrapper.conversation_attribute() == Some(search.attribute.as_str());
+            if by_event || by_key {
+                let found = SearchEnd::Found(wrapper.id.clone(), wrapper.latest_message_at());
+                let state = self.store.end_erasure_search(search.conversation, found, self.clock.now()).await?;
+                tracing::info!(interaction_id = %wrapper.id, ?state, "Fini conversation of an erased one found");
+            }
+        }
+        Ok(())
     }
 
     /// What is remembered of a conversation that is as it was. One that was nobody's may belong to whoever looks for theirs.
     ///
     /// Should it belong to somebody else by now: a conversation that is bound anew is read singly.
-    fn unchanged(&self, raw: &RawConversation, unbound: &[Unbound], seen_at: Timestamp) -> Option<Remembered> {
+    fn unchanged(&self, raw: &RawConversation, is_searched: bool, seen_at: Timestamp) -> Option<Remembered> {
         let mut memory = self.memory();
         let known = memory.recall(&raw.id).filter(|known| known.digest == raw.digest)?;
-        if known.owner.is_none() && !unbound.is_empty() {
+        if known.owner.is_none() && is_searched {
             return None;
         }
         memory.see(&raw.id, seen_at);
         Some(known)
     }
 
-    /// Takes one conversation of a page; gives the time of its latest event, and of its oldest new one.
+    /// Takes one conversation of a page.
     async fn take_one(
         &self,
         raw: &RawConversation,
         owner: Option<ConversationRef>,
         unbound: &[Unbound],
+        erased: &[ErasureSearch],
         seen_at: Timestamp,
-    ) -> Result<(Option<Timestamp>, Option<Timestamp>)> {
+    ) -> Result<RowTaken> {
         let wrapper = match raw.parse() {
             Ok(wrapper) => wrapper,
             Err(error) => {
                 tracing::warn!(interaction_id = %raw.id, %error, "unreadable conversation left out");
-                return Ok((None, None));
+                return Ok(RowTaken { is_unreadable: true, ..RowTaken::default() });
             }
         };
+        self.learn_keys(&wrapper).await?;
         let latest = wrapper.latest_at();
+        let doubtful = if owner.is_none() { self.doubts(&wrapper, unbound, erased) } else { Vec::new() };
+        self.find_erased(&wrapper, owner.is_some(), erased).await?;
         let read = Read::Listed;
         let taken = self.take_wrapper(wrapper, owner, unbound, (read, newer::as_of(read, seen_at))).await?;
         if taken.settled && taken.judge_at.is_none() {
             self.memory().remember(&raw.id, Remembered { digest: raw.digest, owner: taken.owner, latest, seen_at });
         }
-        Ok((Some(latest), taken.fresh))
+        let doubtful = if taken.owner.is_none() { doubtful } else { Vec::new() };
+        Ok(RowTaken { latest: Some(latest), fresh: taken.fresh, doubtful, ..RowTaken::default() })
     }
 
     /// When the conversation was last shown, and the time of the latest event that it had then.
@@ -207,7 +307,14 @@ impl Walker {
         }
         let fresh = recorded.new_events.iter().min().copied();
         let settled = recorded.counted && !recorded.doubtful && !is_open;
-        Ok(Taken { settled, judge_at: recorded.judge_at, fresh, owner: Some(owner.key), turn: recorded.turn })
+        Ok(Taken {
+            settled,
+            judge_at: recorded.judge_at,
+            fresh,
+            owner: Some(owner.key),
+            turn: recorded.turn,
+            is_stale: recorded.is_behind,
+        })
     }
 
     /// Takes the wrapper that was just read singly for the conversation that is bound to it. Somebody else may be mixed into

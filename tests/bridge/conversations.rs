@@ -153,6 +153,41 @@ async fn erasing_upstream_is_proven_by_reading() {
 }
 
 #[tokio::test]
+async fn what_is_erased_before_it_is_found_is_deleted_once_it_is() {
+    // List shows it only later; once after the answer, once while the message is on its way.
+    for latency in [0, 3_000] {
+        let setup = Setup::new().vendor(|vendor| {
+            (vendor.list_lag_ms, vendor.reply_latency_ms) = (4_000, latency);
+        });
+        let mut bridge = setup.start().await;
+        let (id, _) = bridge.say("c", "Where is my order?").await;
+        if latency == 0 {
+            bridge.end_of("c", &id).await;
+        } else {
+            eventually("the message to be at Fini", async || (bridge.sandbox.conversation_count() == 1).then_some(()))
+                .await;
+        }
+        let erase = async |bridge: &Bridge| {
+            bridge.call("DELETE", "/v1/conversations/c?upstream=true").send().await.expect(202).json()
+        };
+        let answer = erase(&bridge).await;
+        assert_eq!((&answer["local"], &answer["upstream"]), (&json!("erased"), &json!("pending")), "{answer}");
+        bridge.call("GET", "/v1/conversations/c").send().await.problem(404, "not_found");
+        within(Duration::from_secs(120), "the deletion at Fini", async || {
+            (bridge.sandbox.conversation_count() == 0).then_some(())
+        })
+        .await;
+        within(Duration::from_secs(120), "its proof", async || {
+            (erase(&bridge).await["upstream"] == "erased").then_some(())
+        })
+        .await;
+        bridge.allow(Allow::Undelivered);
+        bridge.known_forget("web", "c");
+        bridge.finish().await;
+    }
+}
+
+#[tokio::test]
 async fn an_erasure_that_fini_only_claims_is_not_reported_as_done() {
     let mut bridge = Setup::new().vendor(|vendor| vendor.delete_works = false).start().await;
     bridge.turn("c", "Where is my order?").await;

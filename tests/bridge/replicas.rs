@@ -292,9 +292,15 @@ async fn a_lost_conversation_begins_anew_at_every_replica() {
         bridge.turn("c", &format!("Message {n}")).await;
         bridge.next_replica();
     }
+    bridge.turn("d", "Somebody else").await;
     let old = bridge.bound("c").await;
     bridge.sandbox.vanish(&old).expect("it exists");
-    bridge.state("c", "lost").await;
+    bridge.say("c", "Are you still there?").await;
+    // Fini has to say twice, minutes apart, that it does not know a conversation before that is believed.
+    within(Duration::from_secs(240), "the conversation to be lost", async || {
+        (bridge.conversation("c").await["state"] == "lost").then_some(())
+    })
+    .await;
     let mut last = String::new();
     for n in 0..3 {
         let (id, text) = bridge.say("c", &format!("Anew {n}")).await;

@@ -238,22 +238,151 @@ async fn what_cannot_be_found_out_is_said() {
     bridge.finish().await;
 }
 
+/// A bridge that proves absence quickly, as far as Fini's List allows it.
+fn quick() -> Setup {
+    setup().set("turns.absence_window", "\"1s\"")
+}
+
+fn strikes(bridge: &Bridge, route: FaultRoute, kind: FaultKind, times: u32, params: FaultParams) {
+    bridge.sandbox.add_fault(Fault::new(route, kind).times(times).with(params)).expect("valid");
+}
+
+/// A page of List that says nothing.
+fn empty_page(has_more: bool) -> FaultParams {
+    let body = json!({"interactions": [], "hasMore": has_more, "nextCursor": has_more.then_some("abc")});
+    FaultParams { status: Some(200), body: Some(body.to_string()), ..FaultParams::default() }
+}
+
 #[tokio::test]
-async fn a_message_that_never_arrives_fails_as_unavailable_and_may_be_sent_again() {
-    let mut bridge = setup().start().await;
+async fn a_message_that_never_arrives_while_others_do_fails_and_may_be_sent_again() {
+    let mut bridge = quick().start().await;
     bridge.turn("c", "Hello").await;
     bridge.bound("c").await;
     let text = unique("This never arrives");
-    let fault = Fault::new(FaultRoute::GenerateAnswer, FaultKind::ResetBefore).times(100).containing(&text);
+    let fault = Fault::new(FaultRoute::GenerateAnswer, FaultKind::ResetBefore).times(1_000).containing(&text);
     bridge.sandbox.add_fault(fault).expect("valid");
+    let began = std::time::Instant::now();
     bridge.post(&json!({"conversation_id": "c", "message_id": "m-1", "text": text})).await.expect(202);
-    let end = end_of(&bridge, "c", "m-1").await;
+    let (next, _) = bridge.say("c", "This one waits for it").await;
+    bridge.turn("d", "Others pass").await;
+    let end = within(Duration::from_secs(120), "the end of the turn", async || {
+        bridge.events("c").await.into_iter().find(|event| {
+            event["type"].as_str().is_some_and(|kind| kind.starts_with("turn.")) && event["data"]["message_id"] == "m-1"
+        })
+    })
+    .await;
     assert_eq!((&end["type"], &end["data"]["code"]), (&json!("turn.failed"), &json!("fini_unavailable")));
     assert_eq!(end["data"]["may_resend"], true);
     assert_eq!(bridge.times_stored(&text), 0);
+    assert!(began.elapsed() >= Duration::from_secs(60), "{:?}", began.elapsed());
     let faults = bridge.sandbox.audit(0, false).faults;
-    assert_eq!(faults.get("reset_before"), Some(&2), "Fini's own advice: retry once, then investigate");
+    assert!(faults.get("reset_before").is_some_and(|struck| *struck >= 3), "{faults:?}");
+    assert_eq!(end_of(&bridge, "c", &next).await["data"]["outcome"], "answered", "its conversation goes on");
     bridge.allow(Allow::Unsent);
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn while_fini_takes_nothing_a_message_waits_as_long_as_the_window_says() {
+    let mut bridge = quick().set("fini.late_reply_window", "\"12s\"").start().await;
+    bridge.turn("c", "Hello").await;
+    bridge.bound("c").await;
+    let status = FaultParams { status: Some(503), ..FaultParams::default() };
+    strikes(&bridge, FaultRoute::GenerateAnswer, FaultKind::Status, 1_000, status);
+    let began = std::time::Instant::now();
+    let (id, text) = bridge.say("c", "Where is my order?").await;
+    let end = end_of(&bridge, "c", &id).await;
+    assert_eq!((&end["type"], &end["data"]["code"]), (&json!("turn.failed"), &json!("fini_unavailable")));
+    assert_eq!((end["data"]["may_resend"].as_bool(), bridge.times_stored(&text)), (Some(true), 0));
+    assert!(began.elapsed() >= Duration::from_secs(12), "{:?}", began.elapsed());
+    bridge.allow(Allow::Unsent);
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn an_outage_of_writes_fails_nothing_and_what_it_asks_for_is_kept() {
+    let mut bridge = quick().start().await;
+    let params = FaultParams { status: Some(503), retry_after: Some(json!(8)), ..FaultParams::default() };
+    strikes(&bridge, FaultRoute::GenerateAnswer, FaultKind::Status, 1_000, params);
+    let mut posted = Vec::new();
+    let began = std::time::Instant::now();
+    for index in 0..3 {
+        let (id, text) = bridge.say(&format!("c-{index}"), "Where is my order?").await;
+        posted.push((format!("c-{index}"), id, text));
+    }
+    let sends = async |bridge: &Bridge| bridge.sandbox.audit(0, false).faults.get("status").copied().unwrap_or(0);
+    // Each is proved absent within seconds, and sent again no sooner than was asked for.
+    within(PATIENCE, "the second sends", async || (sends(&bridge).await > 3).then_some(())).await;
+    assert!(began.elapsed() >= Duration::from_secs(8), "{:?}", began.elapsed());
+    within(PATIENCE, "further sends", async || (sends(&bridge).await > 6).then_some(())).await;
+    bridge.sandbox.clear_faults();
+    for (conversation, id, text) in &posted {
+        let end = end_of(&bridge, conversation, id).await;
+        assert_eq!(end["data"]["outcome"], "answered", "{end}");
+        assert_eq!(bridge.times_stored(text), 1);
+    }
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn a_page_that_says_nothing_proves_no_absence() {
+    for has_more in [true, false] {
+        let mut bridge = quick().start().await;
+        bridge.turn("d", "Somebody else").await;
+        bridge.bound("d").await;
+        strikes(&bridge, FaultRoute::List, FaultKind::Status, 10_000, empty_page(has_more));
+        strikes(&bridge, FaultRoute::GenerateAnswer, FaultKind::StoreThen500, 1, FaultParams::default());
+        let (id, text) = bridge.say("c", "Where is my order?").await;
+        let pages = bridge.sandbox.audit(0, false).routes["list"].values().sum::<u64>();
+        within(PATIENCE, "many empty pages", async || {
+            let read = bridge.sandbox.audit(0, false).routes["list"].values().sum::<u64>();
+            (read > pages + 30).then_some(())
+        })
+        .await;
+        bridge.sandbox.clear_faults();
+        let end = end_of(&bridge, "c", &id).await;
+        assert_eq!((&end["data"]["outcome"], bridge.times_stored(&text)), (&json!("answered"), 1), "{has_more}: {end}");
+        bridge.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn a_first_message_that_nothing_tells_apart_is_never_doubled() {
+    let setup = quick().set("fini.late_reply_window", "\"8s\"");
+    let mut bridge = setup.vendor(|vendor| vendor.user_attributes = AttributeMode::Ignore).start().await;
+    bridge.turn("d", "Somebody else").await;
+    strikes(&bridge, FaultRoute::GenerateAnswer, FaultKind::StoreThen500, 1, FaultParams::default());
+    let (id, text) = bridge.say("c", "Where is my order?").await;
+    let end = end_of(&bridge, "c", &id).await;
+    assert_eq!((&end["type"], &end["data"]["code"]), (&json!("turn.failed"), &json!("unclear_outcome")));
+    assert_eq!((end["data"]["may_resend"].as_bool(), bridge.times_stored(&text)), (Some(false), 1));
+    // What follows begins anew, within a time that has an end.
+    let (id, _) = bridge.say("c", "Is anybody there?").await;
+    assert_eq!(end_of(&bridge, "c", &id).await["data"]["outcome"], "answered");
+    assert_eq!(bridge.times_stored(&text), 1);
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn a_conversation_that_cannot_be_read_for_a_while_is_not_lost() {
+    // List lags behind, so that it is Get that is asked first.
+    let mut bridge = setup().vendor(|vendor| vendor.list_lag_ms = 9_000).start().await;
+    bridge.turn("c", "Hello").await;
+    let interaction = bridge.bound("c").await;
+    bridge.turn("d", "Somebody else").await;
+    strikes(&bridge, FaultRoute::Get, FaultKind::Status, 10_000, FaultParams::default());
+    strikes(&bridge, FaultRoute::GenerateAnswer, FaultKind::StoreThen500, 1, FaultParams::default());
+    let (id, text) = bridge.say("c", "Where is my order?").await;
+    let end = end_of(&bridge, "c", &id).await;
+    assert_eq!((&end["data"]["outcome"], bridge.times_stored(&text)), (&json!("answered"), 1), "List shows it: {end}");
+    assert!(bridge.sandbox.audit(0, false).routes["get"].get("500") >= Some(&3), "Get failed again and again");
+    let agent = bridge.sandbox.agent_message(&interaction, "I look into it").expect("it exists").id.clone();
+    bridge.event("c", "the agent's message", |event| event["data"]["message"]["id"] == agent.as_str()).await;
+    assert_eq!(bridge.conversation("c").await["state"], "open");
+    bridge.sandbox.clear_faults();
+    bridge.turn("c", "Thank you").await;
+    assert_eq!(bridge.bound("c").await, interaction);
+    assert_eq!(bridge.sandbox.conversation_count(), 2, "no second Fini conversation was begun");
     bridge.finish().await;
 }
 

@@ -3,7 +3,6 @@
 mod conversations;
 mod history;
 mod output;
-mod pace;
 mod progress;
 
 use std::{
@@ -20,6 +19,7 @@ use serde_json::{Value, json};
 use super::{
     admin::AdminArgs,
     console::{CliError, Done, say},
+    pace,
     when::parse_when,
 };
 use crate::{

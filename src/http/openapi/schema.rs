@@ -257,8 +257,9 @@ pub struct Erased {
     pub conversation_id: String,
     /// `erased`.
     pub local: String,
-    /// `not_requested`, `not_bound`, `erased` (proved by reading back), `unconfirmed` (the bridge goes on
-    /// trying; ask again for the outcome) or `failed`.
+    /// `not_requested`, `not_bound` (nothing was sent to Fini), `pending` (it is not known yet which one at Fini it is; it is
+    /// deleted as soon as it is found), `erased` (proved by reading back), `unconfirmed` (the bridge goes on trying; ask
+    /// again for the outcome) or `failed`.
     pub upstream: String,
     /// The Fini conversation that it was.
     #[schema(required)]

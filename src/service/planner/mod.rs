@@ -381,6 +381,7 @@ impl Planner {
     pub fn end_list(&mut self, mut walk: Walk, page: Result<PageFacts, Missed>, now: Timestamp) -> Searched {
         self.listing = false;
         let page = match page {
+            Ok(page) if walk.is_void(&page) => return self.miss(walk, Missed::Otherwise, now),
             Ok(page) => page,
             Err(missed) => return self.miss(walk, missed, now),
         };
@@ -415,7 +416,8 @@ impl Planner {
         }
         if std::mem::take(&mut walk.searches) {
             self.searching = false;
-            return if walk.has_hole { Searched::Failed } else { Searched::Whole };
+            let Walk { has_hole, shown, doubtful, .. } = walk;
+            return if has_hole { Searched::Failed } else { Searched::Whole { shown, doubtful } };
         }
         Searched::Nothing
     }
@@ -518,6 +520,8 @@ impl Planner {
             first.resume = first.resume.min(gap.resume);
             first.searches |= gap.searches;
             first.has_hole |= gap.has_hole;
+            first.shown = first.shown.saturating_add(gap.shown);
+            first.doubtful.extend(gap.doubtful);
         }
     }
 

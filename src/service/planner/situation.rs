@@ -1,9 +1,13 @@
 //! What a decision is made from, and what it may be.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::Kind;
-use crate::{domain::Timestamp, fini::budget::Shares, store::BudgetUse};
+use crate::{
+    domain::{Timestamp, ids::ConversationKey},
+    fini::budget::Shares,
+    store::BudgetUse,
+};
 
 /// What is searched for in List.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,12 +96,17 @@ pub enum Plan {
 }
 
 /// What the end of a walk means to what was searched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Searched {
     /// No search has ended.
     Nothing,
     /// Everything since the searched messages were sent was read.
-    Whole,
+    Whole {
+        /// How many conversations there were.
+        shown: u64,
+        /// Of which of ours the text was there, where nothing tells whose it is.
+        doubtful: BTreeSet<ConversationKey>,
+    },
     /// It could not be read.
     Failed,
 }

@@ -5,10 +5,10 @@
 //!
 //! Invariant: a walk ends above its floor only where List ends, or where it was cut short and says so.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{Situation, page_size::PAGE};
-use crate::domain::Timestamp;
+use crate::domain::{Timestamp, ids::ConversationKey};
 
 /// Fini's largest window is 90 days; a little less, for clocks that differ.
 const LONGEST_WINDOW: Duration = Duration::from_hours(89 * 24);
@@ -73,6 +73,10 @@ pub struct Walk {
     pub resume: Option<Timestamp>,
     /// Whether a search waits for its end.
     pub searches: bool,
+    /// Conversations that its pages showed.
+    pub shown: u64,
+    /// Conversations of ours of which a page showed the text that is searched for, where nothing tells whose it is.
+    pub doubtful: BTreeSet<ConversationKey>,
     pub(super) fallbacks: Vec<String>,
     pub(super) tail: Option<Timestamp>,
     pub(super) jumps: u32,
@@ -133,6 +137,10 @@ pub struct PageFacts {
     pub has_more: bool,
     /// The cursor of the further page.
     pub cursor: Option<String>,
+    /// True where a part of it could not be read.
+    pub has_holes: bool,
+    /// See [`Walk::doubtful`].
+    pub doubtful: BTreeSet<ConversationKey>,
     rows: usize,
     head: Option<Timestamp>,
     tail: Option<Timestamp>,
@@ -152,6 +160,8 @@ impl PageFacts {
             // Nearest to the end first; the last row is the cursor itself.
             fallbacks: tail.iter().rev().skip(1).map(|row| row.id.to_owned()).collect(),
             cursor,
+            has_holes: false,
+            doubtful: BTreeSet::new(),
             rows: rows.len(),
             head: middle(head),
             tail: middle(tail),
@@ -188,6 +198,8 @@ impl Walk {
             pages: 0,
             resume: None,
             searches: false,
+            shown: 0,
+            doubtful: BTreeSet::new(),
             fallbacks: Vec::new(),
             tail: None,
             jumps: 0,
@@ -209,12 +221,21 @@ impl Walk {
         self.tail
     }
 
+    /// Whether a page is empty although another one was promised: a lost cursor, not the end of List.
+    pub const fn is_void(&self, page: &PageFacts) -> bool {
+        page.rows == 0 && (page.has_more || self.cursor.is_some())
+    }
+
     /// Takes a page; whether to go on.
-    pub fn take(&mut self, page: PageFacts) -> bool {
+    pub fn take(&mut self, mut page: PageFacts) -> bool {
         self.failures = 0;
         self.blocked = 0;
         self.detour = None;
         self.pages += 1;
+        self.shown = self.shown.saturating_add(page.rows as u64);
+        // More is promised without saying where.
+        self.has_hole |= page.has_holes || (page.has_more && page.cursor.is_none());
+        self.doubtful.append(&mut page.doubtful);
         let moved_up = self.cursor.is_some() && self.tail.zip(page.head).is_some_and(|(tail, head)| head > tail);
         if moved_up && self.jumps < MOST_JUMPS && self.step_aside() {
             self.jumps += 1;
@@ -416,6 +437,19 @@ mod tests {
         assert_eq!(walk.cursor, None);
         assert!(walk.fail(Missed::Otherwise));
         assert!(!walk.fail(Missed::Otherwise));
+    }
+
+    #[test]
+    fn an_empty_page_where_more_was_promised_is_a_lost_cursor() {
+        let mut walk = sweep(0);
+        let empty = |more| PageFacts { has_more: more, ..PageFacts::default() };
+        assert!(walk.is_void(&empty(true)) && !walk.is_void(&empty(false)));
+        let first = page(&walk, &[999, 990], &[], Some("990"));
+        assert!(!walk.is_void(&first) && walk.take(first));
+        assert!(walk.is_void(&empty(false)));
+        assert_eq!((walk.shown, walk.has_hole), (2, false));
+        let lost = PageFacts { cursor: None, ..page(&walk, &[980], &[], Some("980")) };
+        assert!(!walk.take(lost) && walk.has_hole, "more is there, and nobody says where");
     }
 
     #[test]

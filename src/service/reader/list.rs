@@ -1,22 +1,32 @@
 //! Pages of List, and what follows when a walk ends.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{Reader, View, WATERMARK};
 use crate::{
-    domain::{Timestamp, scopes::About},
-    fini::{Failure, budget::Permit},
-    service::{
-        lookup::Seen,
-        planner::{CLOCK_MARGIN, Kind, Missed, PageFacts, Searched, Walk},
+    domain::{
+        Timestamp,
+        evidence::absent::{Reading, Seen},
+        ids::ConversationKey,
+        scopes::About,
     },
-    store::{self, TurnToRead, UNBOUND},
+    fini::{Failure, budget::Permit},
+    service::planner::{CLOCK_MARGIN, Kind, Missed, PageFacts, Searched, Walk},
+    store::{self, SearchEnd, TurnToRead, UNBOUND},
 };
 
 /// Conversations below which a walk tries to go on where List cannot give the row that it stands at.
 const STONES: usize = 8;
 /// How often the watermark is written down.
 const WATERMARK_EVERY: Duration = Duration::from_secs(10);
+
+/// What was erased before its Fini conversation was found is looked for so long.
+const SEARCHED_FOR: Duration = Duration::from_hours(24);
+
+/// The pause after so many searches in vain.
+fn search_pause(looks: u32) -> Duration {
+    Duration::from_millis(500).saturating_mul(1 << looks.min(6))
+}
 
 /// A page under way. However it ends, a panic included, the planner hears of it.
 struct Underway {
@@ -31,17 +41,22 @@ impl Underway {
         let Some(walk) = self.walk.take() else { return };
         // What a whole walk shows was so when it began; what a failed one shows is nothing.
         let began_at = walk.started_at;
-        let (searched, turns) = {
+        let (searched, turns, expected) = {
             let mut state = self.reader.state();
-            match state.planner.end_list(walk, page, now) {
-                Searched::Nothing => (None, Vec::new()),
-                Searched::Whole => (Some(Seen::Absent), std::mem::take(&mut state.searching)),
-                Searched::Failed => (Some(Seen::Nothing), std::mem::take(&mut state.searching)),
-            }
+            let searched = state.planner.end_list(walk, page, now);
+            let turns = if searched == Searched::Nothing { Vec::new() } else { std::mem::take(&mut state.searching) };
+            // Of what is watched, List shows at least something.
+            let expected = state.watch.as_ref().map_or(0, |watch| watch.summary.watched.min(1));
+            (searched, turns, expected)
         };
+        let failed = Reading { is_whole: false, shown: 0, expected, shows_text: false };
         let concluded = match searched {
-            Some(seen) => self.reader.conclude(turns, seen, began_at, now).await,
-            None => Ok(()),
+            Searched::Nothing => Ok(()),
+            Searched::Failed => self.reader.conclude(turns, failed, &BTreeSet::new(), began_at, now).await,
+            Searched::Whole { shown, doubtful } => {
+                let reading = Reading { is_whole: true, shown, ..failed };
+                self.reader.conclude(turns, reading, &doubtful, began_at, now).await
+            }
         };
         if let Err(error) = concluded.and(self.reader.keep_watermark(now).await) {
             tracing::warn!(%error, "the end of a sweep could not be recorded");
@@ -125,26 +140,31 @@ impl Reader {
         }
     }
 
-    /// After a whole walk: what was searched and is still open was not there.
+    /// After a walk that searched: what is still open was not in `reading`, unless it was something `doubtful`.
     async fn conclude(
         &self,
         searched: Vec<TurnToRead>,
-        seen: Seen,
+        reading: Reading,
+        doubtful: &BTreeSet<ConversationKey>,
         looked_at: Timestamp,
         now: Timestamp,
     ) -> store::Result<()> {
         for turn in searched {
             // Found meanwhile: from now on its own conversation is read, which says more than a List did.
             if !matches!(self.store.binding(turn.conversation.key).await?, Some((Some(_), _))) {
-                self.after_look(&turn, seen, looked_at).await?;
+                let shows_text = doubtful.contains(&turn.conversation.key);
+                self.after_look(&turn, Reading { shows_text, ..reading }.seen(), looked_at).await?;
             }
         }
+        let seen = reading.seen();
         for wanted in self.store.unbound(UNBOUND).await? {
             if wanted.look_at > now {
                 continue;
             }
             // Only a whole List without it tells that it is not there; a Fini that cannot be read tells nothing.
-            let waited = looked_at.since(wanted.wanted_since);
+            // Where no response named an event of it, it has been looked for ever since it was sent.
+            let since = if wanted.events.is_empty() { wanted.first_sent_at } else { wanted.wanted_since };
+            let waited = looked_at.since(since);
             let lookup = &self.settings.lookup;
             let patience = if wanted.waits_unlisted { lookup.absence_window } else { lookup.late_reply_window };
             if seen == Seen::Absent && waited >= patience {
@@ -152,8 +172,37 @@ impl Reader {
                 self.store.lose(wanted.conversation.key, None, now, detail).await?;
                 continue;
             }
-            let pause = Duration::from_millis(500).saturating_mul(1 << wanted.looks.min(6));
-            self.store.postpone_binding(wanted.conversation.key, now.plus(pause)).await?;
+            self.store.postpone_binding(wanted.conversation.key, now.plus(search_pause(wanted.looks))).await?;
+        }
+        self.conclude_erased(reading, doubtful, looked_at, now).await
+    }
+
+    /// The same for what was erased here before it was found: it ends when nothing of it can be at Fini.
+    async fn conclude_erased(
+        &self,
+        reading: Reading,
+        doubtful: &BTreeSet<ConversationKey>,
+        looked_at: Timestamp,
+        now: Timestamp,
+    ) -> store::Result<()> {
+        for search in self.store.erasure_searches(UNBOUND).await? {
+            if search.look_at > now {
+                continue;
+            }
+            let shows_text = doubtful.contains(&search.conversation);
+            let over_at = search.busy_until.unwrap_or(search.requested_at);
+            let is_absent = search.events.is_empty()
+                && looked_at.since(over_at) >= self.settings.lookup.late_reply_window
+                && Reading { shows_text, ..reading }.seen() == Seen::Absent;
+            let end = if is_absent {
+                SearchEnd::Nothing
+            } else if now.since(search.requested_at) >= SEARCHED_FOR {
+                tracing::error!("Fini conversation of an erased one could not be found: given up");
+                SearchEnd::Failed
+            } else {
+                SearchEnd::Later(now.plus(search_pause(search.looks)))
+            };
+            self.store.end_erasure_search(search.conversation, end, now).await?;
         }
         Ok(())
     }

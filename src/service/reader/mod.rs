@@ -27,7 +27,7 @@ use crate::{
         Clock, Entropy, Timestamp, VendorClock,
         breaker::State as Breaker,
         conversation::State,
-        ids::{ConversationKey, TurnKey},
+        ids::{ConversationKey, FrontendName, TurnKey},
     },
     fini::{
         FiniApi,
@@ -66,14 +66,24 @@ pub const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(10);
 const WATERMARK: &str = "sweep.watermark";
 
 /// What the reader has to know.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ReaderSettings {
+    /// Each frontend with its bot.
+    pub bots: Vec<(FrontendName, String)>,
     /// The wanted pace of sweeps.
     pub sweep_interval: Duration,
     /// Patience of lookups.
     pub lookup: LookupSettings,
     /// The longest a read may take; the lease is renewed meanwhile by further steps.
     pub read_timeout: Duration,
+}
+
+impl ReaderSettings {
+    /// The frontends that share the bot of this one, itself included.
+    fn peers(&self, frontend: &FrontendName) -> Vec<FrontendName> {
+        let bot = self.bots.iter().find(|(name, _)| name == frontend).map(|(_, bot)| bot);
+        self.bots.iter().filter(|(_, other)| Some(other) == bot).map(|(name, _)| name.clone()).collect()
+    }
 }
 
 /// The reader.
@@ -288,6 +298,7 @@ impl Reader {
         if self.state().planner.has_begun() {
             return Ok(());
         }
+        self.walker.recall_keys().await?;
         let kept = self.store.recall(WATERMARK).await?.and_then(|text| text.parse().ok()).map(Timestamp::from_millis);
         self.state().planner = Planner::new(now, kept.map(|kept| kept.min(now.plus(CLOCK_MARGIN))));
         Ok(())
@@ -308,10 +319,15 @@ impl Reader {
         let next_read = self.store.next_read_at().await?.filter(|at| *at > now);
         let open = due_turns.into_iter().filter(|turn| !looking.contains(&turn.key));
         let (lookups, searched): (Vec<_>, Vec<_>) = open.partition(|turn| turn.interaction.is_some());
-        let floor = searched.iter().map(|turn| turn.sent_at).chain(unbound.due_since).min();
+        let erased = self.store.erasure_searches(UNBOUND).await?;
+        let erased_due = erased.iter().filter(|search| search.look_at <= now).map(|search| search.first_sent_at);
+        let floor = searched.iter().map(|turn| turn.sent_at).chain(unbound.due_since).chain(erased_due).min();
         let search = match floor {
             Some(floor) => Some(Search { due: now, floor }),
-            None => unbound.look_at.map(|due| Search { due, floor: due }),
+            None => {
+                let look_at = unbound.look_at.into_iter().chain(erased.iter().map(|search| search.look_at)).min();
+                look_at.map(|due| Search { due, floor: due })
+            }
         };
         let reads: Vec<DueRead> = reads.into_iter().filter(|read| !getting.contains(&read.conversation.key)).collect();
         let pending = reads.iter().map(|read| Pending { due_at: read.due_at, sweep_may_bring: read.misses == 0 });

@@ -9,6 +9,10 @@ use crate::{
     domain::{
         Timestamp,
         correlation::Correlation,
+        evidence::{
+            absent::{Reading, Seen},
+            gone::{Scan, Shown},
+        },
         ids::{ConversationKey, InteractionId, TurnKey},
         scopes::About,
         turn::TurnState,
@@ -16,14 +20,13 @@ use crate::{
     },
     fini::{Failure, budget::Permit},
     service::{
-        lookup::{self, LookupSettings, Next, Seen},
+        gone,
+        lookup::{self, LookupSettings, Next},
         planner::Plan,
     },
-    store::{ConversationRef, DueRead, Hold, Result, TurnToRead},
+    store::{ConversationRef, DueRead, Hold, RequestClass, Result, TurnToRead},
 };
 
-/// Misses in a row, confirmed by a List that worked in between, after which a conversation is gone.
-const GONE_AFTER: u32 = 3;
 /// A conversation in which somebody else is being answered is read again after so long.
 const UNSETTLED_PAUSE: Duration = Duration::from_secs(2);
 /// Fini counts as one that cannot be read after so long.
@@ -137,14 +140,19 @@ impl Reader {
                 // What is no longer bound to the conversation, or has somebody else's messages in it, says nothing.
                 let seen = match taken.turn {
                     _ if !taken.settled => Seen::Nothing,
-                    Some(TurnState::Unclear) => Seen::Absent,
+                    Some(TurnState::Unclear) => {
+                        let shown = u64::from(!taken.is_stale);
+                        Reading { is_whole: true, shown, expected: 1, shows_text: false }.seen()
+                    }
                     _ => Seen::Present,
                 };
                 self.after_look(&turn, seen, looked_at).await
             }
             Err(failure) => {
-                if failure.may_mean_gone() && turn.looks + 1 >= GONE_AFTER && self.lists_work_since(turn.since) {
-                    return self.lose(&turn.conversation, &interaction, &failure).await;
+                if failure.may_mean_gone()
+                    && self.is_gone(&turn.conversation, &interaction, &failure, looked_at).await?
+                {
+                    return Ok(());
                 }
                 self.after_look(&turn, Seen::Nothing, looked_at).await
             }
@@ -177,16 +185,19 @@ impl Reader {
             absence_window: self.settings.lookup.absence_window.max(lag.saturating_mul(2) + LAG_MARGIN),
             ..self.settings.lookup
         };
-        match lookup::after_look(turn, seen, looked_at, now, &settings) {
+        let others_pass =
+            turn.state == TurnState::Unclear && turn.tries.may_be_own_fault(now) && self.others_pass(turn).await?;
+        match lookup::after_look(turn, seen, looked_at, now, others_pass, &settings) {
             Next::LookAt(at) => self.store.postpone_look(turn.key, turn.attempt, at).await,
-            Next::Resend => {
-                if self.store.prove_absent(turn.key, turn.attempt, now).await? {
+            Next::ResendAt(at) => {
+                if self.store.prove_absent(turn.key, turn.attempt, now, at).await? {
                     tracing::warn!(
                         frontend = %turn.conversation.frontend,
                         conversation_id = %turn.conversation.id,
                         request_id = turn.cause.request_id(),
                         trace_id = turn.cause.trace_id(),
-                        "message proven absent from Fini, sent once more"
+                        attempt = turn.attempt,
+                        "message proven absent from Fini, to be sent again"
                     );
                 }
                 Ok(())
@@ -198,6 +209,12 @@ impl Reader {
                 Ok(())
             }
         }
+    }
+
+    /// Whether Fini's bot took another message since this one was first sent.
+    async fn others_pass(&self, turn: &TurnToRead) -> Result<bool> {
+        let frontends = self.settings.peers(&turn.conversation.frontend);
+        self.store.others_arrived(&frontends, turn.conversation.key, turn.tries.since).await
     }
 
     /// Reads a conversation; whether it was there.
@@ -217,13 +234,7 @@ impl Reader {
                 Ok(true)
             }
             Err(failure) if failure.may_mean_gone() => {
-                let misses = read.misses + 1;
-                let missed_at = read.due_at.minus(miss_pause(read.misses));
-                if misses >= GONE_AFTER && self.lists_work_since(missed_at) {
-                    self.lose(&read.conversation, &read.interaction, &failure).await?;
-                    return Ok(false);
-                }
-                self.store.schedule_read(read.conversation.key, Some(now.plus(miss_pause(misses))), misses).await?;
+                self.is_gone(&read.conversation, &read.interaction, &failure, asked_at).await?;
                 Ok(false)
             }
             Err(failure) => {
@@ -233,6 +244,45 @@ impl Reader {
                 Ok(false)
             }
         }
+    }
+
+    /// Counts a read that did not find the conversation, and gives it up where that is proved; else it is read again.
+    async fn is_gone(
+        &self,
+        conversation: &ConversationRef,
+        interaction: &InteractionId,
+        failure: &Failure,
+        asked_at: Timestamp,
+    ) -> Result<bool> {
+        let Some(missed) = self.store.count_miss(conversation.key, interaction, asked_at).await? else {
+            return Ok(false);
+        };
+        let (mut misses, now) = (missed.count, self.clock.now());
+        if missed.misses.are_apart() {
+            let shown = self.scan(Scan::new(interaction.clone(), missed.latest_at, now)).await?;
+            if missed.misses.prove_gone(now, &shown) {
+                self.lose(conversation, interaction, failure).await?;
+                return Ok(true);
+            }
+            if matches!(shown, Shown::There(_)) {
+                misses = 0;
+            }
+        }
+        let again = self.clock.now().plus(miss_pause(misses));
+        self.store.schedule_read(conversation.key, Some(again), misses).await?;
+        Ok(false)
+    }
+
+    /// Reads List for one conversation.
+    async fn scan(&self, mut scan: Scan) -> Result<Shown> {
+        while let Some(query) = gone::query(&scan) {
+            let permit = gone::permit(&self.budget, RequestClass::Get, &*self.clock).await?;
+            let passed_at = self.clock.now();
+            let page = self.fini.list_conversations(&query, &self.budget.departure(permit)).await;
+            self.breakers.learn(About::Workspace, passed_at, &page);
+            gone::take(&mut scan, page);
+        }
+        Ok(scan.shown())
     }
 
     async fn lose(&self, conversation: &ConversationRef, interaction: &InteractionId, failure: &Failure) -> Result<()> {
@@ -246,11 +296,6 @@ impl Reader {
             );
         }
         Ok(())
-    }
-
-    /// Whether Fini answered a List since then: only that tells a conversation that is gone from a Fini that is down.
-    fn lists_work_since(&self, since: Timestamp) -> bool {
-        self.state().planner.swept_at().is_some_and(|swept| swept >= since)
     }
 }
 

@@ -169,7 +169,7 @@ async fn quarantined(fixture: &Fixture) -> (ConversationKey, ClaimedTurn) {
 }
 
 async fn lose_sight(fixture: &Fixture, turn: &ClaimedTurn, now: Timestamp) {
-    assert!(fixture.store.lose_sight(turn.key, &turn.token, now, now, "status 500").await.expect("loses"));
+    assert!(fixture.store.lose_sight(turn.key, &turn.token, now, now, now, "status 500").await.expect("loses"));
 }
 
 async fn what_was_mixed_in_never_reaches_the_owner(fixture: Fixture) {
@@ -261,7 +261,10 @@ async fn a_lost_answer_of_the_mixed_in_reaches_nobody_and_is_not_sent_again(fixt
     assert_eq!((recorded.added, recorded.withheld, recorded.doubtful), (0, 1, false));
     assert_eq!(shown(&fixture, "c-1").await, ["c-1-e2"]);
     let key = turn.conversation.key;
-    assert!(!fixture.store.prove_absent(turn.key, turn.attempt, at(17)).await.expect("answers"), "it stands there");
+    assert!(
+        !fixture.store.prove_absent(turn.key, turn.attempt, at(17), at(17)).await.expect("answers"),
+        "it stands there"
+    );
     assert_eq!(fixture.store.settle_quarantine(key, None, at(18)).await.expect("settles"), Bound::Now);
     let closing = fixture.feed("c-2").await.into_iter().find(|event| event["type"] == "turn.failed").expect("the end");
     assert_eq!((&closing["data"]["code"], &closing["data"]["may_resend"]), (&"interaction_lost".into(), &false.into()));
@@ -274,7 +277,7 @@ async fn a_lost_answer_of_the_mixed_in_reaches_nobody_and_is_not_sent_again(fixt
 async fn absence_is_not_proved_of_what_a_quarantine_hides(fixture: Fixture) {
     let (_, turn) = quarantined(&fixture).await;
     lose_sight(&fixture, &turn, at(13)).await;
-    assert!(!fixture.store.prove_absent(turn.key, turn.attempt, at(14)).await.expect("answers"));
+    assert!(!fixture.store.prove_absent(turn.key, turn.attempt, at(14), at(14)).await.expect("answers"));
     let closing = fixture.feed("c-2").await.pop().expect("the end of the turn");
     assert_eq!((&closing["type"], &closing["data"]["code"]), (&"turn.failed".into(), &"unclear_outcome".into()));
     assert_eq!(closing["data"]["may_resend"], false);
@@ -420,7 +423,7 @@ async fn an_operator_lets_a_quarantined_conversation_begin_anew(fixture: Fixture
     let key = fixture.post("c-1", "m-1", at(0)).await;
     fixture.post("c-1", "m-2", at(1)).await;
     let turn = fixture.claim_turn(at(2)).await;
-    fixture.store.lose_sight(turn.key, &turn.token, at(3), at(4), "reset").await.expect("loses");
+    fixture.store.lose_sight(turn.key, &turn.token, at(3), at(4), at(3), "reset").await.expect("loses");
     fixture.quarantine(key, "i-0", at(5)).await;
     assert_eq!(fixture.store.settle_quarantine(key, None, at(6)).await.expect("settles"), Bound::Now);
     assert_eq!(fixture.state_of("c-1", "m-1").await, TurnState::Failed, "nobody will find its answer any more");
@@ -488,7 +491,7 @@ async fn a_conversation_that_was_never_found_begins_anew(fixture: Fixture) {
 async fn what_was_never_found_nor_known_to_arrive_is_unclear(fixture: Fixture) {
     let key = fixture.post("c-1", "m-1", at(0)).await;
     let turn = fixture.claim_turn(at(1)).await;
-    fixture.store.lose_sight(turn.key, &turn.token, at(2), at(3), "reset").await.expect("loses");
+    fixture.store.lose_sight(turn.key, &turn.token, at(2), at(3), at(2), "reset").await.expect("loses");
     assert!(fixture.store.lose(key, None, at(4), "not found").await.expect("gives up"));
     let closing = fixture.feed("c-1").await.remove(1);
     assert_eq!((&closing["data"]["code"], &closing["data"]["may_resend"]), (&"unclear_outcome".into(), &false.into()));

@@ -110,7 +110,7 @@ async fn open_turns_of_the_older_end(fixture: Fixture) {
     older(&fixture, Some("u-1")).await;
     post_by(&fixture, "older", "m-3", Some("u-1"), at(3)).await;
     let turn = fixture.claim_turn(at(3)).await;
-    assert!(fixture.store.lose_sight(turn.key, &turn.token, at(4), at(4), "status 500").await.expect("loses"));
+    assert!(fixture.store.lose_sight(turn.key, &turn.token, at(4), at(4), at(4), "status 500").await.expect("loses"));
     let newer = newer(&fixture, Some("u-1")).await;
     fixture.bind_to(newer, snapshot("i-1", at(0), everything()), at(12)).await;
     let feed = fixture.feed("older").await;

@@ -1,7 +1,7 @@
 //! Conversations as they are seen, and erasing them.
 
 use super::{talk::*, *};
-use crate::domain::conversation::State;
+use crate::domain::{conversation::State, ids::FiniEventId};
 
 suite!(
     a_conversation_shows_where_it_stands,
@@ -12,6 +12,8 @@ suite!(
     what_does_not_exist_is_not_erased,
     what_fini_is_to_delete_is_tried_until_it_has_ended,
     only_what_is_bound_and_wanted_is_deleted_at_fini,
+    what_was_not_found_before_its_erasure_is_looked_for,
+    what_is_also_somebody_elses_is_not_deleted,
 );
 
 async fn a_conversation_shows_where_it_stands(fixture: Fixture) {
@@ -139,4 +141,45 @@ async fn only_what_is_bound_and_wanted_is_deleted_at_fini(fixture: Fixture) {
     for conversation in ["c-1", "c-2"] {
         assert_eq!(fixture.store.erasure(&web(), &id(conversation)).await.expect("reads"), None);
     }
+}
+
+async fn what_was_not_found_before_its_erasure_is_looked_for(fixture: Fixture) {
+    let key = fixture.post("c-1", "m-1", at(0)).await;
+    let turn = fixture.claim_turn(at(1)).await;
+    let store = &fixture.store;
+    assert_eq!(store.erase(&web(), &id("c-1"), true, at(2)).await.expect("erases"), Some(None));
+    let state = async || store.erasure(&web(), &id("c-1")).await.expect("reads");
+    assert_eq!(state().await, Some((None, ErasureState::Pending)));
+    let search = async || store.erasure_searches(5).await.expect("reads").into_iter().next();
+    let kept = search().await.expect("it is looked for");
+    assert_eq!((kept.conversation, &kept.attribute), (key, &turn.conversation_attribute));
+    assert_eq!((kept.events.len(), kept.texts.len(), kept.first_sent_at), (0, 1, at(1)));
+    assert!(kept.busy_until.is_some(), "its message is on its way");
+    // The answer to what was on its way names the events by which it is told.
+    assert!(!fixture.respond(&turn, vec![echo("e-1", "m-1")], at(3)).await.counted);
+    let kept = search().await.expect("it is looked for");
+    assert_eq!((kept.events, kept.busy_until), (vec![FiniEventId::trusted("e-1")], None));
+
+    let pending = Some(ErasureState::Pending);
+    let later = store.end_erasure_search(key, SearchEnd::Later(at(9)), at(4)).await;
+    assert_eq!(later.expect("records"), pending);
+    assert_eq!(search().await.map(|search| (search.look_at, search.looks)), Some((at(9), 1)));
+    let found = SearchEnd::Found(interaction("i-1"), at(1));
+    assert_eq!(store.end_erasure_search(key, found, at(10)).await.expect("records"), pending);
+    assert_eq!(state().await, Some((Some(interaction("i-1")), ErasureState::Pending)));
+    assert_eq!(store.next_erasure_at().await.expect("reads"), Some(at(10)));
+    assert_eq!(search().await, None);
+}
+
+async fn what_is_also_somebody_elses_is_not_deleted(fixture: Fixture) {
+    fixture.bound_talk("c-2", "i-2", at(0)).await;
+    let key = fixture.post("c-1", "m-1", at(1)).await;
+    fixture.claim_turn(at(2)).await;
+    let store = &fixture.store;
+    store.erase(&web(), &id("c-1"), true, at(3)).await.expect("erases");
+    let found = SearchEnd::Found(interaction("i-2"), at(2));
+    assert_eq!(store.end_erasure_search(key, found, at(4)).await.expect("records"), Some(ErasureState::Failed));
+    assert_eq!(store.erasure(&web(), &id("c-1")).await.expect("reads"), Some((None, ErasureState::Failed)));
+    assert_eq!(store.next_erasure_at().await.expect("reads"), None);
+    assert_eq!(store.end_erasure_search(key, SearchEnd::Nothing, at(5)).await.expect("answers"), None, "it has ended");
 }

@@ -50,7 +50,7 @@ async fn the_cause_goes_with_the_turn_over_a_restart(fixture: Fixture) {
     let fixture = fixture.reopen().await;
     let turn = fixture.claim_turn(at(2)).await;
     assert_eq!(turn.cause, cause("m-1"), "a repeat changes nothing");
-    fixture.store.lose_sight(turn.key, &turn.token, at(3), at(4), "lost").await.expect("records");
+    fixture.store.lose_sight(turn.key, &turn.token, at(3), at(4), at(3), "lost").await.expect("records");
     let fixture = fixture.reopen().await;
     let looked_for = fixture.store.turns_to_read(at(4), 5).await.expect("reads").remove(0);
     assert_eq!(looked_for.cause, cause("m-1"));

@@ -14,7 +14,7 @@ suite!(
     an_empty_response_leaves_the_outcome_unclear,
     a_reader_does_not_settle_what_a_sender_waits_for,
     nobody_answers_a_mirrored_message,
-    the_turn_attribute_proves_arrival,
+    the_turn_attribute_alone_proves_nothing,
     silence_and_handover_end_a_turn,
     only_wanted_events_are_filed,
     a_message_without_a_reply_holds_the_next_for_the_hold_window,
@@ -144,20 +144,22 @@ async fn nobody_answers_a_mirrored_message(fixture: Fixture) {
     assert_eq!(feed[1]["data"]["outcome"], "stored");
 }
 
-async fn the_turn_attribute_proves_arrival(fixture: Fixture) {
+async fn the_turn_attribute_alone_proves_nothing(fixture: Fixture) {
     let key = fixture.bound_talk("c-1", "i-1", at(0)).await;
     for (role, message, then) in [(Role::User, "m-1", TurnState::Awaiting), (Role::Agent, "m-2", TurnState::Stored)] {
         fixture.store.accept(wrap(inbound("c-1", message, "hi", role), at(10))).await.expect("accepts");
         let turn = fixture.claim_turn(at(11)).await;
-        fixture.store.lose_sight(turn.key, &turn.token, at(12), at(13), "reset").await.expect("loses");
+        fixture.store.lose_sight(turn.key, &turn.token, at(12), at(13), at(12), "reset").await.expect("loses");
         let other = Says { turn_attribute: Some("another".to_owned()), ..Says::default() };
         assert_eq!(fixture.read(key, "i-1", other, vec![], at(14)).await.turn, Some(TurnState::Unclear));
         let own = Says { turn_attribute: Some(turn.turn_attribute.clone()), ..Says::default() };
-        assert_eq!(fixture.read(key, "i-1", own, vec![], at(15)).await.turn, Some(then), "{role:?}");
+        assert_eq!(fixture.read(key, "i-1", own, vec![], at(15)).await.turn, Some(TurnState::Unclear), "{role:?}");
+        let fini_role = if role == Role::User { FiniRole::User } else { FiniRole::Agent };
+        let event = said(&format!("e-{message}"), fini_role, "hi");
+        let recorded = fixture.read(key, "i-1", Says::default(), vec![event.clone()], at(16)).await;
+        assert_eq!(recorded.turn, Some(then), "{role:?}: only the event does");
         if then == TurnState::Awaiting {
-            fixture
-                .read(key, "i-1", Says::default(), vec![said("e-1", FiniRole::User, "hi"), reply("e-2")], at(16))
-                .await;
+            fixture.read(key, "i-1", Says::default(), vec![event, reply("e-2")], at(17)).await;
         }
     }
 }
@@ -285,7 +287,11 @@ async fn a_message_seen_before_its_answer_holds_from_then_on(fixture: Fixture) {
     fixture.read(key, "i-1", Says::default(), seen, at(1_000)).await;
     fixture.assert_nothing_due(at(60_000)).await;
     // Its request ends without an answer: Fini provably has the message, and has had it for long.
-    fixture.store.lose_sight(first.key, &first.token, at(120_000), at(121_000), "deadline").await.expect("records");
+    fixture
+        .store
+        .lose_sight(first.key, &first.token, at(120_000), at(121_000), at(120_000), "deadline")
+        .await
+        .expect("records");
     assert_eq!(fixture.state_of("c-1", "m-1").await, TurnState::Awaiting);
     assert_eq!(fixture.claim_turn(at(120_000)).await.messages, [message_id("m-2")]);
 }

@@ -219,7 +219,7 @@ async fn a_message_that_turns_up_late_is_recognised(fixture: Fixture) {
     let key = fixture.bound_talk("c-1", "i-1", at(0)).await;
     fixture.post("c-1", "m-1", at(10)).await;
     let turn = fixture.claim_turn(at(11)).await;
-    fixture.store.lose_sight(turn.key, &turn.token, at(12), at(13), "reset").await.expect("loses");
+    fixture.store.lose_sight(turn.key, &turn.token, at(12), at(13), at(12), "reset").await.expect("loses");
     let unclear = failure(FailureCode::UnclearOutcome);
     fixture.store.fail_turn(turn.key, Hold::Looked(turn.attempt), at(14), &unclear).await.expect("fails");
 

@@ -1,11 +1,16 @@
 //! What is watched and read next, named leases and notes, and what is forgotten.
 
-use super::{lanes::*, *};
+use super::{
+    lanes::*,
+    talk::{Says, interaction, reply},
+    *,
+};
 use crate::domain::conversation::State;
 
 suite!(
     due_reads_come_most_urgent_first,
     a_read_is_scheduled_and_called_off,
+    misses_are_counted_until_something_shows_the_conversation,
     the_watch_is_summed_up,
     the_front_of_the_watch_is_with_humans_and_recently_active,
     a_named_lease_has_one_owner,
@@ -15,6 +20,22 @@ suite!(
     a_pruned_dead_letter_lets_its_lane_go,
     pruning_goes_in_small_batches,
 );
+
+async fn misses_are_counted_until_something_shows_the_conversation(fixture: Fixture) {
+    let key = fixture.bound_talk("c-1", "i-1", at(0)).await;
+    let miss = async |when| {
+        let missed = fixture.store.count_miss(key, &interaction("i-1"), when).await.expect("counts").expect("bound");
+        (missed.count, missed.misses.first_at, missed.misses.last_at)
+    };
+    assert_eq!(miss(at(100)).await, (1, at(100), at(100)));
+    fixture.store.schedule_read(key, Some(at(200)), 1).await.expect("schedules");
+    assert_eq!(miss(at(300)).await, (2, at(100), at(300)));
+    fixture.read(key, "i-1", Says::default(), vec![reply("e-9")], at(310)).await;
+    assert_eq!(miss(at(400)).await, (1, at(400), at(400)));
+    fixture.store.schedule_read(key, None, 0).await.expect("schedules");
+    assert_eq!(miss(at(500)).await, (1, at(500), at(500)));
+    assert_eq!(fixture.store.count_miss(key, &interaction("i-2"), at(600)).await.expect("answers"), None);
+}
 
 const DAY: Duration = Duration::from_hours(24);
 

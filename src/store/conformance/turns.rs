@@ -2,7 +2,10 @@
 
 use super::{talk::*, *};
 use crate::{
-    domain::turn::{FailureCode, TurnState},
+    domain::{
+        resend::Tries,
+        turn::{FailureCode, TurnState},
+    },
     store::Hold,
 };
 
@@ -12,6 +15,8 @@ suite!(
     an_outdated_token_changes_nothing,
     a_lost_turn_is_looked_for_and_never_sent_blindly,
     proven_absence_allows_another_send,
+    what_a_send_asked_for_outlasts_the_proof,
+    another_message_that_arrived_is_known,
     what_was_seen_is_never_sent_again,
     a_failure_is_told_to_the_frontend,
     a_refused_first_message_leaves_the_next_one_free,
@@ -61,7 +66,7 @@ async fn an_outdated_token_changes_nothing(fixture: Fixture) {
     assert!(store.release_turn(old.key, &old.token, at(2), at(2), "").await.expect("releases"));
     let new = fixture.claim_turn(at(3)).await;
     assert!(!store.release_turn(old.key, &old.token, at(4), at(4), "").await.expect("answers"));
-    assert!(!store.lose_sight(old.key, &old.token, at(4), at(5), "").await.expect("answers"));
+    assert!(!store.lose_sight(old.key, &old.token, at(4), at(5), at(4), "").await.expect("answers"));
     let refused = failure(FailureCode::FiniRejected);
     assert!(!store.fail_turn(old.key, Hold::Sender(old.token.clone()), at(4), &refused).await.expect("answers"));
     let recorded = fixture.respond(&old, vec![echo("e-1", "m-1"), reply("e-2")], at(4)).await;
@@ -76,14 +81,14 @@ async fn an_outdated_token_changes_nothing(fixture: Fixture) {
 async fn a_lost_turn_is_looked_for_and_never_sent_blindly(fixture: Fixture) {
     let key = fixture.post("c-1", "m-1", at(0)).await;
     let turn = fixture.claim_turn(at(1)).await;
-    assert!(fixture.store.lose_sight(turn.key, &turn.token, at(2), at(50), "timed out").await.expect("loses"));
+    assert!(fixture.store.lose_sight(turn.key, &turn.token, at(2), at(50), at(2), "timed out").await.expect("loses"));
     fixture.assert_nothing_due(at(10_000)).await;
     assert_eq!(fixture.store.next_look_at().await.expect("reads"), Some(at(50)));
     assert!(fixture.look_due(at(49)).await.is_empty());
     let due = fixture.store.turns_to_read(at(50), 5).await.expect("reads");
     let [due] = due.as_slice() else { panic!("{due:?}") };
     assert_eq!((due.key, due.state, due.conversation.key), (turn.key, TurnState::Unclear, key));
-    assert_eq!((due.sent_at, due.since, due.looks, due.resends), (at(1), at(2), 0, 0));
+    assert_eq!((due.sent_at, due.since, due.looks, due.tries), (at(1), at(2), 0, Tries { count: 1, since: at(1) }));
     assert_eq!((due.interaction.as_ref(), due.detail.as_str()), (None, "timed out"));
     assert_eq!(due.turn_attribute, turn.turn_attribute);
     assert_eq!(due.conversation_attribute, turn.conversation_attribute);
@@ -92,22 +97,51 @@ async fn a_lost_turn_is_looked_for_and_never_sent_blindly(fixture: Fixture) {
 async fn proven_absence_allows_another_send(fixture: Fixture) {
     fixture.post("c-1", "m-1", at(0)).await;
     let turn = fixture.claim_turn(at(1)).await;
-    assert!(!fixture.store.prove_absent(turn.key, turn.attempt, at(2)).await.expect("answers"), "it is not unclear");
-    fixture.store.lose_sight(turn.key, &turn.token, at(2), at(3), "reset").await.expect("loses");
-    assert!(fixture.store.prove_absent(turn.key, turn.attempt, at(4)).await.expect("proves"));
-    assert!(!fixture.store.prove_absent(turn.key, turn.attempt, at(4)).await.expect("answers"));
+    assert!(
+        !fixture.store.prove_absent(turn.key, turn.attempt, at(2), at(2)).await.expect("answers"),
+        "it is not unclear"
+    );
+    fixture.store.lose_sight(turn.key, &turn.token, at(2), at(3), at(2), "reset").await.expect("loses");
+    assert!(fixture.store.prove_absent(turn.key, turn.attempt, at(4), at(4)).await.expect("proves"));
+    assert!(!fixture.store.prove_absent(turn.key, turn.attempt, at(4), at(4)).await.expect("answers"));
     let again = fixture.claim_turn(at(4)).await;
     assert_eq!((again.key, again.attempt, again.resends), (turn.key, 2, 1));
     // A look that began before the second send says nothing about it, whenever it ends.
-    fixture.store.lose_sight(again.key, &again.token, at(4), at(5), "reset").await.expect("loses");
-    assert!(!fixture.store.prove_absent(turn.key, turn.attempt, at(5)).await.expect("answers"));
+    fixture.store.lose_sight(again.key, &again.token, at(4), at(5), at(4), "reset").await.expect("loses");
+    assert!(!fixture.store.prove_absent(turn.key, turn.attempt, at(5), at(5)).await.expect("answers"));
     fixture.store.postpone_look(turn.key, turn.attempt, at(99)).await.expect("answers");
     let unclear = failure(FailureCode::UnclearOutcome);
     let failed = fixture.store.fail_turn(turn.key, Hold::Looked(turn.attempt), at(5), &unclear).await;
     assert!(!failed.expect("answers"));
     let due = fixture.store.turns_to_read(at(5), 5).await.expect("reads");
     assert_eq!(due.iter().map(|due| (due.attempt, due.looks)).collect::<Vec<_>>(), [(2, 0)]);
-    assert!(fixture.store.prove_absent(again.key, again.attempt, at(6)).await.expect("proves"));
+    assert!(fixture.store.prove_absent(again.key, again.attempt, at(6), at(6)).await.expect("proves"));
+}
+
+async fn what_a_send_asked_for_outlasts_the_proof(fixture: Fixture) {
+    fixture.post("c-1", "m-1", at(0)).await;
+    let turn = fixture.claim_turn(at(1)).await;
+    fixture.store.lose_sight(turn.key, &turn.token, at(2), at(3), at(47), "503").await.expect("loses");
+    assert!(fixture.store.prove_absent(turn.key, turn.attempt, at(20), at(21)).await.expect("proves"));
+    fixture.assert_nothing_due(at(46)).await;
+    let again = fixture.claim_turn(at(47)).await;
+    fixture.store.lose_sight(again.key, &again.token, at(48), at(49), at(48), "503").await.expect("loses");
+    let due = fixture.store.turns_to_read(at(49), 5).await.expect("reads");
+    assert_eq!(due[0].tries, Tries { count: 2, since: at(1) });
+}
+
+async fn another_message_that_arrived_is_known(fixture: Fixture) {
+    let key = fixture.post("c-1", "m-1", at(0)).await;
+    let turn = fixture.claim_turn(at(1)).await;
+    fixture.store.lose_sight(turn.key, &turn.token, at(2), at(3), at(2), "503").await.expect("loses");
+    let others = async |frontend: FrontendName, since| {
+        fixture.store.others_arrived(&[frontend], key, since).await.expect("reads")
+    };
+    assert!(!others(web(), at(1)).await);
+    fixture.bound_talk("c-2", "i-2", at(5)).await;
+    assert!(others(web(), at(1)).await);
+    assert!(!others(web(), at(500)).await, "nothing since");
+    assert!(!others(FrontendName::trusted("app"), at(1)).await, "another bot's");
 }
 
 async fn what_was_seen_is_never_sent_again(fixture: Fixture) {
@@ -115,8 +149,8 @@ async fn what_was_seen_is_never_sent_again(fixture: Fixture) {
     fixture.post("c-1", "m-1", at(10)).await;
     let turn = fixture.claim_turn(at(11)).await;
     fixture.read(key, "i-1", Says::default(), vec![echo("e-1", "m-1")], at(12)).await;
-    fixture.store.lose_sight(turn.key, &turn.token, at(13), at(14), "timed out").await.expect("loses");
-    assert!(!fixture.store.prove_absent(turn.key, turn.attempt, at(15)).await.expect("answers"));
+    fixture.store.lose_sight(turn.key, &turn.token, at(13), at(14), at(13), "timed out").await.expect("loses");
+    assert!(!fixture.store.prove_absent(turn.key, turn.attempt, at(15), at(15)).await.expect("answers"));
     let recorded = fixture.read(key, "i-1", Says::default(), vec![echo("e-1", "m-1")], at(16)).await;
     assert_eq!(recorded.turn, Some(TurnState::Awaiting));
 }
@@ -158,7 +192,7 @@ async fn an_unclear_first_message_holds_the_next_one_back(fixture: Fixture) {
     let key = fixture.post("c-1", "m-1", at(0)).await;
     fixture.post("c-1", "m-2", at(1)).await;
     let turn = fixture.claim_turn(at(2)).await;
-    fixture.store.lose_sight(turn.key, &turn.token, at(3), at(4), "reset").await.expect("loses");
+    fixture.store.lose_sight(turn.key, &turn.token, at(3), at(4), at(3), "reset").await.expect("loses");
     let unclear = failure(FailureCode::UnclearOutcome);
     assert!(fixture.store.fail_turn(turn.key, Hold::Looked(turn.attempt), at(50), &unclear).await.expect("fails"));
     fixture.assert_nothing_due(at(60)).await;
@@ -177,7 +211,7 @@ async fn only_what_can_fail_fails(fixture: Fixture) {
         !store.fail_turn(turn.key, Hold::Looked(turn.attempt), at(2), &unclear).await.expect("answers"),
         "its sender has it"
     );
-    store.lose_sight(turn.key, &turn.token, at(2), at(3), "").await.expect("loses");
+    store.lose_sight(turn.key, &turn.token, at(2), at(3), at(2), "").await.expect("loses");
     assert!(!store.fail_turn(turn.key, Hold::Sender(turn.token.clone()), at(4), &unclear).await.expect("answers"));
     assert!(store.fail_turn(turn.key, Hold::Looked(turn.attempt), at(4), &unclear).await.expect("fails"));
     assert!(
@@ -192,7 +226,7 @@ async fn looks_come_in_order_and_are_counted(fixture: Fixture) {
     for (number, look_at) in [(1, 30), (2, 10), (3, 20)] {
         fixture.post(&format!("c-{number}"), "m", at(0)).await;
         let turn = fixture.claim_turn(at(1)).await;
-        fixture.store.lose_sight(turn.key, &turn.token, at(2), at(look_at), "").await.expect("loses");
+        fixture.store.lose_sight(turn.key, &turn.token, at(2), at(look_at), at(2), "").await.expect("loses");
         keys.push(turn.key);
     }
     assert_eq!(fixture.look_due(at(30)).await, [keys[1], keys[2], keys[0]]);

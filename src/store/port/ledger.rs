@@ -88,6 +88,8 @@ pub struct Recorded {
     pub withheld: usize,
     /// Whether this look quarantined the conversation.
     pub quarantined: bool,
+    /// Whether the snapshot lacks an event that was seen not long ago: what else it lacks may be there all the same.
+    pub is_behind: bool,
     /// When one more look is wanted although nothing else changes: the snapshot was behind what is known, or its status was
     /// not judged since the last word of the exchange.
     pub judge_at: Option<Timestamp>,

@@ -6,6 +6,7 @@ use super::{ConversationRef, Lease, Result};
 use crate::domain::{
     Timestamp,
     conversation::State,
+    evidence::gone::Misses,
     ids::{ConversationKey, InteractionId},
 };
 
@@ -35,6 +36,17 @@ pub struct DueRead {
     pub misses: u32,
     /// When the customer, an agent or the bot last wrote.
     pub last_activity_at: Timestamp,
+}
+
+/// A conversation that reads do not find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Missed {
+    /// How many reads in a row.
+    pub count: u32,
+    /// When they were made.
+    pub misses: Misses,
+    /// The time of its latest message, by which List sorts, or an earlier one.
+    pub latest_at: Timestamp,
 }
 
 /// A watched conversation.
@@ -79,6 +91,15 @@ pub trait ReadingStore: Send + Sync {
     /// Sets when the conversation is read singly next (`None`: not before something asks for it) and how many misses in a
     /// row there were.
     async fn schedule_read(&self, conversation: ConversationKey, due_at: Option<Timestamp>, misses: u32) -> Result<()>;
+
+    /// Counts a read that began at `asked_at` and that Fini answered by not knowing the conversation; `None` where that is not
+    /// its binding any more. Whatever shows the conversation ends the row of misses.
+    async fn count_miss(
+        &self,
+        conversation: ConversationKey,
+        interaction: &InteractionId,
+        asked_at: Timestamp,
+    ) -> Result<Option<Missed>>;
 
     /// Takes or renews the lease `name` (such as the sweeper's) if it is free, expired or held by the same owner.
     async fn take_lease(&self, name: &str, lease: &Lease) -> Result<bool>;

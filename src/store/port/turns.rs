@@ -8,6 +8,7 @@ use crate::domain::{
     correlation::Correlation,
     ids::{ConversationId, ConversationKey, FrontendName, InteractionId, MessageId, TurnKey},
     message::Role,
+    resend::Tries,
     turn::{TurnFailure, TurnState},
 };
 
@@ -121,8 +122,8 @@ pub struct TurnToRead {
     pub since: Timestamp,
     /// How often it was looked for in this state.
     pub looks: u32,
-    /// How often it was sent again after proven absence.
-    pub resends: u32,
+    /// How often it was sent, this time included, and since when.
+    pub tries: Tries,
     /// What happened, in words (for the operator).
     pub detail: String,
     /// The request that brought its message.
@@ -161,22 +162,32 @@ pub trait TurnStore: Send + Sync {
         detail: &str,
     ) -> Result<bool>;
 
-    /// `sending` → `unclear`: to be looked for at `look_at`.
+    /// `sending` → `unclear`: to be looked for at `look_at`, and not to be sent again before `resend_at`, whatever the look
+    /// shows.
     async fn lose_sight(
         &self,
         key: TurnKey,
         token: &Token,
         now: Timestamp,
         look_at: Timestamp,
+        resend_at: Timestamp,
         detail: &str,
     ) -> Result<bool>;
 
     /// → `failed` with `turn.failed` in the feed for each of its messages; `false` where the turn is not in `hold`.
     async fn fail_turn(&self, key: TurnKey, hold: Hold, now: Timestamp, failure: &TurnFailure) -> Result<bool>;
 
-    /// `unclear` → `queued`, due at once, with `resends` one higher; `false` where this attempt of it is not `unclear` any
-    /// more: a look that began before another send proves nothing about that one.
-    async fn prove_absent(&self, key: TurnKey, attempt: u32, now: Timestamp) -> Result<bool>;
+    /// `unclear` → `queued`, due at `due_at` or when its last send allows it, with one try more on record; `false` where
+    /// this attempt of it is not `unclear` any more: a look that began before another send proves nothing about that one.
+    async fn prove_absent(&self, key: TurnKey, attempt: u32, now: Timestamp, due_at: Timestamp) -> Result<bool>;
+
+    /// Whether a message of another conversation of these frontends was sent since `since` and arrived.
+    async fn others_arrived(
+        &self,
+        frontends: &[FrontendName],
+        except: ConversationKey,
+        since: Timestamp,
+    ) -> Result<bool>;
 
     /// Sets when an `awaiting` or `unclear` turn is looked for next, and counts the look, if it is still in this attempt.
     async fn postpone_look(&self, key: TurnKey, attempt: u32, look_at: Timestamp) -> Result<()>;

@@ -15,13 +15,15 @@ use sqlx::{
 use crate::store::{Result, StoreError, failure};
 
 /// Every schema there was, oldest first; never changed once released.
-const MIGRATIONS: [(i64, &str, &str); 7] = [
+const MIGRATIONS: [(i64, &str, &str); 9] = [
     (1, "initial", include_str!("migrations/0001_initial.sql")),
     (2, "erasures", include_str!("migrations/0002_erasures.sql")),
     (3, "correlation", include_str!("migrations/0003_correlation.sql")),
     (4, "evidence", include_str!("migrations/0004_evidence.sql")),
     (5, "late turns and statuses", include_str!("migrations/0005_late_turns_and_statuses.sql")),
+    (6, "tries", include_str!("migrations/0006_tries.sql")),
     (8, "delivery", include_str!("migrations/0008_delivery.sql")),
+    (10, "erasure_evidence", include_str!("migrations/0010_erasure_evidence.sql")),
     (12, "time stamps", include_str!("migrations/0012_time_stamps.sql")),
 ];
 /// An idle connection is given back to the server.
@@ -216,7 +218,9 @@ mod tests {
             include_str!("../sqlite/migrations/0003_correlation.sql"),
             include_str!("../sqlite/migrations/0004_evidence.sql"),
             include_str!("../sqlite/migrations/0005_late_turns_and_statuses.sql"),
-            include_str!("../sqlite/migrations/0008_delivery.sql")
+            include_str!("../sqlite/migrations/0006_tries.sql"),
+            include_str!("../sqlite/migrations/0008_delivery.sql"),
+            include_str!("../sqlite/migrations/0010_erasure_evidence.sql")
         )
         .replace("INTEGER PRIMARY KEY AUTOINCREMENT", "BIGSERIAL PRIMARY KEY")
         .replace(") WITHOUT ROWID;", ");")
@@ -230,7 +234,9 @@ mod tests {
             include_str!("migrations/0003_correlation.sql"),
             include_str!("migrations/0004_evidence.sql"),
             include_str!("migrations/0005_late_turns_and_statuses.sql"),
-            include_str!("migrations/0008_delivery.sql")
+            include_str!("migrations/0006_tries.sql"),
+            include_str!("migrations/0008_delivery.sql"),
+            include_str!("migrations/0010_erasure_evidence.sql")
         );
         let (expected, found) = (statements(&sqlite), statements(postgres));
         for (expected, found) in expected.iter().zip(&found) {

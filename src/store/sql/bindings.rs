@@ -209,7 +209,8 @@ pub(in crate::store) async fn attach(
     conversation.interaction = Some(interaction.clone());
     conversation.binding_version += 1;
     conversation.wanted = None;
-    conversation.read_misses = 0;
+    conversation.is_there();
+    conversation.latest_message_at = None;
     conversation.note = None;
     conversation.first_sent_at.get_or_insert(now);
     change_state(conn, cx, conversation, state, now).await?;
@@ -243,7 +244,7 @@ async fn detach(
     conversation.wanted = None;
     conversation.watch_until = None;
     conversation.read = NextRead::NONE;
-    conversation.read_misses = 0;
+    conversation.is_there();
     conversation.note = (state == State::Lost).then(|| failure.detail.clone());
     change_state(conn, cx, conversation, state, now).await?;
     conversation.standing = Standing::in_state(state);

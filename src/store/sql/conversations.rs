@@ -5,7 +5,8 @@ use futures_util::FutureExt;
 use super::{
     Conn, Cx, Row, ThisStore,
     db::{self, Columns as _},
-    erasures, rows,
+    erasures::{self, Wish},
+    rows,
 };
 use crate::{
     domain::{
@@ -106,7 +107,9 @@ async fn erase(
     now: Timestamp,
 ) -> Result<Option<Option<InteractionId>>> {
     let found = db::query(concat!(
-        "SELECT key, queued, interaction_id FROM conversations \
+        "SELECT key, queued, interaction_id, attribute, first_sent_at, COALESCE(latest_message_at, created_at) AS latest_at, \
+            (SELECT MAX(t.lease_until) FROM turns t WHERE t.conversation_key = conversations.key \
+                AND t.state = 'sending') AS busy_until FROM conversations \
          WHERE frontend = $1 AND conversation_id = $2 AND erased_at IS NULL",
         for_update!("conversations")
     ))
@@ -116,6 +119,7 @@ async fn erase(
     .await?;
     let Some(found) = found else { return Ok(None) };
     let key = rows::int(&found, "key")?;
+    let traces = erasures::traces(conn, ConversationKey(key)).await?;
     for statement in [
         "DELETE FROM lanes WHERE conversation_key = $1",
         "DELETE FROM deliveries WHERE conversation_key = $1",
@@ -134,7 +138,8 @@ async fn erase(
             status_text = NULL, resolved = NULL, wrapper_read = FALSE, awaiting_customer = FALSE, escalation = 0, \
             unjudged_since = NULL, status_as_of = 0, held_until = NULL, interaction_id = NULL, \
             binding_version = binding_version + 1, binding_wanted_since = NULL, binding_look_at = NULL, \
-            first_sent_at = NULL, queued = 0, occupied = FALSE, turn_due_at = NULL, watch_until = NULL, read_at = NULL \
+            first_sent_at = NULL, queued = 0, occupied = FALSE, turn_due_at = NULL, watch_until = NULL, read_at = NULL, \
+            missed_since = NULL, latest_message_at = NULL \
          WHERE key = $1",
     )
     .bind(key)
@@ -142,8 +147,25 @@ async fn erase(
     .execute(&mut *conn)
     .await?;
     let interaction = found.try_get::<Option<String>, _>("interaction_id")?;
-    if let (true, Some(interaction)) = (upstream, &interaction) {
-        erasures::want(conn, frontend, id, interaction, now).await?;
+    let interaction = interaction.map(InteractionId::trusted);
+    let wish = Wish {
+        conversation: ConversationKey(key),
+        frontend,
+        id,
+        requested_at: now,
+        busy_until: rows::maybe_time(&found, "busy_until")?,
+    };
+    match (&interaction, rows::maybe_time(&found, "first_sent_at")?) {
+        _ if !upstream => {}
+        (Some(interaction), _) => {
+            erasures::want(conn, &wish, interaction, rows::time(&found, "latest_at")?, now).await?;
+        }
+        // Something may be at Fini, and nobody knows where.
+        (None, Some(first_sent_at)) => {
+            erasures::search(conn, &wish, &rows::text(&found, "attribute")?, first_sent_at, traces).await?;
+            cx.announce(Change::Reading);
+        }
+        (None, None) => {}
     }
     cx.add_waiting(frontend, -rows::int(&found, "queued")?);
     let key = ConversationKey(key);
@@ -151,5 +173,5 @@ async fn erase(
     // Whoever waits for this conversation or streams it looks again, and finds it gone.
     cx.announce(Change::Settled(key));
     cx.announce(Change::Feed(key));
-    Ok(Some(interaction.map(InteractionId::trusted)))
+    Ok(Some(interaction))
 }

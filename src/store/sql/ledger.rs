@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 
 use super::{
-    Conn, Cx, ThisStore, bindings, db,
+    Conn, Cx, ThisStore, bindings, db, erasures,
     evidence::{self, Seen, Snapshot},
     feed,
     in_flight::{self, InFlight, Step},
@@ -85,7 +85,12 @@ const BEHIND_PAUSE: Duration = Duration::from_secs(2);
 
 /// Records a look.
 pub(in crate::store) async fn record(conn: &mut Conn, cx: &mut Cx, look: &Record) -> Result<Recorded> {
-    let Some(mut conversation) = records::load(conn, look.conversation).await? else { return Ok(Recorded::default()) };
+    let Some(mut conversation) = records::load(conn, look.conversation).await? else {
+        if matches!(look.source, Source::Response { .. }) {
+            erasures::hear(conn, cx, look.conversation, &look.events, look.now).await?;
+        }
+        return Ok(Recorded::default());
+    };
     let turn = in_flight::load(conn, look.conversation).await?;
     if !counts(look, &conversation, turn.as_ref()) {
         return Ok(Recorded {
@@ -132,6 +137,7 @@ pub(in crate::store) async fn record(conn: &mut Conn, cx: &mut Cx, look: &Record
 
     let mut recorded = Recorded {
         counted: true,
+        is_behind,
         added: applied.feed.len(),
         new_events: unseen.iter().map(|event| event.created_at).collect(),
         state: Some(applied.standing.state),
@@ -149,6 +155,14 @@ pub(in crate::store) async fn record(conn: &mut Conn, cx: &mut Cx, look: &Record
         }
     }
     let fresh = applied.marks.iter().any(|(id, ..)| !seen.marks.contains_key(id));
+    if wrapper.is_some() {
+        conversation.is_there();
+    }
+    // Fini's clock may be ahead of ours.
+    let latest = events.iter().map(|event| event.created_at.min(look.now)).max();
+    let messages = events.iter().filter(|event| matches!(event.kind, FiniKind::Message | FiniKind::WidgetForm));
+    let latest_message = messages.map(|event| event.created_at.min(look.now)).max();
+    conversation.latest_message_at = conversation.latest_message_at.max(latest_message);
     let stirred = wrapper.is_none() || fresh || applied.standing.state != conversation.stored().standing.state;
     let next = match recorded.judge_at {
         _ if !is_snapshot => NextRead::after_turn(look.now),
@@ -158,8 +172,6 @@ pub(in crate::store) async fn record(conn: &mut Conn, cx: &mut Cx, look: &Record
         judge_at => conversation.read.again(judge_at),
     };
     if stirred {
-        // Fini's clock may be ahead of ours.
-        let latest = events.iter().map(|event| event.created_at.min(look.now)).max();
         conversation.last_activity_at =
             latest.map_or(conversation.last_activity_at, |at| at.max(conversation.last_activity_at));
         conversation.watch(cx, next, look.now);

@@ -44,6 +44,11 @@ const DEAD_FOR: Duration = Duration::from_hours(24);
 pub(super) const ERASED: &str = "DELETE FROM erasures WHERE interaction_id IN ( \
          SELECT interaction_id FROM erasures WHERE settled_at IS NOT NULL AND settled_at <= $1 ORDER BY settled_at LIMIT $2)";
 
+/// Searches for those that ended before the retention.
+pub(super) const SEARCHED: &str = "DELETE FROM erasure_searches WHERE conversation_key IN ( \
+         SELECT conversation_key FROM erasure_searches WHERE settled_at IS NOT NULL AND settled_at <= $1 \
+         ORDER BY settled_at LIMIT $2)";
+
 /// Removes one batch; returns how many rows went, zero when nothing is left.
 pub(super) async fn prune(conn: &mut Conn, now: Timestamp, retention: Duration, batch: usize) -> Result<usize> {
     let before = now.minus(retention).as_millis();
@@ -55,8 +60,9 @@ pub(super) async fn prune(conn: &mut Conn, now: Timestamp, retention: Duration, 
     let ended = delete_ended(conn, before, now, limit).await?;
     db::query(DEAD).bind(now.minus(DEAD_FOR).as_millis()).execute(&mut *conn).await?;
     let spent = db::query(SPENT).bind(before).bind(limit).execute(&mut *conn).await?.rows_affected();
-    let erased = db::query(ERASED).bind(before).bind(limit).execute(conn).await?.rows_affected();
-    let pruned = [finished, ended, spent, erased].into_iter().fold(0_u64, u64::saturating_add);
+    let erased = db::query(ERASED).bind(before).bind(limit).execute(&mut *conn).await?.rows_affected();
+    let searched = db::query(SEARCHED).bind(before).bind(limit).execute(conn).await?.rows_affected();
+    let pruned = [finished, ended, spent, erased, searched].into_iter().fold(0_u64, u64::saturating_add);
     Ok(usize::try_from(pruned).unwrap_or(usize::MAX))
 }
 

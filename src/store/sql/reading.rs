@@ -10,9 +10,10 @@ use super::{Conn, Row, ThisStore, bindings::reference, db, prune, rows};
 use crate::{
     domain::{
         Timestamp,
+        evidence::gone::Misses,
         ids::{ConversationKey, InteractionId},
     },
-    store::{DueRead, Lease, ReadingStore, Result, WatchSummary, WatchedConversation},
+    store::{DueRead, Lease, Missed, ReadingStore, Result, WatchSummary, WatchedConversation},
 };
 
 #[async_trait::async_trait]
@@ -45,6 +46,16 @@ impl ReadingStore for ThisStore {
     async fn schedule_read(&self, conversation: ConversationKey, due_at: Option<Timestamp>, misses: u32) -> Result<()> {
         self.write_once((conversation, due_at, misses), |conn, _, of| schedule_read(conn, of.0, of.1, of.2).boxed())
             .await
+    }
+
+    async fn count_miss(
+        &self,
+        conversation: ConversationKey,
+        interaction: &InteractionId,
+        asked_at: Timestamp,
+    ) -> Result<Option<Missed>> {
+        let miss = (conversation, interaction.clone(), asked_at);
+        self.write(miss, |conn, _, of| count_miss(conn, of.0, &of.1, of.2).boxed()).await
     }
 
     async fn take_lease(&self, name: &str, lease: &Lease) -> Result<bool> {
@@ -186,6 +197,7 @@ async fn schedule_read(
 ) -> Result<()> {
     db::query(
         "UPDATE conversations SET read_at = CASE WHEN interaction_id IS NULL THEN NULL ELSE $2 END, read_misses = $3, \
+             missed_since = CASE WHEN $3 > 0 THEN missed_since END, \
              read_urgency = CASE WHEN $3 > 0 THEN read_urgency WHEN state = 'escalated' THEN 1 ELSE 2 END \
          WHERE key = $1",
     )
@@ -195,6 +207,31 @@ async fn schedule_read(
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Counts a read that did not find the conversation.
+async fn count_miss(
+    conn: &mut Conn,
+    conversation: ConversationKey,
+    interaction: &InteractionId,
+    asked_at: Timestamp,
+) -> Result<Option<Missed>> {
+    let row = db::query(
+        "UPDATE conversations SET read_misses = read_misses + 1, missed_since = COALESCE(missed_since, $3) \
+         WHERE key = $1 AND interaction_id = $2 \
+         RETURNING read_misses, missed_since, COALESCE(latest_message_at, created_at) AS latest_at",
+    )
+    .bind(conversation.0)
+    .bind(interaction.as_str())
+    .bind(asked_at.as_millis())
+    .fetch_optional(conn)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(Missed {
+        count: rows::small(&row, "read_misses")?,
+        misses: Misses { first_at: rows::time(&row, "missed_since")?, last_at: asked_at },
+        latest_at: rows::time(&row, "latest_at")?,
+    }))
 }
 
 /// Takes or renews a named lease.

@@ -56,6 +56,10 @@ pub(in crate::store) struct Columns {
     pub(in crate::store) read: NextRead,
     /// Single reads in a row that did not find it.
     pub(in crate::store) read_misses: i64,
+    /// When the first of them was made.
+    pub(in crate::store) missed_since: Option<Timestamp>,
+    /// The time of the latest message that Fini ever showed in it.
+    pub(in crate::store) latest_message_at: Option<Timestamp>,
 }
 
 /// A Fini conversation that is looked for.
@@ -177,6 +181,12 @@ impl Columns {
         Began { own_since: self.own_since, first_sent_at: self.first_sent_at.unwrap_or(now), has_past: self.has_past }
     }
 
+    /// Fini showed it: whatever was missed before, it is there.
+    pub(in crate::store) fn is_there(&mut self) {
+        self.read_misses = 0;
+        self.missed_since = None;
+    }
+
     /// Sets how long it is watched from now on, and when it is read singly next.
     pub(in crate::store) fn watch(&mut self, cx: &mut Cx, read: NextRead, now: Timestamp) {
         let policy = cx.rules().watch;
@@ -211,7 +221,7 @@ impl ConversationRecord {
                 turn_due_at = $16, updated_at = $17, last_activity_at = $18, watch_until = $19, read_at = $20, \
                 read_urgency = $21, read_misses = $22, held_until = $23, awaiting_customer = $24, escalation = $25, \
                 unjudged_since = $26, status_as_of = $27, shown_updated_at = $28, own_since = $29, has_past = $30, \
-                shared_interaction_id = $31 WHERE key = $1",
+                shared_interaction_id = $31, missed_since = $32, latest_message_at = $33 WHERE key = $1",
         )
         .bind(reference.key.0)
         .bind(columns.standing.state.as_str())
@@ -244,6 +254,8 @@ impl ConversationRecord {
         .bind(columns.own_since.map(Timestamp::as_millis))
         .bind(columns.has_past)
         .bind(columns.shares.as_ref().map(InteractionId::as_str))
+        .bind(columns.missed_since.map(Timestamp::as_millis))
+        .bind(columns.latest_message_at.map(Timestamp::as_millis))
         .execute(conn)
         .await?;
         Ok(())
@@ -257,7 +269,7 @@ pub(in crate::store) async fn load(conn: &mut Conn, key: ConversationKey) -> Res
             binding_version, binding_wanted_since, binding_look_at, binding_looks, first_sent_at, last_sequence, \
             queued, occupied, turn_due_at, updated_at, last_activity_at, watch_until, read_at, read_urgency, read_misses, \
             held_until, awaiting_customer, escalation, unjudged_since, status_as_of, shown_updated_at, \
-            own_since, has_past, shared_interaction_id, \
+            own_since, has_past, shared_interaction_id, missed_since, latest_message_at, \
             CASE WHEN user_vouched THEN user_id END AS person \
          FROM conversations WHERE key = $1 AND erased_at IS NULL",
         for_update!("conversations")
@@ -319,6 +331,8 @@ fn columns(row: &Row) -> Result<Columns> {
         watch_until: rows::maybe_time(row, "watch_until")?,
         read: NextRead { at: rows::maybe_time(row, "read_at")?, urgency: rows::int(row, "read_urgency")? },
         read_misses: rows::int(row, "read_misses")?,
+        missed_since: rows::maybe_time(row, "missed_since")?,
+        latest_message_at: rows::maybe_time(row, "latest_message_at")?,
     })
 }
 

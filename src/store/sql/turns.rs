@@ -15,6 +15,7 @@ use crate::{
         Timestamp,
         ids::{ConversationId, ConversationKey, FrontendName, InteractionId, MessageId, TurnKey},
         look::TurnResult,
+        resend::Tries,
         turn::{FailureCode, TurnFailure, TurnMove, TurnState},
     },
     store::{
@@ -56,10 +57,11 @@ impl TurnStore for ThisStore {
         token: &Token,
         now: Timestamp,
         look_at: Timestamp,
+        resend_at: Timestamp,
         detail: &str,
     ) -> Result<bool> {
-        let loss = (key, token.clone(), now, look_at, detail.to_owned());
-        self.write(loss, |conn, cx, of| lose_sight(conn, cx, of.0, &of.1, of.2, of.3, &of.4).boxed()).await
+        let loss = Loss { key, token: token.clone(), now, look_at, resend_at, detail: detail.to_owned() };
+        self.write(loss, |conn, cx, loss| lose_sight(conn, cx, loss).boxed()).await
     }
 
     async fn fail_turn(&self, key: TurnKey, hold: Hold, now: Timestamp, failure: &TurnFailure) -> Result<bool> {
@@ -67,9 +69,18 @@ impl TurnStore for ThisStore {
         self.write(end, |conn, cx, of| fail(conn, cx, of.0, &of.1, of.2, &of.3).boxed()).await
     }
 
-    async fn prove_absent(&self, key: TurnKey, attempt: u32, now: Timestamp) -> Result<bool> {
-        let absence = Return { key, hold: Hold::Looked(attempt), now, due_at: now, detail: None };
+    async fn prove_absent(&self, key: TurnKey, attempt: u32, now: Timestamp, due_at: Timestamp) -> Result<bool> {
+        let absence = Return { key, hold: Hold::Looked(attempt), now, due_at, detail: None };
         self.write(absence, |conn, cx, absence| give_back(conn, cx, absence).boxed()).await
+    }
+
+    async fn others_arrived(
+        &self,
+        frontends: &[FrontendName],
+        except: ConversationKey,
+        since: Timestamp,
+    ) -> Result<bool> {
+        self.read((frontends.to_vec(), except, since), |conn, of| others_arrived(conn, &of.0, of.1, of.2).boxed()).await
     }
 
     async fn postpone_look(&self, key: TurnKey, attempt: u32, look_at: Timestamp) -> Result<()> {
@@ -140,15 +151,18 @@ async fn give_back(conn: &mut Conn, cx: &mut Cx, back: &Return) -> Result<bool> 
     }
     let step = Step { detail: back.detail.as_deref(), is_absent: true, ..Step::new(by, back.now) };
     in_flight::advance(conn, cx, &turn, step).await?;
-    // Joined messages part again: the next claim may join others to them.
+    let tried_since = (by == TurnMove::ProveAbsent).then_some(turn.sent_at.as_millis());
+    // Joined messages part again: the next claim may join others to them. What a send asked for outlasts the proof.
     db::query(concat!(
-        "UPDATE turns SET leader_key = NULL, due_at = $2, resends = resends + $3, echo = NULL, replies = 0, \
+        "UPDATE turns SET leader_key = NULL, due_at = CASE WHEN due_at > $2 THEN due_at ELSE $2 END, \
+            resends = resends + $3, tried_since = COALESCE(tried_since, $4), echo = NULL, replies = 0, \
             escalated = FALSE, no_reply = FALSE, held_until = NULL WHERE key",
         is_key_in!("$1")
     ))
     .bind(rows::array(turn.messages.iter().map(|(key, _)| key.0))?)
     .bind(back.due_at.as_millis())
     .bind(i64::from(by == TurnMove::ProveAbsent))
+    .bind(tried_since)
     .execute(&mut *conn)
     .await?;
     conversation.forget_send();
@@ -171,17 +185,20 @@ async fn void(conn: &mut Conn, cx: &mut Cx, token: &Token, now: Timestamp) -> Re
     Ok(voided)
 }
 
-async fn lose_sight(
-    conn: &mut Conn,
-    cx: &mut Cx,
+/// A send of which nobody knows what came.
+struct Loss {
     key: TurnKey,
-    token: &Token,
+    token: Token,
     now: Timestamp,
     look_at: Timestamp,
-    detail: &str,
-) -> Result<bool> {
-    let Some((mut conversation, turn)) = in_flight::find(conn, key).await? else { return Ok(false) };
-    if !turn.is_held_by(token) {
+    resend_at: Timestamp,
+    detail: String,
+}
+
+async fn lose_sight(conn: &mut Conn, cx: &mut Cx, loss: &Loss) -> Result<bool> {
+    let now = loss.now;
+    let Some((mut conversation, turn)) = in_flight::find(conn, loss.key).await? else { return Ok(false) };
+    if !turn.is_held_by(&loss.token) {
         return Ok(false);
     }
     // A reader may have found it meanwhile: then nothing is unclear.
@@ -192,14 +209,43 @@ async fn lose_sight(
         }
         found => {
             let by = if found == TurnResult::Stored { TurnMove::Await } else { TurnMove::LoseSight };
-            let step = Step { look_at: Some(look_at), detail: Some(detail), ..Step::new(by, now) };
+            let step = Step { look_at: Some(loss.look_at), detail: Some(&loss.detail), ..Step::new(by, now) };
             in_flight::advance(conn, cx, &turn, step).await?;
+            db::query(concat!("UPDATE turns SET due_at = $2 WHERE key", is_key_in!("$1")))
+                .bind(rows::array(turn.messages.iter().map(|(key, _)| key.0))?)
+                .bind(loss.resend_at.as_millis())
+                .execute(&mut *conn)
+                .await?;
             records::refresh_turns(conn, cx, &mut conversation).await?;
             cx.announce(Change::Reading);
         }
     }
     conversation.save(conn).await?;
     Ok(true)
+}
+
+/// Messages that arrived, among the conversations that changed since a time.
+pub(in crate::store) const ARRIVED_SINCE: &str = concat!(
+    "SELECT 1 AS arrived FROM conversations c JOIN turns t ON t.conversation_key = c.key \
+     WHERE c.updated_at >= $1 AND c.key <> $2 AND t.sent_at >= $1 AND t.state IN ('awaiting', 'late', 'answered', 'stored') \
+        AND c.frontend",
+    is_text_in!("$3"),
+    " LIMIT 1"
+);
+
+async fn others_arrived(
+    conn: &mut Conn,
+    frontends: &[FrontendName],
+    except: ConversationKey,
+    since: Timestamp,
+) -> Result<bool> {
+    let found = db::query(ARRIVED_SINCE)
+        .bind(since.as_millis())
+        .bind(except.0)
+        .bind(rows::array(frontends.iter().map(FrontendName::as_str))?)
+        .fetch_optional(conn)
+        .await?;
+    Ok(found.is_some())
 }
 
 async fn fail(
@@ -241,7 +287,8 @@ async fn postpone_look(conn: &mut Conn, cx: &mut Cx, key: TurnKey, attempt: u32,
 
 /// Turns whose look is due.
 pub(in crate::store) const TO_READ: &str = "SELECT t.key, t.attempt, t.state, t.role, t.attribute AS turn_attribute, \
-            COALESCE(t.sent_at, t.state_since) AS sent_at, t.state_since, t.looks, t.resends, t.detail, \
+            COALESCE(t.sent_at, t.state_since) AS sent_at, t.state_since, t.looks, t.resends, \
+            COALESCE(t.tried_since, t.sent_at, t.state_since) AS tried_since, t.detail, \
             t.request_id, t.traceparent, \
             c.key AS conversation_key, c.frontend, c.conversation_id, c.attribute AS conversation_attribute, \
             c.interaction_id \
@@ -271,7 +318,7 @@ fn turn_to_read(row: &Row) -> Result<TurnToRead> {
         sent_at: rows::time(row, "sent_at")?,
         since: rows::time(row, "state_since")?,
         looks: rows::small(row, "looks")?,
-        resends: rows::small(row, "resends")?,
+        tries: Tries { count: rows::small(row, "resends")? + 1, since: rows::time(row, "tried_since")? },
         detail: rows::text(row, "detail")?,
         cause: rows::cause(row)?,
     })

@@ -15,13 +15,15 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use crate::store::{Result, StoreError};
 
 /// Every schema there was, oldest first; never changed once released. Their number stands in `user_version`.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 9] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_erasures.sql"),
     include_str!("migrations/0003_correlation.sql"),
     include_str!("migrations/0004_evidence.sql"),
     include_str!("migrations/0005_late_turns_and_statuses.sql"),
+    include_str!("migrations/0006_tries.sql"),
     include_str!("migrations/0008_delivery.sql"),
+    include_str!("migrations/0010_erasure_evidence.sql"),
     include_str!("migrations/0012_time_stamps.sql"),
 ];
 /// `application_id` of our files ("FINI"), so that somebody else's database is never taken for ours.

@@ -1,7 +1,7 @@
-//! The pace of an export beside a bridge: Fini counts the requests of both together.
+//! The pace of a command beside a bridge: Fini counts the requests of both together.
 //!
 //! A running bridge is asked through its admin listener for a request of the least urgent class, so that one log counts
-//! everything. A bridge that cannot give requests away is watched: the export takes only what is clearly left over. Where
+//! everything. A bridge that cannot give requests away is watched: the command takes only what is clearly left over. Where
 //! no bridge answers, a log of our own keeps the limit, and it is looked again now and then.
 
 use std::{

@@ -1,0 +1,102 @@
+//! *Absent*: what a reading without a message proves about that message.
+//!
+//! An empty page, a failed one, a page of a lost cursor and a picture in which nothing stands that must be there prove
+//! nothing. Invariant: only [`Seen::Absent`] may ever lead to another send.
+
+use std::{fmt::Write as _, time::Duration};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::domain::{Timestamp, echo::same_text};
+
+/// Fini's clock and ours differ by no more than this.
+const CLOCK_MARGIN: Duration = Duration::from_mins(2);
+
+/// What a reading showed of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// It was not there, and would have been.
+    Absent,
+    /// It was there (the ledger knows the rest).
+    Present,
+    /// Something was there that may be it, and nothing tells whose that is.
+    Doubtful,
+    /// The reading says nothing.
+    Nothing,
+}
+
+/// A reading that did not show the message as such.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// True where every part of it came, down to below the place where the message would stand.
+    pub is_whole: bool,
+    /// How many conversations, or known events of the conversation, it showed.
+    pub shown: u64,
+    /// How many of them it must show at least.
+    pub expected: u64,
+    /// True where it showed the message's text, written since, and nothing tells by whom.
+    pub shows_text: bool,
+}
+
+impl Reading {
+    /// The verdict. When the reading began is judged by whoever knows how far Fini's reads lag behind.
+    pub const fn seen(self) -> Seen {
+        if self.shows_text {
+            Seen::Doubtful
+        } else if self.is_whole && self.shown >= self.expected {
+            Seen::Absent
+        } else {
+            Seen::Nothing
+        }
+    }
+}
+
+/// Whether an event may be a message of this text that was sent then, going by text and time alone.
+pub fn may_be(text: Option<&str>, created_at: Timestamp, sent: &str, sent_at: Timestamp) -> bool {
+    created_at >= sent_at.minus(CLOCK_MARGIN) && same_text(text, sent)
+}
+
+/// What is kept of a text that is erased: enough to recognise it, white space apart.
+pub fn digest(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    Sha256::digest(words.join(" ")).iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// The same as [`may_be`], of a text that only its digest is left of.
+pub fn may_be_digest(text: Option<&str>, created_at: Timestamp, sent: &str, sent_at: Timestamp) -> bool {
+    created_at >= sent_at.minus(CLOCK_MARGIN) && text.is_some_and(|text| digest(text) == sent)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn only_a_whole_reading_in_which_all_is_accounted_for_proves_absence(
+            is_whole: bool, shown in 0_u64..3, expected in 0_u64..3, shows_text: bool,
+        ) {
+            let seen = Reading { is_whole, shown, expected, shows_text }.seen();
+            prop_assert_eq!(seen == Seen::Absent, is_whole && shown >= expected && !shows_text);
+            prop_assert_ne!(seen, Seen::Present);
+        }
+    }
+
+    #[test]
+    fn a_text_counts_from_its_send_on_as_far_as_clocks_agree() {
+        let at = |secs: i64| Timestamp::from_millis(secs * 1000);
+        assert!(may_be(Some("where  is it?"), at(900), "where is it?", at(1_000)));
+        assert!(!may_be(Some("where is it?"), at(800), "where is it?", at(1_000)));
+        assert!(!may_be(Some("something else"), at(1_001), "where is it?", at(1_000)));
+        assert!(!may_be(None, at(1_001), "where is it?", at(1_000)));
+        let kept = digest("where is it?");
+        assert!(may_be_digest(Some("where  is it? "), at(900), &kept, at(1_000)));
+        assert!(!may_be_digest(Some("where is it?"), at(800), &kept, at(1_000)));
+        assert!(!may_be_digest(Some("where was it?"), at(1_001), &kept, at(1_000)));
+    }
+}
