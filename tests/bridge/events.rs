@@ -256,6 +256,27 @@ async fn statuses_are_read_as_configured_and_others_pass_through() {
 }
 
 #[tokio::test]
+async fn an_escalation_is_told_once_where_list_lags_eight_seconds_behind() {
+    let mut bridge = Setup::new().vendor(|vendor| vendor.list_lag_ms = 8_000).start().await;
+    bridge.turn("c", "Where is my order?").await;
+    let interaction = bridge.bound("c").await;
+    bridge.turn("c", "I want to talk to a human").await;
+    bridge.state("c", "escalated").await;
+    bridge.sandbox.set_resolved(&interaction, Some(true)).expect("it exists");
+    bridge.state("c", "resolved").await;
+    // What is written now is shown by List once it has passed everything that came before.
+    let feed = caught_up(&bridge, "c").await;
+    assert_eq!(of_kind(&feed, "conversation.escalated").len(), 1);
+    assert_eq!(of_kind(&feed, "conversation.resolved").len(), 1);
+    let states: Vec<_> =
+        of_kind(&feed, "conversation.status_changed").iter().map(|event| data(event)["state"].clone()).collect();
+    let mut changes = states.clone();
+    changes.dedup();
+    assert_eq!(changes, ["escalated", "resolved"], "{states:?}");
+    bridge.finish().await;
+}
+
+#[tokio::test]
 async fn another_silent_escalation_after_the_bot_answered_is_told_too() {
     let mut bridge = Setup::new().start().await;
     bridge.turn("c", "silently fetch somebody").await;
@@ -276,9 +297,10 @@ async fn a_human_takes_over_under_a_status_that_nobody_configured() {
     let mut bridge = setup.start().await;
     bridge.turn("c", "I want to talk to a human").await;
     let interaction = bridge.bound("c").await;
-    let (id, _) = bridge.say("c", "Hello? Is somebody there?").await;
-    eventually("the status", async || {
-        (bridge.conversation("c").await["status_text"] == "With a colleague").then_some(())
+    let (id, text) = bridge.say("c", "Hello? Is somebody there?").await;
+    eventually("the message at Fini, and the status", async || {
+        let is_told = bridge.conversation("c").await["status_text"] == "With a colleague";
+        (is_told && bridge.times_stored(&text) == 1).then_some(())
     })
     .await;
     bridge.sandbox.agent_message(&interaction, &unique("Ada here")).expect("it exists");

@@ -108,6 +108,9 @@ async fn a_late_answer_is_announced_while_its_message_waits_and_while_it_is_awai
     let apart = expected(3).duration_since(expected(1)).as_millis();
     assert!((9_990..=10_010).contains(&apart), "{apart} ms");
     drop(stream);
+    let interaction = bridge.bound("c").await;
+    bridge.sandbox.bot_message(&interaction, "Here I am after all").expect("it exists");
+    bridge.end_of("c", &slow).await;
     bridge.finish().await;
 }
 
