@@ -129,7 +129,21 @@ impl Walker {
                 }
                 let owner = owners.iter().find(|(id, _)| *id == raw.id).map(|(_, owner)| owner.clone());
                 let was_bound = owner.is_some();
-                let taken = self.take_one(raw, owner, unbound, erased, asked_at).await?;
+                let taken = match self.take_one(raw, owner, unbound, erased, asked_at).await {
+                    // The store works and will not have this one: that is its own affair, and the page goes on.
+                    Err(StoreError::Internal(error)) => {
+                        if let Some(left_out) = self.memory().leave_out(&raw.id) {
+                            tracing::error!(
+                                interaction_id = %raw.id,
+                                left_out,
+                                %error,
+                                "a conversation could not be recorded, left out"
+                            );
+                        }
+                        RowTaken { latest: raw.latest_at(), is_unreadable: true, ..RowTaken::default() }
+                    }
+                    taken => taken?,
+                };
                 Ok::<_, StoreError>(RowTaken { was_bound, ..taken })
             }
             .boxed()

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Allow, Bridge, Frontend, Setup, eventually, unique, within};
+use crate::harness::{Allow, Bridge, Frontend, Setup, database, eventually, unique, within};
 use fini_bridge::sandbox::{Bot, DEFAULT_BOT_ID, Fault, FaultKind, FaultParams, FaultRoute};
 
 /// What was unclear is looked for in vain, for longer than any lag, before it is sent again.
@@ -224,4 +224,33 @@ async fn what_fini_itself_rejects_fails_at_once() {
     bridge.allow(Allow::Unsent);
     bridge.allow(Allow::Unbound);
     bridge.finish().await;
+}
+
+/// One conversation's strange status is its own affair, whatever the database can hold.
+#[tokio::test]
+async fn a_status_that_no_database_holds_stops_nobodys_reading() {
+    let mut stores = vec![None];
+    stores.extend(database().await.map(Some));
+    for store in stores {
+        let setup = Setup::new();
+        let mut bridge = match &store {
+            Some(url) => setup.store(url).start().await,
+            None => setup.start().await,
+        };
+        let mut bound = Vec::new();
+        for conversation in ["a", "b", "c"] {
+            bridge.turn(conversation, "Where is my order?").await;
+            bound.push(bridge.bound(conversation).await);
+        }
+        bridge.sandbox.set_status(&bound[0], Some("Under\u{0}review")).expect("it exists");
+        for (conversation, interaction) in ["a", "b", "c"].iter().zip(&bound) {
+            let id = bridge.sandbox.agent_message(interaction, "Can you hear me?").expect("it exists").id.clone();
+            bridge.event(conversation, "the agent's word", |event| event["data"]["message"]["id"] == id.as_str()).await;
+        }
+        eventually("the status", async || {
+            (bridge.conversation("a").await["status_text"] == "Under\u{fffd}review").then_some(())
+        })
+        .await;
+        bridge.finish().await;
+    }
 }

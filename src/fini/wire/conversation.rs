@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::domain::{Timestamp, ids::InteractionId, vendor::FiniConversation};
 
-use super::{array, boolean, clean, event, id_text, member, members, object, string, timestamp};
+use super::{array, boolean, bounds, clean, event, id_text, member, members, object, string, timestamp};
 use crate::fini::{ConversationPage, Malformed, RawConversation};
 
 /// Parses a page, under either name of its list: the pages of the documentation differ. A bare array is a page without
@@ -90,11 +90,16 @@ pub(in crate::fini) fn parse_single(body: &[u8], asked: &InteractionId) -> Resul
 
 fn conversation(id: InteractionId, fields: &BTreeMap<String, &RawValue>) -> Result<FiniConversation, Malformed> {
     let created_at = timestamp(member(fields, "createdAt").as_ref());
-    let events = event::collect(&events(fields)?, created_at);
+    let (events, cut) = event::collect(&events(fields)?, created_at);
+    let mut border = bounds::Border { cut };
+    let status = border.text(string(member(fields, "status").as_ref()), bounds::WORDS);
+    if border.cut > 0 {
+        tracing::warn!(interaction_id = %id, cut = border.cut, "a conversation is larger than it may be: cut");
+    }
     Ok(FiniConversation {
         id,
         created_at: created_at.or_else(|| events.first().map(|event| event.created_at)).unwrap_or(Timestamp::ZERO),
-        status: string(member(fields, "status").as_ref()),
+        status,
         resolved: boolean(member(fields, "resolved").as_ref()),
         attributes: members(member(fields, "userAttributes")),
         events,

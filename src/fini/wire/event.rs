@@ -1,6 +1,9 @@
 //! Events: what Generate Answer answers with and what every conversation carries ("List conversations", Event).
 
-use std::fmt::Write as _;
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    fmt::Write as _,
+};
 
 use serde_json::{Number, Value, value::RawValue};
 use sha2::{Digest, Sha256};
@@ -11,7 +14,11 @@ use crate::domain::{
     vendor::{Article, Feedback, FiniEvent, FiniKind, FiniRole},
 };
 
-use super::{array, boolean, clean, id_text, object, string, timestamp, value, values};
+use super::{
+    array, boolean,
+    bounds::{self, Border},
+    clean, id_text, object, storable, string, timestamp, values,
+};
 use crate::fini::Malformed;
 
 /// Parses the answer of Generate Answer, oldest event first.
@@ -32,28 +39,47 @@ pub(in crate::fini) fn parse_events(body: &[u8]) -> Result<Vec<FiniEvent>, Malfo
         return present(&array(events.get())?);
     }
     if ["id", "role", "type"].iter().all(|name| members.contains_key(*name)) {
-        return Ok(event(value(text)?, None).into_iter().collect());
+        return Ok(event(storable(text)?, None, &mut Border::default()).into_iter().collect());
     }
     Err(Malformed::because("an object without events"))
 }
 
 fn present(entries: &[&RawValue]) -> Result<Vec<FiniEvent>, Malformed> {
-    let events = collect(entries, None);
+    let (events, cut) = collect(entries, None);
+    if cut > 0 {
+        tracing::warn!(cut, "an answer to a send is larger than it may be: cut");
+    }
     if events.is_empty() && !entries.is_empty() {
         return Err(Malformed::because("an array without events"));
     }
     Ok(events)
 }
 
-/// The events among the entries, oldest first; events of one moment keep the order in which they happened, also when the
-/// list came newest first.
-pub(super) fn collect(entries: &[&RawValue], wrapper: Option<Timestamp>) -> Vec<FiniEvent> {
+/// The events among the entries, each once and oldest first, and how much was cut; events of one moment keep the order in
+/// which they happened, also when the list came newest first.
+pub(super) fn collect(entries: &[&RawValue], wrapper: Option<Timestamp>) -> (Vec<FiniEvent>, usize) {
+    let mut border = Border::default();
     let mut near = wrapper;
-    let mut events: Vec<FiniEvent> = Vec::with_capacity(entries.len());
+    let mut events: Vec<FiniEvent> = Vec::with_capacity(entries.len().min(bounds::EVENTS));
+    let mut places: HashMap<FiniEventId, usize> = HashMap::new();
     for raw in entries {
-        if let Some(event) = value(raw.get()).ok().and_then(|value| event(value, near)) {
-            near = Some(event.created_at);
-            events.push(event);
+        let Some(event) = storable(raw.get()).ok().and_then(|value| event(value, near, &mut border)) else {
+            border.cut += 1;
+            continue;
+        };
+        near = Some(event.created_at);
+        match places.entry(event.id.clone()) {
+            Entry::Vacant(place) => {
+                place.insert(events.len());
+                events.push(event);
+            }
+            // Of an event that is there twice, the one that says more.
+            Entry::Occupied(place) => {
+                let known = &mut events[*place.get()];
+                if known.text.is_none() && event.text.is_some() {
+                    *known = event;
+                }
+            }
         }
     }
     if let [first, .., last] = events.as_slice()
@@ -62,36 +88,40 @@ pub(super) fn collect(entries: &[&RawValue], wrapper: Option<Timestamp>) -> Vec<
         events.reverse();
     }
     events.sort_by_key(|event| event.created_at);
-    events
+    let oldest = events.len().saturating_sub(bounds::EVENTS);
+    events.drain(..oldest);
+    (events, border.cut + oldest)
 }
 
 /// One event; `near` stands in for a missing time, so that it stays beside its neighbours.
-fn event(raw: Value, near: Option<Timestamp>) -> Option<FiniEvent> {
+fn event(raw: Value, near: Option<Timestamp>, border: &mut Border) -> Option<FiniEvent> {
     let fields = raw.as_object()?;
     if fields.is_empty() {
         return None;
     }
-    let text = string(fields.get("message"));
+    let text = border.text(string(fields.get("message")), bounds::TEXT);
     let role = fields.get("role").and_then(Value::as_str).unwrap_or_default();
     let kind = fields.get("type").and_then(Value::as_str).unwrap_or_default();
     let known_at = timestamp(fields.get("createdAt")).or_else(|| timestamp(fields.get("externalCreatedAt")));
     let id = id_text(fields.get("id"))
         .unwrap_or_else(|| synthetic_id(fields.get("externalId"), known_at, role, kind, text.as_deref()));
+    let role = border.text(Some(role.to_owned()), bounds::WORDS).unwrap_or_default();
+    let kind = border.text(Some(kind.to_owned()), bounds::WORDS).unwrap_or_default();
     Some(FiniEvent {
         id: FiniEventId::trusted(id),
         created_at: known_at.or(near).unwrap_or(Timestamp::ZERO),
-        role: parse_role(role),
-        kind: parse_kind(kind),
+        role: parse_role(&role),
+        kind: parse_kind(&kind),
         text,
         rating: Feedback {
             csat_rating: rating(fields.get("csatRating")),
-            feedback: string(fields.get("feedback")),
+            feedback: border.text(string(fields.get("feedback")), bounds::TEXT),
             approved: boolean(fields.get("approved")),
         },
-        articles: articles(fields.get("usedArticles")),
-        attachments: values(fields.get("attachments")),
-        tags: values(fields.get("tags")),
-        raw,
+        articles: articles(fields.get("usedArticles"), border),
+        attachments: border.values(values(fields.get("attachments")).into_iter().map(bounds::safe_links).collect()),
+        tags: border.values(values(fields.get("tags"))),
+        raw: border.raw(raw),
     })
 }
 
@@ -142,15 +172,17 @@ fn rating(value: Option<&Value>) -> Option<Number> {
     }
 }
 
-fn articles(value: Option<&Value>) -> Vec<Article> {
-    let articles = value.and_then(Value::as_array).into_iter().flatten().filter_map(|article| {
+fn articles(value: Option<&Value>, border: &mut Border) -> Vec<Article> {
+    let listed = value.and_then(Value::as_array).into_iter().flatten().collect();
+    let articles = border.list(listed).into_iter().filter_map(|article: &Value| {
         let fields = article.as_object()?;
         let id = id_text(fields.get("id"));
-        let title = string(fields.get("title"));
-        let url = string(fields.get("documentUrl"));
+        let title = border.text(string(fields.get("title")), bounds::WORDS);
+        let url = fields.get("documentUrl").and_then(Value::as_str);
         if id.is_none() && title.is_none() && url.is_none() {
             return None;
         }
+        let url = url.and_then(bounds::address);
         Some(Article { id: id.unwrap_or_default(), title: title.unwrap_or_default(), url })
     });
     articles.collect()

@@ -1,10 +1,11 @@
 //! What the vendor sends, turned into domain values.
 //!
-//! Pure functions over bytes. They take everything that can be understood and never panic: an unknown role, type,
+//! Pure functions over bytes, but for a line where something was cut. They take everything that can be understood and never panic: an unknown role, type,
 //! status or field is a value; a field of the wrong type counts as missing; an entry that is no object is left out and
 //! counted. Only an answer that does not hold what its route promises is [`Malformed`], because taking it for an empty
 //! answer would mean "nothing happened". Reasons never quote content.
 
+mod bounds;
 mod conversation;
 mod event;
 mod history;
@@ -25,7 +26,7 @@ pub(super) use history::parse_history;
 pub(super) fn parse_agents(body: &[u8]) -> Result<Vec<Agent>, Malformed> {
     let text = clean(body);
     let agents = array(&text)?.into_iter().filter_map(|raw| {
-        let Ok(Value::Object(agent)) = value(raw.get()) else { return None };
+        let Ok(Value::Object(agent)) = storable(raw.get()) else { return None };
         Some(Agent {
             id: id_text(agent.get("id"))?,
             name: string(agent.get("name")).unwrap_or_default(),
@@ -85,19 +86,26 @@ fn array(text: &str) -> Result<Vec<&RawValue>, Malformed> {
     serde_json::from_str(text).map_err(|error| Malformed::json(&error))
 }
 
+/// A whole value as every database can hold it: U+0000, which is legal in JSON and in no text of PostgreSQL's, becomes
+/// U+FFFD.
+fn storable(text: &str) -> Result<Value, Malformed> {
+    if text.contains("\\u0000") { value(&replace_escapes(text, |unit| unit == 0)) } else { value(text) }
+}
+
 /// A whole value; nested deeper than 127 levels it is malformed.
 fn value(text: &str) -> Result<Value, Malformed> {
     serde_json::from_str(text)
         .or_else(|error| {
             // Cutting text by UTF-16 units (a preview of 50 "characters") halves an emoji, and JavaScript writes the half
             // as a lone surrogate, which no Rust string can hold.
-            let repaired = replace_lone_surrogates(text);
+            let repaired = replace_escapes(text, |_| false);
             if repaired == text { Err(error) } else { serde_json::from_str(&repaired) }
         })
         .map_err(|error| Malformed::json(&error))
 }
 
-fn replace_lone_surrogates(text: &str) -> String {
+/// Replaces the escapes of lone surrogates, and of what else is `unwanted`, by that of U+FFFD.
+fn replace_escapes(text: &str, unwanted: impl Fn(u16) -> bool) -> String {
     let unit = |at: usize| -> Option<u16> {
         let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
         u16::from_str_radix(digits, 16).ok()
@@ -108,7 +116,7 @@ fn replace_lone_surrogates(text: &str) -> String {
         let escape = at + offset;
         at = match (unit(escape), unit(escape + 6)) {
             (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => escape + 12,
-            (Some(0xd800..=0xdfff), _) => {
+            (Some(first), _) if matches!(first, 0xd800..=0xdfff) || unwanted(first) => {
                 repaired.push_str(&text[done..escape]);
                 repaired.push_str("\\ufffd");
                 done = escape + 6;
@@ -126,10 +134,12 @@ fn string(value: Option<&Value>) -> Option<String> {
     value.and_then(Value::as_str).map(str::to_owned)
 }
 
-/// An id or a cursor: text, or a whole number as text; never empty.
+/// An id or a cursor: text, or a whole number as text; never empty, nor longer than any database's index takes.
 fn id_text(value: Option<&Value>) -> Option<String> {
     match value? {
-        Value::String(id) if !id.is_empty() => Some(id.clone()),
+        Value::String(id) if !id.is_empty() && (id.len() <= bounds::ID || id.chars().count() <= bounds::ID) => {
+            Some(id.clone())
+        }
         Value::Number(id) if id.is_i64() || id.is_u64() => Some(id.to_string()),
         _ => None,
     }
@@ -153,7 +163,7 @@ fn strings(value: Option<&Value>) -> Vec<String> {
 }
 
 fn member(members: &BTreeMap<String, &RawValue>, name: &str) -> Option<Value> {
-    members.get(name).and_then(|raw| value(raw.get()).ok())
+    members.get(name).and_then(|raw| storable(raw.get()).ok())
 }
 
 fn members(value: Option<Value>) -> Map<String, Value> {
@@ -163,11 +173,11 @@ fn members(value: Option<Value>) -> Map<String, Value> {
     }
 }
 
-/// Epoch milliseconds as a number or as text, or an ISO 8601 date and time (UTC where it names no offset, as "List
+/// Epoch milliseconds (or seconds) as a number or as text, or an ISO 8601 date and time (UTC where it names no offset, as "List
 /// agents" writes them).
 fn timestamp(value: Option<&Value>) -> Option<Timestamp> {
     match value? {
-        Value::Number(number) => number.as_i64().or_else(|| whole(number.as_f64()?)).map(Timestamp::from_millis),
+        Value::Number(number) => number.as_i64().or_else(|| whole(number.as_f64()?)).map(bounds::time),
         Value::String(text) => {
             let text = text.trim();
             let numeric = || text.parse::<i64>().ok().or_else(|| whole(text.parse().ok()?));
@@ -176,9 +186,7 @@ fn timestamp(value: Option<&Value>) -> Option<Timestamp> {
                 let zoned = text.parse::<jiff::civil::DateTime>().ok()?.to_zoned(jiff::tz::TimeZone::UTC);
                 zoned.ok().map(|zoned| zoned.timestamp())
             };
-            numeric()
-                .or_else(|| instant().or_else(civil).map(jiff::Timestamp::as_millisecond))
-                .map(Timestamp::from_millis)
+            numeric().or_else(|| instant().or_else(civil).map(jiff::Timestamp::as_millisecond)).map(bounds::time)
         }
         _ => None,
     }

@@ -3,7 +3,7 @@
 //! Invariant: forgetting costs a parse and a look into the store, never an event.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     hash::{BuildHasher as _, RandomState},
     time::Duration,
 };
@@ -37,12 +37,20 @@ pub struct Remembered {
 pub struct Memory {
     hasher: RandomState,
     entries: HashMap<u64, Remembered>,
+    /// Those that the store would not have.
+    left_out: HashSet<u64>,
 }
 
 impl Memory {
     /// What is remembered of a conversation.
     pub fn recall(&self, id: &InteractionId) -> Option<Remembered> {
         self.entries.get(&self.key(id)).copied()
+    }
+
+    /// The store would not have it. Gives how many there are of that kind, where this one is new among them.
+    pub fn leave_out(&mut self, id: &InteractionId) -> Option<usize> {
+        let key = self.key(id);
+        self.left_out.insert(key).then_some(self.left_out.len())
     }
 
     /// It was shown again by a request that began then.

@@ -92,13 +92,55 @@ fn an_event_without_id_has_the_same_one_at_every_reading() {
 
 #[test]
 fn events_come_oldest_first() {
-    let at = |id: &str, at: i64| json!({"id": id, "createdAt": at});
+    let at = |id: &str, at: i64| json!({"id": id, "createdAt": 1_763_700_000_000_i64 + at});
     let newest_first = json!([at("d", 3), at("c", 2), at("b", 2), at("a", 1)]).to_string();
     assert_eq!(ids(&events(newest_first)), ["a", "b", "c", "d"]);
     let oldest_first = json!([at("a", 1), at("b", 2), at("c", 2), at("d", 3)]).to_string();
     assert_eq!(ids(&events(oldest_first)), ["a", "b", "c", "d"]);
     let without_time = json!([at("a", 1), {"id": "b"}, at("c", 2)]).to_string();
     assert_eq!(ids(&events(without_time)), ["a", "b", "c"]);
+}
+
+#[test]
+fn nothing_is_taken_that_a_database_cannot_hold() {
+    let body = r#"[{"id":"e\u0000","role":"ro\u0000le","type":"ty\u0000pe","message":"a\u0000b \\u0000","tags":["t\u0000"],
+        "usedArticles":[{"id":"a\u0000","title":"t\u0000"}],"new":{"k\u0000":"v\u0000"}}]"#;
+    let event = events(body).remove(0);
+    assert_eq!(event.id.as_str(), "e\u{fffd}");
+    assert_eq!(event.text.as_deref(), Some("a\u{fffd}b \\u0000"));
+    assert_eq!(event.role, FiniRole::Unknown("ro\u{fffd}le".into()));
+    assert_eq!((&event.raw["new"]["k\u{fffd}"], &event.tags[0]), (&json!("v\u{fffd}"), &json!("t\u{fffd}")));
+    assert_eq!((event.articles[0].id.as_str(), event.articles[0].title.as_str()), ("a\u{fffd}", "t\u{fffd}"));
+}
+
+#[test]
+fn an_event_that_is_there_twice_is_one_and_tells_what_either_says() {
+    let list =
+        json!([{"id": "e", "message": null}, {"id": "f"}, {"id": "e", "message": "late"}, {"id": "e", "message": "x"}]);
+    let events = events(list.to_string());
+    assert_eq!(ids(&events), ["e", "f"]);
+    assert_eq!(events[0].text.as_deref(), Some("late"));
+}
+
+#[test]
+fn a_flood_is_cut_to_what_is_newest() {
+    let at = |n: i64| json!({"id": n.to_string(), "createdAt": 1_763_700_000_000_i64 + n});
+    let events = events(Value::from((0..150_000).map(at).collect::<Vec<_>>()).to_string());
+    assert_eq!((events.len(), events[0].id.as_str()), (bounds::EVENTS, "148000"));
+    let long = one(&json!({"id": "i".repeat(3_000), "message": "x".repeat(1_000_000)}));
+    assert!(long.id.as_str().starts_with("sha256:"), "no index takes it");
+    assert_eq!(long.text.map(|text| text.len()), Some(bounds::TEXT));
+}
+
+#[test]
+fn only_links_that_lead_somewhere_are_handed_out() {
+    let event = one(&json!({
+        "id": "e", "usedArticles": [{"id": "a", "title": "t", "documentUrl": "javascript:alert(1)"}, {"documentUrl": "/x"}],
+        "attachments": [{"originalUrl": "javascript:alert(1)", "name": "n"}]
+    }));
+    assert_eq!((event.articles[0].title.as_str(), event.articles[0].url.as_deref()), ("t", None));
+    assert_eq!(event.articles.len(), 2);
+    assert_eq!(event.attachments[0], json!({"originalUrl": null, "name": "n"}));
 }
 
 #[test]

@@ -1,0 +1,209 @@
+//! The border: whatever the vendor sends, nothing beyond it is longer, stranger or from another time than it may be.
+//!
+//! Each bound is far above what an honest conversation holds. What is cut is counted, so that it is said; an event keeps its
+//! place in any case, since an event that is left out looks like one that never was.
+
+use serde_json::{Map, Value};
+
+use crate::domain::Timestamp;
+
+/// The longest text of a message, in characters: four times what the bridge itself takes in.
+pub(super) const TEXT: usize = 64_000;
+/// The longest status, title, role or type, in characters.
+pub(super) const WORDS: usize = 500;
+/// The longest id, in characters; a database's index takes no more than 2,700 bytes.
+pub(super) const ID: usize = 500;
+/// The longest address, in characters.
+const ADDRESS: usize = 4_000;
+/// The largest attachment, tag or raw event, in bytes of JSON.
+pub(super) const VALUE: usize = 64 * 1024;
+/// The most articles, attachments or tags of an event.
+pub(super) const LIST: usize = 100;
+/// The most events of one conversation; the newest are kept.
+pub(super) const EVENTS: usize = 2_000;
+
+/// 2000-01-01 and 2100-01-01: a time beyond is none that anybody meant.
+const FIRST: Timestamp = Timestamp::from_millis(946_684_800_000);
+const LAST: Timestamp = Timestamp::from_millis(4_102_444_800_000);
+
+/// Counts what was cut.
+#[derive(Debug, Default)]
+pub(super) struct Border {
+    pub(super) cut: usize,
+}
+
+impl Border {
+    /// A text of at most so many characters.
+    pub(super) fn text(&mut self, text: Option<String>, most: usize) -> Option<String> {
+        let mut text = text?;
+        // The length in bytes is known for nothing, and at least that in characters.
+        if text.len() > most
+            && let Some((end, _)) = text.char_indices().nth(most)
+        {
+            text.truncate(end);
+            self.cut += 1;
+        }
+        Some(text)
+    }
+
+    /// The first entries of a list, without those that are too large.
+    pub(super) fn values(&mut self, mut values: Vec<Value>) -> Vec<Value> {
+        let before = values.len();
+        values.truncate(LIST);
+        values.retain(|value| is_within(value, VALUE));
+        self.cut += before - values.len();
+        values
+    }
+
+    /// The first entries of a list.
+    pub(super) fn list<T>(&mut self, mut list: Vec<T>) -> Vec<T> {
+        self.cut += list.len().saturating_sub(LIST);
+        list.truncate(LIST);
+        list
+    }
+
+    /// The event as it came; of one that is too large, its small members.
+    pub(super) fn raw(&mut self, raw: Value) -> Value {
+        if is_within(&raw, VALUE) {
+            return raw;
+        }
+        self.cut += 1;
+        let Value::Object(members) = raw else { return Value::Null };
+        let mut left = VALUE;
+        let mut kept = Map::new();
+        for (name, value) in members {
+            let size = size_of(&name, &value);
+            if size <= left / 4 {
+                left -= size;
+                kept.insert(name, value);
+            }
+        }
+        Value::Object(kept)
+    }
+}
+
+/// An address that is safe to offer as a link: absolute, http or https. Anything else is none.
+pub(super) fn address(text: &str) -> Option<String> {
+    let text = text.trim();
+    if text.len() > ADDRESS || text.chars().any(char::is_control) {
+        return None;
+    }
+    let url = url::Url::parse(text).ok()?;
+    (matches!(url.scheme(), "http" | "https") && url.has_host()).then(|| text.to_owned())
+}
+
+/// Addresses anywhere in an attachment that are no absolute http or https ones are null: whatever a member is called that
+/// ends in `url`, somebody makes a link of it.
+pub(super) fn safe_links(value: Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let safe = |(name, value): (String, Value)| {
+                let value = match value {
+                    Value::String(text) if is_link(&name) => address(&text).map_or(Value::Null, Value::from),
+                    value => safe_links(value),
+                };
+                (name, value)
+            };
+            Value::Object(members.into_iter().map(safe).collect())
+        }
+        Value::Array(values) => Value::Array(values.into_iter().map(safe_links).collect()),
+        value => value,
+    }
+}
+
+fn is_link(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["url", "uri", "href", "link", "src"].iter().any(|ending| name.ends_with(ending))
+}
+
+/// Within the years in which anything can have happened. A number that would be a time of 1970 is one in seconds.
+pub(super) fn time(millis: i64) -> Timestamp {
+    let at = Timestamp::from_millis(millis);
+    let as_seconds = Timestamp::from_millis(millis.saturating_mul(1_000));
+    if at < FIRST && (FIRST..=LAST).contains(&as_seconds) { as_seconds } else { at.clamp(FIRST, LAST) }
+}
+
+fn is_within(value: &Value, most: usize) -> bool {
+    size_of("", value) <= most
+}
+
+/// Roughly its length as JSON.
+fn size_of(name: &str, value: &Value) -> usize {
+    let inner = match value {
+        Value::Null | Value::Bool(_) => 5,
+        Value::Number(number) => number.to_string().len(),
+        Value::String(text) => text.len() + 2,
+        Value::Array(values) => values.iter().map(|value| size_of("", value)).sum::<usize>() + 2,
+        Value::Object(members) => members.iter().map(|(name, value)| size_of(name, value)).sum::<usize>() + 2,
+    };
+    inner + name.len() + 4
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_links_that_lead_somewhere_are_offered() {
+        for good in ["https://help.example/a?b#c", "http://h/x", " https://h "] {
+            assert_eq!(address(good).as_deref(), Some(good.trim()));
+        }
+        for bad in [
+            "javascript:alert(1)",
+            "JaVaScRiPt:x",
+            "java\nscript:x",
+            "data:text/html,x",
+            "//h/x",
+            "/x",
+            "h",
+            "",
+            "file:///x",
+            "mailto:a@b",
+            "https://",
+        ] {
+            assert_eq!(address(bad), None, "{bad}");
+        }
+        let attachment =
+            json!({"originalUrl": "javascript:x", "name": "javascript:x", "previews": [{"url": "https://h/x"}]});
+        let safe = json!({"originalUrl": null, "name": "javascript:x", "previews": [{"url": "https://h/x"}]});
+        assert_eq!(safe_links(attachment), safe);
+    }
+
+    #[test]
+    fn times_are_of_this_century_whatever_their_unit() {
+        let at = |millis| time(millis).as_millis();
+        assert_eq!(at(1_763_700_000_123), 1_763_700_000_123);
+        assert_eq!(at(1_763_700_000), 1_763_700_000_000, "seconds");
+        assert_eq!([at(0), at(-1), at(i64::MIN)], [FIRST.as_millis(); 3]);
+        assert_eq!([at(i64::MAX), at(9_999_999_999_999)], [LAST.as_millis(); 2]);
+    }
+
+    #[test]
+    fn what_is_cut_is_counted_and_an_event_keeps_its_small_members() {
+        let mut border = Border::default();
+        assert_eq!(border.text(Some("äöü".to_owned()), 2).as_deref(), Some("äö"));
+        assert_eq!(border.text(Some("äö".to_owned()), 2).as_deref(), Some("äö"));
+        assert_eq!(border.text(None, 2), None);
+        assert_eq!(border.cut, 1);
+        assert_eq!(border.values(vec![json!(1); 130]).len(), LIST);
+        assert_eq!(border.values(vec![json!("x".repeat(VALUE)), json!(2)]), [json!(2)]);
+        assert_eq!(border.cut, 32);
+        let raw = border.raw(json!({"id": "e", "type": "video", "blob": "x".repeat(VALUE)}));
+        assert_eq!((raw, border.cut), (json!({"id": "e", "type": "video"}), 33));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_passes_that_is_too_long(text in ".{0,40}", most in 1_usize..30, sizes in prop::collection::vec(0_usize..40_000, 0..12)) {
+            let mut border = Border::default();
+            let cut = border.text(Some(text.clone()), most).expect("a text");
+            prop_assert!(cut.chars().count() <= most && text.starts_with(&cut));
+            let members: Map<String, Value> =
+                sizes.iter().enumerate().map(|(n, size)| (n.to_string(), Value::from("x".repeat(*size)))).collect();
+            prop_assert!(is_within(&border.raw(Value::Object(members)), VALUE + 64));
+        }
+    }
+}
