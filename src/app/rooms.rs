@@ -394,6 +394,8 @@ fn observer(
             vendor.observe(date, clock.now());
         }
         let status = match (facts.status, facts.failure) {
+            // A page of something in front of Fini is no refusal of Fini's.
+            (Some(400..=499), Some(Failure::Unclear { by_fini: false, .. })) => CallStatus::Unreadable,
             (Some(status), _) => CallStatus::from(status),
             (None, Some(Failure::NeverLeft { .. })) => CallStatus::Connect,
             (None, _) => CallStatus::Broken,

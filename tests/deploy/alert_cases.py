@@ -55,10 +55,8 @@ CASES = [
     Case("FiniBridgePanic", 3, 1, {'fini_bridge_panics_total{place="http"}': "0 0 1x60"},
          {'fini_bridge_panics_total{place="http"}': steady(1)}, {"place": "http"}),
 
-    Case("FiniBridgeKeyRefused", 5, 1, {f'{CALLS}{{route="generate_answer", status="401"}}': "0+1x60"},
-         {f'{CALLS}{{route="generate_answer", status="400"}}': "0+1x60"}),
-    Case("FiniBridgeKeyRefused", 5, 1, {f'{CALLS}{{route="list_conversations", status="403"}}': "0+1x60"},
-         {f'{CALLS}{{route="list_conversations", status="403"}}': steady(7)}),
+    Case("FiniBridgeKeyRefused", 5, 1, {'fini_bridge_fini_key_refused{key="write"}': steady(1)},
+         {'fini_bridge_fini_key_refused{key="write"}': steady(0), f'{CALLS}{{route="generate_answer", status="403"}}': "0+1x60"}),
     # 3 of 10 fail, against 2 of 10: one fifth is still borne.
     Case("FiniBridgeFiniFailing", 15, 4, {f'{CALLS}{{status="500"}}': "0+3x60", f'{CALLS}{{status="200"}}': "0+7x60"},
          {f'{CALLS}{{status="500"}}': "0+2x60", f'{CALLS}{{status="200"}}': "0+8x60"}),
