@@ -12,7 +12,7 @@ use crate::{
         Entropy, WallClock, conversation::StatusPolicy, event::Subscriptions, ids::FrontendName,
         schedule::RetrySchedule,
     },
-    fini::{ClientSettings, budget::BudgetSettings},
+    fini::{ClientSettings, Network, budget::BudgetSettings},
     http::{
         PublicSettings,
         auth::{Credentials, Frontends, digest},
@@ -158,6 +158,13 @@ pub(super) fn fini(config: &Config) -> ClientSettings {
         reply_timeout: config.fini.reply_timeout,
         read_timeout: READ_TIMEOUT,
         connect_timeout: CONNECT_TIMEOUT,
+        network: Network {
+            proxy: config.fini.proxy.clone(),
+            no_proxy: config.fini.no_proxy.clone(),
+            ca_file: config.fini.ca_file.clone(),
+            client_cert_file: config.fini.client_cert_file.clone(),
+            client_key_file: config.fini.client_key_file.clone(),
+        },
     }
 }
 

@@ -7,7 +7,7 @@ use secrecy::ExposeSecret as _;
 use super::console::CliError;
 use crate::{
     config::Config,
-    fini::{ClientSettings, Failure, FiniClient},
+    fini::{ClientSettings, Failure, FiniClient, Network},
 };
 
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
@@ -24,6 +24,13 @@ pub(super) fn client(config: &Config) -> Result<Arc<FiniClient>, CliError> {
         reply_timeout: config.fini.reply_timeout,
         read_timeout: READ_TIMEOUT,
         connect_timeout: CONNECT_TIMEOUT,
+        network: Network {
+            proxy: config.fini.proxy.clone(),
+            no_proxy: config.fini.no_proxy.clone(),
+            ca_file: config.fini.ca_file.clone(),
+            client_cert_file: config.fini.client_cert_file.clone(),
+            client_key_file: config.fini.client_key_file.clone(),
+        },
     };
     let client = FiniClient::new(settings, Box::new(|_| ())).map_err(|error| CliError::usage(error.to_string()))?;
     Ok(Arc::new(client))

@@ -118,6 +118,16 @@ pub struct Fini {
     pub base_url: Url,
     /// The keys. Empty in the built-in defaults.
     pub keys: ApiKeys,
+    /// The proxy on the way to Fini: http, https, socks5 or socks5h; it may hold a password.
+    pub proxy: Option<SecretString>,
+    /// Hosts and networks that are asked without the proxy.
+    pub no_proxy: Vec<String>,
+    /// Certificates (PEM) that are trusted besides those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// The bridge's own certificate (PEM) for Fini, or for what stands before it.
+    pub client_cert_file: Option<PathBuf>,
+    /// Its key (PEM).
+    pub client_key_file: Option<PathBuf>,
     /// How many requests may fall into any window, over all routes and replicas.
     pub rate_limit: RateLimit,
     /// How long one Generate Answer call may take.
@@ -139,6 +149,11 @@ impl Default for Fini {
         Self {
             base_url: Url::parse("https://api-prod.usefini.com").expect("a literal address is well formed"),
             keys: ApiKeys::default(),
+            proxy: None,
+            no_proxy: Vec::new(),
+            ca_file: None,
+            client_cert_file: None,
+            client_key_file: None,
             rate_limit: RateLimit { requests: 100, window: Duration::from_mins(1) },
             reply_timeout: Duration::from_mins(2),
             late_reply_window: Duration::from_mins(10),

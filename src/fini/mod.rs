@@ -21,7 +21,7 @@ mod response;
 mod wire;
 
 pub use client::{
-    ClientError, ClientSettings, FiniClient, Observer, RequestFacts, Route, SendError, Transport, over_http,
+    ClientError, ClientSettings, FiniClient, Network, Observer, RequestFacts, Route, SendError, Transport, over_http,
 };
 pub use departure::Departure;
 pub use failure::Failure;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fini_bridge::{
     domain::{ids::InteractionId, message::Role},
-    fini::{ClientSettings, Departure, FiniApi as _, FiniClient, GenerateAnswer, ListQuery, Target},
+    fini::{ClientSettings, Departure, FiniApi as _, FiniClient, GenerateAnswer, ListQuery, Network, Target},
 };
 use secrecy::SecretString;
 use serde_json::Map;
@@ -52,6 +52,7 @@ fn client(base: &str) -> FiniClient {
         reply_timeout: DEADLINE,
         read_timeout: DEADLINE,
         connect_timeout: DEADLINE,
+        network: Network::default(),
     };
     FiniClient::new(settings, Box::new(|_| {})).expect("a client")
 }

@@ -8,7 +8,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 use super::*;
 use crate::{
     export::OwnLog,
-    fini::{ClientSettings, FiniClient},
+    fini::{ClientSettings, FiniClient, Network},
     sandbox::{DEFAULT_API_KEY, Fault, FaultKind, FaultRoute, Sandbox, SandboxConfig, Seed, serve},
 };
 
@@ -34,6 +34,7 @@ async fn erase_all(conversations: u32, adapt: impl FnOnce(&Sandbox)) -> (Sandbox
         reply_timeout: Duration::from_secs(5),
         read_timeout: Duration::from_secs(5),
         connect_timeout: Duration::from_secs(5),
+        network: Network::default(),
     };
     let client = FiniClient::new(settings, Box::new(|_| ())).expect("a client");
     let permits = OwnLog::new(10_000, Duration::from_secs(1));

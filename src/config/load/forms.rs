@@ -3,7 +3,7 @@
 //! Each form takes a value as it was written and gives the typed one, or what is wrong and how it is written right.
 //! Values of these forms are no secrets and are quoted in messages, through [`quote`] all the same.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use jiff::Timestamp;
 
@@ -38,6 +38,17 @@ pub(super) fn words(value: &Value) -> Form<String> {
         "" => Err(Wrong::new("is empty", "write a text, or leave the entry out")),
         words => Ok(words.to_owned()),
     }
+}
+
+/// A file that can be read; an empty text is none.
+pub(super) fn file(value: &Value) -> Form<Option<PathBuf>> {
+    let path = text(value)?.trim();
+    if path.is_empty() {
+        return Ok(None);
+    }
+    let unreadable = |error| Wrong::new(format!("cannot be read: {error}"), "name a file that this process may read");
+    std::fs::File::open(path).map_err(unreadable)?;
+    Ok(Some(PathBuf::from(path)))
 }
 
 pub(super) fn duration(range: RangeInclusive<Duration>) -> impl Fn(&Value) -> Form<Duration> {

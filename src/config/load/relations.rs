@@ -24,6 +24,11 @@ pub(super) fn check(config: &Config, cx: &mut Context) {
         let help = "meant for a test system; message texts are personal data";
         cx.warn("log.content", Wrong::new("is true: message texts go into the log", help));
     }
+    if config.fini.client_cert_file.is_some() != config.fini.client_key_file.is_some() {
+        let wrong =
+            Wrong::new("is given without its other half", "give client_cert_file and client_key_file, or neither");
+        cx.error("fini.client_cert_file".to_owned(), wrong);
+    }
     vendor_limit(config, cx);
     if config.fini.base_url.scheme() == "http" && !is_local(&config.fini.base_url) {
         let help = "use https:// unless this is the sandbox in a network of your own";

@@ -29,6 +29,16 @@ pub(super) fn token(text: &str) -> Form<()> {
     Ok(())
 }
 
+/// The address of a proxy, which may hold a user and a password.
+pub(super) fn proxy(text: &str) -> Form<()> {
+    const HELP: &str = "write it as http://proxy.example:3128, https://… or socks5://…";
+    let url = url::Url::parse(text).map_err(|_| Wrong::new("is not an address", HELP))?;
+    if matches!(url.scheme(), "http" | "https" | "socks5" | "socks5h") && url.has_host() {
+        return Ok(());
+    }
+    Err(Wrong::new("is not the address of an http, https or socks5 proxy", HELP))
+}
+
 /// The key of browser tokens: at least as many bytes as HS256 puts out (RFC 7518, section 3.2).
 pub(super) fn hmac_key(text: &str) -> Form<()> {
     if text.len() < 32 {

@@ -127,6 +127,11 @@ fn fini(s: &mut Scope<'_>, default: Fini, needs: Needs) -> Fini {
     Fini {
         base_url: s.value("base_url", default.base_url, addresses::base_url),
         keys: keys::read(s, needs),
+        proxy: s.secret("proxy", "proxy_file", secret_forms::proxy),
+        no_proxy: s.list("no_proxy", default.no_proxy, forms::words),
+        ca_file: s.value("ca_file", default.ca_file, forms::file),
+        client_cert_file: s.value("client_cert_file", default.client_cert_file, forms::file),
+        client_key_file: s.value("client_key_file", default.client_key_file, forms::file),
         rate_limit: s.section("rate_limit", |s| RateLimit {
             requests: s.value("requests", default.rate_limit.requests, forms::integer(1..=1_000_000)),
             window: s.value("window", default.rate_limit.window, forms::duration(Duration::from_millis(1)..=DAY)),

@@ -25,7 +25,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 use super::*;
 use crate::{
     domain::{Entropy, Timestamp, WallClock},
-    fini::{ClientSettings, FiniClient},
+    fini::{ClientSettings, FiniClient, Network},
     sandbox::{Conversation, DEFAULT_API_KEY, Sandbox, SandboxConfig, Seed, serve},
     system::SystemClock,
 };
@@ -94,6 +94,7 @@ impl Bench {
             reply_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(5),
+            network: Network::default(),
         };
         let client = FiniClient::new(settings, Box::new(|_| ())).expect("a client");
         // Every page is synced, which in memory costs nothing.

@@ -3,19 +3,22 @@
 //! One pooled HTTP/1.1 client. Not HTTP/2: one broken connection must not make every send in flight unclear at once, and
 //! a hundred requests a minute need no multiplexing. An idle connection is kept for 4 s only, less than the 5 s after
 //! which common servers close theirs, since a send on a connection that is just being closed ends unclear. Redirects
-//! are answers, proxies from the environment are ignored, and nothing is retried, by us or by the library.
+//! are answers, proxies from the environment are ignored, and nothing is retried, by us or by the library. Answers may come
+//! compressed, asked for or not; caps count what comes out.
 
 mod body;
 mod compose;
 mod exchange;
+mod network;
 mod route;
 mod transport;
 mod verdict;
 
+pub use network::Network;
 pub use route::{Observer, RequestFacts, Route};
 pub use transport::{SendError, Transport};
 
-use std::{fmt, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 use reqwest::{Method, header::HeaderValue};
@@ -36,6 +39,7 @@ use crate::{
 };
 use compose::{answer_body, history_pairs, json_bytes, list_pairs, set_query};
 use exchange::Call;
+use network::Pool;
 
 const IDLE_CONNECTION: Duration = Duration::from_secs(4);
 /// Notices a peer that vanished during a long Generate Answer.
@@ -60,6 +64,8 @@ pub struct ClientSettings {
     pub read_timeout: Duration,
     /// Name resolution, TCP and TLS together (5 s is a good value).
     pub connect_timeout: Duration,
+    /// Proxy and certificates.
+    pub network: Network,
 }
 
 /// The client could not be built.
@@ -74,6 +80,22 @@ pub enum ClientError {
         /// `read` or `write`.
         which: &'static str,
     },
+    /// The proxy's address is none.
+    #[error("fini.proxy must be an address such as http://proxy.example:3128 or socks5://proxy.example:1080")]
+    Proxy,
+    /// A certificate without its key, or a key without its certificate.
+    #[error("fini.client_cert_file and fini.client_key_file must be given together")]
+    HalfIdentity,
+    /// A file of certificates cannot be used.
+    #[error("fini.{key}: {}: {error}", path.display())]
+    File {
+        /// The key of the configuration.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: String,
+    },
     /// TLS could not be set up, for example because the system has no root certificates.
     #[error("the HTTP client could not be set up: {0}")]
     Setup(String),
@@ -81,16 +103,21 @@ pub enum ClientError {
 
 /// The way over the network: opens no connection yet.
 pub fn over_http(settings: &ClientSettings) -> Result<Box<dyn Transport>, ClientError> {
-    let client = builder(settings).build().map_err(|error| ClientError::Setup(error.to_string()))?;
-    Ok(Box::new(client))
+    let settings = settings.clone();
+    let build = move || {
+        let client = builder(&settings)?.build();
+        client.map_err(|error| ClientError::Setup(error.to_string()))
+    };
+    Ok(Box::new(Pool::new(Box::new(build))?))
 }
 
-fn builder(settings: &ClientSettings) -> reqwest::ClientBuilder {
-    client_builder()
+fn builder(settings: &ClientSettings) -> Result<reqwest::ClientBuilder, ClientError> {
+    let builder = client_builder()
         .http1_only()
         .connect_timeout(settings.connect_timeout)
         .pool_idle_timeout(IDLE_CONNECTION)
-        .tcp_keepalive(KEEPALIVE)
+        .tcp_keepalive(KEEPALIVE);
+    settings.network.apply(builder)
 }
 
 /// [`FiniApi`] over HTTP. Share it behind an `Arc`: the connections live in it.

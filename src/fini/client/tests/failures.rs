@@ -83,6 +83,36 @@ async fn an_answer_about_another_conversation_is_none() {
 }
 
 #[tokio::test]
+async fn an_answer_may_be_compressed_and_have_many_fields() {
+    let compressed: [(&str, &[u8]); 3] = [
+        ("gzip", b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\x8b\x8e\x05\x00)\xbbL\r\x02\x00\x00\x00"),
+        ("deflate", b"x\x9c\x8b\x8e\x05\x00\x01\x15\x00\xb9"),
+        ("zstd", b"\x28\xb5\x2f\xfd\x04\x58\x11\x00\x00\x5b\x5d\x56\x1f\x7f\x61"),
+    ];
+    for (encoding, body) in compressed {
+        let mut head = format!("HTTP/1.1 200 OK\r\ncontent-encoding: {encoding}\r\ncontent-length: {}\r\n", body.len());
+        for n in 0..500 {
+            head += &format!("x-of-a-gateway-{n}: 1\r\n");
+        }
+        let server = Server::answering([head.as_bytes(), b"\r\n", body].concat()).await;
+        let agents = server.client().list_agents(&Departure::untold()).await;
+        assert_eq!(agents.expect(encoding), []);
+        let asked = server.seen()[0].header("accept-encoding").unwrap_or_default().to_owned();
+        assert!(["gzip", "deflate", "br", "zstd"].iter().all(|name| asked.contains(name)), "{asked}");
+    }
+}
+
+#[tokio::test]
+async fn the_cap_counts_what_comes_out_of_a_compressed_answer() {
+    // Six MiB of blank space.
+    let bomb: &[u8] = b"\x28\xb5\x2f\xfd\x04\x68\x4c\x00\x00\x08\x20\x01\x00\xfc\xff\x39\x10\x02\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x02\x00\x10\x20\x03\x00\x10\x20\xb0\x6c\x92\x4f";
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-encoding: zstd\r\ncontent-length: {}\r\n\r\n", bomb.len());
+    let server = Server::answering([head.as_bytes(), bomb].concat()).await;
+    let failure = server.client().list_agents(&Departure::untold()).await.expect_err("too much");
+    assert!(failure.detail().contains("more than"), "{failure}");
+}
+
+#[tokio::test]
 async fn a_success_that_breaks_off_is_unclear() {
     let cut = "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n[{\"id\":";
     let chunk_missing = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n[]\r\n";

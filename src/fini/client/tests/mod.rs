@@ -153,6 +153,7 @@ fn settings(base_url: Url) -> ClientSettings {
         reply_timeout: Duration::from_secs(20),
         read_timeout: Duration::from_secs(20),
         connect_timeout: Duration::from_secs(5),
+        network: Network::default(),
     }
 }
 

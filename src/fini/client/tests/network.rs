@@ -43,7 +43,7 @@ impl Resolve for Unknown {
 #[tokio::test]
 async fn an_unknown_name_never_left() {
     let settings = settings("http://fini.invalid".parse().expect("a URL"));
-    let client = builder(&settings).dns_resolver(Arc::new(Unknown)).build().expect("a client");
+    let client = builder(&settings).expect("settings").dns_resolver(Arc::new(Unknown)).build().expect("a client");
     let client = FiniClient::over(Box::new(client), settings, Box::new(|_| ()));
     for failure in nothing_leaves(&client.expect("a client")).await {
         assert!(failure.detail().contains("no such name"), "{failure}");
