@@ -11,7 +11,7 @@ use fini_bridge::sandbox::{Bot, DEFAULT_BOT_ID, Fault, FaultKind, FaultParams, F
 /// What was unclear is looked for in vain, for longer than any lag, before it is sent again.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// Nobody else's trouble may delay a turn by more than this, on a busy machine.
-const AT_ONCE: Duration = Duration::from_secs(8);
+const AT_ONCE: Duration = Duration::from_secs(15);
 
 const OTHER_BOT: &str = "0b9cb9a0-3f9e-4f0c-9a53-7d1cf8b0a7aa";
 
