@@ -222,11 +222,10 @@ impl Eraser<'_> {
                 Ok(_) => Fate::Stands,
                 Err(failure) if !failure.may_mean_gone() => Fate::Unknown(failure.to_string()),
                 Err(_) => match (self.scan(id, last_at).await, self.get(id).await?) {
-                    (_, Ok(_)) => Fate::Stands,
+                    (Shown::There(_), _) | (_, Ok(_)) => Fate::Stands,
                     (after, Err(failure)) if failure.may_mean_gone() && was_deleted(shown, &after) => {
                         return Ok(Fate::Gone);
                     }
-                    (Shown::There(_), _) => Fate::Stands,
                     _ => Fate::Unknown("Fini does not show it, but its List does not prove that it is gone".to_owned()),
                 },
             };

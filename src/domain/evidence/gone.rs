@@ -240,7 +240,9 @@ mod tests {
     fn what_proves_nothing() {
         let taken = |pages: &[Page]| {
             let mut scan = Scan::new(id(1), at(NOW - 60), at(NOW));
-            pages.iter().for_each(|page| scan.take(page));
+            for page in pages {
+                scan.take(page);
+            }
             scan.shown()
         };
         let row = |number: usize, age: i64| (id(number), Some(at(NOW - age)));

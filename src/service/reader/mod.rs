@@ -322,13 +322,9 @@ impl Reader {
         let erased = self.store.erasure_searches(UNBOUND).await?;
         let erased_due = erased.iter().filter(|search| search.look_at <= now).map(|search| search.first_sent_at);
         let floor = searched.iter().map(|turn| turn.sent_at).chain(unbound.due_since).chain(erased_due).min();
-        let search = match floor {
-            Some(floor) => Some(Search { due: now, floor }),
-            None => {
-                let look_at = unbound.look_at.into_iter().chain(erased.iter().map(|search| search.look_at)).min();
-                look_at.map(|due| Search { due, floor: due })
-            }
-        };
+        let next = || unbound.look_at.into_iter().chain(erased.iter().map(|search| search.look_at)).min();
+        let search =
+            floor.map(|floor| Search { due: now, floor }).or_else(|| next().map(|due| Search { due, floor: due }));
         let reads: Vec<DueRead> = reads.into_iter().filter(|read| !getting.contains(&read.conversation.key)).collect();
         let pending = reads.iter().map(|read| Pending { due_at: read.due_at, sweep_may_bring: read.misses == 0 });
         let front = watch.front.iter().filter(|watched| !getting.contains(&watched.conversation.key));

@@ -70,6 +70,7 @@ pub enum Source {
 
 /// What recording changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an answer of its own, and any may come with any other")]
 pub struct Recorded {
     /// Whether the look still counted (token and binding matched).
     pub counted: bool,
