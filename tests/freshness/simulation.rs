@@ -410,7 +410,7 @@ impl Simulation {
         let cursor = ids.last().filter(|_| page.has_more).cloned();
         let facts = PageFacts::gather(&walk, &rows, page.has_more, cursor);
         let searched = self.planner.end_list(walk, Ok(facts), time(self.now));
-        if searched == Searched::Whole {
+        if matches!(searched, Searched::Whole { .. }) {
             for (due, _) in self.searched.values_mut() {
                 *due = (*due).max(self.now + 500);
             }

@@ -22,16 +22,13 @@ pub fn run(from: u64, folder: &Path) -> (u64, u64) {
             verdict.violations.first().map(|violation| (seed, violation.clone()))
         });
         mutation::put_back(None);
-        match found {
-            Some((seed, violation)) => {
-                caught += 1;
-                let short: String = violation.chars().take(120).collect();
-                println!("caught by world {:>3}: {fault} ({short})", seed - from + 1);
-            }
-            None => {
-                missed += 1;
-                println!("NOT CAUGHT in {WORLDS} worlds: {fault}");
-            }
+        if let Some((seed, violation)) = found {
+            caught += 1;
+            let short: String = violation.chars().take(120).collect();
+            println!("caught by world {:>3}: {fault} ({short})", seed - from + 1);
+        } else {
+            missed += 1;
+            println!("NOT CAUGHT in {WORLDS} worlds: {fault}");
         }
     }
     (caught, missed)

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -311,10 +312,11 @@ fn config(folder: &Path, limit: usize) -> Result<Config> {
     );
     for name in FRONTENDS {
         let secret = secret(name);
-        text.push_str(&format!(
+        write!(
+            text,
             "[[frontends]]\nname = \"{name}\"\nbot_id = \"{DEFAULT_BOT_ID}\"\ntokens = [\"{TOKEN}-{name}\"]\n\
              callback_url = \"https://receiver.example/{name}\"\ncallback_secrets = [\"{secret}\"]\n"
-        ));
+        )?;
     }
     let file = folder.join("bridge.toml");
     std::fs::write(&file, text)?;
