@@ -109,7 +109,7 @@ MUTATIONS = [
     ("probe of a route that does not exist", SINGLE, "probe:", put(("livenessProbe", "httpGet", "path"), "/livez")),
     ("probe of the public port", SINGLE, "probe:", put(("readinessProbe", "httpGet", "port"), "http")),
     ("liveness depends on Fini", SINGLE, "probe:", put(("livenessProbe", "httpGet", "path"), "/readyz")),
-    ("readiness leaves out a check that is not there", SINGLE, "probe:", put(("readinessProbe", "httpGet", "path"), "/readyz?exclude=fini")),
+    ("readiness leaves out a check that is not there", SINGLE, "probe:", put(("readinessProbe", "httpGet", "path"), "/readyz?exclude=nothing")),
     ("readiness leaves out the store", SINGLE, "probe:", put(("readinessProbe", "httpGet", "path"), "/readyz?exclude=store")),
     ("too little time to start", SINGLE, "probe:", put(("startupProbe", "failureThreshold"), 10)),
     ("grace shorter than the program's", SINGLE, "grace:", put_pod("terminationGracePeriodSeconds", 50)),
