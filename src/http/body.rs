@@ -63,13 +63,14 @@ fn is_timeout(error: &(dyn std::error::Error + 'static)) -> bool {
     false
 }
 
-/// The members of a body that may be left out: nothing but white space is an object without any.
+/// The members of a body that may be left out: nothing but white space, or `null`, is an object without any.
 pub(super) fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(Map::new());
     }
     match serde_json::from_slice(body) {
         Ok(Value::Object(fields)) => Ok(fields),
+        Ok(Value::Null) => Ok(Map::new()),
         _ => Err(Problem::new(Code::InvalidJson).detail("the body must be a JSON object")),
     }
 }

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 #[derive(ToSchema)]
 #[schema(example = json!({"conversation_id": "web-8121", "message_id": "m-17", "text": "Where is my order?", "role": "user",
     "user": {"id": "u-9", "attributes": {"plan": "Pro"}}, "channel": "chat"}))]
+#[serde(deny_unknown_fields)]
 pub struct NewMessage {
     /// The frontend's own id of the conversation.
     #[schema(pattern = "^[A-Za-z0-9._~:@+=-]{1,200}$")]
@@ -45,6 +46,7 @@ pub enum Role {
 
 /// The customer.
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct User {
     /// The frontend's own id of the customer.
     #[schema(min_length = 1, max_length = 200)]
@@ -228,15 +230,16 @@ pub enum EventType {
 
 /// What a browser token should be like.
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct TokenWish {
     /// The customer it stands for.
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(min_length = 1, max_length = 200, nullable = false)]
     pub user_id: Option<String>,
     /// Web origins that may present it.
-    #[schema(min_items = 1)]
+    #[schema(min_items = 1, nullable = false)]
     pub origins: Option<Vec<String>>,
     /// How long it lives.
-    #[schema(minimum = 1, maximum = 3600)]
+    #[schema(minimum = 1, maximum = 3600, nullable = false)]
     pub ttl_seconds: Option<i64>,
 }
 
