@@ -298,10 +298,11 @@ export class FiniChat {
   #fail(id, error, mayResend) {
     const message = this.#messages.get(`m:${id}`);
     this.#drop(id);
-    if (message?.status !== 'pending') return;
     const { code, message: detail, errors = [] } = error;
-    this.#update(message, { status: 'failed', code, detail, errors, mayResend });
-    if (code !== 'expired') this.#emit('error', error);
+    const isPending = message?.status === 'pending';
+    if (isPending) this.#update(message, { status: 'failed', code, detail, errors, mayResend });
+    // The feed may have brought another message of this id meanwhile: then the refusal is told all the same.
+    if (isPending ? code !== 'expired' : error.isFinal) this.#emit('error', error);
   }
 
   #enqueue({ id, at, text, body }) {
