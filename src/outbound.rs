@@ -5,8 +5,8 @@
 //! message ends: contradicting lengths are an error, and a length that cannot be read leaves the end of the connection as
 //! the end of the message. The size of a head stays capped by the HTTP library (about 400 KiB).
 //!
-//! It never follows a redirect, never asks the environment for a proxy, never names where it came from, and never sends
-//! anything a second time by itself: that is for its callers to decide, who know what a repetition means.
+//! It never follows a redirect, never asks the environment for a proxy, never names where it came from, never asks for a
+//! compressed answer, and never sends anything a second time by itself: each caller adds what it wants of that.
 
 use reqwest::{ClientBuilder, redirect::Policy, retry};
 
@@ -31,6 +31,10 @@ pub fn client_builder() -> ClientBuilder {
         .retry(retry::never())
         .referer(false)
         .no_proxy()
+        .no_brotli()
+        .no_deflate()
+        .no_gzip()
+        .no_zstd()
         .http1_max_headers(MAX_FIELDS)
         .http1_allow_obsolete_multiline_headers_in_responses(true)
         .http1_allow_spaces_after_header_name_in_responses(true)

@@ -114,6 +114,10 @@ pub fn over_http(settings: &ClientSettings) -> Result<Box<dyn Transport>, Client
 fn builder(settings: &ClientSettings) -> Result<reqwest::ClientBuilder, ClientError> {
     let builder = client_builder()
         .http1_only()
+        .brotli(true)
+        .deflate(true)
+        .gzip(true)
+        .zstd(true)
         .connect_timeout(settings.connect_timeout)
         .pool_idle_timeout(IDLE_CONNECTION)
         .tcp_keepalive(KEEPALIVE);
