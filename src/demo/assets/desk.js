@@ -79,7 +79,8 @@ export function startDesk({ current, onCurrentChange, news }) {
     setText($('case-status'), label);
     $('case-status').dataset.tone = tone;
     $('take-over').disabled = escalated(wrapper) && !wrapper.resolved;
-    $('return-bot').disabled = !escalated(wrapper);
+    // What no human has taken cannot be given back: it waits for one, whatever its status becomes.
+    $('return-bot').disabled = !escalated(wrapper) || !(wrapper.events ?? []).some((event) => event.role === 'agent' && event.type === 'message');
     setText($('resolve'), wrapper.resolved ? 'Reopen' : 'Resolve');
     const scroll = $('case-scroll');
     const stick = atBottom(scroll);
@@ -115,7 +116,10 @@ export function startDesk({ current, onCurrentChange, news }) {
 
   onCurrentChange(() => { following = true; void refresh(); });
   $('take-over').addEventListener('click', () => act('status', { status: ESCALATED }));
-  $('return-bot').addEventListener('click', () => act('status', { status: OPEN }));
+  // The bot has a conversation back when it speaks again; a status alone ends no escalation.
+  $('return-bot').addEventListener('click', async () => {
+    if (await act('status', { status: OPEN })) await act('bot-message', { text: 'The assistant is back. What else can I do for you?' });
+  });
   $('resolve').addEventListener('click', () => act('resolve', { resolved: !conversations.find((wrapper) => wrapper.id === selected)?.resolved }));
   enterSends($('desk-text'));
   for (const radio of document.querySelectorAll('input[name="kind"]')) {
