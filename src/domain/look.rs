@@ -364,8 +364,10 @@ impl<'a> Pass<'a> {
     /// The open turn that an event belongs to which was never seen and is nobody's message.
     ///
     /// What a response says belongs to its turn. In a wrapper, an event answers the oldest open turn without a reply whose
-    /// message stands before it; replies beyond that go to the last one. What stands before the message, though it is seen
-    /// only now, does not answer it, unless it is so near that Fini's times may be out of order.
+    /// message stands before it; replies beyond that go to the last one. A message whose response was lost comes first, when it
+    /// is found together with what follows it: the response would have named that as its reply, and an earlier message may
+    /// never get one. What stands before the message, though it is seen only now, does not answer it, unless it is so near
+    /// that Fini's times may be out of order.
     fn owner(&self, at: usize, event: &FiniEvent) -> Owner {
         let current = self.current_number();
         if self.look.is_response() {
@@ -379,6 +381,7 @@ impl<'a> Pass<'a> {
             [] | [_] => Owner::Turn(waiting.first().copied().unwrap_or(last)),
             // The answer to the last one will say whether this is its reply or a late one.
             [.., newest] if self.turns[*newest].0.is_answering && is_of_bot(event) => Owner::Unknown,
+            [.., newest] if self.turns[*newest].0.progress.echo.is_none() && is_of_bot(event) => Owner::Turn(*newest),
             [oldest, ..] => Owner::Turn(*oldest),
         }
     }

@@ -393,6 +393,28 @@ mod late {
         }
     }
 
+    #[test]
+    fn what_follows_a_message_whose_response_was_lost_is_its_reply_and_later_ones_go_to_those_that_wait() {
+        let silent = OpenTurn {
+            is_answering: false,
+            progress: Progress { echo: Some(FiniEventId::trusted("e0")), ..Progress::default() },
+            ..turn(0)
+        };
+        let lost = OpenTurn { is_answering: false, ..turn(1) };
+        let mut bridge = Recorded { open: Some(lost), late: vec![silent], ..Recorded::default() };
+        let mut history: Vec<FiniEvent> = Vec::new();
+        for text in ["message 0", "message 1"] {
+            history.push(event(&history, FiniRole::User, FiniKind::Message, text));
+        }
+        bridge.seen.insert(history[0].id.clone(), Mark::default());
+        reply(&mut history, 1);
+        bridge.read(&history, 8, false, "");
+        assert_eq!(bridge.settled, [TurnKey(1)]);
+        reply(&mut history, 0);
+        bridge.read(&history, 8, false, "");
+        assert_eq!(bridge.settled, [TurnKey(1), TurnKey(0)]);
+    }
+
     /// What a whole reading makes of a turn whose message is `message` among `events`, in order.
     fn outcome(events: &[(FiniRole, FiniKind, i64)]) -> (TurnResult, Option<String>) {
         let mut bridge = Recorded { open: Some(OpenTurn { is_answering: false, ..turn(1) }), ..Recorded::default() };
