@@ -27,7 +27,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct AdminArgs {
     /// Address of the admin listener; by default `admin.listen` of the configuration
     #[arg(long, value_name = "URL")]
-    admin: Option<Url>,
+    admin: Option<String>,
     /// File with the admin token; by default `admin.token` of the configuration
     #[arg(long, value_name = "FILE")]
     admin_token_file: Option<PathBuf>,
@@ -56,11 +56,12 @@ impl AdminArgs {
     /// A client for it; sends nothing yet.
     pub(super) fn connect(&self) -> Result<Admin, CliError> {
         let given = self.admin_token_file.as_deref().map(secret_file).transpose()?;
-        let (base, token) = match (&self.admin, given) {
-            (Some(base), Some(token)) => (base.clone(), Some(token)),
+        let base = self.admin.as_deref().map(address).transpose()?;
+        let (base, token) = match (base, given) {
+            (Some(base), Some(token)) => (base, Some(token)),
             (base, given) => {
                 let admin = self.config.load_quietly(Needs::Nothing)?.config.admin;
-                let base = base.clone().map_or_else(|| local(admin.listen), Ok)?;
+                let base = base.map_or_else(|| local(admin.listen), Ok)?;
                 (base, given.or(admin.token))
             }
         };
@@ -72,7 +73,7 @@ impl Admin {
     /// A client for the listener at `base`.
     pub(super) fn new(base: Url, token: Option<SecretString>) -> Result<Self, CliError> {
         if !matches!(base.scheme(), "http" | "https") || !base.has_host() {
-            return Err(CliError::usage(format!("{base} is not an http address")).help("write http://127.0.0.1:9090"));
+            return Err(no_address());
         }
         let http = client_builder()
             .timeout(TIMEOUT)
@@ -108,7 +109,7 @@ impl Admin {
 
     /// What a refusal means for the person who asked.
     pub(super) fn explain(&self, refusal: &Refusal) -> CliError {
-        let error = CliError::failed(&refusal.detail).at(&self.base);
+        let error = CliError::failed(&refusal.detail).at(shown(&self.base));
         match refusal.status {
             None => error.help("is the bridge running? name its admin listener with --admin or --config"),
             Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
@@ -166,6 +167,24 @@ impl Refusal {
     }
 }
 
+/// The address that was given. It may hold a password, so that no message repeats it as it is.
+fn address(text: &str) -> Result<Url, CliError> {
+    Url::parse(text).map_err(|_| no_address())
+}
+
+fn no_address() -> CliError {
+    CliError::usage("--admin is not an http address").help("write http://127.0.0.1:9090")
+}
+
+/// An address without its user and password.
+fn shown(url: &Url) -> Url {
+    let mut url = url.clone();
+    // Both fail only for addresses that can hold neither.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url
+}
+
 /// Where a listener is reached from its own machine.
 fn local(listen: SocketAddr) -> Result<Url, CliError> {
     let ip = match listen.ip() {
@@ -187,6 +206,20 @@ mod tests {
         assert_eq!(url("0.0.0.0:9090"), "http://127.0.0.1:9090/");
         assert_eq!(url("[::]:9090"), "http://[::1]:9090/");
         assert_eq!(url("10.1.2.3:80"), "http://10.1.2.3/");
+    }
+
+    #[test]
+    fn no_message_repeats_a_password() {
+        let text = "http://user:hunter2@127.0.0.1:1";
+        let admin = Admin::new(address(text).expect("a URL"), None).expect("a client");
+        let refusal = Refusal { status: None, detail: "no answer".to_owned() };
+        for error in [
+            admin.explain(&refusal),
+            address("http://user:hunter2@:port").expect_err("no address"),
+            Admin::new(address("ftp://user:hunter2@host").expect("a URL"), None).expect_err("no http"),
+        ] {
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
     }
 
     #[test]

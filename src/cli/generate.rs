@@ -22,6 +22,11 @@ pub(super) fn completions(args: &CompletionsArgs, mut tree: clap::Command) -> Do
     // Into memory first: the generator panics where it cannot write.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut tree, "fini-bridge", &mut script);
+    if args.shell == Shell::Bash {
+        // clap_complete names the state below a program with a hyphen in two ways (clap-rs/clap#6421), and bash then
+        // completes nothing behind the first word.
+        script = String::from_utf8_lossy(&script).replace("fini__subcmd__bridge", "fini__bridge").into_bytes();
+    }
     Ok(io::stdout().lock().write_all(&script)?)
 }
 

@@ -20,6 +20,7 @@ mod look_props;
 pub mod message;
 pub mod nearest;
 pub mod pace;
+pub mod page_size;
 pub mod resend;
 pub mod schedule;
 pub mod scopes;

@@ -15,8 +15,6 @@ use crate::{
     fini::RawConversation,
 };
 
-/// The longest page that Fini gives ("List conversations", Query parameters).
-const PAGE: u32 = 100;
 /// How far below the newest place known the top is read again, in milliseconds: a list may show writes late.
 pub(super) const MARGIN_MS: i64 = 2 * 60 * 1000;
 
@@ -36,13 +34,12 @@ pub struct Conversations<'a> {
     pub(super) patient: &'a Patient<'a>,
     pub(super) clock: &'a dyn WallClock,
     pub(super) filter: Filter,
-    pub(super) page_size: u32,
 }
 
 impl<'a> Conversations<'a> {
-    /// Reads through `patient` what `filter` lets pass.
+    /// Reads through `patient` what `filter` lets pass. `clock` is Fini's, as far as its answers told.
     pub fn new(patient: &'a Patient<'a>, clock: &'a dyn WallClock, filter: Filter) -> Self {
-        Self { patient, clock, filter, page_size: PAGE }
+        Self { patient, clock, filter }
     }
 
     /// Reads everything that is still missing into `stage`. When it fails or is dropped, the checkpoint says where to go on.
@@ -56,6 +53,10 @@ impl<'a> Conversations<'a> {
                 let page = self.turn(window, &mut walk).await;
                 state.walk = walk;
                 let page = page?;
+                if state.counts.pages == 0 {
+                    // Until the first answer nobody knew how far our clock is ahead.
+                    state.started = state.started.min(self.clock.now().as_millis());
+                }
                 for (row, facts) in &page.rows {
                     state.learn(window, row, facts, moment);
                     keep(staging, state, row, facts);
@@ -123,7 +124,7 @@ impl<'a> Conversations<'a> {
         Ok(())
     }
 
-    /// Our clock's present.
+    /// Fini's present.
     pub(super) fn now(&self) -> Timestamp {
         self.clock.now().point()
     }

@@ -2,12 +2,32 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use serde::{Deserialize, Serialize};
+
 use super::{Conversations, ExportError, State, Walk, Window, compact, conversations::MARGIN_MS};
 
 /// How many conversations are remembered by what they looked like. Beyond, an old one may be told of twice.
 const REMEMBERED: usize = 10_000;
 /// The longest window that is asked for; Fini takes 90 days.
 const LONGEST_MS: i64 = 89 * 24 * 60 * 60 * 1000;
+
+/// How far a follower is; a part of the export's checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Following {
+    /// The beginning of the export's range, epoch milliseconds.
+    since: i64,
+    /// The newest place seen, epoch milliseconds.
+    top_at: i64,
+    /// Ids and digests of the conversations told of last, oldest first.
+    seen: Vec<(String, u64)>,
+}
+
+impl Following {
+    /// Ids of a few conversations that Fini can be asked for.
+    pub fn some_ids(&self, most: usize) -> Vec<String> {
+        self.seen.iter().rev().take(most).map(|(id, _)| id.clone()).collect()
+    }
+}
 
 /// Follows a finished export.
 pub struct Follow<'a> {
@@ -28,6 +48,22 @@ impl<'a> Follow<'a> {
             follow.is_news(id, *digest);
         }
         follow
+    }
+
+    /// Goes on from where an earlier follower stood.
+    pub fn resume(export: &'a Conversations<'a>, place: &Following) -> Self {
+        let Following { since, top_at, seen } = place;
+        let mut follow = Self { export, since: *since, seen: HashMap::new(), order: VecDeque::new(), top_at: *top_at };
+        for (id, digest) in seen {
+            follow.is_news(id, *digest);
+        }
+        follow
+    }
+
+    /// Where it stands.
+    pub fn place(&self) -> Following {
+        let seen = self.order.iter().filter_map(|id| Some((id.clone(), *self.seen.get(id)?)));
+        Following { since: self.since, top_at: self.top_at, seen: seen.collect() }
     }
 
     /// Looks once, and hands every conversation that is new or has changed to `tell` as a line of JSON.

@@ -1,21 +1,24 @@
 //! The export of the legacy chat history, in whichever of the two documented shapes it comes.
 //!
 //! The newer shape is paged by a cursor that the page does not explain, so that reading also ends when a page brings
-//! nothing new. The older one, a bare array, knows no pages at all: should it hold exactly as many entries as were asked
-//! for, it may have been cut off, and the range is halved until no part is.
+//! nothing new. The older one, a bare array, knows no pages at all, and nobody says how many entries it holds at most: an
+//! answer is believed to be whole where a larger one was seen before, and its range is halved and asked for again otherwise.
 
 use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Counts, ExportError, Patient, Place, Stage, stage::digest};
+use super::{
+    Counts, ExportError, Patient, Place, Stage,
+    stage::{NUMBERED, digest},
+};
 use crate::{
-    domain::Timestamp,
+    domain::{Timestamp, page_size::PAGE},
     fini::{HistoryConversation, HistoryPage, HistoryQuery},
 };
 
-/// Records per page; the page names no maximum, and this is that of "List conversations".
-const PAGE: u32 = 100;
+/// An answer of the older shape with no more entries than this is whole: no cap is that small.
+const HANDFUL: usize = 10;
 
 /// Which of the two shapes came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +43,9 @@ pub struct HistoryState {
     pub shape: Option<Shape>,
     /// Questions without ids are numbered.
     pub numbered: u64,
+    /// The most entries that one answer of the older shape held: Fini cuts off no fewer.
+    #[serde(default)]
+    pub largest: usize,
     /// What was done so far.
     pub counts: Counts,
 }
@@ -59,6 +65,7 @@ impl HistoryState {
             last_page: Vec::new(),
             shape: None,
             numbered: 0,
+            largest: 0,
             counts: Counts::default(),
         }
     }
@@ -86,7 +93,11 @@ impl<'a> History<'a> {
             if state.shape.is_none() {
                 state.shape = shape;
             }
-            let cut = shape == Some(Shape::Questions) && page.conversations.len() == PAGE as usize;
+            let entries = page.conversations.len();
+            let cut = shape == Some(Shape::Questions) && entries > HANDFUL && entries >= state.largest;
+            if shape == Some(Shape::Questions) {
+                state.largest = state.largest.max(entries);
+            }
             match (start, end) {
                 (Some(start), Some(end)) if cut && end - start > 1 => {
                     let middle = start + (end - start) / 2;
@@ -120,7 +131,7 @@ impl<'a> History<'a> {
                 id.clone()
             } else {
                 state.numbered += 1;
-                format!("#{}", state.numbered)
+                format!("{NUMBERED}{}", state.numbered)
             };
             let seen = format!("{key} {:016x}", digest(&json));
             news |= !known.contains(&seen);

@@ -1,7 +1,6 @@
 //! Taking conversations out of Fini: any range, every page, each conversation once, although the list moves meanwhile.
 //!
-//! What is read goes at once into a staging file and is put in order at the end ([`Stage`], `sort`), so that memory stays
-//! flat whatever the size, a killed export goes on where it stood, and nobody ever sees half a file. Which request comes
+//! Each page goes at once into a staging file, which keeps it in order ([`Stage`]), so that memory stays flat whatever the size, a killed export goes on where it stood, and nobody ever sees half a file. Which request comes
 //! next is decided in [`Conversations`] and [`History`]; when it may go, by [`Permits`]. Nothing here knows the command
 //! line, and nothing here changes anything at Fini.
 //!
@@ -12,11 +11,13 @@
 //! | `history` | the legacy chat history in both shapes |
 //! | `follow` | going on after the end |
 //! | `permits`, `patient` | pace and patience |
-//! | `stage`, `sort`, `finish` | staging, order, the finished files |
+//! | `stage` | the staging file: rows and checkpoint |
+//! | `destination`, `finish` | where the output goes, and the finished files |
 //! | `row`, `tables` | one conversation, as JSON line and as rows of CSV |
 //! | `report` | what the caller is told |
 
 mod conversations;
+mod destination;
 mod finish;
 mod follow;
 mod history;
@@ -26,7 +27,6 @@ mod range;
 mod report;
 mod row;
 mod settle;
-mod sort;
 mod stage;
 mod state;
 mod tables;
@@ -35,17 +35,18 @@ mod tests;
 mod turn;
 
 pub use conversations::{Conversations, Filter};
+pub use destination::{Content, Destination};
 pub use finish::{Finished, Format, Outputs, finish};
-pub use follow::Follow;
+pub use follow::{Follow, Following};
 pub use history::{History, HistoryState, Shape};
 pub use patient::{Patience, Patient};
 pub use permits::{OwnLog, Permits, Shared};
 pub use range::{Range, Window};
 pub use report::{Counts, Place, Quiet, Watcher};
 pub use row::{Facts, compact};
-pub use stage::{Found, Kept, Stage};
+pub use stage::{Found, Kept, Purpose, Stage, workspace};
 pub use state::{Reading, Seen, State, Telling, Walk};
-pub use tables::{CONVERSATION_COLUMNS, Column, EVENT_COLUMNS, HISTORY_COLUMNS, QUESTION_COLUMNS, Tables};
+pub use tables::{CONVERSATION_COLUMNS, Cells, Column, EVENT_COLUMNS, HISTORY_COLUMNS, QUESTION_COLUMNS, Tables};
 
 use std::{io, path::PathBuf};
 

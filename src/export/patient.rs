@@ -1,18 +1,28 @@
 //! Requests with patience: each waits for its permit, and what may come right by itself is tried again.
 //!
+//! A page that cannot be had is asked for at a smaller size ([`PageSize`]): its rows may be too large for an answer or a
+//! deadline.
+//!
 //! Reading changes nothing at Fini, so that every failed read may be repeated. What will fail again as it is (a refused
 //! key, a rejected parameter) is given back at once.
 
 use std::{
     sync::{Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{Counts, Permits, Watcher};
 use crate::{
-    domain::Entropy,
+    domain::{
+        Entropy, Timestamp,
+        ids::InteractionId,
+        page_size::{PAGE, PageSize},
+    },
     fini::{ConversationPage, Departure, Failure, FiniApi, HistoryPage, HistoryQuery, ListQuery},
 };
+
+/// What fails so often in a row may be too large; a single failure is anybody's.
+const FAILURES_OF_A_SIZE: u32 = 2;
 
 /// How long failures are borne.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +57,8 @@ pub struct Patient<'a> {
     entropy: &'a dyn Entropy,
     patience: Patience,
     counts: Mutex<Counts>,
+    size: Mutex<(PageSize, u32)>,
+    begun: Instant,
 }
 
 impl<'a> Patient<'a> {
@@ -58,7 +70,16 @@ impl<'a> Patient<'a> {
         entropy: &'a dyn Entropy,
         patience: Patience,
     ) -> Self {
-        Self { api, permits, watcher, entropy, patience, counts: Mutex::default() }
+        Self {
+            api,
+            permits,
+            watcher,
+            entropy,
+            patience,
+            counts: Mutex::default(),
+            size: Mutex::default(),
+            begun: Instant::now(),
+        }
     }
 
     /// Who is told.
@@ -78,7 +99,16 @@ impl<'a> Patient<'a> {
 
     /// One page of conversations. An unclear failure is given back after `unclear` repetitions: a cursor may be the cause.
     pub async fn list(&self, query: &ListQuery, unclear: Option<u32>) -> Result<ConversationPage, Failure> {
-        let page = self.ask(unclear, async |departure| self.api.list_conversations(query, departure).await).await?;
+        let request = async |departure: &Departure| {
+            let limit = self.limit(query.limit);
+            let asked = ListQuery { limit: Some(limit), ..query.clone() };
+            let answer = self.api.list_conversations(&asked, departure).await;
+            if answer.is_ok() || unclear.is_none() {
+                self.learn(limit, answer.as_ref().map(|page| (page.conversations.len(), page.has_more)));
+            }
+            answer
+        };
+        let page = self.ask(unclear, request).await?;
         self.count(|counts| {
             counts.pages += 1;
             counts.rows += page.conversations.len() as u64;
@@ -89,13 +119,66 @@ impl<'a> Patient<'a> {
 
     /// One page of the chat history.
     pub async fn history(&self, query: &HistoryQuery) -> Result<HistoryPage, Failure> {
-        let page = self.ask(None, async |departure| self.api.chat_history(query, departure).await).await?;
+        let request = async |departure: &Departure| {
+            let limit = self.limit(query.limit);
+            let asked = HistoryQuery { limit: Some(limit), ..query.clone() };
+            let answer = self.api.chat_history(&asked, departure).await;
+            self.learn(limit, answer.as_ref().map(|page| (page.conversations.len(), page.has_more)));
+            answer
+        };
+        let page = self.ask(None, request).await?;
         self.count(|counts| {
             counts.pages += 1;
             counts.rows += page.conversations.len() as u64;
             counts.malformed += page.malformed as u64;
         });
         Ok(page)
+    }
+
+    /// Whether the key sees this conversation. Fini answers 500 for one that it does not.
+    pub async fn sees(&self, id: &str) -> Result<bool, Failure> {
+        let id = InteractionId::trusted(id);
+        match self.ask(Some(1), async |departure| self.api.get_conversation(&id, departure).await).await {
+            Ok(_) => Ok(true),
+            Err(Failure::Missing { .. } | Failure::Unclear { .. } | Failure::Rejected { .. }) => Ok(false),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn limit(&self, wanted: Option<u32>) -> u32 {
+        let size = self.size.lock().unwrap_or_else(PoisonError::into_inner);
+        size.0.limit().min(wanted.unwrap_or(PAGE))
+    }
+
+    /// Asks for fewer from now on: no cursor brought a page, and its size may be the reason.
+    pub fn ask_for_fewer(&self) {
+        let mut size = self.size.lock().unwrap_or_else(PoisonError::into_inner);
+        let limit = size.0.limit();
+        size.0.failed(limit, self.now());
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(i64::try_from(self.begun.elapsed().as_millis()).unwrap_or(i64::MAX))
+    }
+
+    /// Takes in how a page of `limit` entries ended: how many came and whether there are more, or why none did.
+    fn learn(&self, limit: u32, answer: Result<(usize, bool), &Failure>) {
+        let now = self.now();
+        let mut size = self.size.lock().unwrap_or_else(PoisonError::into_inner);
+        let (size, failures) = &mut *size;
+        match answer {
+            Ok((rows, has_more)) => {
+                *failures = 0;
+                size.came(limit, rows, has_more, now);
+            }
+            Err(Failure::Unclear { .. }) => {
+                *failures += 1;
+                if *failures >= FAILURES_OF_A_SIZE {
+                    size.failed(limit, now);
+                }
+            }
+            Err(_) => {}
+        }
     }
 
     /// Any other request that may be repeated. `unclear` limits how often after an unclear failure.

@@ -1,40 +1,54 @@
-//! The staging file: what was read, page by page, beside a checkpoint that says how much of it counts and where to go on.
+//! The staging file: what was read and where to go on, in one SQLite file beside the output.
 //!
-//! A page is written and synced before the checkpoint that counts it is put in its place by a rename. So after a kill at
-//! any moment the checkpoint and the part of the file it counts agree; what stands behind that part is cut off.
-//!
-//! A record is one line: `[created,"id"]`, a tab, the JSON. Both files hold customers' messages or lead to them, so that
-//! only their owner may read them.
+//! A page and the checkpoint that counts it are one transaction, so that they agree after a kill at any moment. An open
+//! staging file is locked against every other process. It holds customers' messages: only its owner may read it, and it is
+//! never reached through a link.
 
 use std::{
     fs::{self, File},
-    io::{self, BufRead as _, BufReader, Seek as _, SeekFrom, Write as _},
-    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    io,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, params};
+use serde::{Serialize, de::DeserializeOwned};
+use sha2::{Digest as _, Sha256};
 
-use super::{
-    ExportError,
-    sort::{Entry, hash, nameless},
-};
+use super::ExportError;
 
 /// Counts changes of the format: a checkpoint of another version is refused.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// The rows of one id replace each other. The index gives the output's order without sorting, which would need room elsewhere.
+const TABLES: &str = "
+    CREATE TABLE IF NOT EXISTS rows (id TEXT PRIMARY KEY, created INTEGER NOT NULL, json TEXT NOT NULL);
+    CREATE INDEX IF NOT EXISTS rows_in_order ON rows (created, id);
+    CREATE TABLE IF NOT EXISTS checkpoint (
+        only INTEGER PRIMARY KEY CHECK (only = 0), version INTEGER NOT NULL, purpose TEXT NOT NULL, workspace TEXT NOT NULL,
+        state TEXT NOT NULL
+    );";
+/// Ids that the history's older shape lacks are numbers behind this sign.
+pub(super) const NUMBERED: char = '#';
 
 /// A staging file that is being written.
 #[derive(Debug)]
 pub struct Stage {
-    file: File,
-    path: PathBuf,
-    checkpoint: Option<PathBuf>,
+    db: Connection,
+    /// Where it stands; `None` for one without a name.
+    path: Option<PathBuf>,
     purpose: String,
-    length: u64,
-    pending: Vec<u8>,
+    workspace: String,
+    pending: Vec<Row>,
 }
 
-/// What is to become of an unfinished export.
+#[derive(Debug)]
+struct Row {
+    id: String,
+    created: i64,
+    json: String,
+}
+
+/// The fate of an unfinished export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
     /// Go on with it.
@@ -45,6 +59,15 @@ pub enum Kept {
     Respect,
 }
 
+/// The export that a staging file belongs to.
+#[derive(Clone, Copy, Debug)]
+pub struct Purpose<'a> {
+    /// The export's kind, address, range and filters: one is never continued as another.
+    pub text: &'a str,
+    /// The key's fingerprint ([`workspace`]): another key may mean another company's conversations.
+    pub workspace: &'a str,
+}
+
 /// An opened staging file.
 #[derive(Debug)]
 pub struct Found<S> {
@@ -52,180 +75,241 @@ pub struct Found<S> {
     pub staging: Stage,
     /// Where the export stood; `None` for a new one.
     pub state: Option<S>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Checkpoint<S> {
-    version: u32,
-    /// What is exported, so that an export is never continued as another one.
-    purpose: String,
-    /// How much of the staging file counts.
-    length: u64,
-    state: S,
+    /// It was begun with another key: its rows must be seen under this one before anything is added.
+    pub is_of_other_key: bool,
 }
 
 impl Stage {
-    /// Opens the staging file of the output `target`. `purpose` says what is exported.
-    pub fn open<S: DeserializeOwned>(target: &Path, purpose: &str, kept: Kept) -> Result<Found<S>, ExportError> {
-        let (path, checkpoint) = (beside(target, "partial"), beside(target, "checkpoint"));
-        let file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let file = file.map_err(ExportError::file(&path))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => {
-                return Err(ExportError::Staging(format!("another export is writing {}", path.display())));
+    /// Opens the staging file of the output `target`.
+    pub fn open<S: DeserializeOwned>(target: &Path, purpose: Purpose<'_>, kept: Kept) -> Result<Found<S>, ExportError> {
+        let path = beside(target, "partial");
+        let db = match connect(&path) {
+            Err(error) if kept == Kept::Discard && error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {
+                fs::remove_file(&path).map_err(ExportError::file(&path))?;
+                private(&path)?;
+                connect(&path)
             }
-            Err(fs::TryLockError::Error(error)) => return Err(ExportError::file(&path)(error)),
-        }
-        let text = match fs::read_to_string(&checkpoint) {
-            Ok(text) => Some(text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(ExportError::file(&checkpoint)(error)),
+            other => other,
         };
-        let mut staging = Self {
-            file,
-            path,
-            checkpoint: Some(checkpoint),
-            purpose: purpose.to_owned(),
-            length: 0,
-            pending: Vec::new(),
-        };
-        let state = match (text, kept) {
-            (None, _) | (Some(_), Kept::Discard) => None,
+        let db = db.map_err(|error| match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                ExportError::Staging(format!("another export is writing {}", path.display()))
+            }
+            Some(ErrorCode::NotADatabase) => {
+                ExportError::Staging(format!("{} was written by another version of fini-bridge", path.display()))
+            }
+            _ => failed(&path)(error),
+        })?;
+        let staging = Self::over(db, Some(path.clone()), purpose)?;
+        let found = staging.checkpoint().map_err(failed(&path))?;
+        let (state, workspace) = match (found, kept) {
             (Some(_), Kept::Respect) => {
-                return Err(ExportError::Staging(format!("an unfinished export stands in {}", staging.path.display())));
+                return Err(ExportError::Staging(format!("an unfinished export stands in {}", path.display())));
             }
-            (Some(text), Kept::Continue) => Some(staging.accept(&text)?),
+            (Some(found), Kept::Continue) => {
+                let workspace = found.workspace.clone();
+                (Some(staging.accept(&found)?), Some(workspace))
+            }
+            (None, _) | (Some(_), Kept::Discard) => {
+                staging.clear().map_err(failed(&path))?;
+                (None, None)
+            }
         };
-        staging.file.set_len(staging.length).map_err(ExportError::file(&staging.path))?;
-        if state.is_none()
-            && let Some(checkpoint) = &staging.checkpoint
-        {
-            remove(checkpoint)?;
+        let is_of_other_key = workspace.is_some_and(|workspace| workspace != purpose.workspace);
+        Ok(Found { staging, state, is_of_other_key })
+    }
+
+    /// A staging file without a name: nothing of it outlives the process. It stays in memory where no folder for temporary
+    /// files can be written.
+    pub fn nameless() -> Result<Self, ExportError> {
+        let folder = std::env::temp_dir();
+        let probe = folder.join(format!(".fini-bridge-{:x}.scratch", std::process::id()));
+        let is_writable = File::options().write(true).create_new(true).mode(0o600).open(&probe).is_ok();
+        if is_writable {
+            fs::remove_file(&probe).map_err(ExportError::file(&probe))?;
         }
-        Ok(Found { staging, state })
+        let opened = if is_writable { Connection::open("") } else { Connection::open_in_memory() };
+        Self::over(opened.map_err(failed(&folder))?, None, Purpose { text: "", workspace: "" })
     }
 
-    /// A staging file without a name in `folder`: nothing of it outlives the process.
-    pub fn nameless(folder: &Path) -> Result<Self, ExportError> {
-        let file = nameless(folder).map_err(ExportError::file(folder))?;
-        let path = folder.to_owned();
-        Ok(Self { file, path, checkpoint: None, purpose: String::new(), length: 0, pending: Vec::new() })
+    fn over(db: Connection, path: Option<PathBuf>, purpose: Purpose<'_>) -> Result<Self, ExportError> {
+        let shown = path.clone().unwrap_or_else(std::env::temp_dir);
+        db.execute_batch(TABLES).map_err(failed(&shown))?;
+        let (purpose, workspace) = (purpose.text.to_owned(), purpose.workspace.to_owned());
+        Ok(Self { db, path, purpose, workspace, pending: Vec::new() })
     }
 
-    fn accept<S: DeserializeOwned>(&mut self, text: &str) -> Result<S, ExportError> {
-        let damaged = |why: &str| ExportError::Staging(format!("the checkpoint of {} {why}", self.path.display()));
-        let version =
-            serde_json::from_str::<Checkpoint<serde_json::Value>>(text).map_err(|_| damaged("cannot be read"))?;
-        if version.version != VERSION {
+    fn checkpoint(&self) -> rusqlite::Result<Option<Checkpoint>> {
+        let read = "SELECT version, purpose, workspace, state FROM checkpoint";
+        let row = self.db.query_row(read, [], |row| {
+            Ok(Checkpoint { version: row.get(0)?, purpose: row.get(1)?, workspace: row.get(2)?, state: row.get(3)? })
+        });
+        row.optional()
+    }
+
+    fn accept<S: DeserializeOwned>(&self, found: &Checkpoint) -> Result<S, ExportError> {
+        let path = self.shown();
+        let damaged = |why: &str| ExportError::Staging(format!("the checkpoint of {} {why}", path.display()));
+        if found.version != VERSION {
             return Err(damaged("was written by another version of fini-bridge"));
         }
-        if version.purpose != self.purpose {
+        if found.purpose != self.purpose {
             return Err(ExportError::Staging(format!(
                 "the unfinished export in {} is another one: {} there, {} here",
-                self.path.display(),
-                version.purpose,
+                path.display(),
+                found.purpose,
                 self.purpose
             )));
         }
-        let length = self.file.metadata().map_err(ExportError::file(&self.path))?.len();
-        if length < version.length {
-            return Err(damaged("counts more than was written"));
-        }
-        self.length = version.length;
-        serde_json::from_value(version.state).map_err(|_| damaged("cannot be read"))
+        serde_json::from_str(&found.state).map_err(|_| damaged("cannot be read"))
     }
 
-    /// Adds a record; it counts from the next commit on.
+    fn clear(&self) -> rusqlite::Result<()> {
+        self.db.execute_batch("BEGIN; DELETE FROM rows; DELETE FROM checkpoint; COMMIT")
+    }
+
+    /// Adds a row; it counts from the next commit on.
     pub fn append(&mut self, created: Option<i64>, id: &str, json: &str) {
-        let head = serde_json::json!([created.unwrap_or_default(), id]);
-        self.pending.extend_from_slice(head.to_string().as_bytes());
-        self.pending.push(b'\t');
-        self.pending.extend_from_slice(json.as_bytes());
-        self.pending.push(b'\n');
+        self.pending.push(Row { id: id.to_owned(), created: created.unwrap_or_default(), json: json.to_owned() });
     }
 
     /// Makes what was added durable, and `state` the place to go on from.
     pub fn commit(&mut self, state: &impl Serialize) -> Result<(), ExportError> {
-        let failed = ExportError::file(&self.path);
-        self.file.seek(SeekFrom::Start(self.length)).map_err(&failed)?;
-        self.file.write_all(&self.pending).map_err(&failed)?;
-        if let Some(path) = &self.checkpoint {
-            self.file.sync_data().map_err(&failed)?;
-            let length = self.length + self.pending.len() as u64;
-            let checkpoint = Checkpoint { version: VERSION, purpose: self.purpose.clone(), length, state };
-            let text = serde_json::to_vec(&checkpoint).map_err(|error| failed(io::Error::other(error)))?;
-            replace(path, &text).map_err(ExportError::file(path))?;
-        }
-        self.length += self.pending.len() as u64;
-        self.pending.clear();
-        Ok(())
-    }
-
-    /// Where scratch files may go.
-    pub(super) fn folder(&self) -> &Path {
-        match &self.checkpoint {
-            Some(_) => folder_of(&self.path),
-            None => &self.path,
-        }
-    }
-
-    /// The records that count, in the order in which they were staged.
-    pub(super) fn entries(&self) -> Result<impl Iterator<Item = Result<Entry, ExportError>> + '_, ExportError> {
-        let mut file = self.file.try_clone().map_err(ExportError::file(&self.path))?;
-        file.rewind().map_err(ExportError::file(&self.path))?;
-        let mut reader = BufReader::with_capacity(256 * 1024, file);
-        let (mut offset, mut line) = (0_u64, Vec::new());
-        Ok(std::iter::from_fn(move || {
-            if offset >= self.length {
-                return None;
+        let pending = std::mem::take(&mut self.pending);
+        self.record(state, |transaction| {
+            let mut add = transaction.prepare_cached(
+                "INSERT INTO rows (id, created, json) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (id) DO UPDATE SET created = excluded.created, json = excluded.json",
+            )?;
+            for row in &pending {
+                add.execute(params![row.id, row.created, row.json])?;
             }
-            line.clear();
-            let begin = offset;
-            Some(match reader.read_until(b'\n', &mut line) {
-                Ok(read) => {
-                    offset += read as u64;
-                    parse(&line, begin).ok_or_else(|| self.damaged())
-                }
-                Err(error) => Err(ExportError::file(&self.path)(error)),
-            })
-        }))
+            Ok(())
+        })
     }
 
-    /// The JSON of a record.
-    pub(super) fn read(&self, entry: &Entry) -> Result<String, ExportError> {
-        let length = usize::try_from(entry.length).map_err(|_| self.damaged())?;
-        let mut bytes = vec![0; length];
-        self.file.read_exact_at(&mut bytes, entry.offset).map_err(ExportError::file(&self.path))?;
-        String::from_utf8(bytes).map_err(|_| self.damaged())
+    /// Forgets the rows, which are in the output now, and keeps `state` for a later run.
+    pub fn keep_place(&mut self, state: &impl Serialize) -> Result<(), ExportError> {
+        self.record(state, |transaction| transaction.execute("DELETE FROM rows", []).map(drop))?;
+        self.db.execute_batch("VACUUM").map_err(failed(&self.shown()))
+    }
+
+    fn record(
+        &mut self,
+        state: &impl Serialize,
+        change: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<()>,
+    ) -> Result<(), ExportError> {
+        let path = self.shown();
+        let text = serde_json::to_string(state).map_err(|error| ExportError::file(&path)(io::Error::other(error)))?;
+        let (purpose, workspace) = (&self.purpose, &self.workspace);
+        let write = || {
+            let transaction = self.db.transaction()?;
+            change(&transaction)?;
+            transaction
+                .prepare_cached(
+                    "INSERT INTO checkpoint (only, version, purpose, workspace, state) VALUES (0, ?1, ?2, ?3, ?4)
+                     ON CONFLICT (only) DO UPDATE SET workspace = excluded.workspace, state = excluded.state",
+                )?
+                .execute(params![VERSION, purpose, workspace, text])?;
+            transaction.commit()
+        };
+        write().map_err(failed(&path))
+    }
+
+    /// Ids of a few rows that Fini can be asked for.
+    pub fn some_ids(&self, most: u32) -> Result<Vec<String>, ExportError> {
+        let read = || -> rusqlite::Result<Vec<String>> {
+            let mut rows = self.db.prepare("SELECT id FROM rows WHERE substr(id, 1, 1) <> ?1 LIMIT ?2")?;
+            let rows = rows.query_map(params![NUMBERED.to_string(), most], |row| row.get(0))?;
+            rows.collect()
+        };
+        read().map_err(failed(&self.shown()))
+    }
+
+    /// Hands on the JSON of each row, oldest creation first.
+    pub(super) fn for_each(&self, mut take: impl FnMut(&str) -> Result<(), ExportError>) -> Result<(), ExportError> {
+        let path = self.shown();
+        let failed = failed(&path);
+        let mut read = self.db.prepare("SELECT json FROM rows ORDER BY created, id").map_err(&failed)?;
+        let mut rows = read.query([]).map_err(&failed)?;
+        while let Some(row) = rows.next().map_err(&failed)? {
+            let json = row.get_ref(0).and_then(|value| value.as_str().map_err(Into::into)).map_err(&failed)?;
+            take(json)?;
+        }
+        Ok(())
     }
 
     /// Removes it; the output is complete.
     pub fn discard(self) -> Result<(), ExportError> {
-        if let Some(checkpoint) = &self.checkpoint {
-            remove(checkpoint)?;
-            remove(&self.path)?;
+        let Self { db, path, .. } = self;
+        drop(db);
+        if let Some(path) = path {
+            remove(&path)?;
+            let mut journal = path.into_os_string();
+            journal.push("-journal");
+            remove(Path::new(&journal))?;
         }
         Ok(())
     }
 
-    fn damaged(&self) -> ExportError {
-        ExportError::Staging(format!("{} is damaged; begin anew", self.path.display()))
+    fn shown(&self) -> PathBuf {
+        self.path.clone().unwrap_or_else(std::env::temp_dir)
     }
 }
 
-/// The entry of the record in `line`; its offset and length are those of the JSON alone.
-fn parse(line: &[u8], begin: u64) -> Option<Entry> {
-    let tab = line.iter().position(|byte| *byte == b'\t')?;
-    let (created, id): (i64, String) = serde_json::from_slice(&line[..tab]).ok()?;
-    let length = line.len().checked_sub(tab + 2).filter(|_| line.ends_with(b"\n"))? as u64;
-    Some(Entry { id: hash(&id), created, offset: begin + tab as u64 + 1, length })
+struct Checkpoint {
+    version: u32,
+    purpose: String,
+    workspace: String,
+    state: String,
+}
+
+/// Opens and locks the database in `path`, which only its owner may read.
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    private(path).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    // Nothing is written elsewhere: not everybody who may write the output may write anything else.
+    db.execute_batch(
+        "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = TRUNCATE; PRAGMA synchronous = FULL;
+         PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8000; BEGIN EXCLUSIVE; COMMIT",
+    )?;
+    Ok(db)
+}
+
+/// Makes sure that `path` is a file that only its owner may read, and no link.
+fn private(path: &Path) -> Result<(), ExportError> {
+    match File::options().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let found = fs::symlink_metadata(path).map_err(ExportError::file(path))?;
+            if found.is_file() {
+                return Ok(());
+            }
+            Err(ExportError::Staging(format!("{} is no file of an export", path.display())))
+        }
+        Err(error) => Err(ExportError::file(path)(error)),
+    }
+}
+
+fn failed(path: &Path) -> impl Fn(rusqlite::Error) -> ExportError + '_ {
+    move |error| match error {
+        rusqlite::Error::ToSqlConversionFailure(error) => match error.downcast::<ExportError>() {
+            Ok(error) => *error,
+            Err(error) => ExportError::file(path)(io::Error::other(error)),
+        },
+        error => ExportError::file(path)(io::Error::other(error)),
+    }
 }
 
 /// What stands for a text: the first 64 bits of its SHA-256.
 pub(super) fn digest(text: &str) -> u64 {
-    let half = hash(text);
-    u64::from_be_bytes([half[0], half[1], half[2], half[3], half[4], half[5], half[6], half[7]])
+    let hash: [u8; 32] = Sha256::digest(text.as_bytes()).into();
+    hash[..8].iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+/// Tells keys apart without giving one away.
+pub fn workspace(key: &str) -> String {
+    format!("{:016x}", digest(&format!("fini-bridge export\n{key}")))
 }
 
 /// The file beside `target` with one more extension.
@@ -234,19 +318,6 @@ fn beside(target: &Path, extension: &str) -> PathBuf {
     name.push(".");
     name.push(extension);
     PathBuf::from(name)
-}
-
-pub(super) fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// Puts a file in its place at once and whole.
-fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let new = beside(path, "new");
-    let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    file.write_all(content)?;
-    file.sync_data()?;
-    fs::rename(&new, path)
 }
 
 fn remove(path: &Path) -> Result<(), ExportError> {
@@ -258,31 +329,43 @@ fn remove(path: &Path) -> Result<(), ExportError> {
 
 #[cfg(test)]
 mod tests {
+    use std::{collections::BTreeMap, os::unix::fs::PermissionsExt as _};
+
+    use proptest::prelude::*;
+
     use super::*;
 
+    const PURPOSE: Purpose<'_> = Purpose { text: "a purpose", workspace: "one" };
+
     fn open(target: &Path, kept: Kept) -> Result<Found<u32>, ExportError> {
-        Stage::open(target, "a purpose", kept)
+        Stage::open(target, PURPOSE, kept)
     }
 
-    fn contents(staging: &Stage) -> Vec<(i64, String)> {
-        let entries: Vec<Entry> = staging.entries().expect("open").map(|entry| entry.expect("whole")).collect();
-        entries.iter().map(|entry| (entry.created, staging.read(entry).expect("read"))).collect()
+    fn contents(staging: &Stage) -> Vec<String> {
+        let mut all = Vec::new();
+        staging
+            .for_each(|json| {
+                all.push(json.to_owned());
+                Ok(())
+            })
+            .expect("read");
+        all
     }
 
     #[test]
-    fn what_was_not_committed_is_cut_off() {
+    fn rows_count_from_the_commit_on() {
         let folder = tempfile::tempdir().expect("a folder");
         let target = folder.path().join("out.ndjson");
         let mut staging = open(&target, Kept::Respect).expect("new").staging;
         staging.append(Some(5), "a\tb\n", r#"{"n":1}"#);
         staging.commit(&7).expect("committed");
         staging.append(None, "c", "{}");
-        // As a kill between writing and the checkpoint leaves it.
-        staging.file.write_all(b"[0,\"half").expect("written");
         drop(staging);
         let found = open(&target, Kept::Continue).expect("continued");
-        assert_eq!(found.state, Some(7));
-        assert_eq!(contents(&found.staging), [(5, r#"{"n":1}"#.to_owned())]);
+        assert_eq!((found.state, found.is_of_other_key), (Some(7), false));
+        assert_eq!(contents(&found.staging), [r#"{"n":1}"#]);
+        found.staging.discard().expect("discarded");
+        assert_eq!(fs::read_dir(folder.path()).expect("readable").count(), 0);
     }
 
     #[test]
@@ -290,28 +373,79 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let target = folder.path().join("out.ndjson");
         let mut staging = open(&target, Kept::Respect).expect("new").staging;
-        staging.commit(&1).expect("committed");
         assert!(
-            matches!(open(&target, Kept::Continue), Err(ExportError::Staging(why)) if why.contains("another export"))
+            matches!(open(&target, Kept::Continue), Err(ExportError::Staging(why)) if why.contains("another export")),
+            "locked before anything is written"
         );
+        staging.commit(&1).expect("committed");
         drop(staging);
         assert!(open(&target, Kept::Respect).is_err());
-        let other = Stage::open::<u32>(&target, "another purpose", Kept::Continue);
+        let other = Stage::open::<u32>(&target, Purpose { text: "another", ..PURPOSE }, Kept::Continue);
         assert!(matches!(other, Err(ExportError::Staging(why)) if why.contains("another one")));
+        let other = Stage::open::<u32>(&target, Purpose { workspace: "two", ..PURPOSE }, Kept::Continue);
+        assert!(other.expect("opened").is_of_other_key);
         assert_eq!(open(&target, Kept::Discard).expect("discarded").state, None);
         assert_eq!(open(&target, Kept::Continue).expect("nothing there").state, None);
     }
 
     #[test]
+    fn a_file_of_another_kind_is_refused_and_thrown_away_only_on_demand() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let target = folder.path().join("out");
+        fs::write(folder.path().join("out.partial"), "[0,\"an older version's line\"]\t{}\n".repeat(100))
+            .expect("written");
+        assert!(matches!(open(&target, Kept::Continue), Err(ExportError::Staging(_))));
+        assert_eq!(open(&target, Kept::Discard).expect("begun anew").state, None);
+        let elsewhere = folder.path().join("elsewhere");
+        fs::write(&elsewhere, "").expect("written");
+        std::os::unix::fs::symlink(&elsewhere, folder.path().join("link.partial")).expect("linked");
+        assert!(open(&folder.path().join("link"), Kept::Discard).is_err(), "no link is followed");
+    }
+
+    #[test]
     fn only_its_owner_may_read_it() {
-        use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().expect("a folder");
         let target = folder.path().join("out");
         let mut staging = open(&target, Kept::Respect).expect("new").staging;
         staging.commit(&1).expect("committed");
-        for name in ["out.partial", "out.checkpoint"] {
-            let mode = fs::metadata(folder.path().join(name)).expect("there").permissions().mode();
-            assert_eq!(mode & 0o777, 0o600, "{name}");
+        for entry in fs::read_dir(folder.path()).expect("readable") {
+            let entry = entry.expect("an entry");
+            let mode = entry.metadata().expect("there").permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{}", entry.path().display());
+        }
+    }
+
+    #[test]
+    fn a_place_is_kept_without_the_rows() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let target = folder.path().join("out");
+        let mut staging = open(&target, Kept::Respect).expect("new").staging;
+        staging.append(Some(1), "a", "{}");
+        staging.commit(&1).expect("committed");
+        staging.keep_place(&2).expect("kept");
+        assert!(contents(&staging).is_empty());
+        drop(staging);
+        assert_eq!(open(&target, Kept::Continue).expect("continued").state, Some(2));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        #[test]
+        fn the_latest_of_each_id_comes_in_order_of_creation(staged in prop::collection::vec((0_u8..40, -5_i64..5), 0..100)) {
+            let mut staging = Stage::nameless().expect("a stage");
+            let mut latest = BTreeMap::new();
+            for (number, (id, created)) in staged.iter().enumerate() {
+                staging.append(Some(*created), &format!("{id:02}"), &number.to_string());
+                latest.insert(*id, (*created, number));
+                if number % 7 == 0 {
+                    staging.commit(&number).expect("committed");
+                }
+            }
+            staging.commit(&0).expect("committed");
+            let mut wanted: Vec<(i64, u8, usize)> = latest.iter().map(|(id, (created, number))| (*created, *id, *number)).collect();
+            wanted.sort_unstable();
+            let wanted: Vec<String> = wanted.iter().map(|(_, _, number)| number.to_string()).collect();
+            prop_assert_eq!(contents(&staging), wanted);
         }
     }
 }

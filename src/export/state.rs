@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Counts, Facts, Window};
+use super::{Counts, Facts, Following, Window};
 use crate::fini::RawConversation;
 
 /// Which time Fini compares `since` and `until` with. The documentation does not say; the answers give it away.
@@ -37,6 +37,9 @@ pub struct State {
     /// Whether those that left the range meanwhile were looked for.
     #[serde(default)]
     pub departed: bool,
+    /// Where following stands, once everything was read.
+    #[serde(default)]
+    pub following: Option<Following>,
     /// What was done so far.
     pub counts: Counts,
     /// When the latest requests were sent, epoch milliseconds: they still count in the budget after a restart.
@@ -93,6 +96,7 @@ impl State {
             telling: None,
             recent: Vec::new(),
             departed: false,
+            following: None,
             counts: Counts::default(),
             requests_at: Vec::new(),
         }

@@ -2,6 +2,9 @@
 //!
 //! Nothing is interpreted away: a missing value is an empty cell and a rating of 0 is `0`; what has a shape of its own
 //! (attributes, articles, attachments) stays JSON, as Fini sent it. Times are RFC 3339 in UTC.
+//!
+//! A customer's text must not run in the spreadsheet that opens the file: a text that a spreadsheet would take for a formula
+//! stands behind an apostrophe ([`Cells::Safe`]; OWASP, "CSV Injection").
 
 use std::collections::BTreeMap;
 
@@ -116,6 +119,15 @@ pub const QUESTION_COLUMNS: [Column; 13] = [
     column("message_history", Form::Json("messageHistory"), "JSON array of messages so far (older shape)"),
 ];
 
+/// The form of texts in cells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cells {
+    /// An apostrophe precedes what a spreadsheet would take for a formula.
+    Safe,
+    /// As Fini sent it.
+    Raw,
+}
+
 /// Which pair of tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tables {
@@ -130,6 +142,7 @@ type Members<'a> = BTreeMap<String, &'a RawValue>;
 /// One conversation taken apart.
 pub(super) struct Parts<'a> {
     tables: Tables,
+    cells: Cells,
     wrapper: Members<'a>,
     rows: Vec<Members<'a>>,
 }
@@ -143,20 +156,40 @@ impl Tables {
         }
     }
 
-    /// Takes the JSON of a conversation apart. What is no object has no rows.
-    pub(super) fn parts(self, json: &str) -> Parts<'_> {
-        let wrapper: Members<'_> = serde_json::from_str(json).unwrap_or_default();
-        let list = match self {
+    /// The header lines of the first and of the second table.
+    pub(super) fn headers(self) -> (String, String) {
+        let line = |columns: &[Column]| columns.iter().map(|column| column.name).collect::<Vec<_>>().join(",");
+        let (first, second) = self.columns();
+        (line(first), line(second))
+    }
+
+    /// The tables that the entry in this line of JSON belongs to, where it is one.
+    pub(super) fn of_line(line: &str) -> Option<Self> {
+        let members: Members<'_> = serde_json::from_str(line).ok()?;
+        if members.contains_key(Self::History.list()) || members.contains_key("question") {
+            return Some(Self::History);
+        }
+        members.contains_key(Self::Conversations.list()).then_some(Self::Conversations)
+    }
+
+    /// The member that holds the rows of the second table.
+    const fn list(self) -> &'static str {
+        match self {
             Self::Conversations => "events",
             Self::History => "botRequests",
-        };
-        let rows = match wrapper.get(list) {
+        }
+    }
+
+    /// Takes the JSON of a conversation apart. What is no object has no rows.
+    pub(super) fn parts(self, json: &str, cells: Cells) -> Parts<'_> {
+        let wrapper: Members<'_> = serde_json::from_str(json).unwrap_or_default();
+        let rows = match wrapper.get(self.list()) {
             Some(raw) => entries(raw),
             // The older shape of the history: the entry is the question itself.
             None if self == Self::History && wrapper.contains_key("question") => vec![wrapper.clone()],
             None => Vec::new(),
         };
-        Parts { tables: self, wrapper, rows }
+        Parts { tables: self, cells, wrapper, rows }
     }
 }
 
@@ -192,33 +225,36 @@ impl Parts<'_> {
         let times = || self.rows.iter().filter_map(|row| row.get("createdAt")?.get().parse::<i64>().ok());
         let shown = |at: Option<i64>| at.map(|at| Timestamp::from_millis(at).to_string()).unwrap_or_default();
         match form {
-            Form::Plain(name) => plain(row.get(name)),
+            Form::Plain(name) => self.plain(row.get(name)),
             Form::Time(name) => match row.get(name).map(|raw| raw.get().parse::<i64>()) {
                 Some(Ok(at)) => shown(Some(at)),
-                _ => plain(row.get(name)),
+                _ => self.plain(row.get(name)),
             },
             Form::Json(name) => {
                 row.get(name).filter(|raw| raw.get() != "null").map(|raw| compact(raw.get())).unwrap_or_default()
             }
             // In the older shape of the history a row is its own wrapper and has no id.
-            Form::Parent(name) => plain(self.wrapper.get(name)),
+            Form::Parent(name) => self.plain(self.wrapper.get(name)),
             Form::Position => position.to_string(),
             Form::Rows => self.rows.len().to_string(),
             Form::First => shown(times().min()),
             Form::Last => shown(times().max()),
         }
     }
-}
 
-fn plain(raw: Option<&&RawValue>) -> String {
-    let Some(raw) = raw.map(|raw| raw.get()).filter(|raw| *raw != "null") else {
-        return String::new();
-    };
-    if raw.starts_with('"') {
+    fn plain(&self, raw: Option<&&RawValue>) -> String {
+        let Some(raw) = raw.map(|raw| raw.get()).filter(|raw| *raw != "null") else {
+            return String::new();
+        };
+        if !raw.starts_with('"') {
+            return compact(raw);
+        }
         // Half a surrogate pair is no text; its escape is shown as it came.
-        serde_json::from_str(raw).unwrap_or_else(|_| raw.to_owned())
-    } else {
-        compact(raw)
+        let text: String = serde_json::from_str(raw).unwrap_or_else(|_| raw.to_owned());
+        if self.cells == Cells::Safe && text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) {
+            return format!("'{text}");
+        }
+        text
     }
 }
 
@@ -231,7 +267,7 @@ mod tests {
         let json = r#"{"id":"c","createdAt":1747075200000,"resolved":null,"userAttributes":{"b":1.0,"a":null},
             "events":[{"id":"e1","createdAt":1747075201000,"role":"user","type":"message","message":"a,\"b\"\n","csatRating":0},
                       {"id":"e2","createdAt":1747075205000,"csatRating":null,"approved":false,"extra":1}]}"#;
-        let parts = Tables::Conversations.parts(json);
+        let parts = Tables::Conversations.parts(json, Cells::Safe);
         let names = CONVERSATION_COLUMNS.map(|column| column.name);
         let row: BTreeMap<_, _> = names.into_iter().zip(parts.first().expect("a row")).collect();
         assert_eq!(row["id"], "c");
@@ -248,11 +284,27 @@ mod tests {
     }
 
     #[test]
+    fn a_text_is_no_formula_and_a_number_stays_one() {
+        let json = r#"{"id":"=1+1","resolved":-1,"events":[{"message":"=HYPERLINK(\"http://x\")"},{"message":"-5"},{"message":"a=b"}]}"#;
+        let cells = |cells| {
+            let parts = Tables::Conversations.parts(json, cells);
+            let messages: Vec<String> = parts.second().map(|row| row[6].clone()).collect();
+            (parts.first().expect("a row")[5].clone(), messages)
+        };
+        let (number, safe) = cells(Cells::Safe);
+        assert_eq!(
+            (number.as_str(), safe),
+            ("-1", vec!["'=HYPERLINK(\"http://x\")".into(), "'-5".into(), "a=b".into()])
+        );
+        assert_eq!(cells(Cells::Raw).1[1], "-5");
+    }
+
+    #[test]
     fn both_shapes_of_the_history_give_questions() {
-        let newer = Tables::History.parts(r#"{"id":"c","botRequests":[{"question":"q","answer":"a"}]}"#);
+        let newer = Tables::History.parts(r#"{"id":"c","botRequests":[{"question":"q","answer":"a"}]}"#, Cells::Safe);
         assert!(newer.first().is_some());
         assert_eq!(newer.second().next().expect("a row")[..2], ["c".to_owned(), "1".to_owned()]);
-        let older = Tables::History.parts(r#"{"botName":"b","question":"q","answer":"a","createdAt":0}"#);
+        let older = Tables::History.parts(r#"{"botName":"b","question":"q","answer":"a","createdAt":0}"#, Cells::Safe);
         assert!(older.first().is_none());
         assert_eq!(older.second().next().expect("a row")[2..6], ["1970-01-01T00:00:00.000Z", "b", "", "q"]);
     }

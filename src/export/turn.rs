@@ -3,10 +3,13 @@
 //! A cursor is a conversation, and conversations move and vanish. When the last row of a page has moved to the top, what
 //! follows it there is the whole list again; when it was deleted, Fini answers 500. Its neighbours on the same page stood in
 //! the same place and serve as well. Only when none of them does, the list is begun anew, below what was read.
+//!
+//! The page before said that there is more. So an empty one is no end but another way to refuse a cursor, until all of them
+//! agree.
 
 use super::{Conversations, ExportError, Facts, Walk, Window, state::Seen};
 use crate::{
-    domain::Timestamp,
+    domain::{Timestamp, page_size::PAGE},
     fini::{Failure, ListQuery, RawConversation},
 };
 
@@ -35,21 +38,29 @@ impl Conversations<'_> {
                 break 'page self.list(window, walk.below, None, None).await?;
             }
             for round in 0..ROUNDS {
+                let mut all_are_empty = true;
                 for seen in cursors(&walk.tail) {
                     match self.list(window, walk.below, Some(&seen.id), Some(TRIES)).await {
                         Ok(page) if jumped(&page, seen) => {
+                            all_are_empty = false;
                             // What stands at the top now is good data; the walk goes on where it was.
                             self.patient.count(|counts| counts.detours += 1);
                             strays.extend(page.rows);
                         }
+                        Ok(page) if page.rows.is_empty() => self.patient.count(|counts| counts.detours += 1),
                         Ok(page) => break 'page page,
                         Err(Failure::Unclear { .. } | Failure::Missing { .. } | Failure::Rejected { .. }) => {
+                            all_are_empty = false;
                             self.patient.count(|counts| counts.detours += 1);
                         }
                         Err(failure) => return Err(failure.into()),
                     }
                 }
+                if all_are_empty {
+                    break 'page Page { rows: Vec::new(), more: false };
+                }
                 if round + 1 < ROUNDS {
+                    self.patient.ask_for_fewer();
                     self.patient.pause("no conversation of the latest page serves as a cursor", round).await;
                 }
             }
@@ -92,7 +103,7 @@ impl Conversations<'_> {
         let query = ListQuery {
             since: Some(Timestamp::from_millis(window.since)),
             until: until.map(Timestamp::from_millis),
-            limit: Some(self.page_size),
+            limit: Some(PAGE),
             cursor: cursor.map(str::to_owned),
             bot_id: self.filter.bot_id.clone(),
             sources: self.filter.sources.clone(),

@@ -183,7 +183,9 @@ impl World {
     fn history_array(&self, wanted: &Wanted) -> Value {
         let inside = self.truth.created_before(None).take_while(|it| it.created_at >= wanted.start);
         let found = inside.filter(|it| wanted.matches(it));
-        found.flat_map(|conversation| self.question_entries(conversation)).collect()
+        let entries = found.flat_map(|conversation| self.question_entries(conversation));
+        // This shape has no pages: what the cap takes off is not said.
+        entries.take(self.settings.list_page_cap.unwrap_or(usize::MAX)).collect()
     }
 
     fn question_entries(&self, conversation: &Conversation) -> Vec<Value> {

@@ -40,7 +40,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// Crates that only some files may use, with the beginnings of those files' paths.
 const CRATES: &[(&str, &[&str])] = &[
     ("sqlx", &["store/"]),
-    ("rusqlite", &["store/"]),
+    ("rusqlite", &["store/", "export/stage"]),
     ("moka", &["store/bindings"]),
     ("axum", &["http/", "sandbox/", "demo/", "app/"]),
     ("hyper", &["http/", "sandbox/", "fini/client", "delivery/client"]),

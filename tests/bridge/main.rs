@@ -20,6 +20,7 @@ mod clocks;
 mod connections;
 mod conversations;
 mod events;
+mod exports;
 mod harness;
 mod intake;
 mod joins;

@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use super::{Common, Summary, conversations::table_help, explain, interruptible, open_stage, progress::Progress};
+use super::{
+    Common, Summary, conversations::table_help, explain, interruptible, open_stage, progress::Progress, same_workspace,
+};
 use crate::{
     cli::{
         console::{Done, say},
@@ -47,7 +49,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args) -> Done {
     let common = &args.common;
-    let mut prepared = common.prepare("questions")?;
+    let mut prepared = common.prepare(Tables::History)?;
     let query = HistoryQuery {
         sources: args.source.clone(),
         category: args.category.clone(),
@@ -65,14 +67,18 @@ pub(super) async fn run(args: Args) -> Done {
         "escalation": args.escalation, "has_links": args.has_links, "user": args.user_id, "ticket": args.ticket_id,
         "question": args.question,
     });
-    let (mut staging, found) = open_stage::<HistoryState>(&prepared, &purpose)?;
-    let resumed = found.is_some();
+    let mut found = open_stage::<HistoryState>(&prepared, &purpose)?;
+    let earlier = found.state.take();
+    let resumed = earlier.is_some();
     let end = prepared.until.unwrap_or_else(|| SystemClock.now().point());
-    let mut state = found.unwrap_or_else(|| HistoryState::new(Some(prepared.since.as_millis()), Some(end.as_millis())));
+    let mut state =
+        earlier.unwrap_or_else(|| HistoryState::new(Some(prepared.since.as_millis()), Some(end.as_millis())));
     let permits = common.permits(&prepared.config, Vec::new()).await?;
     let client = vendor::client(&prepared.config)?;
     let progress = Progress::new(common.quiet);
     let patient = Patient::new(client.as_ref(), permits.as_ref(), &progress, &SystemEntropy, Patience::default());
+    same_workspace(&found, &[], &patient).await?;
+    let mut staging = found.staging;
     let history = History::new(&patient, query);
 
     let read = interruptible(&mut prepared.signals, &prepared.plan, history.read(&mut staging, &mut state)).await;

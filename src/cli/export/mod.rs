@@ -14,6 +14,8 @@ use std::{
 };
 
 use clap::{Subcommand, ValueEnum};
+use secrecy::ExposeSecret as _;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{
@@ -25,7 +27,9 @@ use super::{
 use crate::{
     config::{Config, Needs},
     domain::{Timestamp, WallClock as _},
-    export::{Counts, ExportError, Finished, Format, Kept, Permits, Stage},
+    export::{
+        Cells, Counts, ExportError, Finished, Format, Found, Kept, Patient, Permits, Purpose, Stage, Tables, workspace,
+    },
     lifecycle::{OsSignals, Signals as _},
     system::SystemClock,
 };
@@ -57,13 +61,16 @@ struct Common {
     /// One JSON object per line as Fini sent it, or two flat tables
     #[arg(long, value_enum, default_value_t = FormatName::Ndjson)]
     format: FormatName,
-    /// Where to: a file, a folder, or - for standard output. CSV becomes two files: out.csv gives out.conversations.csv and
-    /// out.events.csv (out.questions.csv for history)
+    /// Where to: a file, a folder, a pipe or device, or - for standard output. CSV becomes two files: out.csv gives
+    /// out.conversations.csv and out.events.csv (out.questions.csv for history). A new file only its owner may read
     #[arg(long, value_name = "FILE", default_value = "-")]
     out: PathBuf,
     /// Write one of the two CSV tables only, exactly to --out
     #[arg(long, value_enum)]
     table: Option<TableName>,
+    /// Write texts into CSV as they are; by default an apostrophe precedes what a spreadsheet would take for a formula
+    #[arg(long)]
+    raw: bool,
     /// Go on with an interrupted export to the same --out; begins one where there is none
     #[arg(long)]
     resume: bool,
@@ -123,7 +130,7 @@ struct Prepared {
 }
 
 impl Common {
-    fn prepare(&self, detail: &str) -> Result<Prepared, CliError> {
+    fn prepare(&self, tables: Tables) -> Result<Prepared, CliError> {
         let signals = OsSignals::listen()?;
         let now = SystemClock.now().point();
         let time =
@@ -133,9 +140,12 @@ impl Common {
         if until.unwrap_or(now) <= since {
             return Err(CliError::usage("--since must be earlier than --until").help("both default to now: --since 7d"));
         }
-        let plan = output::plan(&self.out, self.format, self.table, detail)?;
-        if self.resume && plan.target.is_none() {
-            return Err(CliError::usage("standard output cannot be resumed").help("write to a file with --out"));
+        let plan = output::plan(&self.out, self.format, self.table, tables)?;
+        if self.raw && self.format == FormatName::Ndjson {
+            return Err(CliError::usage("--raw is about CSV").help("NDJSON is always as Fini sent it"));
+        }
+        if self.resume && plan.target().is_none() {
+            return Err(CliError::usage("only a file can be gone on with").help("write to a file with --out"));
         }
         let kept = match (self.resume, self.restart) {
             (true, _) => Kept::Continue,
@@ -154,7 +164,7 @@ impl Common {
     fn format(&self) -> Format {
         match self.format {
             FormatName::Ndjson => Format::Ndjson,
-            FormatName::Csv => Format::Csv,
+            FormatName::Csv => Format::Csv(if self.raw { Cells::Raw } else { Cells::Safe }),
         }
     }
 
@@ -183,7 +193,7 @@ impl Summary<'_> {
         let counts = &self.counts;
         let mut summary = json!({
             "conversations": self.finished.conversations,
-            self.plan.detail.as_str(): self.finished.events,
+            self.plan.detail: self.finished.events,
             "requests": counts.requests,
             "pages": counts.pages,
             "rows_read": counts.rows,
@@ -193,7 +203,7 @@ impl Summary<'_> {
             "restarts": counts.restarts,
             "malformed": counts.malformed,
             "seconds": (self.begun.elapsed().as_secs_f64() * 10.0).round() / 10.0,
-            "files": self.plan.files(),
+            "files": self.plan.names(),
         });
         if let (Some(summary), Some(more)) = (summary.as_object_mut(), self.more.as_object()) {
             summary.extend(more.clone());
@@ -217,7 +227,7 @@ impl Summary<'_> {
         if counts.malformed > 0 {
             let _ = write!(text, "\nwarning: {} entries had no id and are missing", counts.malformed);
         }
-        for file in self.plan.files() {
+        for file in self.plan.names() {
             let _ = write!(text, "\n  {file}");
         }
         text
@@ -254,22 +264,43 @@ fn explain(error: ExportError, plan: &Plan) -> CliError {
 }
 
 fn resumable(error: CliError, plan: &Plan) -> CliError {
-    match plan.target {
+    match plan.target() {
         Some(_) => error.help("nothing is lost: the same command with --resume goes on from here"),
         None => error,
     }
 }
 
 /// The staging file of the plan, and where an interrupted export stood.
-fn open_stage<S: serde::de::DeserializeOwned>(
-    prepared: &Prepared,
-    purpose: &Value,
-) -> Result<(Stage, Option<S>), CliError> {
-    let opened = match &prepared.plan.target {
-        Some(target) => {
-            Stage::open(target, &purpose.to_string(), prepared.kept).map(|found| (found.staging, found.state))
-        }
-        None => Stage::nameless(&std::env::temp_dir()).map(|staging| (staging, None)),
+fn open_stage<S: DeserializeOwned>(prepared: &Prepared, purpose: &Value) -> Result<Found<S>, CliError> {
+    let workspace = workspace(prepared.config.fini.keys.read.expose_secret());
+    let purpose = purpose.to_string();
+    let purpose = Purpose { text: &purpose, workspace: &workspace };
+    let opened = match prepared.plan.target() {
+        Some(target) => Stage::open(target, purpose, prepared.kept),
+        None => Stage::nameless().map(|staging| Found { staging, state: None, is_of_other_key: false }),
     };
     opened.map_err(|error| explain(error, &prepared.plan))
+}
+
+/// Makes sure that an export which was begun with another key goes on with the same company's conversations: a key that
+/// replaced it sees what it saw.
+async fn same_workspace(found: &Found<impl Sized>, told: &[String], patient: &Patient<'_>) -> Done {
+    const ASKED: u32 = 3;
+    if !found.is_of_other_key {
+        return Ok(());
+    }
+    let staged = found.staging.some_ids(ASKED).map_err(CliError::failed)?;
+    let ids = if staged.is_empty() { told } else { &staged };
+    for id in ids {
+        if patient.sees(id).await.map_err(CliError::failed)? {
+            return Ok(());
+        }
+    }
+    if ids.is_empty() {
+        return Ok(());
+    }
+    Err(CliError::usage(
+        "the unfinished export was begun with another key, and this one does not see its conversations",
+    )
+    .help("give the key of that workspace, or throw the export away by --restart"))
 }

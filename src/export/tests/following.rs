@@ -9,7 +9,7 @@ async fn only_what_is_new_or_changed_is_told_and_once() {
     let now = SystemClock.now().point();
     let range = Range { since: Timestamp::from_millis(now.as_millis() - 7 * DAY), until: None };
     let mut state = State::new(now.as_millis(), None, range.windows(now));
-    let mut staging = Stage::open::<State>(&bench.out(), "test", Kept::Respect).expect("a staging file").staging;
+    let mut staging = Stage::open::<State>(&bench.out(), TEST, Kept::Respect).expect("a staging file").staging;
     let permits = OwnLog::new(u32::MAX, Duration::from_secs(1));
     let patient = bench.patient(&permits, &Quiet);
     let export = Conversations::new(&patient, &SystemClock, Filter::default());

@@ -7,13 +7,13 @@ use crate::{
 };
 
 async fn history(bench: &Bench, query: HistoryQuery) -> (Vec<Value>, Option<Shape>, Counts) {
-    let mut staging = Stage::open::<HistoryState>(&bench.out(), "test", Kept::Respect).expect("a staging file").staging;
+    let mut staging = Stage::open::<HistoryState>(&bench.out(), TEST, Kept::Respect).expect("a staging file").staging;
     let now = SystemClock.now().as_millis();
     let mut state = HistoryState::new(Some(now - 30 * DAY), Some(now));
     let permits = OwnLog::new(u32::MAX, Duration::from_secs(1));
     let patient = bench.patient(&permits, &Quiet);
     History::new(&patient, query).read(&mut staging, &mut state).await.expect("read");
-    let outputs = Outputs { first: Some(bench.out()), second: None };
+    let outputs = Outputs { first: Some(Destination::File(bench.out())), second: None };
     finish(&staging, Tables::History, Format::Ndjson, &outputs).expect("finished");
     staging.discard().expect("discarded");
     (bench.rows(), state.shape, state.counts)
@@ -45,7 +45,7 @@ async fn the_older_shape_comes_whole() {
     assert_eq!(counts.requests, 3);
     bench.seed(333, 10, 1, 2);
     let (rows, _, counts) = history(&bench, HistoryQuery::default()).await;
-    assert_eq!((rows.len(), counts.requests), (433, 1));
+    assert_eq!((rows.len(), counts.requests), (433, 3));
     assert!(rows.is_sorted_by_key(|row| row["createdAt"].as_i64()));
 }
 
@@ -56,4 +56,18 @@ async fn filters_reach_the_vendor() {
     let query = HistoryQuery { sources: vec!["slack".into(), "api".into()], ..HistoryQuery::default() };
     let (rows, shape, _) = history(&bench, query).await;
     assert_eq!((rows.len(), shape), (0, None));
+}
+
+#[tokio::test]
+async fn an_answer_that_fini_cuts_off_is_not_taken_for_the_whole() {
+    for most in [11, 50, 100, 179] {
+        let bench = Bench::with(|config| {
+            config.settings.history_shape = HistoryShape::Array;
+            config.settings.list_page_cap = Some(most);
+        })
+        .await;
+        bench.seed(180, 20, 1, 2);
+        let (rows, _, counts) = history(&bench, HistoryQuery::default()).await;
+        assert_eq!(rows.len(), 180, "{most} at most: {} requests", counts.requests);
+    }
 }

@@ -31,6 +31,7 @@ use crate::{
 };
 
 const DAY: i64 = 86_400_000;
+const TEST: Purpose<'_> = Purpose { text: "test", workspace: "one" };
 
 /// Chance that repeats from run to run.
 struct Dice(AtomicU64);
@@ -132,7 +133,7 @@ impl Bench {
         let ago = |days: i64| Timestamp::from_millis(now.as_millis() - days * DAY);
         let range = Range { since: ago(since), until: until.map(ago) };
         let state = State::new(now.as_millis(), range.until.map(Timestamp::as_millis), range.windows(now));
-        let staging = Stage::open::<State>(&self.out(), "test", Kept::Respect)?.staging;
+        let staging = Stage::open::<State>(&self.out(), TEST, Kept::Respect)?.staging;
         self.go_on(staging, state, watcher).await
     }
 
@@ -140,7 +141,7 @@ impl Bench {
         let permits = OwnLog::new(u32::MAX, Duration::from_secs(1));
         let patient = self.patient(&permits, watcher);
         Conversations::new(&patient, &SystemClock, Filter::default()).read(&mut staging, &mut state).await?;
-        let outputs = Outputs { first: Some(self.out()), second: None };
+        let outputs = Outputs { first: Some(Destination::File(self.out())), second: None };
         let finished = finish(&staging, Tables::Conversations, Format::Ndjson, &outputs)?;
         staging.discard()?;
         let rows = self.rows();

@@ -63,7 +63,7 @@ async fn what_leaves_a_past_range_while_it_is_read_still_belongs() {
         };
         let clock = SystemClock.now().point();
         let state = State::new(clock.as_millis(), range.until.map(Timestamp::as_millis), range.windows(clock));
-        let staging = Stage::open::<State>(&bench.out(), "test", Kept::Respect).expect("a staging file").staging;
+        let staging = Stage::open::<State>(&bench.out(), TEST, Kept::Respect).expect("a staging file").staging;
         let outcome = bench.go_on(staging, state, &watcher).await.expect("exported");
         assert_holds(&outcome.rows, &before, |_| false);
     }
@@ -96,7 +96,7 @@ async fn an_old_conversation_that_moves_belongs_only_where_messages_count() {
         });
         let start = SystemClock.now().point();
         let state = State::new(start.as_millis(), range.until.map(Timestamp::as_millis), range.windows(start));
-        let staging = Stage::open::<State>(&bench.out(), "test", Kept::Respect).expect("a staging file").staging;
+        let staging = Stage::open::<State>(&bench.out(), TEST, Kept::Respect).expect("a staging file").staging;
         let outcome = bench.go_on(staging, state, &watcher).await.expect("exported");
         let listed = outcome.rows.iter().any(|row| id(row) == old);
         assert_eq!(listed, reading == SinceReading::Updated, "{reading:?}");

@@ -87,7 +87,7 @@ async fn the_meaning_of_the_range_is_found_out() {
 async fn both_csv_tables_agree_with_the_vendor() {
     let bench = Bench::new().await;
     bench.seed(250, 5, 1, 3);
-    let mut staging = Stage::open::<State>(&bench.out(), "test", Kept::Respect).expect("a staging file").staging;
+    let mut staging = Stage::open::<State>(&bench.out(), TEST, Kept::Respect).expect("a staging file").staging;
     let now = SystemClock.now().point();
     let range = Range { since: Timestamp::from_millis(now.as_millis() - 7 * DAY), until: None };
     let mut state = State::new(now.as_millis(), None, range.windows(now));
@@ -96,8 +96,9 @@ async fn both_csv_tables_agree_with_the_vendor() {
     let export = Conversations::new(&patient, &SystemClock, Filter::default());
     export.read(&mut staging, &mut state).await.expect("read");
     let [first, second] = ["c.csv", "e.csv"].map(|name| bench.folder.path().join(name));
-    let outputs = Outputs { first: Some(first.clone()), second: Some(second.clone()) };
-    let finished = finish(&staging, Tables::Conversations, Format::Csv, &outputs).expect("finished");
+    let outputs =
+        Outputs { first: Some(Destination::File(first.clone())), second: Some(Destination::File(second.clone())) };
+    let finished = finish(&staging, Tables::Conversations, Format::Csv(Cells::Safe), &outputs).expect("finished");
     assert_eq!(finished, Finished { conversations: 250, events: 750 });
     let read = |path: PathBuf| -> Vec<csv::StringRecord> {
         csv::Reader::from_path(path).expect("CSV").records().map(|row| row.expect("a row")).collect()

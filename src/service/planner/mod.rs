@@ -10,7 +10,6 @@
 
 mod lag;
 mod pace;
-mod page_size;
 mod situation;
 #[cfg(test)]
 mod tests;
@@ -21,12 +20,12 @@ use std::{collections::VecDeque, time::Duration};
 pub use self::{
     lag::{Peak, Skew},
     pace::{Demand, ESCALATED_CYCLE, OPEN_CYCLE, Paces, paces},
-    page_size::PAGE,
     situation::{Pending, Plan, Search, Searched, Situation, Watched},
     walk::{CLOCK_MARGIN, Kind, Missed, PageFacts, Row, Walk},
 };
-use self::{page_size::PageSize, situation::Dues, walk::Reach};
-use crate::domain::Timestamp;
+use self::{situation::Dues, walk::Reach};
+pub use crate::domain::page_size::PAGE;
+use crate::domain::{Timestamp, page_size::PageSize};
 
 /// Single reads at once.
 const MAX_SINGLES: usize = 4;

@@ -7,8 +7,8 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{Situation, page_size::PAGE};
-use crate::domain::{Timestamp, ids::ConversationKey};
+use super::Situation;
+use crate::domain::{Timestamp, ids::ConversationKey, page_size::PAGE};
 
 /// Fini's largest window is 90 days; a little less, for clocks that differ.
 const LONGEST_WINDOW: Duration = Duration::from_hours(89 * 24);

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use crate::domain::Timestamp;
+use super::Timestamp;
 
 /// Fini's largest page.
 pub const PAGE: u32 = 100;
