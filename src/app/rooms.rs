@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use tokio::sync::watch;
 
 use super::{bridge::Ports, clock::Timekeeper, parts};
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
         Failure, FiniApi, FiniClient, Observer, RequestFacts,
         budget::{Budget, Departures},
     },
-    http::{Public, admin::Admin},
+    http::{Public, admin::Admin, auth::Known},
     lifecycle::{Lifecycle, Pace, Stop, Wake},
     metrics::{CallStatus, Metrics},
     service::{
@@ -232,7 +233,7 @@ impl Rooms {
             store: Arc::clone(&self.store),
             bindings: self.bindings.clone(),
             eraser: self.wakes.eraser.clone(),
-            frontends: Arc::new(parts::credentials(config)?),
+            frontends: Known::new(watch::channel(Arc::new(parts::credentials(config)?)).1),
             clock: Arc::clone(&self.clock),
             wall: Arc::clone(&self.wall),
             entropy: Arc::clone(&self.entropy),
