@@ -12,6 +12,7 @@ mod describe;
 mod frontend;
 mod load;
 mod postgres_url;
+mod renew;
 mod sections;
 mod store_url;
 
@@ -19,6 +20,7 @@ pub use describe::describe;
 pub use frontend::{Callback, EventPattern, Frontend, RotatingSecret};
 pub use load::{ConfigErrors, Finding, Loaded, Needs, Origin, Place, Severity, Sources, load, secret_in};
 pub use postgres_url::PostgresUrlError;
+pub use renew::Renewed;
 pub use sections::{
     Admin, ApiKeys, Cache, Delivery, Fini, Log, LogFormat, OnExhausted, Poll, RateLimit, Server, Store, Telemetry,
     Turns,

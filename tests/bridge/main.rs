@@ -38,6 +38,7 @@ mod replicas;
 mod requests;
 mod restart;
 mod sandbox;
+mod secrets;
 mod stream;
 mod trace;
 mod unclear;
