@@ -56,7 +56,7 @@ struct Answer<'a> {
             description = "Goes on to Fini and to the callbacks that the message causes, if it has 1 to 128 of `A-Z a-z 0-9 - _ . : / + = @`; else a new one does"),
         ("traceparent" = Option<String>, Header,
             description = "W3C Trace Context: what the message causes is part of the same trace. Ignored if it is not valid"),
-        ("Prefer" = Option<String>, Header, description = "`wait=N`: answer when the turn is over, after at most N ≤ 60 seconds"),
+        ("Prefer" = Option<String>, Header, description = "`wait=N`: answer when the turn is over, after at most N ≤ 60 seconds; `wait` without a number is refused"),
     ),
     responses(
         (status = 202, description = "Stored, and not over yet", body = schema::Accepted),

@@ -52,7 +52,7 @@ fn frontend(s: &mut Scope<'_>, names: &mut BTreeMap<String, String>) -> Option<F
     let tokens = s.secrets("tokens", "tokens_file", secret_forms::token);
     let signing_secrets = s.rotating_secrets("signing_secrets", "signing_secrets_file", secret_forms::webhook_secret);
     let browser_token_secrets = browser_token_secrets(s);
-    let browser_attributes = s.list("browser_attributes", Vec::new(), forms::words);
+    let browser_attributes = s.list("browser_attributes", Vec::new(), browser_attribute);
 
     let (key, below) = (s.path("tokens"), s.path(""));
     let none = tokens.is_empty() && signing_secrets.is_empty() && browser_token_secrets.is_empty();
@@ -189,6 +189,16 @@ fn bot_id(value: &Value) -> Form<Uuid> {
         return Err(wrong());
     }
     Uuid::try_parse(written).map_err(|_| wrong())
+}
+
+/// The name of an attribute that a page may set.
+fn browser_attribute(value: &Value) -> Form<String> {
+    let written = forms::words(value)?;
+    if written == "user_id" {
+        let help = "leave it out: who the customer is says the token's `sub`";
+        return Err(Wrong::new("has user_id, by which a page would choose whose customer it is", help));
+    }
+    Ok(written)
 }
 
 fn event_pattern(value: &Value) -> Form<EventPattern> {

@@ -123,8 +123,7 @@ export type FeedEvent =
   | FeedEventBase<'conversation.status_changed', { state: ConversationState; previous_state: ConversationState; status_text: string | null; awaiting_customer: boolean }>
   | FeedEventBase<'conversation.resolved', { resolved: boolean }>
   | FeedEventBase<'conversation.continued', { by: string }>
-  | FeedEventBase<'form.presented', { event_id: string; text: string | null; raw: unknown }>
-  | FeedEventBase<'feedback.updated', { event_id: string; csat_rating: number | null; feedback: string | null; approved: boolean | null }>
+  | FeedEventBase<'form.presented', { event_id: string; text: string | null }>
   /** In place of an event that is not for the customer: nothing to show, and no gap in the numbers. */
   | FeedEventBase<'hidden', Record<string, never>>;
 
