@@ -40,6 +40,15 @@ pub struct Credentials {
     pub browser_attributes: Vec<String>,
 }
 
+impl Credentials {
+    /// What a browser token says, by whichever of the secrets it was signed with.
+    fn claims(&self, text: &str, now: WallTime) -> Result<Claims, TokenError> {
+        let mut verified = self.token_secrets.iter().map(|secret| token::verify(text, secret, now.as_secs()));
+        let judged = verified.find(|verified| !matches!(verified, Err(TokenError::Signature)));
+        judged.unwrap_or(Err(TokenError::Signature))
+    }
+}
+
 /// The credentials as they are at present: they may change while the bridge runs.
 #[derive(Clone, Debug)]
 pub struct Known(watch::Receiver<Arc<Frontends>>);
@@ -178,14 +187,9 @@ impl Frontends {
     /// Which browser calls with this token.
     pub fn by_browser_token(&self, text: &str, asked: &Asked, now: WallTime) -> Result<Caller, Problem> {
         let frontend = token::peek_frontend(text).map_err(|error| unauthorized(&error.to_string()))?;
-        let one = self.named(&frontend).ok_or_else(|| unauthorized("the token is not known"))?;
-        let tried = one.token_secrets.iter().map(|secret| token::verify(text, secret, now.as_secs()));
-        let mut tried = tried.skip_while(|verified| matches!(verified, Err(TokenError::Signature)));
-        let verified = match (one.token_secrets.is_empty(), tried.next()) {
-            (true, _) => return Err(unauthorized("the token is not known")),
-            (false, verified) => verified.unwrap_or(Err(TokenError::Signature)),
-        };
-        let claims = verified.map_err(|error| unauthorized(&error.to_string()))?;
+        let one = self.named(&frontend).filter(|one| !one.token_secrets.is_empty());
+        let one = one.ok_or_else(|| unauthorized("the token is not known"))?;
+        let claims = one.claims(text, now).map_err(|error| unauthorized(&error.to_string()))?;
         let page = asked.page();
         if !claims.allows(page) {
             let detail = match page.origin {

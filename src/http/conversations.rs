@@ -109,7 +109,7 @@ pub async fn events(
         Some(beginning) => beginning,
         None => Beginning::of_unborn(&caller, after)?,
     };
-    let show = |entry: FeedEntry| if caller.is_browser() { shown_to_browser(entry) } else { entry };
+    let show = |entry: FeedEntry| if caller.is_browser() { shown_to_browser(&entry) } else { entry };
     let bodies = page.entries.into_iter().map(|entry| show(entry).body);
     let events = bodies.filter_map(|body| RawValue::from_string(body).ok()).collect();
     let page = Page { events, last_sequence: page.last_sequence, has_more: page.has_more, reset: is_reset };
@@ -136,7 +136,7 @@ impl Beginning {
 }
 
 /// An event as a browser sees it.
-pub(super) fn shown_to_browser(entry: FeedEntry) -> FeedEntry {
+pub(super) fn shown_to_browser(entry: &FeedEntry) -> FeedEntry {
     let shown = to_browser(&entry.kind, &entry.body, entry.sequence);
     FeedEntry { sequence: entry.sequence, kind: shown.kind.into_owned(), body: shown.body.into_owned() }
 }

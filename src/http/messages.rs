@@ -117,7 +117,7 @@ pub async fn post(State(public): State<Public>, request: Request) -> Result<Resp
     let Ok(Some(turn)) = turn else { return Ok(respond(StatusCode::ACCEPTED, &answer)) };
     let answer = Answer { status: turn.state.status(), ..answer };
     let mut response = if turn.state.is_settled() {
-        let show = |body: String| if caller.is_browser() { shown(body) } else { body };
+        let show = |body: String| if caller.is_browser() { shown(&body) } else { body };
         let events = turn.events.into_iter().filter_map(|body| RawValue::from_string(show(body)).ok()).collect();
         respond(StatusCode::OK, &Answer { events: Some(events), ..answer })
     } else {
@@ -145,15 +145,15 @@ fn as_allowed(caller: &Caller, message: InboundMessage, free: &[String]) -> Resu
 }
 
 /// An event of the turn as a browser sees it.
-fn shown(body: String) -> String {
+fn shown(body: &str) -> String {
     #[derive(Deserialize)]
     struct Head<'a> {
         #[serde(borrow, rename = "type")]
         kind: Cow<'a, str>,
         sequence: i64,
     }
-    let head = serde_json::from_str(&body).unwrap_or(Head { kind: Cow::Borrowed(HIDDEN), sequence: 0 });
-    to_browser(&head.kind, &body, head.sequence).body.into_owned()
+    let head = serde_json::from_str(body).unwrap_or(Head { kind: Cow::Borrowed(HIDDEN), sequence: 0 });
+    to_browser(&head.kind, body, head.sequence).body.into_owned()
 }
 
 /// What stands for `message_id` where the body has none.

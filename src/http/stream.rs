@@ -353,7 +353,7 @@ impl Feed {
         self.has_more = page.has_more;
         for entry in page.entries {
             self.after = entry.sequence;
-            let entry = if self.is_browser { shown_to_browser(entry) } else { entry };
+            let entry = if self.is_browser { shown_to_browser(&entry) } else { entry };
             // The id stands last: readers take it as soon as its line is there, and a cut before it loses nothing.
             let chunk = format!("event: {}\ndata: {}\nid: {}\n\n", entry.kind, entry.body, entry.sequence);
             self.ready.push_back(Bytes::from(chunk));

@@ -1,6 +1,8 @@
 //! Browser tokens as identities: who the customer is says the token alone, and what somebody with a page and a token tries
 //! besides comes to nothing.
 
+#![expect(clippy::needless_pass_by_value, reason = "JSON literals read best where they are handed over")]
+
 use serde_json::{Value, json};
 
 use crate::harness::{

@@ -10,6 +10,7 @@ suite!(
     a_full_backlog_stores_nothing,
     frontends_and_conversations_are_apart,
     a_confined_person_writes_into_conversations_of_its_own,
+    of_two_confined_persons_one_begins_a_conversation,
     whoever_waits_for_a_conversation_hears_that_it_began,
     numbers_are_kept_as_they_were_written,
 );
@@ -115,6 +116,21 @@ async fn a_confined_person_writes_into_conversations_of_its_own(fixture: Fixture
     assert_eq!(person("free").await.as_deref(), Some("u-9"));
     assert_eq!(person("nobodys").await, None);
     assert_eq!(person("both").await, None);
+}
+
+async fn of_two_confined_persons_one_begins_a_conversation(fixture: Fixture) {
+    for round in 0..20 {
+        let conversation = format!("c-{round}");
+        let by = |user: &str| {
+            let message = new_message(&conversation, &format!("m-{user}"), at(0));
+            fixture.store.accept(NewMessage { vouched_user: Some(user.to_owned()), only_own: true, ..message })
+        };
+        let (one, other) = futures_util::join!(by("u-1"), by("u-2"));
+        let outcomes = [one.expect("answers"), other.expect("answers")];
+        let new = outcomes.iter().filter(|outcome| matches!(outcome, Accepted::New { sequence: 1, .. })).count();
+        let refused = outcomes.iter().filter(|outcome| **outcome == Accepted::NotTheirs).count();
+        assert_eq!((new, refused), (1, 1), "{outcomes:?}");
+    }
 }
 
 async fn whoever_waits_for_a_conversation_hears_that_it_began(fixture: Fixture) {
