@@ -44,3 +44,4 @@ mod trace;
 mod unclear;
 mod upgrade;
 mod vendor;
+mod written;
