@@ -11,6 +11,7 @@ use super::{
     clock::Timekeeper,
     parts,
     rooms::{Delivery, Rooms},
+    secrets::Holders,
 };
 use crate::{
     config::Config,
@@ -53,6 +54,7 @@ pub struct Bridge {
     reader: Arc<Reader>,
     housekeeper: Arc<Housekeeper>,
     timekeeper: Arc<Timekeeper>,
+    holders: Holders,
     grace: Duration,
 }
 
@@ -63,8 +65,9 @@ impl Bridge {
         let mut rooms = Rooms::build(config, ports).await?;
         let (reader, housekeeper) = (rooms.reader(config), Arc::new(rooms.housekeeper(config)));
         let delivery = Delivery { receivers, endpoints: parts::endpoints(config)? };
-        let public = http::public(rooms.public(config)?);
-        let admin = http::admin::admin(rooms.admin(config, &delivery, Arc::clone(&reader)));
+        let holders = rooms.holders(config, &delivery)?;
+        let public = http::public(rooms.public(config, &holders));
+        let admin = http::admin::admin(rooms.admin(config, &delivery, Arc::clone(&reader), &holders));
         rooms.start_loops(config, Arc::clone(&reader), Arc::clone(&housekeeper), delivery)?;
         Ok(Self {
             public,
@@ -75,6 +78,7 @@ impl Bridge {
             reader,
             housekeeper,
             timekeeper: rooms.timekeeper,
+            holders,
             grace: config.server.shutdown_grace,
         })
     }
@@ -102,6 +106,10 @@ impl Bridge {
     /// For what serves the operators' routes, to the very end.
     pub(super) fn last_tasks(&self) -> Tasks {
         self.lifecycle.last_tasks()
+    }
+
+    pub(super) fn holders(&self) -> Holders {
+        self.holders.clone()
     }
 
     pub(super) fn metrics(&self) -> &Metrics {

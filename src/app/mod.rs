@@ -7,13 +7,22 @@ mod bridge;
 mod clock;
 mod parts;
 mod rooms;
+mod secrets;
 mod serve;
 
 pub use bridge::{Bridge, Ports};
 pub use parts::rules;
+use secrets::{Holders, Renewal};
 pub use serve::serve;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    io::{
+        self,
+        ErrorKind::{AddrInUse, PermissionDenied},
+    },
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 
 use anyhow::{Context as _, Result};
 use axum::Router;
@@ -98,9 +107,32 @@ impl App {
         self.bridge.stop()
     }
 
+    /// Those who hold secrets that may change.
+    fn holders(&self) -> Holders {
+        self.bridge.holders()
+    }
+
+    /// Follows the files of secrets to the end.
+    fn follow_secrets(&self, renewal: Renewal) {
+        drop(self.bridge.last_tasks().spawn("secrets", rooms::until(&self.stop(), renewal.follow())));
+    }
+
     /// Runs until a signal, then stops in order.
     pub async fn run(self, signals: impl Signals) -> Ended {
         self.bridge.run(signals).await
+    }
+}
+
+/// `[::]` takes IPv4 as well, so that one configuration serves clusters of either family and of both; where the machine has no
+/// IPv6 at all, IPv4 is what it takes.
+async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let bound = TcpListener::bind(address).await;
+    let is_any_v6 = address.is_ipv6() && address.ip().is_unspecified();
+    match &bound {
+        Err(error) if is_any_v6 && !matches!(error.kind(), AddrInUse | PermissionDenied) => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+        }
+        _ => bound,
     }
 }
 
@@ -111,7 +143,7 @@ async fn bind(
 ) -> Result<(TcpListener, SocketAddr)> {
     let bound = match open {
         Some(open) => open,
-        None => TcpListener::bind(address).await.with_context(|| format!("listening on {address} ({listener})"))?,
+        None => listen(address).await.with_context(|| format!("listening on {address} ({listener})"))?,
     };
     let address = bound.local_addr()?;
     tracing::info!(listener, %address, "listening");

@@ -15,6 +15,7 @@ use crate::{
     fini::{ClientSettings, Network, budget::BudgetSettings},
     http::{
         PublicSettings,
+        asked::TrustedProxies,
         auth::{Credentials, Frontends, digest},
         server::Limits,
         stream::Streams,
@@ -57,13 +58,14 @@ fn subscriptions(config: &Config) -> Subscriptions {
 pub(super) fn credentials(config: &Config) -> Result<Frontends> {
     let all = config.frontends.iter().map(|frontend| {
         let secrets: Vec<_> = frontend.signing_secrets.iter().map(secret).collect::<Result<_>>()?;
-        let token_secret =
-            frontend.browser_token_secret.as_ref().map(|secret| TokenSecret::new(secret.expose_secret()));
+        let token_secrets =
+            frontend.browser_token_secrets.iter().map(|secret| TokenSecret::new(secret.expose_secret()));
         Ok(Credentials {
             frontend: name(frontend),
             tokens: frontend.tokens.iter().map(|token| digest(token.expose_secret())).collect(),
             verifier: (!secrets.is_empty()).then(|| Verifier::new(secrets, []).with_ahead(SIGNED_AHEAD)),
-            token_secret: token_secret.transpose().context("browser_token_secret")?,
+            token_secrets: token_secrets.collect::<Result<_, _>>().context("browser_token_secret")?,
+            browser_attributes: frontend.browser_attributes.clone(),
         })
     });
     Ok(Frontends::new(all.collect::<Result<_>>()?))
@@ -71,6 +73,14 @@ pub(super) fn credentials(config: &Config) -> Result<Frontends> {
 
 /// Where callbacks go.
 pub(super) fn endpoints(config: &Config) -> Result<Vec<Arc<Endpoint>>> {
+    let slots = config.delivery.max_in_flight_per_frontend;
+    let urls = config.frontends.iter().filter_map(|frontend| frontend.callback.as_ref().map(|callback| &callback.url));
+    let signed = signers(config)?.into_iter().zip(urls);
+    Ok(signed.map(|((name, signer), url)| Arc::new(Endpoint::new(name, url.clone(), signer, slots))).collect())
+}
+
+/// What signs the callbacks of each frontend that is called back.
+pub(super) fn signers(config: &Config) -> Result<Vec<(FrontendName, Signer)>> {
     let with_callback = config.frontends.iter().filter_map(|frontend| Some((frontend, frontend.callback.as_ref()?)));
     with_callback
         .map(|(frontend, callback)| {
@@ -84,8 +94,7 @@ pub(super) fn endpoints(config: &Config) -> Result<Vec<Arc<Endpoint>>> {
                 signer =
                     signer.with_private_key(PrivateKey::parse(key.expose_secret()).context("callback_signing_key")?);
             }
-            let slots = config.delivery.max_in_flight_per_frontend;
-            Ok(Arc::new(Endpoint::new(name(frontend), callback.url.clone(), signer, slots)))
+            Ok((name(frontend), signer))
         })
         .collect()
 }
@@ -235,7 +244,7 @@ pub(super) fn backlog(config: &Config) -> BacklogLimits {
 /// How many streams may be open.
 pub(super) fn streams(config: &Config) -> Streams {
     let server = &config.server;
-    Streams::new(server.max_streams_per_frontend, server.max_streams_per_address, server.trusted_proxies.clone())
+    Streams::new(server.max_streams_per_frontend, server.max_streams_per_address)
 }
 
 /// What callers may do.
@@ -243,6 +252,7 @@ pub(super) fn public(config: &Config) -> PublicSettings {
     PublicSettings {
         max_body: config.server.max_body,
         cors_origins: config.server.cors_origins.clone(),
+        trusted_proxies: Arc::new(TrustedProxies::new(config.server.trusted_proxies.clone())),
         request_timeout: config.server.request_timeout,
     }
 }
@@ -252,6 +262,7 @@ pub(super) fn limits(config: &Config) -> Limits {
     Limits {
         max_connections: config.server.max_connections,
         header_timeout: config.server.header_timeout,
+        idle_timeout: config.server.idle_timeout,
         ..Limits::default()
     }
 }

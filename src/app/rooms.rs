@@ -10,8 +10,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use tokio::sync::watch;
 
-use super::{bridge::Ports, clock::Timekeeper, parts};
+use super::{bridge::Ports, clock::Timekeeper, parts, secrets::Holders};
 use crate::{
     config::{Config, StoreUrl},
     delivery::{Dispatcher, Endpoint, ReceiverApi},
@@ -20,7 +21,7 @@ use crate::{
         Failure, FiniApi, FiniClient, Observer, RequestFacts,
         budget::{Budget, Departures},
     },
-    http::{Public, admin::Admin},
+    http::{Public, admin::Admin, auth::Known},
     lifecycle::{Lifecycle, Pace, Stop, Wake},
     metrics::{CallStatus, Metrics},
     service::{
@@ -57,6 +58,8 @@ pub(super) struct Rooms {
     departures: Option<Departures>,
     breakers: Arc<Breakers>,
     fini: Arc<dyn FiniApi>,
+    /// The same, as far as its keys go.
+    keys: Arc<FiniClient>,
     ledger: Arc<Ledger>,
     wakes: Wakes,
 }
@@ -96,7 +99,7 @@ impl Rooms {
         let spans = parts::spans(config, &lifecycle)?;
         let observer =
             observer(metrics.clone(), spans.clone(), Arc::clone(&wall), (Arc::clone(&vendor), Arc::clone(&clock)));
-        let fini = FiniClient::over(fini, parts::fini(config), observer).context("the Fini client")?;
+        let keys = Arc::new(FiniClient::over(fini, parts::fini(config), observer).context("the Fini client")?);
         let ledger = Arc::new(Ledger::new(Arc::clone(&store), Arc::clone(&clock), metrics.clone()));
         Ok(Self {
             lifecycle,
@@ -113,7 +116,8 @@ impl Rooms {
             budget,
             departures: Some(departures),
             breakers: Arc::new(breakers),
-            fini: Arc::new(fini),
+            fini: Arc::clone(&keys) as Arc<dyn FiniApi>,
+            keys,
             ledger,
             wakes,
         })
@@ -219,7 +223,17 @@ impl Rooms {
         }
     }
 
-    pub(super) fn public(&self, config: &Config) -> Result<Public> {
+    /// Those who hold secrets, with the ones that the bridge starts with.
+    pub(super) fn holders(&self, config: &Config, delivery: &Delivery) -> Result<Holders> {
+        Ok(Holders {
+            frontends: watch::channel(Arc::new(parts::credentials(config)?)).0,
+            admin: watch::channel(config.admin.token.clone()).0,
+            endpoints: delivery.endpoints.clone(),
+            fini: Arc::clone(&self.keys),
+        })
+    }
+
+    pub(super) fn public(&self, config: &Config, holders: &Holders) -> Public {
         let intake = Intake::new(
             Arc::clone(&self.store),
             Arc::clone(&self.clock),
@@ -227,12 +241,12 @@ impl Rooms {
             self.metrics.clone(),
             parts::backlog(config),
         );
-        Ok(Public {
+        Public {
             intake: Arc::new(intake),
             store: Arc::clone(&self.store),
             bindings: self.bindings.clone(),
             eraser: self.wakes.eraser.clone(),
-            frontends: Arc::new(parts::credentials(config)?),
+            frontends: Known::new(holders.frontends.subscribe()),
             clock: Arc::clone(&self.clock),
             wall: Arc::clone(&self.wall),
             entropy: Arc::clone(&self.entropy),
@@ -241,10 +255,10 @@ impl Rooms {
             stop: self.lifecycle.stop(),
             streams: Arc::new(parts::streams(config)),
             settings: parts::public(config),
-        })
+        }
     }
 
-    pub(super) fn admin(&self, config: &Config, delivery: &Delivery, reader: Arc<Reader>) -> Admin {
+    pub(super) fn admin(&self, config: &Config, delivery: &Delivery, reader: Arc<Reader>, holders: &Holders) -> Admin {
         Admin {
             store: Arc::clone(&self.store),
             bindings: self.bindings.clone(),
@@ -258,7 +272,7 @@ impl Rooms {
             endpoints: delivery.endpoints.clone(),
             frontends: parts::names(config),
             callback_timeout: config.delivery.timeout,
-            token: config.admin.token.clone(),
+            token: holders.admin.subscribe(),
             clock: Arc::clone(&self.clock),
             clocks: {
                 let timekeeper = Arc::clone(&self.timekeeper);
@@ -333,7 +347,10 @@ impl Wakes {
 }
 
 /// Follows something until all else has ended.
-fn until(stop: &Stop, work: impl Future<Output = ()> + Send + 'static) -> impl Future<Output = ()> + Send + 'static {
+pub(super) fn until(
+    stop: &Stop,
+    work: impl Future<Output = ()> + Send + 'static,
+) -> impl Future<Output = ()> + Send + 'static {
     let ended = stop.hard().clone();
     async move {
         tokio::select! {

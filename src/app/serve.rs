@@ -4,9 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 
-use super::{App, Surroundings};
+use super::{
+    App, Surroundings,
+    secrets::{self, Renewal},
+};
 use crate::{
-    config::{Loaded, LogFormat},
+    config::{Loaded, LogFormat, Sources},
     lifecycle::OsSignals,
     system::{SystemClock, SystemEntropy},
     telemetry::{self, LogSettings},
@@ -16,7 +19,7 @@ use crate::{
 const FLUSH: Duration = Duration::from_secs(2);
 
 /// Runs until SIGTERM or SIGINT, and stops in order.
-pub async fn serve(loaded: Loaded) -> Result<()> {
+pub async fn serve(loaded: Loaded, sources: Sources) -> Result<()> {
     let wall = Arc::new(SystemClock);
     let log = LogSettings {
         format: match loaded.config.log.format {
@@ -31,10 +34,18 @@ pub async fn serve(loaded: Loaded) -> Result<()> {
         tracing::warn!(key_path = warning.key, detail = warning.what, "configuration warning");
     }
     let signals = OsSignals::listen().context("listening for signals")?;
-    let surroundings =
-        Surroundings { wall, entropy: Arc::new(SystemEntropy), log: guard.counters(), extra: None, listener: None };
+    let hangups = secrets::hangups().context("listening for SIGHUP")?;
+    let surroundings = Surroundings {
+        wall: wall.clone(),
+        entropy: Arc::new(SystemEntropy),
+        log: guard.counters(),
+        extra: None,
+        listener: None,
+    };
     let outcome = match App::start(&loaded.config, surroundings).await {
         Ok(app) => {
+            let Loaded { config, secret_files: files, .. } = loaded;
+            app.follow_secrets(Renewal { config, sources, files, hangups, wall, holders: app.holders() });
             app.run(signals).await;
             Ok(())
         }

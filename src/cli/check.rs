@@ -8,15 +8,17 @@ use super::{
     vendor,
 };
 use crate::{
-    config::{self, Config, Fini, Needs, Origin},
+    config::{self, Config, Fini, Needs, Origin, StoreUrl},
     fini::{Agent, Departure, Failure, FiniApi as _, FiniClient},
+    outbound::install_crypto,
+    store::PostgresStore,
 };
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Also ask Fini whether it accepts the key and knows the bot ids (one request)
+    /// Also ask Fini whether it accepts the key and knows the bot ids, and log in to the PostgreSQL database
     #[arg(long)]
     online: bool,
 }
@@ -26,7 +28,12 @@ pub(super) async fn run(args: Args) -> Done {
     say(origin(&loaded.origin));
     put(config::describe(&loaded.config).join("\n"))?;
     if args.online {
-        online(&loaded.config).await?;
+        let (vendor, database) = (online(&loaded.config).await, database(&loaded.config).await);
+        if let (Err(_), Err(error)) = (&vendor, &database) {
+            // One run tells of both.
+            say(error);
+        }
+        vendor.and(database)?;
     }
     say("the configuration is good");
     Ok(())
@@ -41,6 +48,20 @@ fn origin(origin: &Origin) -> String {
         let _ = write!(text, ", then {}", origin.variables.join(", "));
     }
     text
+}
+
+/// Whether the database lets the bridge in. The embedded one is a file that a running bridge holds, and is left alone.
+async fn database(config: &Config) -> Done {
+    let StoreUrl::Postgres { url } = &config.store.url else { return Ok(()) };
+    install_crypto();
+    match PostgresStore::try_out(url).await {
+        Ok(()) => put(format!("the database at {} lets the bridge in", config.store.url)),
+        Err(error) => {
+            let error = CliError::failed(error).at(&config.store.url);
+            Err(error
+                .help("check `store.url`, the role and its password, and whether this machine may reach the server"))
+        }
+    }
 }
 
 async fn online(config: &Config) -> Done {

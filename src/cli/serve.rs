@@ -13,6 +13,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> Done {
+    let sources = args.config.sources(Needs::Serve)?;
     let loaded = args.config.load(Needs::Serve)?;
-    app::serve(loaded).await.map_err(|error| CliError::failed(format!("{error:#}")))
+    app::serve(loaded, sources).await.map_err(|error| CliError::failed(format!("{error:#}")))
 }

@@ -38,11 +38,16 @@ impl ConfigArgs {
         Ok(loaded)
     }
 
-    /// The same for commands that only borrow an address or a secret from it.
-    pub(super) fn load_quietly(&self, needs: Needs) -> Result<Loaded, CliError> {
+    /// Where it is loaded from.
+    pub(super) fn sources(&self, needs: Needs) -> Result<Sources, CliError> {
         let now = jiff::Timestamp::from_millisecond(SystemClock.now().as_millis())
             .map_err(|error| CliError::failed(format!("the machine's clock cannot be right: {error}")))?;
-        config::load(&Sources::of_process(self.config.clone(), needs, now)).map_err(|errors| {
+        Ok(Sources::of_process(self.config.clone(), needs, now))
+    }
+
+    /// The same for commands that only borrow an address or a secret from it.
+    pub(super) fn load_quietly(&self, needs: Needs) -> Result<Loaded, CliError> {
+        config::load(&self.sources(needs)?).map_err(|errors| {
             let text = errors.to_string();
             // The report brings its own "error:" to every finding.
             CliError::usage(text.strip_prefix("error: ").unwrap_or(&text))
@@ -50,10 +55,10 @@ impl ConfigArgs {
     }
 }
 
-/// A secret from a file, without the line break at its end.
+/// A secret from a file, read as the configuration reads one.
 pub(super) fn secret_file(path: &Path) -> Result<SecretString, CliError> {
     let text = read_text(path, LONGEST_SECRET)?;
-    let secret = text.trim_end_matches(['\n', '\r']);
+    let secret = config::secret_in(&text);
     if secret.is_empty() {
         return Err(CliError::usage("the file is empty").at(path.display()));
     }

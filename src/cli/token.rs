@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Map, Value};
 
 use super::{
     console::{CliError, Done, put, say},
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::{
     config::Needs,
-    domain::{Timestamp, WallClock as _, ids::ConversationId},
+    domain::{Timestamp, WallClock as _, exact, ids::ConversationId},
     signature::token::{Claims, MAX_LIFETIME_SECS, TokenSecret, mint},
     system::SystemClock,
 };
@@ -21,12 +22,15 @@ pub(super) struct Args {
     /// The frontend whose secret signs
     #[arg(long, value_name = "NAME")]
     frontend: String,
-    /// The one conversation the token opens
-    #[arg(long, value_name = "ID")]
-    conversation: String,
+    /// The one conversation the token opens; without it, all of --user
+    #[arg(long, value_name = "ID", required_unless_present = "user")]
+    conversation: Option<String>,
     /// The user who speaks
     #[arg(long, value_name = "ID")]
     user: Option<String>,
+    /// What is known of the user, as a JSON object; the page cannot change it
+    #[arg(long, value_name = "JSON")]
+    attributes: Option<String>,
     /// Only pages of this origin may use it; may be given several times
     #[arg(long, value_name = "ORIGIN")]
     origin: Vec<String>,
@@ -41,8 +45,13 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> Done {
-    let conversation = ConversationId::parse(&args.conversation)
-        .map_err(|error| CliError::usage(format!("--conversation {error}")))?;
+    let conversation = args.conversation.as_deref().map(ConversationId::parse).transpose();
+    let conversation = conversation.map_err(|error| CliError::usage(format!("--conversation {error}")))?;
+    let attributes = match args.attributes.as_deref().map(|text| exact::value(text.as_bytes())) {
+        None => Map::new(),
+        Some(Ok(Value::Object(attributes))) => attributes,
+        Some(_) => return Err(CliError::usage("--attributes must be a JSON object")),
+    };
     let secret = match &args.secret_file {
         Some(path) => secret_file(path)?,
         None => configured(&args)?,
@@ -56,8 +65,9 @@ pub(super) fn run(args: Args) -> Done {
     }
     let claims = Claims {
         frontend: args.frontend,
-        conversation_id: conversation.to_string(),
+        conversation_id: conversation.map(|id| id.to_string()),
         sub: args.user,
+        attributes,
         origins: args.origin,
         iat: now,
         exp: now.saturating_add(ttl),
@@ -78,7 +88,7 @@ fn configured(args: &Args) -> Result<SecretString, CliError> {
         };
         return Err(CliError::usage(format!("there is no frontend \"{}\"", args.frontend)).help(help));
     };
-    frontend.browser_token_secret.clone().ok_or_else(|| {
+    frontend.browser_token_secrets.first().cloned().ok_or_else(|| {
         CliError::usage(format!("frontend \"{}\" has no browser tokens", args.frontend))
             .help("set its `browser_token_secret`")
     })

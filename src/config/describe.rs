@@ -130,7 +130,7 @@ fn frontend(frontend: &Frontend) -> String {
     if !frontend.signing_secrets.is_empty() {
         ways.push(count(frontend.signing_secrets.len(), "signing secret"));
     }
-    if frontend.browser_token_secret.is_some() {
+    if !frontend.browser_token_secrets.is_empty() {
         ways.push("browser tokens".to_owned());
     }
     let callback = frontend.callback.as_ref().map_or_else(|| "is not called back".to_owned(), callback);

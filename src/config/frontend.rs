@@ -18,8 +18,10 @@ pub struct Frontend {
     pub tokens: Vec<SecretString>,
     /// `whsec_…` secrets for signed inbound requests.
     pub signing_secrets: Vec<RotatingSecret>,
-    /// Enables browser tokens: JWTs signed with HS256 under the bytes of this text, at least 32.
-    pub browser_token_secret: Option<SecretString>,
+    /// Enable browser tokens: JWTs signed with HS256 under the bytes of one of these texts, at least 32. The first signs.
+    pub browser_token_secrets: Vec<SecretString>,
+    /// The names of user attributes that a browser may set itself; others only its token may.
+    pub browser_attributes: Vec<String>,
     /// Where events go; `None` for a frontend that only reads its feed.
     pub callback: Option<Callback>,
 }

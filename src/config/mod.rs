@@ -11,12 +11,16 @@
 mod describe;
 mod frontend;
 mod load;
+mod postgres_url;
+mod renew;
 mod sections;
 mod store_url;
 
 pub use describe::describe;
 pub use frontend::{Callback, EventPattern, Frontend, RotatingSecret};
-pub use load::{ConfigErrors, Finding, Loaded, Needs, Origin, Place, Severity, Sources, load};
+pub use load::{ConfigErrors, Finding, Loaded, Needs, Origin, Place, Severity, Sources, load, secret_in};
+pub use postgres_url::PostgresUrlError;
+pub use renew::Renewed;
 pub use sections::{
     Admin, ApiKeys, Cache, Delivery, Fini, Log, LogFormat, OnExhausted, Poll, RateLimit, Server, Store, Telemetry,
     Turns,

@@ -23,7 +23,7 @@ const HOUR: u64 = 60 * MINUTE;
 pub struct Server {
     /// Address and port to listen on; port 0 takes any free one.
     pub listen: SocketAddr,
-    /// Largest request body in bytes.
+    /// Largest request body in bytes. 16,000 characters are up to 192,000 bytes where a JSON library escapes them all.
     pub max_body: usize,
     /// How long what is in flight may still take after a stop was asked for.
     pub shutdown_grace: Duration,
@@ -33,13 +33,15 @@ pub struct Server {
     pub max_connections: usize,
     /// How long a client may take to send its request head.
     pub header_timeout: Duration,
+    /// How long a connection may stay open between requests; longer than the proxy in front keeps it.
+    pub idle_timeout: Duration,
     /// How long one request may take in all, streams excepted. Longer than the longest `Prefer: wait` (60 s).
     pub request_timeout: Duration,
     /// Event streams open at once per frontend.
     pub max_streams_per_frontend: usize,
     /// Event streams open at once per client address.
     pub max_streams_per_address: usize,
-    /// Proxies whose `X-Forwarded-For` is believed.
+    /// Proxies whose `X-Forwarded-For` (or `Forwarded`) and `X-Forwarded-Host` are believed.
     pub trusted_proxies: Vec<IpNet>,
 }
 
@@ -47,11 +49,12 @@ impl Default for Server {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
-            max_body: 64 * 1024,
+            max_body: 256 * 1024,
             shutdown_grace: Duration::from_secs(25),
             cors_origins: Vec::new(),
             max_connections: 4096,
             header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(620),
             request_timeout: Duration::from_secs(75),
             max_streams_per_frontend: 2000,
             max_streams_per_address: 100,

@@ -7,6 +7,8 @@ use std::{fmt, path::PathBuf};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
+use super::postgres_url::{self, PostgresUrlError};
+
 /// Where the store is.
 #[derive(Clone)]
 pub enum StoreUrl {
@@ -23,7 +25,7 @@ pub enum StoreUrl {
 }
 
 /// Why a text is not the address of a store. Never repeats the text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreUrlError {
     /// Neither of the two schemes.
     #[error("is neither a sqlite nor a postgres address")]
@@ -37,9 +39,9 @@ pub enum StoreUrlError {
     /// Options after `?`.
     #[error("has options after `?`, which are not taken for sqlite")]
     Options,
-    /// Not a URL.
-    #[error("is not a well-formed postgres address")]
-    Malformed,
+    /// Something is wrong with the address of the server.
+    #[error(transparent)]
+    Postgres(#[from] PostgresUrlError),
 }
 
 impl StoreUrl {
@@ -57,10 +59,7 @@ impl StoreUrl {
         if !(text.starts_with("postgres://") || text.starts_with("postgresql://")) {
             return Err(StoreUrlError::Scheme);
         }
-        match Url::parse(text) {
-            Ok(_) => Ok(Self::Postgres { url: SecretString::from(text) }),
-            Err(_) => Err(StoreUrlError::Malformed),
-        }
+        Ok(Self::Postgres { url: SecretString::from(postgres_url::parse(text)?) })
     }
 }
 
@@ -117,7 +116,7 @@ mod tests {
             ("sqlite::memory:", StoreUrlError::InMemory),
             ("sqlite://:memory:", StoreUrlError::InMemory),
             ("sqlite://a.db?mode=ro", StoreUrlError::Options),
-            ("postgres://host:port/db", StoreUrlError::Malformed),
+            ("postgres://host:port/db", StoreUrlError::Postgres(PostgresUrlError::Malformed)),
         ] {
             assert_eq!(StoreUrl::parse(text).expect_err(text), error, "{text}");
         }

@@ -299,7 +299,7 @@ impl Dispatcher {
                 url: endpoint.url.clone(),
                 id: id.to_owned(),
                 timestamp,
-                signature: endpoint.signer.sign(id, timestamp, &body, timestamp),
+                signature: endpoint.signer().sign(id, timestamp, &body, timestamp),
                 body,
                 onward,
                 timeout: self.settings.timeout,

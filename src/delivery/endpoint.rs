@@ -6,7 +6,7 @@
 
 use std::{
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -39,8 +39,8 @@ pub struct Endpoint {
     pub frontend: FrontendName,
     /// Where its callbacks go.
     pub url: Url,
-    /// Signs them.
-    pub signer: Signer,
+    /// Signs them; may be exchanged.
+    signer: Mutex<Arc<Signer>>,
     /// At most so many at once.
     slots: usize,
     /// Whether more was due than there were slots for.
@@ -74,12 +74,22 @@ impl Endpoint {
         Self {
             frontend,
             url,
-            signer,
+            signer: Mutex::new(Arc::new(signer)),
             slots,
             wanted: AtomicBool::new(false),
             breaker: Mutex::new(Breaker::new(BREAKER)),
             traffic: Mutex::default(),
         }
+    }
+
+    /// What signs callbacks at present.
+    pub fn signer(&self) -> Arc<Signer> {
+        Arc::clone(&self.signer.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Signs with other secrets from now on.
+    pub fn sign_with(&self, signer: Signer) {
+        *self.signer.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(signer);
     }
 
     /// What may be claimed now, or when to ask again, where time alone lets more go: nothing while the breaker is open, one to

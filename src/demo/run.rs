@@ -130,7 +130,8 @@ fn config(
         bot_id: DEFAULT_BOT_ID.parse().context("the sandbox's bot")?,
         tokens: vec![SecretString::from(token)],
         signing_secrets: Vec::new(),
-        browser_token_secret: Some(SecretString::from(browser_secret)),
+        browser_token_secrets: vec![SecretString::from(browser_secret)],
+        browser_attributes: Vec::new(),
         callback: Some(Callback {
             url: Url::parse(&format!("http://{public}/demo/callback")).context("the page's address")?,
             secrets: vec![RotatingSecret::lasting(SecretString::from(callback_secret.reveal()))],

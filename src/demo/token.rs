@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::{Demo, problem, verify};
 
@@ -19,6 +19,9 @@ const LIFETIME_SECS: u32 = 15 * 60;
 pub(super) struct Wanted {
     conversation_id: String,
     user: Option<String>,
+    /// What "the backend" knows of the user. A real one would not ask the page.
+    #[serde(default)]
+    attributes: Map<String, Value>,
 }
 
 pub(super) async fn mint(State(demo): State<Demo>, Json(wanted): Json<Wanted>) -> Response {
@@ -29,8 +32,7 @@ pub(super) async fn mint(State(demo): State<Demo>, Json(wanted): Json<Wanted>) -
     let token = verify::browser_token(
         &demo.settings.browser_token_secret,
         &demo.settings.frontend,
-        wanted.conversation_id,
-        wanted.user,
+        verify::Whose { conversation_id: wanted.conversation_id, user: wanted.user, attributes: wanted.attributes },
         (now, LIFETIME_SECS.into()),
     );
     match token {

@@ -3,6 +3,7 @@
 //! The one place of the demo that touches `signature`; it adds nothing to it but the shapes the demo needs.
 
 use axum::http::HeaderMap;
+use serde_json::{Map, Value};
 
 use crate::domain::WallTime;
 use crate::signature::token::{self, Claims, TokenError, TokenSecret};
@@ -21,19 +22,29 @@ pub(super) fn callback(
     verifier.verify(signed, body, now.as_secs()).map(drop)
 }
 
+/// Whom a token is for.
+pub(super) struct Whose {
+    /// The one conversation.
+    pub(super) conversation_id: String,
+    /// The customer, where the backend has recognised one.
+    pub(super) user: Option<String>,
+    /// What the backend knows of the customer.
+    pub(super) attributes: Map<String, Value>,
+}
+
 /// A browser token for one conversation, valid from now on for `lifetime_secs` (at most an hour).
 pub(super) fn browser_token(
     secret: &TokenSecret,
     frontend: &str,
-    conversation_id: String,
-    user: Option<String>,
+    whose: Whose,
     (now, lifetime_secs): (WallTime, i64),
 ) -> Result<String, TokenError> {
     let iat = now.as_secs();
     let claims = Claims {
         frontend: frontend.to_owned(),
-        conversation_id,
-        sub: user,
+        conversation_id: Some(whose.conversation_id),
+        sub: whose.user,
+        attributes: whose.attributes,
         origins: Vec::new(),
         iat,
         exp: iat + lifetime_secs,

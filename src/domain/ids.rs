@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
+use sha2::{Digest as _, Sha256};
+
 /// A text id could not be accepted; says what its form is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be {expected}")]
@@ -61,6 +63,10 @@ text_id!(
     MessageId
 );
 text_id!(
+    /// The frontend's own id of a user, where it stands in a path.
+    UserId
+);
+text_id!(
     /// Fini's id of a conversation ("interaction").
     InteractionId
 );
@@ -101,9 +107,31 @@ impl MessageId {
     }
 }
 
+impl UserId {
+    /// Accepts 1–200 characters other than U+0000, but for `.` and `..`, which clients fold away in a path.
+    pub fn parse(value: &str) -> Result<Self, InvalidId> {
+        let is_folded = matches!(value, "." | "..");
+        if (1..=200).contains(&value.chars().count()) && !value.contains('\0') && !is_folded {
+            Ok(Self(value.into()))
+        } else {
+            Err(InvalidId { expected: "1 to 200 characters other than U+0000, and neither . nor .." })
+        }
+    }
+}
+
 /// The store's own number of a conversation: short, never shown, and never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConversationKey(pub i64);
+
+impl ConversationKey {
+    /// The number that a conversation is followed by before it has begun: none that a store gives, and the same in every
+    /// process. Two names that share one wake each other for nothing.
+    pub fn unborn(frontend: &FrontendName, id: &ConversationId) -> Self {
+        let digest = Sha256::digest(format!("{frontend}/{id}").as_bytes());
+        let positive = digest.iter().take(8).fold(0_i64, |number, byte| number << 8 | i64::from(*byte)) & i64::MAX;
+        Self(-1 - positive)
+    }
+}
 
 /// The store's own number of a turn; ascending in the order of acceptance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

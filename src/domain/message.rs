@@ -61,11 +61,13 @@ pub struct InboundMessage {
 impl InboundMessage {
     /// A digest of everything but the ids: a repeat with the same digest is the same message.
     ///
-    /// JSON objects are hashed with sorted keys, so that a client that reorders keys on a retry is still recognised.
+    /// JSON objects are hashed with sorted keys, so that a client that reorders keys on a retry is still recognised. Numbers
+    /// are hashed as they were written: two parcels' numbers may differ in the twentieth digit alone.
+    #[expect(clippy::missing_panics_doc, reason = "a message always has a JSON form")]
     pub fn fingerprint(&self) -> String {
-        let content =
-            serde_json::json!([self.text, self.role, self.user_id, self.attributes, self.channel, self.metadata]);
-        let digest = Sha256::digest(content.to_string().as_bytes());
+        let content = (&self.text, self.role, &self.user_id, &self.attributes, &self.channel, &self.metadata);
+        let content = serde_json::to_vec(&content).expect("a message has only string keys");
+        let digest = Sha256::digest(&content);
         digest.iter().fold(String::with_capacity(64), |mut hex, byte| {
             for nibble in [byte >> 4, byte & 15] {
                 hex.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
@@ -86,7 +88,10 @@ mod tests {
             text: text.to_owned(),
             role: Role::User,
             user_id: None,
-            attributes: serde_json::from_str(attributes).expect("test JSON"),
+            attributes: match crate::domain::exact::value(attributes.as_bytes()).expect("test JSON") {
+                Value::Object(attributes) => attributes,
+                other => panic!("no object: {other}"),
+            },
             channel: None,
             metadata: Map::new(),
         }
@@ -99,5 +104,25 @@ mod tests {
         assert_ne!(base, message("hi ", r#"{"a":1,"b":2}"#).fingerprint());
         assert_ne!(base, message("hi", r#"{"a":1,"b":"2"}"#).fingerprint());
         assert_eq!(base.len(), 64);
+    }
+
+    #[test]
+    fn the_fingerprint_tells_numbers_apart_that_no_machine_number_can() {
+        let numbers = ["9400111899223197428490", "9400111899223197428491", "1", "1.0", "1.00", "1e0", "1E0", "1e+0"];
+        let mut prints: Vec<_> =
+            numbers.map(|number| message("hi", &format!("{{\"n\":{number}}}")).fingerprint()).into();
+        prints.sort_unstable();
+        prints.dedup();
+        assert_eq!(prints.len(), numbers.len());
+    }
+
+    /// A repeat may come after an upgrade: what was stored under the fingerprint of an older version is the same message.
+    #[test]
+    fn the_fingerprint_stays_as_it_was() {
+        let print = message("hi", r#"{"plan":"Pro","n":17}"#).fingerprint();
+        let same = serde_json::json!(["hi", "user", null, {"n": 17, "plan": "Pro"}, null, {}]).to_string();
+        let digest: [u8; 32] = Sha256::digest(same.as_bytes()).into();
+        let read = |at: usize| u8::from_str_radix(&print[2 * at..2 * at + 2], 16).expect("hexadecimal");
+        assert_eq!(std::array::from_fn(read), digest);
     }
 }

@@ -1,15 +1,19 @@
-//! Who calls: a frontend's server by bearer token or by signature, or a browser by a token for one conversation.
+//! Who calls: a frontend's server by bearer token or by signature, or a browser by a token for one conversation or one user.
 //!
 //! Secrets are compared in constant time, and every known token is compared, so that an answer's timing says nothing about
 //! which one was nearly right.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use axum::http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
+use tokio::sync::watch;
 
-use super::problem::{Code, Problem};
+use super::{
+    asked::Asked,
+    problem::{Code, Problem},
+};
 use crate::{
     domain::{
         WallTime,
@@ -17,7 +21,7 @@ use crate::{
     },
     signature::{
         SignedHeaders, Verifier,
-        token::{self, Claims, TokenSecret},
+        token::{self, Claims, TokenError, TokenSecret},
     },
 };
 
@@ -30,8 +34,35 @@ pub struct Credentials {
     pub tokens: Vec<[u8; 32]>,
     /// Verifies its signed requests, where it signs.
     pub verifier: Option<Verifier>,
-    /// Verifies and mints its browser tokens, where it has any.
-    pub token_secret: Option<TokenSecret>,
+    /// Verify its browser tokens; the first mints them. Empty where it has none.
+    pub token_secrets: Vec<TokenSecret>,
+    /// The names of user attributes that a browser may set itself.
+    pub browser_attributes: Vec<String>,
+}
+
+impl Credentials {
+    /// What a browser token says, by whichever of the secrets it was signed with.
+    fn claims(&self, text: &str, now: WallTime) -> Result<Claims, TokenError> {
+        let mut verified = self.token_secrets.iter().map(|secret| token::verify(text, secret, now.as_secs()));
+        let judged = verified.find(|verified| !matches!(verified, Err(TokenError::Signature)));
+        judged.unwrap_or(Err(TokenError::Signature))
+    }
+}
+
+/// The credentials as they are at present: they may change while the bridge runs.
+#[derive(Clone, Debug)]
+pub struct Known(watch::Receiver<Arc<Frontends>>);
+
+impl Known {
+    /// What `changes` says.
+    pub const fn new(changes: watch::Receiver<Arc<Frontends>>) -> Self {
+        Self(changes)
+    }
+
+    /// The present ones. One request is judged by one picture of them.
+    pub fn current(&self) -> Arc<Frontends> {
+        Arc::clone(&self.0.borrow())
+    }
 }
 
 /// Every frontend's credentials.
@@ -46,7 +77,7 @@ pub struct Frontends {
 pub enum Caller {
     /// A frontend's server: everything of its frontend.
     Server(FrontendName),
-    /// A browser: one conversation.
+    /// A browser: one conversation, or those of one user.
     Browser {
         /// The frontend.
         frontend: FrontendName,
@@ -69,12 +100,18 @@ impl Frontends {
 
     /// The secret that mints browser tokens of a frontend.
     pub fn token_secret(&self, frontend: &FrontendName) -> Option<&TokenSecret> {
-        self.named(frontend.as_str())?.token_secret.as_ref()
+        self.named(frontend.as_str())?.token_secrets.first()
+    }
+
+    /// The names of user attributes that a browser of a frontend may set itself.
+    pub fn browser_attributes(&self, frontend: &FrontendName) -> &[String] {
+        self.named(frontend.as_str()).map_or(&[], |one| &one.browser_attributes)
     }
 
     /// Who calls, by the token in the headers. A signature is no answer: it proves the message that it was made for, and
     /// covers neither method nor path.
-    pub fn by_headers(&self, headers: &HeaderMap, now: WallTime) -> Result<Caller, Problem> {
+    pub fn by_headers(&self, asked: &Asked, now: WallTime) -> Result<Caller, Problem> {
+        let headers = &asked.headers;
         let mut values = headers.get_all(header::AUTHORIZATION).iter();
         let Some(value) = values.next() else {
             let detail = if signed(headers).is_ok_and(|signed| signed.any()) {
@@ -88,14 +125,14 @@ impl Frontends {
             return Err(unauthorized("more than one Authorization was sent"));
         }
         let token = value.to_str().ok().and_then(bearer).ok_or_else(|| unauthorized("not a bearer token"))?;
-        self.by_token(token, headers, now)
+        self.by_token(token, asked, now)
     }
 
     /// As [`Self::by_headers`], for the route that takes signed messages: `Ok(None)` where the request is signed, so that its
     /// body has to be read first. Where no frontend signs, nothing is read.
-    pub fn by_token_or_signature(&self, headers: &HeaderMap, now: WallTime) -> Result<Option<Caller>, Problem> {
-        if headers.contains_key(header::AUTHORIZATION) || !signed(headers)?.any() {
-            return self.by_headers(headers, now).map(Some);
+    pub fn by_token_or_signature(&self, asked: &Asked, now: WallTime) -> Result<Option<Caller>, Problem> {
+        if asked.headers.contains_key(header::AUTHORIZATION) || !signed(&asked.headers)?.any() {
+            return self.by_headers(asked, now).map(Some);
         }
         if self.all.iter().any(|one| one.verifier.is_some()) {
             Ok(None)
@@ -104,10 +141,13 @@ impl Frontends {
         }
     }
 
-    /// Whether a token may stand in the query: only where no bearer token stands in the headers. Other schemes are what
-    /// browsers add by themselves behind a password.
+    /// Whether a token may stand in the query: only where the headers hold no credentials of the scheme Bearer, whatever those
+    /// are. Other schemes are what browsers add by themselves behind a password.
     pub fn takes_query_token(headers: &HeaderMap) -> bool {
-        let is_bearer = |value: &axum::http::HeaderValue| value.to_str().is_ok_and(|value| bearer(value).is_some());
+        let is_bearer = |value: &axum::http::HeaderValue| {
+            let scheme = value.as_bytes().split(|byte| *byte == b' ').next().unwrap_or_default();
+            scheme.eq_ignore_ascii_case(b"bearer")
+        };
         !headers.get_all(header::AUTHORIZATION).iter().any(is_bearer)
     }
 
@@ -126,7 +166,7 @@ impl Frontends {
     }
 
     /// Who calls with this token: a frontend's bearer token or a browser token.
-    pub fn by_token(&self, token: &str, headers: &HeaderMap, now: WallTime) -> Result<Caller, Problem> {
+    pub fn by_token(&self, token: &str, asked: &Asked, now: WallTime) -> Result<Caller, Problem> {
         let given = digest(token);
         let mut found = None;
         for one in &self.all {
@@ -141,18 +181,24 @@ impl Frontends {
         if token.matches('.').count() != 2 {
             return Err(unauthorized("the token is not known"));
         }
-        self.by_browser_token(token, headers, now)
+        self.by_browser_token(token, asked, now)
     }
 
     /// Which browser calls with this token.
-    pub fn by_browser_token(&self, text: &str, headers: &HeaderMap, now: WallTime) -> Result<Caller, Problem> {
-        let origin = headers.get(header::ORIGIN).and_then(|value| value.to_str().ok());
+    pub fn by_browser_token(&self, text: &str, asked: &Asked, now: WallTime) -> Result<Caller, Problem> {
         let frontend = token::peek_frontend(text).map_err(|error| unauthorized(&error.to_string()))?;
-        let one = self.named(&frontend).ok_or_else(|| unauthorized("the token is not known"))?;
-        let secret = one.token_secret.as_ref().ok_or_else(|| unauthorized("the token is not known"))?;
-        let claims = token::verify(text, secret, now.as_secs()).map_err(|error| unauthorized(&error.to_string()))?;
-        if !claims.allows_origin(origin) {
-            return Err(Problem::new(Code::Forbidden).detail("the token is not for this origin"));
+        let one = self.named(&frontend).filter(|one| !one.token_secrets.is_empty());
+        let one = one.ok_or_else(|| unauthorized("the token is not known"))?;
+        let claims = one.claims(text, now).map_err(|error| unauthorized(&error.to_string()))?;
+        let page = asked.page();
+        if !claims.allows(page) {
+            let detail = match page.origin {
+                Some(_) => "the token is not for this origin",
+                None => {
+                    "the token is for pages of certain origins, and the request does not say that it comes from one"
+                }
+            };
+            return Err(Problem::new(Code::Forbidden).detail(detail));
         }
         Ok(Caller::Browser { frontend: one.frontend.clone(), claims })
     }
@@ -170,13 +216,18 @@ impl Caller {
         }
     }
 
-    /// Whether the caller may do something to this conversation at all.
-    pub fn may_touch(&self, conversation: &ConversationId) -> Result<(), Problem> {
+    /// What of the frontend's conversations the caller may touch.
+    pub fn reach(&self) -> Reach<'_> {
         match self {
-            Self::Server(_) => Ok(()),
-            Self::Browser { claims, .. } if claims.conversation_id == conversation.as_str() => Ok(()),
-            Self::Browser { .. } => Err(Problem::new(Code::Forbidden).detail("the token is for another conversation")),
+            Self::Server(_) => Reach::All,
+            Self::Browser { claims: Claims { conversation_id: Some(id), .. }, .. } => Reach::Conversation(id),
+            Self::Browser { claims: Claims { sub, .. }, .. } => Reach::User(sub.as_deref().unwrap_or_default()),
         }
+    }
+
+    /// Whether a browser calls, which sees less of what it may read.
+    pub const fn is_browser(&self) -> bool {
+        matches!(self, Self::Browser { .. })
     }
 
     /// The frontend, where its server calls: browsers may not do everything.
@@ -186,6 +237,33 @@ impl Caller {
             Self::Browser { .. } => Err(Problem::new(Code::Forbidden).detail("a browser token does not allow this")),
         }
     }
+}
+
+/// Which conversations a caller may touch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach<'a> {
+    /// All of its frontend.
+    All,
+    /// This one.
+    Conversation(&'a str),
+    /// Those of this user, and new ones.
+    User(&'a str),
+}
+
+impl Reach<'_> {
+    /// Whether a message may go to this conversation, as far as that can be said without looking whose it is.
+    pub fn may_write(self, conversation: &ConversationId) -> Result<(), Problem> {
+        match self {
+            Self::All | Self::User(_) => Ok(()),
+            Self::Conversation(own) if own == conversation.as_str() => Ok(()),
+            Self::Conversation(_) => Err(not_theirs()),
+        }
+    }
+}
+
+/// The same for what exists and what does not, so that nobody finds out which ids there are.
+pub(super) fn not_theirs() -> Problem {
+    Problem::new(Code::Forbidden).detail("the token is for another conversation")
 }
 
 fn bearer(value: &str) -> Option<&str> {

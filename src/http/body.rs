@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use axum::{
     body::Body,
+    extract::Request,
     http::{HeaderMap, header},
 };
 use bytes::Bytes;
@@ -14,10 +15,16 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 
 use super::{
+    Public,
+    asked::Asked,
+    auth::Caller,
     problem::{Code, FieldError, Problem},
     server::BodyTimedOut,
 };
-use crate::domain::nearest;
+use crate::domain::{
+    exact, nearest,
+    surrogate::{self, Half},
+};
 
 /// Characters of an unknown member's name that are repeated to its sender.
 const SHOWN: usize = 60;
@@ -52,6 +59,14 @@ pub(super) async fn read(body: Body, headers: &HeaderMap, limit: usize) -> Resul
     }
 }
 
+/// Who calls, and the body that came with it: who it is comes first.
+pub(super) async fn of_caller(public: &Public, request: Request) -> Result<(Caller, Bytes), Problem> {
+    let (parts, body) = request.into_parts();
+    let caller = public.frontends.current().by_headers(&Asked::of(&parts, public), public.wall.now())?;
+    let body = read(body, &parts.headers, public.settings.max_body).await?;
+    Ok((caller, body))
+}
+
 fn is_timeout(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -68,11 +83,31 @@ pub(super) fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(Map::new());
     }
-    match serde_json::from_slice(body) {
+    match exact::value(body) {
         Ok(Value::Object(fields)) => Ok(fields),
         Ok(Value::Null) => Ok(Map::new()),
-        _ => Err(Problem::new(Code::InvalidJson).detail("the body must be a JSON object")),
+        Err(error) => Err(unreadable(body, &error, Code::InvalidRequest)),
+        Ok(_) => Err(Problem::new(Code::InvalidJson).detail("the body must be a JSON object")),
     }
+}
+
+/// Why a body is no JSON, without a word of it. Half a character is a fault of a field, answered with the code of those.
+pub(super) fn unreadable(body: &[u8], error: &serde_json::Error, of_fields: Code) -> Problem {
+    if let Some(Half { field, escape }) = surrogate::first_half(body) {
+        let message =
+            format!("holds {escape}, half of a character (a lone surrogate): was the text cut inside an emoji?");
+        return Problem::new(of_fields).errors(vec![FieldError::new(shown(&field), message)]);
+    }
+    let what = match error.classify() {
+        serde_json::error::Category::Eof => "the JSON ends too early",
+        _ => "not valid JSON",
+    };
+    Problem::new(Code::InvalidJson).detail(format!("line {}, column {}: {what}", error.line(), error.column()))
+}
+
+/// A name as its sender wrote it, in part and without controls.
+fn shown(name: &str) -> String {
+    name.chars().take(SHOWN).flat_map(char::escape_debug).collect()
 }
 
 /// One error for each member of an object at `path` (empty for the body itself) that is none of `known`.
@@ -80,7 +115,7 @@ pub(super) fn unknown(fields: &Map<String, Value>, path: &str, known: &[&str]) -
     let names = fields.keys().filter(|name| !known.contains(&name.as_str()));
     names
         .map(|name| {
-            let shown: String = name.chars().take(SHOWN).flat_map(char::escape_debug).collect();
+            let shown = shown(name);
             let field: Cow<'static, str> =
                 if path.is_empty() { shown.into() } else { format!("{path}.{shown}").into() };
             FieldError::new(field, nobody_knows(name, known))
@@ -121,6 +156,13 @@ mod tests {
     fn a_name_is_repeated_in_part_and_without_controls() {
         let found = errors(json!({"\n".repeat(500): 1}), "", &["a"]);
         assert!(found[0].0.len() <= 2 * SHOWN && !found[0].0.contains('\n'));
+    }
+
+    #[test]
+    fn half_a_character_is_a_fault_of_its_field() {
+        let problem = object(br#"{"user_id":"a\ud83d"}"#).expect_err("no text");
+        assert_eq!(problem.code(), Code::InvalidRequest);
+        assert_eq!(object(br#"{"user_id":"a"#).expect_err("no JSON").code(), Code::InvalidJson);
     }
 
     #[test]

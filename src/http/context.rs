@@ -4,7 +4,7 @@ use std::{any::Any, sync::Arc, time::Instant};
 
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue},
+    http::{HeaderMap, HeaderName, HeaderValue, header},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
@@ -93,13 +93,15 @@ pub async fn observe(State(observed): State<Observed>, mut request: Request, nex
     request.extensions_mut().insert(correlation);
     let mut response = next.run(request).instrument(span.clone()).await;
     let mut code = None;
-    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+    let problem = response.extensions_mut().remove::<Problem>().or_else(|| foreign(&response));
+    if let Some(problem) = problem {
         code = Some(problem.code().as_str());
         let inner = response;
         response = problem.render(request_id.as_str());
         // What layers further in have added (CORS, Allow) belongs to the answer too.
         for (name, value) in inner.headers() {
-            if !response.headers().contains_key(name) && name != axum::http::header::CONTENT_LENGTH {
+            if !response.headers().contains_key(name) && name != header::CONTENT_LENGTH && name != header::CONTENT_TYPE
+            {
                 response.headers_mut().append(name, value.clone());
             }
         }
@@ -137,6 +139,17 @@ pub async fn observe(State(observed): State<Observed>, mut request: Request, nex
         }
     });
     response
+}
+
+/// A refusal that no handler made but the framework itself, in its own plain words: its caller gets the shape of every other.
+fn foreign(response: &Response) -> Option<Problem> {
+    let media_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let is_ours = media_type.is_some_and(|media_type| media_type.contains("json"));
+    if !response.status().is_client_error() || is_ours {
+        return None;
+    }
+    let same_status = Code::ALL.iter().find(|code| code.status() == response.status());
+    Some(Problem::new(same_status.copied().unwrap_or(Code::InvalidRequest)))
 }
 
 /// The value of a header that was sent once: of several, nobody can say which one is meant.

@@ -1,8 +1,7 @@
 //! `GET /v1/conversations/{id}` and `…/events`.
 
 use axum::{
-    extract::{Path, RawQuery, State},
-    http::HeaderMap,
+    extract::{RawQuery, State},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -10,8 +9,10 @@ use serde_json::value::RawValue;
 
 use super::{
     Public,
-    auth::Caller,
+    asked::Asked,
+    auth::{Caller, Reach, not_theirs},
     openapi::{Errors, schema},
+    path::Path,
     problem::{Code, FieldError, Problem},
 };
 use crate::{
@@ -20,8 +21,9 @@ use crate::{
         conversation::State as Standing,
         event::as_rfc3339,
         ids::{ConversationId, ConversationKey, FrontendName},
+        shown::to_browser,
     },
-    store::FeedPage,
+    store::{FeedEntry, FeedPage},
 };
 
 /// The most entries of one page.
@@ -61,13 +63,9 @@ struct Page {
     responses((status = 200, description = "The conversation", body = schema::Conversation), Errors),
     security(("bearer" = []))
 )]
-pub async fn get(
-    State(public): State<Public>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let caller = authenticate(&public, &headers)?;
-    let id = own(&caller, &id)?;
+pub async fn get(State(public): State<Public>, Path(id): Path<String>, asked: Asked) -> Result<Response, Problem> {
+    let caller = authenticate(&public, &asked)?;
+    let id = own(&public, &caller, &id).await?;
     let found = public.store.conversation(caller.frontend(), &id).await?.ok_or_else(no_conversation)?;
     let view = View {
         conversation_id: &id,
@@ -100,52 +98,87 @@ pub async fn events(
     State(public): State<Public>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    asked: Asked,
 ) -> Result<Response, Problem> {
-    let caller = authenticate(&public, &headers)?;
-    let id = own(&caller, &id)?;
+    let caller = authenticate(&public, &asked)?;
+    let id = own(&public, &caller, &id).await?;
     let query = Query::parse(query.as_deref())?;
     let limit = query.limit.unwrap_or(DEFAULT_PAGE).min(MAX_PAGE);
-    let Beginning { page, is_reset, .. } =
-        begin(&public, caller.frontend(), &id, query.after.unwrap_or(0), limit).await?;
-    let events = page.entries.into_iter().filter_map(|entry| RawValue::from_string(entry.body).ok()).collect();
+    let after = query.after.unwrap_or(0);
+    let Beginning { page, is_reset, .. } = match begin(&public, caller.frontend(), &id, after, limit).await? {
+        Some(beginning) => beginning,
+        None => Beginning::of_unborn(&caller, after)?,
+    };
+    let show = |entry: FeedEntry| if caller.is_browser() { shown_to_browser(&entry) } else { entry };
+    let bodies = page.entries.into_iter().map(|entry| show(entry).body);
+    let events = bodies.filter_map(|body| RawValue::from_string(body).ok()).collect();
     let page = Page { events, last_sequence: page.last_sequence, has_more: page.has_more, reset: is_reset };
     Ok(axum::Json(page).into_response())
 }
 
 /// Where reading a feed begins.
 pub(super) struct Beginning {
-    pub(super) key: ConversationKey,
+    /// The conversation, once it has begun.
+    pub(super) key: Option<ConversationKey>,
     pub(super) page: FeedPage,
     /// The position lay beyond the feed, which was restored, or erased and begun again: it is read from 1.
     pub(super) is_reset: bool,
 }
 
-/// The first page after a position that a reader remembers.
+impl Beginning {
+    /// Of a conversation that has not begun: nothing, for the browser whose own it will be.
+    pub(super) fn of_unborn(caller: &Caller, after: i64) -> Result<Self, Problem> {
+        match caller {
+            Caller::Server(_) => Err(no_conversation()),
+            Caller::Browser { .. } => Ok(Self { key: None, page: FeedPage::default(), is_reset: after > 0 }),
+        }
+    }
+}
+
+/// An event as a browser sees it.
+pub(super) fn shown_to_browser(entry: &FeedEntry) -> FeedEntry {
+    let shown = to_browser(&entry.kind, &entry.body, entry.sequence);
+    FeedEntry { sequence: entry.sequence, kind: shown.kind.into_owned(), body: shown.body.into_owned() }
+}
+
+/// The first page after a position that a reader remembers; `None` where there is no such conversation.
 pub(super) async fn begin(
     public: &Public,
     frontend: &FrontendName,
     id: &ConversationId,
     after: i64,
     limit: usize,
-) -> Result<Beginning, Problem> {
-    let (key, page) = public.store.feed(frontend, id, after, limit).await?.ok_or_else(no_conversation)?;
+) -> Result<Option<Beginning>, Problem> {
+    let Some((key, page)) = public.store.feed(frontend, id, after, limit).await? else { return Ok(None) };
     if after <= page.last_sequence {
-        return Ok(Beginning { key, page, is_reset: false });
+        return Ok(Some(Beginning { key: Some(key), page, is_reset: false }));
     }
-    let (key, page) = public.store.feed(frontend, id, 0, limit).await?.ok_or_else(no_conversation)?;
-    Ok(Beginning { key, page, is_reset: true })
+    let again = public.store.feed(frontend, id, 0, limit).await?;
+    Ok(again.map(|(key, page)| Beginning { key: Some(key), page, is_reset: true }))
 }
 
 /// Who calls.
-pub(super) fn authenticate(public: &Public, headers: &HeaderMap) -> Result<Caller, Problem> {
-    public.frontends.by_headers(headers, public.wall.now())
+pub(super) fn authenticate(public: &Public, asked: &Asked) -> Result<Caller, Problem> {
+    public.frontends.current().by_headers(asked, public.wall.now())
 }
 
-/// The conversation's id, if the caller may touch it; one that nobody can have is simply not found.
-pub(super) fn own(caller: &Caller, id: &str) -> Result<ConversationId, Problem> {
-    let id = ConversationId::parse(id).map_err(|_| no_conversation())?;
-    caller.may_touch(&id)?;
+/// The conversation's id, if the caller may read it. One that nobody can have is simply not found; a browser is told the same
+/// of every id that is not its own.
+pub(super) async fn own(public: &Public, caller: &Caller, id: &str) -> Result<ConversationId, Problem> {
+    let parsed = ConversationId::parse(id);
+    let id = match (parsed, caller.reach()) {
+        (Ok(id), Reach::All) => id,
+        (Err(_), Reach::All) => return Err(no_conversation()),
+        (Ok(id), Reach::Conversation(own)) if own == id.as_str() => id,
+        (Ok(id), Reach::User(user)) => {
+            let found = public.store.conversation(caller.frontend(), &id).await?;
+            if found.is_none_or(|found| found.person.as_deref() != Some(user)) {
+                return Err(not_theirs());
+            }
+            id
+        }
+        (_, Reach::Conversation(_) | Reach::User(_)) => return Err(not_theirs()),
+    };
     let span = tracing::Span::current();
     span.record("frontend", caller.frontend().as_str());
     span.record("conversation_id", id.as_str());
@@ -171,6 +204,8 @@ impl Query {
         let mut errors = Vec::new();
         for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             match name.as_ref() {
+                // A page that remembers nothing yet may say so.
+                "after" if value.is_empty() => {}
                 "after" => match value.parse() {
                     Ok(after) if after >= 0 => parsed.after = Some(after),
                     _ => errors.push(FieldError::new("after", "must be a sequence number")),

@@ -1,8 +1,8 @@
 //! `DELETE /v1/conversations/{id}`: erases here and, on request, at Fini.
 
 use axum::{
-    extract::{Path, RawQuery, State},
-    http::{HeaderMap, StatusCode},
+    extract::{RawQuery, State},
+    http::StatusCode,
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -10,8 +10,10 @@ use tokio::time::Instant;
 
 use super::{
     Public,
+    asked::Asked,
     conversations::{Query, authenticate, no_conversation, own},
     openapi::{Errors, schema},
+    path::Path,
     problem::Problem,
 };
 use crate::{
@@ -45,11 +47,11 @@ pub async fn delete(
     State(public): State<Public>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    asked: Asked,
 ) -> Result<Response, Problem> {
-    let caller = authenticate(&public, &headers)?;
-    let id = own(&caller, &id)?;
-    let frontend = caller.server_only()?;
+    let caller = authenticate(&public, &asked)?;
+    let frontend = caller.clone().server_only()?;
+    let id = own(&public, &caller, &id).await?;
     let query = Query::parse(query.as_deref())?;
     let erased = public.store.erase(&frontend, &id, query.upstream, public.clock.now()).await?;
     let wanted = if query.upstream { public.store.erasure(&frontend, &id).await? } else { None };

@@ -1,33 +1,35 @@
 //! `POST /v1/messages`.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use axum::{
     extract::{Request, State},
     http::{HeaderMap, HeaderValue, StatusCode},
     response::{IntoResponse, Response},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{
     Public,
-    auth::Caller,
-    body::{read, require_json, unknown},
+    asked::Asked,
+    auth::{Caller, Reach, not_theirs},
+    body::{read, require_json, unknown, unreadable},
     openapi::{Errors, schema},
+    prefer,
     problem::{Code, FieldError, Problem},
 };
 use crate::{
     domain::{
         correlation::Correlation,
+        customer::Customer,
+        exact,
         ids::{ConversationId, MessageId},
         message::{InboundMessage, MAX_TEXT_CHARS, Role},
+        shown::{HIDDEN, to_browser},
     },
-    service::intake::Taken,
+    service::intake::{Person, Taken},
 };
-
-/// The longest a caller may wait for a turn to finish.
-const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
 /// What a caller is told about its message.
 #[derive(Serialize)]
@@ -54,7 +56,7 @@ struct Answer<'a> {
             description = "Goes on to Fini and to the callbacks that the message causes, if it has 1 to 128 of `A-Z a-z 0-9 - _ . : / + = @`; else a new one does"),
         ("traceparent" = Option<String>, Header,
             description = "W3C Trace Context: what the message causes is part of the same trace. Ignored if it is not valid"),
-        ("Prefer" = Option<String>, Header, description = "`wait=N`: answer when the turn is over, after at most N ≤ 60 seconds"),
+        ("Prefer" = Option<String>, Header, description = "`wait=N`: answer when the turn is over, after at most N ≤ 60 seconds; `wait` without a number is refused"),
     ),
     responses(
         (status = 202, description = "Stored, and not over yet", body = schema::Accepted),
@@ -70,40 +72,42 @@ struct Answer<'a> {
 pub async fn post(State(public): State<Public>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let now = public.wall.now();
-    let known = public.frontends.by_token_or_signature(&parts.headers, now)?;
+    let frontends = public.frontends.current();
+    let known = frontends.by_token_or_signature(&Asked::of(&parts, &public), now)?;
     if public.stop.is_stopping() {
         return Err(Problem::new(Code::ShuttingDown).retry_after(Duration::from_secs(1)));
     }
     require_json(&parts.headers)?;
+    let patience = prefer::wait(&parts.headers)?;
     let body = read(body, &parts.headers, public.settings.max_body).await?;
     let generated = || MessageId::trusted(format!("msg_{}", public.entropy.uuid_v7(now.point())));
     let (caller, key) = if let Some(caller) = known {
         (caller, Key::given(&parts.headers))
     } else {
         // What is signed is the body and the message's id in the signature's own header, and nothing else.
-        let (caller, id) = public.frontends.by_signature(&parts.headers, &body, now)?;
+        let (caller, id) = frontends.by_signature(&parts.headers, &body, now)?;
         (caller, Key::Default(id))
     };
     let message = parse(&body, key, generated)?;
-    caller.may_touch(&message.conversation_id)?;
-    let message = as_allowed(&caller, message)?;
+    caller.reach().may_write(&message.conversation_id)?;
+    let message = as_allowed(&caller, message, frontends.browser_attributes(caller.frontend()))?;
     let span = tracing::Span::current();
     span.record("frontend", caller.frontend().as_str());
     span.record("conversation_id", message.conversation_id.as_str());
 
-    let vouched_user = vouched_user(&caller, &message);
+    let person = person(&caller, &message);
     let (conversation_id, message_id) = (message.conversation_id.clone(), message.message_id.clone());
     let cause = parts.extensions.get::<Correlation>().cloned().unwrap_or_default();
-    let (stored_in, status, duplicate) =
-        match public.intake.accept(caller.frontend(), message, vouched_user, cause).await? {
-            Taken::New(stored_in) => (stored_in, "queued", false),
-            Taken::Duplicate(stored_in, status) => (stored_in, status, true),
-            Taken::Conflict => return Err(Problem::new(Code::MessageConflict)),
-            Taken::Full(wait) => return Err(Problem::new(Code::BacklogFull).retry_after(wait)),
-        };
+    let (stored_in, status, duplicate) = match public.intake.accept(caller.frontend(), message, person, cause).await? {
+        Taken::New(stored_in) => (stored_in, "queued", false),
+        Taken::Duplicate(stored_in, status) => (stored_in, status, true),
+        Taken::NotTheirs => return Err(not_theirs()),
+        Taken::Conflict => return Err(Problem::new(Code::MessageConflict)),
+        Taken::Full(wait) => return Err(Problem::new(Code::BacklogFull).retry_after(wait)),
+    };
     let answer = Answer { conversation_id: &conversation_id, message_id: &message_id, status, duplicate, events: None };
 
-    let Some(patience) = preferred_wait(&parts.headers) else { return Ok(respond(StatusCode::ACCEPTED, &answer)) };
+    let Some(patience) = patience else { return Ok(respond(StatusCode::ACCEPTED, &answer)) };
     let waiting = public.intake.wait(stored_in, caller.frontend(), &conversation_id, &message_id, patience);
     let turn = tokio::select! {
         turn = waiting => turn,
@@ -113,7 +117,8 @@ pub async fn post(State(public): State<Public>, request: Request) -> Result<Resp
     let Ok(Some(turn)) = turn else { return Ok(respond(StatusCode::ACCEPTED, &answer)) };
     let answer = Answer { status: turn.state.status(), ..answer };
     let mut response = if turn.state.is_settled() {
-        let events = turn.events.into_iter().filter_map(|body| RawValue::from_string(body).ok()).collect();
+        let show = |body: String| if caller.is_browser() { shown(&body) } else { body };
+        let events = turn.events.into_iter().filter_map(|body| RawValue::from_string(show(body)).ok()).collect();
         respond(StatusCode::OK, &Answer { events: Some(events), ..answer })
     } else {
         respond(StatusCode::ACCEPTED, &answer)
@@ -128,28 +133,27 @@ fn respond(status: StatusCode, answer: &Answer<'_>) -> Response {
     (status, axum::Json(answer)).into_response()
 }
 
-/// `Prefer: wait=N` (RFC 7240), at most a minute.
-fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
-    let mut preferences =
-        headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-    let seconds = preferences.find_map(|preference| {
-        let (name, value) = preference.split(';').next()?.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("wait").then(|| value.trim().trim_matches('"').parse::<u64>().ok())?
-    })?;
-    (seconds > 0).then(|| Duration::from_secs(seconds).min(LONGEST_WAIT))
-}
-
-/// A browser speaks for the customer, and for nobody else; the user its token names wins over what it claims.
-fn as_allowed(caller: &Caller, mut message: InboundMessage) -> Result<InboundMessage, Problem> {
-    if let Caller::Browser { claims, .. } = caller {
-        if message.role != Role::User {
-            return Err(Problem::new(Code::Forbidden).detail("a browser token may only post as the user"));
-        }
-        if let Some(sub) = &claims.sub {
-            message.user_id = Some(sub.clone());
+/// A browser speaks for the customer that its token names, and for nobody else.
+fn as_allowed(caller: &Caller, message: InboundMessage, free: &[String]) -> Result<InboundMessage, Problem> {
+    match caller {
+        Caller::Server(_) => Ok(message),
+        Caller::Browser { claims, .. } => {
+            let customer = Customer { user_id: claims.sub.as_deref(), attributes: &claims.attributes, free };
+            customer.speaks(message).map_err(|trespass| Problem::new(Code::Forbidden).detail(trespass.to_string()))
         }
     }
-    Ok(message)
+}
+
+/// An event of the turn as a browser sees it.
+fn shown(body: &str) -> String {
+    #[derive(Deserialize)]
+    struct Head<'a> {
+        #[serde(borrow, rename = "type")]
+        kind: Cow<'a, str>,
+        sequence: i64,
+    }
+    let head = serde_json::from_str(body).unwrap_or(Head { kind: Cow::Borrowed(HIDDEN), sequence: 0 });
+    to_browser(&head.kind, body, head.sequence).body.into_owned()
 }
 
 /// What stands for `message_id` where the body has none.
@@ -180,23 +184,17 @@ const MEMBERS: [&str; 7] = ["conversation_id", "message_id", "text", "role", "us
 const USER_MEMBERS: [&str; 2] = ["id", "attributes"];
 
 /// The person whose conversation it is, on a word that counts: the server's, or that of whoever made the browser's token.
-fn vouched_user(caller: &Caller, message: &InboundMessage) -> Option<String> {
-    match caller {
-        Caller::Server(_) => message.user_id.clone(),
-        Caller::Browser { claims, .. } => claims.sub.clone(),
-    }
+fn person(caller: &Caller, message: &InboundMessage) -> Person {
+    let (id, attributes) = match caller {
+        Caller::Server(_) => (message.user_id.clone(), Map::new()),
+        Caller::Browser { claims, .. } => (claims.sub.clone(), claims.attributes.clone()),
+    };
+    Person { id, attributes, is_confined: matches!(caller.reach(), Reach::User(_)) }
 }
 
 /// Parses and checks a message, field by field, so that every fault is told at once.
 fn parse(body: &[u8], key: Key, generated: impl FnOnce() -> MessageId) -> Result<InboundMessage, Problem> {
-    let value: Value = serde_json::from_slice(body).map_err(|error| {
-        Problem::new(Code::InvalidJson).detail(format!(
-            "line {}, column {}: {}",
-            error.line(),
-            error.column(),
-            category(&error)
-        ))
-    })?;
+    let value = exact::value(body).map_err(|error| unreadable(body, &error, Code::InvalidMessage))?;
     let Value::Object(mut fields) = value else {
         return Err(invalid(vec![FieldError::new("", "must be a JSON object")]));
     };
@@ -225,14 +223,6 @@ fn parse(body: &[u8], key: Key, generated: impl FnOnce() -> MessageId) -> Result
 
 fn invalid(errors: Vec<FieldError>) -> Problem {
     Problem::new(Code::InvalidMessage).errors(errors)
-}
-
-/// What kind of fault it is, without a word of the body.
-fn category(error: &serde_json::Error) -> &'static str {
-    match error.classify() {
-        serde_json::error::Category::Eof => "the JSON ends too early",
-        _ => "not valid JSON",
-    }
 }
 
 struct Form {
@@ -296,9 +286,11 @@ impl Form {
     fn short(&mut self, field: &'static str, value: Option<Value>, longest: usize) -> Option<String> {
         match value {
             None | Some(Value::Null) => None,
-            Some(Value::String(text)) if (1..=longest).contains(&text.chars().count()) => Some(text),
+            Some(Value::String(text)) if (1..=longest).contains(&text.chars().count()) && !text.contains('\0') => {
+                Some(text)
+            }
             Some(_) => {
-                self.fault(field, format!("must be a string of 1 to {longest} characters"));
+                self.fault(field, format!("must be a string of 1 to {longest} characters other than U+0000"));
                 None
             }
         }
@@ -327,21 +319,6 @@ mod tests {
     }
 
     #[test]
-    fn waits_as_preferred_but_never_longer_than_a_minute() {
-        let wait = |value: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert("prefer", HeaderValue::from_static(value));
-            preferred_wait(&headers).map(|wait| wait.as_secs())
-        };
-        assert_eq!(wait("wait=10"), Some(10));
-        assert_eq!(wait("respond-async, wait=10"), Some(10));
-        assert_eq!(wait("wait=600"), Some(60));
-        for ignored in ["wait=0", "wait", "wait=x", "return=minimal"] {
-            assert_eq!(wait(ignored), None, "{ignored}");
-        }
-    }
-
-    #[test]
     fn takes_a_minimal_message() {
         let message = parse_text(r#"{"conversation_id":"c","text":"hi","metadata":[]}"#).expect("valid");
         assert_eq!((message.message_id.as_str(), message.role), ("made", Role::User));
@@ -355,6 +332,21 @@ mod tests {
         ] {
             assert_eq!(parse_text(body).expect_err("invalid").code(), Code::InvalidMessage);
         }
+    }
+
+    #[test]
+    fn numbers_go_on_as_they_were_written() {
+        let body = r#"{"conversation_id":"c","text":"hi","user":{"attributes":{"t":9400111899223197428490}},"metadata":{"e":1E5}}"#;
+        let message = parse_text(body).expect("valid");
+        assert_eq!(message.attributes["t"].to_string(), "9400111899223197428490");
+        assert_eq!(message.metadata["e"].to_string(), "1E5");
+    }
+
+    #[test]
+    fn half_a_character_is_told_with_its_field() {
+        let problem = parse_text(r#"{"conversation_id":"c","text":"a\ud800b"}"#).expect_err("no text");
+        assert_eq!(problem.code(), Code::InvalidMessage);
+        assert!(format!("{problem:?}").contains("\"text\""), "{problem:?}");
     }
 
     #[test]

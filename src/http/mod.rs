@@ -4,30 +4,36 @@
 //! conversations. Every error leaves as `application/problem+json` (RFC 9457) with a stable code and the request's id.
 
 pub mod admin;
+pub mod asked;
 pub mod auth;
 mod body;
 pub mod client;
 mod context;
 pub mod conversations;
+mod cors;
 pub mod erase;
+mod forwarded;
 pub mod messages;
 pub mod openapi;
+mod path;
+mod prefer;
 pub mod problem;
 pub mod server;
 pub mod stream;
 pub mod tokens;
+pub mod users;
 
 use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request, State},
-    http::{HeaderName, HeaderValue, Method, StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use tower_http::{cors::CorsLayer, set_header::SetResponseHeaderLayer};
+use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::{
     domain::{Clock, Entropy, WallClock},
@@ -37,7 +43,6 @@ use crate::{
     store::{Bindings, Store},
     telemetry::spans::Spans,
 };
-use auth::Frontends;
 use problem::{Code, Problem};
 
 /// What the public handlers work with.
@@ -52,7 +57,7 @@ pub struct Public {
     /// Wakes the eraser.
     pub eraser: Wake,
     /// Who may call.
-    pub frontends: Arc<Frontends>,
+    pub frontends: auth::Known,
     /// The time that waiting goes by.
     pub clock: Arc<dyn Clock>,
     /// The time that tokens and signatures are judged by.
@@ -78,6 +83,8 @@ pub struct PublicSettings {
     pub max_body: usize,
     /// Exact origins that browsers may call from.
     pub cors_origins: Vec<String>,
+    /// Proxies whose word about others is believed.
+    pub trusted_proxies: Arc<asked::TrustedProxies>,
     /// The longest a request other than a stream may take.
     pub request_timeout: Duration,
 }
@@ -98,6 +105,7 @@ pub fn public(state: Public) -> Router {
         .route(conversation, get(conversations::get).delete(erase::delete))
         .route(&format!("{conversation}/events"), get(conversations::events))
         .route(&format!("{conversation}/tokens"), post(tokens::post))
+        .route("/v1/users/{user_id}/tokens", post(users::post_token))
         .route_layer(middleware::from_fn_with_state(limit, in_time));
     Router::new()
         .merge(answered)
@@ -108,29 +116,11 @@ pub fn public(state: Public) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::disable())
-        .layer(no_store())
         .layer(context::contained(state.metrics.clone()))
-        .layer(cors(&state.settings.cors_origins))
+        .layer(cors::layer(&state.settings.cors_origins))
         .layer(middleware::from_fn_with_state(observed, context::observe))
+        .layer(no_store())
         .with_state(state)
-}
-
-fn cors(origins: &[String]) -> CorsLayer {
-    let origins: Vec<HeaderValue> = origins.iter().filter_map(|origin| origin.parse().ok()).collect();
-    CorsLayer::new()
-        .allow_origin(origins)
-        .allow_methods([Method::GET, Method::POST, Method::DELETE])
-        .allow_headers([
-            header::AUTHORIZATION,
-            header::CONTENT_TYPE,
-            HeaderName::from_static("idempotency-key"),
-            HeaderName::from_static("last-event-id"),
-            HeaderName::from_static("prefer"),
-            context::TRACEPARENT,
-            context::REQUEST_ID,
-        ])
-        .expose_headers([header::RETRY_AFTER, context::REQUEST_ID, HeaderName::from_static("preference-applied")])
-        .max_age(Duration::from_mins(10))
 }
 
 /// Every request but a stream is answered within the limit. A message may have been stored all the same: the repeat of a

@@ -12,29 +12,29 @@
 use std::{
     collections::{HashMap, VecDeque},
     convert::Infallible,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use axum::{
-    Extension,
     body::{Body, Bytes},
-    extract::{ConnectInfo, Path, RawQuery, State},
-    http::{HeaderMap, HeaderValue, header},
+    extract::{RawQuery, State},
+    http::{HeaderValue, header},
     response::Response,
 };
 use futures_util::stream;
-use ipnet::IpNet;
 use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Public,
+    asked::Asked,
     auth::{Caller, Frontends},
-    conversations::{Beginning, Query, authenticate, begin, own},
+    conversations::{Beginning, Query, authenticate, begin, own, shown_to_browser},
     openapi::{Errors, schema},
+    path::Path,
     problem::{Code, Problem},
 };
 use crate::{
@@ -57,7 +57,6 @@ const PAGE: usize = 100;
 pub struct Streams {
     per_frontend: usize,
     per_address: usize,
-    trusted_proxies: Vec<IpNet>,
     open: Mutex<Open>,
 }
 
@@ -68,9 +67,9 @@ struct Open {
 }
 
 impl Streams {
-    /// At most so many streams; addresses behind `trusted_proxies` are taken from `X-Forwarded-For`.
-    pub fn new(per_frontend: usize, per_address: usize, trusted_proxies: Vec<IpNet>) -> Self {
-        Self { per_frontend, per_address, trusted_proxies, open: Mutex::default() }
+    /// At most so many streams.
+    pub fn new(per_frontend: usize, per_address: usize) -> Self {
+        Self { per_frontend, per_address, open: Mutex::default() }
     }
 
     fn open(self: &Arc<Self>, frontend: &FrontendName, address: Option<IpAddr>) -> Result<Opened, Problem> {
@@ -86,25 +85,6 @@ impl Streams {
             *open.addresses.entry(address).or_default() += 1;
         }
         Ok(Opened { streams: Arc::clone(self), frontend: frontend.clone(), address })
-    }
-
-    /// The caller's address: the nearest one that is not a trusted proxy's.
-    fn address(&self, peer: Option<SocketAddr>, headers: &HeaderMap) -> Option<IpAddr> {
-        let trusted = |address: &IpAddr| self.trusted_proxies.iter().any(|network| network.contains(address));
-        let mut address = peer?.ip().to_canonical();
-        if !trusted(&address) {
-            return Some(address);
-        }
-        let chain = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-        let hops: Vec<_> = chain.flat_map(|value| value.split(',')).map(str::trim).collect();
-        for hop in hops.iter().rev() {
-            let Ok(hop) = hop.parse::<IpAddr>() else { break };
-            address = hop.to_canonical();
-            if !trusted(&address) {
-                break;
-            }
-        }
-        Some(address)
     }
 }
 
@@ -160,28 +140,30 @@ pub async fn get(
     State(public): State<Public>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
-    headers: HeaderMap,
-    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
+    asked: Asked,
 ) -> Result<Response, Problem> {
     let query = Query::parse(query.as_deref())?;
     let caller = match &query.access_token {
         // EventSource cannot set headers. A frontend's own token lasts too long to stand in an address.
-        Some(token) if Frontends::takes_query_token(&headers) => {
-            public.frontends.by_browser_token(token, &headers, public.wall.now())?
+        Some(token) if Frontends::takes_query_token(&asked.headers) => {
+            public.frontends.current().by_browser_token(token, &asked, public.wall.now())?
         }
-        _ => authenticate(&public, &headers)?,
+        _ => authenticate(&public, &asked)?,
     };
-    let id = own(&caller, &id)?;
+    let id = own(&public, &caller, &id).await?;
     if public.stop.is_stopping() {
         return Err(Problem::new(Code::ShuttingDown).retry_after(Duration::from_secs(1)));
     }
-    let resumed = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    let resumed = asked.headers.get("last-event-id").and_then(|value| value.to_str().ok()?.trim().parse().ok());
     let after = resumed.or(query.after).filter(|_| !mutated!("the stream forgets its place")).unwrap_or(0);
     let frontend = caller.frontend().clone();
-    let Beginning { key, page, is_reset } = begin(&public, &frontend, &id, after, PAGE).await?;
-    let follower = public.store.changes().follow(key, Topic::Feed);
-    let peer = peer.map(|Extension(info)| info.0);
-    let opened = public.streams.open(&frontend, public.streams.address(peer, &headers))?;
+    let Beginning { key, page, is_reset } = match begin(&public, &frontend, &id, after, PAGE).await? {
+        Some(beginning) => beginning,
+        None => Beginning::of_unborn(&caller, after)?,
+    };
+    let followed = key.unwrap_or_else(|| ConversationKey::unborn(&frontend, &id));
+    let follower = public.store.changes().follow(followed, Topic::Feed);
+    let opened = public.streams.open(&frontend, asked.address)?;
     let expires = match &caller {
         Caller::Browser { claims, .. } => {
             let left = (claims.exp + CLOCK_SKEW_SECS).saturating_sub(public.wall.now().as_secs());
@@ -196,6 +178,7 @@ pub async fn get(
         id,
         key,
         follower,
+        is_browser: caller.is_browser(),
         after: if is_reset { 0 } else { after },
         ready: VecDeque::from([Bytes::from_static(b"retry: 2000\n")]),
         has_more: false,
@@ -236,8 +219,11 @@ struct Feed {
     stop: CancellationToken,
     frontend: FrontendName,
     id: ConversationId,
-    key: ConversationKey,
+    /// The conversation, once it has begun.
+    key: Option<ConversationKey>,
     follower: Follower,
+    /// Whether a browser reads, which sees less.
+    is_browser: bool,
     after: i64,
     ready: VecDeque<Bytes>,
     /// Whether there may be more to read than was read.
@@ -309,22 +295,36 @@ impl Feed {
 
     /// Reads on. `None` where the conversation is gone, or the store is: the reader comes back by itself.
     async fn read(&mut self) -> Option<()> {
-        let page = self.store.feed(&self.frontend, &self.id, self.after, PAGE).await.ok()??;
-        if page.0 != self.key {
-            return None;
+        let found = self.store.feed(&self.frontend, &self.id, self.after, PAGE).await.ok()?;
+        match (self.key, found) {
+            (Some(own), Some((key, page))) if own == key => {
+                self.take(page);
+                self.hint(key).await;
+                Some(())
+            }
+            (None, Some((key, page))) => {
+                self.key = Some(key);
+                self.follower = self.store.changes().follow(key, Topic::Feed);
+                self.take(page);
+                // What was recorded after it was read, and before it was followed, is found by reading again.
+                self.has_more = true;
+                Some(())
+            }
+            (None, None) => {
+                self.has_more = false;
+                Some(())
+            }
+            (Some(_), _) => None,
         }
-        self.take(page.1);
-        self.hint().await;
-        Some(())
     }
 
     /// Hints at what is on its way and what is late, behind everything that is in the feed. What cannot be read is not told.
-    async fn hint(&mut self) {
+    async fn hint(&mut self, key: ConversationKey) {
         if self.has_more {
             return;
         }
         self.hint_at = None;
-        let unanswered = self.store.unanswered(self.key).await.unwrap_or_default();
+        let unanswered = self.store.unanswered(key).await.unwrap_or_default();
         let now = self.clock.now();
         let before = std::mem::take(&mut self.hinted);
         for Unanswered { message, is_sent, accepted_at } in unanswered {
@@ -353,6 +353,7 @@ impl Feed {
         self.has_more = page.has_more;
         for entry in page.entries {
             self.after = entry.sequence;
+            let entry = if self.is_browser { shown_to_browser(&entry) } else { entry };
             // The id stands last: readers take it as soon as its line is there, and a cut before it loses nothing.
             let chunk = format!("event: {}\ndata: {}\nid: {}\n\n", entry.kind, entry.body, entry.sequence);
             self.ready.push_back(Bytes::from(chunk));

@@ -1,20 +1,26 @@
 //! `POST /v1/conversations/{id}/tokens`: a browser token for one conversation.
 
 use axum::{
-    extract::{Path, Request, State},
+    extract::{Request, State},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
     Public, body,
     conversations::own,
     openapi::{Errors, schema},
+    path::Path,
     problem::{Code, FieldError, Problem},
 };
 use crate::{
-    domain::{Timestamp, event::as_rfc3339},
+    domain::{
+        Timestamp,
+        event::as_rfc3339,
+        ids::{ConversationId, FrontendName, UserId},
+        origin,
+    },
     signature::token::{self, Claims, MAX_LIFETIME_SECS},
 };
 
@@ -25,7 +31,7 @@ struct Minted {
     expires_at: Timestamp,
 }
 
-/// Mints a token. The body is optional: `{"user_id"?, "origins"?, "ttl_seconds"?}`.
+/// Mints a token. The body is optional: `{"user_id"?, "attributes"?, "origins"?, "ttl_seconds"?}`.
 #[utoipa::path(
     post,
     path = "/v1/conversations/{conversation_id}/tokens",
@@ -41,21 +47,41 @@ struct Minted {
     security(("bearer" = []))
 )]
 pub async fn post(State(public): State<Public>, Path(id): Path<String>, request: Request) -> Result<Response, Problem> {
-    let (parts, body) = request.into_parts();
-    let now = public.wall.now();
-    let caller = public.frontends.by_headers(&parts.headers, now)?;
-    let body = body::read(body, &parts.headers, public.settings.max_body).await?;
-    let id = own(&caller, &id)?;
-    let frontend = caller.server_only()?;
-    let secret = public.frontends.token_secret(&frontend).ok_or_else(|| {
+    let (caller, body) = body::of_caller(&public, request).await?;
+    let frontend = caller.clone().server_only()?;
+    let id = own(&public, &caller, &id).await?;
+    minted(&public, &frontend, Subject::Conversation(id), Wish::parse(&body)?)
+}
+
+/// What a token opens.
+pub(super) enum Subject {
+    /// One conversation.
+    Conversation(ConversationId),
+    /// All conversations of one user.
+    User(UserId),
+}
+
+/// The answer with the token.
+pub(super) fn minted(
+    public: &Public,
+    frontend: &FrontendName,
+    subject: Subject,
+    wish: Wish,
+) -> Result<Response, Problem> {
+    let frontends = public.frontends.current();
+    let secret = frontends.token_secret(frontend).ok_or_else(|| {
         Problem::new(Code::BrowserTokensDisabled).detail("set browser_token_secret for this frontend")
     })?;
-    let wish = Wish::parse(&body)?;
-    let iat = now.as_secs();
+    let (conversation_id, sub) = match subject {
+        Subject::Conversation(id) => (Some(id.as_str().to_owned()), wish.user_id),
+        Subject::User(user) => (None, Some(user.as_str().to_owned())),
+    };
+    let iat = public.wall.now().as_secs();
     let claims = Claims {
         frontend: frontend.as_str().to_owned(),
-        conversation_id: id.as_str().to_owned(),
-        sub: wish.user_id,
+        conversation_id,
+        sub,
+        attributes: wish.attributes,
         origins: wish.origins,
         iat,
         exp: iat + wish.ttl_seconds,
@@ -66,35 +92,60 @@ pub async fn post(State(public): State<Public>, Path(id): Path<String>, request:
     Ok(axum::Json(Minted { token, expires_at }).into_response())
 }
 
-struct Wish {
+/// What a token should be like.
+pub(super) struct Wish {
     user_id: Option<String>,
+    attributes: Map<String, Value>,
     origins: Vec<String>,
     ttl_seconds: i64,
 }
 
 impl Wish {
+    /// For a conversation, whose user may be named.
     fn parse(body: &[u8]) -> Result<Self, Problem> {
-        let mut wish = Self { user_id: None, origins: Vec::new(), ttl_seconds: MAX_LIFETIME_SECS };
+        Self::read(body, &["user_id", "attributes", "origins", "ttl_seconds"])
+    }
+
+    /// For the user that the path names.
+    pub(super) fn parse_for_user(body: &[u8]) -> Result<Self, Problem> {
+        Self::read(body, &["attributes", "origins", "ttl_seconds"])
+    }
+
+    fn read(body: &[u8], known: &[&str]) -> Result<Self, Problem> {
+        let mut wish =
+            Self { user_id: None, attributes: Map::new(), origins: Vec::new(), ttl_seconds: MAX_LIFETIME_SECS };
         let fields = body::object(body)?;
-        let mut errors = body::unknown(&fields, "", &["user_id", "origins", "ttl_seconds"]);
-        let mut fault = |field, message: &str| errors.push(FieldError::new(field, message));
+        let mut errors = body::unknown(&fields, "", known);
+        let mut fault = |field: &'static str, message: String| errors.push(FieldError::new(field, message));
         match fields.get("user_id") {
             None => {}
-            Some(Value::String(id)) if (1..=200).contains(&id.chars().count()) => wish.user_id = Some(id.clone()),
-            Some(_) => fault("user_id", "must be a string of 1 to 200 characters"),
+            Some(Value::String(id)) if (1..=200).contains(&id.chars().count()) && !id.contains('\0') => {
+                wish.user_id = Some(id.clone());
+            }
+            Some(_) => fault("user_id", "must be a string of 1 to 200 characters other than U+0000".to_owned()),
+        }
+        match fields.get("attributes") {
+            None => {}
+            Some(Value::Object(attributes)) => wish.attributes.clone_from(attributes),
+            Some(_) => fault("attributes", "must be an object".to_owned()),
         }
         match fields.get("origins") {
             None => {}
             Some(Value::Array(all)) if !all.is_empty() && all.iter().all(Value::is_string) => {
-                wish.origins = all.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+                for written in all.iter().filter_map(Value::as_str) {
+                    match origin::exact(written) {
+                        Ok(exact) => wish.origins.push(exact),
+                        Err(why) => fault("origins", format!("{written:?} {why}")),
+                    }
+                }
             }
-            Some(_) => fault("origins", "must be a list of origins"),
+            Some(_) => fault("origins", "must be a list of origins".to_owned()),
         }
         match fields.get("ttl_seconds") {
             None => {}
             Some(value) => match whole(value) {
                 Some(seconds @ 1..=MAX_LIFETIME_SECS) => wish.ttl_seconds = seconds,
-                _ => fault("ttl_seconds", "must be 1 to 3600"),
+                _ => fault("ttl_seconds", "must be 1 to 3600".to_owned()),
             },
         }
         if errors.is_empty() { Ok(wish) } else { Err(Problem::new(Code::InvalidRequest).errors(errors)) }
@@ -124,6 +175,11 @@ mod tests {
             assert_eq!(seconds(&format!(r#"{{"ttl_seconds": {bad}}}"#)), None, "{bad}");
         }
         assert_eq!(seconds("[]"), None);
+        for origin in ["https://shop.example/", "shop.example", "null", "https://*.shop.example"] {
+            assert_eq!(seconds(&format!(r#"{{"origins": [{origin:?}]}}"#)), None, "{origin} would never match");
+        }
+        assert_eq!(seconds(r#"{"attributes": {"plan": "Pro"}, "origins": ["capacitor://localhost"]}"#), Some(3600));
+        assert_eq!(seconds(r#"{"attributes": null}"#), None);
         for misspelt in
             [r#"{"ttl": 60}"#, r#"{"origin": "https://a.example"}"#, r#"{"userId": "u"}"#, r#"{"origins": null}"#]
         {

@@ -137,6 +137,11 @@ impl Sandbox {
         world.tick();
     }
 
+    /// Takes these keys from now on, and no others.
+    pub fn set_api_keys(&self, keys: Vec<ApiKey>) {
+        self.world().api_keys = keys;
+    }
+
     /// Changes the fields that the JSON object `patch` names.
     pub fn patch_settings(&self, patch: &Value) -> Result<Settings, SandboxError> {
         let mut world = self.world();

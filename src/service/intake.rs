@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use crate::{
@@ -28,6 +29,18 @@ pub struct Intake {
     limits: BacklogLimits,
 }
 
+/// Whose word a message is.
+#[derive(Clone, Debug, Default)]
+pub struct Person {
+    /// The person, where somebody vouches for that.
+    pub id: Option<String>,
+    /// What is vouched for besides, in place of what the message says of the same. No part of what makes a repeat: it may be
+    /// known better by then.
+    pub attributes: Map<String, Value>,
+    /// Whether only conversations of that person are open to it.
+    pub is_confined: bool,
+}
+
 /// What a frontend is told.
 #[derive(Debug)]
 pub enum Taken {
@@ -37,6 +50,8 @@ pub enum Taken {
     Duplicate(ConversationKey, &'static str),
     /// The id was used for something else.
     Conflict,
+    /// The conversation is another person's, or nobody's.
+    NotTheirs,
     /// Too many wait; when there may be room.
     Full(Duration),
 }
@@ -53,19 +68,22 @@ impl Intake {
         Self { store, clock, budget, metrics, limits }
     }
 
-    /// Stores a message, with the request that brought it and the person for whom somebody vouches. When this returns `New` or `Duplicate`, the message is durable.
+    /// Stores a message, with the request that brought it. When this returns `New` or `Duplicate`, the message is durable.
     pub async fn accept(
         &self,
         frontend: &FrontendName,
-        message: InboundMessage,
-        vouched_user: Option<String>,
+        mut message: InboundMessage,
+        person: Person,
         cause: Correlation,
     ) -> Result<Taken> {
+        let fingerprint = message.fingerprint();
+        message.attributes.extend(person.attributes);
         let message = NewMessage {
             frontend: frontend.clone(),
-            fingerprint: message.fingerprint(),
+            fingerprint,
             message,
-            vouched_user,
+            vouched_user: person.id,
+            only_own: person.is_confined,
             cause,
             now: self.clock.now(),
             limits: self.limits,
@@ -80,6 +98,7 @@ impl Intake {
                 Taken::Duplicate(conversation, state.status())
             }
             Accepted::Conflict => Taken::Conflict,
+            Accepted::NotTheirs => Taken::NotTheirs,
             Accepted::BacklogFull { waiting_in_frontend, .. } => {
                 Taken::Full(self.budget.expected_wait(u64::from(waiting_in_frontend)))
             }

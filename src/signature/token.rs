@@ -1,4 +1,4 @@
-//! Browser tokens: a customer's browser may speak in one conversation for at most an hour.
+//! Browser tokens: a customer's browser may speak in one conversation, or in all of one user, for at most an hour.
 //!
 //! A token is a JSON Web Token (RFC 7519) in compact form, HMAC-SHA256 (`HS256`, RFC 7518 §3.2) under the bytes of the
 //! frontend's secret, so that the customer's own backend can mint one with any JWT library. The algorithm is fixed here,
@@ -8,10 +8,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value, value::RawValue};
 use subtle::ConstantTimeEq as _;
 
 use super::secret::hmac_sha256;
+use crate::domain::{exact, origin};
 
 /// The `iss` of every token.
 pub const ISSUER: &str = "fini-bridge";
@@ -24,6 +25,8 @@ const MAX_TOKEN: usize = 8192;
 /// RFC 7518 §3.2 asks for a key as long as the hash.
 const RECOMMENDED_SECRET_BYTES: usize = 32;
 const MIN_SECRET_BYTES: usize = 16;
+/// The longest user id, in characters.
+const MAX_USER_ID: usize = 200;
 
 /// The secret of one frontend's tokens: its text's bytes are the key, as JWT libraries take it.
 #[derive(Debug, Clone)]
@@ -39,16 +42,29 @@ pub struct TokenSecretError(pub usize);
 pub struct Claims {
     /// The frontend whose secret signed the token.
     pub frontend: String,
-    /// The one conversation it opens.
-    pub conversation_id: String,
-    /// The user who speaks, when the minting side named one.
+    /// The one conversation it opens; without it the token is a user's and opens all of that user.
+    pub conversation_id: Option<String>,
+    /// The user who speaks, when the minting side named one. Never missing where there is no conversation.
     pub sub: Option<String>,
+    /// What is known of the user.
+    pub attributes: Map<String, Value>,
     /// Web origins that may present the token; empty: any.
     pub origins: Vec<String>,
     /// Issued at, Unix seconds.
     pub iat: i64,
     /// Expires at, Unix seconds; at most an hour after `iat`.
     pub exp: i64,
+}
+
+/// What a request says of the page that makes it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Page<'a> {
+    /// `Origin`: browsers send it with every request to another site, and with every POST.
+    pub origin: Option<&'a str>,
+    /// `Sec-Fetch-Site`: no page can set it.
+    pub fetch_site: Option<&'a str>,
+    /// The host that the page asked.
+    pub host: Option<&'a str>,
 }
 
 /// Why a token is refused. Never repeats its content.
@@ -75,6 +91,9 @@ pub enum TokenError {
     /// Minted for somebody else.
     #[error("the token's `iss` is not `fini-bridge`")]
     Issuer,
+    /// An origin that no browser sends.
+    #[error("the origin {0:?} {1}")]
+    Origin(String, origin::NotAnOrigin),
     /// `exp` is not after `iat`, or more than an hour after it.
     #[error("the token's `exp` must lie after its `iat`, by at most 3600 s")]
     Lifetime,
@@ -109,10 +128,28 @@ impl TokenSecret {
 }
 
 impl Claims {
-    /// Whether a page of `origin` (the request's `Origin` header) may present the token. A token that lists origins is
-    /// refused without the header: browsers send it with every request from another site.
-    pub fn allows_origin(&self, origin: Option<&str>) -> bool {
-        self.origins.is_empty() || origin.is_some_and(|origin| self.origins.iter().any(|allowed| allowed == origin))
+    /// Whether this page may present the token. Where it lists origins, the page has to be of one: by its `Origin`, or, since
+    /// browsers send none when a page reads from its own, by their word that it does and by the host that was asked.
+    pub fn allows(&self, page: Page<'_>) -> bool {
+        let is_listed = |wanted: &dyn Fn(&str) -> bool| self.origins.iter().any(|listed| wanted(listed));
+        self.origins.is_empty()
+            || match page {
+                Page { origin: Some(origin), .. } => is_listed(&|listed| listed == origin),
+                Page { fetch_site: Some("same-origin"), host: Some(host), .. } => {
+                    is_listed(&|listed| origin::is_host(listed, host))
+                }
+                Page { .. } => false,
+            }
+    }
+
+    fn check_subject(&self) -> Result<(), TokenError> {
+        match (&self.conversation_id, &self.sub) {
+            (None, None) => Err(TokenError::Claim("conversation_id")),
+            (_, Some(sub)) if !(1..=MAX_USER_ID).contains(&sub.chars().count()) || sub.contains('\0') => {
+                Err(TokenError::Claim("sub"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn check_lifetime(&self) -> Result<(), TokenError> {
@@ -123,16 +160,25 @@ impl Claims {
     }
 }
 
-/// Makes the token for `claims`. Fails when they live longer than an hour, or not at all.
+/// Makes the token for `claims`. Fails where it would not be taken: when they live longer than an hour or not at all, name
+/// neither conversation nor user, list an origin that no browser sends, or hold more than fits into a header.
 pub fn mint(claims: &Claims, secret: &TokenSecret) -> Result<String, TokenError> {
     claims.check_lifetime()?;
+    claims.check_subject()?;
+    for written in &claims.origins {
+        match origin::exact(written) {
+            Ok(exact) if exact == *written => {}
+            Ok(exact) => return Err(TokenError::Origin(written.clone(), origin::NotAnOrigin::More(exact))),
+            Err(why) => return Err(TokenError::Origin(written.clone(), why)),
+        }
+    }
     let mut token = URL_SAFE_NO_PAD.encode(br#"{"alg":"HS256","typ":"JWT"}"#);
     token.push('.');
     URL_SAFE_NO_PAD.encode_string(payload(claims), &mut token);
     let signature = secret.mac(token.as_bytes());
     token.push('.');
     URL_SAFE_NO_PAD.encode_string(signature, &mut token);
-    Ok(token)
+    if token.len() > MAX_TOKEN { Err(TokenError::TooLong) } else { Ok(token) }
 }
 
 /// The frontend that the token names, **unproved**: good only for choosing the secret to verify with.
@@ -153,13 +199,15 @@ pub fn verify(token: &str, secret: &TokenSecret, now: i64) -> Result<Claims, Tok
     let not_before = raw.nbf.map(|value| seconds(Some(&value), "nbf")).transpose()?;
     let claims = Claims {
         frontend: text(raw.frontend, "frontend")?,
-        conversation_id: text(raw.conversation_id, "conversation_id")?,
+        conversation_id: raw.conversation_id.map(|value| text(Some(value), "conversation_id")).transpose()?,
         sub: raw.sub.map(|value| text(Some(value), "sub")).transpose()?,
+        attributes: attributes(raw.attributes.as_deref())?,
         origins: origins(raw.origins)?,
         iat: seconds(raw.iat.as_ref(), "iat")?,
         exp: seconds(raw.exp.as_ref(), "exp")?,
     };
     claims.check_lifetime()?;
+    claims.check_subject()?;
     if now >= claims.exp.saturating_add(CLOCK_SKEW_SECS) {
         return Err(TokenError::Expired(now.saturating_sub(claims.exp)));
     }
@@ -185,16 +233,27 @@ struct RawHeader {
     crit: Option<Value>,
 }
 
+///
+/// `null` is not the same as nothing: a token whose minting side had no conversation at hand must not become a user's.
 #[derive(Deserialize)]
 struct RawClaims {
     iss: Option<Value>,
     frontend: Option<Value>,
+    #[serde(default, deserialize_with = "given")]
     conversation_id: Option<Value>,
+    #[serde(default, deserialize_with = "given")]
     sub: Option<Value>,
+    #[serde(default, deserialize_with = "given")]
+    attributes: Option<Box<RawValue>>,
+    #[serde(default, deserialize_with = "given")]
     origins: Option<Value>,
     iat: Option<Value>,
     nbf: Option<Value>,
     exp: Option<Value>,
+}
+
+fn given<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 impl<'a> Parts<'a> {
@@ -230,9 +289,12 @@ fn payload(claims: &Claims) -> Vec<u8> {
     struct Minted<'a> {
         iss: &'static str,
         frontend: &'a str,
-        conversation_id: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        conversation_id: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         sub: Option<&'a str>,
+        #[serde(skip_serializing_if = "Map::is_empty")]
+        attributes: &'a Map<String, Value>,
         #[serde(skip_serializing_if = "<[String]>::is_empty")]
         origins: &'a [String],
         iat: i64,
@@ -241,13 +303,14 @@ fn payload(claims: &Claims) -> Vec<u8> {
     serde_json::to_vec(&Minted {
         iss: ISSUER,
         frontend: &claims.frontend,
-        conversation_id: &claims.conversation_id,
+        conversation_id: claims.conversation_id.as_deref(),
         sub: claims.sub.as_deref(),
+        attributes: &claims.attributes,
         origins: &claims.origins,
         iat: claims.iat,
         exp: claims.exp,
     })
-    .expect("strings and integers always serialise")
+    .expect("strings, numbers and objects of them always serialise")
 }
 
 fn object<T: serde::de::DeserializeOwned>(encoded: &str, part: &'static str) -> Result<T, TokenError> {
@@ -263,6 +326,14 @@ fn text(value: Option<Value>, claim: &'static str) -> Result<String, TokenError>
     match value {
         Some(Value::String(text)) if !text.is_empty() => Ok(text),
         _ => Err(TokenError::Claim(claim)),
+    }
+}
+
+fn attributes(value: Option<&RawValue>) -> Result<Map<String, Value>, TokenError> {
+    match value.map(|raw| exact::value(raw.get().as_bytes())) {
+        None => Ok(Map::new()),
+        Some(Ok(Value::Object(attributes))) => Ok(attributes),
+        Some(_) => Err(TokenError::Claim("attributes")),
     }
 }
 

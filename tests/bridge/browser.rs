@@ -52,7 +52,7 @@ async fn the_customers_backend_mints_tokens_too() {
     let token = own(&bridge, &claims);
     bridge.keep_private(&token);
     let text = unique("The first word comes from the browser");
-    let body = json!({"conversation_id": "c", "message_id": "b-1", "text": text, "user": {"id": "somebody-else"}});
+    let body = json!({"conversation_id": "c", "message_id": "b-1", "text": text, "user": {"id": "u-9"}});
     bridge.remember("web", &body);
     bridge.anonymous("POST", "/v1/messages").bearer(&token).json(&body).send().await.expect(202);
     bridge.end_of("c", "b-1").await;

@@ -161,6 +161,74 @@ async fn a_token_of_the_command_line_opens_its_conversation() {
 }
 
 #[tokio::test]
+async fn a_secret_in_a_file_is_the_same_for_every_command() {
+    let folder = folder();
+    let secret = folder.path().join("secret");
+    let path = secret.to_str().expect("a plain name").to_owned();
+    let key = random_token();
+    for content in [format!("{key}\n\n"), format!("\u{feff}{key}\r\n"), format!(" {key}\t\n")] {
+        std::fs::write(&secret, content).expect("writable");
+        let setup = Setup::new().web(|web| web.browser_token_secret = None);
+        let mut bridge = setup.set_web("browser_token_secret_file", &format!("{path:?}")).start().await;
+        bridge.turn("c", "Where is my order?").await;
+        let config = bridge.config_file();
+        for source in [["--secret-file", &path], ["--config", &config]] {
+            let arguments = [&["token", "--frontend", "web", "--conversation", "c"][..], &source].concat();
+            let output = run(folder.path(), &arguments, &[]).await;
+            let token = text(&output.stdout).trim().to_owned();
+            bridge.anonymous("GET", "/v1/conversations/c").bearer(&token).send().await.expect(200);
+        }
+        bridge.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn addresses_of_databases_are_checked_and_no_part_of_a_password_is_told() {
+    let folder = folder();
+    for (url, said) in [
+        ("postgres://u:p@127.0.0.1:1/b?sslpassword=hunter2", "sslpassword"),
+        ("postgres://u:p@127.0.0.1:1/b?connect_timeout=hunter2", "connect_timeout"),
+        ("postgres://u:hunter2/x@127.0.0.1:1/b", "%2F"),
+        ("postgres://u:12/hunter2@127.0.0.1:1/b", "%2F"),
+        ("postgres://u:12#hunter2@127.0.0.1:1/b", "%23"),
+        ("postgres://u:12?hunter2@127.0.0.1:1/b", "%3F"),
+        ("postgres://u:p@127.0.0.1:1/b?sslrootcert=/hunter2.pem&sslmode=require", "verify-full"),
+    ] {
+        let path = file(folder.path(), |setup| setup.set("store.url", &format!("{url:?}")));
+        for command in ["check", "serve"] {
+            let output = run(folder.path(), &[command, "--config", &path], &[]).await;
+            let all = text(&output.stderr) + &text(&output.stdout);
+            assert_eq!(output.status.code(), Some(2), "{url}: {all}");
+            assert!(all.contains(said) && all.contains("store.url") && !all.contains("hunter2"), "{url}: {all}");
+        }
+    }
+    for url in ["postgres://u:p%40ss@127.0.0.1:1/b?sslmode=verify-full", "postgres://u:hunter2@/b?host=/run/postgresql"]
+    {
+        let path = file(folder.path(), |setup| setup.set("store.url", &format!("{url:?}")));
+        let output = run(folder.path(), &["check", "--config", &path], &[]).await;
+        let all = text(&output.stderr) + &text(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{url}: {all}");
+        assert!(!all.contains("hunter2") && !all.contains("ss@"), "{all}");
+    }
+}
+
+#[tokio::test]
+async fn check_online_logs_in_to_the_database() {
+    let Some(url) = crate::harness::database().await else { return };
+    let bridge = Setup::new().store(&url).start().await;
+    let config = bridge.config_file();
+    let online = run(Path::new("/"), &["check", "--config", &config, "--online"], &[]).await;
+    assert_eq!(online.status.code(), Some(0), "{}", text(&online.stderr));
+    assert!(text(&online.stdout).contains("lets the bridge in"), "{}", text(&online.stdout));
+    let nowhere = format!("{url}-that-nobody-made");
+    let variables = [("FINI_BRIDGE__STORE__URL", nowhere.as_str())];
+    let offline = run(Path::new("/"), &["check", "--config", &config, "--online"], &variables).await;
+    assert_eq!(offline.status.code(), Some(1));
+    assert!(text(&offline.stderr).contains("does not exist"), "{}", text(&offline.stderr));
+    bridge.finish().await;
+}
+
+#[tokio::test]
 async fn a_captured_callback_is_verified() {
     let mut bridge = Setup::new().start().await;
     bridge.turn("c", "Where is my order?").await;
@@ -203,6 +271,7 @@ async fn the_openapi_document_names_every_route() {
         ("/v1/conversations/{conversation_id}/events", &["get"]),
         ("/v1/conversations/{conversation_id}/stream", &["get"]),
         ("/v1/conversations/{conversation_id}/tokens", &["post"]),
+        ("/v1/users/{user_id}/tokens", &["post"]),
     ] {
         for method in methods {
             assert!(document["paths"][path][method].is_object(), "{method} {path}");

@@ -91,7 +91,7 @@ MUTATIONS = [
     ("ServiceMonitor names a port nobody has", WATCHED, "port:", lambda d: one(d, "ServiceMonitor")["spec"]["endpoints"][0].update(port="metrics")),
     ("Service leads to a renamed port", SINGLE, "port:", put(("ports", 0, "name"), "web")),
     ("container port is not what the program listens on", SINGLE, "port:", put(("ports", 0, "containerPort"), 8000)),
-    ("program listens on loopback", SINGLE, "port:", configure("0.0.0.0:8080", "127.0.0.1:8080")),
+    ("program listens on loopback", SINGLE, "port:", configure("[::]:8080", "127.0.0.1:8080")),
     ("Ingress leads to a missing service", SINGLE, "reference:", lambda d: d.remove(one(d, "Service", "fini-bridge"))),
     ("Ingress leads to a port the service lacks", SINGLE, "port:", lambda d: one(d, "Service", "fini-bridge")["spec"]["ports"][0].update(name="web")),
     ("HTTPRoute leads to a port the service lacks", ROUTED, "port:", lambda d: one(d, "HTTPRoute")["spec"]["rules"][0]["backendRefs"][0].update(port=8080)),

@@ -50,8 +50,9 @@ pub(crate) fn tokens(run: Run) -> u64 {
     let secret = TokenSecret::new(&"fuzz".repeat(8)).expect("it is long enough");
     let claims = Claims {
         frontend: "web".to_owned(),
-        conversation_id: "web-1".to_owned(),
+        conversation_id: Some("web-1".to_owned()),
         sub: Some("u-1".to_owned()),
+        attributes: serde_json::Map::from_iter([("plan".to_owned(), "Pro".into())]),
         origins: vec!["https://chat.example.com".to_owned()],
         iat: NOW - 10,
         exp: NOW + 600,

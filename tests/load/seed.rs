@@ -121,6 +121,7 @@ fn message(frontend: &str, lane: usize, now: Timestamp) -> NewMessage {
         fingerprint: message.fingerprint(),
         message,
         vouched_user: None,
+        only_own: false,
         cause: Correlation::default(),
         now,
         limits: BacklogLimits { per_conversation: u32::MAX, per_frontend: u32::MAX },

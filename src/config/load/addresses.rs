@@ -12,6 +12,7 @@ use super::{
     forms::{Form, text},
     tree::Value,
 };
+use crate::domain::origin::{self, NotAnOrigin};
 
 /// An address to listen on.
 pub(super) fn listen(value: &Value) -> Form<SocketAddr> {
@@ -66,26 +67,16 @@ pub(super) fn base_url(value: &Value) -> Form<Url> {
 
 /// An origin as browsers send it, so that comparing texts is enough.
 pub(super) fn origin(value: &Value) -> Form<String> {
-    const HELP: &str = "write scheme and host as browsers send them, such as \"https://chat.example.com\"";
+    const HELP: &str = "write scheme and host as browsers send them, such as \"https://chat.example.com\" or, for an app, \
+                        \"capacitor://localhost\"";
     let written = text(value)?.trim();
-    if written.contains('*') {
-        return Err(Wrong::new("has a wildcard", "name each origin in full; there are no patterns"));
-    }
-    let wrong = || Wrong::new(format!("is not an origin: {}", quote(written)), HELP);
-    let url = Url::parse(written).map_err(|_| wrong())?;
-    let exact = url.origin().ascii_serialization();
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(wrong());
-    }
-    if written.eq_ignore_ascii_case(&exact) {
-        return Ok(exact);
-    }
-    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
-    if bare && !written.ends_with('/') && url.username().is_empty() && url.password().is_none() {
-        // A default port or an international name, which browsers write in one way only.
-        return Ok(exact);
-    }
-    Err(Wrong::new(format!("is more than an origin: {}", quote(written)), format!("write \"{exact}\"")))
+    origin::exact(written).map_err(|error| match error {
+        NotAnOrigin::Wildcard => Wrong::new("has a wildcard", "name each origin in full; there are no patterns"),
+        NotAnOrigin::More(exact) => {
+            Wrong::new(format!("is more than an origin: {}", quote(written)), format!("write \"{exact}\""))
+        }
+        NotAnOrigin::Shape => Wrong::new(format!("is not an origin: {}", quote(written)), HELP),
+    })
 }
 
 #[cfg(test)]
@@ -110,6 +101,7 @@ mod tests {
             ("HTTPS://Chat.Example.com", "https://chat.example.com"),
             ("https://chat.example.com:443", "https://chat.example.com"),
             ("http://localhost:3000", "http://localhost:3000"),
+            ("Capacitor://localhost", "capacitor://localhost"),
             ("https://b\u{fc}ro.example", "https://xn--bro-hoa.example"),
         ] {
             assert_eq!(origin(&raw(written)).unwrap(), exact, "{written}");

@@ -26,6 +26,8 @@ pub(super) struct Context {
     pub(super) known: BTreeSet<String>,
     /// Secrets read so far, for comparing across frontends.
     pub(super) secrets: Vec<SeenSecret>,
+    /// The files that secrets were looked for in.
+    pub(super) secret_files: Vec<PathBuf>,
     /// Callback addresses by their paths, of faulty frontends too.
     pub(super) callback_urls: Vec<(String, Url)>,
     pub(super) unknown: Vec<Unknown>,
@@ -56,6 +58,7 @@ impl Context {
             places: BTreeMap::new(),
             known: BTreeSet::new(),
             secrets: Vec::new(),
+            secret_files: Vec::new(),
             callback_urls: Vec::new(),
             unknown: Vec::new(),
             file: None,

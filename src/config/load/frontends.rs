@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
 use super::{
@@ -51,10 +51,11 @@ fn frontend(s: &mut Scope<'_>, names: &mut BTreeMap<String, String>) -> Option<F
     let bot_id = s.required("bot_id", "set it to the id of the agent at Fini; `fini-bridge agents` lists them", bot_id);
     let tokens = s.secrets("tokens", "tokens_file", secret_forms::token);
     let signing_secrets = s.rotating_secrets("signing_secrets", "signing_secrets_file", secret_forms::webhook_secret);
-    let browser_token_secret = s.secret("browser_token_secret", "browser_token_secret_file", secret_forms::hmac_key);
+    let browser_token_secrets = browser_token_secrets(s);
+    let browser_attributes = s.list("browser_attributes", Vec::new(), browser_attribute);
 
     let (key, below) = (s.path("tokens"), s.path(""));
-    let none = tokens.is_empty() && signing_secrets.is_empty() && browser_token_secret.is_none();
+    let none = tokens.is_empty() && signing_secrets.is_empty() && browser_token_secrets.is_empty();
     let faulty = ["tokens", "signing_secrets", "browser_token_secret"]
         .iter()
         .any(|key| s.cx.has_error_under(&format!("{below}{key}")));
@@ -69,9 +70,22 @@ fn frontend(s: &mut Scope<'_>, names: &mut BTreeMap<String, String>) -> Option<F
         bot_id: bot_id?,
         tokens,
         signing_secrets,
-        browser_token_secret,
+        browser_token_secrets,
+        browser_attributes,
         callback: callback.ok()?,
     })
+}
+
+/// One secret, or a list of them for rotation.
+fn browser_token_secrets(s: &mut Scope<'_>) -> Vec<SecretString> {
+    let one = s.secret("browser_token_secret", "browser_token_secret_file", secret_forms::hmac_key);
+    let many = s.secrets("browser_token_secrets", "browser_token_secrets_file", secret_forms::hmac_key);
+    if one.is_some() && !many.is_empty() {
+        let (one, many) = (s.path("browser_token_secret"), s.path("browser_token_secrets"));
+        let help = "keep the list: its first secret signs, all of them verify";
+        s.cx.error(many, Wrong::new(format!("is given besides `{one}`"), help));
+    }
+    one.into_iter().chain(many).collect()
 }
 
 /// Its faults have been noted.
@@ -175,6 +189,16 @@ fn bot_id(value: &Value) -> Form<Uuid> {
         return Err(wrong());
     }
     Uuid::try_parse(written).map_err(|_| wrong())
+}
+
+/// The name of an attribute that a page may set.
+fn browser_attribute(value: &Value) -> Form<String> {
+    let written = forms::words(value)?;
+    if written == "user_id" {
+        let help = "leave it out: who the customer is says the token's `sub`";
+        return Err(Wrong::new("has user_id, by which a page would choose whose customer it is", help));
+    }
+    Ok(written)
 }
 
 fn event_pattern(value: &Value) -> Form<EventPattern> {

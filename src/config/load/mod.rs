@@ -33,6 +33,7 @@ use context::Context;
 use finding::Wrong;
 pub use finding::{ConfigErrors, Finding, Place, Severity};
 use reader::Scope;
+pub use secrets::secret_in;
 
 use super::Config;
 
@@ -87,6 +88,8 @@ pub struct Loaded {
     pub warnings: Vec<Finding>,
     /// Where it came from.
     pub origin: Origin,
+    /// The files that hold secrets.
+    pub secret_files: Vec<PathBuf>,
 }
 
 /// Where a configuration came from.
@@ -108,7 +111,9 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
     let (errors, warnings): (Vec<_>, Vec<_>) =
         findings.into_iter().partition(|finding| finding.severity == Severity::Error);
     match loaded {
-        Some((config, origin)) if errors.is_empty() => Ok(Loaded { config, warnings, origin }),
+        Some((config, origin)) if errors.is_empty() => {
+            Ok(Loaded { config, warnings, origin, secret_files: cx.secret_files })
+        }
         _ => Err(ConfigErrors { errors }),
     }
 }

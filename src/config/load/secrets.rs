@@ -1,7 +1,8 @@
 //! Secrets: given in place or by a file, checked for their form, never repeated.
 //!
 //! An empty text is a secret not given, so that a file with all keys in it and a variable set to nothing both mean what
-//! they seem to. A secret given both in place and by a file is a fault, across the layers too: nobody could tell which of
+//! they seem to. White space around a secret is never part of it: in a file it is what editors and `echo` leave behind, and
+//! taken off; in a text it is a slip that somebody else will not make in the same way, and refused. A secret given both in place and by a file is a fault, across the layers too: nobody could tell which of
 //! the two is in force.
 
 use std::{
@@ -26,6 +27,11 @@ use crate::config::RotatingSecret;
 /// Nothing that is a secret is longer; a wrong path to a log or a device must not fill the memory.
 const LONGEST_FILE: u64 = 64 * 1024;
 
+/// The secret in a file: without a byte order mark, and without white space around it.
+pub fn secret_in(content: &str) -> &str {
+    content.strip_prefix('\u{feff}').unwrap_or(content).trim()
+}
+
 const SECRET_ENTRY: &str = "an entry is a text, or { secret = \"…\", not_after = \"…\" }";
 const SECRET_LINE: &str = "an entry is the secret, and after a space not_after=2026-12-01T00:00:00Z if it ends";
 
@@ -35,7 +41,8 @@ impl Scope<'_> {
         let given = self.optional(key, |value| forms::text(value).map(str::to_owned));
         let file = self.secret_file(file_key);
         let path = self.path(key);
-        let given = given.filter(|text| !text.is_empty());
+        // White space alone is an empty variable with a line break behind it.
+        let given = given.filter(|text| !text.trim().is_empty());
         let (text, place) = match (given, file) {
             (Some(_), Some(_)) => {
                 self.given_twice(key, file_key);
@@ -45,8 +52,7 @@ impl Scope<'_> {
             (Some(text), None) => (text, None),
             (None, Some((file, content))) => {
                 let content = content?;
-                let text = content.strip_suffix('\n').unwrap_or(&content);
-                let text = text.strip_suffix('\r').unwrap_or(text);
+                let text = secret_in(&content);
                 let place = Place::SecretFile { path: file, line: None };
                 if text.is_empty() {
                     let wrong = Wrong::new("is read from an empty file", "write the secret into the file");
@@ -104,6 +110,10 @@ impl Scope<'_> {
     }
 
     fn secret_line(&mut self, path: &str, line: &str, check: Check) -> Option<RotatingSecret> {
+        if let Err(wrong) = bare(line) {
+            self.cx.error(path, wrong);
+            return None;
+        }
         let mut parts = line.split_whitespace();
         let secret = parts.next().unwrap_or_default().to_owned();
         let not_after = match (parts.next(), parts.next()) {
@@ -141,7 +151,7 @@ impl Scope<'_> {
     }
 
     fn checked(&mut self, path: String, text: String, check: Check) -> Option<SecretString> {
-        match check(&text) {
+        match bare(&text).and_then(|()| check(&text)) {
             Ok(()) => {
                 let secret = SecretString::from(text);
                 self.cx.secrets.push(SeenSecret { path, secret: secret.clone() });
@@ -168,7 +178,7 @@ impl Scope<'_> {
                 let lines: Vec<(usize, &str)> = content
                     .lines()
                     .enumerate()
-                    .map(|(number, line)| (number + 1, line.trim_end_matches('\r')))
+                    .map(|(number, line)| (number + 1, secret_in(line)))
                     .filter(|(_, line)| !line.is_empty())
                     .collect();
                 if lines.is_empty() {
@@ -196,6 +206,7 @@ impl Scope<'_> {
         }
         let key = self.path(file_key);
         let file = PathBuf::from(&named);
+        self.cx.secret_files.push(file.clone());
         match read(&file) {
             Ok(content) => Some((file, Some(content))),
             Err(reason) => {
@@ -221,6 +232,15 @@ impl Scope<'_> {
         );
         self.cx.error(file_path, wrong);
     }
+}
+
+/// Refuses white space around a secret.
+fn bare(text: &str) -> Result<(), Wrong> {
+    if text.trim() == text && !text.starts_with('\u{feff}') {
+        return Ok(());
+    }
+    let help = "take it off; a line break at the end is what `echo` adds (`printf %s` and `base64 -w0` do not)";
+    Err(Wrong::new("begins or ends with white space", help))
 }
 
 fn read(path: &Path) -> Result<String, String> {

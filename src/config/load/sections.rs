@@ -61,6 +61,11 @@ fn server(s: &mut Scope<'_>, default: Server) -> Server {
             default.header_timeout,
             forms::duration(Duration::from_millis(1)..=Duration::from_mins(5)),
         ),
+        idle_timeout: s.value(
+            "idle_timeout",
+            default.idle_timeout,
+            forms::duration(Duration::from_secs(1)..=Duration::from_hours(24)),
+        ),
         request_timeout: s.value("request_timeout", default.request_timeout, |value| {
             let timeout = forms::duration(POSITIVE)(value)?;
             if timeout > LONGEST_WAIT {
@@ -106,7 +111,8 @@ fn store(s: &mut Scope<'_>, default: Store) -> Store {
         Ok(_) => Ok(()),
         Err(error) => Err(Wrong::new(
             error.to_string(),
-            "write \"sqlite://data/fini-bridge.db\" or \"postgres://user:password@host/database\"",
+            "write \"sqlite://data/fini-bridge.db\", \"postgres://user:password@host/database\" or, for a socket, \
+             \"postgres://user@/database?host=/run/postgresql\"",
         )),
     });
     Store {

@@ -47,8 +47,8 @@ export function startCustomer({ news }) {
     const { conversationId, userId, name, plan } = customer;
     chat = new FiniChat({
       conversationId,
-      user: { id: userId, attributes: { name, plan, chat: conversationId } },
-      getToken: () => call('/demo/token', { conversation_id: conversationId, user: userId }),
+      // Who the customer is stands in the token, where the page cannot change it.
+      getToken: () => call('/demo/token', { conversation_id: conversationId, user: userId, attributes: { name, plan, chat: conversationId } }),
       fetch: customerFetch,
     });
     for (const type of ['message', 'state', 'typing', 'connection', 'reset']) chat.on(type, schedule);

@@ -5,7 +5,7 @@
 //! no error of the HTTP library is interpreted for that, and none of its own retries can lead to a second copy, since the
 //! body exists once. A request without a body is `NeverLeft` if the library says that there was no connection.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use reqwest::{
@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::{
-    FiniClient, RequestFacts, Route,
+    FiniClient, Keys, RequestFacts, Route,
     body::DepartingBody,
     transport::{SendError, chain},
     verdict,
@@ -35,7 +35,10 @@ pub(super) struct Call<'a> {
     pub(super) route: Route,
     pub(super) method: Method,
     pub(super) url: Url,
-    pub(super) key: &'a HeaderValue,
+    /// The keys at the beginning of the call.
+    pub(super) keys: Arc<Keys>,
+    /// Which of them it carries.
+    pub(super) side: Side,
     pub(super) body: Option<Bytes>,
     /// From the call to the last byte of the answer.
     pub(super) time: Duration,
@@ -43,6 +46,15 @@ pub(super) struct Call<'a> {
     pub(super) cap: usize,
     /// Texts of the request that no detail may repeat.
     pub(super) said: Vec<&'a str>,
+}
+
+/// Which key a request carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// The one for reading.
+    Read,
+    /// The one for writing.
+    Write,
 }
 
 /// A 2xx and its whole body.
@@ -121,7 +133,11 @@ impl FiniClient {
         }
         let mut request = Request::new(call.method.clone(), call.url.clone());
         let headers = request.headers_mut();
-        headers.insert(AUTHORIZATION, call.key.clone());
+        let key = match call.side {
+            Side::Read => &call.keys.read,
+            Side::Write => &call.keys.write,
+        };
+        headers.insert(AUTHORIZATION, key.clone());
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         for (name, value) in departure.onward().headers() {
             if let Ok(value) = HeaderValue::try_from(value) {
@@ -147,11 +163,11 @@ impl FiniClient {
         };
         let fault = match timeout_at(deadline, work).await {
             Ok(Ok(Outcome::Success(body))) => return Ok(Answer { status: status.unwrap_or_default(), body }),
-            Ok(Ok(Outcome::Refusal(response))) => return Err(self.explain(&call, response, deadline).await),
+            Ok(Ok(Outcome::Refusal(response))) => return Err(Self::explain(&call, response, deadline).await),
             Ok(Err(fault)) => fault,
             Err(_) => Fault::Deadline,
         };
-        let detail = self.describe(&fault, &call);
+        let detail = Self::describe(&fault, &call);
         if decided.never_left(fault.connected()) {
             Err(Failure::NeverLeft { detail })
         } else {
@@ -160,7 +176,7 @@ impl FiniClient {
     }
 
     /// The head of an answer decides its class; that its body breaks off or stalls changes nothing.
-    async fn explain(&self, call: &Call<'_>, mut response: Response, deadline: Instant) -> Failure {
+    async fn explain(call: &Call<'_>, mut response: Response, deadline: Instant) -> Failure {
         let mut body = BytesMut::new();
         let reading = async {
             while let Ok(Some(chunk)) = response.chunk().await {
@@ -174,17 +190,17 @@ impl FiniClient {
         // What was read by then is explanation enough.
         let _ = timeout_at(deadline.min(Instant::now() + EXPLANATION_TIME), reading).await;
         let status = response.status().as_u16();
-        verdict::judge(call.route, status, response.headers(), &body, &self.key_texts(), &call.said)
+        verdict::judge(call.route, status, response.headers(), &body, &call.keys.texts(), &call.said)
     }
 
-    fn describe(&self, fault: &Fault, call: &Call<'_>) -> String {
+    fn describe(fault: &Fault, call: &Call<'_>) -> String {
         let explanation = match fault {
             Fault::Deadline => format!("no complete answer within {:?}", call.time),
             Fault::TooLarge => format!("an answer of more than {} bytes", call.cap),
             Fault::Send(error) => error.detail.clone(),
             Fault::Receive(error) => chain(error),
         };
-        redact::presentable(&explanation, &self.key_texts(), &call.said)
+        redact::presentable(&explanation, &call.keys.texts(), &call.said)
     }
 }
 

@@ -18,7 +18,12 @@ pub use network::Network;
 pub use route::{Observer, RequestFacts, Route};
 pub use transport::{SendError, Transport};
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use reqwest::{Method, header::HeaderValue};
@@ -38,7 +43,7 @@ use crate::{
     outbound::client_builder,
 };
 use compose::{answer_body, history_pairs, json_bytes, list_pairs, set_query};
-use exchange::Call;
+use exchange::{Call, Side};
 use network::Pool;
 
 const IDLE_CONNECTION: Duration = Duration::from_secs(4);
@@ -128,9 +133,30 @@ fn builder(settings: &ClientSettings) -> Result<reqwest::ClientBuilder, ClientEr
 pub struct FiniClient {
     transport: Box<dyn Transport>,
     settings: ClientSettings,
-    read_key: HeaderValue,
-    write_key: HeaderValue,
+    keys: RwLock<Arc<Keys>>,
     observer: Observer,
+}
+
+/// The keys that requests carry. A request that has begun keeps those it began with.
+pub(super) struct Keys {
+    read: HeaderValue,
+    write: HeaderValue,
+    /// Both, for what no detail may repeat.
+    texts: [SecretString; 2],
+}
+
+impl Keys {
+    fn new(read: &SecretString, write: &SecretString) -> Result<Self, ClientError> {
+        Ok(Self {
+            read: bearer(read).ok_or(ClientError::Key { which: "read" })?,
+            write: bearer(write).ok_or(ClientError::Key { which: "write" })?,
+            texts: [read.clone(), write.clone()],
+        })
+    }
+
+    pub(super) fn texts(&self) -> [&str; 2] {
+        self.texts.each_ref().map(ExposeSecret::expose_secret)
+    }
 }
 
 impl fmt::Debug for FiniClient {
@@ -158,8 +184,7 @@ impl FiniClient {
         }
         Ok(Self {
             transport,
-            read_key: bearer(&settings.read_key).ok_or(ClientError::Key { which: "read" })?,
-            write_key: bearer(&settings.write_key).ok_or(ClientError::Key { which: "write" })?,
+            keys: RwLock::new(Arc::new(Keys::new(&settings.read_key, &settings.write_key)?)),
             settings,
             observer,
         })
@@ -178,8 +203,15 @@ impl FiniClient {
         self.exchange(self.reading(Route::ListTags, url), departure, wire::parse_tags).await
     }
 
-    fn key_texts(&self) -> [&str; 2] {
-        [self.settings.read_key.expose_secret(), self.settings.write_key.expose_secret()]
+    /// Requests that begin from now on carry these keys.
+    pub fn set_keys(&self, read: &SecretString, write: &SecretString) -> Result<(), ClientError> {
+        let keys = Arc::new(Keys::new(read, write)?);
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        Ok(())
+    }
+
+    fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Each segment is untrusted text and stays one segment, whatever it contains.
@@ -206,7 +238,8 @@ impl FiniClient {
             route,
             method: Method::GET,
             url,
-            key: &self.read_key,
+            keys: self.keys(),
+            side: Side::Read,
             body: None,
             time: self.settings.read_timeout,
             cap: CAP,
@@ -215,7 +248,7 @@ impl FiniClient {
     }
 
     fn deleting(&self, route: Route, url: Url) -> Call<'_> {
-        Call { method: Method::DELETE, key: &self.write_key, ..self.reading(route, url) }
+        Call { method: Method::DELETE, side: Side::Write, ..self.reading(route, url) }
     }
 }
 
@@ -229,7 +262,7 @@ impl FiniApi for FiniClient {
         let url = self.url(&["hc-interactions", "events", "public"]);
         let call = Call {
             method: Method::POST,
-            key: &self.write_key,
+            side: Side::Write,
             body: Some(json_bytes(&answer_body(request))),
             time: self.settings.reply_timeout,
             said: redact::said_by(request),

@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::{Path, RawQuery, State},
+    extract::{RawQuery, State},
 };
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ use crate::{
     http::{
         body,
         conversations::no_conversation,
+        path::Path,
         problem::{Code, FieldError, Problem},
     },
     store::{Bound, DeliveryFilter},

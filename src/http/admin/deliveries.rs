@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::{Path, RawQuery, State},
+    extract::{RawQuery, State},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -19,6 +19,7 @@ use crate::{
     },
     http::{
         body,
+        path::Path,
         problem::{Code, FieldError, Problem},
     },
     store::{Delivery, DeliveryFilter, DeliveryState},

@@ -1,9 +1,6 @@
 //! Frontends: how their callbacks fare, held back and let go, tried by a ping.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -11,7 +8,10 @@ use super::Admin;
 use crate::{
     delivery::client::Attempt,
     domain::correlation::Onward,
-    http::problem::{Code, Problem},
+    http::{
+        path::Path,
+        problem::{Code, Problem},
+    },
     store::{Change, FrontendHold},
 };
 
@@ -65,7 +65,7 @@ pub(super) async fn ping(State(admin): State<Admin>, Path(name): Path<String>) -
     let body =
         json!({"id": id, "type": "ping", "timestamp": now.to_string(), "frontend": frontend, "data": {}}).to_string();
     let timestamp = now.as_secs();
-    let signature = endpoint.signer.sign(&id, timestamp, body.as_bytes(), timestamp);
+    let signature = endpoint.signer().sign(&id, timestamp, body.as_bytes(), timestamp);
     let attempt = Attempt {
         url: endpoint.url.clone(),
         id: id.clone(),

@@ -18,6 +18,7 @@ use axum::{
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
+use tokio::sync::watch;
 
 use super::{
     auth::digest,
@@ -63,7 +64,7 @@ pub struct Admin {
     /// The deadline of a ping.
     pub callback_timeout: Duration,
     /// The bearer token, where one is required.
-    pub token: Option<SecretString>,
+    pub token: watch::Receiver<Option<SecretString>>,
     /// The time that waiting goes by.
     pub clock: Arc<dyn Clock>,
     /// How far clocks lie apart.
@@ -104,9 +105,9 @@ pub fn admin(state: Admin) -> Router {
         .merge(guarded)
         .fallback(super::not_found)
         .method_not_allowed_fallback(super::method_not_allowed)
-        .layer(super::no_store())
         .layer(context::contained(state.metrics.clone()))
         .layer(middleware::from_fn_with_state(observed, context::observe))
+        .layer(super::no_store())
         .with_state(state)
 }
 
@@ -142,11 +143,12 @@ fn is_local(headers: &HeaderMap) -> bool {
 }
 
 async fn authorize(State(admin): State<Admin>, request: Request, next: Next) -> Result<Response, Problem> {
-    if admin.token.is_none() && !is_local(request.headers()) {
+    let token = admin.token.borrow().clone();
+    if token.is_none() && !is_local(request.headers()) {
         let detail = "without an admin token only requests to a loopback name, from no other origin, are answered";
         return Err(Problem::new(Code::Forbidden).detail(detail));
     }
-    if let Some(token) = &admin.token {
+    if let Some(token) = &token {
         let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let given =
             given.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));

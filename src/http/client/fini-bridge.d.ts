@@ -12,7 +12,10 @@ export interface FiniChatOptions {
    * anything: it is asked again with growing delays, and one `error` with code `token` tells so.
    */
   getToken?: () => TokenAnswer | Promise<TokenAnswer>;
-  /** Who writes; sent with every message. */
+  /**
+   * Who writes; sent with every message. The bridge takes the token's word for it and refuses what differs (403 `forbidden`): an
+   * equal `id` passes, and attributes that the frontend's `browser_attributes` names.
+   */
   user?: { id?: string; attributes?: Record<string, unknown> };
   /**
    * Where messages wait that the bridge has not accepted yet, so that they survive a reload. Default `localStorage`; `null`
@@ -120,9 +123,9 @@ export type FeedEvent =
   | FeedEventBase<'conversation.status_changed', { state: ConversationState; previous_state: ConversationState; status_text: string | null; awaiting_customer: boolean }>
   | FeedEventBase<'conversation.resolved', { resolved: boolean }>
   | FeedEventBase<'conversation.continued', { by: string }>
-  | FeedEventBase<'form.presented', { event_id: string; text: string | null; raw: unknown }>
-  | FeedEventBase<'feedback.updated', { event_id: string; csat_rating: number | null; feedback: string | null; approved: boolean | null }>
-  | FeedEventBase<'fini.unrecognized', { event_id: string; role: string; type: string; raw: unknown }>;
+  | FeedEventBase<'form.presented', { event_id: string; text: string | null }>
+  /** In place of an event that is not for the customer: nothing to show, and no gap in the numbers. */
+  | FeedEventBase<'hidden', Record<string, never>>;
 
 export interface ChatEvents {
   /** Every feed event, in order, once, after the view model has taken it in. History comes first, then `ready`. */

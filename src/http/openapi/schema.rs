@@ -25,7 +25,7 @@ pub struct NewMessage {
     /// The customer.
     pub user: Option<User>,
     /// Fini's channel.
-    #[schema(min_length = 1, max_length = 64)]
+    #[schema(min_length = 1, max_length = 64, pattern = "^[^\\x00]*$")]
     pub channel: Option<String>,
     /// Further metadata, passed to Fini.
     #[schema(value_type = Option<Object>)]
@@ -49,7 +49,7 @@ pub enum Role {
 #[serde(deny_unknown_fields)]
 pub struct User {
     /// The frontend's own id of the customer.
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(min_length = 1, max_length = 200, pattern = "^[^\\x00]*$")]
     pub id: Option<String>,
     /// Attributes, passed to Fini.
     #[schema(value_type = Option<Object>)]
@@ -190,7 +190,8 @@ pub struct FeedEvent {
 /// `turn.completed`: `{message_id, outcome, replies}` · `turn.failed`: `{message_id, code, detail, may_resend}` ·
 /// `conversation.escalated`: `{reason, status_text}` · `conversation.status_changed`: `{state, previous_state, status_text, awaiting_customer}` ·
 /// `conversation.resolved`: `{resolved}` · `conversation.continued`: `{by}` · `form.presented`: `{event_id, text, raw}` ·
-/// `feedback.updated`: `{event_id, csat_rating, feedback, approved}` · `fini.unrecognized`: `{event_id, role, type, raw}`
+/// `feedback.updated`: `{event_id, csat_rating, feedback, approved}` · `fini.unrecognized`: `{event_id, role, type, raw}` ·
+/// `hidden`: `{}`
 #[derive(ToSchema, Serialize)]
 pub enum EventType {
     /// A message of anyone.
@@ -226,6 +227,9 @@ pub enum EventType {
     /// Something of Fini's that the bridge does not know.
     #[serde(rename = "fini.unrecognized")]
     Unrecognized,
+    /// Browsers only: stands in place of an event that is not for the customer, so that numbers have no gap.
+    #[serde(rename = "hidden")]
+    Hidden,
 }
 
 /// What a browser token should be like.
@@ -233,15 +237,38 @@ pub enum EventType {
 #[serde(deny_unknown_fields)]
 pub struct TokenWish {
     /// The customer it stands for.
-    #[schema(min_length = 1, max_length = 200, nullable = false)]
+    #[schema(min_length = 1, max_length = 200, pattern = "^[^\\x00]*$", nullable = false)]
     pub user_id: Option<String>,
-    /// Web origins that may present it.
+    /// What is known of the customer, passed to Fini with every message; the page cannot change it.
+    #[schema(value_type = Object, required = false)]
+    pub attributes: Map<String, Value>,
+    /// Web origins that may present it, of any scheme: `https://shop.example`, `capacitor://localhost`.
     #[schema(min_items = 1, nullable = false)]
-    pub origins: Option<Vec<String>>,
+    pub origins: Option<Vec<WebOrigin>>,
     /// How long it lives.
     #[schema(minimum = 1, maximum = 3600, nullable = false)]
     pub ttl_seconds: Option<i64>,
 }
+
+/// What a user's browser token should be like.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UserTokenWish {
+    /// What is known of the user, passed to Fini with every message; the page cannot change it.
+    #[schema(value_type = Object, required = false)]
+    pub attributes: Map<String, Value>,
+    /// Web origins that may present it, of any scheme: `https://shop.example`, `capacitor://localhost`.
+    #[schema(min_items = 1, nullable = false)]
+    pub origins: Option<Vec<WebOrigin>>,
+    /// How long it lives.
+    #[schema(minimum = 1, maximum = 3600, nullable = false)]
+    pub ttl_seconds: Option<i64>,
+}
+
+/// A web origin, as browsers send it.
+#[derive(ToSchema)]
+#[schema(value_type = String, pattern = "^[a-z][a-z0-9+.-]{1,19}://[a-z0-9][a-z0-9-]{0,62}([.][a-z0-9][a-z0-9-]{0,62}){0,9}(:[1-9][0-9]{0,3})?$")]
+pub struct WebOrigin(pub String);
 
 /// A browser token.
 #[derive(ToSchema)]

@@ -14,8 +14,9 @@ fn secret() -> TokenSecret {
 fn claims() -> Claims {
     Claims {
         frontend: "web".to_owned(),
-        conversation_id: "web-8121".to_owned(),
+        conversation_id: Some("web-8121".to_owned()),
         sub: None,
+        attributes: Map::new(),
         origins: Vec::new(),
         iat: NOW,
         exp: NOW + 600,
@@ -160,13 +161,69 @@ fn an_hour_at_most_and_a_minute_of_skew() {
 
 #[test]
 fn origins_restrict_when_listed() {
-    assert!(claims().allows_origin(None));
-    assert!(claims().allows_origin(Some("https://any.example")));
+    let from = |origin: Option<&'static str>| Page { origin, ..Page::default() };
+    assert!(claims().allows(from(None)));
+    assert!(claims().allows(from(Some("https://any.example"))));
     let listed = Claims { origins: vec!["https://shop.example".to_owned()], ..claims() };
-    assert!(listed.allows_origin(Some("https://shop.example")));
-    assert!(!listed.allows_origin(Some("https://shop.example.evil.test")));
-    assert!(!listed.allows_origin(Some("null")));
-    assert!(!listed.allows_origin(None));
+    assert!(listed.allows(from(Some("https://shop.example"))));
+    assert!(!listed.allows(from(Some("https://shop.example.evil.test"))));
+    assert!(!listed.allows(from(Some("null"))));
+    assert!(!listed.allows(from(None)));
+    let own = |fetch_site, host| Page { origin: None, fetch_site, host };
+    assert!(listed.allows(own(Some("same-origin"), Some("shop.example"))));
+    for page in [
+        own(Some("same-origin"), Some("evil.example")),
+        own(Some("same-origin"), None),
+        own(Some("same-site"), Some("shop.example")),
+        own(Some("cross-site"), Some("shop.example")),
+        own(None, Some("shop.example")),
+        Page { origin: Some("https://evil.example"), ..own(Some("same-origin"), Some("shop.example")) },
+    ] {
+        assert!(!listed.allows(page), "{page:?}");
+    }
+}
+
+#[test]
+fn origins_that_could_never_match_are_not_minted() {
+    for written in ["https://shop.example/", "shop.example", "HTTPS://shop.example", "*", "https://*.example", "null"] {
+        let claims = Claims { origins: vec![written.to_owned()], ..claims() };
+        assert!(matches!(mint(&claims, &secret()), Err(TokenError::Origin(..))), "{written}");
+    }
+    let app = Claims { origins: vec!["capacitor://localhost".to_owned()], ..claims() };
+    assert!(mint(&app, &secret()).is_ok());
+}
+
+#[test]
+fn a_users_token_names_the_user_and_no_conversation() {
+    let mut payload = payload();
+    payload.as_object_mut().unwrap().remove("conversation_id");
+    let read = |payload: &Value| verify(&raw(r#"{"alg":"HS256"}"#, &payload.to_string()), &secret(), NOW);
+    assert_eq!(read(&payload), Err(TokenError::Claim("conversation_id")));
+    payload["sub"] = json!("u-9");
+    let expected = Claims { conversation_id: None, sub: Some("u-9".to_owned()), ..claims() };
+    assert_eq!(read(&payload), Ok(expected));
+    payload["conversation_id"] = Value::Null;
+    assert_eq!(read(&payload), Err(TokenError::Claim("conversation_id")), "a slip must not open more");
+    assert_eq!(
+        mint(&Claims { conversation_id: None, ..claims() }, &secret()),
+        Err(TokenError::Claim("conversation_id"))
+    );
+    assert_eq!(with_claim("sub", json!("u".repeat(201))), Err(TokenError::Claim("sub")));
+}
+
+#[test]
+fn attributes_are_an_object_with_numbers_as_they_were_written() {
+    let token = raw(
+        r#"{"alg":"HS256"}"#,
+        &payload().to_string().replacen('{', r#"{"attributes":{"n":94001118992231974284901E5},"#, 1),
+    );
+    let claims = verify(&token, &secret(), NOW).unwrap();
+    assert_eq!(claims.attributes["n"].to_string(), "94001118992231974284901E5");
+    for wrong in [json!(null), json!([]), json!("x")] {
+        assert_eq!(with_claim("attributes", wrong), Err(TokenError::Claim("attributes")));
+    }
+    let large = Map::from_iter([("a".to_owned(), json!("x".repeat(9000)))]);
+    assert_eq!(mint(&Claims { attributes: large, ..claims }, &secret()), Err(TokenError::TooLong));
 }
 
 #[test]
@@ -184,7 +241,7 @@ proptest! {
         life in 1_i64..=3600, elapsed in 0_i64..3600,
     ) {
         prop_assume!(elapsed < life + CLOCK_SKEW_SECS);
-        let claims = Claims { frontend, conversation_id, sub, origins: vec![], iat: NOW, exp: NOW + life };
+        let claims = Claims { frontend, conversation_id: Some(conversation_id), sub, iat: NOW, exp: NOW + life, ..claims() };
         let token = mint(&claims, &secret()).unwrap();
         prop_assert_eq!(peek_frontend(&token).unwrap(), claims.frontend.as_str());
         prop_assert_eq!(verify(&token, &secret(), NOW + elapsed), Ok(claims));

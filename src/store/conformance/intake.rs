@@ -9,6 +9,10 @@ suite!(
     other_content_under_the_same_id_is_a_conflict,
     a_full_backlog_stores_nothing,
     frontends_and_conversations_are_apart,
+    a_confined_person_writes_into_conversations_of_its_own,
+    of_two_confined_persons_one_begins_a_conversation,
+    whoever_waits_for_a_conversation_hears_that_it_began,
+    numbers_are_kept_as_they_were_written,
 );
 
 async fn a_message_becomes_a_turn_and_a_feed_event(fixture: Fixture) {
@@ -78,4 +82,71 @@ async fn frontends_and_conversations_are_apart(fixture: Fixture) {
     assert_ne!(fixture.post("c-2", "m-1", at(0)).await, web_key);
     let missing = fixture.store.turn(&app, &ConversationId::trusted("c-2"), &MessageId::trusted("m-1")).await;
     assert_eq!(missing.expect("reads"), None);
+}
+
+async fn a_confined_person_writes_into_conversations_of_its_own(fixture: Fixture) {
+    let by = |conversation: &str, message: &str, user: Option<&str>, only_own: bool| {
+        let vouched_user = user.map(str::to_owned);
+        fixture.store.accept(NewMessage { vouched_user, only_own, ..new_message(conversation, message, at(0)) })
+    };
+    for (conversation, user) in [("own", Some("u-9")), ("theirs", Some("u-1")), ("nobodys", None)] {
+        by(conversation, "m-1", user, false).await.expect("accepts");
+    }
+    // Named for two people by servers, it is nobody's.
+    by("both", "m-1", Some("u-9"), false).await.expect("accepts");
+    by("both", "m-2", Some("u-1"), false).await.expect("accepts");
+    for conversation in ["own", "free"] {
+        let accepted = by(conversation, "m-3", Some("u-9"), true).await.expect("accepts");
+        assert!(matches!(accepted, Accepted::New { .. }), "{conversation}: {accepted:?}");
+    }
+    for conversation in ["theirs", "nobodys", "both"] {
+        for message in ["m-1", "m-3"] {
+            let refused = by(conversation, message, Some("u-9"), true).await.expect("answers");
+            assert_eq!(refused, Accepted::NotTheirs, "{conversation}");
+        }
+        let id = ConversationId::trusted(conversation);
+        let nothing = fixture.store.turn(&web(), &id, &MessageId::trusted("m-3")).await;
+        assert_eq!(nothing.expect("reads"), None);
+    }
+    let person = async |conversation: &str| {
+        let found = fixture.store.conversation(&web(), &ConversationId::trusted(conversation)).await;
+        found.expect("reads").expect("is there").person
+    };
+    assert_eq!(person("own").await.as_deref(), Some("u-9"));
+    assert_eq!(person("free").await.as_deref(), Some("u-9"));
+    assert_eq!(person("nobodys").await, None);
+    assert_eq!(person("both").await, None);
+}
+
+async fn of_two_confined_persons_one_begins_a_conversation(fixture: Fixture) {
+    for round in 0..20 {
+        let conversation = format!("c-{round}");
+        let by = |user: &str| {
+            let message = new_message(&conversation, &format!("m-{user}"), at(0));
+            fixture.store.accept(NewMessage { vouched_user: Some(user.to_owned()), only_own: true, ..message })
+        };
+        let (one, other) = futures_util::join!(by("u-1"), by("u-2"));
+        let outcomes = [one.expect("answers"), other.expect("answers")];
+        let new = outcomes.iter().filter(|outcome| matches!(outcome, Accepted::New { sequence: 1, .. })).count();
+        let refused = outcomes.iter().filter(|outcome| **outcome == Accepted::NotTheirs).count();
+        assert_eq!((new, refused), (1, 1), "{outcomes:?}");
+    }
+}
+
+async fn whoever_waits_for_a_conversation_hears_that_it_began(fixture: Fixture) {
+    let unborn = ConversationKey::unborn(&web(), &ConversationId::trusted("c-1"));
+    let mut follower = fixture.store.changes().follow(unborn, Topic::Feed);
+    fixture.post("c-1", "m-1", at(0)).await;
+    let heard = tokio::time::timeout(std::time::Duration::from_secs(5), follower.next()).await;
+    assert!(heard.is_ok(), "nobody said that it began");
+}
+
+async fn numbers_are_kept_as_they_were_written(fixture: Fixture) {
+    let written = r#"{"digits":9400111899223197428490,"exponent":1E5,"zeros":1.10}"#;
+    let Ok(Value::Object(attributes)) = crate::domain::exact::value(written.as_bytes()) else { panic!("an object") };
+    let mut message = new_message("c-1", "m-1", at(0));
+    message.message.attributes = attributes;
+    fixture.store.accept(message).await.expect("accepts");
+    let turn = fixture.claim_turn(at(0)).await;
+    assert_eq!(serde_json::to_string(&turn.attributes).expect("JSON"), written);
 }

@@ -248,6 +248,7 @@ fn wrap(message: InboundMessage, now: Timestamp) -> NewMessage {
         fingerprint: message.fingerprint(),
         message,
         vouched_user: None,
+        only_own: false,
         cause: Correlation::default(),
         now,
         limits: BacklogLimits { per_conversation: 1000, per_frontend: 10_000 },

@@ -12,6 +12,8 @@ use crate::domain::{
 pub struct Conversation {
     /// Both its names.
     pub reference: ConversationRef,
+    /// The person whose conversation it is, where somebody vouched for that and nobody named another.
+    pub person: Option<String>,
     /// Its state.
     pub state: State,
     /// Fini's status text at the last read.

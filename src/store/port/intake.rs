@@ -20,6 +20,8 @@ pub struct NewMessage {
     pub fingerprint: String,
     /// The person whose conversation it is, where the frontend's server or a token's subject says so.
     pub vouched_user: Option<String>,
+    /// Whether it may only go into a conversation of that person, or begin one.
+    pub only_own: bool,
     /// The request that brought it.
     pub cause: Correlation,
     /// When it was received.
@@ -56,6 +58,8 @@ pub enum Accepted {
     },
     /// The id was used with other content; nothing was changed.
     Conflict,
+    /// The conversation is not that person's; nothing was changed.
+    NotTheirs,
     /// Too many turns wait; nothing was stored.
     BacklogFull {
         /// How many turns of the frontend wait, for an honest `Retry-After`.

@@ -122,6 +122,18 @@ impl Server {
         })
     }
 
+    /// Logs in and looks whether this database would do, and changes nothing.
+    pub(super) async fn try_out(&self) -> Result<()> {
+        let tried = tokio::time::timeout(self.patience.connection, async {
+            let mut connection = self.options.connect().await?;
+            self.expect_sessions(&mut connection).await?;
+            recognise(&mut connection).await?;
+            connection.close().await?;
+            Ok(())
+        });
+        tried.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the server did not answer in time".to_owned())))
+    }
+
     /// Refuses a pooler that hands every transaction to another session: what is listened to, prepared or set in one would be
     /// gone in the next. Two connections that are open at the same time have different sessions, unless somebody in between
     /// lends them out. Asked in simple queries, which any pooler passes on.

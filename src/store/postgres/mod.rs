@@ -135,6 +135,11 @@ impl PostgresStore {
         Self::open_with(url, connections, rules, Patience::default()).await
     }
 
+    /// Logs in to the database at `url` and looks whether it would do. Changes nothing, its schema included.
+    pub async fn try_out(url: &SecretString) -> Result<()> {
+        Server::new(url, Patience::default())?.try_out().await
+    }
+
     async fn open_with(url: &SecretString, connections: u32, rules: Rules, patience: Patience) -> Result<Self> {
         let server = Server::new(url, patience)?;
         server.prepare().await?;

@@ -40,7 +40,7 @@ impl ConversationStore for ThisStore {
 
 async fn conversation(conn: &mut Conn, frontend: &FrontendName, id: &ConversationId) -> Result<Option<Conversation>> {
     let found = db::query(
-        "SELECT c.key, c.state, c.status_text, c.interaction_id, c.binding_version, c.last_sequence, \
+        "SELECT c.key, CASE WHEN c.user_vouched THEN c.user_id END AS person, c.state, c.status_text, c.interaction_id, c.binding_version, c.last_sequence, \
             COALESCE(c.shown_created_at, c.created_at) AS created_at, \
             COALESCE(c.shown_updated_at, c.updated_at) AS updated_at, c.note, c.erased_at, c.queued, c.watch_until, c.read_at, c.binding_look_at, \
             (SELECT MIN(t.look_at) FROM turns t WHERE t.conversation_key = c.key \
@@ -66,6 +66,7 @@ fn view(row: &Row, frontend: &FrontendName, id: &ConversationId) -> Result<Conve
             frontend: frontend.clone(),
             id: id.clone(),
         },
+        person: rows::maybe_text(row, "person")?,
         state: rows::state(row, "state")?,
         status_text: rows::maybe_text(row, "status_text")?,
         awaiting_customer: rows::flag(row, "awaiting_customer")?,

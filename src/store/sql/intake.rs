@@ -15,10 +15,11 @@ use crate::{
     domain::{
         WallTime,
         event::{Author, Envelope, FeedEvent, Message, Origin},
+        exact,
         ids::{ConversationId, ConversationKey, EventId, FrontendName, InteractionId, MessageId},
         message::{InboundMessage, Role},
     },
-    store::{Accepted, Change, IntakeStore, NewMessage, Result, TurnView},
+    store::{Accepted, Change, IntakeStore, NewMessage, Result, StoreError, TurnView},
 };
 
 #[async_trait::async_trait]
@@ -49,20 +50,20 @@ pub(in crate::store) struct Extras {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::store) user_id: Option<String>,
     /// The user's attributes.
-    #[serde(skip_serializing_if = "Map::is_empty")]
+    #[serde(skip_serializing_if = "Map::is_empty", deserialize_with = "exact::object")]
     pub(in crate::store) attributes: Map<String, Value>,
     /// Fini's channel.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::store) channel: Option<String>,
     /// Further metadata.
-    #[serde(skip_serializing_if = "Map::is_empty")]
+    #[serde(skip_serializing_if = "Map::is_empty", deserialize_with = "exact::object")]
     pub(in crate::store) metadata: Map<String, Value>,
 }
 
 /// The conversation of a message, and the turn of one of the same id. Not joined: a planner that knows nothing of a young
 /// table would look for the message in all conversations.
 pub(in crate::store) const KNOWN: &str = concat!(
-    "SELECT c.key, c.queued, \
+    "SELECT c.key, c.queued, CASE WHEN c.user_vouched THEN c.user_id END AS person, \
         (SELECT t.fingerprint FROM turns t WHERE t.conversation_key = c.key AND t.message_id = $3) AS fingerprint, \
         (SELECT t.state FROM turns t WHERE t.conversation_key = c.key AND t.message_id = $3) AS state \
      FROM conversations c WHERE c.frontend = $1 AND c.conversation_id = $2 AND c.erased_at IS NULL",
@@ -78,6 +79,9 @@ async fn accept(conn: &mut Conn, cx: &mut Cx, new: &NewMessage) -> Result<Accept
         .await?;
     let mut waiting_here = 0;
     if let Some(row) = &known {
+        if !may_write(row, new)? {
+            return Ok(Accepted::NotTheirs);
+        }
         if let Some(fingerprint) = rows::maybe_text(row, "fingerprint")? {
             return if fingerprint == new.fingerprint {
                 let conversation = ConversationKey(rows::int(row, "key")?);
@@ -120,7 +124,8 @@ async fn store(conn: &mut Conn, cx: &mut Cx, new: &NewMessage) -> Result<Accepte
             user_vouched = CASE WHEN excluded.user_id IS NULL THEN conversations.user_vouched \
                 WHEN conversations.user_id IS NULL THEN TRUE \
                 ELSE conversations.user_vouched AND conversations.user_id = excluded.user_id END \
-         RETURNING key, last_sequence, interaction_id, turn_due_at, shown_updated_at",
+         RETURNING key, last_sequence, interaction_id, turn_due_at, shown_updated_at, \
+            CASE WHEN user_vouched THEN user_id END AS person",
     )
     .bind(new.frontend.as_str())
     .bind(new.message.conversation_id.as_str())
@@ -131,6 +136,10 @@ async fn store(conn: &mut Conn, cx: &mut Cx, new: &NewMessage) -> Result<Accepte
     .bind(new.vouched_user.is_some())
     .fetch_one(&mut *conn)
     .await?;
+    if !may_write(&conversation, new)? {
+        // Somebody else began it since it was looked for. Undone, and told apart the next time round.
+        return Err(StoreError::Contended("another person's conversation was begun at the same time".to_owned()));
+    }
     let key = rows::int(&conversation, "key")?;
     let sequence = rows::int(&conversation, "last_sequence")?;
     let turn = insert_turn(conn, cx, new, key).await?;
@@ -163,10 +172,19 @@ async fn store(conn: &mut Conn, cx: &mut Cx, new: &NewMessage) -> Result<Accepte
 
     cx.add_waiting(&new.frontend, 1);
     cx.announce(Change::Feed(ConversationKey(key)));
+    if sequence == 1 {
+        // Whoever waits for it to begin knows its name alone.
+        cx.announce(Change::Feed(ConversationKey::unborn(&new.frontend, &new.message.conversation_id)));
+    }
     if conversation.try_get::<Option<i64>, _>("turn_due_at")?.is_some() {
         cx.announce(Change::Turns);
     }
     Ok(Accepted::New { conversation: ConversationKey(key), sequence })
+}
+
+/// Whether a message may go into this conversation.
+fn may_write(conversation: &Row, new: &NewMessage) -> Result<bool> {
+    Ok(!new.only_own || rows::maybe_text(conversation, "person")? == new.vouched_user)
 }
 
 async fn insert_turn(conn: &mut Conn, cx: &Cx, new: &NewMessage, conversation: i64) -> Result<i64> {

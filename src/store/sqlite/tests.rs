@@ -39,6 +39,7 @@ fn message(conversation: &str, id: &str, text: &str) -> NewMessage {
         fingerprint: message.fingerprint(),
         message,
         vouched_user: None,
+        only_own: false,
         cause: Correlation::default(),
         now: Timestamp::from_millis(1_800_000_000_000),
         limits: BacklogLimits { per_conversation: 1_000_000, per_frontend: 1_000_000 },

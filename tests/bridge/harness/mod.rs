@@ -18,12 +18,12 @@ use std::time::{Duration, Instant};
 
 pub use audit::Allow;
 pub use bridge::Bridge;
-pub use client::{Call, client};
+pub use client::{Answer, Call, client};
 pub use receiver::{Callback, Receiver, Reply};
 pub use replicas::{database, left_out, said, server};
 pub use setup::{Frontend, Setup, random_secret, random_token, unique};
 pub use sse::Stream;
-pub use token::{browser_token, with_header};
+pub use token::{browser_token, mac, with_header};
 
 /// How long a condition may take to come true. Far more than it ever should: only a failing test waits this long.
 pub const DEADLINE: Duration = Duration::from_secs(20);

@@ -32,6 +32,8 @@ pub struct Frontend {
     pub callback_url: Option<String>,
     /// Whether it is called back at all.
     pub callbacks: bool,
+    /// Further keys, each with its TOML.
+    pub further: BTreeMap<String, String>,
 }
 
 impl Frontend {
@@ -47,6 +49,7 @@ impl Frontend {
             callback_events: vec!["*".to_owned()],
             callback_url: None,
             callbacks: true,
+            further: BTreeMap::new(),
         }
     }
 
@@ -64,7 +67,7 @@ impl Frontend {
         self.tokens.iter().chain(&self.signing_secrets).chain(&self.browser_token_secret).chain(&self.callback_secrets)
     }
 
-    fn render(&self, receiver: &str, out: &mut String) {
+    fn render(&self, receiver: &str, secrets_in_files: bool, out: &mut String) {
         let list = |items: &[String]| {
             let quoted: Vec<String> = items.iter().map(|item| format!("{item:?}")).collect();
             format!("[{}]", quoted.join(", "))
@@ -72,13 +75,21 @@ impl Frontend {
         let mut line = |text: String| writeln!(out, "{text}").expect("a string takes any text");
         line("[[frontends]]".to_owned());
         line(format!("name = {:?}\nbot_id = {:?}", self.name, self.bot_id));
-        line(format!("tokens = {}\nsigning_secrets = {}", list(&self.tokens), list(&self.signing_secrets)));
+        if !secrets_in_files {
+            line(format!("tokens = {}\nsigning_secrets = {}", list(&self.tokens), list(&self.signing_secrets)));
+        }
+        for (key, value) in &self.further {
+            line(format!("{key} = {value}"));
+        }
         if let Some(secret) = &self.browser_token_secret {
             line(format!("browser_token_secret = {secret:?}"));
         }
         if self.callbacks {
             let url = self.callback_url.clone().unwrap_or_else(|| format!("{receiver}/callback/{}", self.name));
-            line(format!("callback_url = {url:?}\ncallback_secrets = {}", list(&self.callback_secrets)));
+            line(format!("callback_url = {url:?}"));
+            if !secrets_in_files {
+                line(format!("callback_secrets = {}", list(&self.callback_secrets)));
+            }
             line(format!("callback_events = {}", list(&self.callback_events)));
         } else {
             line("callbacks = false".to_owned());
@@ -98,6 +109,8 @@ pub struct Setup {
     pub api_key: String,
     /// A database other than a file of its own.
     pub store: Option<String>,
+    /// Whether the frontends' secrets are left to what [`Setup::set_web`] says.
+    pub secrets_in_files: bool,
 }
 
 impl Setup {
@@ -113,6 +126,7 @@ impl Setup {
             sandbox,
             api_key: api_key.clone(),
             store: None,
+            secrets_in_files: false,
         };
         let schedule: Vec<String> = [50, 100, 150, 200, 250].iter().map(|ms| format!("\"{ms}ms\"")).collect();
         setup
@@ -152,6 +166,11 @@ impl Setup {
         self
     }
 
+    /// Sets one more key of the first frontend; `value` is TOML.
+    pub fn set_web(self, key: &str, value: &str) -> Self {
+        self.web(|web| drop(web.further.insert(key.to_owned(), value.to_owned())))
+    }
+
     /// Adds a frontend.
     pub fn frontend(mut self, frontend: Frontend) -> Self {
         self.frontends.push(frontend);
@@ -184,7 +203,7 @@ impl Setup {
             write!(file, "[{section}]\n{body}\n").expect("a string takes any text");
         }
         for frontend in &self.frontends {
-            frontend.render(receiver, &mut file);
+            frontend.render(receiver, self.secrets_in_files, &mut file);
         }
         file
     }

@@ -15,7 +15,12 @@ pub fn browser_token(secret: &str, claims: &Value) -> String {
 pub fn with_header(header: &Value, secret: &str, claims: &Value) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let signed = format!("{}.{}", part(header), part(claims));
+    format!("{signed}.{}", mac(secret, &signed))
+}
+
+/// The signature of a JWT.
+pub fn mac(secret: &str, signed: &str) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
     mac.update(signed.as_bytes());
-    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+    URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
 }

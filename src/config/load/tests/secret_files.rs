@@ -22,10 +22,59 @@ impl Secrets {
     }
 }
 
+/// Every secret by its key, with a value of its form.
+fn every_secret() -> Vec<(&'static str, String, bool)> {
+    let ed25519 = format!("whsk_{}", STANDARD.encode([7; 32]));
+    vec![
+        ("admin.token", token(40), false),
+        ("store.url", "postgres://bridge:hunter2@db/bridge".to_owned(), false),
+        ("fini.api_key", "not-a-real-key".to_owned(), false),
+        ("fini.proxy", "http://user:hunter2@proxy.example:3128".to_owned(), false),
+        ("frontends[0].tokens", token(41), true),
+        ("frontends[0].signing_secrets", webhook_secret(1, 32), true),
+        ("frontends[0].browser_token_secret", token(42).repeat(2), false),
+        ("frontends[0].browser_token_secrets", token(43).repeat(2), true),
+        ("frontends[0].callback_secrets", webhook_secret(2, 32), true),
+        ("frontends[0].callback_signing_key", ed25519, false),
+    ]
+}
+
 #[test]
-fn one_line_break_at_the_end_is_not_part_of_a_secret() {
+fn white_space_around_a_secret_is_taken_off_in_files_and_refused_in_texts() {
     let secrets = Secrets::new();
-    for content in ["not-a-real-key", "not-a-real-key\n", "not-a-real-key\r\n"] {
+    for (key, secret, is_list) in every_secret() {
+        for (before, after) in
+            [("", "\n"), ("", "\n\n"), ("", " \r\n"), ("\u{feff}", "\r\n"), ("\t ", "\t"), ("\n", "")]
+        {
+            let file = secrets.put("secret", format!("{before}{secret}{after}"));
+            let loaded = Draft::valid().without(key).with(&format!("{key}_file"), &format!("{file:?}")).load();
+            assert!(loaded.is_ok(), "{key} {before:?} {after:?}: {}", loaded.expect_err("refused"));
+        }
+        for (before, after) in [("", "\n"), (" ", ""), ("", "\r"), ("", "\t"), ("\u{feff}", "")] {
+            let text = format!("{:?}", format!("{before}{secret}{after}")).replace("\\u{feff}", "\\ufeff");
+            let text = if is_list { format!("[{text}]") } else { text };
+            let errors = Draft::valid().without(key).with(key, &text).errors();
+            assert!(errors[0].key.starts_with(key), "{errors:#?}");
+            assert!(errors[0].what.contains("white space"), "{errors:#?}");
+            assert!(!format!("{errors:?}").contains(&secret), "{errors:#?}");
+        }
+    }
+    let by_variable = Draft::valid().env("FINI_BRIDGE__FRONTENDS__0__BROWSER_TOKEN_SECRET", format!("{}\n", token(1)));
+    assert_eq!(by_variable.errors()[0].key, "frontends[0].browser_token_secret");
+}
+
+#[test]
+fn files_of_secrets_are_named_for_whoever_watches_them() {
+    let secrets = Secrets::new();
+    let key = secrets.put("key", "not-a-real-key");
+    let loaded = Draft::valid().without("fini.api_key").with("fini.api_key_file", &format!("{key:?}")).loaded();
+    assert_eq!(loaded.secret_files, [PathBuf::from(key)]);
+}
+
+#[test]
+fn a_line_break_at_the_end_is_not_part_of_a_secret() {
+    let secrets = Secrets::new();
+    for content in ["not-a-real-key", "not-a-real-key\n", "not-a-real-key\r\n", "\u{feff}not-a-real-key \n\n"] {
         let file = secrets.put("key", content);
         let loaded = Draft::valid().without("fini.api_key").with("fini.api_key_file", &format!("{file:?}")).loaded();
         assert_eq!(loaded.config.fini.keys.read.expose_secret(), "not-a-real-key");
@@ -84,7 +133,7 @@ fn every_secret_has_a_file_of_its_own() {
     assert!(config.admin.token.is_some());
     let frontend = &config.frontends[0];
     assert_eq!((frontend.tokens.len(), frontend.signing_secrets.len()), (1, 1));
-    assert!(frontend.browser_token_secret.is_some());
+    assert!(frontend.browser_token_secrets.len() == 1);
     assert!(frontend.callback.as_ref().unwrap().signing_key.is_some());
 }
 
@@ -111,7 +160,7 @@ fn faults_of_secret_files_name_the_file() {
     secrets.put("binary", [0xff, 0xfe, 0x00]);
     secrets.put("large", "x".repeat(70_000));
     secrets.put("short", format!("{}\nshort\n", token(3)));
-    secrets.put("spaced", "not-a-real-key \n");
+    secrets.put("spaced", "not a real key\n");
     let secret = webhook_secret(3, 32);
     secrets.put("tail", format!("{secret} until tomorrow\n"));
     secrets.put("garbled", format!("{secret} not_after=soon\n"));

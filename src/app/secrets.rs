@@ -1,0 +1,146 @@
+//! Secrets that change while the bridge runs.
+//!
+//! Their files are compared every few seconds by content, which notices every way of replacing one (written over, renamed onto,
+//! a symbolic link set to another folder), and read again on SIGHUP. What is bad is told, and the values before stay, all of
+//! them: half of a rotation is none. Nothing in flight notices: a request that has begun ends under the secrets it began with.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result};
+use secrecy::SecretString;
+use sha2::{Digest as _, Sha256};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+};
+
+use super::parts;
+use crate::{
+    config::{self, Config, Renewed, Sources},
+    delivery::Endpoint,
+    domain::WallClock,
+    fini::FiniClient,
+    http::auth::Frontends,
+};
+
+/// How often the files are compared.
+const EVERY: Duration = Duration::from_secs(2);
+/// No file of a secret is longer.
+const LONGEST: u64 = 64 * 1024;
+
+/// Those who hold secrets.
+#[derive(Clone)]
+pub(super) struct Holders {
+    /// Who may call the public API.
+    pub(super) frontends: watch::Sender<Arc<Frontends>>,
+    /// Who may call the operators' API.
+    pub(super) admin: watch::Sender<Option<SecretString>>,
+    /// What signs callbacks.
+    pub(super) endpoints: Vec<Arc<Endpoint>>,
+    /// What asks Fini.
+    pub(super) fini: Arc<FiniClient>,
+}
+
+impl Holders {
+    /// Hands the secrets of `config` on, or none of them where one cannot be used.
+    fn take(&self, config: &Config) -> Result<()> {
+        let frontends = parts::credentials(config)?;
+        let signers = parts::signers(config)?;
+        let settings = parts::fini(config);
+        self.fini.set_keys(&settings.read_key, &settings.write_key).context("the key for Fini")?;
+        for (name, signer) in signers {
+            if let Some(endpoint) = self.endpoints.iter().find(|endpoint| endpoint.frontend == name) {
+                endpoint.sign_with(signer);
+            }
+        }
+        self.frontends.send_replace(Arc::new(frontends));
+        self.admin.send_replace(config.admin.token.clone());
+        Ok(())
+    }
+}
+
+/// SIGHUP, taken over from the default action, which would end the process.
+pub(super) fn hangups() -> std::io::Result<Signal> {
+    signal(SignalKind::hangup())
+}
+
+/// Follows the files.
+pub(super) struct Renewal {
+    /// What is in force.
+    pub(super) config: Config,
+    /// Where it comes from.
+    pub(super) sources: Sources,
+    /// The files that hold secrets.
+    pub(super) files: Vec<PathBuf>,
+    /// SIGHUP.
+    pub(super) hangups: Signal,
+    /// The time, for secrets whose end is set.
+    pub(super) wall: Arc<dyn WallClock>,
+    /// Those who are told.
+    pub(super) holders: Holders,
+}
+
+impl Renewal {
+    /// Follows them until it is dropped.
+    pub(super) async fn follow(mut self) {
+        let mut seen = contents(self.files.clone()).await;
+        loop {
+            let is_asked = tokio::select! {
+                asked = self.hangups.recv() => asked.is_some(),
+                () = tokio::time::sleep(EVERY) => false,
+            };
+            let found = contents(self.files.clone()).await;
+            if is_asked || found != seen {
+                // Compared before they are read: what changes in between differs the next time.
+                seen = found;
+                self.read_again().await;
+            }
+        }
+    }
+
+    async fn read_again(&mut self) {
+        let now = jiff::Timestamp::from_millisecond(self.wall.now().as_millis()).unwrap_or(self.sources.now);
+        let sources = Sources { now, ..self.sources.clone() };
+        let Ok(loaded) = tokio::task::spawn_blocking(move || config::load(&sources)).await else { return };
+        let loaded = match loaded {
+            Ok(loaded) => loaded,
+            Err(errors) => {
+                for error in errors.errors {
+                    let place = error.place.to_string();
+                    tracing::warn!(
+                        key_path = error.key,
+                        place,
+                        detail = error.what,
+                        "secrets cannot be read again; those before stay"
+                    );
+                }
+                return;
+            }
+        };
+        self.files = loaded.secret_files;
+        let Renewed { config, changed } = self.config.renewed(&loaded.config);
+        match self.holders.take(&config) {
+            Ok(()) => {
+                self.config = config;
+                tracing::info!(changed = changed.join(", "), "secrets read again");
+            }
+            Err(error) => {
+                let detail = format!("{error:#}");
+                tracing::warn!(detail, "secrets cannot be read again; those before stay");
+            }
+        }
+    }
+}
+
+/// What each file holds at present, as a digest; `None` where it cannot be read.
+async fn contents(files: Vec<PathBuf>) -> Vec<Option<[u8; 32]>> {
+    let read = move || files.iter().map(|file| digest(file).ok()).collect();
+    tokio::task::spawn_blocking(read).await.unwrap_or_default()
+}
+
+fn digest(file: &PathBuf) -> std::io::Result<[u8; 32]> {
+    use std::io::Read as _;
+    let mut content = Vec::new();
+    std::fs::File::open(file)?.take(LONGEST + 1).read_to_end(&mut content)?;
+    Ok(Sha256::digest(content).into())
+}

@@ -1,0 +1,79 @@
+//! How a request was asked: its headers, and where it comes from behind proxies.
+
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use axum::{
+    extract::{ConnectInfo, FromRequestParts},
+    http::{HeaderMap, header, request::Parts},
+};
+use ipnet::IpNet;
+
+use super::{
+    Public,
+    forwarded::{self, Client},
+};
+use crate::signature::token::Page;
+
+/// The proxies whose word about others is believed.
+#[derive(Debug, Default)]
+pub struct TrustedProxies {
+    networks: Vec<IpNet>,
+    /// Whether somebody was told that a word of theirs cannot be read.
+    is_told: AtomicBool,
+}
+
+impl TrustedProxies {
+    /// These networks.
+    pub const fn new(networks: Vec<IpNet>) -> Self {
+        Self { networks, is_told: AtomicBool::new(false) }
+    }
+
+    fn client(&self, peer: Option<IpAddr>, host: Option<&str>, headers: &HeaderMap) -> Client {
+        let client = forwarded::client(peer, host, headers, &self.networks);
+        if client.is_unreadable && !self.is_told.swap(true, Ordering::Relaxed) {
+            tracing::warn!("a trusted proxy names a client's address that cannot be read: its customers count as one");
+        }
+        client
+    }
+}
+
+/// How a request was asked.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Who asked: the nearest address that is not a trusted proxy's.
+    pub address: Option<IpAddr>,
+    /// The host that was asked, with its port where it has one.
+    host: Option<String>,
+}
+
+impl Asked {
+    /// From the head of a request.
+    pub(super) fn of(parts: &Parts, public: &Public) -> Self {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+        // HTTP/2 names the host in the request's own address.
+        let named = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let host = named.or_else(|| parts.uri.authority().map(axum::http::uri::Authority::as_str));
+        let Client { address, host, .. } = public.settings.trusted_proxies.client(peer, host, &parts.headers);
+        Self { headers: parts.headers.clone(), address, host }
+    }
+
+    /// What it says of the page that asked.
+    pub(super) fn page(&self) -> Page<'_> {
+        let text = |name: &str| self.headers.get(name).map(|value| value.to_str().unwrap_or_default());
+        Page { origin: text("origin"), fetch_site: text("sec-fetch-site"), host: self.host.as_deref() }
+    }
+}
+
+impl FromRequestParts<Public> for Asked {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, public: &Public) -> Result<Self, Infallible> {
+        Ok(Self::of(parts, public))
+    }
+}

@@ -1,0 +1,411 @@
+//! Browser tokens as identities: who the customer is says the token alone, and what somebody with a page and a token tries
+//! besides comes to nothing.
+
+#![expect(clippy::needless_pass_by_value, reason = "JSON literals read best where they are handed over")]
+
+use serde_json::{Value, json};
+
+use crate::harness::{
+    Answer, Bridge, Call, Setup, Stream, browser_token, epoch_seconds, eventually, mac, random_token, unique,
+};
+
+fn claims(more: Value) -> Value {
+    let now = epoch_seconds();
+    let mut claims = json!({"iss": "fini-bridge", "frontend": "web", "iat": now, "exp": now + 600});
+    for (name, value) in more.as_object().expect("an object") {
+        claims[name] = value.clone();
+    }
+    claims
+}
+
+fn token(bridge: &Bridge, more: Value) -> String {
+    browser_token(bridge.web().browser_token_secret.as_ref().expect("configured"), &claims(more))
+}
+
+/// A message of a page, with what it adds.
+fn page_message(bridge: &mut Bridge, token: &str, conversation: &str, more: Value) -> (String, Call) {
+    let id = unique("m").replace(' ', "-");
+    let mut body = json!({"conversation_id": conversation, "message_id": id, "text": unique("From the page")});
+    for (name, value) in more.as_object().expect("an object") {
+        body[name] = value.clone();
+    }
+    bridge.remember("web", &body);
+    (id, bridge.anonymous("POST", "/v1/messages").bearer(token).json(&body))
+}
+
+/// What a page posts is accepted, and answered.
+async fn posts(bridge: &mut Bridge, token: &str, conversation: &str, more: Value) {
+    let (id, call) = page_message(bridge, token, conversation, more);
+    call.send().await.expect(202);
+    bridge.end_of(conversation, &id).await;
+}
+
+/// What a page posts is refused, and nothing is stored.
+async fn is_refused(bridge: &mut Bridge, token: &str, conversation: &str, more: Value) -> Value {
+    let (id, call) = page_message(bridge, token, conversation, more.clone());
+    let problem = call.send().await.problem(403, "forbidden");
+    let stored = bridge.events(conversation).await.iter().any(|event| event["data"]["message"]["id"] == id.as_str());
+    assert!(!stored, "{more}");
+    problem
+}
+
+async fn get(bridge: &Bridge, token: &str, path: &str) -> Answer {
+    bridge.anonymous("GET", path).bearer(token).send().await
+}
+
+/// What Fini knows of the customer.
+async fn at_fini(bridge: &Bridge, conversation: &str) -> Value {
+    let id = bridge.bound(conversation).await;
+    serde_json::to_value(&bridge.sandbox.conversation(&id).expect("it exists").user_attributes).expect("JSON")
+}
+
+#[tokio::test]
+async fn who_the_customer_is_says_the_token_alone() {
+    let mut bridge = Setup::new().set_web("browser_attributes", r#"["page"]"#).start().await;
+    let own =
+        json!({"conversation_id": "c", "sub": "u-9", "attributes": {"email": "own@example.com", "parcel": 9_400_111}});
+    let token = token(&bridge, own);
+    // What a page may say: nothing, its own user, what the token says too, and what browser_attributes names.
+    let honest =
+        json!({"user": {"id": "u-9", "attributes": {"email": "own@example.com", "page": "/cart"}}, "metadata": {}});
+    posts(&mut bridge, &token, "c", honest).await;
+    posts(&mut bridge, &token, "c", json!({})).await;
+    for more in [
+        json!({"user": {"id": "victim"}}),
+        json!({"user": {"id": "U-9"}}),
+        json!({"user": {"attributes": {"email": "victim@example.com"}}}),
+        json!({"user": {"attributes": {"user_id": "victim"}}}),
+        json!({"user": {"attributes": {"plan": "Enterprise"}}}),
+        json!({"user": {"attributes": {"Page": "x"}}}),
+        json!({"metadata": {"user_attributes": {"email": "victim@example.com"}}}),
+        json!({"metadata": {"anything": 1}}),
+    ] {
+        let problem = is_refused(&mut bridge, &token, "c", more).await;
+        assert!(!problem.to_string().contains("victim@"), "{problem}");
+    }
+    let known = at_fini(&bridge, "c").await;
+    let expected = [("user_id", json!("u-9")), ("email", json!("own@example.com")), ("page", json!("/cart"))];
+    for (name, value) in expected {
+        assert_eq!(known[name], value, "{known}");
+    }
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn a_token_that_names_nobody_lets_the_page_name_nobody() {
+    let mut bridge = Setup::new().start().await;
+    let token = token(&bridge, json!({"conversation_id": "c"}));
+    posts(&mut bridge, &token, "c", json!({})).await;
+    is_refused(&mut bridge, &token, "c", json!({"user": {"id": "victim"}})).await;
+    assert_eq!(at_fini(&bridge, "c").await["user_id"], Value::Null);
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn no_attribute_replaces_the_bridges_own_keys() {
+    let mut bridge = Setup::new().start().await;
+    let (first, _) = bridge.say("plain", "Where is my order?").await;
+    bridge.end_of("plain", &first).await;
+    let own: Vec<String> = at_fini(&bridge, "plain").await.as_object().expect("an object").keys().cloned().collect();
+    assert!(own.len() >= 2, "the bridge's keys: {own:?}");
+    let mut forged: serde_json::Map<String, Value> = own.iter().map(|name| (name.clone(), json!("forged"))).collect();
+    forged.insert("user_id".to_owned(), json!("victim"));
+    let token = token(&bridge, json!({"conversation_id": "c", "sub": "u-9", "attributes": forged}));
+    posts(&mut bridge, &token, "c", json!({})).await;
+    let message = json!({"conversation_id": "d", "message_id": "m", "text": unique("hello"),
+        "user": {"id": "u-9", "attributes": forged}, "metadata": {"user_attributes": forged}});
+    bridge.post(&message).await.expect(202);
+    bridge.end_of("d", "m").await;
+    for conversation in ["c", "d"] {
+        let known = at_fini(&bridge, conversation).await;
+        assert_eq!(known["user_id"], "u-9", "{known}");
+        assert!(own.iter().all(|name| known[name] != "forged"), "{known}");
+    }
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn a_users_token_opens_the_conversations_of_that_user_and_new_ones() {
+    let mut bridge = Setup::new().start().await;
+    for (conversation, user) in [("own", Some("u-9")), ("theirs", Some("u-1")), ("nobodys", None)] {
+        let mut message = json!({"conversation_id": conversation, "message_id": "m", "text": unique("hello")});
+        if let Some(user) = user {
+            message["user"] = json!({"id": user});
+        }
+        bridge.post(&message).await.expect(202);
+        bridge.end_of(conversation, "m").await;
+    }
+    let token = token(&bridge, json!({"sub": "u-9"}));
+    for path in ["", "/events", "/stream"] {
+        let call = bridge.anonymous("GET", &format!("/v1/conversations/own{path}")).bearer(&token);
+        assert_eq!(call.response().await.expect("an answer").status().as_u16(), 200, "{path}");
+    }
+    posts(&mut bridge, &token, "own", json!({})).await;
+    posts(&mut bridge, &token, "begun-here", json!({"user": {"id": "u-9"}})).await;
+    get(&bridge, &token, "/v1/conversations/begun-here/events").await.expect(200);
+
+    // Not its own, whether or not it exists: the same answer, to the last word but the request's id.
+    let mut answers = Vec::new();
+    for conversation in ["theirs", "nobodys", "never-heard-of"] {
+        for path in ["", "/events", "/stream"] {
+            let answer = get(&bridge, &token, &format!("/v1/conversations/{conversation}{path}")).await;
+            let mut problem = answer.problem(403, "forbidden");
+            problem["request_id"] = Value::Null;
+            answers.push(problem);
+        }
+    }
+    answers.dedup();
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    for conversation in ["theirs", "nobodys"] {
+        is_refused(&mut bridge, &token, conversation, json!({})).await;
+        // Not even that a message of this id is there is told.
+        let guess = json!({"conversation_id": conversation, "message_id": "m", "text": "other"});
+        let call = bridge.anonymous("POST", "/v1/messages").bearer(&token).json(&guess);
+        call.send().await.problem(403, "forbidden");
+    }
+    for (method, path) in [
+        ("POST", "/v1/conversations/own/tokens"),
+        ("DELETE", "/v1/conversations/own"),
+        ("POST", "/v1/users/u-9/tokens"),
+    ] {
+        bridge.anonymous(method, path).bearer(&token).send().await.problem(403, "forbidden");
+    }
+    is_refused(&mut bridge, &token, "own", json!({"role": "agent"})).await;
+    bridge.finish().await;
+}
+
+/// Two pages begin one conversation at the same moment: it is the first one's, and the other learns nothing.
+#[tokio::test]
+async fn who_comes_second_to_a_free_id_is_refused() {
+    let mut bridge = Setup::new().start().await;
+    for round in 0..8 {
+        let conversation = format!("race-{round}");
+        let mut calls = tokio::task::JoinSet::new();
+        for user in ["u-1", "u-2"] {
+            let token = token(&bridge, json!({"sub": user}));
+            let (_, call) = page_message(&mut bridge, &token, &conversation, json!({}));
+            calls.spawn(async move { (token, call.send().await) });
+        }
+        let mut statuses = Vec::new();
+        for (token, answer) in calls.join_all().await {
+            let may_read = get(&bridge, &token, &format!("/v1/conversations/{conversation}/events")).await.status;
+            assert_eq!(may_read, if answer.status == 202 { 200 } else { 403 }, "{}", answer.text);
+            statuses.push(answer.status);
+        }
+        statuses.sort_unstable();
+        assert_eq!(statuses, [202, 403]);
+    }
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn an_own_conversation_that_has_not_begun_is_an_empty_page_and_a_silent_stream() {
+    let mut bridge = Setup::new().start().await;
+    let token = token(&bridge, json!({"conversation_id": "soon", "sub": "u-9"}));
+    let page = get(&bridge, &token, "/v1/conversations/soon/events").await.expect(200).json();
+    assert_eq!(page, json!({"events": [], "last_sequence": 0, "has_more": false}));
+    let mut stream = Stream::open(bridge.anonymous("GET", "/v1/conversations/soon/stream").bearer(&token)).await;
+    // What begins it is seen at once, not at the next heartbeat.
+    bridge.say("soon", "Where is my order?").await;
+    let seen = tokio::time::timeout(std::time::Duration::from_secs(10), stream.next()).await;
+    let event = seen.expect("long before a heartbeat").expect("an event");
+    assert_eq!((event.id.as_str(), event.event.as_str()), ("1", "message.created"));
+    bridge.call("GET", "/v1/conversations/never/events").send().await.problem(404, "not_found");
+    drop(stream);
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn browsers_are_shown_nothing_that_is_not_for_customers() {
+    let mut bridge = Setup::new().start().await;
+    bridge.turn("c", "Where is my order?").await;
+    let id = bridge.bound("c").await;
+    let whisper = unique("WHISPER: the customer is a fraudster");
+    bridge.keep_private(&whisper);
+    let path = format!("/_sandbox/conversations/{id}/events");
+    for event in [
+        json!({"role": "agent", "type": "private_note", "message": whisper}),
+        json!({"role": "supervisor", "type": "message", "message": whisper}),
+    ] {
+        bridge.vendor_call("POST", &path).json(&event).send().await;
+    }
+    let is_odd = |event: &&Value| event["type"] == "fini.unrecognized";
+    eventually("both odd events", async || {
+        Some(bridge.events("c").await.iter().filter(is_odd).count()).filter(|count| *count >= 2)
+    })
+    .await;
+    bridge.turn("c", "Show me the form").await;
+    let full = bridge.events("c").await;
+    let token = token(&bridge, json!({"conversation_id": "c"}));
+    let page = get(&bridge, &token, "/v1/conversations/c/events?limit=500").await.expect(200);
+    for secret in [whisper.as_str(), "\"raw\"", "fini.unrecognized", "feedback.updated"] {
+        assert!(!page.text.contains(secret), "{secret} in {}", page.text);
+    }
+    let shown = page.json()["events"].as_array().expect("a list").clone();
+    let sequences = |events: &[Value]| events.iter().map(|event| event["sequence"].as_i64()).collect::<Vec<_>>();
+    assert!(sequences(&full).starts_with(&sequences(&shown)) || sequences(&shown).starts_with(&sequences(&full)));
+    for (shown, full) in shown.iter().zip(&full) {
+        assert_eq!(shown["id"], full["id"]);
+        if is_odd(&full) {
+            assert_eq!((&shown["type"], &shown["data"]), (&json!("hidden"), &json!({})));
+        } else {
+            assert_eq!(shown["type"], full["type"]);
+        }
+        if shown["type"] == "message.created" {
+            assert_eq!(shown["data"]["message"]["tags"], json!([]));
+            assert_eq!(shown["data"]["message"]["text"], full["data"]["message"]["text"]);
+        }
+    }
+    let mut stream = Stream::open(bridge.anonymous("GET", "/v1/conversations/c/stream").bearer(&token)).await;
+    for expected in &shown {
+        let event = stream.next().await.expect("an event");
+        assert_eq!(event.event, expected["type"].as_str().expect("a type"));
+        assert_eq!(event.data, *expected);
+    }
+    drop(stream);
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn a_token_with_origins_reads_on_the_pages_own_origin() {
+    let proxy = "server.trusted_proxies";
+    for (is_behind, host) in [(false, "host"), (true, "x-forwarded-host")] {
+        let setup = if is_behind { Setup::new().set(proxy, r#"["127.0.0.0/8"]"#) } else { Setup::new() };
+        let mut bridge = setup.start().await;
+        bridge.turn("c", "Where is my order?").await;
+        let token = token(
+            &bridge,
+            json!({"conversation_id": "c", "origins": ["https://shop.example.com", "capacitor://localhost"]}),
+        );
+        let ask = |name: &str, site: &str| {
+            let call = bridge.anonymous("GET", "/v1/conversations/c/events").bearer(&token);
+            call.header(host, name).header("sec-fetch-site", site)
+        };
+        ask("shop.example.com", "same-origin").send().await.expect(200);
+        ask("shop.example.com:443", "same-origin").send().await.expect(200);
+        ask("shop.example.com", "same-origin").without("sec-fetch-site").send().await.problem(403, "forbidden");
+        for (name, site) in [
+            ("shop.example.com", "cross-site"),
+            ("shop.example.com", "same-site"),
+            ("shop.example.com", "none"),
+            ("evil.example.com", "same-origin"),
+            ("shop.example.com.evil.example", "same-origin"),
+        ] {
+            ask(name, site).send().await.problem(403, "forbidden");
+        }
+        // An Origin that is there counts, whatever else is said.
+        let page = ask("shop.example.com", "same-origin");
+        page.clone().header("origin", "capacitor://localhost").send().await.expect(200);
+        page.header("origin", "https://evil.example").send().await.problem(403, "forbidden");
+        if !is_behind {
+            // Nobody but a trusted proxy says what was asked for.
+            let forged = ask("evil.example.com", "same-origin").header("x-forwarded-host", "shop.example.com");
+            forged.send().await.problem(403, "forbidden");
+        }
+        bridge.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn origins_that_could_never_match_are_refused_when_the_token_is_made() {
+    let bridge = Setup::new().start().await;
+    let mint = |path: &str, body: Value| bridge.call("POST", path).json(&body);
+    for path in ["/v1/conversations/c/tokens", "/v1/users/u-9/tokens"] {
+        for origin in ["https://shop.example/", "shop.example", "https://*.shop.example", "null", "file:///x", ""] {
+            let problem = mint(path, json!({"origins": [origin]})).send().await.problem(422, "invalid_request");
+            assert_eq!(problem["errors"][0]["field"], "origins", "{problem}");
+        }
+        for origin in ["https://shop.example", "HTTPS://Shop.Example:443", "capacitor://localhost", "tauri://localhost"]
+        {
+            mint(path, json!({"origins": [origin]})).send().await.expect(200);
+        }
+        // What would be refused when it is presented is refused when it is made.
+        mint(path, json!({"attributes": {"a": "x".repeat(9000)}})).send().await.problem(422, "invalid_request");
+    }
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn the_bridge_mints_users_tokens() {
+    let mut bridge = Setup::new().start().await;
+    let wish = json!({"attributes": {"email": "own@example.com"}, "ttl_seconds": 60});
+    let minted = bridge.call("POST", "/v1/users/u%2F9%40x/tokens").json(&wish).send().await.expect(200).json();
+    let token = minted["token"].as_str().expect("a token").to_owned();
+    bridge.keep_private(&token);
+    posts(&mut bridge, &token, "c", json!({"user": {"id": "u/9@x"}})).await;
+    let known = at_fini(&bridge, "c").await;
+    assert_eq!((&known["user_id"], &known["email"]), (&json!("u/9@x"), &json!("own@example.com")));
+    for body in [json!({"user_id": "u-1"}), json!({"ttl": 60}), json!({"attributes": []}), json!({"ttl_seconds": 3601})]
+    {
+        bridge.call("POST", "/v1/users/u-9/tokens").json(&body).send().await.problem(422, "invalid_request");
+    }
+    let long = "u".repeat(201);
+    bridge.call("POST", &format!("/v1/users/{long}/tokens")).send().await.problem(422, "invalid_request");
+    bridge.anonymous("POST", "/v1/users/u-9/tokens").send().await.problem(401, "unauthorized");
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn tokens_rotate_by_a_list_of_secrets_of_which_the_first_signs() {
+    let (old, new) = (random_token(), random_token());
+    let list = format!("[{new:?}, {old:?}]");
+    let setup = Setup::new().web(|web| web.browser_token_secret = None).set_web("browser_token_secrets", &list);
+    let mut bridge = setup.start().await;
+    bridge.turn("c", "Where is my order?").await;
+    let claims = claims(json!({"conversation_id": "c"}));
+    for secret in [&new, &old] {
+        get(&bridge, &browser_token(secret, &claims), "/v1/conversations/c/events").await.expect(200);
+    }
+    let other = browser_token(&random_token(), &claims);
+    get(&bridge, &other, "/v1/conversations/c/events").await.problem(401, "unauthorized");
+    let minted = bridge.call("POST", "/v1/conversations/c/tokens").send().await.expect(200).json();
+    let minted = minted["token"].as_str().expect("a token");
+    let read: Value = {
+        use base64::Engine as _;
+        let payload = minted.split('.').nth(1).expect("three parts");
+        let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).expect("base64url");
+        serde_json::from_slice(&bytes).expect("JSON")
+    };
+    assert_eq!(read["conversation_id"], "c");
+    let (signed, signature) = minted.rsplit_once('.').expect("three parts");
+    assert_eq!(signature, mac(&new, signed), "the first secret signs");
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn a_token_in_the_address_counts_unless_a_bearer_token_is_sent() {
+    let mut bridge = Setup::new().start().await;
+    bridge.turn("c", "Where is my order?").await;
+    let token = token(&bridge, json!({"conversation_id": "c"}));
+    bridge.keep_private(&token);
+    let status = async |query: &str, authorization: Option<&str>| {
+        let mut call = bridge.anonymous("GET", &format!("/v1/conversations/c/stream?access_token={query}"));
+        if let Some(authorization) = authorization {
+            call = call.header("authorization", authorization);
+        }
+        call.response().await.expect("an answer").status().as_u16()
+    };
+    let server = bridge.web().tokens[0].clone();
+    assert_eq!(status(&token, None).await, 200);
+    assert_eq!(status(&token, Some("Basic c3RhZ2luZzpwYXNz")).await, 200, "browsers add it by themselves");
+    assert_eq!(status("nonsense", Some(&format!("Bearer {server}"))).await, 200, "the header counts");
+    assert_eq!(status(&token, Some("Bearer nonsense")).await, 401, "the header counts");
+    assert_eq!(status(&token, Some("bearer")).await, 401, "the scheme is Bearer, whatever comes after it");
+    assert_eq!(status(&server, None).await, 401, "a frontend's token lasts too long for an address");
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn preflights_allow_the_headers_that_are_asked_for() {
+    let origins = r#"["https://shop.example.com", "capacitor://localhost"]"#;
+    let bridge = Setup::new().set("server.cors_origins", origins).start().await;
+    let headers = "authorization,content-type,traceparent,tracestate,baggage,sentry-trace,x-datadog-trace-id";
+    for origin in ["https://shop.example.com", "capacitor://localhost"] {
+        let call = bridge.anonymous("OPTIONS", "/v1/messages").header("origin", origin);
+        let call = call.header("access-control-request-method", "POST");
+        let answer = call.header("access-control-request-headers", headers).send().await;
+        assert_eq!(answer.header("access-control-allow-origin"), origin);
+        assert_eq!(answer.header("access-control-allow-headers"), headers);
+    }
+    bridge.finish().await;
+}
