@@ -34,6 +34,7 @@ use crate::{
         vendor::FiniConversation,
     },
     fini::{ConversationPage, Departure, Failure, FiniApi, ListQuery, RawConversation},
+    metrics::LeftOut,
     store::{Bound, ConversationRef, ErasureSearch, Result, SearchEnd, Store, StoreError, UNBOUND, Unbound},
 };
 
@@ -110,6 +111,7 @@ impl Walker {
     /// Records a page that was asked for at `asked_at`, and tells what it showed.
     pub async fn take(&self, walk: &Walk, page: ConversationPage, asked_at: Timestamp) -> Result<PageFacts> {
         if page.malformed > 0 {
+            self.ledger.leave_out(LeftOut::Unreadable, page.malformed);
             tracing::warn!(conversations = page.malformed, "unreadable conversations left out of a List page");
         }
         let unbound = self.store.unbound(UNBOUND).await?;
@@ -132,6 +134,7 @@ impl Walker {
                 let taken = match self.take_one(raw, owner, unbound, erased, asked_at).await {
                     // The store works and will not have this one: that is its own affair, and the page goes on.
                     Err(StoreError::Internal(error)) => {
+                        self.ledger.leave_out(LeftOut::Unrecordable, 1);
                         if let Some(left_out) = self.memory().leave_out(&raw.id) {
                             tracing::error!(
                                 interaction_id = %raw.id,
@@ -248,6 +251,7 @@ impl Walker {
         let wrapper = match raw.parse() {
             Ok(wrapper) => wrapper,
             Err(error) => {
+                self.ledger.leave_out(LeftOut::Unreadable, 1);
                 tracing::warn!(interaction_id = %raw.id, %error, "unreadable conversation left out");
                 return Ok(RowTaken { is_unreadable: true, ..RowTaken::default() });
             }

@@ -2,16 +2,17 @@
 //! the continuation of somebody else's.
 //!
 //! News is what was created since the conversation's first message stood there. What a person said before that, and nobody
-//! here ever sent or was told, is somebody's past: then Fini has continued an older conversation, whose customer nobody
-//! knows. A snapshot may be cut, so this may show late; it counts at whatever moment it shows.
+//! here ever sent or was told, is somebody's past, and so is what somebody said whose conversation was erased here: then Fini
+//! has continued an older conversation, whose customer nobody knows. A snapshot may be cut, so this may show late; it counts at whatever moment it shows.
 //!
 //! Times of Fini's are compared with each other where there are two; with ours only where there is no other way.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use super::own::{CLOCK_MARGIN, Whose};
 use crate::domain::{
     Timestamp,
+    ids::ConversationKey,
     vendor::{FiniEvent, FiniRole},
 };
 
@@ -40,8 +41,15 @@ pub struct Novelty {
     pub has_stranger: bool,
 }
 
-/// Says which of the events are new to the conversation to which `whose` attributes them. `created_at` is the snapshot's.
-pub fn novelty(created_at: Timestamp, events: &[FiniEvent], whose: &[Whose], began: Began) -> Novelty {
+/// Says which of the events are new to the conversation to which `whose` attributes them. `created_at` is the snapshot's;
+/// the customers of the `erased` conversations are nobody any more.
+pub fn novelty(
+    created_at: Timestamp,
+    events: &[FiniEvent],
+    whose: &[Whose],
+    began: Began,
+    erased: &HashSet<ConversationKey>,
+) -> Novelty {
     let own = || events.iter().zip(whose).filter(|(_, whose)| **whose == Whose::Own).map(|(event, _)| event);
     let shown = own().filter(|event| event.role != FiniRole::Bot).map(|event| event.created_at).min();
     let own_since = [began.own_since, shown].into_iter().flatten().min();
@@ -62,9 +70,15 @@ pub fn novelty(created_at: Timestamp, events: &[FiniEvent], whose: &[Whose], beg
     let mut is_news = Vec::with_capacity(events.len());
     let mut has_stranger = false;
     for (index, (event, whose)) in events.iter().zip(whose).enumerate() {
-        let is_old = *whose == Whose::News && is_old(index, event);
+        let is_nobodys = match whose {
+            Whose::News => true,
+            Whose::Others(of, _) | Whose::Withheld(of) => erased.contains(of),
+            Whose::Own | Whose::Pending => false,
+        };
+        let is_past = is_nobodys && is_old(index, event);
+        let is_old = *whose == Whose::News && is_past;
         let is_person = matches!(event.role, FiniRole::User | FiniRole::Agent);
-        has_stranger |= is_old && is_person && !began.has_past;
+        has_stranger |= is_past && is_person && !began.has_past;
         let is_greeting =
             is_old && !is_person && is_fresh && own_since.is_none_or(|since| event.created_at >= since.minus(AT_ONCE));
         is_news.push(matches!(whose, Whose::Own | Whose::News) && (!is_old || is_greeting));
