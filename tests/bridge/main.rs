@@ -24,6 +24,7 @@ mod events;
 mod harness;
 mod intake;
 mod joins;
+mod keys;
 mod layers;
 mod older;
 mod operating;

@@ -91,6 +91,32 @@ async fn a_conversation_larger_than_a_page_may_be_hides_no_other_and_is_read_by_
 }
 
 #[tokio::test]
+async fn a_page_of_more_rows_than_fini_gives_is_asked_for_in_smaller_ones_however_it_is_refused() {
+    for refusal in [ListRefusal::BadRequest, ListRefusal::Internal] {
+        let mut bridge = setup().start().await;
+        let names = many(&mut bridge, 12).await;
+        bridge.sandbox.set(|settings| {
+            settings.list_max_rows = Some(5);
+            settings.list_refusal = refusal;
+        });
+        agents_are_heard(&bridge, &names).await;
+        let (id, _) = bridge.say("late", "Where is my order?").await;
+        bridge.end_of("late", &id).await;
+        bridge.bound("late").await;
+        // A row that is larger than a page may be, somewhere below the first page.
+        let large = bridge.bound(&names[0]).await;
+        bridge.sandbox.agent_message(&large, &unique(&"long ".repeat(6_000))).expect("it exists");
+        agents_are_heard(&bridge, &names[1..]).await;
+        bridge.sandbox.set(|settings| {
+            settings.list_max_rows = None;
+            settings.list_max_bytes = Some(25_000);
+        });
+        agents_are_heard(&bridge, &names).await;
+        bridge.finish().await;
+    }
+}
+
+#[tokio::test]
 async fn a_page_that_takes_longer_than_the_deadline_is_asked_for_in_smaller_ones() {
     let mut bridge = setup().start().await;
     let names = many(&mut bridge, 3).await;
