@@ -57,8 +57,12 @@ pub fn novelty(
         let mut own = events.iter().zip(whose);
         own.position(|(event, whose)| *whose == Whose::Own && event.created_at <= since)
     });
+    // Where times are whole seconds, and the order of equal ones is anybody's guess, what staff says in the second in which the
+    // conversation was created may stand before its first message.
+    let is_begun_here = own_since.is_some_and(|since| created_at >= since);
+    let is_answer_of = |event: &FiniEvent, since| event.role != FiniRole::User && Some(event.created_at) == since;
     let is_old = |index: usize, event: &FiniEvent| {
-        let by_place = first.is_some_and(|first| index < first);
+        let by_place = first.is_some_and(|first| index < first) && !(is_begun_here && is_answer_of(event, own_since));
         let by_time = match own_since {
             Some(since) => event.created_at < since.minus(AT_ONCE),
             None => event.created_at < began.first_sent_at.minus(CLOCK_MARGIN),
@@ -101,4 +105,44 @@ pub fn is_created_for(created_at: Timestamp, began: Began) -> bool {
 /// Whether a snapshot may lack its beginning: it does not begin where its conversation was created.
 pub fn is_cut(created_at: Timestamp, events: &[FiniEvent]) -> bool {
     events.first().is_some_and(|first| first.created_at > created_at.plus(AT_ONCE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(secs: i64) -> Timestamp {
+        Timestamp::from_millis(1_000_000_000 + secs * 1000)
+    }
+
+    fn event(secs: i64, role: FiniRole) -> FiniEvent {
+        FiniEvent::message(format!("{role:?}-{secs}"), at(secs), role, "text")
+    }
+
+    /// A snapshot of a conversation created at `created`, whose last event is the first message of ours.
+    fn seen(created: i64, before: &[(i64, FiniRole, Whose)]) -> Novelty {
+        let mut events: Vec<_> = before.iter().map(|(secs, role, _)| event(*secs, role.clone())).collect();
+        events.push(event(10, FiniRole::User));
+        let whose: Vec<_> = before.iter().map(|(.., whose)| *whose).chain([Whose::Own]).collect();
+        let began = Began { own_since: Some(at(10)), first_sent_at: at(9), has_past: false };
+        novelty(at(created), &events, &whose, began, &HashSet::from([ConversationKey(7)]))
+    }
+
+    #[test]
+    fn what_is_said_in_the_second_of_the_first_message_is_no_past() {
+        let agent = (10, FiniRole::Agent, Whose::News);
+        assert_eq!(seen(10, std::slice::from_ref(&agent)).is_news, [true, true]);
+        assert!(!seen(10, &[agent.clone()]).has_stranger);
+        assert!(seen(9, &[agent]).has_stranger, "the conversation is older");
+        assert!(seen(10, &[(10, FiniRole::User, Whose::News)]).has_stranger, "another customer");
+        assert!(seen(10, &[(9, FiniRole::Agent, Whose::News)]).has_stranger, "before it");
+    }
+
+    #[test]
+    fn an_erased_conversation_is_somebodys_past() {
+        let erased = Whose::Others(ConversationKey(7), None);
+        assert!(seen(5, &[(5, FiniRole::User, erased)]).has_stranger);
+        assert!(!seen(5, &[(5, FiniRole::User, Whose::Others(ConversationKey(8), None))]).has_stranger);
+        assert!(!seen(5, &[(5, FiniRole::Bot, erased)]).has_stranger, "no person");
+    }
 }
