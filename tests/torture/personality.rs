@@ -18,6 +18,8 @@ const LEFT_OUT: &[(&str, &[&str])] = &[
     ("refusals", &["firewall_dislikes_a_text"]),
     // Each such page costs half a minute or 40 MB, while replies are waited for no longer than a minute here.
     ("list_size", &["rows_too_slow", "rows_too_large", "bytes_too_slow", "bytes_too_large"]),
+    // Turns take a tenth of a second here: what is a second older than its message is older than the message before as well.
+    ("reply_time", &["before"]),
     // One row would be larger than the pages of `list_size` are: then List gives nothing at all.
     ("strings", &["huge"]),
     // The weather says how long replies take.
