@@ -8,8 +8,17 @@
 //! It never follows a redirect, never asks the environment for a proxy, never names where it came from, never asks for a
 //! compressed answer, and never sends anything a second time by itself: each caller adds what it wants of that.
 
-use reqwest::{ClientBuilder, redirect::Policy, retry};
+use std::{
+    fmt,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
+use reqwest::{Client, ClientBuilder, redirect::Policy, retry};
+use tokio::time::Instant;
+
+/// The largest age of a kept connection that is not in use.
+pub const LARGEST_AGE: Duration = Duration::from_secs(60);
 /// The most header fields in one answer; curl's limit too.
 const MAX_FIELDS: usize = 5_000;
 /// The largest head of one answer in HTTP/2, in bytes, where the library's own limit is 16 KiB.
@@ -40,4 +49,41 @@ pub fn client_builder() -> ClientBuilder {
         .http1_allow_spaces_after_header_name_in_responses(true)
         .http1_ignore_invalid_headers_in_responses(true)
         .http2_max_header_list_size(MAX_HEAD)
+}
+
+/// A client whose pool of connections does not outlive a move of the other side's address.
+///
+/// A kept connection that is used all the time would be kept for ever, and a changed DNS record never be followed. So the pool
+/// is replaced by a new one in time; what is in flight ends on the old one. Where no new one can be made, the old one stays.
+pub struct Renewed<E> {
+    build: Box<dyn Fn() -> Result<Client, E> + Send + Sync>,
+    age: Duration,
+    current: Mutex<(Instant, Client)>,
+}
+
+impl<E> Renewed<E> {
+    /// A client that is replaced as soon as it is that old.
+    pub fn new(age: Duration, build: impl Fn() -> Result<Client, E> + Send + Sync + 'static) -> Result<Self, E> {
+        let first = build()?;
+        Ok(Self { build: Box::new(build), age, current: Mutex::new((Instant::now(), first)) })
+    }
+
+    /// The client for the next request; `failed` hears why there is no new one.
+    pub fn get(&self, failed: impl FnOnce(E)) -> Client {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.0.elapsed() >= self.age {
+            match (self.build)() {
+                Ok(client) => current.1 = client,
+                Err(error) => failed(error),
+            }
+            current.0 = Instant::now();
+        }
+        current.1.clone()
+    }
+}
+
+impl<E> fmt::Debug for Renewed<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Renewed").field("age", &self.age).finish_non_exhaustive()
+    }
 }

@@ -26,7 +26,7 @@ use super::ReceiverApi;
 use super::guard::Guard;
 use super::resolver::{Transport, VettedResolver};
 use crate::domain::correlation::Onward;
-use crate::outbound::client_builder;
+use crate::outbound::{LARGEST_AGE, Renewed, client_builder};
 use crate::signature::{HEADER_ID, HEADER_SIGNATURE, HEADER_TIMESTAMP};
 
 /// How much of an answer's body is read and kept, in bytes.
@@ -104,14 +104,14 @@ pub struct ClientError(#[source] reqwest::Error);
 #[derive(Debug, Clone)]
 pub struct CallbackClient {
     guard: Arc<Guard>,
-    secure: Connections,
+    secure: Arc<Connections>,
     /// A client apart, because names have to be vetted by stricter rules for unencrypted connections.
-    plain: Option<Connections>,
+    plain: Option<Arc<Connections>>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Connections {
-    kept: reqwest::Client,
+    kept: Renewed<ClientError>,
     /// Opens a connection for each request.
     fresh: reqwest::Client,
 }
@@ -139,17 +139,19 @@ impl CallbackClient {
     /// A client that reaches what `guard` lets it, spending at most `connect_timeout` on resolving, connecting and the
     /// TLS handshake together.
     pub fn new(guard: Guard, connect_timeout: Duration) -> Result<Self, ClientError> {
-        Self::with_roots(guard, connect_timeout, &[])
+        Self::with_roots(guard, connect_timeout, &[], LARGEST_AGE)
     }
 
-    /// As [`CallbackClient::new`], trusting `roots` besides the system's.
+    /// As [`CallbackClient::new`], trusting `roots` besides the system's, with connections that are kept no longer than `age`.
     fn with_roots(
         guard: Guard,
         connect_timeout: Duration,
         roots: &[reqwest::Certificate],
+        age: Duration,
     ) -> Result<Self, ClientError> {
         let guard = Arc::new(guard);
-        let client = |transport, idle| {
+        let (vetted_by, roots) = (Arc::clone(&guard), roots.to_vec());
+        let client = move |transport, idle| {
             client_builder()
                 .connect_timeout(connect_timeout)
                 .pool_idle_timeout(POOL_IDLE)
@@ -158,13 +160,16 @@ impl CallbackClient {
                 .http2_keep_alive_interval(PROBE)
                 .http2_keep_alive_timeout(PROBE)
                 .https_only(transport == Transport::Tls)
-                .dns_resolver(VettedResolver::new(Arc::clone(&guard), transport))
+                .dns_resolver(VettedResolver::new(Arc::clone(&vetted_by), transport))
                 .tls_certs_merge(roots.iter().cloned())
                 .build()
                 .map_err(ClientError)
         };
-        let build =
-            |transport| Ok(Connections { kept: client(transport, POOL_PER_HOST)?, fresh: client(transport, 0)? });
+        let build = |transport| {
+            let (fresh, client) = (client(transport, 0)?, client.clone());
+            let kept = Renewed::new(age, move || client(transport, POOL_PER_HOST))?;
+            Ok(Arc::new(Connections { kept, fresh }))
+        };
         let secure = build(Transport::Tls)?;
         let plain = if guard.allow_http { Some(build(Transport::Plain)?) } else { None };
         Ok(Self { guard, secure, plain })
@@ -177,7 +182,9 @@ impl CallbackClient {
         result: &mut AttemptResult,
     ) -> Result<(), AttemptError> {
         let connections = self.connections_to(&attempt.url)?;
-        let response = match send(&connections.kept, attempt, deadline).await {
+        // Where no new client can be made, the old one goes on: its connections are as good as they were.
+        let kept = connections.kept.get(drop);
+        let response = match send(&kept, attempt, deadline).await {
             // The receiver never had it: that costs neither an attempt nor a wait.
             Err(Unsent { was_processed: false, .. }) => send(&connections.fresh, attempt, deadline).await,
             sent => sent,
@@ -205,7 +212,7 @@ impl CallbackClient {
         if url.scheme() == "https" {
             return Ok(&self.secure);
         }
-        self.plain.as_ref().ok_or_else(|| AttemptError::new(ErrorKind::Internal, &"no client for this scheme"))
+        self.plain.as_deref().ok_or_else(|| AttemptError::new(ErrorKind::Internal, &"no client for this scheme"))
     }
 }
 

@@ -15,8 +15,8 @@ use prometheus_client::registry::{Metric, Registry};
 use super::LogCounters;
 use super::labels::{
     AttemptClass, Backlog, BudgetClass, Class, DeliveryOutcome, FiniCall, FiniRoute, FiniRouteOnly, Frontend,
-    FrontendAttempt, FrontendDelivery, FrontendTurn, HttpCall, HttpRoute, Key, Kind, Listener, ListenerEnd, LoopName,
-    Operation, OtherClock, PanicPlace, Place, TurnOutcome, Version,
+    FrontendAttempt, FrontendDelivery, FrontendTurn, HttpCall, HttpRoute, Key, Kind, LeftOut, LeftOutBy, Listener,
+    ListenerEnd, LoopName, Operation, OtherClock, PanicPlace, Place, TurnOutcome, Version,
 };
 use crate::system::ProcessFacts;
 
@@ -64,6 +64,8 @@ pub(super) struct Families {
     pub(super) clock_offset: Family<OtherClock, FloatGauge>,
     pub(super) budget_waiting: Family<Class, IntGauge>,
     pub(super) fini_key_refused: Family<Key, IntGauge>,
+    pub(super) rows_left_out: Family<LeftOutBy, Counter>,
+    pub(super) events_withheld: Family<Frontend, Counter>,
     pub(super) event_lag: Histogram,
     pub(super) deliveries: Family<FrontendDelivery, Counter>,
     pub(super) attempts: Family<FrontendAttempt, Counter>,
@@ -120,6 +122,14 @@ impl Families {
                 .bridge("clock_offset_seconds", "By how much this machine's clock is ahead of another one"),
             budget_waiting: add.bridge("fini_budget_waiting", "Requests waiting for a permit, by priority class"),
             fini_key_refused: add.bridge("fini_key_refused", "1 while Fini itself refuses the key for this side"),
+            rows_left_out: add.bridge(
+                "list_rows_left_out",
+                "Conversations of List pages that were passed over, each time, by reason",
+            ),
+            events_withheld: add.bridge(
+                "events_withheld",
+                "Events shown to nobody, since nothing tells which of two conversations they belong to",
+            ),
             event_lag: add.histogram(
                 "event_lag_seconds",
                 "From an event's createdAt at Fini to its being recorded",
@@ -173,6 +183,7 @@ impl Families {
             let only = Frontend { frontend: frontend.clone() };
             let _ = self.messages_accepted.get_or_create(&only);
             let _ = self.messages_repeated.get_or_create(&only);
+            let _ = self.events_withheld.get_or_create(&only);
             for outcome in TurnOutcome::KNOWN.iter().copied() {
                 let labels = FrontendTurn { frontend: frontend.clone(), outcome };
                 let _ = self.turns.get_or_create(&labels);
@@ -198,6 +209,9 @@ impl Families {
         for class in BudgetClass::KNOWN.iter().copied() {
             let _ = self.budget_waiting.get_or_create(&Class { class });
             let _ = self.budget_used_by.get_or_create(&Class { class });
+        }
+        for reason in LeftOut::KNOWN.iter().copied() {
+            let _ = self.rows_left_out.get_or_create(&LeftOutBy { reason });
         }
         for key in ["read", "write"] {
             let _ = self.fini_key_refused.get_or_create(&Key { key });

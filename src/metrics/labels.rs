@@ -102,6 +102,16 @@ closed_label! {
 }
 
 closed_label! {
+    /// Why a conversation of a List page was passed over.
+    LeftOut {
+        /// Nobody can read it.
+        Unreadable = "unreadable",
+        /// The store works, and will not have it.
+        Unrecordable = "unrecordable",
+    }
+}
+
+closed_label! {
     /// What one attempt meant for a delivery.
     DeliveryOutcome {
         /// The receiver answered 2xx.
@@ -282,6 +292,7 @@ label_sets! {
     Operation { operation: &'static str }
     OtherClock { to: ClockOf }
     LoopName { r#loop: &'static str }
+    LeftOutBy { reason: LeftOut }
     Place { place: PanicPlace }
     Listener { listener: &'static str }
     ListenerEnd { listener: &'static str, reason: ConnectionEnd }

@@ -19,7 +19,7 @@ use prometheus_client::registry::Registry;
 use self::families::Families;
 pub use self::labels::{
     AttemptClass, Backlog, BudgetClass, CallStatus, ClockOf, ConnectionEnd, DeliveryOutcome, FiniRoute, HttpMethod,
-    PanicPlace, TurnOutcome,
+    LeftOut, PanicPlace, TurnOutcome,
 };
 pub use self::text::CONTENT_TYPE;
 use crate::system::ProcessFacts;
@@ -238,6 +238,18 @@ impl Metrics {
     /// Accepting a connection failed (out of file descriptors, say).
     pub fn accept_failed(&self, listener: &'static str) {
         self.inner.families.accept_errors.get_or_create(&labels::Listener { listener }).inc();
+    }
+
+    /// So many conversations of a List page were passed over.
+    pub fn rows_left_out(&self, reason: LeftOut, count: usize) {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.inner.families.rows_left_out.get_or_create(&labels::LeftOutBy { reason }).inc_by(count);
+    }
+
+    /// So many events were shown to nobody.
+    pub fn events_withheld(&self, frontend: &str, count: usize) {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.inner.families.events_withheld.get_or_create(&self.frontend(frontend)).inc_by(count);
     }
 
     /// A panic was contained.

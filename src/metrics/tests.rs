@@ -67,6 +67,8 @@ fn sample() -> Metrics {
     metrics.http_request(None, "BREW", 404, Duration::from_millis(1));
     metrics.connection_ended("public", ConnectionEnd::HeaderTimeout);
     metrics.accept_failed("public");
+    metrics.rows_left_out(LeftOut::Unreadable, 3);
+    metrics.events_withheld("web", 2);
     metrics.panicked(PanicPlace::Http);
     metrics.loop_failed("sweeps");
     metrics
@@ -116,6 +118,9 @@ fn the_promised_names_and_labels_are_there() {
         (r#"fini_bridge_http_requests_total{route="other",method="other",status="404"}"#, 1.0),
         (r#"fini_bridge_http_request_duration_seconds_count{route="/v1/messages"}"#, 1.0),
         (r#"fini_bridge_http_connections_ended_total{listener="public",reason="header_timeout"}"#, 1.0),
+        (r#"fini_bridge_list_rows_left_out_total{reason="unreadable"}"#, 3.0),
+        (r#"fini_bridge_list_rows_left_out_total{reason="unrecordable"}"#, 0.0),
+        (r#"fini_bridge_events_withheld_total{frontend="web"}"#, 2.0),
         (r#"fini_bridge_panics_total{place="http"}"#, 1.0),
         (r#"fini_bridge_loop_errors_total{loop="sweeps"}"#, 1.0),
         (r#"fini_bridge_build_info{version="1.2.3"}"#, 1.0),

@@ -156,6 +156,25 @@ impl Sandbox {
         Ok(event)
     }
 
+    /// Changes members of an injected event, as when the vendor fills something in later.
+    pub fn amend(&self, key: &str, event_id: &str, fields: &Map<String, Value>) -> Result<(), SandboxError> {
+        let mut world = self.world();
+        let mut conversation = Conversation::clone(world.find(key)?);
+        let found = conversation.events.iter_mut().find(|event| event.id == event_id && event.raw.is_some());
+        let event = found.ok_or_else(|| SandboxError::UnknownEvent(event_id.to_owned()))?;
+        let mut amended = Event::clone(event);
+        if let Some(text) = fields.get("message") {
+            amended.message = text.as_str().map(ToOwned::to_owned);
+        }
+        if let Some(raw) = &mut amended.raw {
+            raw.extend(fields.clone());
+        }
+        *event = Arc::new(amended);
+        let now = world.now();
+        world.write(conversation, now);
+        Ok(())
+    }
+
     /// Makes a conversation vanish, as when somebody deletes it in the dashboard: reading it is a 500 from now on.
     pub fn vanish(&self, key: &str) -> Result<(), SandboxError> {
         let mut world = self.world();

@@ -10,7 +10,7 @@ use crate::{
         turn::TurnFailure,
         vendor::{FiniConversation, FiniEvent},
     },
-    metrics::Metrics,
+    metrics::{LeftOut, Metrics},
     store::{ConversationRef, Ended, Hold, Record, Recorded, Result, Source, Store, Token},
 };
 
@@ -67,6 +67,11 @@ impl Ledger {
         self.record(conversation, source, wrapper.events, now).await
     }
 
+    /// Counts conversations of a List page that are passed over.
+    pub fn leave_out(&self, reason: LeftOut, count: usize) {
+        self.metrics.rows_left_out(reason, count);
+    }
+
     /// Fails a turn visibly, if it is still in those hands. `cause` is what its lines carry.
     pub async fn fail(
         &self,
@@ -109,6 +114,7 @@ impl Ledger {
         }
         let frontend = conversation.frontend.as_str();
         if recorded.withheld > 0 {
+            self.metrics.events_withheld(frontend, recorded.withheld);
             tracing::warn!(
                 frontend,
                 conversation_id = %conversation.id,

@@ -11,6 +11,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 pub use memory::{Memory, Remembered};
@@ -34,6 +35,7 @@ use crate::{
         vendor::FiniConversation,
     },
     fini::{ConversationPage, Departure, Failure, FiniApi, ListQuery, RawConversation},
+    metrics::LeftOut,
     store::{Bound, ConversationRef, ErasureSearch, Result, SearchEnd, Store, StoreError, UNBOUND, Unbound},
 };
 
@@ -41,6 +43,8 @@ use crate::{
 /// a shared one each has a connection of its own, and replies that are on their way need the others.
 const AT_ONCE: (usize, usize) = (16, 4);
 
+/// Where Fini shows our keys, it shows them within this, differences of clocks included.
+const KEY_WITHIN: Duration = Duration::from_mins(5);
 /// The name under which it is remembered that our keys come back.
 const KEYS_RETURN: &str = "fini.keys_return";
 
@@ -110,6 +114,7 @@ impl Walker {
     /// Records a page that was asked for at `asked_at`, and tells what it showed.
     pub async fn take(&self, walk: &Walk, page: ConversationPage, asked_at: Timestamp) -> Result<PageFacts> {
         if page.malformed > 0 {
+            self.ledger.leave_out(LeftOut::Unreadable, page.malformed);
             tracing::warn!(conversations = page.malformed, "unreadable conversations left out of a List page");
         }
         let unbound = self.store.unbound(UNBOUND).await?;
@@ -132,6 +137,7 @@ impl Walker {
                 let taken = match self.take_one(raw, owner, unbound, erased, asked_at).await {
                     // The store works and will not have this one: that is its own affair, and the page goes on.
                     Err(StoreError::Internal(error)) => {
+                        self.ledger.leave_out(LeftOut::Unrecordable, 1);
                         if let Some(left_out) = self.memory().leave_out(&raw.id) {
                             tracing::error!(
                                 interaction_id = %raw.id,
@@ -180,15 +186,18 @@ impl Walker {
         Ok(())
     }
 
-    /// Of whose open messages a conversation that belongs to nobody may hold one. Where our keys come back, one without a
-    /// key is somebody else's.
+    /// Of whose open messages a conversation that belongs to nobody may hold one. Where our keys come back, one that is still
+    /// without a key after a while is somebody else's.
     fn doubts(
         &self,
         wrapper: &FiniConversation,
         unbound: &[Unbound],
         erased: &[ErasureSearch],
+        seen_at: Timestamp,
     ) -> Vec<ConversationKey> {
-        if self.keys_return.load(Ordering::Relaxed) || wrapper.conversation_attribute().is_some() {
+        let is_old = wrapper.created_at.plus(KEY_WITHIN) < seen_at;
+        let would_show = is_old && self.keys_return.load(Ordering::Relaxed);
+        if would_show || wrapper.conversation_attribute().is_some() {
             return Vec::new();
         }
         let shows = |candidate: &&Unbound| {
@@ -248,13 +257,14 @@ impl Walker {
         let wrapper = match raw.parse() {
             Ok(wrapper) => wrapper,
             Err(error) => {
+                self.ledger.leave_out(LeftOut::Unreadable, 1);
                 tracing::warn!(interaction_id = %raw.id, %error, "unreadable conversation left out");
                 return Ok(RowTaken { is_unreadable: true, ..RowTaken::default() });
             }
         };
         self.learn_keys(&wrapper).await?;
         let latest = wrapper.latest_at();
-        let doubtful = if owner.is_none() { self.doubts(&wrapper, unbound, erased) } else { Vec::new() };
+        let doubtful = if owner.is_none() { self.doubts(&wrapper, unbound, erased, seen_at) } else { Vec::new() };
         self.find_erased(&wrapper, owner.is_some(), erased).await?;
         let read = Read::Listed;
         let taken = self.take_wrapper(wrapper, owner, unbound, (read, newer::as_of(read, seen_at))).await?;

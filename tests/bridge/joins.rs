@@ -148,6 +148,13 @@ async fn a_reply_that_is_still_being_written_after_a_500_is_shown_to_nobody_and_
     bridge.turn("first", "Still here").await;
     assert_eq!(bridge.times_stored(&text), 1);
     are_apart(&bridge, &first, &text).await;
+    // What is shown to nobody is counted, and said with its number.
+    let withheld = bridge.metric("fini_bridge_events_withheld_total{frontend=\"web\"}").await;
+    assert!(withheld >= Some(1.0), "{withheld:?}");
+    let log = bridge.log();
+    let mut said =
+        log.iter().filter(|line| line["message"].as_str().is_some_and(|text| text.starts_with("events withheld")));
+    assert!(said.any(|line| line["events"].as_u64() >= Some(1)));
     bridge.finish().await;
 }
 

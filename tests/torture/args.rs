@@ -19,6 +19,7 @@ Options:
   --seconds S      trouble for the replicas for so long (default 90)
   --require        what cannot be run here is a failure
   --slots N        customers who write at the same time (default 16)
+  --plain          a vendor that answers every open question in the likeliest way (default: by the seed)
   --attributes M   what Fini does with user attributes: merge, first_only, replace, ignore (default: by the seed)
   --postgres URL   an empty PostgreSQL database in place of the embedded store
   --keep           keeps the folder with database and log also when all is well";
@@ -42,6 +43,8 @@ pub struct Args {
     pub within: Duration,
     pub seed: u64,
     pub slots: usize,
+    /// The vendor as it is by default.
+    pub plain: bool,
     pub attributes: Option<AttributeMode>,
     pub postgres: Option<String>,
     pub keep: bool,
@@ -61,6 +64,7 @@ impl Args {
             within: Duration::MAX,
             seed: fastrand::u64(1..1_000_000),
             slots: 16,
+            plain: false,
             attributes: None,
             postgres: None,
             keep: false,
@@ -79,6 +83,7 @@ impl Args {
                 }
                 "--seed" => args.seed = number(&value()?)?,
                 "--slots" => args.slots = number(&value()?)?,
+                "--plain" => args.plain = true,
                 "--attributes" => {
                     args.attributes = Some(match value()?.as_str() {
                         "merge" => AttributeMode::Merge,
@@ -123,6 +128,7 @@ impl Args {
         words.extend(self.power.map(|rounds| format!("--power {rounds}")));
         words.extend(self.disk.then(|| "--disk".to_owned()));
         words.push(format!("--seed {} --slots {}", self.seed, self.slots));
+        words.extend(self.plain.then(|| "--plain".to_owned()));
         if let Some(mode) = self.attributes {
             let name = serde_json::to_value(mode).ok();
             words.push(format!("--attributes {}", name.as_ref().and_then(|name| name.as_str()).unwrap_or("merge")));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use fini_bridge::sandbox::Personality;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tokio::{
@@ -34,7 +35,7 @@ pub async fn full(args: &Args) -> Result<Outcome> {
     let disk = Mounted::tmpfs(folder.path(), 8)?;
     let store = format!("sqlite://{}", disk.at.join("bridge.db").display());
     let mut servers = JoinSet::new();
-    let world = World::start(args, folder.path(), &store, &mut servers).await?;
+    let world = World::start(args, folder.path(), &store, Personality::plain(), &mut servers).await?;
     // Answers come while the disk is full.
     world.sandbox.set(|settings| settings.reply_latency_ms = 1_000);
     let mut bridge = Bridge::new(folder.path(), folder.path().join("bridge.toml"), world.public)?;
@@ -82,7 +83,7 @@ pub async fn read_only(args: &Args) -> Result<Outcome> {
     let disk = Mounted::ext4(folder.path())?;
     let store = format!("sqlite://{}", disk.at.join("bridge.db").display());
     let mut servers = JoinSet::new();
-    let world = World::start(args, folder.path(), &store, &mut servers).await?;
+    let world = World::start(args, folder.path(), &store, Personality::plain(), &mut servers).await?;
     // Answers come while nothing can be written down.
     world.sandbox.set(|settings| settings.reply_latency_ms = 1_000);
     let mut bridge = Bridge::new(folder.path(), folder.path().join("bridge.toml"), world.public)?;
@@ -121,7 +122,7 @@ pub async fn failing(args: &Args) -> Result<Outcome> {
     let disk = Mounted::ext4(folder.path())?;
     let store = format!("sqlite://{}", disk.at.join("bridge.db").display());
     let mut servers = JoinSet::new();
-    let world = World::start(args, folder.path(), &store, &mut servers).await?;
+    let world = World::start(args, folder.path(), &store, Personality::plain(), &mut servers).await?;
     let mut bridge = Bridge::new(folder.path(), folder.path().join("bridge.toml"), world.public)?;
     // With -D the program keeps the process id, and strace steps aside.
     let trace = folder.path().join("strace.log").display().to_string();

@@ -15,7 +15,7 @@ use crate::{
     args::Args,
     audit::{Evidence, Verdict},
     bridge::Bridge,
-    client, feed, weather,
+    client, feed, personality, weather,
     world::{LATE_REPLY, World},
 };
 
@@ -39,7 +39,9 @@ pub async fn run(args: &Args) -> Result<Report> {
     let store =
         args.postgres.clone().unwrap_or_else(|| format!("sqlite://{}", folder.path().join("bridge.db").display()));
     let mut servers = JoinSet::new();
-    let world = World::start(args, folder.path(), &store, &mut servers).await?;
+    let personality = personality::drawn(args);
+    println!("vendor: {}", personality::described(&personality));
+    let world = World::start(args, folder.path(), &store, personality, &mut servers).await?;
     println!("settings: {}", serde_json::to_string(&world.sandbox.settings())?);
     let mut bridge = Bridge::new(folder.path(), folder.path().join("bridge.toml"), world.public)?;
     let mut dice = fastrand::Rng::with_seed(args.seed ^ 0x5eed);

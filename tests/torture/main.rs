@@ -18,6 +18,7 @@ mod disk;
 mod feed;
 mod kills;
 mod mount;
+mod personality;
 #[path = "../postgres.rs"]
 mod postgres;
 mod power;

@@ -6,6 +6,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use fini_bridge::sandbox::Personality;
 use serde_json::Value;
 use tokio::{task::JoinSet, time::sleep};
 
@@ -41,7 +42,7 @@ async fn cut(args: &Args, dice: &mut fastrand::Rng) -> Result<usize> {
     let disk = Mounted::ext4(folder.path())?;
     let store = format!("sqlite://{}", disk.at.join("bridge.db").display());
     let mut servers = JoinSet::new();
-    let world = World::start(args, folder.path(), &store, &mut servers).await?;
+    let world = World::start(args, folder.path(), &store, Personality::plain(), &mut servers).await?;
     let mut bridge = Bridge::new(folder.path(), folder.path().join("bridge.toml"), world.public)?;
     bridge.start()?;
     bridge.ready().await?;

@@ -23,6 +23,7 @@ use crate::{
     bridge::Bridge,
     client,
     kills::{self, Report},
+    personality,
     postgres::{Server, Stop, cut_connections},
     weather,
     world::World,
@@ -41,7 +42,9 @@ pub async fn run(args: &Args, replicas: usize, time: Duration) -> Result<Option<
     let folder = tempfile::Builder::new().prefix("fini-bridge-torture-").tempdir()?;
     let database = server.database().await;
     let mut servers = JoinSet::new();
-    let world = World::start(args, folder.path(), &database, &mut servers).await?;
+    let personality = personality::drawn(args);
+    println!("vendor: {}", personality::described(&personality));
+    let world = World::start(args, folder.path(), &database, personality, &mut servers).await?;
     println!("settings: {}", serde_json::to_string(&world.sandbox.settings())?);
     let faketime = faketime();
     println!(

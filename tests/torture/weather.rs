@@ -17,6 +17,9 @@ pub const LATEST_ARRIVAL_MS: u64 = 2_500;
 pub async fn blow(world: &World, mut dice: fastrand::Rng) -> Result<()> {
     while !world.is_over() {
         world.sandbox.clear_faults();
+        for fault in &world.personality.faults {
+            world.sandbox.add_fault(fault.clone())?;
+        }
         let lag = if dice.u8(..100) < 30 { 0 } else { dice.u64(0..=LONGEST_LAG_MS) };
         world.sandbox.set(|settings| {
             settings.list_lag_ms = lag;

@@ -13,9 +13,10 @@ use std::{
 use anyhow::{Context as _, Result};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use fini_bridge::sandbox::{
-    self, AttributeMode, DEFAULT_API_KEY, DEFAULT_BOT_ID, ListOrder, RateLimit, Sandbox, SandboxConfig, Settings,
-    SinceReading,
+    self, AttributeMode, DEFAULT_API_KEY, DEFAULT_BOT_ID, ListOrder, Personality, RateLimit, Sandbox, SandboxConfig,
+    Settings, SinceReading,
 };
+use serde_json::Value;
 use tokio::{net::TcpListener, task::JoinSet};
 
 use crate::{args::Args, book::Book, receiver::Receiver, weather};
@@ -28,6 +29,8 @@ pub const LATE_REPLY: Duration = Duration::from_secs(75);
 /// Everything around the program.
 pub struct World {
     pub sandbox: Sandbox,
+    /// The vendor's ways; its faults come beside those of the weather.
+    pub personality: Personality,
     pub receiver: Arc<Receiver>,
     pub book: Book,
     pub http: reqwest::Client,
@@ -42,9 +45,16 @@ pub struct World {
 
 impl World {
     /// Starts vendor and receiver (they live as long as `tasks`), and writes the configuration to `folder`.
-    pub async fn start(args: &Args, folder: &Path, store: &str, tasks: &mut JoinSet<Result<()>>) -> Result<Arc<Self>> {
+    pub async fn start(
+        args: &Args,
+        folder: &Path,
+        store: &str,
+        personality: Personality,
+        tasks: &mut JoinSet<Result<()>>,
+    ) -> Result<Arc<Self>> {
         let mut dice = fastrand::Rng::with_seed(args.seed);
-        let sandbox = Sandbox::new(SandboxConfig { settings: settings(args, &mut dice), ..SandboxConfig::instant() });
+        let settings = settings(args, &personality, &mut dice)?;
+        let sandbox = Sandbox::new(SandboxConfig { settings, ..SandboxConfig::instant() });
         let vendor = TcpListener::bind("127.0.0.1:0").await?;
         let vendor_address = vendor.local_addr()?;
         let served = sandbox::serve(vendor, sandbox.clone(), std::future::pending());
@@ -103,6 +113,7 @@ callback_secrets = ["{secret}"]
         tokio::fs::write(folder.join("bridge.toml"), config).await?;
         Ok(Arc::new(Self {
             sandbox,
+            personality,
             receiver,
             book: Book::default(),
             http: reqwest::Client::builder().timeout(Duration::from_secs(10)).no_proxy().build()?,
@@ -157,18 +168,19 @@ callback_secrets = ["{secret}"]
 }
 
 /// How the vendor behaves where its documentation is silent: another way with each seed.
-fn settings(args: &Args, dice: &mut fastrand::Rng) -> Settings {
+fn settings(args: &Args, personality: &Personality, dice: &mut fastrand::Rng) -> Result<Settings> {
     let modes = [AttributeMode::Merge, AttributeMode::FirstOnly, AttributeMode::Replace];
     let drawn = modes[dice.usize(..modes.len())];
-    Settings {
-        reply_latency_ms: 50,
-        rate_limit: Some(LIMIT),
+    let settings = Settings {
         since_reading: if dice.bool() { SinceReading::Created } else { SinceReading::Updated },
         list_order: if dice.bool() { ListOrder::Messages } else { ListOrder::AnyEvent },
-        user_attributes: args.attributes.unwrap_or(drawn),
+        user_attributes: drawn,
         clock_offset_ms: dice.i64(-3_000..3_000),
         ..Settings::default()
-    }
+    };
+    let settings = settings.patched(&Value::Object(personality.settings.clone()))?;
+    let user_attributes = args.attributes.unwrap_or(settings.user_attributes);
+    Ok(Settings { reply_latency_ms: 50, rate_limit: Some(LIMIT), user_attributes, ..settings })
 }
 
 /// An address nobody listens on at the moment. The program is told a fixed one, so that it comes back where it was.

@@ -2,16 +2,17 @@
 //! the continuation of somebody else's.
 //!
 //! News is what was created since the conversation's first message stood there. What a person said before that, and nobody
-//! here ever sent or was told, is somebody's past: then Fini has continued an older conversation, whose customer nobody
-//! knows. A snapshot may be cut, so this may show late; it counts at whatever moment it shows.
+//! here ever sent or was told, is somebody's past, and so is what somebody said whose conversation was erased here: then Fini
+//! has continued an older conversation, whose customer nobody knows. A snapshot may be cut, so this may show late; it counts at whatever moment it shows.
 //!
 //! Times of Fini's are compared with each other where there are two; with ours only where there is no other way.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use super::own::{CLOCK_MARGIN, Whose};
 use crate::domain::{
     Timestamp,
+    ids::ConversationKey,
     vendor::{FiniEvent, FiniRole},
 };
 
@@ -40,8 +41,15 @@ pub struct Novelty {
     pub has_stranger: bool,
 }
 
-/// Says which of the events are new to the conversation to which `whose` attributes them. `created_at` is the snapshot's.
-pub fn novelty(created_at: Timestamp, events: &[FiniEvent], whose: &[Whose], began: Began) -> Novelty {
+/// Says which of the events are new to the conversation to which `whose` attributes them. `created_at` is the snapshot's;
+/// the customers of the `erased` conversations are nobody any more.
+pub fn novelty(
+    created_at: Timestamp,
+    events: &[FiniEvent],
+    whose: &[Whose],
+    began: Began,
+    erased: &HashSet<ConversationKey>,
+) -> Novelty {
     let own = || events.iter().zip(whose).filter(|(_, whose)| **whose == Whose::Own).map(|(event, _)| event);
     let shown = own().filter(|event| event.role != FiniRole::Bot).map(|event| event.created_at).min();
     let own_since = [began.own_since, shown].into_iter().flatten().min();
@@ -49,8 +57,12 @@ pub fn novelty(created_at: Timestamp, events: &[FiniEvent], whose: &[Whose], beg
         let mut own = events.iter().zip(whose);
         own.position(|(event, whose)| *whose == Whose::Own && event.created_at <= since)
     });
+    // Where times are whole seconds, and the order of equal ones is anybody's guess, what staff says in the second in which the
+    // conversation was created may stand before its first message.
+    let is_begun_here = own_since.is_some_and(|since| created_at >= since);
+    let is_answer_of = |event: &FiniEvent, since| event.role != FiniRole::User && Some(event.created_at) == since;
     let is_old = |index: usize, event: &FiniEvent| {
-        let by_place = first.is_some_and(|first| index < first);
+        let by_place = first.is_some_and(|first| index < first) && !(is_begun_here && is_answer_of(event, own_since));
         let by_time = match own_since {
             Some(since) => event.created_at < since.minus(AT_ONCE),
             None => event.created_at < began.first_sent_at.minus(CLOCK_MARGIN),
@@ -62,9 +74,15 @@ pub fn novelty(created_at: Timestamp, events: &[FiniEvent], whose: &[Whose], beg
     let mut is_news = Vec::with_capacity(events.len());
     let mut has_stranger = false;
     for (index, (event, whose)) in events.iter().zip(whose).enumerate() {
-        let is_old = *whose == Whose::News && is_old(index, event);
+        let is_nobodys = match whose {
+            Whose::News => true,
+            Whose::Others(of, _) | Whose::Withheld(of) => erased.contains(of),
+            Whose::Own | Whose::Pending => false,
+        };
+        let is_past = is_nobodys && is_old(index, event);
+        let is_old = *whose == Whose::News && is_past;
         let is_person = matches!(event.role, FiniRole::User | FiniRole::Agent);
-        has_stranger |= is_old && is_person && !began.has_past;
+        has_stranger |= is_past && is_person && !began.has_past;
         let is_greeting =
             is_old && !is_person && is_fresh && own_since.is_none_or(|since| event.created_at >= since.minus(AT_ONCE));
         is_news.push(matches!(whose, Whose::Own | Whose::News) && (!is_old || is_greeting));
@@ -87,4 +105,44 @@ pub fn is_created_for(created_at: Timestamp, began: Began) -> bool {
 /// Whether a snapshot may lack its beginning: it does not begin where its conversation was created.
 pub fn is_cut(created_at: Timestamp, events: &[FiniEvent]) -> bool {
     events.first().is_some_and(|first| first.created_at > created_at.plus(AT_ONCE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(secs: i64) -> Timestamp {
+        Timestamp::from_millis(1_000_000_000 + secs * 1000)
+    }
+
+    fn event(secs: i64, role: FiniRole) -> FiniEvent {
+        FiniEvent::message(format!("{role:?}-{secs}"), at(secs), role, "text")
+    }
+
+    /// A snapshot of a conversation created at `created`, whose last event is the first message of ours.
+    fn seen(created: i64, before: &[(i64, FiniRole, Whose)]) -> Novelty {
+        let mut events: Vec<_> = before.iter().map(|(secs, role, _)| event(*secs, role.clone())).collect();
+        events.push(event(10, FiniRole::User));
+        let whose: Vec<_> = before.iter().map(|(.., whose)| *whose).chain([Whose::Own]).collect();
+        let began = Began { own_since: Some(at(10)), first_sent_at: at(9), has_past: false };
+        novelty(at(created), &events, &whose, began, &HashSet::from([ConversationKey(7)]))
+    }
+
+    #[test]
+    fn what_is_said_in_the_second_of_the_first_message_is_no_past() {
+        let agent = (10, FiniRole::Agent, Whose::News);
+        assert_eq!(seen(10, std::slice::from_ref(&agent)).is_news, [true, true]);
+        assert!(!seen(10, &[agent.clone()]).has_stranger);
+        assert!(seen(9, &[agent]).has_stranger, "the conversation is older");
+        assert!(seen(10, &[(10, FiniRole::User, Whose::News)]).has_stranger, "another customer");
+        assert!(seen(10, &[(9, FiniRole::Agent, Whose::News)]).has_stranger, "before it");
+    }
+
+    #[test]
+    fn an_erased_conversation_is_somebodys_past() {
+        let erased = Whose::Others(ConversationKey(7), None);
+        assert!(seen(5, &[(5, FiniRole::User, erased)]).has_stranger);
+        assert!(!seen(5, &[(5, FiniRole::User, Whose::Others(ConversationKey(8), None))]).has_stranger);
+        assert!(!seen(5, &[(5, FiniRole::Bot, erased)]).has_stranger, "no person");
+    }
 }

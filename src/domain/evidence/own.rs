@@ -11,6 +11,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use super::absent;
 use crate::domain::{
     Timestamp,
     echo::{fini_role, same_text},
@@ -38,6 +39,24 @@ pub struct SeenBy {
     pub turn: Option<TurnState>,
 }
 
+/// The text of a message, as far as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wording {
+    /// As it was sent.
+    Text(String),
+    /// What is left of one that was erased.
+    Digest(String),
+}
+
+impl Wording {
+    fn is(&self, found: &str) -> bool {
+        match self {
+            Self::Text(sent) => same_text(Some(found), sent),
+            Self::Digest(sent) => absent::digest(found) == *sent,
+        }
+    }
+}
+
 /// A message of ours whose own event was never seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unseen {
@@ -47,8 +66,8 @@ pub struct Unseen {
     pub turn: TurnKey,
     /// On whose behalf it was sent.
     pub role: Role,
-    /// The text as it was sent.
-    pub text: String,
+    /// Its text.
+    pub text: Wording,
     /// Where its turn stands.
     pub state: TurnState,
     /// Whether its conversation is known to share this Fini conversation.
@@ -178,11 +197,33 @@ impl Unseen {
             return false;
         }
         let is_text = match &event.text {
-            Some(text) => same_text(Some(text), &self.text),
+            Some(text) => self.text.is(text),
             // Filled in later; of the owner's own it is shown what it says then.
             None => !self.state.is_settled(),
         };
         is_text && event.created_at >= self.not_before && event.created_at <= self.not_after
+    }
+
+    /// A message of a conversation that was erased. It counts as one that may stand anywhere, since nobody will find out where:
+    /// what says the same in its time is never told as somebody else's.
+    pub fn erased(
+        (conversation, turn): (ConversationKey, TurnKey),
+        role: Role,
+        digest: String,
+        sent_at: Timestamp,
+        is_being_answered: bool,
+    ) -> Self {
+        let (not_before, not_after) = Self::window(sent_at, TurnState::Failed, false);
+        Self {
+            conversation,
+            turn,
+            role,
+            text: Wording::Digest(digest),
+            state: if is_being_answered { TurnState::Sending } else { TurnState::Unclear },
+            shares: true,
+            not_before,
+            not_after,
+        }
     }
 
     /// When the event of a message of somebody else may have been created. One whose fate is open may be anywhere; of one
@@ -304,5 +345,50 @@ impl Facts<'_> {
     /// Whether Fini's answer to a message of that conversation is on its way.
     fn is_being_answered(&self, conversation: ConversationKey) -> bool {
         self.unseen.iter().any(|one| one.conversation == conversation && one.state == TurnState::Sending)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWNER: ConversationKey = ConversationKey(1);
+    const ERASED: ConversationKey = ConversationKey(2);
+
+    fn at(secs: i64) -> Timestamp {
+        Timestamp::from_millis(1_000_000_000 + secs * 1000)
+    }
+
+    fn event(id: &str, secs: i64, role: FiniRole, text: &str) -> FiniEvent {
+        FiniEvent::message(id.to_owned(), at(secs), role, text)
+    }
+
+    fn whose(events: &[FiniEvent], is_being_answered: bool) -> Vec<Whose> {
+        let digest = absent::digest("the blue shoes");
+        let erased = Unseen::erased((ERASED, TurnKey(7)), Role::User, digest, at(10), is_being_answered);
+        let facts = Facts {
+            owner: OWNER,
+            owner_is_answered: false,
+            seen: &HashMap::new(),
+            unseen: &[erased],
+            companions: &[],
+            is_cut: false,
+        };
+        attribute(events, &facts).whose
+    }
+
+    #[test]
+    fn what_was_erased_on_its_way_is_never_told_as_somebody_elses() {
+        let events = [
+            event("e-1", 1, FiniRole::User, "where is it?"),
+            event("e-2", 2, FiniRole::Bot, "on its way"),
+            event("e-3", 11, FiniRole::User, "the  blue shoes"),
+            event("e-4", 12, FiniRole::Bot, "for the erased one"),
+        ];
+        let message = Whose::Others(ERASED, Some(TurnKey(7)));
+        assert_eq!(whose(&events, true), [Whose::News, Whose::News, message, Whose::Pending]);
+        assert_eq!(whose(&events, false), [Whose::News, Whose::News, message, Whose::Withheld(ERASED)]);
+        let long_after = [event("e-1", 3_000, FiniRole::User, "the blue shoes")];
+        assert_eq!(whose(&long_after, false), [Whose::News]);
     }
 }

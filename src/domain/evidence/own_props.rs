@@ -11,7 +11,7 @@ use proptest::{collection::vec, prelude::*};
 
 use super::{
     news,
-    own::{Facts, SeenBy, Unseen, Whose, attribute},
+    own::{Facts, SeenBy, Unseen, Whose, Wording, attribute},
 };
 use crate::domain::{
     Timestamp,
@@ -218,7 +218,7 @@ impl World {
                     conversation: key(turn.who),
                     turn: turn_key(number),
                     role: Role::User,
-                    text: turn.text.clone(),
+                    text: Wording::Text(turn.text.clone()),
                     state: turn.state,
                     shares: turn.shares,
                     not_before,

@@ -40,11 +40,10 @@ use crate::{
         ids::InteractionId,
         vendor::{FiniConversation, FiniEvent},
     },
-    outbound::client_builder,
+    outbound::{LARGEST_AGE, Renewed, client_builder},
 };
 use compose::{answer_body, history_pairs, json_bytes, list_pairs, set_query};
 use exchange::{Call, Side};
-use network::Pool;
 
 const IDLE_CONNECTION: Duration = Duration::from_secs(4);
 /// Notices a peer that vanished during a long Generate Answer.
@@ -113,7 +112,7 @@ pub fn over_http(settings: &ClientSettings) -> Result<Box<dyn Transport>, Client
         let client = builder(&settings)?.build();
         client.map_err(|error| ClientError::Setup(error.to_string()))
     };
-    Ok(Box::new(Pool::new(Box::new(build))?))
+    Ok(Box::new(Renewed::new(LARGEST_AGE, build)?))
 }
 
 fn builder(settings: &ClientSettings) -> Result<reqwest::ClientBuilder, ClientError> {

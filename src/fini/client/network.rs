@@ -1,24 +1,16 @@
 //! The way to Fini: a proxy, certificates, and connections that do not outlive a move of its address.
 //!
-//! A pooled connection that is used all the time would be kept for ever, and a changed DNS record never be followed. So the
-//! pool is replaced by a new one every minute; what is in flight ends on the old one. The files of certificates are read again
-//! each time: what a rotation put there is in force within a minute, and what cannot be read leaves the old pool in use.
+//! The pool of connections is replaced by a new one every minute ([`Renewed`]). The files of certificates are read again each
+//! time: what a rotation put there is in force within a minute, and what cannot be read leaves the old pool in use.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use reqwest::{Certificate, Client, ClientBuilder, Identity, NoProxy, Proxy, Request, Response};
+use reqwest::{Certificate, ClientBuilder, Identity, NoProxy, Proxy, Request, Response};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::time::Instant;
 
 use super::{ClientError, SendError, Transport};
-
-/// The largest age of a connection that is not in use.
-const LARGEST_AGE: Duration = Duration::from_secs(60);
+use crate::outbound::Renewed;
 
 /// What stands between this machine and Fini, and how both prove who they are.
 #[derive(Clone, Debug, Default)]
@@ -73,36 +65,11 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|error| error.to_string())
 }
 
-type Build = Box<dyn Fn() -> Result<Client, ClientError> + Send + Sync>;
-
-/// The pool of connections, a new one every minute.
-pub(super) struct Pool {
-    build: Build,
-    current: Mutex<(Instant, Client)>,
-}
-
-impl Pool {
-    pub(super) fn new(build: Build) -> Result<Self, ClientError> {
-        let first = build()?;
-        Ok(Self { build, current: Mutex::new((Instant::now(), first)) })
-    }
-
-    fn get(&self) -> Client {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.0.elapsed() >= LARGEST_AGE {
-            match (self.build)() {
-                Ok(client) => current.1 = client,
-                Err(error) => tracing::warn!(%error, "the way to Fini could not be set up anew, the old one stays"),
-            }
-            current.0 = Instant::now();
-        }
-        current.1.clone()
-    }
-}
-
 #[async_trait]
-impl Transport for Pool {
+impl Transport for Renewed<ClientError> {
     async fn send(&self, request: Request) -> Result<Response, SendError> {
-        self.get().send(request).await
+        let client =
+            self.get(|error| tracing::warn!(%error, "the way to Fini could not be set up anew, the old one stays"));
+        client.send(request).await
     }
 }

@@ -19,8 +19,9 @@ const ADDRESS: usize = 4_000;
 pub(super) const VALUE: usize = 64 * 1024;
 /// The most articles, attachments or tags of an event.
 pub(super) const LIST: usize = 100;
-/// The most events of one conversation; the newest are kept.
-pub(super) const EVENTS: usize = 2_000;
+/// The most events of one conversation; the newest are kept. An answer of the largest size that is read holds no more than that,
+/// each with all its documented members.
+pub(super) const EVENTS: usize = 100_000;
 
 /// 2000-01-01 and 2100-01-01: a time beyond is none that anybody meant.
 const FIRST: Timestamp = Timestamp::from_millis(946_684_800_000);

@@ -8,6 +8,7 @@
 //! Invariants: nothing below the watermark that is handed out was left unread, at any crash; sends that wait for the budget
 //! go before all reading but its floor; no kind of read starves another.
 
+mod gaps;
 mod lag;
 mod pace;
 mod situation;
@@ -17,13 +18,13 @@ mod walk;
 
 use std::{collections::VecDeque, time::Duration};
 
+use self::{gaps::Gaps, situation::Dues, walk::Reach};
 pub use self::{
     lag::{Peak, Skew},
     pace::{Demand, ESCALATED_CYCLE, OPEN_CYCLE, Paces, paces},
     situation::{Pending, Plan, Search, Searched, Situation, Watched},
     walk::{CLOCK_MARGIN, Kind, Missed, PageFacts, Row, Walk},
 };
-use self::{situation::Dues, walk::Reach};
 pub use crate::domain::page_size::PAGE;
 use crate::domain::{Timestamp, page_size::PageSize};
 
@@ -37,8 +38,6 @@ const LEAST_OVERLAP: Duration = Duration::from_secs(3);
 const DEEP: (Duration, Duration) = (Duration::from_mins(1), Duration::from_secs(30));
 /// What is searched for may stand in List before the time it was sent at: clocks differ. So much is allowed for at most.
 const SEARCH_MARGIN: Duration = Duration::from_secs(30);
-/// What sweeps left unread is kept apart in so many pieces at most.
-const MOST_GAPS: usize = 3;
 /// What a sweep leaves behind on so many pages is read in passing; more than that is an outage to catch up with.
 const SMALL_GAP: u32 = 3;
 /// How long a turn's wrapper is left to sweeps at most.
@@ -53,7 +52,7 @@ const LONE: Duration = Duration::from_mins(1);
 pub struct Planner {
     watermark: Option<Timestamp>,
     started_at: Option<Timestamp>,
-    gaps: Vec<Walk>,
+    gaps: Gaps,
     audit: Option<Walk>,
     below_first: Option<Walk>,
     audit_pages: Option<u32>,
@@ -124,8 +123,7 @@ impl Planner {
 
     /// Everything up to here was read, gaps included; what a restart may resume from. Fini's clock.
     pub fn watermark(&self) -> Option<Timestamp> {
-        let gaps = self.gaps.iter().filter_map(|gap| gap.resume);
-        gaps.chain(self.watermark).min()
+        [self.gaps.resume(), self.watermark].into_iter().flatten().min()
     }
 
     /// When the last sweep that succeeded began.
@@ -169,7 +167,7 @@ impl Planner {
                 left_pages: lately(&self.left_pages),
                 pages_below: self.pages_below(s),
                 escalated: s.escalated,
-                catches_up: self.gaps.iter().any(|gap| gap.pages > SMALL_GAP),
+                catches_up: self.gaps.any_beyond(SMALL_GAP),
             },
         )
     }
@@ -228,7 +226,7 @@ impl Planner {
         let searches = self.searching || s.search.is_some_and(|search| search.due <= s.now);
         if !self.listing && (s.watched > 0 || searches) && is_late(self.sweep_at.max(self.gap_at)) {
             // What is searched for holds up its conversation: by turns with the sweeps it is searched for to the end.
-            let goes_on = self.last_listed == Some(Kind::Sweep) && self.gaps.iter().any(|gap| gap.searches);
+            let goes_on = self.last_listed == Some(Kind::Sweep) && self.gaps.searches();
             return if goes_on { Plan::List(Kind::Gap) } else { Self::sweep(s, self.listed_lately(s.now)) };
         }
         let looks = self.getting == 0 && s.lookup_due.is_some_and(|due| due <= s.now);
@@ -257,9 +255,9 @@ impl Planner {
     }
 
     fn gap_due(&self, s: &Situation<'_>, pace: Duration) -> Option<Timestamp> {
-        let first = self.gaps.first()?;
+        let next = self.gaps.next()?;
         // What the very last sweep left is often a page or two: it follows at once, and so does what is searched for.
-        let pause = if first.pages <= 1 || first.searches { Duration::ZERO } else { pace };
+        let pause = if next.pages <= 1 || next.searches { Duration::ZERO } else { pace };
         Some(self.gap_at.or(self.sweep_at).map_or(s.now, |at| at.plus(pause)))
     }
 
@@ -330,15 +328,15 @@ impl Planner {
         self.listing = true;
         self.last_listed = Some(kind);
         match kind {
-            Kind::Gap if !self.gaps.is_empty() => {
+            Kind::Gap => {
+                let Some(gap) = self.gaps.take() else { return self.begin_sweep(s) };
                 self.gap_at = Some(s.now);
-                let gap = self.gaps.remove(0);
                 if gap.pages <= SMALL_GAP {
                     note(&mut self.left_pages, s);
                 }
                 gap
             }
-            Kind::Sweep | Kind::Gap => self.begin_sweep(s),
+            Kind::Sweep => self.begin_sweep(s),
             Kind::Audit => {
                 self.audit_at = Some(s.now);
                 let oldest = s.at_vendor(s.oldest_created_at.unwrap_or(s.now));
@@ -397,12 +395,12 @@ impl Planner {
             Kind::Sweep => {
                 self.below_first = walk.cursor.is_some().then(|| walk.clone());
                 if goes_on {
-                    self.leave(Walk { kind: Kind::Gap, ..walk });
+                    self.gaps.leave(Walk { kind: Kind::Gap, ..walk });
                     return Searched::Nothing;
                 }
             }
             Kind::Gap if goes_on => {
-                self.gaps.insert(0, walk);
+                self.gaps.put_back(walk);
                 return Searched::Nothing;
             }
             Kind::Gap => {}
@@ -489,7 +487,7 @@ impl Planner {
                 let failed = walk.searches && !again;
                 walk.searches &= again;
                 // Never given up: the watermark must not pass over what was not read.
-                self.gaps.insert(0, walk);
+                self.gaps.put_back(walk);
                 if !failed {
                     return Searched::Nothing;
                 }
@@ -503,25 +501,6 @@ impl Planner {
         }
         self.searching = false;
         Searched::Failed
-    }
-
-    /// Keeps for later what a sweep left. Too many pieces become one, from the newest down to the deepest.
-    fn leave(&mut self, walk: Walk) {
-        self.gaps.insert(0, walk);
-        if self.gaps.len() <= MOST_GAPS {
-            return;
-        }
-        let rest = self.gaps.split_off(1);
-        let first = &mut self.gaps[0];
-        for gap in rest {
-            first.floor = first.floor.min(gap.floor);
-            first.since = first.since.min(gap.since);
-            first.resume = first.resume.min(gap.resume);
-            first.searches |= gap.searches;
-            first.has_hole |= gap.has_hole;
-            first.shown = first.shown.saturating_add(gap.shown);
-            first.doubtful.extend(gap.doubtful);
-        }
     }
 
     /// Begins a single read.

@@ -155,7 +155,7 @@ fn a_gap_is_never_given_up_and_too_many_become_one() {
         let walk = planner.begin_list(Kind::Sweep, &situation(now, 5_000));
         let full = page(&walk, now, 10, 100, true);
         planner.end_list(walk, Ok(full), at(now));
-        assert!(planner.gaps.len() <= MOST_GAPS);
+        assert!(planner.gaps.pieces.len() <= gaps::MOST_GAPS);
         assert_eq!(planner.watermark(), Some(at(0)));
     }
     for failure in 0..9 {
@@ -241,6 +241,29 @@ fn a_search_reaches_what_it_searches_and_ends_with_the_whole_walk() {
 
     let walk = planner.begin_list(Kind::Sweep, &searching);
     assert_eq!(planner.end_list(walk, Err(Missed::Otherwise), at(4)), Searched::Failed);
+}
+
+#[test]
+fn a_search_ends_although_every_sweep_leaves_something_unread() {
+    let mut planner = begun();
+    let mut last = at(0);
+    for now in 10..200 {
+        let search = Some(Search { due: at(10), floor: at(-600) });
+        let kind = match planner.decide(&Situation { search, ..situation(now, 1_000) }) {
+            Plan::List(kind) => kind,
+            _ => continue,
+        };
+        let walk = planner.begin_list(kind, &Situation { search, ..situation(now, 1_000) });
+        // Rows come late, so that each sweep goes deeper than its page; a page is a minute of what was written.
+        planner.disorder.observe(Duration::from_secs(60), at(now));
+        let top = walk.tail().map_or(now, |tail| (tail.as_millis() - at(0).as_millis()) / 1_000);
+        let page = page(&walk, top, 60, 0, true);
+        if planner.end_list(walk, Ok(page), at(now)) != Searched::Nothing {
+            return;
+        }
+        last = at(now);
+    }
+    panic!("it goes on at {last:?}");
 }
 
 #[test]

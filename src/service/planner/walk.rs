@@ -265,6 +265,12 @@ impl Walk {
         self.failures <= 4 || self.is_blocked()
     }
 
+    /// Whether its cursor is the likeliest reason for which a page is refused: its conversation may be gone. Where a cursor
+    /// beside it is refused as well, it is not.
+    pub const fn doubts_its_cursor(&self) -> bool {
+        self.cursor.is_some() && self.failures < 2
+    }
+
     /// Whether the row below its place cannot be read, however small the page.
     pub const fn is_blocked(&self) -> bool {
         self.blocked >= BLOCKED_AFTER

@@ -135,7 +135,7 @@ impl Reader {
                     error = %failure,
                     "List failed"
                 );
-                Err(missed(&failure))
+                Err(missed(&failure, walk))
             }
         }
     }
@@ -223,10 +223,12 @@ impl Reader {
     }
 }
 
-/// The reasons for which a smaller page may be had: an answer that is too large, a deadline, a server that gives up.
-const fn missed(failure: &Failure) -> Missed {
+/// The reasons for which a smaller page may be had: an answer that is too large, a deadline, a server that gives up, a request
+/// that is refused and no cursor to blame.
+const fn missed(failure: &Failure, walk: &Walk) -> Missed {
     match failure {
         Failure::Unclear { .. } | Failure::Rejected { status: 413, .. } => Missed::Page { smallest: false },
+        Failure::Rejected { status: 400 | 422, .. } if !walk.doubts_its_cursor() => Missed::Page { smallest: false },
         _ => Missed::Otherwise,
     }
 }

@@ -10,6 +10,7 @@ mod continued;
 mod conversations;
 mod correlation;
 mod deliveries;
+mod erased;
 mod expiry;
 mod feed;
 mod figures;

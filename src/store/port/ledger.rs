@@ -98,6 +98,18 @@ pub struct Recorded {
     pub ended: Vec<Ended>,
 }
 
+impl Recorded {
+    /// What it comes to together with what the next part of the same look changed.
+    #[must_use]
+    pub fn then(self, mut next: Self) -> Self {
+        next.added += self.added;
+        next.withheld += self.withheld;
+        next.new_events.splice(0..0, self.new_events);
+        next.ended.splice(0..0, self.ended);
+        next
+    }
+}
+
 /// A turn that a look ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {

@@ -5,7 +5,8 @@
 //! decides. The database keeps this itself (a unique index), so a race between two bindings ends in one of them.
 
 use super::{
-    Conn, Cx, Row, continued, db, evidence,
+    Conn, Cx, Row, continued, db,
+    evidence::{self, Weighed},
     feed::{self, Happened},
     in_flight,
     records::{self, ConversationRecord, NextRead},
@@ -15,10 +16,7 @@ use crate::{
     domain::{
         Timestamp,
         conversation::{Standing, State},
-        evidence::{
-            news::{self, Began, Novelty},
-            own::Attribution,
-        },
+        evidence::news::{self, Began},
         ids::{ConversationId, ConversationKey, FrontendName, InteractionId},
         turn::{FailureCode, TurnFailure, TurnState},
         vendor::FiniConversation,
@@ -45,8 +43,8 @@ pub(in crate::store) async fn bind(
     if let Some(owner) = owner(conn, interaction).await? {
         let other = records::load(conn, owner.key).await?;
         if other.is_some_and(|other| continued::is_one_person(&other, &conversation)) {
-            let (attribution, _) = weigh(conn, &conversation, snapshot, now).await?;
-            let begins_at = continued::begins_at(&snapshot.events, &attribution);
+            let weighed = weigh(conn, &conversation, snapshot, now).await?;
+            let begins_at = continued::begins_at(&snapshot.events, &weighed.attribution);
             continued::go_on(conn, cx, owner.key, &mut conversation, snapshot, begins_at, now).await?;
             conversation.save(conn).await?;
             return Ok(Bound::Now);
@@ -80,7 +78,7 @@ async fn is_continued(
     snapshot: &FiniConversation,
     now: Timestamp,
 ) -> Result<bool> {
-    let (_, novelty) = weigh(conn, conversation, snapshot, now).await?;
+    let novelty = weigh(conn, conversation, snapshot, now).await?.novelty;
     let began = Began { own_since: novelty.own_since, ..conversation.began(now) };
     Ok(novelty.has_stranger || news::is_older(snapshot.created_at, began))
 }
@@ -91,7 +89,7 @@ async fn weigh(
     conversation: &ConversationRecord,
     snapshot: &FiniConversation,
     now: Timestamp,
-) -> Result<(Attribution, Novelty)> {
+) -> Result<Weighed> {
     let turn = in_flight::load(conn, conversation.key()).await?;
     let unechoed = evidence::unechoed(conn, conversation).await?;
     let seen = evidence::seen(conn, conversation, &snapshot.events, false).await?;

@@ -5,6 +5,7 @@ use futures_util::FutureExt;
 use super::{
     Conn, Cx, Row, ThisStore,
     db::{self, Columns as _},
+    erased,
     erasures::{self, Wish},
     rows,
 };
@@ -121,15 +122,17 @@ async fn erase(
     let Some(found) = found else { return Ok(None) };
     let key = rows::int(&found, "key")?;
     let traces = erasures::traces(conn, ConversationKey(key)).await?;
+    erased::keep(conn, ConversationKey(key), now).await?;
     for statement in [
         "DELETE FROM lanes WHERE conversation_key = $1",
         "DELETE FROM deliveries WHERE conversation_key = $1",
         "DELETE FROM events WHERE conversation_key = $1",
-        // What stands in a Fini conversation with somebody else's must not become that one's for want of an owner.
-        "DELETE FROM marks WHERE conversation_key = $1 AND NOT EXISTS (SELECT 1 FROM conversations own \
-            JOIN conversations other ON other.shared_interaction_id = COALESCE(own.shared_interaction_id, own.interaction_id) \
-            WHERE own.key = $1)",
-        "UPDATE marks SET rating = NULL, turn_key = NULL WHERE conversation_key = $1",
+        // What stands in a Fini conversation with somebody else's, or may, since nobody knows in which it stands, must not
+        // become that one's for want of an owner.
+        "DELETE FROM marks WHERE conversation_key = $1 AND EXISTS (SELECT 1 FROM conversations own \
+            WHERE own.key = $1 AND own.interaction_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM conversations other \
+            WHERE other.shared_interaction_id = COALESCE(own.shared_interaction_id, own.interaction_id)))",
+        "UPDATE marks SET rating = NULL, content = NULL, turn_key = NULL WHERE conversation_key = $1",
         "DELETE FROM turns WHERE conversation_key = $1",
     ] {
         db::query(statement).bind(key).execute(&mut *conn).await?;

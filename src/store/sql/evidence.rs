@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 use super::{
     Conn, Cx, continued,
     db::{self, Columns as _},
+    erased,
     in_flight::{self, InFlight, JOINT},
     records::ConversationRecord,
     rows,
@@ -21,7 +22,7 @@ use crate::{
         evidence::{
             newer,
             news::{self, Novelty},
-            own::{self, Attribution, CLOCK_MARGIN, Facts, SeenBy, Unseen, Whose},
+            own::{self, Attribution, CLOCK_MARGIN, Facts, SeenBy, Unseen, Whose, Wording},
         },
         ids::{ConversationKey, FiniEventId, InteractionId, TurnKey},
         look::{Mark, Unechoed},
@@ -37,7 +38,7 @@ const UNECHOED_ROWS: i64 = 40;
 const UNECHOED: usize = 5;
 /// The longest after its sending that a message of somebody else's is still thought of. What was given up is forgotten far
 /// earlier.
-const UNSEEN_FOR: std::time::Duration = std::time::Duration::from_hours(24);
+pub(in crate::store) const UNSEEN_FOR: std::time::Duration = std::time::Duration::from_hours(24);
 
 /// What is on record about the events of a look.
 #[derive(Debug, Default)]
@@ -46,6 +47,8 @@ pub(in crate::store) struct Seen {
     pub(in crate::store) marks: HashMap<FiniEventId, Mark>,
     /// Who saw each event that somebody saw.
     by: HashMap<FiniEventId, SeenBy>,
+    /// Those of the conversations that saw one which were erased since.
+    erased: HashSet<ConversationKey>,
     /// Events that were only reserved for somebody, this conversation included, before its own response named them.
     reserved: HashSet<FiniEventId>,
 }
@@ -60,7 +63,9 @@ impl Seen {
 /// Those of the events that somebody saw before.
 pub(in crate::store) const MARKED: &str = concat!(
     "SELECT m.fini_event_id, m.conversation_key, m.turn_key, m.rating, m.content, m.withheld, \
-        (SELECT t.state FROM turns t WHERE t.key = m.turn_key) AS turn_state FROM marks m WHERE m.fini_event_id",
+        (SELECT t.state FROM turns t WHERE t.key = m.turn_key) AS turn_state, \
+        (SELECT c.erased_at FROM conversations c WHERE c.key = m.conversation_key) AS erased_at \
+     FROM marks m WHERE m.fini_event_id",
     is_text_in!("$1")
 );
 
@@ -91,6 +96,9 @@ pub(in crate::store) async fn seen(
             let content = rows::maybe_text(row, "content")?.and_then(|content| Content::parse(&content));
             seen.marks.insert(id.clone(), Mark { rating: rating.unwrap_or_default(), content });
         }
+        if rows::maybe_time(row, "erased_at")?.is_some() {
+            seen.erased.insert(by);
+        }
         let turn = rows::maybe_text(row, "turn_state")?.as_deref().and_then(TurnState::parse);
         seen.by.insert(id, SeenBy { conversation: by, withheld, turn });
     }
@@ -107,7 +115,18 @@ pub(in crate::store) struct Snapshot<'a> {
     pub(in crate::store) is_whole: bool,
 }
 
-/// Whose the events of a snapshot are to a conversation that is bound to it, or would be, and what of it is new.
+/// What a snapshot is to a conversation that is bound to it, or would be.
+#[derive(Debug)]
+pub(in crate::store) struct Weighed {
+    /// Whose its events are.
+    pub(in crate::store) attribution: Attribution,
+    /// What of it is new.
+    pub(in crate::store) novelty: Novelty,
+    /// Conversations of which something stands in it, or may, and which were erased here.
+    pub(in crate::store) erased: HashSet<ConversationKey>,
+}
+
+/// Weighs a snapshot.
 pub(in crate::store) async fn weigh(
     conn: &mut Conn,
     conversation: &ConversationRecord,
@@ -116,7 +135,7 @@ pub(in crate::store) async fn weigh(
     seen: &Seen,
     snapshot: Snapshot<'_>,
     now: Timestamp,
-) -> Result<(Attribution, Novelty)> {
+) -> Result<Weighed> {
     let began = conversation.began(now);
     // Where all that is in it came after its own first message, an equal text needs no time of its own.
     let is_all_own = began.own_since.is_some() && !began.has_past;
@@ -124,7 +143,7 @@ pub(in crate::store) async fn weigh(
         conversation: conversation.key(),
         turn,
         role,
-        text: text.to_owned(),
+        text: Wording::Text(text.to_owned()),
         state,
         shares: false,
         not_before: if is_all_own { Timestamp::ZERO } else { sent_at.minus(CLOCK_MARGIN) },
@@ -143,8 +162,13 @@ pub(in crate::store) async fn weigh(
             && matches!(event.role, FiniRole::User | FiniRole::Agent | FiniRole::OtherBot)
     };
     if let Some(oldest) = snapshot.events.iter().filter(is_message).map(|event| event.created_at).min() {
-        unseen.extend(of_others(conn, conversation.key(), snapshot.interaction, oldest.min(now)).await?);
+        let seen_at = oldest.min(now);
+        unseen.extend(of_others(conn, conversation.key(), snapshot.interaction, seen_at).await?);
+        unseen.extend(erased::messages(conn, seen_at.minus(UNSEEN_FOR), now).await?);
     }
+    let is_erased = |message: &&Unseen| matches!(message.text, Wording::Digest(_));
+    let erased_unseen = unseen.iter().filter(is_erased).map(|message| message.conversation);
+    let erased: HashSet<ConversationKey> = seen.erased.iter().copied().chain(erased_unseen).collect();
     let has_others = seen.by.values().any(|by| by.conversation != conversation.key())
         || unseen.iter().any(|message| message.conversation != conversation.key());
     let companions = if has_others { continued::companions(conn, snapshot.interaction).await? } else { Vec::new() };
@@ -157,8 +181,8 @@ pub(in crate::store) async fn weigh(
         is_cut: !snapshot.is_whole && news::is_cut(snapshot.created_at, snapshot.events),
     };
     let attribution = own::attribute(snapshot.events, &facts);
-    let novelty = news::novelty(snapshot.created_at, snapshot.events, &attribution.whose, began);
-    Ok((attribution, novelty))
+    let novelty = news::novelty(snapshot.created_at, snapshot.events, &attribution.whose, began, &erased);
+    Ok(Weighed { attribution, novelty, erased })
 }
 
 /// Messages of other conversations that may stand in a Fini conversation without their event having been seen: those whose
@@ -184,8 +208,8 @@ async fn of_others(
     let mut unseen: Vec<Unseen> = Vec::new();
     for row in &found {
         let (turn, text) = (TurnKey(rows::int(row, "leader")?), rows::text(row, "text")?);
-        if let Some(joined) = unseen.last_mut().filter(|one| one.turn == turn) {
-            joined.text = format!("{}{JOINT}{text}", joined.text);
+        if let Some(Unseen { text: Wording::Text(joined), .. }) = unseen.last_mut().filter(|one| one.turn == turn) {
+            *joined = format!("{joined}{JOINT}{text}");
             continue;
         }
         let (state, shares) = (rows::turn_state(row, "state")?, rows::flag(row, "shares")?);
@@ -194,7 +218,7 @@ async fn of_others(
             conversation: ConversationKey(rows::int(row, "conversation_key")?),
             turn,
             role: rows::role(row, "role")?,
-            text,
+            text: Wording::Text(text),
             state,
             shares,
             not_before,

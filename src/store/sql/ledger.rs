@@ -2,14 +2,16 @@
 //!
 //! What a look means is decided by the domain ([`Look::apply`]); here it is given what is on record, and its verdict is
 //! written down. Invariant: a Fini event enters the feed at most once, and only that of the conversation it belongs to.
+//! A look with very many new events is recorded in parts, a transaction each, so that nobody waits for it. Each part is like a
+//! snapshot that lags behind; only the last one settles turns and says anything of the status.
 //! A look that ends several turns (a late one and the one in flight) tells the end of each, the oldest first.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 
 use super::{
-    Conn, Cx, ThisStore, bindings, db, erasures,
+    Conn, Cx, ThisStore, bindings, db, erased, erasures,
     evidence::{self, Seen, Snapshot},
     feed,
     in_flight::{self, InFlight, Step},
@@ -34,7 +36,17 @@ use crate::{
 #[async_trait::async_trait]
 impl LedgerStore for ThisStore {
     async fn record(&self, record: Record) -> Result<Recorded> {
-        self.write(record, |conn, cx, look| self::record(conn, cx, look).boxed()).await
+        let (look, mut recorded, mut from) = (Arc::new(record), Recorded::default(), 0);
+        loop {
+            let part = (Arc::clone(&look), from);
+            let (part, next) =
+                self.write(part, |conn, cx, part| record_part(conn, cx, &part.0, part.1, PART).boxed()).await?;
+            recorded = recorded.then(part);
+            match next {
+                Some(next) if recorded.counted => from = next,
+                _ => return Ok(recorded),
+            }
+        }
     }
 
     async fn owners(&self, interactions: &[InteractionId]) -> Result<Vec<(InteractionId, ConversationRef)>> {
@@ -83,36 +95,53 @@ impl LedgerStore for ThisStore {
 /// A picture of before is out of date for so long at least.
 const BEHIND_PAUSE: Duration = Duration::from_secs(2);
 
-/// Records a look.
+/// New events that one transaction records at most.
+const PART: usize = 500;
+
+/// Records a look as a whole.
 pub(in crate::store) async fn record(conn: &mut Conn, cx: &mut Cx, look: &Record) -> Result<Recorded> {
+    record_part(conn, cx, look, 0, usize::MAX).await.map(|(recorded, _)| recorded)
+}
+
+/// Records the part of a look up to `most` new events beyond the event of number `from`; says from where to go on, if more is
+/// left.
+async fn record_part(
+    conn: &mut Conn,
+    cx: &mut Cx,
+    look: &Record,
+    from: usize,
+    most: usize,
+) -> Result<(Recorded, Option<usize>)> {
     let Some(mut conversation) = records::load(conn, look.conversation).await? else {
-        if matches!(look.source, Source::Response { .. }) {
+        if let Source::Response { turn, .. } = look.source {
+            erased::answered(conn, look.conversation, turn, &look.events).await?;
             erasures::hear(conn, cx, look.conversation, &look.events, look.now).await?;
         }
-        return Ok(Recorded::default());
+        return Ok((Recorded::default(), None));
     };
     let turn = in_flight::load(conn, look.conversation).await?;
     if !counts(look, &conversation, turn.as_ref()) {
-        return Ok(Recorded {
-            state: Some(conversation.standing.state),
-            turn: stands(conn, &look.source).await?,
-            ..Recorded::default()
-        });
+        let stands = stands(conn, &look.source).await?;
+        let state = Some(conversation.standing.state);
+        return Ok((Recorded { state, turn: stands, ..Recorded::default() }, None));
     }
     let seen = evidence::seen(conn, &conversation, &look.events, is_response(look)).await?;
     let unechoed = evidence::unechoed(conn, &conversation).await?;
     let is_snapshot = !is_response(look);
-    let taken = take(conn, cx, &mut conversation, turn.as_ref(), &unechoed, &seen, look).await?;
+    let end = end_of_part(&look.events, &seen, from, most);
+    let is_partial = end < look.events.len();
+    let taken = take(conn, cx, &mut conversation, turn.as_ref(), &unechoed, &seen, (look, end)).await?;
     if taken.has_stranger {
         let reason = "somebody else wrote in its Fini conversation before".to_owned();
         bindings::expel(conn, cx, &mut conversation, reason, look.now).await?;
         let state = Some(conversation.standing.state);
         conversation.save(conn).await?;
-        return Ok(Recorded { state, quarantined: true, ..Recorded::default() });
+        return Ok((Recorded { state, quarantined: true, ..Recorded::default() }, None));
     }
     let events = taken.events;
-    let is_behind = is_snapshot && evidence::is_behind(conn, look.conversation, &events, look.now).await?;
-    let wrapper = wrapper(&look.source, turn.as_ref(), is_behind);
+    let lacks_known = is_snapshot && evidence::is_behind(conn, look.conversation, &events, look.now).await?;
+    let is_behind = is_snapshot && (is_partial || lacks_known);
+    let wrapper = wrapper(&look.source, turn.as_ref().filter(|_| !is_partial), is_behind);
     let late = in_flight::late(conn, look.conversation).await?;
     let applied = {
         let rules = cx.rules();
@@ -179,14 +208,22 @@ pub(in crate::store) async fn record(conn: &mut Conn, cx: &mut Cx, look: &Record
         conversation.read = next;
     }
     for (turn, (progress, result)) in late.iter().zip(&applied.late) {
-        settle(conn, cx, &mut conversation, turn, (progress, *result), look, &mut recorded).await?;
+        let (found, look) = ((progress, *result), (look, is_partial));
+        settle(conn, cx, &mut conversation, turn, found, look, &mut recorded).await?;
     }
     if let Some(turn) = &turn {
         let found = (&applied.progress, applied.turn);
+        let look = (look, is_partial);
         recorded.turn = Some(settle(conn, cx, &mut conversation, turn, found, look, &mut recorded).await?);
     }
     conversation.save(conn).await?;
-    Ok(recorded)
+    Ok((recorded, is_partial.then_some(end)))
+}
+
+/// Where a part ends that begins at `from`.
+fn end_of_part(events: &[FiniEvent], seen: &Seen, from: usize, most: usize) -> usize {
+    let is_new = |(_, event): &(usize, &FiniEvent)| !seen.marks.contains_key(&event.id);
+    events.iter().enumerate().skip(from).filter(is_new).nth(most).map_or(events.len(), |(end, _)| end)
 }
 
 /// What of a look is the conversation's.
@@ -201,7 +238,7 @@ struct Taken {
     withheld: usize,
 }
 
-/// Takes out of a look what is the conversation's, and keeps for others what is theirs.
+/// Takes out of the look up to `end` what is the conversation's, and keeps for others what is theirs.
 async fn take(
     conn: &mut Conn,
     cx: &Cx,
@@ -209,20 +246,22 @@ async fn take(
     turn: Option<&InFlight>,
     unechoed: &[Unechoed],
     seen: &Seen,
-    look: &Record,
+    (look, end): (&Record, usize),
 ) -> Result<Taken> {
     let Source::Wrapper { interaction, created_at, is_whole, look_at, .. } = &look.source else {
-        return Ok(Taken { events: named(look, seen, turn), ..Taken::default() });
+        return Ok(Taken { events: named(&look.events[..end], seen, turn), ..Taken::default() });
     };
     let (created_at, is_whole) = (*created_at, *is_whole);
     let snapshot = Snapshot { interaction, created_at, events: &look.events, is_whole };
-    let (attribution, novelty) = evidence::weigh(conn, conversation, turn, unechoed, seen, snapshot, look.now).await?;
+    let weighed = evidence::weigh(conn, conversation, turn, unechoed, seen, snapshot, look.now).await?;
+    let (attribution, novelty) = (weighed.attribution, weighed.novelty);
+    erased::found(conn, &weighed.erased, &attribution.whose, interaction).await?;
     if novelty.has_stranger {
         return Ok(Taken { has_stranger: true, ..Taken::default() });
     }
     let withheld = evidence::reserve(conn, cx, &look.events, &attribution, seen, *look_at, look.now).await?;
     conversation.own_since = novelty.own_since;
-    let events = look.events.iter().zip(&novelty.is_news).filter(|(_, is_news)| **is_news);
+    let events = look.events[..end].iter().zip(&novelty.is_news).filter(|(_, is_news)| **is_news);
     Ok(Taken {
         events: events.map(|(event, _)| event.clone()).collect(),
         has_stranger: false,
@@ -234,7 +273,7 @@ async fn take(
 
 /// What the answer to a message names is its turn's, but for what somebody else has with proof. Another customer's message
 /// in it is nothing that was sent.
-fn named(look: &Record, seen: &Seen, turn: Option<&InFlight>) -> Vec<FiniEvent> {
+fn named(events: &[FiniEvent], seen: &Seen, turn: Option<&InFlight>) -> Vec<FiniEvent> {
     let mut own = 0;
     let is_named = |event: &&FiniEvent| {
         let is_message = event.role == FiniRole::User && event.kind == FiniKind::Message;
@@ -245,7 +284,7 @@ fn named(look: &Record, seen: &Seen, turn: Option<&InFlight>) -> Vec<FiniEvent> 
             && !seen.marks.contains_key(&event.id);
         seen.may_be_named(&event.id) && !is_other
     };
-    look.events.iter().filter(is_named).cloned().collect()
+    events.iter().filter(is_named).cloned().collect()
 }
 
 const fn is_response(look: &Record) -> bool {
@@ -312,14 +351,14 @@ fn judge_at(unjudged_since: Option<Timestamp>, now: Timestamp) -> Timestamp {
     judged.filter(|at| *at > now).unwrap_or(now.plus(BEHIND_PAUSE))
 }
 
-/// Moves a turn to where the look leaves it; gives the state in which it is then.
+/// Moves a turn to where the look, or a part of it, leaves it; gives the state in which it is then.
 async fn settle(
     conn: &mut Conn,
     cx: &mut Cx,
     conversation: &mut ConversationRecord,
     turn: &InFlight,
     (progress, result): (&Progress, TurnResult),
-    look: &Record,
+    (look, is_partial): (&Record, bool),
     recorded: &mut Recorded,
 ) -> Result<TurnState> {
     let (is_response, look_at) = match look.source {
@@ -328,6 +367,7 @@ async fn settle(
     };
     // While a sender waits for its response, that response settles the turn; what a reader finds earlier is kept for it.
     let by = match result {
+        _ if is_partial => None,
         _ if !is_response && turn.state == TurnState::Sending => None,
         TurnResult::Over(outcome) => Some(outcome.as_move()),
         TurnResult::Stored if matches!(turn.state, TurnState::Awaiting | TurnState::Late) => None,

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{Conn, db, lanes, rows};
+use super::{Conn, db, erased, lanes, rows};
 use crate::{domain::Timestamp, store::Result};
 
 /// Callbacks that ended before the retention. The time is asked for twice: one that is replayed meanwhile is kept.
@@ -22,7 +22,8 @@ pub(super) const ENDED: &str = concat!(
        AND (state = 'continued' OR NOT EXISTS (SELECT 1 FROM conversations owner \
             WHERE owner.interaction_id = conversations.shared_interaction_id)) \
        AND NOT EXISTS (SELECT 1 FROM conversations other \
-            WHERE other.shared_interaction_id = conversations.interaction_id AND other.state <> 'continued') \
+            WHERE other.shared_interaction_id = conversations.interaction_id AND other.state <> 'continued' \
+              AND other.erased_at IS NULL) \
        AND (SELECT MIN(turns.key) FROM turns WHERE turns.conversation_key = conversations.key \
             AND turns.state IN ('queued', 'sending', 'awaiting', 'unclear')) IS NULL \
        AND (SELECT MIN(turns.key) FROM turns WHERE turns.conversation_key = conversations.key \
@@ -58,6 +59,7 @@ pub(super) async fn prune(conn: &mut Conn, now: Timestamp, retention: Duration, 
         unblock(conn).await?;
     }
     let ended = delete_ended(conn, before, now, limit).await?;
+    erased::forget(conn, now).await?;
     db::query(DEAD).bind(now.minus(DEAD_FOR).as_millis()).execute(&mut *conn).await?;
     let spent = db::query(SPENT).bind(before).bind(limit).execute(&mut *conn).await?.rows_affected();
     let erased = db::query(ERASED).bind(before).bind(limit).execute(&mut *conn).await?.rows_affected();

@@ -15,7 +15,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use crate::store::{Result, StoreError};
 
 /// Every schema there was, oldest first; never changed once released. Their number stands in `user_version`.
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_erasures.sql"),
     include_str!("migrations/0003_correlation.sql"),
@@ -25,6 +25,7 @@ const MIGRATIONS: [&str; 9] = [
     include_str!("migrations/0008_delivery.sql"),
     include_str!("migrations/0010_erasure_evidence.sql"),
     include_str!("migrations/0012_time_stamps.sql"),
+    include_str!("migrations/0014_erased_messages.sql"),
 ];
 /// `application_id` of our files ("FINI"), so that somebody else's database is never taken for ours.
 const APPLICATION_ID: i32 = 0x4649_4e49;

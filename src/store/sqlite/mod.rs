@@ -31,6 +31,8 @@ mod continued;
 mod conversations;
 #[path = "../sql/deliveries.rs"]
 mod deliveries;
+#[path = "../sql/erased.rs"]
+mod erased;
 #[path = "../sql/erasures.rs"]
 mod erasures;
 #[path = "../sql/evidence.rs"]

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use fini_bridge::sandbox::Event;
 use serde_json::Value;
 
 use super::{Evidence, Verdict};
@@ -85,7 +86,7 @@ pub fn judge(
                     verdict.wrong(format!("{name}: told as {outcome}, but Fini never got it: lost"));
                 }
             }
-            [closing] => failed(evidence, &name, message, &closing["data"], places, verdict),
+            [closing] => failed(evidence, feed, (&name, message), &closing["data"], places, verdict),
             [] => verdict.wrong(format!("{name}: not settled; stored {} times", places.len())),
             more => verdict.wrong(format!("{name}: settled {} times", more.len())),
         }
@@ -107,15 +108,26 @@ pub fn judge(
 }
 
 /// A failure has to be true: what may be sent again is not there, what is there is not called absent.
-fn failed(evidence: &Evidence, name: &str, message: &Posted, data: &Value, places: &[Stored], verdict: &mut Verdict) {
+fn failed(
+    evidence: &Evidence,
+    feed: &Feed,
+    (name, message): (&str, &Posted),
+    data: &Value,
+    places: &[Stored],
+    verdict: &mut Verdict,
+) {
     let code = data["code"].as_str().unwrap_or_default();
     let may_resend = data["may_resend"] == Value::Bool(true);
     verdict.count(format!("turns failed: {code}{}", if may_resend { ", may be sent again" } else { "" }), 1);
     match code {
         "fini_unavailable" if may_resend && places.is_empty() => {}
         "no_reply_in_time" if !may_resend && places.len() == 1 => {
-            if let Some(reply) = reply_to(evidence, &places[0]) {
-                verdict.wrong(format!("{name}: {code}, but Fini had replied: {reply:?}"));
+            let reply = reply_to(evidence, &places[0]);
+            if reply.is_some_and(|reply| answers_another(feed, &reply.id, &message.id)) {
+                // Two messages waited, and nothing in Fini says which of them its reply answers: the first had it.
+                verdict.count("replies told of the message before", 1);
+            } else if let Some(reply) = reply {
+                verdict.wrong(format!("{name}: {code}, but Fini had replied: {:?}", reply.message));
             } else if !message.text.contains("fail") {
                 verdict.count("turns failed: no_reply_in_time by a fault", 1);
             }
@@ -127,11 +139,20 @@ fn failed(evidence: &Evidence, name: &str, message: &Posted, data: &Value, place
 }
 
 /// What the vendor's bot said to a message before the next one came.
-fn reply_to(evidence: &Evidence, place: &Stored) -> Option<String> {
+fn reply_to<'a>(evidence: &'a Evidence, place: &Stored) -> Option<&'a Event> {
     let interaction = evidence.interactions.get(&place.interaction)?;
     let at = interaction.events.iter().position(|event| event.id == place.event)?;
     let after = interaction.events[at + 1..].iter().take_while(|event| event.role != "user");
-    after.filter(|event| event.role == "finibot" && event.kind == "message").find_map(|event| event.message.clone())
+    let mut after = after.filter(|event| event.role == "finibot" && event.kind == "message");
+    after.find(|event| event.message.is_some()).map(AsRef::as_ref)
+}
+
+/// Whether a reply was told as that to another message.
+fn answers_another(feed: &Feed, reply: &str, message: &str) -> bool {
+    feed.of("message.created").any(|event| {
+        let data = &event["data"];
+        data["message"]["id"] == reply && data["in_reply_to"].as_str().is_some_and(|answered| answered != message)
+    })
 }
 
 /// The vendor's order of events is the customer's order of messages.

@@ -159,6 +159,16 @@ async fn connections_are_reused() {
 }
 
 #[tokio::test]
+async fn a_connection_that_is_always_in_use_is_not_kept_for_ever() {
+    let receiver = Receiver::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+    let client = CallbackClient::with_roots(local(), PATIENT, &[], Duration::ZERO).unwrap();
+    for _ in 0..3 {
+        assert_eq!(client.attempt(&attempt(&receiver.url(), PATIENT)).await.status, Some(200));
+    }
+    assert_eq!(receiver.connections(), 3, "each resolves the receiver's name anew");
+}
+
+#[tokio::test]
 async fn what_the_receiver_says_is_kept_and_made_harmless() {
     let receiver =
         Receiver::answering("HTTP/1.1 503 Busy\r\nretry-after: 7\r\ncontent-length: 12\r\n\r\nno\x1b[31m\n\u{e9} x")

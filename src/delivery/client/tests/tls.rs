@@ -58,7 +58,7 @@ async fn unknown_certificates_are_refused() {
 #[tokio::test]
 async fn a_certificate_for_another_name_is_refused() {
     let (receiver, root) = receiver("other.example").await;
-    let client = CallbackClient::with_roots(local(), PATIENT, &[root]).unwrap();
+    let client = CallbackClient::with_roots(local(), PATIENT, &[root], LARGEST_AGE).unwrap();
     let url = format!("https://localhost:{}/", receiver.address.port());
     assert_eq!(kind(&client.attempt(&attempt(&url, PATIENT)).await), Some(ErrorKind::Tls));
 }
@@ -66,7 +66,7 @@ async fn a_certificate_for_another_name_is_refused() {
 #[tokio::test]
 async fn http2_is_spoken_where_offered_and_one_connection_serves_many() {
     let (receiver, root) = receiver("localhost").await;
-    let client = CallbackClient::with_roots(local(), PATIENT, &[root]).unwrap();
+    let client = CallbackClient::with_roots(local(), PATIENT, &[root], LARGEST_AGE).unwrap();
     let url = format!("https://localhost:{}/", receiver.address.port());
     for _ in 0..3 {
         let result = client.attempt(&attempt(&url, PATIENT)).await;
@@ -111,7 +111,7 @@ async fn refusing_once(frames: &'static [u8]) -> (Receiver, reqwest::Certificate
 async fn a_stream_that_was_refused_goes_out_again_at_once_on_a_fresh_connection() {
     for frames in [REFUSED_STREAM, GOAWAY] {
         let (receiver, root) = refusing_once(frames).await;
-        let client = CallbackClient::with_roots(local(), PATIENT, &[root]).unwrap();
+        let client = CallbackClient::with_roots(local(), PATIENT, &[root], LARGEST_AGE).unwrap();
         let url = format!("https://localhost:{}/", receiver.address.port());
         let result = client.attempt(&attempt(&url, PATIENT)).await;
         assert_eq!((result.status, &result.error), (Some(200), &None), "{frames:?}");
@@ -122,7 +122,7 @@ async fn a_stream_that_was_refused_goes_out_again_at_once_on_a_fresh_connection(
 #[tokio::test]
 async fn a_stream_that_failed_is_an_attempt() {
     let (receiver, root) = refusing_once(INTERNAL_ERROR).await;
-    let client = CallbackClient::with_roots(local(), PATIENT, &[root]).unwrap();
+    let client = CallbackClient::with_roots(local(), PATIENT, &[root], LARGEST_AGE).unwrap();
     let url = format!("https://localhost:{}/", receiver.address.port());
     let result = client.attempt(&attempt(&url, PATIENT)).await;
     assert!(result.status.is_none() && result.error.is_some(), "{result:?}");

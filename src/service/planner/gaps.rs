@@ -1,0 +1,87 @@
+//! What sweeps left unread, in pieces. Pure.
+//!
+//! Invariant: nothing is given up, and what is searched for is read to its end however much is left meanwhile.
+
+use super::Walk;
+use crate::domain::Timestamp;
+
+/// What sweeps left unread is kept apart in so many pieces at most.
+pub(super) const MOST_GAPS: usize = 3;
+
+/// The pieces.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Gaps {
+    /// The newest first.
+    pub(super) pieces: Vec<Walk>,
+    /// Whether the newest of them has had its page, so that what is searched for has the next.
+    newest_had_its_page: bool,
+}
+
+impl Gaps {
+    /// Whether everything was read.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    /// Everything up to here was read; `None` where nothing is left unread.
+    pub(super) fn resume(&self) -> Option<Timestamp> {
+        self.pieces.iter().filter_map(|gap| gap.resume).min()
+    }
+
+    /// Whether one has come to so many pages.
+    pub(super) fn any_beyond(&self, pages: u32) -> bool {
+        self.pieces.iter().any(|gap| gap.pages > pages)
+    }
+
+    /// Whether one of them searches.
+    pub(super) fn searches(&self) -> bool {
+        self.pieces.iter().any(|gap| gap.searches)
+    }
+
+    /// The piece that is read on next: the newest, and by turns with it the one that searches. Each sweep may leave another, so
+    /// that nothing but the newest would ever be read.
+    pub(super) fn next(&self) -> Option<&Walk> {
+        self.pieces.get(self.place_of_next())
+    }
+
+    /// The same, taken out.
+    pub(super) fn take(&mut self) -> Option<Walk> {
+        let next = self.place_of_next();
+        self.newest_had_its_page = next == 0;
+        (next < self.pieces.len()).then(|| self.pieces.remove(next))
+    }
+
+    fn place_of_next(&self) -> usize {
+        let searching = self.pieces.iter().position(|gap| gap.searches);
+        searching.filter(|_| self.newest_had_its_page).unwrap_or(0)
+    }
+
+    /// Puts a piece back in its place.
+    pub(super) fn put_back(&mut self, gap: Walk) {
+        let place = self.pieces.partition_point(|newer| newer.started_at > gap.started_at);
+        self.pieces.insert(place, gap);
+    }
+
+    /// Keeps for later what a sweep left. Too many pieces become one, from the newest down to the deepest, but for the one that
+    /// searches: begun anew each time, it would never come to its end.
+    pub(super) fn leave(&mut self, walk: Walk) {
+        self.pieces.insert(0, walk);
+        if self.pieces.len() <= MOST_GAPS {
+            return;
+        }
+        let searching = self.pieces.iter().position(|gap| gap.searches).filter(|place| *place > 0);
+        let searching = searching.map(|place| self.pieces.remove(place));
+        let rest = self.pieces.split_off(1);
+        let first = &mut self.pieces[0];
+        for gap in rest {
+            first.floor = first.floor.min(gap.floor);
+            first.since = first.since.min(gap.since);
+            first.resume = first.resume.min(gap.resume);
+            first.searches |= gap.searches;
+            first.has_hole |= gap.has_hole;
+            first.shown = first.shown.saturating_add(gap.shown);
+            first.doubtful.extend(gap.doubtful);
+        }
+        self.pieces.extend(searching);
+    }
+}
