@@ -13,6 +13,9 @@ use crate::{
     vendor::Weather,
 };
 
+/// A pause beyond this is one in which nothing happens any more.
+const LONG: u64 = 120_000;
+
 /// The frontends of every world.
 pub const FRONTENDS: [&str; 2] = ["web", "app"];
 
@@ -59,8 +62,9 @@ pub enum Deed {
     Weather { weather: Weather, for_ms: u64 },
     /// How a receiver behaves, for so long.
     Mood { frontend: usize, mood: Mood, for_ms: u64 },
-    /// The bridge is killed after so many questions to the world and polls of others, and stays away for so long.
-    Kill { questions: u32, polls: u32, down_ms: u64 },
+    /// The bridge is killed after so many questions to the world and polls of others, and stays away for so long; then
+    /// perhaps once more while it starts, after so many questions.
+    Kill { questions: u32, polls: u32, down_ms: u64, again: Option<u32> },
     /// The machine's clock is set.
     Step { by_ms: i64 },
     /// An operator holds a frontend's callbacks, for so long.
@@ -69,6 +73,8 @@ pub enum Deed {
     Erase { talk: Talk },
     /// Dead letters are sent again.
     Replay,
+    /// An operator has every quarantined conversation begin anew.
+    Settle,
 }
 
 /// A world.
@@ -80,6 +86,8 @@ pub struct Plan {
     /// The vendor's answers to what its documentation leaves open; one that is left out is the usual one.
     pub answers: Vec<Answer>,
     pub acts: Vec<Act>,
+    /// Whether the verdict tells what happened.
+    pub is_told: bool,
 }
 
 /// One piece of a world.
@@ -111,8 +119,9 @@ impl Plan {
             life(person, length, &mut dice.fork(), &mut acts);
         }
         disturb(length, scope, &mut dice.fork(), &mut acts);
+        stretch(length, &mut dice.fork(), &mut acts);
         acts.sort_by_key(|act| act.at);
-        Self { seed, limit, answers, acts }
+        Self { seed, limit, answers, acts, is_told: false }
     }
 
     /// Its pieces.
@@ -133,8 +142,14 @@ impl Plan {
         }
     }
 
-    /// The same people, and no trouble at all.
+    /// The same people without long pauses, and no trouble at all.
     pub fn quiet(mut self) -> Self {
+        let (mut before, mut cut) = (0, 0);
+        for act in &mut self.acts {
+            cut += (act.at - before).saturating_sub(LONG);
+            before = act.at;
+            act.at -= cut;
+        }
         self.acts.retain(|act| {
             !matches!(
                 act.deed,
@@ -173,6 +188,14 @@ impl Plan {
     }
 }
 
+/// Puts hours in between in which nobody does anything: people come back later, the next day.
+fn stretch(length: u64, dice: &mut Rng, acts: &mut [Act]) {
+    for _ in 0..dice.usize(..4) {
+        let (since, pause) = (dice.u64(..length), dice.u64(1..=12) * 1_800_000);
+        acts.iter_mut().filter(|act| act.at >= since).for_each(|act| act.at += pause);
+    }
+}
+
 /// What one person does, and what is done for them in Fini.
 fn life(person: usize, length: u64, dice: &mut Rng, acts: &mut Vec<Act>) {
     let mut count = 0;
@@ -189,7 +212,12 @@ fn life(person: usize, length: u64, dice: &mut Rng, acts: &mut Vec<Act>) {
                 let id = format!("m{person}-{count}");
                 let role = if dice.u8(..12) == 0 { "agent" } else { "user" };
                 let text = text(person, count, dice);
-                acts.push(Act { at, deed: Deed::Write { talk, id, role, text } });
+                let deed = Deed::Write { talk, id, role, text };
+                if dice.u8(..12) == 0 {
+                    // Another tab, or a client that did not hear the answer.
+                    acts.push(Act { at: at + dice.u64(..5_000), deed: deed.clone() });
+                }
+                acts.push(Act { at, deed });
                 at += if dice.bool() { 0 } else { dice.u64(..2_000) };
             }
             let later = |dice: &mut Rng| at + dice.u64(..30_000);
@@ -262,11 +290,15 @@ fn disturb(length: u64, scope: Scope, dice: &mut Rng, acts: &mut Vec<Act>) {
     }
     for _ in 0..dice.usize(..3) {
         let (questions, polls, down_ms) = (dice.u32(..40), dice.u32(..12), dice.u64(..20_000));
-        push(dice, Deed::Kill { questions, polls, down_ms });
+        let again = (dice.u8(..4) == 0).then(|| dice.u32(..60));
+        push(dice, Deed::Kill { questions, polls, down_ms, again });
     }
     if dice.u8(..4) == 0 {
         let (frontend, for_ms) = (dice.usize(..FRONTENDS.len()), spell(dice));
         push(dice, Deed::Pause { frontend, for_ms });
+    }
+    if dice.u8(..4) == 0 {
+        push(dice, Deed::Settle);
     }
     if scope == Scope::Known {
         return;
