@@ -17,7 +17,7 @@ The whole bridge in virtual time:
   --from SEED    the first seed (default 1)
   --seed SEED    this world alone, shown in detail
   --only PIECES  of that world these pieces alone, as printed for a world that failed: r1,3,7-9
-  --all          also what the bridge is not known to be right under
+  --all          also the vendor's answers that are left out as not held
   --no-shrink    print a world that failed as it is
   --log          with --seed: what the bridge logs, on the error output
   --answers      each unusual answer of the vendor's alone, in some worlds without other trouble
@@ -51,7 +51,7 @@ impl Args {
             from: 1,
             seed: None,
             only: None,
-            scope: Scope::Known,
+            scope: Scope::Held,
             shrink: true,
             mutations: false,
             answers: false,

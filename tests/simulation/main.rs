@@ -40,8 +40,10 @@ use plan::Plan;
 use summary::Summary;
 use world::lock;
 
-/// A world takes a fraction of a second; one that takes this long has lost itself.
-const HUNG: Duration = Duration::from_secs(120);
+/// A world takes a second or two; one that takes this long on a busy machine has lost itself.
+const HUNG: Duration = Duration::from_secs(600);
+/// Whoever waits is told so often how far it is.
+const TOLD_EVERY: Duration = Duration::from_secs(30);
 /// So many failing worlds are enough to look at.
 const ENOUGH: usize = 5;
 
@@ -118,7 +120,7 @@ fn answers(args: &Args, folder: &Path) -> ExitCode {
     let all: Vec<_> = rows::all().filter(|answer| args.is_wanted(answer)).collect();
     let wrong = side_by_side(args.threads, &all, |answer| {
         let wrong = (args.from..args.from + worlds).find_map(|seed| {
-            let plan = Plan::draw(seed, plan::Scope::Known).quiet().with(*answer);
+            let plan = Plan::draw(seed, plan::Scope::Held).quiet().with(*answer);
             let verdict = shrink::run(&plan, folder);
             verdict.violations.first().map(|violation| (seed, violation.clone()))
         });
@@ -180,8 +182,13 @@ fn many(args: &Args, folder: &Path) -> Summary {
                 })
             })
             .collect();
+        let mut told_at = Instant::now();
         while workers.iter().any(|worker| !worker.is_finished()) {
             std::thread::sleep(Duration::from_millis(200));
+            if told_at.elapsed() >= TOLD_EVERY {
+                told_at = Instant::now();
+                println!("so far: {}", lock(&summary).line());
+            }
             if let Some((seed, _)) = lock(&busy).values().find(|(_, since)| since.elapsed() > HUNG) {
                 println!(
                     "hung: cargo test --profile simulation --features mutations --test simulation -- --seed {seed}{}",

@@ -19,7 +19,7 @@ pub fn run(args: &Args, folder: &Path) -> (usize, usize) {
         // One is put back for one thread, which a world does not leave.
         mutation::put_back(Some(fault));
         let found = (args.from..args.from + WORLDS).find_map(|seed| {
-            let verdict = shrink::run(&Plan::draw(seed, Scope::Known), folder);
+            let verdict = shrink::run(&Plan::draw(seed, Scope::Held), folder);
             verdict.violations.first().map(|violation| (seed, violation.clone()))
         });
         mutation::put_back(None);

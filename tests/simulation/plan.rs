@@ -77,12 +77,23 @@ pub enum Deed {
     Settle,
 }
 
+impl Deed {
+    /// Whether it stands between the bridge and the vendor.
+    pub fn is_trouble(&self) -> bool {
+        matches!(self, Self::Weather { .. } | Self::Kill { .. } | Self::Step { .. })
+    }
+}
+
 /// A world.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub seed: u64,
     /// Fini's limit, in requests a minute.
     pub limit: usize,
+    /// The bot of each frontend, as its number: one for both, or one each.
+    pub bots: [usize; FRONTENDS.len()],
+    /// Whether messages that follow each other closely go out as one.
+    pub joins: bool,
     /// The vendor's answers to what its documentation leaves open; one that is left out is the usual one.
     pub answers: Vec<Answer>,
     pub acts: Vec<Act>,
@@ -100,8 +111,8 @@ pub enum Piece {
 /// Which worlds are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// In which the bridge is right.
-    Known,
+    /// Without the answers under which a guarantee is not known to hold.
+    Held,
     /// Everything.
     All,
 }
@@ -110,18 +121,27 @@ impl Plan {
     /// The world of a seed.
     pub fn draw(seed: u64, scope: Scope) -> Self {
         let mut dice = Rng::with_seed(seed);
-        let answers = rows::draw(&mut dice.fork(), scope);
+        let mut answers = rows::draw(&mut dice.fork(), scope);
         let length = dice.u64(3..=20) * 60_000;
         let people = dice.usize(1..=5);
-        let limit = [25, 40, 100, 100][dice.usize(..4)];
+        let mut limit = [25, 40, 100, 100][dice.usize(..4)];
+        // What the bridge owes where nothing is in the way can only be seen there.
+        let is_calm = dice.u8(..4) == 0;
+        if is_calm {
+            answers.retain(|answer| !answer.is_trouble());
+            limit = 100;
+        }
+        let bots = [0, usize::from(dice.bool())];
+        let joins = dice.u8(..4) == 0;
         let mut acts = Vec::new();
         for person in 0..people {
             life(person, length, &mut dice.fork(), &mut acts);
         }
-        disturb(length, scope, &mut dice.fork(), &mut acts);
+        disturb(length, &mut dice.fork(), &mut acts);
+        acts.retain(|act| !is_calm || !act.deed.is_trouble());
         stretch(length, &mut dice.fork(), &mut acts);
         acts.sort_by_key(|act| act.at);
-        Self { seed, limit, answers, acts, is_told: false }
+        Self { seed, limit, bots, joins, answers, acts, is_told: false }
     }
 
     /// Its pieces.
@@ -150,12 +170,8 @@ impl Plan {
             before = act.at;
             act.at -= cut;
         }
-        self.acts.retain(|act| {
-            !matches!(
-                act.deed,
-                Deed::Weather { .. } | Deed::Mood { .. } | Deed::Kill { .. } | Deed::Step { .. } | Deed::Pause { .. }
-            )
-        });
+        let is_receivers = |deed: &Deed| matches!(deed, Deed::Mood { .. } | Deed::Pause { .. });
+        self.acts.retain(|act| !act.deed.is_trouble() && !is_receivers(&act.deed));
         self.answers.clear();
         self.limit = 100;
         self
@@ -190,8 +206,8 @@ impl Plan {
 
 /// Puts hours in between in which nobody does anything: people come back later, the next day.
 fn stretch(length: u64, dice: &mut Rng, acts: &mut [Act]) {
-    for _ in 0..dice.usize(..4) {
-        let (since, pause) = (dice.u64(..length), dice.u64(1..=12) * 1_800_000);
+    for _ in 0..dice.usize(..4).saturating_sub(1) {
+        let (since, pause) = (dice.u64(..length), dice.u64(1..=16) * 1_800_000);
         acts.iter_mut().filter(|act| act.at >= since).for_each(|act| act.at += pause);
     }
 }
@@ -262,7 +278,7 @@ fn text(person: usize, count: usize, dice: &mut Rng) -> String {
 }
 
 /// What goes wrong, and what operators do.
-fn disturb(length: u64, scope: Scope, dice: &mut Rng, acts: &mut Vec<Act>) {
+fn disturb(length: u64, dice: &mut Rng, acts: &mut Vec<Act>) {
     let spell = |dice: &mut Rng| dice.u64(1_000..length / 3);
     let mut push = |dice: &mut Rng, deed| acts.push(Act { at: dice.u64(..length), deed });
     for _ in 0..dice.usize(..3) {
@@ -299,9 +315,6 @@ fn disturb(length: u64, scope: Scope, dice: &mut Rng, acts: &mut Vec<Act>) {
     }
     if dice.u8(..4) == 0 {
         push(dice, Deed::Settle);
-    }
-    if scope == Scope::Known {
-        return;
     }
     for _ in 0..dice.usize(..3).saturating_sub(1) {
         let by_ms = [3_600_000, -3_600_000, 90_000, -90_000, 86_400_000][dice.usize(..5)];

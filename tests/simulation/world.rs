@@ -33,6 +33,8 @@ use crate::{
 };
 
 pub const TOKEN: &str = "simulated-frontends-token-that-opens-nothing";
+/// The bots of the workspace.
+const BOTS: [&str; 2] = [DEFAULT_BOT_ID, "8c1f5f0e-52a6-4a37-9f0b-61d1a9c0b7e2"];
 /// How long a turn may wait for its reply.
 pub const LATE_REPLY: Duration = Duration::from_secs(120);
 /// How long a conversation is watched, and one with a human. All that Fini does comes sooner after what was said before; so
@@ -110,9 +112,9 @@ async fn live(plan: Plan, folder: &Path) -> Result<Verdict> {
 impl World {
     fn new(plan: Plan, folder: &Path) -> Result<Self> {
         let time = Time::new();
-        let vendor = Vendor::new(plan.settings(), &plan.character(), plan.seed, &time)?;
+        let vendor = Vendor::new(plan.settings(), BOTS.map(str::to_owned), &plan.character(), plan.seed, &time)?;
         let receivers = Receivers::new(FRONTENDS.map(|name| (name, secret(name))), plan.seed, &time)?;
-        let config = config(folder, plan.limit)?;
+        let config = config(folder, &plan)?;
         let host = Host::new(config, folder, plan.seed, Arc::clone(&time), Arc::clone(&vendor), Arc::clone(&receivers));
         Ok(Self {
             plan,
@@ -364,11 +366,13 @@ fn frontend_of(path: &str, body: Option<&Value>) -> &'static str {
     talk.map_or(FRONTENDS[0], Talk::frontend)
 }
 
-fn config(folder: &Path, limit: usize) -> Result<Config> {
+fn config(folder: &Path, plan: &Plan) -> Result<Config> {
+    let (limit, join_window) = (plan.limit, if plan.joins { 2 } else { 0 });
     let pauses: Vec<_> = ["\"1s\"", "\"5s\"", "\"20s\""].into_iter().chain(["\"30s\""; 90]).collect();
     let mut text = format!(
         "[store]\nurl = \"sqlite://{}\"\n[fini]\napi_key = \"{DEFAULT_API_KEY}\"\nlate_reply_window = \"{}s\"\n\
          rate_limit = {{ requests = {limit}, window = \"60s\" }}\n\
+         [turns]\njoin_window = \"{join_window}s\"\n\
          [poll]\nwatch_idle = \"{}s\"\nwatch_escalated = \"{}s\"\n\
          [delivery]\nretry_schedule = [{}]\n",
         folder.join("bridge.db").display(),
@@ -377,11 +381,11 @@ fn config(folder: &Path, limit: usize) -> Result<Config> {
         WATCH.1.as_secs(),
         pauses.join(", "),
     );
-    for name in FRONTENDS {
-        let secret = secret(name);
+    for (name, bot) in FRONTENDS.into_iter().zip(plan.bots) {
+        let (secret, bot) = (secret(name), BOTS[bot]);
         write!(
             text,
-            "[[frontends]]\nname = \"{name}\"\nbot_id = \"{DEFAULT_BOT_ID}\"\ntokens = [\"{TOKEN}-{name}\"]\n\
+            "[[frontends]]\nname = \"{name}\"\nbot_id = \"{bot}\"\ntokens = [\"{TOKEN}-{name}\"]\n\
              callback_url = \"https://receiver.example/{name}\"\ncallback_secrets = [\"{secret}\"]\n"
         )?;
     }

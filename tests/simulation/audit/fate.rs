@@ -21,11 +21,7 @@ pub fn judge(evidence: &Evidence, verdict: &mut Verdict) {
 
 fn message(evidence: &Evidence, talk: Talk, feed: &[Value], posted: &crate::world::Posted, verdict: &mut Verdict) {
     let name = format!("{}/{}", talk.id(), posted.id);
-    let places: Vec<_> = evidence
-        .stored(talk)
-        .filter(|(_, stored)| stored.user_attributes.get("sim_message").and_then(Value::as_str) == Some(&posted.id))
-        .map(|(interaction, _)| interaction)
-        .collect();
+    let places = evidence.places(posted);
     // What was erased is not known any more, so the same message may be posted anew.
     if places.len() > 1 && !evidence.had_erasure(talk) {
         verdict.wrong(format!("{name}: at Fini {} times: {places:?}", places.len()));
@@ -41,7 +37,8 @@ fn message(evidence: &Evidence, talk: Talk, feed: &[Value], posted: &crate::worl
     let data = match closings.as_slice() {
         [closing] if closing["type"] == "turn.completed" => {
             verdict.count("completed", 1);
-            if places.is_empty() {
+            // Of several that went out as one, an unmarked one is not to be found.
+            if places.is_empty() && !evidence.plan.joins {
                 verdict.wrong(format!("{name}: {}, but Fini never got it", closing["data"]["outcome"]));
             }
             return;

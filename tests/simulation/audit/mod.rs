@@ -15,12 +15,12 @@ use std::{
     sync::Arc,
 };
 
-use fini_bridge::sandbox::{AuditReport, Conversation};
+use fini_bridge::sandbox::{AuditReport, Conversation, Inbound};
 use serde_json::Value;
 
 use crate::{
     host::Door,
-    plan::{Deed, Plan, Talk},
+    plan::{Plan, Talk},
     receiver::Arrival,
     stream::Seen,
     world::{Erased, Posted, World, lock},
@@ -117,10 +117,20 @@ impl Evidence {
     }
 
     /// Messages stored at Fini that belong to a conversation, with where.
-    fn stored(&self, talk: Talk) -> impl Iterator<Item = (&str, &fini_bridge::sandbox::Inbound)> {
+    fn stored(&self, talk: Talk) -> impl Iterator<Item = (&str, &Inbound)> {
         let name = talk.id();
         let all = self.vendor.inbound.iter().flat_map(|(id, stored)| stored.iter().map(|one| (id.as_str(), one)));
         all.filter(move |(_, stored)| stored.user_attributes.get("sim_talk").and_then(Value::as_str) == Some(&name))
+    }
+
+    /// Where a message stands at Fini: by its own mark, where several went out as one.
+    fn places(&self, posted: &Posted) -> Vec<&str> {
+        let mark = format!("[p{}]", posted.id.trim_start_matches('m'));
+        let is_it = |stored: &Inbound| {
+            stored.user_attributes.get("sim_message").and_then(Value::as_str) == Some(&posted.id)
+                || stored.content.contains(&mark)
+        };
+        self.stored(posted.talk).filter(|(_, stored)| is_it(stored)).map(|(interaction, _)| interaction).collect()
     }
 
     /// Whether Fini has put several conversations of ours into one.
@@ -207,6 +217,5 @@ fn closes(event: &Value, message: &str) -> bool {
 
 /// Whether anything stands between the bridge and the vendor, ever.
 fn is_disturbed(plan: &Plan) -> bool {
-    plan.answers.iter().any(|answer| answer.is_trouble())
-        || plan.acts.iter().any(|act| matches!(act.deed, Deed::Weather { .. } | Deed::Kill { .. } | Deed::Step { .. }))
+    plan.answers.iter().any(|answer| answer.is_trouble()) || plan.acts.iter().any(|act| act.deed.is_trouble())
 }

@@ -8,6 +8,10 @@ use super::{Evidence, Verdict, is_disturbed};
 use crate::plan::Talk;
 
 pub fn judge(evidence: &Evidence, verdict: &mut Verdict) {
+    // Of several messages that went out as one, the last is answered for all.
+    if evidence.plan.joins {
+        return;
+    }
     for (talk, feed) in &evidence.feeds {
         counted(*talk, feed, verdict);
         if !is_disturbed(&evidence.plan) && evidence.plan.answers.iter().all(|answer| answer.row != "reply") {
