@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use crate::plan::{Piece, Scope};
+use crate::{
+    plan::{Piece, Scope},
+    rows::Answer,
+};
 
 pub const HELP: &str = "\
 The whole bridge in virtual time:
@@ -14,9 +17,11 @@ The whole bridge in virtual time:
   --from SEED    the first seed (default 1)
   --seed SEED    this world alone, shown in detail
   --only PIECES  of that world these pieces alone, as printed for a world that failed: r1,3,7-9
-  --all          also what the bridge is not known to be right under
+  --all          also the vendor's answers that are left out as not held
   --no-shrink    print a world that failed as it is
+  --log          with --seed: what the bridge logs, on the error output
   --answers      each unusual answer of the vendor's alone, in some worlds without other trouble
+  --answer NAME  of them this one, by its row, its name or a part of it
   --mutations    reintroduce known faults one by one; each has to be caught
   --threads N    (default 2)";
 
@@ -32,6 +37,8 @@ pub struct Args {
     pub shrink: bool,
     pub mutations: bool,
     pub answers: bool,
+    pub answer: Option<String>,
+    pub log: bool,
     pub threads: usize,
 }
 
@@ -44,10 +51,12 @@ impl Args {
             from: 1,
             seed: None,
             only: None,
-            scope: Scope::Known,
+            scope: Scope::Held,
             shrink: true,
             mutations: false,
             answers: false,
+            answer: None,
+            log: false,
             threads: 2,
         };
         while let Some(word) = words.next() {
@@ -63,12 +72,19 @@ impl Args {
                 "--all" => args.scope = Scope::All,
                 "--no-shrink" => args.shrink = false,
                 "--answers" => args.answers = true,
+                "--answer" => (args.answers, args.answer) = (true, Some(value()?)),
+                "--log" => args.log = true,
                 "--mutations" => args.mutations = true,
                 "--help" | "-h" => return Ok(None),
                 _ => return Err(format!("unknown: {word}")),
             }
         }
         Ok(Some(args))
+    }
+
+    /// Whether an answer of the vendor's is among those asked for.
+    pub fn is_wanted(&self, answer: &Answer) -> bool {
+        self.answer.as_ref().is_none_or(|wanted| format!("{} {}", answer.row, answer.name).contains(wanted))
     }
 }
 

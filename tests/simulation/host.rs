@@ -46,6 +46,8 @@ pub struct Host {
     receivers: Arc<Receivers>,
     running: Mutex<Option<Running>>,
     starts: Mutex<u64>,
+    /// Held from a kill until it runs again: whoever would kill it meanwhile waits.
+    pub switch: tokio::sync::Mutex<()>,
 }
 
 struct Running {
@@ -80,6 +82,7 @@ impl Host {
             receivers,
             running: Mutex::default(),
             starts: Mutex::default(),
+            switch: tokio::sync::Mutex::default(),
         }
     }
 
@@ -109,6 +112,18 @@ impl Host {
         Ok(())
     }
 
+    /// Starts the bridge, and kills it while it starts or just has, once it has asked so many things of the world.
+    pub async fn start_in_vain(&self, questions: u32) -> Result<()> {
+        let struck = self.time.after(questions);
+        let started = tokio::select! {
+            biased;
+            _ = struck => Ok(()),
+            started = self.start() => started,
+        };
+        self.bury().await;
+        started
+    }
+
     /// Kills the bridge once it has asked so many things of the world and others have been polled so often, but within seconds.
     pub async fn kill(&self, questions: u32, polls: u32) {
         let struck = timeout(IDLE, self.time.after(questions)).await;
@@ -128,6 +143,14 @@ impl Host {
             running.dead.cancel();
             running.bridge.bury().await;
         }
+    }
+
+    /// What is left of the store on its disk once the bridge is buried.
+    pub fn remains(&self) -> Result<Vec<u8>> {
+        let store = rusqlite::Connection::open(&self.database)?;
+        store.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        drop(store);
+        Ok(std::fs::read(&self.database)?)
     }
 
     /// Makes a request; the answer's body may still be coming, until the token is cancelled.

@@ -30,7 +30,7 @@ use std::{
     process::ExitCode,
     sync::{
         Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -40,8 +40,10 @@ use plan::Plan;
 use summary::Summary;
 use world::lock;
 
-/// A world takes a fraction of a second; one that takes this long has lost itself.
-const HUNG: Duration = Duration::from_secs(120);
+/// A world takes a second or two; one that takes this long on a busy machine has lost itself.
+const HUNG: Duration = Duration::from_secs(600);
+/// Whoever waits is told so often how far it is.
+const TOLD_EVERY: Duration = Duration::from_secs(30);
 /// So many failing worlds are enough to look at.
 const ENOUGH: usize = 5;
 
@@ -70,7 +72,7 @@ fn main() -> ExitCode {
         return one(&args, seed, folder.path());
     }
     if args.mutations {
-        let (caught, missed) = mutations::run(args.from, folder.path());
+        let (caught, missed) = mutations::run(&args, folder.path());
         println!("{caught} passed, {missed} failed");
         return if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
@@ -89,7 +91,11 @@ fn main() -> ExitCode {
 fn one(args: &Args, seed: u64, folder: &Path) -> ExitCode {
     let plan = Plan::draw(seed, args.scope);
     let kept = args.only.clone().unwrap_or_else(|| plan.pieces());
-    let plan = plan.only(&kept);
+    let plan = Plan { is_told: true, ..plan.only(&kept) };
+    if args.log {
+        let format = tracing_subscriber::fmt().without_time().with_ansi(false).with_writer(std::io::stderr);
+        format.with_max_level(tracing::Level::DEBUG).init();
+    }
     for answer in &plan.answers {
         println!("  {answer:?}");
     }
@@ -98,7 +104,7 @@ fn one(args: &Args, seed: u64, folder: &Path) -> ExitCode {
     }
     let verdict = shrink::run(&plan, folder);
     let again = shrink::run(&plan, folder);
-    println!("{:?}", verdict.counts);
+    println!("{}{:?}", verdict.story, verdict.counts);
     for violation in &verdict.violations {
         println!("VIOLATION: {violation}");
     }
@@ -110,28 +116,46 @@ fn one(args: &Args, seed: u64, folder: &Path) -> ExitCode {
 
 /// Each unusual answer of the vendor's alone: under which is the bridge right?
 fn answers(args: &Args, folder: &Path) -> ExitCode {
-    let (mut good, mut bad) = (0, 0);
-    for answer in rows::all() {
-        let worlds = args.worlds.unwrap_or(6);
+    let worlds = args.worlds.unwrap_or(6);
+    let all: Vec<_> = rows::all().filter(|answer| args.is_wanted(answer)).collect();
+    let wrong = side_by_side(args.threads, &all, |answer| {
         let wrong = (args.from..args.from + worlds).find_map(|seed| {
-            let plan = Plan::draw(seed, plan::Scope::Known).quiet().with(answer);
+            let plan = Plan::draw(seed, plan::Scope::Held).quiet().with(*answer);
             let verdict = shrink::run(&plan, folder);
             verdict.violations.first().map(|violation| (seed, violation.clone()))
         });
-        match wrong {
-            None => {
-                good += 1;
-                println!("right: {} {}", answer.row, answer.name);
-            }
+        match &wrong {
+            None => println!("right: {} {}", answer.row, answer.name),
             Some((seed, violation)) => {
-                bad += 1;
                 let short: String = violation.chars().take(300).collect();
                 println!("WRONG: {} {}: world {seed}: {short}", answer.row, answer.name);
             }
         }
-    }
-    println!("{good} passed, {bad} failed");
+        wrong.is_some()
+    });
+    let bad = wrong.iter().filter(|is_wrong| **is_wrong).count();
+    println!("{} passed, {bad} failed", wrong.len() - bad);
     if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Does something with each of many on several threads; what came of each, in their order.
+fn side_by_side<T: Sync, R: Send>(threads: usize, all: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let found = Mutex::new(BTreeMap::new());
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some((number, one)) = {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    all.get(number).map(|one| (number, one))
+                } {
+                    let result = work(one);
+                    lock(&found).insert(number, result);
+                }
+            });
+        }
+    });
+    found.into_inner().unwrap_or_default().into_values().collect()
 }
 
 /// Worlds until the time is over, on several threads.
@@ -158,8 +182,13 @@ fn many(args: &Args, folder: &Path) -> Summary {
                 })
             })
             .collect();
+        let mut told_at = Instant::now();
         while workers.iter().any(|worker| !worker.is_finished()) {
             std::thread::sleep(Duration::from_millis(200));
+            if told_at.elapsed() >= TOLD_EVERY {
+                told_at = Instant::now();
+                println!("so far: {}", lock(&summary).line());
+            }
             if let Some((seed, _)) = lock(&busy).values().find(|(_, since)| since.elapsed() > HUNG) {
                 println!(
                     "hung: cargo test --profile simulation --features mutations --test simulation -- --seed {seed}{}",

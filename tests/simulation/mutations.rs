@@ -5,31 +5,32 @@ use std::path::Path;
 use fini_bridge::mutation;
 
 use crate::{
+    args::Args,
     plan::{Plan, Scope},
-    shrink,
+    shrink, side_by_side,
 };
 
 /// A fault that so many worlds do not show is not caught.
 const WORLDS: u64 = 300;
 
 /// Puts each of them back; how many were caught, and how many were not.
-pub fn run(from: u64, folder: &Path) -> (u64, u64) {
-    let (mut caught, mut missed) = (0, 0);
-    for fault in mutation::ALL {
+pub fn run(args: &Args, folder: &Path) -> (usize, usize) {
+    let caught = side_by_side(args.threads, mutation::ALL, |fault| {
+        // One is put back for one thread, which a world does not leave.
         mutation::put_back(Some(fault));
-        let found = (from..from + WORLDS).find_map(|seed| {
-            let verdict = shrink::run(&Plan::draw(seed, Scope::Known), folder);
+        let found = (args.from..args.from + WORLDS).find_map(|seed| {
+            let verdict = shrink::run(&Plan::draw(seed, Scope::Held), folder);
             verdict.violations.first().map(|violation| (seed, violation.clone()))
         });
         mutation::put_back(None);
-        if let Some((seed, violation)) = found {
-            caught += 1;
+        if let Some((seed, violation)) = &found {
             let short: String = violation.chars().take(120).collect();
-            println!("caught by world {:>3}: {fault} ({short})", seed - from + 1);
+            println!("caught by world {:>3}: {fault} ({short})", seed - args.from + 1);
         } else {
-            missed += 1;
             println!("NOT CAUGHT in {WORLDS} worlds: {fault}");
         }
-    }
-    (caught, missed)
+        found.is_some()
+    });
+    let good = caught.iter().filter(|is_caught| **is_caught).count();
+    (good, caught.len() - good)
 }

@@ -13,6 +13,9 @@ use crate::{
     vendor::Weather,
 };
 
+/// A pause beyond this is one in which nothing happens any more.
+const LONG: u64 = 120_000;
+
 /// The frontends of every world.
 pub const FRONTENDS: [&str; 2] = ["web", "app"];
 
@@ -59,8 +62,9 @@ pub enum Deed {
     Weather { weather: Weather, for_ms: u64 },
     /// How a receiver behaves, for so long.
     Mood { frontend: usize, mood: Mood, for_ms: u64 },
-    /// The bridge is killed after so many questions to the world and polls of others, and stays away for so long.
-    Kill { questions: u32, polls: u32, down_ms: u64 },
+    /// The bridge is killed after so many questions to the world and polls of others, and stays away for so long; then
+    /// perhaps once more while it starts, after so many questions.
+    Kill { questions: u32, polls: u32, down_ms: u64, again: Option<u32> },
     /// The machine's clock is set.
     Step { by_ms: i64 },
     /// An operator holds a frontend's callbacks, for so long.
@@ -69,6 +73,15 @@ pub enum Deed {
     Erase { talk: Talk },
     /// Dead letters are sent again.
     Replay,
+    /// An operator has every quarantined conversation begin anew.
+    Settle,
+}
+
+impl Deed {
+    /// Whether it stands between the bridge and the vendor.
+    pub fn is_trouble(&self) -> bool {
+        matches!(self, Self::Weather { .. } | Self::Kill { .. } | Self::Step { .. })
+    }
 }
 
 /// A world.
@@ -77,9 +90,15 @@ pub struct Plan {
     pub seed: u64,
     /// Fini's limit, in requests a minute.
     pub limit: usize,
+    /// The bot of each frontend, as its number: one for both, or one each.
+    pub bots: [usize; FRONTENDS.len()],
+    /// Whether messages that follow each other closely go out as one.
+    pub joins: bool,
     /// The vendor's answers to what its documentation leaves open; one that is left out is the usual one.
     pub answers: Vec<Answer>,
     pub acts: Vec<Act>,
+    /// Whether the verdict tells what happened.
+    pub is_told: bool,
 }
 
 /// One piece of a world.
@@ -92,8 +111,8 @@ pub enum Piece {
 /// Which worlds are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// In which the bridge is right.
-    Known,
+    /// Without the answers under which a guarantee is not known to hold.
+    Held,
     /// Everything.
     All,
 }
@@ -102,17 +121,27 @@ impl Plan {
     /// The world of a seed.
     pub fn draw(seed: u64, scope: Scope) -> Self {
         let mut dice = Rng::with_seed(seed);
-        let answers = rows::draw(&mut dice.fork(), scope);
+        let mut answers = rows::draw(&mut dice.fork(), scope);
         let length = dice.u64(3..=20) * 60_000;
         let people = dice.usize(1..=5);
-        let limit = [25, 40, 100, 100][dice.usize(..4)];
+        let mut limit = [25, 40, 100, 100][dice.usize(..4)];
+        // What the bridge owes where nothing is in the way can only be seen there.
+        let is_calm = dice.u8(..4) == 0;
+        if is_calm {
+            answers.retain(|answer| !answer.is_trouble());
+            limit = 100;
+        }
+        let bots = [0, usize::from(dice.bool())];
+        let joins = dice.u8(..4) == 0;
         let mut acts = Vec::new();
         for person in 0..people {
             life(person, length, &mut dice.fork(), &mut acts);
         }
-        disturb(length, scope, &mut dice.fork(), &mut acts);
+        disturb(length, &mut dice.fork(), &mut acts);
+        acts.retain(|act| !is_calm || !act.deed.is_trouble());
+        stretch(length, &mut dice.fork(), &mut acts);
         acts.sort_by_key(|act| act.at);
-        Self { seed, limit, answers, acts }
+        Self { seed, limit, bots, joins, answers, acts, is_told: false }
     }
 
     /// Its pieces.
@@ -133,14 +162,16 @@ impl Plan {
         }
     }
 
-    /// The same people, and no trouble at all.
+    /// The same people without long pauses, and no trouble at all.
     pub fn quiet(mut self) -> Self {
-        self.acts.retain(|act| {
-            !matches!(
-                act.deed,
-                Deed::Weather { .. } | Deed::Mood { .. } | Deed::Kill { .. } | Deed::Step { .. } | Deed::Pause { .. }
-            )
-        });
+        let (mut before, mut cut) = (0, 0);
+        for act in &mut self.acts {
+            cut += (act.at - before).saturating_sub(LONG);
+            before = act.at;
+            act.at -= cut;
+        }
+        let is_receivers = |deed: &Deed| matches!(deed, Deed::Mood { .. } | Deed::Pause { .. });
+        self.acts.retain(|act| !act.deed.is_trouble() && !is_receivers(&act.deed));
         self.answers.clear();
         self.limit = 100;
         self
@@ -173,6 +204,14 @@ impl Plan {
     }
 }
 
+/// Puts hours in between in which nobody does anything: people come back later, the next day.
+fn stretch(length: u64, dice: &mut Rng, acts: &mut [Act]) {
+    for _ in 0..dice.usize(..4).saturating_sub(1) {
+        let (since, pause) = (dice.u64(..length), dice.u64(1..=16) * 1_800_000);
+        acts.iter_mut().filter(|act| act.at >= since).for_each(|act| act.at += pause);
+    }
+}
+
 /// What one person does, and what is done for them in Fini.
 fn life(person: usize, length: u64, dice: &mut Rng, acts: &mut Vec<Act>) {
     let mut count = 0;
@@ -189,7 +228,12 @@ fn life(person: usize, length: u64, dice: &mut Rng, acts: &mut Vec<Act>) {
                 let id = format!("m{person}-{count}");
                 let role = if dice.u8(..12) == 0 { "agent" } else { "user" };
                 let text = text(person, count, dice);
-                acts.push(Act { at, deed: Deed::Write { talk, id, role, text } });
+                let deed = Deed::Write { talk, id, role, text };
+                if dice.u8(..12) == 0 {
+                    // Another tab, or a client that did not hear the answer.
+                    acts.push(Act { at: at + dice.u64(..5_000), deed: deed.clone() });
+                }
+                acts.push(Act { at, deed });
                 at += if dice.bool() { 0 } else { dice.u64(..2_000) };
             }
             let later = |dice: &mut Rng| at + dice.u64(..30_000);
@@ -234,7 +278,7 @@ fn text(person: usize, count: usize, dice: &mut Rng) -> String {
 }
 
 /// What goes wrong, and what operators do.
-fn disturb(length: u64, scope: Scope, dice: &mut Rng, acts: &mut Vec<Act>) {
+fn disturb(length: u64, dice: &mut Rng, acts: &mut Vec<Act>) {
     let spell = |dice: &mut Rng| dice.u64(1_000..length / 3);
     let mut push = |dice: &mut Rng, deed| acts.push(Act { at: dice.u64(..length), deed });
     for _ in 0..dice.usize(..3) {
@@ -262,14 +306,15 @@ fn disturb(length: u64, scope: Scope, dice: &mut Rng, acts: &mut Vec<Act>) {
     }
     for _ in 0..dice.usize(..3) {
         let (questions, polls, down_ms) = (dice.u32(..40), dice.u32(..12), dice.u64(..20_000));
-        push(dice, Deed::Kill { questions, polls, down_ms });
+        let again = (dice.u8(..4) == 0).then(|| dice.u32(..60));
+        push(dice, Deed::Kill { questions, polls, down_ms, again });
     }
     if dice.u8(..4) == 0 {
         let (frontend, for_ms) = (dice.usize(..FRONTENDS.len()), spell(dice));
         push(dice, Deed::Pause { frontend, for_ms });
     }
-    if scope == Scope::Known {
-        return;
+    if dice.u8(..4) == 0 {
+        push(dice, Deed::Settle);
     }
     for _ in 0..dice.usize(..3).saturating_sub(1) {
         let by_ms = [3_600_000, -3_600_000, 90_000, -90_000, 86_400_000][dice.usize(..5)];

@@ -26,12 +26,17 @@ impl Summary {
         self.answers.extend(plan.answers.iter().map(|answer| (answer.row, answer.name)));
     }
 
-    pub fn print(&self) {
+    /// The most important of it.
+    pub fn line(&self) -> String {
         let hours = self.simulated_ms / 3_600_000;
-        println!("{} worlds, {hours} simulated hours", self.worlds);
+        format!("{} worlds, {hours} simulated hours, {} violations", self.worlds, self.failed)
+    }
+
+    pub fn print(&self) {
+        println!("{}", self.line());
         let counts: Vec<_> = self.counts.iter().map(|(name, count)| format!("{count} {name}")).collect();
         println!("{}", counts.join(", "));
-        println!("{} of the vendor's {} unusual answers", self.answers.len(), rows::all().count());
-        println!("{} violations", self.failed);
+        let (met, all) = (self.answers.len(), rows::all().count());
+        println!("{met} of the vendor's {all} unusual answers, {} left out as not held", rows::left_out());
     }
 }

@@ -10,10 +10,10 @@ use std::{
 use async_trait::async_trait;
 use fini_bridge::{
     fini::{SendError, Transport},
-    sandbox::{Answered, Broken, Personality, Sandbox, SandboxConfig, Settings},
+    sandbox::{Answered, Bot, Broken, Personality, Sandbox, SandboxConfig, Settings},
 };
 use futures_util::stream;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH};
 use http_body_util::BodyExt as _;
 use tokio::time::sleep;
 
@@ -43,6 +43,7 @@ pub struct Vendor {
 impl Vendor {
     pub fn new(
         settings: Settings,
+        bots: impl IntoIterator<Item = String>,
         character: &[Personality],
         seed: u64,
         time: &Arc<Time>,
@@ -50,6 +51,7 @@ impl Vendor {
         let clock = Arc::clone(time);
         let config = SandboxConfig {
             settings,
+            bots: bots.into_iter().map(|id| Bot { name: format!("Bot {id}"), id }).collect(),
             seed: Some(seed),
             clock: Arc::new(move || clock.truth()),
             ..SandboxConfig::default()
@@ -139,10 +141,27 @@ impl Transport for Line {
     }
 }
 
+/// What a gzip file of stored blocks holds, which is what the sandbox makes. Unpacking is the HTTP client's own affair, and
+/// that is left out here.
+fn unpacked(file: &[u8]) -> Vec<u8> {
+    let mut rest = file.get(10..).unwrap_or_default();
+    let mut text = Vec::new();
+    while let [is_last, low, high, _, _, blocks @ ..] = rest {
+        let (block, others) = blocks.split_at(usize::from(u16::from_le_bytes([*low, *high])).min(blocks.len()));
+        text.extend_from_slice(block);
+        rest = if *is_last == 1 { &[] } else { others };
+    }
+    text
+}
+
 /// The answer as it comes; the second kind breaks off in its body.
 fn response(answered: Result<Answered, Answered>) -> reqwest::Response {
     let is_whole = answered.is_ok();
-    let (Ok(answered) | Err(answered)) = answered;
+    let (Ok(mut answered) | Err(mut answered)) = answered;
+    if answered.headers.remove(CONTENT_ENCODING).is_some() {
+        answered.headers.remove(CONTENT_LENGTH);
+        answered.body = unpacked(&answered.body).into();
+    }
     let end = (!is_whole).then(|| Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset)));
     let body = stream::iter([Ok(answered.body)].into_iter().chain(end));
     let mut response = http::Response::new(reqwest::Body::wrap_stream(body));

@@ -33,10 +33,17 @@ use crate::{
 };
 
 pub const TOKEN: &str = "simulated-frontends-token-that-opens-nothing";
+/// The bots of the workspace.
+const BOTS: [&str; 2] = [DEFAULT_BOT_ID, "8c1f5f0e-52a6-4a37-9f0b-61d1a9c0b7e2"];
 /// How long a turn may wait for its reply.
 pub const LATE_REPLY: Duration = Duration::from_secs(120);
+/// How long a conversation is watched, and one with a human. All that Fini does comes sooner after what was said before; so
+/// that a long stretch in which nobody does anything takes no time.
+const WATCH: (Duration, Duration) = (Duration::from_secs(8 * 60), Duration::from_secs(15 * 60));
 /// Once all is well again, everything has to be settled within this: every pause in the bridge has ended by then.
 const CALM: Duration = Duration::from_secs(20 * 60);
+/// So long nothing may be left to be done before it is judged: whatever Fini does late is seen by then.
+const QUIET: Duration = Duration::from_secs(180);
 
 /// One message that was posted.
 #[derive(Clone, Debug)]
@@ -47,6 +54,15 @@ pub struct Posted {
     pub accepted_at: Option<i64>,
 }
 
+/// A conversation that was erased, with when, in milliseconds since the world began.
+#[derive(Clone, Copy, Debug)]
+pub struct Erased {
+    pub talk: Talk,
+    pub asked_at: i64,
+    /// When that was answered, unless there was nothing to erase.
+    pub done_at: Option<i64>,
+}
+
 /// Everything in it.
 pub struct World {
     pub plan: Plan,
@@ -55,7 +71,7 @@ pub struct World {
     pub receivers: Arc<Receivers>,
     pub host: Host,
     pub posted: Mutex<Vec<Posted>>,
-    pub erased: Mutex<Vec<Talk>>,
+    pub erased: Mutex<Vec<Erased>>,
     pub streamed: Mutex<BTreeMap<Talk, Vec<stream::Seen>>>,
     pub violations: Mutex<Vec<String>>,
     pub kills: Mutex<u32>,
@@ -85,18 +101,20 @@ async fn live(plan: Plan, folder: &Path) -> Result<Verdict> {
         world.receivers.set(frontend, Mood::Up);
     }
     let calm = Box::pin(world.calm_down()).await;
-    let evidence = Evidence::gather(&world, calm).await;
-    let verdict = audit::judge(&evidence);
+    let mut evidence = Evidence::gather(&world, calm).await;
     world.host.bury().await;
-    Ok(verdict)
+    if !evidence.erased.is_empty() {
+        evidence.store = world.host.remains()?;
+    }
+    Ok(audit::judge(&evidence))
 }
 
 impl World {
     fn new(plan: Plan, folder: &Path) -> Result<Self> {
         let time = Time::new();
-        let vendor = Vendor::new(plan.settings(), &plan.character(), plan.seed, &time)?;
+        let vendor = Vendor::new(plan.settings(), BOTS.map(str::to_owned), &plan.character(), plan.seed, &time)?;
         let receivers = Receivers::new(FRONTENDS.map(|name| (name, secret(name))), plan.seed, &time)?;
-        let config = config(folder, plan.limit)?;
+        let config = config(folder, &plan)?;
         let host = Host::new(config, folder, plan.seed, Arc::clone(&time), Arc::clone(&vendor), Arc::clone(&receivers));
         Ok(Self {
             plan,
@@ -149,11 +167,21 @@ impl World {
         });
         let number = {
             let mut posted = lock(&self.posted);
-            posted.push(Posted { talk, id: id.clone(), accepted_at: None });
-            posted.len() - 1
+            let known = posted.iter().position(|posted| posted.talk == talk && posted.id == id);
+            known.unwrap_or_else(|| {
+                posted.push(Posted { talk, id: id.clone(), accepted_at: None });
+                posted.len() - 1
+            })
         };
         match self.ask(Door::Public, "POST", "/v1/messages", Some(&body)).await {
-            Some((200 | 202, _)) => lock(&self.posted)[number].accepted_at = Some(self.time.elapsed()),
+            // The first answer counts; after an erasure, a later one is of a new conversation.
+            Some((200 | 202, answer)) => {
+                let now = self.time.elapsed();
+                let posted = &mut lock(&self.posted)[number];
+                if posted.accepted_at.is_none() || answer["duplicate"] == false {
+                    posted.accepted_at = Some(now);
+                }
+            }
             Some((status, answer)) => self.wrong(format!("{}/{id}: answered {status} {answer}", talk.id())),
             None => self.wrong(format!("{}/{id}: not taken for ten minutes", talk.id())),
         }
@@ -169,6 +197,23 @@ impl World {
         mine.max().map(|(_, id)| id).filter(|id| self.vendor.sandbox.conversation(id).is_ok())
     }
 
+    /// Whether the customer of a Fini conversation spoke there last: a human answers whoever did, of several.
+    fn spoke_last(&self, talk: Talk, interaction: &str) -> bool {
+        let report = self.vendor.sandbox.audit(0, true);
+        let stored = report.inbound.get(interaction).map_or(&[][..], Vec::as_slice);
+        let last = stored.iter().rfind(|stored| stored.role == "user");
+        last.is_none_or(|last| last.user_attributes["sim_talk"] == talk.id().as_str())
+    }
+
+    /// An operator has a conversation begin anew, if it is in quarantine.
+    async fn settle(&self, talk: Talk) {
+        let path = format!("/admin/v1/conversations/{}/{}/bind", talk.frontend(), talk.id());
+        let answer = self.ask(Door::Admin, "POST", &path, Some(&json!({"new": true}))).await;
+        if let Some((status, answer)) = answer.filter(|(status, _)| !matches!(status, 200 | 404 | 409)) {
+            self.wrong(format!("{}: a quarantine cannot be settled: {status} {answer}", talk.id()));
+        }
+    }
+
     /// Waits until nothing is left to be done; says what is left where that does not come.
     async fn calm_down(&self) -> Option<String> {
         let until = Instant::now() + CALM;
@@ -176,7 +221,7 @@ impl World {
         loop {
             let left = self.left().await;
             match left {
-                None if calm_since.is_some_and(|since: Instant| since.elapsed() >= Duration::from_secs(60)) => {
+                None if calm_since.is_some_and(|since: Instant| since.elapsed() >= QUIET) => {
                     return None;
                 }
                 None => calm_since = calm_since.or_else(|| Some(Instant::now())),
@@ -201,10 +246,14 @@ impl World {
                 Some((200, shown)) => {
                     let events = audit::feed(self, talk).await;
                     let posted = lock(&self.posted).clone();
-                    let open = posted.iter().filter(|posted| posted.talk == talk && posted.accepted_at.is_some());
-                    if let Some(open) = open.into_iter().find(|posted| !audit::is_settled(&events, &posted.id))
-                        && !lock(&self.erased).contains(&talk)
-                    {
+                    let open = posted.into_iter().filter(|posted| posted.talk == talk && posted.accepted_at.is_some());
+                    let erased = lock(&self.erased).clone();
+                    let mut open = open.filter(|posted| !audit::is_erased(&erased, posted));
+                    if let Some(open) = open.find(|posted| !audit::is_settled(&events, &posted.id)) {
+                        // What waits in quarantine waits for an operator.
+                        if shown["state"] == "quarantined" {
+                            self.settle(talk).await;
+                        }
                         return Some(format!(
                             "{}/{} is not settled (state {}, interaction {})",
                             talk.id(),
@@ -227,7 +276,7 @@ async fn perform(world: Arc<World>, act: Act) {
     match act.deed {
         Deed::Write { talk, id, role, text } => world.write(talk, id, role, text).await,
         Deed::Agent { talk, text } => {
-            if let Some(id) = world.upstream(talk) {
+            if let Some(id) = world.upstream(talk).filter(|id| world.spoke_last(talk, id)) {
                 drop(world.vendor.sandbox.agent_message(&id, &text));
             }
         }
@@ -257,11 +306,17 @@ async fn perform(world: Arc<World>, act: Act) {
             sleep(Duration::from_millis(for_ms)).await;
             world.receivers.set(frontend(number), Mood::Up);
         }
-        Deed::Kill { questions, polls, down_ms } => {
+        Deed::Kill { questions, polls, down_ms, again } => {
+            let _switched_off = world.host.switch.lock().await;
             *lock(&world.kills) += 1;
             world.host.kill(questions, polls).await;
             sleep(Duration::from_millis(down_ms)).await;
-            if let Err(error) = world.host.start().await {
+            let mut started = Ok(());
+            if let Some(questions) = again {
+                *lock(&world.kills) += 1;
+                started = world.host.start_in_vain(questions).await;
+            }
+            if let Err(error) = started.and(world.host.start().await) {
                 world.wrong(format!("does not come up again: {error:#}"));
             }
         }
@@ -274,8 +329,19 @@ async fn perform(world: Arc<World>, act: Act) {
         }
         Deed::Erase { talk } => {
             let path = format!("/v1/conversations/{}?upstream=true", talk.id());
-            lock(&world.erased).push(talk);
-            world.ask(Door::Public, "DELETE", &path, None).await;
+            let number = {
+                let mut erased = lock(&world.erased);
+                erased.push(Erased { talk, asked_at: world.time.elapsed(), done_at: None });
+                erased.len() - 1
+            };
+            if world.ask(Door::Public, "DELETE", &path, None).await.is_some_and(|(status, _)| status == 202) {
+                lock(&world.erased)[number].done_at = Some(world.time.elapsed());
+            }
+        }
+        Deed::Settle => {
+            for talk in world.plan.talks() {
+                world.settle(talk).await;
+            }
         }
         Deed::Replay => {
             world.ask(Door::Admin, "POST", "/admin/v1/deliveries/retry", Some(&json!({}))).await;
@@ -300,21 +366,26 @@ fn frontend_of(path: &str, body: Option<&Value>) -> &'static str {
     talk.map_or(FRONTENDS[0], Talk::frontend)
 }
 
-fn config(folder: &Path, limit: usize) -> Result<Config> {
+fn config(folder: &Path, plan: &Plan) -> Result<Config> {
+    let (limit, join_window) = (plan.limit, if plan.joins { 2 } else { 0 });
     let pauses: Vec<_> = ["\"1s\"", "\"5s\"", "\"20s\""].into_iter().chain(["\"30s\""; 90]).collect();
     let mut text = format!(
         "[store]\nurl = \"sqlite://{}\"\n[fini]\napi_key = \"{DEFAULT_API_KEY}\"\nlate_reply_window = \"{}s\"\n\
          rate_limit = {{ requests = {limit}, window = \"60s\" }}\n\
+         [turns]\njoin_window = \"{join_window}s\"\n\
+         [poll]\nwatch_idle = \"{}s\"\nwatch_escalated = \"{}s\"\n\
          [delivery]\nretry_schedule = [{}]\n",
         folder.join("bridge.db").display(),
         LATE_REPLY.as_secs(),
+        WATCH.0.as_secs(),
+        WATCH.1.as_secs(),
         pauses.join(", "),
     );
-    for name in FRONTENDS {
-        let secret = secret(name);
+    for (name, bot) in FRONTENDS.into_iter().zip(plan.bots) {
+        let (secret, bot) = (secret(name), BOTS[bot]);
         write!(
             text,
-            "[[frontends]]\nname = \"{name}\"\nbot_id = \"{DEFAULT_BOT_ID}\"\ntokens = [\"{TOKEN}-{name}\"]\n\
+            "[[frontends]]\nname = \"{name}\"\nbot_id = \"{bot}\"\ntokens = [\"{TOKEN}-{name}\"]\n\
              callback_url = \"https://receiver.example/{name}\"\ncallback_secrets = [\"{secret}\"]\n"
         )?;
     }

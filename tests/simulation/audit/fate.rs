@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Evidence, Verdict, closes, is_disturbed};
+use super::{Evidence, Verdict, closes, is_disturbed, is_erased};
 use crate::plan::Talk;
 
 pub fn judge(evidence: &Evidence, verdict: &mut Verdict) {
@@ -21,26 +21,24 @@ pub fn judge(evidence: &Evidence, verdict: &mut Verdict) {
 
 fn message(evidence: &Evidence, talk: Talk, feed: &[Value], posted: &crate::world::Posted, verdict: &mut Verdict) {
     let name = format!("{}/{}", talk.id(), posted.id);
-    let places: Vec<_> = evidence
-        .stored(talk)
-        .filter(|(_, stored)| stored.user_attributes.get("sim_message").and_then(Value::as_str) == Some(&posted.id))
-        .map(|(interaction, _)| interaction)
-        .collect();
-    if places.len() > 1 {
+    let places = evidence.places(posted);
+    // What was erased is not known any more, so the same message may be posted anew.
+    if places.len() > 1 && !evidence.had_erasure(talk) {
         verdict.wrong(format!("{name}: at Fini {} times: {places:?}", places.len()));
     }
     if posted.accepted_at.is_none() {
         return;
     }
     verdict.count("messages", 1);
-    if evidence.erased.contains(&talk) {
+    if is_erased(&evidence.erased, posted) {
         return;
     }
     let closings: Vec<_> = feed.iter().filter(|event| closes(event, &posted.id)).collect();
     let data = match closings.as_slice() {
         [closing] if closing["type"] == "turn.completed" => {
             verdict.count("completed", 1);
-            if places.is_empty() {
+            // Of several that went out as one, an unmarked one is not to be found.
+            if places.is_empty() && !evidence.plan.joins {
                 verdict.wrong(format!("{name}: {}, but Fini never got it", closing["data"]["outcome"]));
             }
             return;
@@ -56,10 +54,7 @@ fn message(evidence: &Evidence, talk: Talk, feed: &[Value], posted: &crate::worl
         verdict.wrong(format!("{name}: {code}, may be sent again, but Fini has it"));
     }
     let is_alone = !places.iter().any(|place| evidence.is_joined(place));
-    if !is_disturbed(&evidence.plan)
-        && is_alone
-        && evidence.shown.get(&talk).is_none_or(|view| view["state"] != "quarantined")
-    {
+    if !is_disturbed(&evidence.plan) && is_alone && !evidence.had_quarantine(talk) {
         match code {
             // The vendor's bot said nothing.
             "no_reply_in_time" if places.len() == 1 => {
@@ -94,10 +89,10 @@ fn in_order(evidence: &Evidence, talk: Talk, verdict: &mut Verdict) {
     stored.sort_by_key(|(_, stored)| stored.at);
     let places: Vec<_> =
         stored.iter().filter_map(|(_, stored)| place(stored.user_attributes.get("sim_message")?.as_str()?)).collect();
-    if !places.is_sorted() && !evidence.erased.contains(&talk) {
+    if !places.is_sorted() && !evidence.had_erasure(talk) {
         verdict.wrong(format!("{}: at Fini out of order: {places:?}", talk.id()));
     }
-    for posted in mine().filter(|posted| posted.accepted_at.is_some() && !evidence.erased.contains(&talk)) {
+    for posted in mine().filter(|posted| posted.accepted_at.is_some() && !is_erased(&evidence.erased, posted)) {
         if place(&posted.id).is_none() {
             verdict.wrong(format!("{}/{}: accepted, but not in the feed", talk.id(), posted.id));
         }

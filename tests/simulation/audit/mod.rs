@@ -4,6 +4,9 @@
 mod fate;
 mod feeds;
 mod privacy;
+mod replies;
+mod states;
+mod story;
 mod waits;
 
 use std::{
@@ -12,22 +15,22 @@ use std::{
     sync::Arc,
 };
 
-use fini_bridge::sandbox::{AuditReport, Conversation};
+use fini_bridge::sandbox::{AuditReport, Conversation, Inbound};
 use serde_json::Value;
 
 use crate::{
     host::Door,
-    plan::{Deed, Plan, Talk},
+    plan::{Plan, Talk},
     receiver::Arrival,
     stream::Seen,
-    world::{Posted, World, lock},
+    world::{Erased, Posted, World, lock},
 };
 
 /// Everything that is compared.
 pub struct Evidence {
     pub plan: Plan,
     pub posted: Vec<Posted>,
-    pub erased: Vec<Talk>,
+    pub erased: Vec<Erased>,
     pub vendor: AuditReport,
     pub conversations: BTreeMap<String, Arc<Conversation>>,
     pub feeds: BTreeMap<Talk, Vec<Value>>,
@@ -41,6 +44,10 @@ pub struct Evidence {
     pub violations: Vec<String>,
     pub kills: u32,
     pub simulated_ms: i64,
+    /// How long the vendor's bot takes to reply.
+    pub latency_ms: u64,
+    /// The store as it lies on its disk, where something was erased.
+    pub store: Vec<u8>,
 }
 
 /// What came of a world.
@@ -52,6 +59,8 @@ pub struct Verdict {
     pub simulated_ms: i64,
     /// Two runs of one world have the same.
     pub digest: u64,
+    /// What happened, line by line, where that is wanted.
+    pub story: String,
 }
 
 impl Verdict {
@@ -92,14 +101,36 @@ impl Evidence {
             violations: lock(&world.violations).iter().cloned().chain(world.receivers.violations()).collect(),
             kills: *lock(&world.kills),
             simulated_ms: world.time.elapsed(),
+            latency_ms: sandbox.settings().reply_latency_ms,
+            store: Vec::new(),
         }
     }
 
+    /// Whether anything of a conversation was ever erased.
+    fn had_erasure(&self, talk: Talk) -> bool {
+        self.erased.iter().any(|erased| erased.talk == talk && erased.done_at.is_some())
+    }
+
+    /// Whether a conversation was ever in quarantine: from then on it may have more than one Fini conversation.
+    fn had_quarantine(&self, talk: Talk) -> bool {
+        self.feeds.get(&talk).into_iter().flatten().any(|event| event["data"]["state"] == "quarantined")
+    }
+
     /// Messages stored at Fini that belong to a conversation, with where.
-    fn stored(&self, talk: Talk) -> impl Iterator<Item = (&str, &fini_bridge::sandbox::Inbound)> {
+    fn stored(&self, talk: Talk) -> impl Iterator<Item = (&str, &Inbound)> {
         let name = talk.id();
         let all = self.vendor.inbound.iter().flat_map(|(id, stored)| stored.iter().map(|one| (id.as_str(), one)));
         all.filter(move |(_, stored)| stored.user_attributes.get("sim_talk").and_then(Value::as_str) == Some(&name))
+    }
+
+    /// Where a message stands at Fini: by its own mark, where several went out as one.
+    fn places(&self, posted: &Posted) -> Vec<&str> {
+        let mark = format!("[p{}]", posted.id.trim_start_matches('m'));
+        let is_it = |stored: &Inbound| {
+            stored.user_attributes.get("sim_message").and_then(Value::as_str) == Some(&posted.id)
+                || stored.content.contains(&mark)
+        };
+        self.stored(posted.talk).filter(|(_, stored)| is_it(stored)).map(|(interaction, _)| interaction).collect()
     }
 
     /// Whether Fini has put several conversations of ours into one.
@@ -135,7 +166,12 @@ pub fn judge(evidence: &Evidence) -> Verdict {
     fate::judge(evidence, &mut verdict);
     feeds::judge(evidence, &mut verdict);
     privacy::judge(evidence, &mut verdict);
+    replies::judge(evidence, &mut verdict);
+    states::judge(evidence, &mut verdict);
     waits::judge(evidence, &mut verdict);
+    if evidence.plan.is_told {
+        verdict.story = story::tell(evidence);
+    }
     verdict
 }
 
@@ -163,6 +199,13 @@ pub async fn feed(world: &World, talk: Talk) -> Vec<Value> {
     }
 }
 
+/// Whether a message is one of those that an erasure took, or may have taken.
+pub fn is_erased(erased: &[Erased], posted: &Posted) -> bool {
+    erased.iter().any(|erased| {
+        erased.talk == posted.talk && erased.done_at.is_some_and(|done| posted.accepted_at.is_none_or(|at| at <= done))
+    })
+}
+
 /// Whether a message has come to its end.
 pub fn is_settled(feed: &[Value], message: &str) -> bool {
     feed.iter().any(|event| closes(event, message))
@@ -174,6 +217,5 @@ fn closes(event: &Value, message: &str) -> bool {
 
 /// Whether anything stands between the bridge and the vendor, ever.
 fn is_disturbed(plan: &Plan) -> bool {
-    plan.answers.iter().any(|answer| answer.is_trouble())
-        || plan.acts.iter().any(|act| matches!(act.deed, Deed::Weather { .. } | Deed::Kill { .. } | Deed::Step { .. }))
+    plan.answers.iter().any(|answer| answer.is_trouble()) || plan.acts.iter().any(|act| act.deed.is_trouble())
 }

@@ -15,6 +15,8 @@ const PROMPT_MS: i64 = 10_000;
 const FOUND_MS: i64 = 60_000;
 /// The most that List lags.
 const LAG_MS: i64 = 10_000;
+/// So long a message without a reply holds the next one, once Fini provably has it.
+const HOLD_MS: i64 = 20_000;
 
 pub fn judge(evidence: &Evidence, verdict: &mut Verdict) {
     if is_disturbed(&evidence.plan) || evidence.plan.limit < 100 {
@@ -22,8 +24,9 @@ pub fn judge(evidence: &Evidence, verdict: &mut Verdict) {
     }
     // What the vendor shows late, or with times of its own, is not the bridge's to answer for.
     let found_ms = FOUND_MS + LAG_MS;
+    let latency_ms = i64::try_from(evidence.latency_ms).unwrap_or_default();
     for (talk, feed) in &evidence.feeds {
-        if evidence.erased.contains(talk) || evidence.stored(*talk).any(|(home, _)| evidence.is_joined(home)) {
+        if evidence.had_erasure(*talk) || evidence.stored(*talk).any(|(home, _)| evidence.is_joined(home)) {
             continue;
         }
         // Free from when the message before was at its end.
@@ -46,7 +49,8 @@ pub fn judge(evidence: &Evidence, verdict: &mut Verdict) {
             if open > most {
                 verdict.wrong(format!("{name}: open for {open} ms after Fini had it"));
             }
-            free_at = closed_at;
+            // Its answer says that Fini has it, after as long as a reply takes; from then on it holds the next one.
+            free_at = closed_at.min(stored_at + latency_ms + HOLD_MS);
         }
         for event in feed.iter().filter(|event| event["data"]["origin"] == "fini") {
             let Some(said_at) = event["data"]["message"]["created_at"].as_str().map(millis) else { continue };

@@ -1,0 +1,50 @@
+//! Which message a reply is said to answer, and how many replies a turn is said to have.
+//!
+//! The vendor's bot repeats what it answers, so whose a reply is can be read in it.
+
+use serde_json::Value;
+
+use super::{Evidence, Verdict, is_disturbed};
+use crate::plan::Talk;
+
+pub fn judge(evidence: &Evidence, verdict: &mut Verdict) {
+    // Of several messages that went out as one, the last is answered for all.
+    if evidence.plan.joins {
+        return;
+    }
+    for (talk, feed) in &evidence.feeds {
+        counted(*talk, feed, verdict);
+        if !is_disturbed(&evidence.plan) && evidence.plan.answers.iter().all(|answer| answer.row != "reply") {
+            attributed(*talk, feed, verdict);
+        }
+    }
+}
+
+/// What is said of a turn when it is done is what was told of it until then.
+fn counted(talk: Talk, feed: &[Value], verdict: &mut Verdict) {
+    for (place, done) in feed.iter().enumerate().filter(|(_, event)| event["type"] == "turn.completed") {
+        let message = &done["data"]["message_id"];
+        let replies = feed[..place].iter().filter(|event| event["data"]["in_reply_to"] == *message).count();
+        if done["data"]["replies"] != replies {
+            verdict.wrong(format!("{}: {replies} replies were told, but: {done}", talk.id()));
+        }
+    }
+}
+
+/// What repeats one message does not answer another.
+fn attributed(talk: Talk, feed: &[Value], verdict: &mut Verdict) {
+    for event in feed.iter().filter(|event| event["data"]["message"]["author"] == "bot") {
+        let text = event["data"]["message"]["text"].as_str().unwrap_or_default();
+        let Some(answered) = answered(text) else { continue };
+        if event["data"]["in_reply_to"].as_str().is_some_and(|told| told != answered) {
+            verdict.wrong(format!("{}: the reply to {answered} is told as another one's: {event}", talk.id()));
+        }
+    }
+}
+
+/// The message whose mark stands in a text: `[p0-3]` is that of `m0-3`.
+fn answered(text: &str) -> Option<String> {
+    let (_, rest) = text.split_once("[p")?;
+    let (mark, _) = rest.split_once(']')?;
+    Some(format!("m{mark}"))
+}
