@@ -20,7 +20,7 @@ use crate::{
         Failure, FiniApi, FiniClient, Observer, RequestFacts,
         budget::{Budget, Departures},
     },
-    http::{Public, admin::Admin},
+    http::{Public, Reads, Refused, Unproved, admin::Admin},
     lifecycle::{Lifecycle, Pace, Stop, Wake},
     metrics::{CallStatus, Metrics},
     service::{
@@ -59,6 +59,7 @@ pub(super) struct Rooms {
     fini: Arc<dyn FiniApi>,
     ledger: Arc<Ledger>,
     wakes: Wakes,
+    refused: Arc<Refused>,
 }
 
 impl Rooms {
@@ -116,6 +117,7 @@ impl Rooms {
             fini: Arc::new(fini),
             ledger,
             wakes,
+            refused: Arc::default(),
         })
     }
 
@@ -240,6 +242,9 @@ impl Rooms {
             spans: self.spans.clone(),
             stop: self.lifecycle.stop(),
             streams: Arc::new(parts::streams(config)),
+            reads: Arc::new(Reads::new(config.limits.browser_reads_per_user, Arc::clone(&self.clock))),
+            unproved: Unproved::default(),
+            refused: Arc::clone(&self.refused),
             settings: parts::public(config),
         })
     }
@@ -266,6 +271,7 @@ impl Rooms {
             },
             wall: Arc::clone(&self.wall),
             entropy: Arc::clone(&self.entropy),
+            refused: Arc::clone(&self.refused),
         }
     }
 

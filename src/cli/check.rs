@@ -10,6 +10,7 @@ use super::{
 use crate::{
     config::{self, Config, Fini, Needs, Origin},
     fini::{Agent, Departure, Failure, FiniApi as _, FiniClient},
+    system::max_open_files,
 };
 
 #[derive(Debug, clap::Args)]
@@ -25,6 +26,14 @@ pub(super) async fn run(args: Args) -> Done {
     let loaded = args.config.load(Needs::Serve)?;
     say(origin(&loaded.origin));
     put(config::describe(&loaded.config).join("\n"))?;
+    let (open_files, wanted) = (max_open_files(), loaded.config.server.max_connections);
+    let served = loaded.config.connections_within(open_files);
+    if let Some(open_files) = open_files.filter(|_| served < wanted) {
+        say(format!(
+            "warning: server.max_connections: {wanted} are more than {open_files} open files leave room for; {served} are \
+             served (raise the limit on open files, LimitNOFILE= or `ulimit -n`)"
+        ));
+    }
     if args.online {
         online(&loaded.config).await?;
     }

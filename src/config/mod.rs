@@ -10,12 +10,14 @@
 
 mod describe;
 mod frontend;
+mod limits;
 mod load;
 mod sections;
 mod store_url;
 
 pub use describe::describe;
 pub use frontend::{Callback, EventPattern, Frontend, RotatingSecret};
+pub use limits::{Limits, OPERATORS};
 pub use load::{ConfigErrors, Finding, Loaded, Needs, Origin, Place, Severity, Sources, load};
 pub use sections::{
     Admin, ApiKeys, Cache, Delivery, Fini, Log, LogFormat, OnExhausted, Poll, RateLimit, Server, Store, Telemetry,
@@ -28,6 +30,8 @@ pub use store_url::StoreUrl;
 pub struct Config {
     /// The public listener: `/v1/*` and `/openapi.json`.
     pub server: Server,
+    /// What one person, one conversation and one address may take.
+    pub limits: Limits,
     /// The operators' listener: health, metrics, `/admin/v1/*`.
     pub admin: Admin,
     /// Where messages, feeds and deliveries are kept.

@@ -17,7 +17,7 @@ use crate::{
     },
     signature::{
         SignedHeaders, Verifier,
-        token::{self, Claims, TokenSecret},
+        token::{self, Claims, TokenError, TokenSecret},
     },
 };
 
@@ -97,18 +97,19 @@ impl Frontends {
         if headers.contains_key(header::AUTHORIZATION) || !signed(headers)?.any() {
             return self.by_headers(headers, now).map(Some);
         }
-        if self.all.iter().any(|one| one.verifier.is_some()) {
-            Ok(None)
-        } else {
-            Err(unauthorized("no frontend takes signed requests"))
-        }
+        let verifier = self.all.iter().find_map(|one| one.verifier.as_ref());
+        let verifier = verifier.ok_or_else(|| unauthorized("no frontend takes signed requests"))?;
+        // What can be told without the body is told without it, and before anything is kept of it.
+        verifier.look_at(signed(headers)?, now.as_secs()).map_err(|error| unauthorized(&error.to_string()))?;
+        Ok(None)
     }
 
     /// Whether a token may stand in the query: only where no bearer token stands in the headers. Other schemes are what
     /// browsers add by themselves behind a password.
     pub fn takes_query_token(headers: &HeaderMap) -> bool {
         let is_bearer = |value: &axum::http::HeaderValue| value.to_str().is_ok_and(|value| bearer(value).is_some());
-        !headers.get_all(header::AUTHORIZATION).iter().any(is_bearer)
+        let mut values = headers.get_all(header::AUTHORIZATION).iter();
+        values.next().is_none_or(|value| !is_bearer(value) && values.next().is_none())
     }
 
     /// Who sent a signed message, by the headers and the raw body, and the id that was signed with it.
@@ -148,8 +149,10 @@ impl Frontends {
     pub fn by_browser_token(&self, text: &str, headers: &HeaderMap, now: WallTime) -> Result<Caller, Problem> {
         let origin = headers.get(header::ORIGIN).and_then(|value| value.to_str().ok());
         let frontend = token::peek_frontend(text).map_err(|error| unauthorized(&error.to_string()))?;
-        let one = self.named(&frontend).ok_or_else(|| unauthorized("the token is not known"))?;
-        let secret = one.token_secret.as_ref().ok_or_else(|| unauthorized("the token is not known"))?;
+        // Whether there is such a frontend is nobody's business who cannot sign for it.
+        let unknown = || unauthorized(&TokenError::Signature.to_string());
+        let one = self.named(&frontend).ok_or_else(unknown)?;
+        let secret = one.token_secret.as_ref().ok_or_else(unknown)?;
         let claims = token::verify(text, secret, now.as_secs()).map_err(|error| unauthorized(&error.to_string()))?;
         if !claims.allows_origin(origin) {
             return Err(Problem::new(Code::Forbidden).detail("the token is not for this origin"));

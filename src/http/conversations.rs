@@ -21,12 +21,14 @@ use crate::{
         event::as_rfc3339,
         ids::{ConversationId, ConversationKey, FrontendName},
     },
-    store::FeedPage,
+    store::{FeedPage, Most},
 };
 
 /// The most entries of one page.
 const MAX_PAGE: usize = 500;
 const DEFAULT_PAGE: usize = 100;
+/// The most bytes of one page, unless one entry alone is larger.
+const PAGE_BYTES: usize = 1 << 20;
 
 #[derive(Serialize)]
 struct View<'a> {
@@ -68,7 +70,11 @@ pub async fn get(
 ) -> Result<Response, Problem> {
     let caller = authenticate(&public, &headers)?;
     let id = own(&caller, &id)?;
+    let admitted = public.reads.admit(&caller)?;
+    is_current(&public, &caller, &id).await?;
+    let turn = public.reads.turn(caller.frontend()).await?;
     let found = public.store.conversation(caller.frontend(), &id).await?.ok_or_else(no_conversation)?;
+    drop(turn);
     let view = View {
         conversation_id: &id,
         state: found.state,
@@ -79,7 +85,7 @@ pub async fn get(
         created_at: found.created_at,
         updated_at: found.updated_at,
     };
-    Ok(axum::Json(view).into_response())
+    Ok(admitted.until_taken(axum::Json(view).into_response()))
 }
 
 /// A page of its feed.
@@ -91,7 +97,7 @@ pub async fn get(
     params(
         ("conversation_id" = String, Path, description = "The frontend's own id"),
         ("after" = Option<i64>, Query, minimum = 0, description = "Only events with a higher sequence"),
-        ("limit" = Option<i64>, Query, minimum = 1, description = "At most so many; 100 by default, never more than 500"),
+        ("limit" = Option<i64>, Query, minimum = 1, description = "At most so many; 100 by default, never more than 500, and never more than about 1 MiB of them"),
     ),
     responses((status = 200, description = "A part of the feed, oldest first", body = schema::FeedPage), Errors),
     security(("bearer" = []))
@@ -105,12 +111,15 @@ pub async fn events(
     let caller = authenticate(&public, &headers)?;
     let id = own(&caller, &id)?;
     let query = Query::parse(query.as_deref())?;
+    let admitted = public.reads.admit(&caller)?;
+    is_current(&public, &caller, &id).await?;
     let limit = query.limit.unwrap_or(DEFAULT_PAGE).min(MAX_PAGE);
+    let most = Most { entries: limit, bytes: PAGE_BYTES };
     let Beginning { page, is_reset, .. } =
-        begin(&public, caller.frontend(), &id, query.after.unwrap_or(0), limit).await?;
+        begin(&public, caller.frontend(), &id, query.after.unwrap_or(0), most).await?;
     let events = page.entries.into_iter().filter_map(|entry| RawValue::from_string(entry.body).ok()).collect();
     let page = Page { events, last_sequence: page.last_sequence, has_more: page.has_more, reset: is_reset };
-    Ok(axum::Json(page).into_response())
+    Ok(admitted.until_taken(axum::Json(page).into_response()))
 }
 
 /// Where reading a feed begins.
@@ -127,19 +136,33 @@ pub(super) async fn begin(
     frontend: &FrontendName,
     id: &ConversationId,
     after: i64,
-    limit: usize,
+    most: Most,
 ) -> Result<Beginning, Problem> {
-    let (key, page) = public.store.feed(frontend, id, after, limit).await?.ok_or_else(no_conversation)?;
+    let _turn = public.reads.turn(frontend).await?;
+    let (key, page) = public.store.feed(frontend, id, after, most).await?.ok_or_else(no_conversation)?;
     if after <= page.last_sequence {
         return Ok(Beginning { key, page, is_reset: false });
     }
-    let (key, page) = public.store.feed(frontend, id, 0, limit).await?.ok_or_else(no_conversation)?;
+    let (key, page) = public.store.feed(frontend, id, 0, most).await?.ok_or_else(no_conversation)?;
     Ok(Beginning { key, page, is_reset: true })
 }
 
 /// Who calls.
 pub(super) fn authenticate(public: &Public, headers: &HeaderMap) -> Result<Caller, Problem> {
     public.frontends.by_headers(headers, public.wall.now())
+}
+
+/// Refuses a browser's token that is older than the erasure of its conversation: what begins anew under the same id is
+/// another conversation, and perhaps another person's.
+pub(super) async fn is_current(public: &Public, caller: &Caller, id: &ConversationId) -> Result<(), Problem> {
+    let Caller::Browser { frontend, claims } = caller else { return Ok(()) };
+    let _turn = public.reads.turn(frontend).await?;
+    match public.store.erased_at(frontend, id).await? {
+        Some(erased_at) if claims.iat <= erased_at.as_secs() => {
+            Err(Problem::new(Code::Unauthorized).detail("the token is older than the erasure of its conversation"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The conversation's id, if the caller may touch it; one that nobody can have is simply not found.

@@ -3,6 +3,7 @@
 //! Handlers parse into domain types, call a service or read through the store's port, and render. They decide nothing about
 //! conversations. Every error leaves as `application/problem+json` (RFC 9457) with a stable code and the request's id.
 
+mod address;
 pub mod admin;
 pub mod auth;
 mod body;
@@ -13,20 +14,23 @@ pub mod erase;
 pub mod messages;
 pub mod openapi;
 pub mod problem;
+mod reads;
+mod refused;
 pub mod server;
 pub mod stream;
 pub mod tokens;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::{IpAddr, SocketAddr}, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Request, State},
-    http::{HeaderName, HeaderValue, Method, StatusCode, header},
+    extract::{ConnectInfo, DefaultBodyLimit, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use ipnet::IpNet;
 use tower_http::{cors::CorsLayer, set_header::SetResponseHeaderLayer};
 
 use crate::{
@@ -38,7 +42,10 @@ use crate::{
     telemetry::spans::Spans,
 };
 use auth::Frontends;
+pub use body::Unproved;
 use problem::{Code, Problem};
+pub use reads::Reads;
+pub use refused::Refused;
 
 /// What the public handlers work with.
 #[derive(Clone)]
@@ -67,8 +74,21 @@ pub struct Public {
     pub stop: Stop,
     /// Open streams.
     pub streams: Arc<stream::Streams>,
+    /// What is read, by whom.
+    pub reads: Arc<Reads>,
+    /// Room for the bodies of those who have proved nothing yet.
+    pub unproved: Unproved,
+    /// Refusals that are told together.
+    pub refused: Arc<Refused>,
     /// Limits.
     pub settings: PublicSettings,
+}
+
+impl Public {
+    /// Where a request comes from.
+    fn address(&self, peer: Option<SocketAddr>, headers: &HeaderMap) -> Option<IpAddr> {
+        address::caller(&self.settings.trusted_proxies, peer, headers)
+    }
 }
 
 /// Limits of the public API.
@@ -78,6 +98,8 @@ pub struct PublicSettings {
     pub max_body: usize,
     /// Exact origins that browsers may call from.
     pub cors_origins: Vec<String>,
+    /// Proxies whose word on where a request comes from is believed.
+    pub trusted_proxies: Arc<[IpNet]>,
     /// The longest a request other than a stream may take.
     pub request_timeout: Duration,
 }
@@ -89,6 +111,8 @@ pub fn public(state: Public) -> Router {
         entropy: Arc::clone(&state.entropy),
         metrics: state.metrics.clone(),
         spans: state.spans.clone(),
+        refused: Arc::clone(&state.refused),
+        trusted_proxies: Arc::clone(&state.settings.trusted_proxies),
         listener: "public",
     };
     let conversation = "/v1/conversations/{conversation_id}";
@@ -99,11 +123,14 @@ pub fn public(state: Public) -> Router {
         .route(&format!("{conversation}/events"), get(conversations::events))
         .route(&format!("{conversation}/tokens"), post(tokens::post))
         .route_layer(middleware::from_fn_with_state(limit, in_time));
-    Router::new()
-        .merge(answered)
-        .route(&format!("{conversation}/stream"), get(stream::get))
+    let files = Router::new()
         .route("/openapi.json", get(openapi::get))
         .merge(client::router())
+        .route_layer(middleware::from_fn_with_state(state.clone(), by_address));
+    Router::new()
+        .merge(answered)
+        .merge(files)
+        .route(&format!("{conversation}/stream"), get(stream::get))
         .route("/healthz", get(healthz))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
@@ -140,6 +167,13 @@ async fn in_time(State(limit): State<Duration>, request: Request, next: Next) ->
         Ok(response) => response,
         Err(_) => Problem::new(Code::StoreUnavailable).detail("no answer in time").into_response(),
     }
+}
+
+/// What anybody may read is counted by the address that reads it.
+async fn by_address(State(public): State<Public>, request: Request, next: Next) -> Result<Response, Problem> {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+    let admitted = public.reads.admit_address(public.address(peer, request.headers()))?;
+    Ok(admitted.until_taken(next.run(request).await))
 }
 
 /// What is answered is about one caller and one moment, unless a handler says otherwise.

@@ -25,7 +25,6 @@ use axum::{
     response::Response,
 };
 use futures_util::stream;
-use ipnet::IpNet;
 use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -33,31 +32,34 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Public,
     auth::{Caller, Frontends},
-    conversations::{Beginning, Query, authenticate, begin, own},
+    conversations::{Beginning, Query, authenticate, begin, is_current, own},
     openapi::{Errors, schema},
     problem::{Code, Problem},
+    reads::Reads,
+    server::EndsAt,
 };
 use crate::{
     domain::{
-        Clock, WallClock,
+        Clock, WallClock, WallTime,
         delay::{delay, told_next},
         ids::{ConversationId, ConversationKey, FrontendName, MessageId},
     },
     signature::token::CLOCK_SKEW_SECS,
-    store::{Follower, Store, Topic, Unanswered},
+    store::{Follower, Most, Store, Topic, Unanswered},
 };
 
 /// Comment lines keep proxies from closing a quiet stream. As often it looks for itself.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// Entries read at once.
-const PAGE: usize = 100;
+/// What is read at once, and so what a reader that does not read holds.
+const PAGE: Most = Most { entries: 100, bytes: 128 * 1024 };
+/// How long a stream may still wait for its reader after the token's end. One that waits for nothing ends by itself.
+const END_MARGIN: Duration = Duration::from_millis(500);
 
 /// The open streams, counted per frontend and per address.
 #[derive(Debug, Default)]
 pub struct Streams {
     per_frontend: usize,
     per_address: usize,
-    trusted_proxies: Vec<IpNet>,
     open: Mutex<Open>,
 }
 
@@ -68,9 +70,9 @@ struct Open {
 }
 
 impl Streams {
-    /// At most so many streams; addresses behind `trusted_proxies` are taken from `X-Forwarded-For`.
-    pub fn new(per_frontend: usize, per_address: usize, trusted_proxies: Vec<IpNet>) -> Self {
-        Self { per_frontend, per_address, trusted_proxies, open: Mutex::default() }
+    /// At most so many streams.
+    pub fn new(per_frontend: usize, per_address: usize) -> Self {
+        Self { per_frontend, per_address, open: Mutex::default() }
     }
 
     fn open(self: &Arc<Self>, frontend: &FrontendName, address: Option<IpAddr>) -> Result<Opened, Problem> {
@@ -86,25 +88,6 @@ impl Streams {
             *open.addresses.entry(address).or_default() += 1;
         }
         Ok(Opened { streams: Arc::clone(self), frontend: frontend.clone(), address })
-    }
-
-    /// The caller's address: the nearest one that is not a trusted proxy's.
-    fn address(&self, peer: Option<SocketAddr>, headers: &HeaderMap) -> Option<IpAddr> {
-        let trusted = |address: &IpAddr| self.trusted_proxies.iter().any(|network| network.contains(address));
-        let mut address = peer?.ip().to_canonical();
-        if !trusted(&address) {
-            return Some(address);
-        }
-        let chain = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-        let hops: Vec<_> = chain.flat_map(|value| value.split(',')).map(str::trim).collect();
-        for hop in hops.iter().rev() {
-            let Ok(hop) = hop.parse::<IpAddr>() else { break };
-            address = hop.to_canonical();
-            if !trusted(&address) {
-                break;
-            }
-        }
-        Some(address)
     }
 }
 
@@ -172,6 +155,8 @@ pub async fn get(
         _ => authenticate(&public, &headers)?,
     };
     let id = own(&caller, &id)?;
+    drop(public.reads.admit(&caller)?);
+    is_current(&public, &caller, &id).await?;
     if public.stop.is_stopping() {
         return Err(Problem::new(Code::ShuttingDown).retry_after(Duration::from_secs(1)));
     }
@@ -181,16 +166,14 @@ pub async fn get(
     let Beginning { key, page, is_reset } = begin(&public, &frontend, &id, after, PAGE).await?;
     let follower = public.store.changes().follow(key, Topic::Feed);
     let peer = peer.map(|Extension(info)| info.0);
-    let opened = public.streams.open(&frontend, public.streams.address(peer, &headers))?;
+    let opened = public.streams.open(&frontend, public.address(peer, &headers))?;
     let expires = match &caller {
-        Caller::Browser { claims, .. } => {
-            let left = (claims.exp + CLOCK_SKEW_SECS).saturating_sub(public.wall.now().as_secs());
-            Some(Instant::now() + Duration::from_secs(u64::try_from(left).unwrap_or(0)))
-        }
+        Caller::Browser { claims, .. } => Some(Instant::now() + left(claims.exp, public.wall.now())),
         Caller::Server(_) => None,
     };
     let mut feed = Feed {
         store: Arc::clone(&public.store),
+        reads: Arc::clone(&public.reads),
         stop: public.stop.soft().clone(),
         frontend,
         id,
@@ -222,6 +205,9 @@ pub async fn get(
         Some((Ok::<_, Infallible>(chunk), feed))
     }));
     let mut response = Response::new(body);
+    if let Some(expires) = expires {
+        response.extensions_mut().insert(EndsAt(expires + END_MARGIN));
+    }
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
@@ -230,9 +216,16 @@ pub async fn get(
     Ok(response)
 }
 
+/// How long a token of that end is good for a stream. One that is taken by the skew of the clocks alone has that.
+fn left(exp: i64, now: WallTime) -> Duration {
+    let end = if exp > now.as_secs() { exp } else { exp + CLOCK_SKEW_SECS };
+    Duration::from_millis(u64::try_from(end.saturating_mul(1000).saturating_sub(now.as_millis())).unwrap_or(0))
+}
+
 /// Where a stream is. There are thousands, so that it holds no more than it needs while it waits.
 struct Feed {
     store: Arc<dyn Store>,
+    reads: Arc<Reads>,
     stop: CancellationToken,
     frontend: FrontendName,
     id: ConversationId,
@@ -271,6 +264,9 @@ impl Feed {
     /// The next piece of the stream; `None` ends it.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
+            if self.expires.is_some_and(|expires| expires <= Instant::now()) {
+                return None;
+            }
             if let Some(chunk) = self.ready.pop_front() {
                 self.beat = Instant::now() + HEARTBEAT;
                 return Some(chunk);
@@ -309,6 +305,7 @@ impl Feed {
 
     /// Reads on. `None` where the conversation is gone, or the store is: the reader comes back by itself.
     async fn read(&mut self) -> Option<()> {
+        let _turn = self.reads.turn(&self.frontend).await.ok()?;
         let page = self.store.feed(&self.frontend, &self.id, self.after, PAGE).await.ok()??;
         if page.0 != self.key {
             return None;

@@ -51,7 +51,9 @@ pub async fn post(State(public): State<Public>, Path(id): Path<String>, request:
         Problem::new(Code::BrowserTokensDisabled).detail("set browser_token_secret for this frontend")
     })?;
     let wish = Wish::parse(&body)?;
-    let iat = now.as_secs();
+    // One of the second of an erasure would count as older than that.
+    let erased_at = public.store.erased_at(&frontend, &id).await?;
+    let iat = erased_at.map_or(now.as_secs(), |erased_at| now.as_secs().max(erased_at.as_secs() + 1));
     let claims = Claims {
         frontend: frontend.as_str().to_owned(),
         conversation_id: id.as_str().to_owned(),
@@ -80,8 +82,12 @@ impl Wish {
         let mut fault = |field, message: &str| errors.push(FieldError::new(field, message));
         match fields.get("user_id") {
             None => {}
-            Some(Value::String(id)) if (1..=200).contains(&id.chars().count()) => wish.user_id = Some(id.clone()),
-            Some(_) => fault("user_id", "must be a string of 1 to 200 characters"),
+            Some(Value::String(id))
+                if (1..=200).contains(&id.chars().count()) && !id.contains(char::is_control) =>
+            {
+                wish.user_id = Some(id.clone());
+            }
+            Some(_) => fault("user_id", "must be a string of 1 to 200 characters, none of them a control"),
         }
         match fields.get("origins") {
             None => {}

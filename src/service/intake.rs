@@ -39,6 +39,8 @@ pub enum Taken {
     Conflict,
     /// Too many wait; when there may be room.
     Full(Duration),
+    /// More than one person may write in a minute, or than may wait in one conversation; when there is room.
+    Limited(Duration),
 }
 
 impl Intake {
@@ -53,12 +55,14 @@ impl Intake {
         Self { store, clock, budget, metrics, limits }
     }
 
-    /// Stores a message, with the request that brought it and the person for whom somebody vouches. When this returns `New` or `Duplicate`, the message is durable.
+    /// Stores a message, with the request that brought it, the person for whom somebody vouches, and whom it is counted for
+    /// where a browser sent it. When this returns `New` or `Duplicate`, the message is durable.
     pub async fn accept(
         &self,
         frontend: &FrontendName,
         message: InboundMessage,
         vouched_user: Option<String>,
+        counted_for: Option<String>,
         cause: Correlation,
     ) -> Result<Taken> {
         let message = NewMessage {
@@ -66,6 +70,7 @@ impl Intake {
             fingerprint: message.fingerprint(),
             message,
             vouched_user,
+            counted_for,
             cause,
             now: self.clock.now(),
             limits: self.limits,
@@ -80,6 +85,10 @@ impl Intake {
                 Taken::Duplicate(conversation, state.status())
             }
             Accepted::Conflict => Taken::Conflict,
+            Accepted::TooFast { wait } => Taken::Limited(wait),
+            Accepted::TooLarge { waiting_in_frontend } => {
+                Taken::Limited(self.budget.expected_wait(u64::from(waiting_in_frontend)))
+            }
             Accepted::BacklogFull { waiting_in_frontend, .. } => {
                 Taken::Full(self.budget.expected_wait(u64::from(waiting_in_frontend)))
             }

@@ -109,6 +109,14 @@ impl TokenSecret {
 }
 
 impl Claims {
+    /// Whom its reads and messages are counted for: the user, else the conversation. Neither can be taken for the other.
+    pub fn person(&self) -> String {
+        match &self.sub {
+            Some(sub) => format!("user:{sub}"),
+            None => format!("conversation:{}", self.conversation_id),
+        }
+    }
+
     /// Whether a page of `origin` (the request's `Origin` header) may present the token. A token that lists origins is
     /// refused without the header: browsers send it with every request from another site.
     pub fn allows_origin(&self, origin: Option<&str>) -> bool {
@@ -177,23 +185,37 @@ struct Parts<'a> {
     signature: [u8; 32],
 }
 
-/// Known members only; a repeated one is an error, so that no two readers can understand a token differently.
-#[derive(Deserialize)]
+/// Known members only; a repeated one is an error, so that no two readers can understand a token differently. One that is
+/// `null` is there, and of a wrong type: it must not read as one that nobody wrote.
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct RawHeader {
+    #[serde(deserialize_with = "there")]
     alg: Option<Value>,
+    #[serde(deserialize_with = "there")]
     typ: Option<Value>,
+    #[serde(deserialize_with = "there")]
     crit: Option<Value>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct RawClaims {
+    #[serde(deserialize_with = "there")]
     iss: Option<Value>,
+    #[serde(deserialize_with = "there")]
     frontend: Option<Value>,
+    #[serde(deserialize_with = "there")]
     conversation_id: Option<Value>,
+    #[serde(deserialize_with = "there")]
     sub: Option<Value>,
+    #[serde(deserialize_with = "there")]
     origins: Option<Value>,
+    #[serde(deserialize_with = "there")]
     iat: Option<Value>,
+    #[serde(deserialize_with = "there")]
     nbf: Option<Value>,
+    #[serde(deserialize_with = "there")]
     exp: Option<Value>,
 }
 
@@ -248,6 +270,11 @@ fn payload(claims: &Claims) -> Vec<u8> {
         exp: claims.exp,
     })
     .expect("strings and integers always serialise")
+}
+
+/// A member that is there, whatever it is.
+fn there<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
 }
 
 fn object<T: serde::de::DeserializeOwned>(encoded: &str, part: &'static str) -> Result<T, TokenError> {

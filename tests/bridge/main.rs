@@ -24,6 +24,7 @@ mod harness;
 mod intake;
 mod joins;
 mod layers;
+mod limits;
 mod operating;
 #[cfg(feature = "otlp")]
 mod otlp;
@@ -35,6 +36,7 @@ mod refusals;
 mod replicas;
 mod restart;
 mod sandbox;
+mod strangers;
 mod stream;
 mod trace;
 mod unclear;

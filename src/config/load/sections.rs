@@ -10,7 +10,7 @@ use super::{
     Needs, addresses,
     finding::{Wrong, quote},
     forms::{self, Form, POSITIVE, TEN_YEARS},
-    frontends, keys,
+    frontends, keys, limits,
     reader::Scope,
     secret_forms,
     tree::Value,
@@ -32,6 +32,7 @@ pub(super) fn read(root: &mut Scope<'_>, needs: Needs) -> Config {
     let default = Config::defaults();
     Config {
         server: root.section("server", |s| server(s, default.server)),
+        limits: root.section("limits", |s| limits::read(s, default.limits)),
         admin: root.section("admin", |s| admin(s, &default.admin)),
         store: root.section("store", |s| store(s, default.store)),
         cache: root.section("cache", |s| cache(s, &default.cache)),

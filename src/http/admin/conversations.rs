@@ -15,7 +15,7 @@ use crate::{
         conversations::no_conversation,
         problem::{Code, FieldError, Problem},
     },
-    store::{Bound, DeliveryFilter},
+    store::{Bound, DeliveryFilter, Most},
 };
 
 pub(super) async fn conversation(
@@ -53,7 +53,8 @@ pub(super) async fn conversation(
         "watch_until": found.watch_until.map(|at| at.to_string()),
         "deliveries": deliveries,
     });
-    if let Some((_, feed)) = admin.store.feed(&frontend, &id, 0, 500).await? {
+    let most = Most { entries: 500, bytes: 1 << 20 };
+    if let Some((_, feed)) = admin.store.feed(&frontend, &id, 0, most).await? {
         let events: Vec<Value> = feed
             .entries
             .iter()

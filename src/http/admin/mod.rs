@@ -23,6 +23,7 @@ use super::{
     auth::digest,
     context,
     problem::{Code, Problem},
+    refused::Refused,
 };
 use crate::{
     delivery::{Endpoint, ReceiverApi},
@@ -72,6 +73,8 @@ pub struct Admin {
     pub wall: Arc<dyn WallClock>,
     /// Makes ids.
     pub entropy: Arc<dyn Entropy>,
+    /// Refusals that are told together.
+    pub refused: Arc<Refused>,
 }
 
 /// The operators' API.
@@ -81,6 +84,8 @@ pub fn admin(state: Admin) -> Router {
         entropy: Arc::clone(&state.entropy),
         metrics: state.metrics.clone(),
         spans: state.spans.clone(),
+        refused: Arc::clone(&state.refused),
+        trusted_proxies: Arc::default(),
         listener: "admin",
     };
     let guarded = Router::new()
@@ -147,7 +152,8 @@ async fn authorize(State(admin): State<Admin>, request: Request, next: Next) -> 
         return Err(Problem::new(Code::Forbidden).detail(detail));
     }
     if let Some(token) = &admin.token {
-        let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        // Of two, nobody can say which one is meant.
+        let given = context::only(request.headers(), &header::AUTHORIZATION);
         let given =
             given.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         let matches =

@@ -249,6 +249,7 @@ async fn failing_to_accept_pauses_unless_the_peer_is_to_blame() {
         name: "public",
         limits: generous(),
         tasks: lifecycle.tasks(),
+        addresses: Arc::default(),
         metrics: metrics.clone(),
         drain: CancellationToken::new(),
     };
