@@ -251,11 +251,7 @@ pub(super) fn public(config: &Config) -> PublicSettings {
 
 /// What peers may use up.
 pub(super) fn limits(config: &Config, max_connections: usize) -> Limits {
-    Limits {
-        max_connections,
-        header_timeout: config.server.header_timeout,
-        ..Limits::default()
-    }
+    Limits { max_connections, header_timeout: config.server.header_timeout, ..Limits::default() }
 }
 
 /// How many connections an address may have. Behind a proxy all its callers have one address.

@@ -60,8 +60,11 @@ impl AdminArgs {
             (Some(base), Some(token)) => (base.clone(), Some(token)),
             (base, given) => {
                 let admin = self.config.load_quietly(Needs::Nothing)?.config.admin;
-                let base = base.clone().map_or_else(|| local(admin.listen), Ok)?;
-                (base, given.or(admin.token))
+                let own = local(admin.listen)?;
+                let base = base.clone().unwrap_or_else(|| own.clone());
+                // The token of the configuration is for that listener: another one must not learn it.
+                let configured = admin.token.filter(|_| base.origin() == own.origin());
+                (base, given.or(configured))
             }
         };
         Admin::new(base, token)

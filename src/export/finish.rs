@@ -9,7 +9,7 @@ use std::{
 use super::{
     ExportError, Stage,
     sort::Ordering,
-    stage::folder_of,
+    stage::{folder_of, private},
     tables::{Column, Tables},
 };
 
@@ -106,7 +106,14 @@ impl Target {
             ExportError::file(path)(io::Error::new(io::ErrorKind::InvalidInput, "this is no name of a file"))
         })?;
         let new = folder_of(path).join(format!(".{}.new", name.to_string_lossy()));
-        let file: Box<dyn Write> = Box::new(File::create(&new).map_err(ExportError::file(&new))?);
+        let file = private(&new).and_then(|file| {
+            // Whoever was let read the file before may read the new one; of a new file nobody was.
+            if let Ok(old) = fs::metadata(path) {
+                file.set_permissions(old.permissions())?;
+            }
+            Ok(file)
+        });
+        let file: Box<dyn Write> = Box::new(file.map_err(ExportError::file(&new))?);
         Ok(Self { path: path.to_owned(), new: Some(new), out: BufWriter::with_capacity(256 * 1024, file) })
     }
 

@@ -9,7 +9,7 @@
 use std::{
     fs::{self, File},
     io::{self, BufRead as _, BufReader, Seek as _, SeekFrom, Write as _},
-    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -68,7 +68,7 @@ impl Stage {
     /// Opens the staging file of the output `target`. `purpose` says what is exported.
     pub fn open<S: DeserializeOwned>(target: &Path, purpose: &str, kept: Kept) -> Result<Found<S>, ExportError> {
         let (path, checkpoint) = (beside(target, "partial"), beside(target, "checkpoint"));
-        let file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file = resumable(&path);
         let file = file.map_err(ExportError::file(&path))?;
         match file.try_lock() {
             Ok(()) => {}
@@ -240,10 +240,34 @@ pub(super) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// A new file that only its owner may read, in place of whatever stood there. Never the file at the end of a link: somebody
+/// else may have laid it, to have his own file written or read.
+pub(super) fn private(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => File::options().read(true).write(true).create_new(true).mode(0o600).open(path),
+    }
+}
+
+/// A file to go on with, that only its owner may read, and that is no link.
+fn resumable(path: &Path) -> io::Result<File> {
+    let no_link = rustix::fs::OFlags::NOFOLLOW.bits();
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(i32::try_from(no_link).map_err(io::Error::other)?)
+        .open(path)?;
+    file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    Ok(file)
+}
+
 /// Puts a file in its place at once and whole.
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let new = beside(path, "new");
-    let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    let mut file = private(&new)?;
     file.write_all(content)?;
     file.sync_data()?;
     fs::rename(&new, path)

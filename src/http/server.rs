@@ -176,7 +176,13 @@ impl Server {
         }
     }
 
-    fn start(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, held: (OwnedSemaphorePermit, Place), router: Router) {
+    fn start(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        held: (OwnedSemaphorePermit, Place),
+        router: Router,
+    ) {
         let tasks = self.tasks.clone();
         // The handle is not needed: the permit says when the connection has ended.
         drop(tasks.spawn("connection", async move {

@@ -82,9 +82,7 @@ impl Wish {
         let mut fault = |field, message: &str| errors.push(FieldError::new(field, message));
         match fields.get("user_id") {
             None => {}
-            Some(Value::String(id))
-                if (1..=200).contains(&id.chars().count()) && !id.contains(char::is_control) =>
-            {
+            Some(Value::String(id)) if (1..=200).contains(&id.chars().count()) && !id.contains(char::is_control) => {
                 wish.user_id = Some(id.clone());
             }
             Some(_) => fault("user_id", "must be a string of 1 to 200 characters, none of them a control"),

@@ -8,15 +8,12 @@ use tokio::{
     time::{Duration, Instant, timeout},
 };
 
-use crate::harness::{
-    Bridge, DEADLINE, Frontend, Setup, Stream, browser_token, epoch_seconds, eventually, unique,
-};
+use crate::harness::{Bridge, DEADLINE, Frontend, Setup, Stream, browser_token, epoch_seconds, eventually, unique};
 
 /// A token of so many seconds for a conversation of the first frontend, and of a user where one is named.
 fn token(bridge: &mut Bridge, conversation: &str, user: Option<&str>, seconds: i64) -> String {
     let now = epoch_seconds();
-    let mut claims =
-        json!({"iss": "fini-bridge", "frontend": "web", "conversation_id": conversation, "iat": now, "exp": now + seconds});
+    let mut claims = json!({"iss": "fini-bridge", "frontend": "web", "conversation_id": conversation, "iat": now, "exp": now + seconds});
     if let Some(user) = user {
         claims["sub"] = json!(user);
     }
@@ -210,10 +207,8 @@ async fn what_was_erased_is_in_no_file_once_that_is_told_and_only_a_hash_of_its_
     let (old, user) = (token(&mut bridge, &conversation, Some("u-of-the-erased"), 600), "u-of-the-erased");
     from_browser(&mut bridge, &old, &message(&conversation, "b-1")).await;
     bridge.end_of(&conversation, "b-1").await;
-    eventually("the callbacks to be made", async || {
-        bridge.deliveries("state=pending").await.is_empty().then_some(())
-    })
-    .await;
+    eventually("the callbacks to be made", async || bridge.deliveries("state=pending").await.is_empty().then_some(()))
+        .await;
     assert!(bridge.is_on_disk(&text) && bridge.is_on_disk(&conversation) && bridge.is_on_disk(user));
     let path = format!("/v1/conversations/{conversation}");
     let told = bridge.call("DELETE", &path).send().await.expect(202).json();
@@ -248,7 +243,8 @@ async fn the_database_and_the_files_beside_it_are_their_owners_alone() {
     let modes = || {
         let files = fs::read_dir(&folder).expect("reads").flatten();
         let ours = files.filter(|file| file.file_name().to_string_lossy().starts_with("bridge.db"));
-        ours.map(|file| (file.path(), file.metadata().expect("is there").permissions().mode() & 0o777)).collect::<Vec<_>>()
+        ours.map(|file| (file.path(), file.metadata().expect("is there").permissions().mode() & 0o777))
+            .collect::<Vec<_>>()
     };
     assert!(modes().len() >= 3);
     assert!(modes().iter().all(|(_, mode)| *mode == 0o600), "{:?}", modes());

@@ -108,12 +108,14 @@ async fn of_two_hosts_or_two_credentials_none_counts() {
     }
     let browser = {
         let now = epoch_seconds();
-        let claims = json!({"iss": "fini-bridge", "frontend": "web", "conversation_id": "c", "iat": now, "exp": now + 60});
+        let claims =
+            json!({"iss": "fini-bridge", "frontend": "web", "conversation_id": "c", "iat": now, "exp": now + 60});
         browser_token(bridge.web().browser_token_secret.as_ref().expect("configured"), &claims)
     };
     bridge.keep_private(&browser);
     let stream = |headers: &str| {
-        format!("GET /v1/conversations/c/stream?access_token={browser} HTTP/1.1\r\nhost: a\r\n{headers}\r\n").into_bytes()
+        format!("GET /v1/conversations/c/stream?access_token={browser} HTTP/1.1\r\nhost: a\r\n{headers}\r\n")
+            .into_bytes()
     };
     let basic = "authorization: Basic eDp5\r\n";
     assert_eq!(asks(&bridge, &stream(basic)).await.0, 200);
@@ -127,7 +129,8 @@ async fn known_and_unknown_frontends_are_answered_alike() {
     let now = epoch_seconds();
     let mut answers = Vec::new();
     for frontend in ["web", "nobody-has-this-name"] {
-        let claims = json!({"iss": "fini-bridge", "frontend": frontend, "conversation_id": "c", "iat": now, "exp": now + 60});
+        let claims =
+            json!({"iss": "fini-bridge", "frontend": frontend, "conversation_id": "c", "iat": now, "exp": now + 60});
         let token = browser_token(&random_token(), &claims);
         let answer = bridge.anonymous("GET", "/v1/conversations/c").bearer(&token).send().await;
         answers.push(answer.problem(401, "unauthorized")["detail"].clone());
@@ -142,7 +145,8 @@ async fn a_claim_that_is_null_is_no_claim_that_is_left_out() {
     bridge.turn("c", "Where is my order?").await;
     let now = epoch_seconds();
     for claim in ["origins", "sub", "nbf"] {
-        let mut claims = json!({"iss": "fini-bridge", "frontend": "web", "conversation_id": "c", "iat": now, "exp": now + 60});
+        let mut claims =
+            json!({"iss": "fini-bridge", "frontend": "web", "conversation_id": "c", "iat": now, "exp": now + 60});
         claims[claim] = json!(null);
         let token = browser_token(bridge.web().browser_token_secret.as_ref().expect("configured"), &claims);
         bridge.anonymous("GET", "/v1/conversations/c").bearer(&token).send().await.problem(401, "unauthorized");
@@ -154,7 +158,12 @@ async fn a_claim_that_is_null_is_no_claim_that_is_left_out() {
 async fn guessing_tokens_writes_a_line_a_second_with_a_count() {
     let bridge = Setup::new().start().await;
     for _ in 0..200 {
-        bridge.anonymous("GET", "/v1/conversations/c").bearer(&random_token()).send().await.problem(401, "unauthorized");
+        bridge
+            .anonymous("GET", "/v1/conversations/c")
+            .bearer(&random_token())
+            .send()
+            .await
+            .problem(401, "unauthorized");
     }
     let told = || {
         let lines: Vec<_> = bridge.log().into_iter().filter(|line| line["status"] == 401).collect();
@@ -167,7 +176,9 @@ async fn guessing_tokens_writes_a_line_a_second_with_a_count() {
     })
     .await;
     assert!(lines <= 20, "{lines} lines");
-    assert!(bridge.log().iter().any(|line| line["message"] == "further requests refused" && line["address"] == "127.0.0.1"));
+    assert!(
+        bridge.log().iter().any(|line| line["message"] == "further requests refused" && line["address"] == "127.0.0.1")
+    );
     bridge.finish().await;
 }
 
@@ -224,7 +235,8 @@ async fn check_says_when_too_few_files_may_be_open() {
     let text = setup.render("http://127.0.0.1:9", &store, "http://127.0.0.1:9");
     std::fs::write(&file, text).expect("the folder can be written");
     let check = async |files: u32| {
-        let command = format!("ulimit -n {files}; exec {} check --config {}", env!("CARGO_BIN_EXE_fini-bridge"), file.display());
+        let command =
+            format!("ulimit -n {files}; exec {} check --config {}", env!("CARGO_BIN_EXE_fini-bridge"), file.display());
         let mut shell = tokio::process::Command::new("sh");
         let output = shell.args(["-c", &command]).stdin(Stdio::null()).output().await.expect("a shell runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

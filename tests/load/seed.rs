@@ -123,7 +123,12 @@ fn message(frontend: &str, lane: usize, now: Timestamp) -> NewMessage {
         vouched_user: None,
         cause: Correlation::default(),
         now,
-        limits: BacklogLimits { per_conversation: u32::MAX, per_frontend: u32::MAX, bytes_per_conversation: 0, browser_messages_per_user: 0 },
+        limits: BacklogLimits {
+            per_conversation: u32::MAX,
+            per_frontend: u32::MAX,
+            bytes_per_conversation: 0,
+            browser_messages_per_user: 0,
+        },
     }
 }
 

@@ -248,6 +248,11 @@ fn telemetry(s: &mut Scope<'_>) -> Telemetry {
     }
 }
 
+/// Wider than the largest network that anybody has for private use (RFC 1918, RFC 4193).
+fn is_wide(network: &IpNet) -> bool {
+    network.prefix_len() < if network.addr().is_ipv4() { 8 } else { 7 }
+}
+
 /// Networks, with a warning where one has host bits: `10.1.2.3/8` allows more than its writer may have thought.
 fn networks(s: &mut Scope<'_>, key: &'static str) -> Vec<IpNet> {
     let networks = s.list(key, Vec::new(), addresses::network);
@@ -255,6 +260,11 @@ fn networks(s: &mut Scope<'_>, key: &'static str) -> Vec<IpNet> {
         let what = format!("has {network}, which means all of {}", network.trunc());
         let key = s.path(key);
         s.cx.warn(key, Wrong::new(what, "write the network itself, or the single address"));
+    }
+    for network in networks.iter().filter(|network| is_wide(network)) {
+        let what = format!("has {network}, which is a large part of all addresses");
+        let key = s.path(key);
+        s.cx.warn(key, Wrong::new(what, "name the networks that are meant"));
     }
     networks.iter().map(IpNet::trunc).collect()
 }

@@ -11,8 +11,7 @@ use serde_json::{Map, Value};
 use super::{
     Conn, Cx, Row, ThisStore,
     db::{self, Columns as _},
-    dialect,
-    rows,
+    dialect, rows,
 };
 use crate::{
     domain::{

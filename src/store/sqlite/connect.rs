@@ -80,7 +80,8 @@ impl Location {
     pub(super) fn prepare(&self) -> Result<Connection> {
         private(&self.0).map_err(|error| self.unavailable("it cannot be opened for writing", &error))?;
         for file in ["", "-wal", "-shm"] {
-            keep_private(&self.beside(file)).map_err(|error| self.unavailable("it cannot be kept from others", &error))?;
+            keep_private(&self.beside(file))
+                .map_err(|error| self.unavailable("it cannot be kept from others", &error))?;
         }
         let is_new = self.recognise().map_err(|error| self.named(error))?;
         let mut connection = self.connect().map_err(|error| self.named(error))?;
