@@ -147,3 +147,31 @@ impl Target {
         ExportError::File { path: self.new.clone().unwrap_or_else(|| self.path.clone()), error }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_new_output_is_its_owners_alone_and_an_old_one_stays_as_readable_as_it_was() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, victim) = (folder.path().join("out.ndjson"), folder.path().join("victim"));
+        fs::write(&victim, "not ours").expect("writes");
+        let written = |line: &str| {
+            let new = folder.path().join(".out.ndjson.new");
+            std::os::unix::fs::symlink(&victim, new).expect("links");
+            let mut target = Target::open(&path).expect("opens");
+            target.line(line).and_then(|()| target.close()).expect("writes");
+            (
+                fs::read_to_string(&path).expect("reads"),
+                fs::metadata(&path).expect("is there").permissions().mode() & 0o777,
+            )
+        };
+        assert_eq!(written("1"), ("1\n".to_owned(), 0o600));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("ours");
+        assert_eq!(written("2"), ("2\n".to_owned(), 0o640));
+        assert_eq!(fs::read_to_string(&victim).expect("reads"), "not ours");
+    }
+}

@@ -244,7 +244,7 @@ pub(super) fn folder_of(path: &Path) -> &Path {
 /// else may have laid it, to have his own file written or read.
 pub(super) fn private(path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => File::options().read(true).write(true).create_new(true).mode(0o600).open(path),
     }
 }
@@ -291,6 +291,26 @@ mod tests {
     fn contents(staging: &Stage) -> Vec<(i64, String)> {
         let entries: Vec<Entry> = staging.entries().expect("open").map(|entry| entry.expect("whole")).collect();
         entries.iter().map(|entry| (entry.created, staging.read(entry).expect("read"))).collect()
+    }
+
+    #[test]
+    fn a_stage_is_its_owners_alone_and_never_the_file_at_the_end_of_a_link() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (target, victim) = (folder.path().join("out.ndjson"), folder.path().join("victim"));
+        let mode = |path: &Path| fs::metadata(path).expect("is there").permissions().mode() & 0o777;
+        fs::write(&victim, "not ours").expect("writes");
+        std::os::unix::fs::symlink(&victim, beside(&target, "partial")).expect("links");
+        assert!(matches!(open(&target, Kept::Respect), Err(ExportError::File { .. })));
+        fs::remove_file(beside(&target, "partial")).expect("removes");
+        fs::write(beside(&target, "partial"), "").expect("writes");
+        fs::set_permissions(beside(&target, "partial"), fs::Permissions::from_mode(0o644)).expect("ours");
+        let mut staging = open(&target, Kept::Respect).expect("opens").staging;
+        assert_eq!(mode(&beside(&target, "partial")), 0o600);
+        std::os::unix::fs::symlink(&victim, beside(&beside(&target, "checkpoint"), "new")).expect("links");
+        staging.append(Some(1), "a", "{}");
+        staging.commit(&1_u32).expect("commits");
+        assert_eq!(mode(&beside(&target, "checkpoint")), 0o600);
+        assert_eq!(fs::read_to_string(&victim).expect("reads"), "not ours");
     }
 
     #[test]

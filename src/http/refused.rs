@@ -39,16 +39,12 @@ impl Refused {
         if recent.len() >= ADDRESSES && !recent.contains_key(&address) {
             address = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         }
-        match recent.get_mut(&address) {
-            Some(known) => {
-                known.since += 1;
-                false
-            }
-            None => {
-                recent.insert(address, Recent { told_at: now, since: 0 });
-                true
-            }
+        if let Some(known) = recent.get_mut(&address) {
+            known.since += 1;
+            return false;
         }
+        recent.insert(address, Recent { told_at: now, since: 0 });
+        true
     }
 
     /// What is to be told by now of those that had no line.

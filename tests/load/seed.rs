@@ -121,6 +121,7 @@ fn message(frontend: &str, lane: usize, now: Timestamp) -> NewMessage {
         fingerprint: message.fingerprint(),
         message,
         vouched_user: None,
+        counted_for: None,
         cause: Correlation::default(),
         now,
         limits: BacklogLimits {

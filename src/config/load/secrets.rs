@@ -197,7 +197,13 @@ impl Scope<'_> {
         let key = self.path(file_key);
         let file = PathBuf::from(&named);
         match read(&file) {
-            Ok(content) => Some((file, Some(content))),
+            Ok(content) => {
+                if is_open_to_all(&file) {
+                    let what = format!("names a file that every user of this machine can read: {}", file.display());
+                    self.cx.warn(key, Wrong::new(what, "take it from the others: chmod o-rwx"));
+                }
+                Some((file, Some(content)))
+            }
             Err(reason) => {
                 // A secret pasted where its path belongs must not be printed as a path.
                 let wrong = if looks_secret(&named) && !named.contains('/') {
@@ -221,6 +227,12 @@ impl Scope<'_> {
         );
         self.cx.error(file_path, wrong);
     }
+}
+
+/// Whether anybody on the machine may read or change a file.
+fn is_open_to_all(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o006 != 0)
 }
 
 fn read(path: &Path) -> Result<String, String> {

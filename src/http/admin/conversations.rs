@@ -7,7 +7,7 @@ use axum::{
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{Admin, deliveries::view};
+use super::{Admin, deliveries::view, wants_texts};
 use crate::{
     domain::ids::{ConversationId, InteractionId},
     http::{
@@ -24,8 +24,7 @@ pub(super) async fn conversation(
     RawQuery(query): RawQuery,
 ) -> Result<Json<Value>, Problem> {
     let frontend = admin.frontend(&frontend)?.clone();
-    let content = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes())
-        .any(|(name, value)| name == "content" && value == "true");
+    let content = wants_texts(query.as_deref());
     let id = ConversationId::trusted(id);
     let found = admin.store.conversation(&frontend, &id).await?.ok_or_else(no_conversation)?;
     let filter = DeliveryFilter {

@@ -165,6 +165,12 @@ async fn authorize(State(admin): State<Admin>, request: Request, next: Next) -> 
     Ok(next.run(request).await)
 }
 
+/// Whether the operator asks for texts, too (`?content=true`).
+fn wants_texts(query: Option<&str>) -> bool {
+    let mut members = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    members.any(|(name, value)| name == "content" && value == "true")
+}
+
 fn whole_millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -72,7 +72,7 @@ async fn a_full_backlog_stores_nothing(fixture: Fixture) {
 
 async fn a_person_writes_so_much_in_any_minute(fixture: Fixture) {
     let wanted = async |conversation: &str, message: &str, person: Option<&str>, second: i64| {
-        let mut new = new_message(conversation, message, at(second));
+        let mut new = new_message(conversation, message, at(second * 1000));
         new.counted_for = person.map(str::to_owned);
         new.limits.browser_messages_per_user = 2;
         fixture.store.accept(new).await.expect("answers")

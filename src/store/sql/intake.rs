@@ -256,6 +256,17 @@ fn posted(new: &NewMessage, shown_at: WallTime) -> FeedEvent {
     }
 }
 
+/// Bytes of a turn's events that a waiting caller is told.
+const MOST_OF_TURN: i64 = 1 << 20;
+
+/// The events of a turn and of its leader, up to so many bytes, and those that close it. Their sizes stand in the rows' heads, so
+/// that what is left out is not read either.
+pub(in crate::store) const EVENTS_OF_TURN: &str = "WITH sizes AS (SELECT sequence, conversation_key, kind, \
+    SUM(CAST(OCTET_LENGTH(body) AS BIGINT)) OVER (ORDER BY sequence) AS bytes FROM events WHERE turn_key IN ($1, $2)) \
+ SELECT e.turn_key, e.kind, e.body FROM sizes s \
+    JOIN events e ON e.conversation_key = s.conversation_key AND e.sequence = s.sequence \
+ WHERE s.bytes <= $3 OR s.kind IN ('turn.completed', 'turn.failed') ORDER BY e.sequence";
+
 async fn turn(
     conn: &mut Conn,
     frontend: &FrontendName,
@@ -276,11 +287,9 @@ async fn turn(
     let own = rows::int(&found, "key")?;
     let leader: Option<i64> = found.try_get("leader_key")?;
     // The state was read first: where it says that the turn is over, its last event is there too.
-    let events = db::query("SELECT turn_key, kind, body FROM events WHERE turn_key IN ($1, $2) ORDER BY sequence")
-        .bind(own)
-        .bind(leader.unwrap_or(own))
-        .fetch_all(conn)
-        .await?;
+    // Of a turn with very much to it the oldest and the closing events are told; the feed has all of them.
+    let events =
+        db::query(EVENTS_OF_TURN).bind(own).bind(leader.unwrap_or(own)).bind(MOST_OF_TURN).fetch_all(conn).await?;
     Ok(Some(TurnView {
         conversation: ConversationKey(rows::int(&found, "conversation_key")?),
         state: rows::turn_state(&found, "state")?,
