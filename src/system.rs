@@ -7,6 +7,7 @@ use std::fs;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::time::Instant;
 
 use crate::domain::{Clock, Entropy, Timestamp, WallClock, WallTime, steady::Uptime};
@@ -92,6 +93,21 @@ impl Entropy for SystemEntropy {
     fn next_u64(&self) -> u64 {
         getrandom::u64().expect("the kernel's generator does not fail once the system has booted")
     }
+}
+
+/// What a process with secrets and customers' words in its memory asks of the machine at its start: as many open files as it
+/// may have, and no file of its memory should it crash. What the machine refuses stays as it is.
+pub fn prepare_process() {
+    let files = getrlimit(Resource::Nofile);
+    if files.current != files.maximum {
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, maximum: files.maximum });
+    }
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+}
+
+/// How many files and connections may be open; `None` where there is no limit.
+pub fn max_open_files() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
 }
 
 /// What the process uses of the machine, from `/proc` (proc(5)); all zero where there is none.

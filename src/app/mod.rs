@@ -29,14 +29,15 @@ use axum::Router;
 use tokio::net::TcpListener;
 
 use crate::{
-    config::Config,
+    config::{Config, OPERATORS},
     delivery::client::CallbackClient,
     domain::{Entropy, WallClock},
     fini,
-    http::server::Server,
+    http::server::{Addresses, Limits, Server},
     lifecycle::{Ended, Signals, Stop, Tasks},
     metrics::LogCounters,
     outbound::install_crypto,
+    system::max_open_files,
 };
 
 /// What is not configuration but comes from outside all the same.
@@ -79,15 +80,18 @@ impl App {
             public = public.merge(extra);
         }
 
-        let (stop, limits) = (bridge.stop(), parts::limits(config));
-        let serve = |name, tasks: Tasks, drain, listener, router| {
-            let server = Server { name, limits, tasks: tasks.clone(), metrics: bridge.metrics().clone(), drain };
+        let stop = bridge.stop();
+        let serve = |name, (limits, addresses): (Limits, Addresses), tasks: Tasks, drain, listener, router| {
+            let (addresses, metrics) = (Arc::new(addresses), bridge.metrics().clone());
+            let server = Server { name, limits, addresses, tasks: tasks.clone(), metrics, drain };
             drop(tasks.spawn("server", server.run(listener, router)));
         };
         let (socket, admin_address) = bind("admin", config.admin.listen, None).await?;
-        serve("admin", bridge.last_tasks(), stop.hard().clone(), socket, bridge.admin());
+        let operators = (parts::limits(config, OPERATORS), Addresses::default());
+        serve("admin", operators, bridge.last_tasks(), stop.hard().clone(), socket, bridge.admin());
         let (socket, public_address) = bind("public", config.server.listen, listener).await?;
-        serve("public", bridge.tasks(), stop.soft().clone(), socket, public);
+        let callers = (parts::limits(config, connections(config)), parts::addresses(config));
+        serve("public", callers, bridge.tasks(), stop.soft().clone(), socket, public);
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready to serve");
         Ok(Self { bridge, public: public_address, admin: admin_address })
     }
@@ -134,6 +138,16 @@ async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         }
         _ => bound,
     }
+}
+
+/// How many connections are served, said where it is fewer than are configured.
+fn connections(config: &Config) -> usize {
+    let open_files = max_open_files();
+    let (wanted, served) = (config.server.max_connections, config.connections_within(open_files));
+    if served < wanted {
+        tracing::warn!(wanted, served, open_files, "fewer connections are served than are configured");
+    }
+    served
 }
 
 async fn bind(

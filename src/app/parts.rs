@@ -17,7 +17,7 @@ use crate::{
         PublicSettings,
         asked::TrustedProxies,
         auth::{Credentials, Frontends, digest},
-        server::Limits,
+        server::{Addresses, Limits},
         stream::Streams,
     },
     lifecycle::Lifecycle,
@@ -238,13 +238,14 @@ pub(super) fn backlog(config: &Config) -> BacklogLimits {
     BacklogLimits {
         per_conversation: config.turns.max_waiting_per_conversation,
         per_frontend: config.turns.max_waiting_per_frontend,
+        bytes_per_conversation: config.limits.bytes_waiting_per_conversation,
+        browser_messages_per_user: config.limits.browser_messages_per_user,
     }
 }
 
 /// How many streams may be open.
 pub(super) fn streams(config: &Config) -> Streams {
-    let server = &config.server;
-    Streams::new(server.max_streams_per_frontend, server.max_streams_per_address)
+    Streams::new(config.server.max_streams_per_frontend, config.server.max_streams_per_address)
 }
 
 /// What callers may do.
@@ -258,13 +259,18 @@ pub(super) fn public(config: &Config) -> PublicSettings {
 }
 
 /// What peers may use up.
-pub(super) fn limits(config: &Config) -> Limits {
+pub(super) fn limits(config: &Config, max_connections: usize) -> Limits {
     Limits {
-        max_connections: config.server.max_connections,
+        max_connections,
         header_timeout: config.server.header_timeout,
         idle_timeout: config.server.idle_timeout,
         ..Limits::default()
     }
+}
+
+/// How many connections an address may have. Behind a proxy all its callers have one address.
+pub(super) fn addresses(config: &Config) -> Addresses {
+    Addresses::new(config.limits.connections_per_address, config.server.trusted_proxies.clone())
 }
 
 fn name(frontend: &Frontend) -> FrontendName {

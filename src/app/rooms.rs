@@ -21,7 +21,7 @@ use crate::{
         Failure, FiniApi, FiniClient, Observer, RequestFacts,
         budget::{Budget, Departures},
     },
-    http::{Public, admin::Admin, auth::Known},
+    http::{Public, Reads, Refused, Unproved, admin::Admin, auth::Known},
     lifecycle::{Lifecycle, Pace, Stop, Wake},
     metrics::{CallStatus, Metrics},
     service::{
@@ -62,6 +62,7 @@ pub(super) struct Rooms {
     keys: Arc<FiniClient>,
     ledger: Arc<Ledger>,
     wakes: Wakes,
+    refused: Arc<Refused>,
 }
 
 impl Rooms {
@@ -120,6 +121,7 @@ impl Rooms {
             keys,
             ledger,
             wakes,
+            refused: Arc::default(),
         })
     }
 
@@ -254,6 +256,9 @@ impl Rooms {
             spans: self.spans.clone(),
             stop: self.lifecycle.stop(),
             streams: Arc::new(parts::streams(config)),
+            reads: Arc::new(Reads::new(config.limits.browser_reads_per_user, Arc::clone(&self.clock))),
+            unproved: Unproved::default(),
+            refused: Arc::clone(&self.refused),
             settings: parts::public(config),
         }
     }
@@ -280,6 +285,7 @@ impl Rooms {
             },
             wall: Arc::clone(&self.wall),
             entropy: Arc::clone(&self.entropy),
+            refused: Arc::clone(&self.refused),
         }
     }
 

@@ -61,8 +61,11 @@ impl AdminArgs {
             (Some(base), Some(token)) => (base, Some(token)),
             (base, given) => {
                 let admin = self.config.load_quietly(Needs::Nothing)?.config.admin;
-                let base = base.map_or_else(|| local(admin.listen), Ok)?;
-                (base, given.or(admin.token))
+                let own = local(admin.listen)?;
+                let base = base.unwrap_or_else(|| own.clone());
+                // The token of the configuration is for that listener: another one must not learn it.
+                let configured = admin.token.filter(|_| base.origin() == own.origin());
+                (base, given.or(configured))
             }
         };
         Admin::new(base, token)

@@ -12,6 +12,7 @@ use crate::{
     fini::{Agent, Departure, Failure, FiniApi as _, FiniClient},
     outbound::install_crypto,
     store::PostgresStore,
+    system::max_open_files,
 };
 
 #[derive(Debug, clap::Args)]
@@ -27,6 +28,14 @@ pub(super) async fn run(args: Args) -> Done {
     let loaded = args.config.load(Needs::Serve)?;
     say(origin(&loaded.origin));
     put(config::describe(&loaded.config).join("\n"))?;
+    let (open_files, wanted) = (max_open_files(), loaded.config.server.max_connections);
+    let served = loaded.config.connections_within(open_files);
+    if let Some(open_files) = open_files.filter(|_| served < wanted) {
+        say(format!(
+            "warning: server.max_connections: {wanted} are more than {open_files} open files leave room for; {served} are \
+             served (raise the limit on open files, LimitNOFILE= or `ulimit -n`)"
+        ));
+    }
     if args.online {
         let (vendor, database) = (online(&loaded.config).await, database(&loaded.config).await);
         if let (Err(_), Err(error)) = (&vendor, &database) {

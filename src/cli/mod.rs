@@ -33,6 +33,8 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use console::{CliError, Done};
 
+use crate::system::prepare_process;
+
 /// Puts Fini, the AI support agent, behind your own chat frontend.
 #[derive(Debug, Parser)]
 #[command(name = "fini-bridge", version, about, propagate_version = true, arg_required_else_help = true)]
@@ -88,6 +90,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    prepare_process();
     console::finish(dispatch(cli.command))
 }
 

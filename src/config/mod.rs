@@ -10,6 +10,7 @@
 
 mod describe;
 mod frontend;
+mod limits;
 mod load;
 mod postgres_url;
 mod renew;
@@ -18,6 +19,7 @@ mod store_url;
 
 pub use describe::describe;
 pub use frontend::{Callback, EventPattern, Frontend, RotatingSecret};
+pub use limits::{Limits, OPERATORS};
 pub use load::{ConfigErrors, Finding, Loaded, Needs, Origin, Place, Severity, Sources, load, secret_in};
 pub use postgres_url::PostgresUrlError;
 pub use renew::Renewed;
@@ -32,6 +34,8 @@ pub use store_url::StoreUrl;
 pub struct Config {
     /// The public listener: `/v1/*` and `/openapi.json`.
     pub server: Server,
+    /// What one person, one conversation and one address may take.
+    pub limits: Limits,
     /// The operators' listener: health, metrics, `/admin/v1/*`.
     pub admin: Admin,
     /// Where messages, feeds and deliveries are kept.

@@ -118,8 +118,16 @@ impl Guard {
         inner.peek().is_some() && inner.all(|v4| self.lists(IpAddr::V4(v4)))
     }
 
+    /// An address that gives credentials away has to be listed by itself: whoever allows a network does not mean it.
     fn lists(&self, address: IpAddr) -> bool {
-        self.allow_networks.iter().any(|network| network.contains(&address))
+        let is_metadata = match address {
+            IpAddr::V4(v4) => METADATA_V4.contains(&v4),
+            IpAddr::V6(v6) => METADATA_V6.contains(&v6),
+        };
+        self.allow_networks
+            .iter()
+            .filter(|network| !is_metadata || network.prefix_len() == network.max_prefix_len())
+            .any(|network| network.contains(&address))
     }
 }
 

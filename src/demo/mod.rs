@@ -17,17 +17,20 @@ mod run;
 mod token;
 mod verify;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::WallClock;
+use crate::sandbox::Guard;
 use crate::signature::CallbackSecret;
 use crate::signature::token::TokenSecret;
 use inbox::Inbox;
@@ -79,6 +82,19 @@ pub fn router(settings: DemoSettings, http: reqwest::Client) -> Router {
         .route("/demo/budget", get(budget::show))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(demo)
+}
+
+/// The page on a listener at `address`. It mints tokens and speaks as an agent for whoever asks: so it is asked under its own
+/// name, and from its own pages, alone.
+fn guarded(page: Router, address: SocketAddr) -> Router {
+    page.layer(middleware::from_fn_with_state(Guard::new(Some(address), &[]), own_pages))
+}
+
+async fn own_pages(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    match guard.admit(request.uri(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(_) => problem(StatusCode::FORBIDDEN, "the demo answers only under its own address, and its own pages"),
+    }
 }
 
 /// An RFC 9457 problem with words for the page to show.

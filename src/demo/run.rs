@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::{DemoSettings, router};
+use super::{DemoSettings, guarded, router};
 use crate::{
     app::{App, Surroundings},
     config::{ApiKeys, Callback, Config, EventPattern, Frontend, RotatingSecret, StoreUrl},
@@ -75,7 +75,13 @@ pub async fn run(listen: Option<SocketAddr>) -> Result<()> {
         reqwest::Client::builder().no_proxy().build().context("the demo's HTTP client")?,
     );
     let sandbox = sandbox::serve(vendor, Sandbox::new(SandboxConfig::default()), stopping.clone().cancelled_owned());
-    let surroundings = Surroundings { wall, entropy, log: guard.counters(), extra: Some(page), listener: Some(public) };
+    let surroundings = Surroundings {
+        wall,
+        entropy,
+        log: guard.counters(),
+        extra: Some(guarded(page, address)),
+        listener: Some(public),
+    };
 
     let bridge = async {
         let app = App::start(&config, surroundings).await?;

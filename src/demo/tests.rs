@@ -227,3 +227,19 @@ async fn tokens_are_for_one_conversation_and_a_quarter_of_an_hour() {
     let (status, _) = send(&demo(), post_json("/demo/token", &json!({ "conversation_id": "" }))).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
 }
+
+#[tokio::test]
+async fn a_page_of_another_origin_and_a_foreign_name_get_nothing() {
+    let router = guarded(demo(), "127.0.0.1:8080".parse().unwrap());
+    let asked = async |host: &str, origin: Option<&str>| {
+        let mut request = Request::post("/demo/token").header(header::HOST, host);
+        if let Some(origin) = origin {
+            request = request.header(header::ORIGIN, origin);
+        }
+        send(&router, request.body(Body::empty()).unwrap()).await.0
+    };
+    assert_eq!(asked("evil.example", None).await, StatusCode::FORBIDDEN);
+    assert_eq!(asked("127.0.0.1:8080", Some("https://evil.example")).await, StatusCode::FORBIDDEN);
+    assert_ne!(asked("127.0.0.1:8080", Some("http://127.0.0.1:8080")).await, StatusCode::FORBIDDEN);
+    assert_ne!(asked("localhost:8080", None).await, StatusCode::FORBIDDEN);
+}

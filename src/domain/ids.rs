@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use super::evidence::absent::digest;
 use sha2::{Digest as _, Sha256};
 
 /// A text id could not be accepted; says what its form is.
@@ -93,6 +94,14 @@ impl ConversationId {
         } else {
             Err(InvalidId { expected: "1 to 200 characters of A-Z a-z 0-9 . _ ~ : @ + = -, and neither . nor .." })
         }
+    }
+}
+
+impl ConversationId {
+    /// What is left of the id of an erased conversation: enough to recognise it by whoever knows it, and no more.
+    #[must_use]
+    pub fn erased(&self) -> Self {
+        Self(format!("sha256:{}", digest(&self.0)).into())
     }
 }
 

@@ -34,6 +34,7 @@ pub mod time;
 pub mod turn;
 pub mod vendor;
 pub mod vendor_clock;
+pub mod window;
 
 pub use entropy::Entropy;
 pub use time::{Clock, ClockOffsets, FAR_OFF, Timestamp, WallClock, WallTime};

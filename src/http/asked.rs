@@ -14,6 +14,7 @@ use ipnet::IpNet;
 
 use super::{
     Public,
+    address::network_of,
     forwarded::{self, Client},
 };
 use crate::signature::token::Page;
@@ -32,6 +33,11 @@ impl TrustedProxies {
         Self { networks, is_told: AtomicBool::new(false) }
     }
 
+    /// Who asked, as far as limits go: see [`Asked::address`].
+    pub(super) fn address(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
+        self.client(peer, None, headers).address.map(network_of)
+    }
+
     fn client(&self, peer: Option<IpAddr>, host: Option<&str>, headers: &HeaderMap) -> Client {
         let client = forwarded::client(peer, host, headers, &self.networks);
         if client.is_unreadable && !self.is_told.swap(true, Ordering::Relaxed) {
@@ -46,7 +52,7 @@ impl TrustedProxies {
 pub struct Asked {
     /// Its headers.
     pub headers: HeaderMap,
-    /// Who asked: the nearest address that is not a trusted proxy's.
+    /// Who asked: the nearest address that is not a trusted proxy's, and of IPv6 its network ([`network_of`]).
     pub address: Option<IpAddr>,
     /// The host that was asked, with its port where it has one.
     host: Option<String>,
@@ -60,7 +66,7 @@ impl Asked {
         let named = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let host = named.or_else(|| parts.uri.authority().map(axum::http::uri::Authority::as_str));
         let Client { address, host, .. } = public.settings.trusted_proxies.client(peer, host, &parts.headers);
-        Self { headers: parts.headers.clone(), address, host }
+        Self { headers: parts.headers.clone(), address: address.map(network_of), host }
     }
 
     /// What it says of the page that asked.

@@ -134,11 +134,11 @@ impl Frontends {
         if asked.headers.contains_key(header::AUTHORIZATION) || !signed(&asked.headers)?.any() {
             return self.by_headers(asked, now).map(Some);
         }
-        if self.all.iter().any(|one| one.verifier.is_some()) {
-            Ok(None)
-        } else {
-            Err(unauthorized("no frontend takes signed requests"))
-        }
+        let verifier = self.all.iter().find_map(|one| one.verifier.as_ref());
+        let verifier = verifier.ok_or_else(|| unauthorized("no frontend takes signed requests"))?;
+        // What can be told without the body is told without it, and before anything is kept of it.
+        verifier.look_at(signed(&asked.headers)?, now.as_secs()).map_err(|error| unauthorized(&error.to_string()))?;
+        Ok(None)
     }
 
     /// Whether a token may stand in the query: only where the headers hold no credentials of the scheme Bearer, whatever those
@@ -148,7 +148,8 @@ impl Frontends {
             let scheme = value.as_bytes().split(|byte| *byte == b' ').next().unwrap_or_default();
             scheme.eq_ignore_ascii_case(b"bearer")
         };
-        !headers.get_all(header::AUTHORIZATION).iter().any(is_bearer)
+        let mut values = headers.get_all(header::AUTHORIZATION).iter();
+        values.next().is_none_or(|value| !is_bearer(value) && values.next().is_none())
     }
 
     /// Who sent a signed message, by the headers and the raw body, and the id that was signed with it.
@@ -187,8 +188,9 @@ impl Frontends {
     /// Which browser calls with this token.
     pub fn by_browser_token(&self, text: &str, asked: &Asked, now: WallTime) -> Result<Caller, Problem> {
         let frontend = token::peek_frontend(text).map_err(|error| unauthorized(&error.to_string()))?;
-        let one = self.named(&frontend).filter(|one| !one.token_secrets.is_empty());
-        let one = one.ok_or_else(|| unauthorized("the token is not known"))?;
+        // Whether there is such a frontend is nobody's business who cannot sign for it.
+        let unknown = || unauthorized(&TokenError::Signature.to_string());
+        let one = self.named(&frontend).filter(|one| !one.token_secrets.is_empty()).ok_or_else(unknown)?;
         let claims = one.claims(text, now).map_err(|error| unauthorized(&error.to_string()))?;
         let page = asked.page();
         if !claims.allows(page) {

@@ -3,16 +3,17 @@
 //! One parser for every route that takes a body. A member that nobody knows is refused by name, so that nothing is lost in
 //! silence: a misspelt limit must not become no limit.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
     extract::Request,
     http::{HeaderMap, header},
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::{Map, Value};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     Public,
@@ -46,16 +47,70 @@ pub(super) fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
 
 /// Reads a body of at most `limit` bytes.
 pub(super) async fn read(body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes, Problem> {
-    let too_large = || Problem::new(Code::TooLarge).detail(format!("a body may have at most {limit} bytes"));
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|announced| announced > limit as u64) {
-        return Err(too_large());
-    }
+    is_announced_within(headers, limit)?;
     match Limited::new(body, limit).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-        Err(error) if is_timeout(error.as_ref()) => Err(Problem::new(Code::RequestTimeout)),
-        Err(_) => Err(Problem::new(Code::InvalidJson).detail("the body broke off")),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large(limit)),
+        Err(error) => Err(broken(error.as_ref())),
+    }
+}
+
+fn is_announced_within(headers: &HeaderMap, limit: usize) -> Result<(), Problem> {
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|announced| announced > limit as u64) { Err(too_large(limit)) } else { Ok(()) }
+}
+
+fn too_large(limit: usize) -> Problem {
+    Problem::new(Code::TooLarge).detail(format!("a body may have at most {limit} bytes"))
+}
+
+/// A body that did not come to its end.
+fn broken(error: &(dyn std::error::Error + 'static)) -> Problem {
+    if is_timeout(error) {
+        Problem::new(Code::RequestTimeout)
+    } else {
+        Problem::new(Code::InvalidJson).detail("the body broke off")
+    }
+}
+
+/// Bytes of bodies that may be held at one time for callers who have proved nothing yet, in the whole process.
+const UNPROVED: usize = 8 << 20;
+
+/// Room for the bodies of callers who have proved nothing yet: a signature covers the body, which has to be there first.
+#[derive(Clone, Debug)]
+pub struct Unproved(Arc<Semaphore>);
+
+impl Default for Unproved {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(UNPROVED)))
+    }
+}
+
+impl Unproved {
+    /// Reads a body of at most `limit` bytes, as far as there is room; the room is taken until the permit is dropped.
+    pub(super) async fn read(
+        &self,
+        body: Body,
+        headers: &HeaderMap,
+        limit: usize,
+    ) -> Result<(Bytes, OwnedSemaphorePermit), Problem> {
+        let full = || {
+            let detail = "too many signed requests are being received at once";
+            Problem::new(Code::RateLimited).detail(detail).retry_after(Duration::from_secs(1))
+        };
+        is_announced_within(headers, limit)?;
+        let mut room = Arc::clone(&self.0).try_acquire_many_owned(0).map_err(|_| full())?;
+        let (mut body, mut bytes) = (body, BytesMut::new());
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(|error| broken(&error))?.into_data() else { continue };
+            if bytes.len() + data.len() > limit {
+                return Err(too_large(limit));
+            }
+            let wanted = u32::try_from(data.len()).map_err(|_| full())?;
+            room.merge(Arc::clone(&self.0).try_acquire_many_owned(wanted).map_err(|_| full())?);
+            bytes.extend_from_slice(&data);
+        }
+        Ok((bytes.freeze(), room))
     }
 }
 

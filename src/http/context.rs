@@ -1,17 +1,22 @@
 //! What surrounds every request: its id, its log line, its figures, and the last touch on its errors.
 
-use std::{any::Any, sync::Arc, time::Instant};
+use std::{any::Any, net::SocketAddr, sync::Arc};
 
 use axum::{
-    extract::{MatchedPath, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, header},
+    extract::{ConnectInfo, MatchedPath, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
+use tokio::time::Instant;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument as _;
 
-use super::problem::{Code, Problem};
+use super::{
+    asked::TrustedProxies,
+    problem::{Code, Problem},
+    refused::Refused,
+};
 use crate::{
     domain::{
         Entropy, WallClock,
@@ -40,6 +45,10 @@ pub struct Observed {
     pub metrics: Metrics,
     /// Where spans are told.
     pub spans: Spans,
+    /// Refusals that are told together.
+    pub refused: Arc<Refused>,
+    /// Proxies whose word on where a request comes from is believed.
+    pub trusted_proxies: Arc<TrustedProxies>,
     /// Which listener.
     pub listener: &'static str,
 }
@@ -81,6 +90,8 @@ pub async fn observe(State(observed): State<Observed>, mut request: Request, nex
     let trace = own.map_or(trace, |span| Some(span.own));
     let correlation = Correlation { request: Some(request_id.clone()), trace };
     let method = request.method().clone();
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    let address = observed.trusted_proxies.address(peer, request.headers());
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
 
     let span = tracing::info_span!(
@@ -126,10 +137,18 @@ pub async fn observe(State(observed): State<Observed>, mut request: Request, nex
         ],
         error: code.filter(|_| status >= 500),
     });
+    for untold in observed.refused.due(Instant::now()) {
+        let (status, listener) = (StatusCode::UNAUTHORIZED.as_u16(), observed.listener);
+        let (address, count) = (untold.address, untold.count);
+        tracing::info!(target: telemetry::ACCESS, listener, %address, status, count, "further requests refused");
+    }
     let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     let route = route.as_deref().unwrap_or("other");
     span.in_scope(|| {
         let (listener, method) = (observed.listener, method.as_str());
+        if status == StatusCode::UNAUTHORIZED.as_u16() && !observed.refused.is_told(address, Instant::now()) {
+            return;
+        }
         if status >= 500 {
             tracing::error!(target: telemetry::ACCESS, listener, method, route, status, code, duration_ms, "request");
         } else if observed.listener == "admin" && status < 400 {
@@ -153,7 +172,7 @@ fn foreign(response: &Response) -> Option<Problem> {
 }
 
 /// The value of a header that was sent once: of several, nobody can say which one is meant.
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+pub(super) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?;
     values.next().is_none().then(|| value.to_str().ok())?

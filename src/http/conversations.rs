@@ -23,12 +23,14 @@ use crate::{
         ids::{ConversationId, ConversationKey, FrontendName},
         shown::to_browser,
     },
-    store::{FeedEntry, FeedPage},
+    store::{FeedEntry, FeedPage, Most},
 };
 
 /// The most entries of one page.
 const MAX_PAGE: usize = 500;
 const DEFAULT_PAGE: usize = 100;
+/// The most bytes of one page, unless one entry alone is larger.
+const PAGE_BYTES: usize = 1 << 20;
 
 #[derive(Serialize)]
 struct View<'a> {
@@ -65,8 +67,12 @@ struct Page {
 )]
 pub async fn get(State(public): State<Public>, Path(id): Path<String>, asked: Asked) -> Result<Response, Problem> {
     let caller = authenticate(&public, &asked)?;
+    let admitted = public.reads.admit(&caller)?;
     let id = own(&public, &caller, &id).await?;
+    is_current(&public, &caller, &id).await?;
+    let turn = public.reads.turn(caller.frontend()).await?;
     let found = public.store.conversation(caller.frontend(), &id).await?.ok_or_else(no_conversation)?;
+    drop(turn);
     let view = View {
         conversation_id: &id,
         state: found.state,
@@ -77,7 +83,7 @@ pub async fn get(State(public): State<Public>, Path(id): Path<String>, asked: As
         created_at: found.created_at,
         updated_at: found.updated_at,
     };
-    Ok(axum::Json(view).into_response())
+    Ok(admitted.until_taken(axum::Json(view).into_response()))
 }
 
 /// A page of its feed.
@@ -89,7 +95,7 @@ pub async fn get(State(public): State<Public>, Path(id): Path<String>, asked: As
     params(
         ("conversation_id" = String, Path, description = "The frontend's own id"),
         ("after" = Option<i64>, Query, minimum = 0, description = "Only events with a higher sequence"),
-        ("limit" = Option<i64>, Query, minimum = 1, description = "At most so many; 100 by default, never more than 500"),
+        ("limit" = Option<i64>, Query, minimum = 1, description = "At most so many; 100 by default, never more than 500, and never more than about 1 MiB of them"),
     ),
     responses((status = 200, description = "A part of the feed, oldest first", body = schema::FeedPage), Errors),
     security(("bearer" = []))
@@ -101,11 +107,14 @@ pub async fn events(
     asked: Asked,
 ) -> Result<Response, Problem> {
     let caller = authenticate(&public, &asked)?;
-    let id = own(&public, &caller, &id).await?;
     let query = Query::parse(query.as_deref())?;
+    let admitted = public.reads.admit(&caller)?;
+    let id = own(&public, &caller, &id).await?;
+    is_current(&public, &caller, &id).await?;
     let limit = query.limit.unwrap_or(DEFAULT_PAGE).min(MAX_PAGE);
     let after = query.after.unwrap_or(0);
-    let Beginning { page, is_reset, .. } = match begin(&public, caller.frontend(), &id, after, limit).await? {
+    let most = Most { entries: limit, bytes: PAGE_BYTES };
+    let Beginning { page, is_reset, .. } = match begin(&public, caller.frontend(), &id, after, most).await? {
         Some(beginning) => beginning,
         None => Beginning::of_unborn(&caller, after)?,
     };
@@ -113,7 +122,7 @@ pub async fn events(
     let bodies = page.entries.into_iter().map(|entry| show(entry).body);
     let events = bodies.filter_map(|body| RawValue::from_string(body).ok()).collect();
     let page = Page { events, last_sequence: page.last_sequence, has_more: page.has_more, reset: is_reset };
-    Ok(axum::Json(page).into_response())
+    Ok(admitted.until_taken(axum::Json(page).into_response()))
 }
 
 /// Where reading a feed begins.
@@ -147,19 +156,33 @@ pub(super) async fn begin(
     frontend: &FrontendName,
     id: &ConversationId,
     after: i64,
-    limit: usize,
+    most: Most,
 ) -> Result<Option<Beginning>, Problem> {
-    let Some((key, page)) = public.store.feed(frontend, id, after, limit).await? else { return Ok(None) };
+    let _turn = public.reads.turn(frontend).await?;
+    let Some((key, page)) = public.store.feed(frontend, id, after, most).await? else { return Ok(None) };
     if after <= page.last_sequence {
         return Ok(Some(Beginning { key: Some(key), page, is_reset: false }));
     }
-    let again = public.store.feed(frontend, id, 0, limit).await?;
+    let again = public.store.feed(frontend, id, 0, most).await?;
     Ok(again.map(|(key, page)| Beginning { key: Some(key), page, is_reset: true }))
 }
 
 /// Who calls.
 pub(super) fn authenticate(public: &Public, asked: &Asked) -> Result<Caller, Problem> {
     public.frontends.current().by_headers(asked, public.wall.now())
+}
+
+/// Refuses a browser's token that is older than the erasure of its conversation: what begins anew under the same id is
+/// another conversation, and perhaps another person's.
+pub(super) async fn is_current(public: &Public, caller: &Caller, id: &ConversationId) -> Result<(), Problem> {
+    let Caller::Browser { frontend, claims } = caller else { return Ok(()) };
+    let _turn = public.reads.turn(frontend).await?;
+    match public.store.erased_at(frontend, id).await? {
+        Some(erased_at) if claims.iat <= erased_at.as_secs() => {
+            Err(Problem::new(Code::Unauthorized).detail("the token is older than the erasure of its conversation"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The conversation's id, if the caller may read it. One that nobody can have is simply not found; a browser is told the same
@@ -171,6 +194,7 @@ pub(super) async fn own(public: &Public, caller: &Caller, id: &str) -> Result<Co
         (Err(_), Reach::All) => return Err(no_conversation()),
         (Ok(id), Reach::Conversation(own)) if own == id.as_str() => id,
         (Ok(id), Reach::User(user)) => {
+            let _turn = public.reads.turn(caller.frontend()).await?;
             let found = public.store.conversation(caller.frontend(), &id).await?;
             if found.is_none_or(|found| found.person.as_deref() != Some(user)) {
                 return Err(not_theirs());

@@ -1,5 +1,7 @@
 //! `DELETE /v1/conversations/{id}`: erases here and, on request, at Fini.
 
+use std::time::Duration;
+
 use axum::{
     extract::{RawQuery, State},
     http::StatusCode,
@@ -21,6 +23,9 @@ use crate::{
     service::eraser::WAIT,
     store::ErasureState,
 };
+
+/// How long a caller waits for the database's own files; it is done in any case.
+const SCRUB: Duration = Duration::from_secs(3);
 
 #[derive(Serialize)]
 struct Erased<'a> {
@@ -55,12 +60,15 @@ pub async fn delete(
     let query = Query::parse(query.as_deref())?;
     let erased = public.store.erase(&frontend, &id, query.upstream, public.clock.now()).await?;
     let wanted = if query.upstream { public.store.erasure(&frontend, &id).await? } else { None };
+    let is_gone = scrubbed(&public).await?;
     let (interaction, state) = match (erased, wanted) {
         (Some(Some(interaction)), _) => (Some(interaction), None),
         // Sent, but not found yet; or erased here before, and asked again how far Fini is.
         (Some(None), Some((None, state))) => (None, Some(state)),
         (None, Some((interaction, state))) => (interaction, Some(state)),
         (Some(None), _) => (None, None),
+        // Erased, and told as pending before.
+        (None, None) if !is_gone && public.store.erased_at(&frontend, &id).await?.is_some() => (None, None),
         (None, None) => return Err(no_conversation()),
     };
     tracing::info!(frontend = %frontend, conversation_id = %id, upstream = query.upstream, "conversation erased");
@@ -72,11 +80,25 @@ pub async fn delete(
     };
     let erased = Erased {
         conversation_id: &id,
-        local: "erased",
+        local: if is_gone { "erased" } else { "pending" },
         upstream,
         interaction_id: interaction.as_ref().map(InteractionId::as_str),
     };
     Ok((StatusCode::ACCEPTED, axum::Json(erased)).into_response())
+}
+
+/// Whether what was erased is gone from the database's own files too. Somebody may be reading in them, for a moment.
+async fn scrubbed(public: &Public) -> Result<bool, Problem> {
+    let deadline = Instant::now() + SCRUB;
+    loop {
+        if public.store.scrub().await? {
+            return Ok(true);
+        }
+        if Instant::now() >= deadline || public.stop.soft().is_cancelled() {
+            return Ok(false);
+        }
+        tokio::time::sleep(WAIT.1).await;
+    }
 }
 
 /// How far the deletion at Fini is, once it has ended or whoever asked has waited long enough. It goes on in any case.

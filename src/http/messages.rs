@@ -15,6 +15,7 @@ use super::{
     asked::Asked,
     auth::{Caller, Reach, not_theirs},
     body::{read, require_json, unknown, unreadable},
+    conversations::is_current,
     openapi::{Errors, schema},
     prefer,
     problem::{Code, FieldError, Problem},
@@ -64,7 +65,7 @@ struct Answer<'a> {
         (status = 409, description = "message_conflict", body = schema::ProblemBody, content_type = "application/problem+json"),
         (status = 415, description = "unsupported_media_type", body = schema::ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "invalid_message", body = schema::ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "backlog_full", body = schema::ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "backlog_full, rate_limited", body = schema::ProblemBody, content_type = "application/problem+json"),
         Errors,
     ),
     security(("bearer" = []), ("signature" = []))
@@ -79,7 +80,14 @@ pub async fn post(State(public): State<Public>, request: Request) -> Result<Resp
     }
     require_json(&parts.headers)?;
     let patience = prefer::wait(&parts.headers)?;
-    let body = read(body, &parts.headers, public.settings.max_body).await?;
+    let limit = public.settings.max_body;
+    // Who has proved who it is may have its body kept; of all others together only so much is.
+    let (body, room) = if known.is_some() {
+        (read(body, &parts.headers, limit).await?, None)
+    } else {
+        let (body, room) = public.unproved.read(body, &parts.headers, limit).await?;
+        (body, Some(room))
+    };
     let generated = || MessageId::trusted(format!("msg_{}", public.entropy.uuid_v7(now.point())));
     let (caller, key) = if let Some(caller) = known {
         (caller, Key::given(&parts.headers))
@@ -88,21 +96,32 @@ pub async fn post(State(public): State<Public>, request: Request) -> Result<Resp
         let (caller, id) = frontends.by_signature(&parts.headers, &body, now)?;
         (caller, Key::Default(id))
     };
+    drop(room);
     let message = parse(&body, key, generated)?;
     caller.reach().may_write(&message.conversation_id)?;
+    is_current(&public, &caller, &message.conversation_id).await?;
     let message = as_allowed(&caller, message, frontends.browser_attributes(caller.frontend()))?;
     let span = tracing::Span::current();
     span.record("frontend", caller.frontend().as_str());
     span.record("conversation_id", message.conversation_id.as_str());
 
     let person = person(&caller, &message);
+    let counted_for = match &caller {
+        Caller::Browser { claims, .. } => Some(claims.person()),
+        Caller::Server(_) => None,
+    };
     let (conversation_id, message_id) = (message.conversation_id.clone(), message.message_id.clone());
     let cause = parts.extensions.get::<Correlation>().cloned().unwrap_or_default();
-    let (stored_in, status, duplicate) = match public.intake.accept(caller.frontend(), message, person, cause).await? {
+    let taken = public.intake.accept(caller.frontend(), message, person, counted_for, cause).await?;
+    let (stored_in, status, duplicate) = match taken {
         Taken::New(stored_in) => (stored_in, "queued", false),
         Taken::Duplicate(stored_in, status) => (stored_in, status, true),
         Taken::NotTheirs => return Err(not_theirs()),
         Taken::Conflict => return Err(Problem::new(Code::MessageConflict)),
+        Taken::Limited(wait) => {
+            let detail = "more than may be written in a minute, or may wait at once";
+            return Err(Problem::new(Code::RateLimited).detail(detail).retry_after(wait));
+        }
         Taken::Full(wait) => return Err(Problem::new(Code::BacklogFull).retry_after(wait)),
     };
     let answer = Answer { conversation_id: &conversation_id, message_id: &message_id, status, duplicate, events: None };
@@ -213,6 +232,7 @@ fn parse(body: &[u8], key: Key, generated: impl FnOnce() -> MessageId) -> Result
     form.errors.extend(unknown(&user, "user", &USER_MEMBERS));
     let user_id = form.short("user.id", user.remove("id"), 200);
     let attributes = form.object("user.attributes", user.remove("attributes"));
+    form.attributes(&attributes);
     match (conversation_id, message_id, text, role) {
         (Some(conversation_id), Some(message_id), Some(text), Some(role)) if form.errors.is_empty() => {
             Ok(InboundMessage { conversation_id, message_id, text, role, user_id, attributes, channel, metadata })
@@ -223,6 +243,20 @@ fn parse(body: &[u8], key: Key, generated: impl FnOnce() -> MessageId) -> Result
 
 fn invalid(errors: Vec<FieldError>) -> Problem {
     Problem::new(Code::InvalidMessage).errors(errors)
+}
+
+/// Whether no text in it has a control but those that texts are laid out with; names have none at all.
+fn are_plain(attributes: &Map<String, Value>) -> bool {
+    let is_plain = |text: &str| !text.contains(|c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r'));
+    attributes.iter().all(|(name, value)| {
+        !name.contains(char::is_control)
+            && match value {
+                Value::String(text) => is_plain(text),
+                Value::Object(inner) => are_plain(inner),
+                Value::Array(items) => items.iter().all(|item| item.as_str().is_none_or(is_plain)),
+                _ => true,
+            }
+    })
 }
 
 struct Form {
@@ -286,13 +320,22 @@ impl Form {
     fn short(&mut self, field: &'static str, value: Option<Value>, longest: usize) -> Option<String> {
         match value {
             None | Some(Value::Null) => None,
-            Some(Value::String(text)) if (1..=longest).contains(&text.chars().count()) && !text.contains('\0') => {
+            Some(Value::String(text))
+                if (1..=longest).contains(&text.chars().count()) && !text.contains(char::is_control) =>
+            {
                 Some(text)
             }
             Some(_) => {
-                self.fault(field, format!("must be a string of 1 to {longest} characters other than U+0000"));
+                self.fault(field, format!("must be a string of 1 to {longest} characters, none of them a control"));
                 None
             }
+        }
+    }
+
+    /// Attributes stand in forms and tables of others: a control in one of them can only do harm there.
+    fn attributes(&mut self, attributes: &Map<String, Value>) {
+        if !are_plain(attributes) {
+            self.fault("user.attributes", "must not contain control characters other than tab and line break");
         }
     }
 

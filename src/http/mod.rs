@@ -3,6 +3,7 @@
 //! Handlers parse into domain types, call a service or read through the store's port, and render. They decide nothing about
 //! conversations. Every error leaves as `application/problem+json` (RFC 9457) with a stable code and the request's id.
 
+mod address;
 pub mod admin;
 pub mod asked;
 pub mod auth;
@@ -18,16 +19,18 @@ pub mod openapi;
 mod path;
 mod prefer;
 pub mod problem;
+mod reads;
+mod refused;
 pub mod server;
 pub mod stream;
 pub mod tokens;
 pub mod users;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Request, State},
+    extract::{ConnectInfo, DefaultBodyLimit, Request, State},
     http::{HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -43,7 +46,10 @@ use crate::{
     store::{Bindings, Store},
     telemetry::spans::Spans,
 };
+pub use body::Unproved;
 use problem::{Code, Problem};
+pub use reads::Reads;
+pub use refused::Refused;
 
 /// What the public handlers work with.
 #[derive(Clone)]
@@ -72,6 +78,12 @@ pub struct Public {
     pub stop: Stop,
     /// Open streams.
     pub streams: Arc<stream::Streams>,
+    /// What is read, by whom.
+    pub reads: Arc<Reads>,
+    /// Room for the bodies of those who have proved nothing yet.
+    pub unproved: Unproved,
+    /// Refusals that are told together.
+    pub refused: Arc<Refused>,
     /// Limits.
     pub settings: PublicSettings,
 }
@@ -96,6 +108,8 @@ pub fn public(state: Public) -> Router {
         entropy: Arc::clone(&state.entropy),
         metrics: state.metrics.clone(),
         spans: state.spans.clone(),
+        refused: Arc::clone(&state.refused),
+        trusted_proxies: Arc::clone(&state.settings.trusted_proxies),
         listener: "public",
     };
     let conversation = "/v1/conversations/{conversation_id}";
@@ -107,11 +121,14 @@ pub fn public(state: Public) -> Router {
         .route(&format!("{conversation}/tokens"), post(tokens::post))
         .route("/v1/users/{user_id}/tokens", post(users::post_token))
         .route_layer(middleware::from_fn_with_state(limit, in_time));
-    Router::new()
-        .merge(answered)
-        .route(&format!("{conversation}/stream"), get(stream::get))
+    let files = Router::new()
         .route("/openapi.json", get(openapi::get))
         .merge(client::router())
+        .route_layer(middleware::from_fn_with_state(state.clone(), by_address));
+    Router::new()
+        .merge(answered)
+        .merge(files)
+        .route(&format!("{conversation}/stream"), get(stream::get))
         .route("/healthz", get(healthz))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
@@ -130,6 +147,14 @@ async fn in_time(State(limit): State<Duration>, request: Request, next: Next) ->
         Ok(response) => response,
         Err(_) => Problem::new(Code::StoreUnavailable).detail("no answer in time").into_response(),
     }
+}
+
+/// What anybody may read is counted by the address that reads it.
+async fn by_address(State(public): State<Public>, request: Request, next: Next) -> Result<Response, Problem> {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    let address = public.settings.trusted_proxies.address(peer, request.headers());
+    let admitted = public.reads.admit_address(address)?;
+    Ok(admitted.until_taken(next.run(request).await))
 }
 
 /// What is answered is about one caller and one moment, unless a handler says otherwise.

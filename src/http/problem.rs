@@ -68,6 +68,8 @@ codes! {
     InvalidRequest = "invalid_request", UNPROCESSABLE_ENTITY, "The request is not valid";
     /// Too many messages wait.
     BacklogFull = "backlog_full", TOO_MANY_REQUESTS, "Too many messages are waiting";
+    /// More than one person, conversation or address may do in a minute.
+    RateLimited = "rate_limited", TOO_MANY_REQUESTS, "Too much at once";
     /// Too many streams are open.
     TooManyStreams = "too_many_streams", TOO_MANY_REQUESTS, "Too many streams are open";
     /// A fault of ours.

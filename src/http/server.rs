@@ -5,8 +5,10 @@
 //! response, and a time it may idle; there is a number of connections, and of header bytes. HTTP/1.1 and HTTP/2 with
 //! prior knowledge share the port. Nothing here knows a route.
 
+mod addresses;
 mod body;
 mod io;
+mod pace;
 mod watch;
 
 use std::convert::Infallible;
@@ -20,7 +22,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
-use axum::http::{HeaderValue, Version, header};
+use axum::http::{HeaderValue, StatusCode, Version, header};
 use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
@@ -34,9 +36,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
+pub use self::addresses::Addresses;
+use self::addresses::Place;
 pub use self::body::BodyTimedOut;
 use self::body::{Deadline, Held};
 use self::io::{Activity, Guarded};
+pub use self::pace::EndsAt;
+use self::pace::Progress;
 use self::watch::{Turn, Watch};
 use crate::lifecycle::Tasks;
 use crate::metrics::{ConnectionEnd, Metrics};
@@ -53,6 +59,15 @@ const LINGER: Duration = Duration::from_secs(5);
 const DRAINED: u64 = 64 * 1024;
 const DRAINED_WITHIN: Duration = Duration::from_secs(1);
 
+/// What the kernel holds of a response for its reader, per connection. Without it the kernel holds megabytes, and hears of
+/// them being taken in steps so large that a slow reader looks like one that stands.
+const SEND_BUFFER: usize = 64 * 1024;
+
+tokio::task_local! {
+    /// The progress of the HTTP/2 response that the present task carries.
+    static PROGRESS: Progress;
+}
+
 /// Pause after a failed accept. Without file descriptors to spare, trying again at once would only burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
 
@@ -65,7 +80,7 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Time for a request body, from the end of the head.
     pub body_timeout: Duration,
-    /// Time a response may make no progress because its reader does not read.
+    /// Time a portion of a response may wait for its reader in all. A reader that drips is no better than one that stands.
     pub write_timeout: Duration,
     /// Time between requests on one connection. Longer than that of the proxy in front, which otherwise reuses a
     /// connection just as it is being closed.
@@ -97,6 +112,8 @@ pub struct Server {
     pub name: &'static str,
     /// What peers may use up.
     pub limits: Limits,
+    /// How many connections each address has.
+    pub addresses: Arc<Addresses>,
     /// Runs the connections, and cuts them when the grace is over.
     pub tasks: Tasks,
     /// Counts them.
@@ -122,7 +139,10 @@ impl Server {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => server.clone().start(stream, peer, permit, router.clone()),
+                Ok((stream, peer)) => match server.addresses.admit(peer.ip()) {
+                    Some(place) => server.clone().start(stream, peer, (permit, place), router.clone()),
+                    None => server.metrics.connection_ended(server.name, ConnectionEnd::AddressLimit),
+                },
                 Err(error) => server.accept_failed(&error).await,
             }
         }
@@ -156,14 +176,21 @@ impl Server {
         }
     }
 
-    fn start(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit, router: Router) {
+    fn start(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        held: (OwnedSemaphorePermit, Place),
+        router: Router,
+    ) {
         let tasks = self.tasks.clone();
         // The handle is not needed: the permit says when the connection has ended.
         drop(tasks.spawn("connection", async move {
-            let _permit = permit;
+            let _held = held;
             let _open = self.metrics.connection_opened(self.name);
             // Answers are small and written whole; waiting to fill a segment would only delay them.
             let _ = stream.set_nodelay(true);
+            let _ = rustix::net::sockopt::set_socket_send_buffer_size(&stream, SEND_BUFFER);
             self.connection(stream, peer, router).await;
         }));
     }
@@ -236,14 +263,14 @@ impl Server {
 
     async fn http2(&self, io: Guarded, peer: SocketAddr, router: Router, activity: Activity) {
         let server = Arc::new(self.clone());
-        let streams = activity.clone();
+        let (called, streams) = (server.clone(), activity.clone());
         // HTTP/2 requests are tasks of their own, so what they need is owned.
         let service = service_fn(move |request| {
-            let (server, router, activity) = (server.clone(), router.clone(), streams.clone());
+            let (server, router, activity) = (called.clone(), router.clone(), streams.clone());
             async move { server.call(request, peer, &router, &activity).await }
         });
         let mut connection = pin!(
-            http2::Builder::new(Streams(self.tasks.clone()))
+            http2::Builder::new(Streams(server))
                 .timer(TokioTimer::new())
                 .max_header_list_size(u32::try_from(self.limits.max_header_bytes).unwrap_or(u32::MAX))
                 .max_concurrent_streams(self.limits.max_streams)
@@ -278,6 +305,15 @@ impl Server {
         activity: &Activity,
     ) -> Result<Response<Held>, Infallible> {
         let busy = activity.begin();
+        if !names_one_host(&request) {
+            // RFC 9112 §3.2: of two hosts, or none, nobody can say which one is meant.
+            self.metrics.connection_ended(self.name, ConnectionEnd::Protocol);
+            activity.left_unread();
+            let mut refusal = Response::new(Held::new(Body::empty(), busy, None));
+            *refusal.status_mut() = StatusCode::BAD_REQUEST;
+            refusal.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            return Ok(refusal);
+        }
         let is_http1 = request.version() < Version::HTTP_2;
         // Its sender waits to be asked for the body: reading it now would ask.
         let is_held_back = request.headers().contains_key(header::EXPECT);
@@ -292,7 +328,13 @@ impl Server {
             activity.left_unread();
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        Ok(response.map(|body| Held::new(body, busy)))
+        let ends_at = response.extensions_mut().remove::<EndsAt>().map(|EndsAt(at)| at);
+        let progress = PROGRESS.try_with(Clone::clone).ok();
+        match &progress {
+            Some(progress) => progress.ends_at(ends_at),
+            None => activity.ends_at(ends_at),
+        }
+        Ok(response.map(|body| Held::new(body, busy, progress)))
     }
 
     /// Peers that vanish or send nonsense are the internet, not a fault of ours: counted, and mentioned only to who asks.
@@ -304,17 +346,42 @@ impl Server {
     }
 }
 
-/// Runs HTTP/2 requests where shutdown knows of them.
+/// Runs HTTP/2 requests where shutdown knows of them, each until its response is over, or is not being taken.
 #[derive(Debug, Clone)]
-struct Streams(Tasks);
+struct Streams(Arc<Server>);
 
 impl<F> Executor<F> for Streams
 where
     F: Future<Output: Send + 'static> + Send + 'static,
 {
     fn execute(&self, future: F) {
-        drop(self.0.spawn("request", future));
+        let server = self.0.clone();
+        drop(self.0.tasks.spawn("request", async move {
+            let progress = Progress::new(server.limits.write_timeout);
+            // Dropping it resets its stream alone: the connection may be a proxy's, with other customers on it.
+            if carried(Box::pin(PROGRESS.scope(progress.clone(), future)), &progress).await.is_none()
+                && progress.is_stalled()
+            {
+                server.metrics.connection_ended(server.name, ConnectionEnd::WriteTimeout);
+            }
+        }));
     }
+}
+
+/// Runs what carries a response until it ends, or until the response has had its time.
+async fn carried<T>(mut future: Pin<Box<impl Future<Output = T>>>, progress: &Progress) -> Option<T> {
+    let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
+    poll_fn(|cx| {
+        if let Poll::Ready(done) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(done));
+        }
+        let Some(deadline) = progress.deadline() else { return Poll::Pending };
+        if timer.deadline() != deadline {
+            timer.as_mut().reset(deadline);
+        }
+        timer.as_mut().poll(cx).map(|()| None)
+    })
+    .await
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -337,6 +404,15 @@ async fn sniff(stream: &mut TcpStream) -> Option<(Protocol, Vec<u8>)> {
         if seen.len() == PREFACE.len() {
             return Some((Protocol::Http2, seen));
         }
+    }
+}
+
+/// Whether a request says once for which host it is; before HTTP/1.1 it need not, in HTTP/2 another header says it.
+fn names_one_host<B>(request: &hyper::Request<B>) -> bool {
+    match request.headers().get_all(header::HOST).iter().count() {
+        0 => request.version() != Version::HTTP_11,
+        1 => true,
+        _ => false,
     }
 }
 

@@ -32,25 +32,29 @@ use super::{
     Public,
     asked::Asked,
     auth::{Caller, Frontends},
-    conversations::{Beginning, Query, authenticate, begin, own, shown_to_browser},
+    conversations::{Beginning, Query, authenticate, begin, is_current, own, shown_to_browser},
     openapi::{Errors, schema},
     path::Path,
     problem::{Code, Problem},
+    reads::Reads,
+    server::EndsAt,
 };
 use crate::{
     domain::{
-        Clock, WallClock,
+        Clock, WallClock, WallTime,
         delay::{delay, told_next},
         ids::{ConversationId, ConversationKey, FrontendName, MessageId},
     },
     signature::token::CLOCK_SKEW_SECS,
-    store::{Follower, Store, Topic, Unanswered},
+    store::{Follower, Most, Store, Topic, Unanswered},
 };
 
 /// Comment lines keep proxies from closing a quiet stream. As often it looks for itself.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// Entries read at once.
-const PAGE: usize = 100;
+/// What is read at once, and so what a reader that does not read holds.
+const PAGE: Most = Most { entries: 100, bytes: 128 * 1024 };
+/// How long a stream may still wait for its reader after the token's end. One that waits for nothing ends by itself.
+const END_MARGIN: Duration = Duration::from_millis(500);
 
 /// The open streams, counted per frontend and per address.
 #[derive(Debug, Default)]
@@ -150,7 +154,9 @@ pub async fn get(
         }
         _ => authenticate(&public, &asked)?,
     };
+    drop(public.reads.admit(&caller)?);
     let id = own(&public, &caller, &id).await?;
+    is_current(&public, &caller, &id).await?;
     if public.stop.is_stopping() {
         return Err(Problem::new(Code::ShuttingDown).retry_after(Duration::from_secs(1)));
     }
@@ -165,14 +171,12 @@ pub async fn get(
     let follower = public.store.changes().follow(followed, Topic::Feed);
     let opened = public.streams.open(&frontend, asked.address)?;
     let expires = match &caller {
-        Caller::Browser { claims, .. } => {
-            let left = (claims.exp + CLOCK_SKEW_SECS).saturating_sub(public.wall.now().as_secs());
-            Some(Instant::now() + Duration::from_secs(u64::try_from(left).unwrap_or(0)))
-        }
+        Caller::Browser { claims, .. } => Some(Instant::now() + left(claims.exp, public.wall.now())),
         Caller::Server(_) => None,
     };
     let mut feed = Feed {
         store: Arc::clone(&public.store),
+        reads: Arc::clone(&public.reads),
         stop: public.stop.soft().clone(),
         frontend,
         id,
@@ -205,6 +209,9 @@ pub async fn get(
         Some((Ok::<_, Infallible>(chunk), feed))
     }));
     let mut response = Response::new(body);
+    if let Some(expires) = expires {
+        response.extensions_mut().insert(EndsAt(expires + END_MARGIN));
+    }
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
@@ -213,9 +220,16 @@ pub async fn get(
     Ok(response)
 }
 
+/// How long a token of that end is good for a stream. One that is taken by the skew of the clocks alone has that.
+fn left(exp: i64, now: WallTime) -> Duration {
+    let end = if exp > now.as_secs() { exp } else { exp + CLOCK_SKEW_SECS };
+    Duration::from_millis(u64::try_from(end.saturating_mul(1000).saturating_sub(now.as_millis())).unwrap_or(0))
+}
+
 /// Where a stream is. There are thousands, so that it holds no more than it needs while it waits.
 struct Feed {
     store: Arc<dyn Store>,
+    reads: Arc<Reads>,
     stop: CancellationToken,
     frontend: FrontendName,
     id: ConversationId,
@@ -257,6 +271,9 @@ impl Feed {
     /// The next piece of the stream; `None` ends it.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
+            if self.expires.is_some_and(|expires| expires <= Instant::now()) {
+                return None;
+            }
             if let Some(chunk) = self.ready.pop_front() {
                 self.beat = Instant::now() + HEARTBEAT;
                 return Some(chunk);
@@ -295,6 +312,7 @@ impl Feed {
 
     /// Reads on. `None` where the conversation is gone, or the store is: the reader comes back by itself.
     async fn read(&mut self) -> Option<()> {
+        let _turn = self.reads.turn(&self.frontend).await.ok()?;
         let found = self.store.feed(&self.frontend, &self.id, self.after, PAGE).await.ok()?;
         match (self.key, found) {
             (Some(own), Some((key, page))) if own == key => {

@@ -50,7 +50,7 @@ pub async fn post(State(public): State<Public>, Path(id): Path<String>, request:
     let (caller, body) = body::of_caller(&public, request).await?;
     let frontend = caller.clone().server_only()?;
     let id = own(&public, &caller, &id).await?;
-    minted(&public, &frontend, Subject::Conversation(id), Wish::parse(&body)?)
+    minted(&public, &frontend, Subject::Conversation(id), Wish::parse(&body)?).await
 }
 
 /// What a token opens.
@@ -62,7 +62,7 @@ pub(super) enum Subject {
 }
 
 /// The answer with the token.
-pub(super) fn minted(
+pub(super) async fn minted(
     public: &Public,
     frontend: &FrontendName,
     subject: Subject,
@@ -72,11 +72,17 @@ pub(super) fn minted(
     let secret = frontends.token_secret(frontend).ok_or_else(|| {
         Problem::new(Code::BrowserTokensDisabled).detail("set browser_token_secret for this frontend")
     })?;
+    // One of the second of an erasure would count as older than that.
+    let erased_at = match &subject {
+        Subject::Conversation(id) => public.store.erased_at(frontend, id).await?,
+        Subject::User(_) => None,
+    };
+    let now = public.wall.now().as_secs();
+    let iat = erased_at.map_or(now, |erased_at| now.max(erased_at.as_secs() + 1));
     let (conversation_id, sub) = match subject {
         Subject::Conversation(id) => (Some(id.as_str().to_owned()), wish.user_id),
         Subject::User(user) => (None, Some(user.as_str().to_owned())),
     };
-    let iat = public.wall.now().as_secs();
     let claims = Claims {
         frontend: frontend.as_str().to_owned(),
         conversation_id,
@@ -119,10 +125,10 @@ impl Wish {
         let mut fault = |field: &'static str, message: String| errors.push(FieldError::new(field, message));
         match fields.get("user_id") {
             None => {}
-            Some(Value::String(id)) if (1..=200).contains(&id.chars().count()) && !id.contains('\0') => {
+            Some(Value::String(id)) if (1..=200).contains(&id.chars().count()) && !id.contains(char::is_control) => {
                 wish.user_id = Some(id.clone());
             }
-            Some(_) => fault("user_id", "must be a string of 1 to 200 characters other than U+0000".to_owned()),
+            Some(_) => fault("user_id", "must be a string of 1 to 200 characters, none of them a control".to_owned()),
         }
         match fields.get("attributes") {
             None => {}

@@ -39,5 +39,5 @@ pub async fn post_token(
     let user = UserId::parse(&user).map_err(|error| {
         Problem::new(Code::InvalidRequest).errors(vec![FieldError::new("user_id", error.to_string())])
     })?;
-    minted(&public, &frontend, Subject::User(user), Wish::parse_for_user(&body)?)
+    minted(&public, &frontend, Subject::User(user), Wish::parse_for_user(&body)?).await
 }

@@ -194,6 +194,8 @@ closed_label! {
         BodyTimeout = "body_timeout",
         /// A peer that stopped reading its response.
         WriteTimeout = "write_timeout",
+        /// One more than its address may have.
+        AddressLimit = "address_limit",
         /// Not HTTP, or beyond the limits on it.
         Protocol = "protocol",
     }

@@ -88,6 +88,7 @@ pub use config::{ApiKey, Bot, Clock, DEFAULT_API_KEY, DEFAULT_BOT_ID, SandboxCon
 pub use desk::Feedback;
 pub use error::SandboxError;
 pub use fault::FaultState;
+pub use guard::Guard;
 pub use model::{Article, Conversation, Event, Tag};
 pub use personality::Personality;
 pub use rows::{ROWS, Row};

@@ -76,6 +76,8 @@ impl Loop for Arc<Housekeeper> {
         if given_up > 0 {
             tracing::error!(turns = given_up, "turns given up: they could not be sent for too long");
         }
+        // Where somebody was reading when something was erased, it is taken out of the files now.
+        self.store.scrub().await?;
         self.measure(now).await?;
         if self.prunes(now) {
             let pruned = self.store.prune(now, self.settings.retention, PRUNE_BATCH).await?;

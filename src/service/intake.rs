@@ -54,6 +54,8 @@ pub enum Taken {
     NotTheirs,
     /// Too many wait; when there may be room.
     Full(Duration),
+    /// More than one person may write in a minute, or than may wait in one conversation; when there is room.
+    Limited(Duration),
 }
 
 impl Intake {
@@ -68,12 +70,14 @@ impl Intake {
         Self { store, clock, budget, metrics, limits }
     }
 
-    /// Stores a message, with the request that brought it. When this returns `New` or `Duplicate`, the message is durable.
+    /// Stores a message, with the request that brought it, and whom it is counted for where a browser sent it. When this
+    /// returns `New` or `Duplicate`, the message is durable.
     pub async fn accept(
         &self,
         frontend: &FrontendName,
         mut message: InboundMessage,
         person: Person,
+        counted_for: Option<String>,
         cause: Correlation,
     ) -> Result<Taken> {
         let fingerprint = message.fingerprint();
@@ -84,6 +88,7 @@ impl Intake {
             message,
             vouched_user: person.id,
             only_own: person.is_confined,
+            counted_for,
             cause,
             now: self.clock.now(),
             limits: self.limits,
@@ -99,6 +104,10 @@ impl Intake {
             }
             Accepted::Conflict => Taken::Conflict,
             Accepted::NotTheirs => Taken::NotTheirs,
+            Accepted::TooFast { wait } => Taken::Limited(wait),
+            Accepted::TooLarge { waiting_in_frontend } => {
+                Taken::Limited(self.budget.expected_wait(u64::from(waiting_in_frontend)))
+            }
             Accepted::BacklogFull { waiting_in_frontend, .. } => {
                 Taken::Full(self.budget.expected_wait(u64::from(waiting_in_frontend)))
             }

@@ -128,6 +128,14 @@ impl TokenSecret {
 }
 
 impl Claims {
+    /// Whom its reads and messages are counted for: the user, else the conversation. Neither can be taken for the other.
+    pub fn person(&self) -> String {
+        match &self.sub {
+            Some(sub) => format!("user:{sub}"),
+            None => format!("conversation:{}", self.conversation_id.as_deref().unwrap_or_default()),
+        }
+    }
+
     /// Whether this page may present the token. Where it lists origins, the page has to be of one: by its `Origin`, or, since
     /// browsers send none when a page reads from its own, by their word that it does and by the host that was asked.
     pub fn allows(&self, page: Page<'_>) -> bool {
@@ -225,30 +233,41 @@ struct Parts<'a> {
     signature: [u8; 32],
 }
 
-/// Known members only; a repeated one is an error, so that no two readers can understand a token differently.
-#[derive(Deserialize)]
+/// Known members only; a repeated one is an error, so that no two readers can understand a token differently. One that is
+/// `null` is there, and of a wrong type: it must not read as one that nobody wrote.
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct RawHeader {
+    #[serde(deserialize_with = "given")]
     alg: Option<Value>,
+    #[serde(deserialize_with = "given")]
     typ: Option<Value>,
+    #[serde(deserialize_with = "given")]
     crit: Option<Value>,
 }
 
 ///
 /// `null` is not the same as nothing: a token whose minting side had no conversation at hand must not become a user's.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct RawClaims {
+    #[serde(deserialize_with = "given")]
     iss: Option<Value>,
+    #[serde(deserialize_with = "given")]
     frontend: Option<Value>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(deserialize_with = "given")]
     conversation_id: Option<Value>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(deserialize_with = "given")]
     sub: Option<Value>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(deserialize_with = "given")]
     attributes: Option<Box<RawValue>>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(deserialize_with = "given")]
     origins: Option<Value>,
+    #[serde(deserialize_with = "given")]
     iat: Option<Value>,
+    #[serde(deserialize_with = "given")]
     nbf: Option<Value>,
+    #[serde(deserialize_with = "given")]
     exp: Option<Value>,
 }
 

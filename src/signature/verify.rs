@@ -155,10 +155,7 @@ impl Verifier {
     ///
     /// Unknown signature versions are passed over, as the specification asks, so that senders can introduce new ones.
     pub fn verify<'a>(&self, headers: SignedHeaders<'a>, body: &[u8], now: i64) -> Result<Verified<'a>, VerifyError> {
-        let id = parse_id(headers.id)?;
-        let timestamp = parse_timestamp(headers.timestamp)?;
-        let signatures = parse_signatures(headers.signature)?;
-        self.check_age(timestamp, now)?;
+        let (id, timestamp, signatures) = self.read(headers, now)?;
 
         let content = signed_content(id, timestamp, body);
         let mut found = Choice::from(0);
@@ -186,6 +183,19 @@ impl Verifier {
                 keys: self.secrets.len() + self.public_keys.len(),
             })
         }
+    }
+
+    /// What is wrong with the headers alone, before there is a body to compare them with.
+    pub fn look_at(&self, headers: SignedHeaders<'_>, now: i64) -> Result<(), VerifyError> {
+        self.read(headers, now).map(drop)
+    }
+
+    fn read<'a>(&self, headers: SignedHeaders<'a>, now: i64) -> Result<(&'a str, i64, Vec<Given>), VerifyError> {
+        let id = parse_id(headers.id)?;
+        let timestamp = parse_timestamp(headers.timestamp)?;
+        let signatures = parse_signatures(headers.signature)?;
+        self.check_age(timestamp, now)?;
+        Ok((id, timestamp, signatures))
     }
 
     fn check_age(&self, timestamp: i64, now: i64) -> Result<(), VerifyError> {

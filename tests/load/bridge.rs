@@ -53,7 +53,7 @@ impl Setup {
             if self.sends { "{ requests = 1000000, window = \"1s\" }" } else { "{ requests = 1, window = \"1h\" }" };
         let limit = self.budget.unwrap_or(unlimited);
         let mut text = format!(
-            "[server]\nlisten = \"{public}\"\nmax_streams_per_address = 10000\nmax_streams_per_frontend = 10000\n[admin]\nlisten = \"{admin}\"\n[store]\nurl = \"{store}\"\n\
+            "[server]\nlisten = \"{public}\"\nmax_streams_per_address = 10000\nmax_streams_per_frontend = 10000\n[limits]\nconnections_per_address = 0\n[admin]\nlisten = \"{admin}\"\n[store]\nurl = \"{store}\"\n\
              [fini]\nbase_url = \"http://{}\"\napi_key = \"{DEFAULT_API_KEY}\"\nrate_limit = {limit}\n\
              [turns]\nmax_waiting_per_frontend = 100000000\n\
              [delivery]\nallow_networks = [\"127.0.0.0/8\"]\nallow_http = true\n",

@@ -122,9 +122,15 @@ fn message(frontend: &str, lane: usize, now: Timestamp) -> NewMessage {
         message,
         vouched_user: None,
         only_own: false,
+        counted_for: None,
         cause: Correlation::default(),
         now,
-        limits: BacklogLimits { per_conversation: u32::MAX, per_frontend: u32::MAX },
+        limits: BacklogLimits {
+            per_conversation: u32::MAX,
+            per_frontend: u32::MAX,
+            bytes_per_conversation: 0,
+            browser_messages_per_user: 0,
+        },
     }
 }
 

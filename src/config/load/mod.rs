@@ -11,6 +11,7 @@ mod finding;
 pub(super) mod forms;
 mod frontends;
 mod keys;
+mod limits;
 mod reader;
 mod relations;
 mod secret_forms;

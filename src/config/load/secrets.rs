@@ -208,7 +208,13 @@ impl Scope<'_> {
         let file = PathBuf::from(&named);
         self.cx.secret_files.push(file.clone());
         match read(&file) {
-            Ok(content) => Some((file, Some(content))),
+            Ok(content) => {
+                if is_open_to_all(&file) {
+                    let what = format!("names a file that every user of this machine can read: {}", file.display());
+                    self.cx.warn(key, Wrong::new(what, "take it from the others: chmod o-rwx"));
+                }
+                Some((file, Some(content)))
+            }
             Err(reason) => {
                 // A secret pasted where its path belongs must not be printed as a path.
                 let wrong = if looks_secret(&named) && !named.contains('/') {
@@ -241,6 +247,12 @@ fn bare(text: &str) -> Result<(), Wrong> {
     }
     let help = "take it off; a line break at the end is what `echo` adds (`printf %s` and `base64 -w0` do not)";
     Err(Wrong::new("begins or ends with white space", help))
+}
+
+/// Whether anybody on the machine may read or change a file.
+fn is_open_to_all(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o006 != 0)
 }
 
 fn read(path: &Path) -> Result<String, String> {

@@ -10,7 +10,7 @@ use super::{
     Needs, addresses,
     finding::{Wrong, quote},
     forms::{self, Form, POSITIVE, TEN_YEARS},
-    frontends, keys,
+    frontends, keys, limits,
     reader::Scope,
     secret_forms,
     tree::Value,
@@ -32,6 +32,7 @@ pub(super) fn read(root: &mut Scope<'_>, needs: Needs) -> Config {
     let default = Config::defaults();
     Config {
         server: root.section("server", |s| server(s, default.server)),
+        limits: root.section("limits", |s| limits::read(s, default.limits)),
         admin: root.section("admin", |s| admin(s, &default.admin)),
         store: root.section("store", |s| store(s, default.store)),
         cache: root.section("cache", |s| cache(s, &default.cache)),
@@ -253,6 +254,11 @@ fn telemetry(s: &mut Scope<'_>) -> Telemetry {
     }
 }
 
+/// Wider than the largest network that anybody has for private use (RFC 1918, RFC 4193).
+fn is_wide(network: &IpNet) -> bool {
+    network.prefix_len() < if network.addr().is_ipv4() { 8 } else { 7 }
+}
+
 /// Networks, with a warning where one has host bits: `10.1.2.3/8` allows more than its writer may have thought.
 fn networks(s: &mut Scope<'_>, key: &'static str) -> Vec<IpNet> {
     let networks = s.list(key, Vec::new(), addresses::network);
@@ -260,6 +266,11 @@ fn networks(s: &mut Scope<'_>, key: &'static str) -> Vec<IpNet> {
         let what = format!("has {network}, which means all of {}", network.trunc());
         let key = s.path(key);
         s.cx.warn(key, Wrong::new(what, "write the network itself, or the single address"));
+    }
+    for network in networks.iter().filter(|network| is_wide(network)) {
+        let what = format!("has {network}, which is a large part of all addresses");
+        let key = s.path(key);
+        s.cx.warn(key, Wrong::new(what, "name the networks that are meant"));
     }
     networks.iter().map(IpNet::trunc).collect()
 }

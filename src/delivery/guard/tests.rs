@@ -137,7 +137,15 @@ fn a_list_covers_every_notation_of_its_addresses() {
     }
     assert_eq!(allowing(&["127.0.0.0/8"]).check_ip(ip("::1")), Ok(()));
     assert!(allowing(&["127.0.0.2/32"]).check_ip(ip("::1")).is_err());
-    assert_eq!(allowing(&["fd00::/8"]).check_ip(ip("fd00:ec2::254")), Ok(()), "listing is the operator's word");
+    for (network, address) in
+        [("fd00::/8", "fd00:ec2::254"), ("169.254.0.0/16", "169.254.169.254"), ("0.0.0.0/0", "::ffff:169.254.169.254")]
+    {
+        assert!(allowing(&[network]).check_ip(ip(address)).is_err(), "who allows {network} does not mean {address}");
+    }
+    for address in ["fd00:ec2::254", "169.254.169.254"] {
+        let itself = format!("{address}/{}", if address.contains(':') { 128 } else { 32 });
+        assert_eq!(allowing(&[&itself]).check_ip(ip(address)), Ok(()), "listing is the operator's word");
+    }
 }
 
 #[test]

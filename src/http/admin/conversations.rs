@@ -7,7 +7,7 @@ use axum::{
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{Admin, deliveries::view};
+use super::{Admin, deliveries::view, wants_texts};
 use crate::{
     domain::ids::{ConversationId, InteractionId},
     http::{
@@ -16,7 +16,7 @@ use crate::{
         path::Path,
         problem::{Code, FieldError, Problem},
     },
-    store::{Bound, DeliveryFilter},
+    store::{Bound, DeliveryFilter, Most},
 };
 
 pub(super) async fn conversation(
@@ -25,8 +25,7 @@ pub(super) async fn conversation(
     RawQuery(query): RawQuery,
 ) -> Result<Json<Value>, Problem> {
     let frontend = admin.frontend(&frontend)?.clone();
-    let content = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes())
-        .any(|(name, value)| name == "content" && value == "true");
+    let content = wants_texts(query.as_deref());
     let id = ConversationId::trusted(id);
     let found = admin.store.conversation(&frontend, &id).await?.ok_or_else(no_conversation)?;
     let filter = DeliveryFilter {
@@ -54,7 +53,8 @@ pub(super) async fn conversation(
         "watch_until": found.watch_until.map(|at| at.to_string()),
         "deliveries": deliveries,
     });
-    if let Some((_, feed)) = admin.store.feed(&frontend, &id, 0, 500).await? {
+    let most = Most { entries: 500, bytes: 1 << 20 };
+    if let Some((_, feed)) = admin.store.feed(&frontend, &id, 0, most).await? {
         let events: Vec<Value> = feed
             .entries
             .iter()

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::Admin;
+use super::{Admin, wants_texts};
 use crate::{
     domain::{
         Timestamp,
@@ -102,9 +102,14 @@ pub(super) async fn deliveries(State(admin): State<Admin>, RawQuery(query): RawQ
     Ok(Json(json!({"deliveries": deliveries, "next_cursor": page.next_cursor})))
 }
 
-pub(super) async fn delivery(State(admin): State<Admin>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+/// What the receiver answered may repeat what a customer wrote: it is a text, and shown to who asks for texts.
+pub(super) async fn delivery(
+    State(admin): State<Admin>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Value>, Problem> {
     let found = admin.store.delivery(&DeliveryId::trusted(id)).await?.ok_or_else(no_delivery)?;
-    Ok(Json(view(&found, true)))
+    Ok(Json(view(&found, wants_texts(query.as_deref()))))
 }
 
 pub(super) async fn retry_one(State(admin): State<Admin>, Path(id): Path<String>) -> Result<Response, Problem> {

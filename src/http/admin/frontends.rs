@@ -1,10 +1,13 @@
 //! Frontends: how their callbacks fare, held back and let go, tried by a ping.
 
-use axum::{Json, extract::State};
+use axum::{
+    Json,
+    extract::{RawQuery, State},
+};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::Admin;
+use super::{Admin, wants_texts};
 use crate::{
     delivery::client::Attempt,
     domain::correlation::Onward,
@@ -53,7 +56,11 @@ pub(super) async fn resume(State(admin): State<Admin>, Path(name): Path<String>)
 }
 
 /// Sends one signed test callback, outside the feed: type `ping`, no sequence.
-pub(super) async fn ping(State(admin): State<Admin>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
+pub(super) async fn ping(
+    State(admin): State<Admin>,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Value>, Problem> {
     let frontend = admin.frontend(&name)?;
     let endpoint = admin
         .endpoints
@@ -83,7 +90,7 @@ pub(super) async fn ping(State(admin): State<Admin>, Path(name): Path<String>) -
         "delivered": delivered,
         "status": result.status,
         "error": result.error.map(|error| error.to_string()),
-        "response": result.body_excerpt,
+        "response": wants_texts(query.as_deref()).then_some(result.body_excerpt),
         "duration_ms": u64::try_from(result.duration.as_millis()).unwrap_or(u64::MAX),
     })))
 }

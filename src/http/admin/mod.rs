@@ -24,6 +24,7 @@ use super::{
     auth::digest,
     context,
     problem::{Code, Problem},
+    refused::Refused,
 };
 use crate::{
     delivery::{Endpoint, ReceiverApi},
@@ -73,6 +74,8 @@ pub struct Admin {
     pub wall: Arc<dyn WallClock>,
     /// Makes ids.
     pub entropy: Arc<dyn Entropy>,
+    /// Refusals that are told together.
+    pub refused: Arc<Refused>,
 }
 
 /// The operators' API.
@@ -82,6 +85,8 @@ pub fn admin(state: Admin) -> Router {
         entropy: Arc::clone(&state.entropy),
         metrics: state.metrics.clone(),
         spans: state.spans.clone(),
+        refused: Arc::clone(&state.refused),
+        trusted_proxies: Arc::default(),
         listener: "admin",
     };
     let guarded = Router::new()
@@ -149,7 +154,8 @@ async fn authorize(State(admin): State<Admin>, request: Request, next: Next) -> 
         return Err(Problem::new(Code::Forbidden).detail(detail));
     }
     if let Some(token) = &token {
-        let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        // Of two, nobody can say which one is meant.
+        let given = context::only(request.headers(), &header::AUTHORIZATION);
         let given =
             given.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         let matches =
@@ -159,6 +165,12 @@ async fn authorize(State(admin): State<Admin>, request: Request, next: Next) -> 
         }
     }
     Ok(next.run(request).await)
+}
+
+/// Whether the operator asks for texts, too (`?content=true`).
+fn wants_texts(query: Option<&str>) -> bool {
+    let mut members = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    members.any(|(name, value)| name == "content" && value == "true")
 }
 
 fn whole_millis(duration: Duration) -> u64 {

@@ -285,7 +285,8 @@ pub struct Token {
 pub struct Erased {
     /// The conversation.
     pub conversation_id: String,
-    /// `erased`.
+    /// `erased`: what was said is in no table and in no file of the bridge's any more. `pending`: it is in no table, and
+    /// somebody was still reading in the file; ask again.
     pub local: String,
     /// `not_requested`, `not_bound` (nothing was sent to Fini), `pending` (it is not known yet which one at Fini it is; it is
     /// deleted as soon as it is found), `erased` (proved by reading back), `unconfirmed` (the bridge goes on trying; ask

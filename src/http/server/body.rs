@@ -12,6 +12,7 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio::time::Sleep;
 
 use super::io::{Activity, Busy};
+use super::pace::Progress;
 use crate::metrics::{ConnectionEnd, Metrics};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -125,16 +126,43 @@ impl Drop for Deadline {
     }
 }
 
+/// At most so much of a response is given out at once. What is given out is held for its reader where no limit sees it.
+const PIECE: usize = 16 * 1024;
+
 /// A response body. Its request is in flight until it is dropped.
 #[derive(Debug)]
 pub(super) struct Held {
     body: Body,
+    /// What is left of a frame that was larger than a piece.
+    rest: Bytes,
+    /// How large the last piece was.
+    given: usize,
+    /// Of a response that shares its connection.
+    progress: Option<Progress>,
     _busy: Busy,
 }
 
 impl Held {
-    pub(super) fn new(body: Body, busy: Busy) -> Self {
-        Self { body, _busy: busy }
+    pub(super) fn new(body: Body, busy: Busy, progress: Option<Progress>) -> Self {
+        if let Some(progress) = &progress {
+            progress.waits();
+        }
+        Self { body, rest: Bytes::new(), given: 0, progress, _busy: busy }
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.rest.is_empty() {
+            match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => self.rest = data,
+                    Err(frame) => return Poll::Ready(Some(Ok(frame))),
+                },
+                other => return other,
+            }
+        }
+        let piece = self.rest.split_to(self.rest.len().min(PIECE));
+        self.given = piece.len();
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 }
 
@@ -143,14 +171,27 @@ impl HttpBody for Held {
     type Error = axum::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let given = std::mem::take(&mut self.given);
+        if let Some(progress) = &self.progress {
+            progress.took(given);
+        }
+        let polled = self.poll_piece(cx);
+        if let (Some(progress), Poll::Ready(Some(_))) = (&self.progress, &polled) {
+            progress.waits();
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (left, mut hint) = (self.rest.len() as u64, self.body.size_hint());
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + left);
+        }
+        hint.set_lower(hint.lower() + left);
+        hint
     }
 }

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use super::Server;
+use super::pace::Pace;
 use crate::metrics::{ConnectionEnd, Metrics};
 
 /// Whether requests are in flight on one connection, and since when none is. Shared between its bytes and its requests.
@@ -23,11 +24,13 @@ struct Requests {
     begun: u64,
     idle_since: Instant,
     unread: bool,
+    ends_at: Option<Instant>,
 }
 
 impl Activity {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Mutex::new(Requests { active: 0, begun: 0, idle_since: Instant::now(), unread: false })))
+        let idle_since = Instant::now();
+        Self(Arc::new(Mutex::new(Requests { active: 0, begun: 0, idle_since, unread: false, ends_at: None })))
     }
 
     /// A request's head is complete. It is in flight until the guard is dropped.
@@ -54,6 +57,16 @@ impl Activity {
         self.with(|requests| requests.unread)
     }
 
+    /// The response that is under way is over then, whatever it waits for.
+    pub(super) fn ends_at(&self, at: Option<Instant>) {
+        self.with(|requests| requests.ends_at = at);
+    }
+
+    /// When the connection has to end because its response has.
+    pub(super) fn end(&self) -> Option<Instant> {
+        self.with(|requests| requests.ends_at.filter(|_| requests.active > 0))
+    }
+
     fn begun(&self) -> u64 {
         self.with(|requests| requests.begun)
     }
@@ -77,8 +90,8 @@ impl Drop for Busy {
     }
 }
 
-/// The socket. Reading fails once a head that has begun is not complete in time; writing fails once nothing could be
-/// written for too long.
+/// The socket. Reading fails once a head that has begun is not complete in time; writing fails once it had to wait for too
+/// long for too little.
 #[derive(Debug)]
 pub(super) struct Guarded {
     stream: TcpStream,
@@ -90,9 +103,10 @@ pub(super) struct Guarded {
     head: Option<(u64, Pin<Box<Sleep>>)>,
     header_timeout: Duration,
     limits_heads: bool,
+    /// How the peer takes what is written.
+    pace: Pace,
     /// Running while the peer takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
-    write_timeout: Duration,
     listener: &'static str,
     metrics: Metrics,
 }
@@ -115,8 +129,8 @@ impl Guarded {
             head: head_deadline.map(|at| (0, Box::pin(tokio::time::sleep_until(at)))),
             limits_heads: head_deadline.is_some(),
             header_timeout: server.limits.header_timeout,
+            pace: Pace::new(server.limits.write_timeout),
             stalled: None,
-            write_timeout: server.limits.write_timeout,
             listener: server.name,
             metrics: server.metrics.clone(),
         }
@@ -149,13 +163,15 @@ impl Guarded {
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the request head did not arrive in time")))
     }
 
-    fn poll_stalled<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if written.is_ready() {
+    fn poll_stalled(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        let now = Instant::now();
+        if let Poll::Ready(taken) = &written {
             self.stalled = None;
+            self.pace.took(*taken.as_ref().unwrap_or(&0), now);
             return written;
         }
-        let timeout = self.write_timeout;
-        let timer = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+        let deadline = self.pace.wait(now);
+        let timer = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         if timer.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }

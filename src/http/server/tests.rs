@@ -5,6 +5,7 @@ mod bench;
 use std::io;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -145,6 +146,74 @@ async fn a_response_nobody_reads_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_reader_that_drips_is_no_better_than_one_that_stands() {
+    let bench = Bench::new(Limits { write_timeout: SHORT * 2, ..generous() }).await;
+    let mut stream = bench.connect().await;
+    stream.write_all(b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let dripping = async {
+        while !bench.ended("write_timeout") {
+            tokio::time::sleep(SHORT / 20).await;
+            let mut some = [0; 64];
+            if !matches!(stream.read(&mut some).await, Ok(1..)) {
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    tokio::time::timeout(AT_MOST, dripping).await.expect("the dripping reader is given up");
+}
+
+/// An HTTP/2 connection of a peer that grants so many bytes for each response.
+async fn http2_peer(bench: &Bench, window: u32) -> h2::client::SendRequest<Bytes> {
+    let stream = bench.connect().await;
+    let (peer, connection) = h2::client::Builder::new().initial_window_size(window).handshake(stream).await.unwrap();
+    drop(bench.lifecycle.tasks().spawn("peer", connection));
+    peer.ready().await.unwrap()
+}
+
+fn asks(path: &str) -> axum::http::Request<()> {
+    axum::http::Request::get(format!("http://x{path}")).body(()).unwrap()
+}
+
+#[tokio::test]
+async fn an_http2_response_nobody_takes_is_given_up_and_its_connection_is_not() {
+    for window in [0, 10] {
+        let bench = Bench::new(Limits { write_timeout: SHORT, ..generous() }).await;
+        let mut peer = http2_peer(&bench, window).await;
+        let (response, _) = peer.send_request(asks("/endless"), true).unwrap();
+        let mut body = response.await.unwrap().into_body();
+        let given_up = async {
+            while let Some(data) = body.data().await {
+                if data.is_err() {
+                    return;
+                }
+            }
+            panic!("an endless response ended");
+        };
+        tokio::time::timeout(AT_MOST, given_up).await.expect("the stream is reset");
+        assert!(bench.ended("write_timeout"));
+        let (response, _) = peer.ready().await.unwrap().send_request(asks("/refuse"), true).unwrap();
+        assert_eq!(response.await.unwrap().status(), axum::http::StatusCode::PAYLOAD_TOO_LARGE);
+    }
+}
+
+#[tokio::test]
+async fn an_http2_response_that_is_taken_piece_by_piece_goes_on() {
+    let bench = Bench::new(Limits { write_timeout: SHORT, ..generous() }).await;
+    let peer = http2_peer(&bench, 16 * 1024).await;
+    let (response, _) = peer.clone().send_request(asks("/endless"), true).unwrap();
+    let mut body = response.await.unwrap().into_body();
+    let mut taken = 0;
+    while taken < 40 * 16 * 1024 {
+        let data =
+            tokio::time::timeout(AT_MOST, body.data()).await.expect("in time").expect("endless").expect("no reset");
+        taken += data.len();
+        body.flow_control().release_capacity(data.len()).unwrap();
+        tokio::time::sleep(SHORT / 20).await;
+    }
+    assert!(!bench.ended("write_timeout"));
+}
+
+#[tokio::test]
 async fn connections_beyond_the_cap_wait_for_a_free_one() {
     let mut bench = Bench::new(Limits { max_connections: 1, ..generous() }).await;
     let mut first = bench.connect().await;
@@ -249,6 +318,7 @@ async fn failing_to_accept_pauses_unless_the_peer_is_to_blame() {
         name: "public",
         limits: generous(),
         tasks: lifecycle.tasks(),
+        addresses: Arc::default(),
         metrics: metrics.clone(),
         drain: CancellationToken::new(),
     };

@@ -18,14 +18,16 @@ pub(super) enum Turn {
     Drop,
 }
 
-/// Says when a connection has to close: when the server drains, or when it was idle for too long; and when one that was told
-/// to close has nothing in flight and still does not.
+/// Says when a connection has to close: when the server drains, when it was idle for too long, or when a response had to be
+/// over; and when one that was told to close has nothing in flight and still does not.
 pub(super) struct Watch<'a> {
     limits: Limits,
     activity: &'a Activity,
     drain: Pin<Box<dyn Future<Output = ()> + Send + 'a>>,
     timer: Pin<Box<Sleep>>,
     closing: Option<Instant>,
+    /// Running while a response is under way that has an end.
+    end: Option<Pin<Box<Sleep>>>,
 }
 
 impl<'a> Watch<'a> {
@@ -36,6 +38,7 @@ impl<'a> Watch<'a> {
             drain: Box::pin(server.drain.cancelled()),
             timer: Box::pin(tokio::time::sleep(server.limits.idle_timeout)),
             closing: None,
+            end: None,
         }
     }
 
@@ -46,7 +49,23 @@ impl<'a> Watch<'a> {
         Poll::Ready(Turn::Close)
     }
 
+    /// Whether the response that is under way had to be over by now.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(at) = self.activity.end() else {
+            self.end = None;
+            return Poll::Pending;
+        };
+        let timer = self.end.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+        if timer.deadline() != at {
+            timer.as_mut().reset(at);
+        }
+        timer.as_mut().poll(cx)
+    }
+
     pub(super) fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Turn> {
+        if self.poll_end(cx).is_ready() {
+            return Poll::Ready(Turn::Drop);
+        }
         if self.closing.is_none() && self.drain.as_mut().poll(cx).is_ready() {
             return self.close();
         }

@@ -124,6 +124,10 @@ fn claims_are_required_and_typed() {
             assert_eq!(with_claim(name, wrong), Err(TokenError::Claim(name)));
         }
     }
+    // `null` is no way to leave a claim out: `"origins": null` would read as "from anywhere".
+    for name in ["sub", "origins", "nbf"] {
+        assert_eq!(with_claim(name, Value::Null), Err(TokenError::Claim(name)));
+    }
     assert_eq!(with_claim("sub", json!(7)), Err(TokenError::Claim("sub")));
     assert_eq!(with_claim("origins", json!("https://a.example")), Err(TokenError::Claim("origins")));
     assert_eq!(with_claim("origins", json!([])), Err(TokenError::Claim("origins")));

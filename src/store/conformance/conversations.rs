@@ -8,6 +8,7 @@ suite!(
     it_shows_when_it_is_looked_for_next,
     nothing_that_was_said_survives_erasure,
     an_erased_id_begins_anew,
+    of_an_erased_conversation_its_hash_is_left,
     an_erased_conversation_gives_back_what_waited,
     what_does_not_exist_is_not_erased,
     what_fini_is_to_delete_is_tried_until_it_has_ended,
@@ -61,7 +62,7 @@ async fn nothing_that_was_said_survives_erasure(fixture: Fixture) {
         assert_eq!(fixture.store.number(sql).await.expect("counts"), 0, "{sql}");
     }
     assert_eq!(fixture.store.conversation(&web(), &id("c-1")).await.expect("reads"), None);
-    assert_eq!(fixture.store.feed(&web(), &id("c-1"), 0, 10).await.expect("reads"), None);
+    assert_eq!(fixture.store.feed(&web(), &id("c-1"), 0, most(10)).await.expect("reads"), None);
     assert_eq!(fixture.store.turn(&web(), &id("c-1"), &message_id("m-0")).await.expect("reads"), None);
     assert_eq!(fixture.store.binding(key).await.expect("reads"), None);
 
@@ -82,6 +83,28 @@ async fn an_erased_id_begins_anew(fixture: Fixture) {
     // Fini may continue its own conversation for it: the mapping is gone, so that is nobody's.
     assert_eq!(fixture.bind(after, "i-1", at(4)).await, Bound::Now);
     assert_eq!(fixture.conversation("c-1").await.last_sequence, 1);
+}
+
+async fn of_an_erased_conversation_its_hash_is_left(fixture: Fixture) {
+    assert_eq!(fixture.store.erased_at(&web(), &id("c-1")).await.expect("reads"), None);
+    let mut known = new_message("c-1", "m-1", at(0));
+    known.vouched_user = Some("u-1".to_owned());
+    fixture.store.accept(known).await.expect("accepts");
+    fixture.store.erase(&web(), &id("c-1"), true, at(1)).await.expect("erases");
+    assert!(fixture.store.erased_at(&web(), &id("c-1")).await.expect("reads").is_some());
+    assert_eq!(fixture.store.erased_at(&web(), &id("c-2")).await.expect("reads"), None);
+    assert!(fixture.store.scrub().await.expect("answers"), "nobody reads");
+    for sql in [
+        "SELECT COUNT(*) FROM conversations WHERE conversation_id = 'c-1' OR user_id IS NOT NULL",
+        "SELECT COUNT(*) FROM erasures WHERE conversation_id = 'c-1'",
+        "SELECT COUNT(*) FROM erasure_searches WHERE conversation_id = 'c-1'",
+    ] {
+        assert_eq!(fixture.store.number(sql).await.expect("counts"), 0, "{sql}");
+    }
+    // sha256 of the id alone, so that whoever knows the id finds it.
+    let hash = "sha256:%";
+    let found = format!("SELECT COUNT(*) FROM conversations WHERE conversation_id LIKE '{hash}'");
+    assert_eq!(fixture.store.number(&found).await.expect("counts"), 1);
 }
 
 async fn an_erased_conversation_gives_back_what_waited(fixture: Fixture) {

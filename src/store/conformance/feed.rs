@@ -6,6 +6,7 @@ use super::{talk::*, *};
 
 suite!(
     a_feed_is_read_in_pages,
+    a_page_ends_with_its_bytes_and_has_one_entry_at_least,
     the_feed_of_nobody_is_nothing,
     what_is_being_answered_is_told,
     what_is_committed_wakes_who_follows,
@@ -19,7 +20,7 @@ async fn a_feed_is_read_in_pages(fixture: Fixture) {
         key = Some(fixture.post("c-1", &format!("m-{number}"), at(number)).await);
     }
     let page = async |after, limit| {
-        let found = fixture.store.feed(&web(), &id("c-1"), after, limit).await.expect("reads").expect("is there");
+        let found = fixture.store.feed(&web(), &id("c-1"), after, most(limit)).await.expect("reads").expect("is there");
         assert_eq!((Some(found.0), found.1.last_sequence), (key, 5));
         let sequences: Vec<_> = found.1.entries.iter().map(|entry| entry.sequence).collect();
         (sequences, found.1.has_more)
@@ -30,7 +31,7 @@ async fn a_feed_is_read_in_pages(fixture: Fixture) {
     assert_eq!(page(0, 5).await, (vec![1, 2, 3, 4, 5], false));
     assert_eq!(page(5, 5).await, (vec![], false));
     assert_eq!(page(99, 5).await, (vec![], false));
-    let (_, first) = fixture.store.feed(&web(), &id("c-1"), 0, 1).await.expect("reads").expect("is there");
+    let (_, first) = fixture.store.feed(&web(), &id("c-1"), 0, most(1)).await.expect("reads").expect("is there");
     assert_eq!(first.entries[0].kind, "message.created");
     assert_eq!(json(&first.entries[0].body)["sequence"], 1);
 }
@@ -73,11 +74,30 @@ async fn what_is_committed_wakes_who_follows(fixture: Fixture) {
     feed.next().await;
 }
 
+async fn a_page_ends_with_its_bytes_and_has_one_entry_at_least(fixture: Fixture) {
+    for number in 1..=4 {
+        let mut long = new_message("c-1", &format!("m-{number}"), at(number));
+        long.message.text = "ä".repeat(1000);
+        fixture.store.accept(long).await.expect("accepts");
+    }
+    let page = async |after, bytes| {
+        let most = Most { entries: 10, bytes };
+        let found = fixture.store.feed(&web(), &id("c-1"), after, most).await.expect("reads");
+        let page = found.expect("is there").1;
+        (page.entries.iter().map(|entry| entry.sequence).collect::<Vec<_>>(), page.has_more)
+    };
+    assert_eq!(page(0, 1).await, (vec![1], true));
+    assert_eq!(page(0, 5_500).await, (vec![1, 2], true), "it is bytes that count, not characters");
+    assert_eq!(page(2, 5_500).await, (vec![3, 4], false));
+    assert_eq!(page(0, 50_000).await, (vec![1, 2, 3, 4], false));
+    assert_eq!(page(4, 1).await, (vec![], false));
+}
+
 async fn the_feed_of_nobody_is_nothing(fixture: Fixture) {
     fixture.post("c-1", "m-1", at(0)).await;
-    assert_eq!(fixture.store.feed(&web(), &id("c-2"), 0, 5).await.expect("reads"), None);
+    assert_eq!(fixture.store.feed(&web(), &id("c-2"), 0, most(5)).await.expect("reads"), None);
     let app = FrontendName::trusted("app");
-    assert_eq!(fixture.store.feed(&app, &id("c-1"), 0, 5).await.expect("reads"), None);
+    assert_eq!(fixture.store.feed(&app, &id("c-1"), 0, most(5)).await.expect("reads"), None);
 }
 
 async fn numbers_have_no_gaps_however_many_write(fixture: Fixture) {
@@ -101,8 +121,8 @@ async fn numbers_have_no_gaps_however_many_write(fixture: Fixture) {
 
 async fn bodies_stay_the_same_over_restarts(fixture: Fixture) {
     fixture.bound_talk("c-1", "i-1", at(0)).await;
-    let before = fixture.store.feed(&web(), &id("c-1"), 0, 10).await.expect("reads");
+    let before = fixture.store.feed(&web(), &id("c-1"), 0, most(10)).await.expect("reads");
     let fixture = fixture.reopen().await;
-    assert_eq!(fixture.store.feed(&web(), &id("c-1"), 0, 10).await.expect("reads"), before);
+    assert_eq!(fixture.store.feed(&web(), &id("c-1"), 0, most(10)).await.expect("reads"), before);
     assert_eq!(fixture.conversation("c-1").await.pending_deliveries, 2);
 }

@@ -8,6 +8,9 @@ suite!(
     a_repeat_changes_nothing,
     other_content_under_the_same_id_is_a_conflict,
     a_full_backlog_stores_nothing,
+    a_person_writes_so_much_in_any_minute,
+    two_messages_at_once_are_both_counted,
+    so_many_bytes_wait_in_a_conversation,
     frontends_and_conversations_are_apart,
     a_confined_person_writes_into_conversations_of_its_own,
     of_two_confined_persons_one_begins_a_conversation,
@@ -53,7 +56,7 @@ async fn other_content_under_the_same_id_is_a_conflict(fixture: Fixture) {
 
 async fn a_full_backlog_stores_nothing(fixture: Fixture) {
     let mut limited = new_message("c-1", "m-1", at(0));
-    limited.limits = BacklogLimits { per_conversation: 2, per_frontend: 3 };
+    limited.limits = BacklogLimits { per_conversation: 2, per_frontend: 3, ..limited.limits };
     let try_one = |conversation: &str, message: &str| {
         let again = new_message(conversation, message, at(1));
         fixture.store.accept(NewMessage { limits: limited.limits, ..again })
@@ -69,6 +72,52 @@ async fn a_full_backlog_stores_nothing(fixture: Fixture) {
     assert_eq!(nothing.expect("reads"), None);
     // A repeat is not a new message: it is answered however long the queue is.
     assert!(matches!(try_one("c-1", "m-2").await.expect("answers"), Accepted::Duplicate { .. }));
+}
+
+async fn a_person_writes_so_much_in_any_minute(fixture: Fixture) {
+    let wanted = async |conversation: &str, message: &str, person: Option<&str>, second: i64| {
+        let mut new = new_message(conversation, message, at(second * 1000));
+        new.counted_for = person.map(str::to_owned);
+        new.limits.browser_messages_per_user = 2;
+        fixture.store.accept(new).await.expect("answers")
+    };
+    for (conversation, second) in [("c-1", 0), ("c-2", 20)] {
+        assert!(matches!(wanted(conversation, "m-1", Some("user:u"), second).await, Accepted::New { .. }));
+    }
+    let wait = Duration::from_secs(30);
+    assert_eq!(wanted("c-3", "m-1", Some("user:u"), 30).await, Accepted::TooFast { wait });
+    assert!(matches!(wanted("c-1", "m-1", Some("user:u"), 30).await, Accepted::Duplicate { .. }));
+    for other in [Some("user:v"), Some("conversation:u"), None] {
+        let name = format!("c-of-{other:?}");
+        assert!(matches!(wanted(&name, "m-1", other, 30).await, Accepted::New { .. }));
+    }
+    assert!(matches!(wanted("c-3", "m-1", Some("user:u"), 60).await, Accepted::New { .. }));
+    assert!(matches!(wanted("c-3", "m-2", Some("user:u"), 60).await, Accepted::TooFast { .. }));
+}
+
+async fn two_messages_at_once_are_both_counted(fixture: Fixture) {
+    let accepts = (0..12).map(|number| {
+        let mut new = new_message(&format!("c-{number}"), "m-1", at(0));
+        new.counted_for = Some("user:u".to_owned());
+        new.limits.browser_messages_per_user = 5;
+        fixture.store.accept(new)
+    });
+    let accepted = futures_util::future::join_all(accepts).await;
+    let stored = accepted.iter().filter(|one| matches!(one, Ok(Accepted::New { .. }))).count();
+    assert_eq!(stored, 5, "{accepted:?}");
+}
+
+async fn so_many_bytes_wait_in_a_conversation(fixture: Fixture) {
+    let wanted = async |conversation: &str, message: &str| {
+        let mut new = new_message(conversation, message, at(0));
+        new.message.text = "x".repeat(600);
+        new.limits.bytes_per_conversation = 1500;
+        fixture.store.accept(new).await.expect("answers")
+    };
+    assert!(matches!(wanted("c-1", "m-1").await, Accepted::New { .. }));
+    assert!(matches!(wanted("c-1", "m-2").await, Accepted::New { .. }));
+    assert_eq!(wanted("c-1", "m-3").await, Accepted::TooLarge { waiting_in_frontend: 2 });
+    assert!(matches!(wanted("c-2", "m-1").await, Accepted::New { .. }));
 }
 
 async fn frontends_and_conversations_are_apart(fixture: Fixture) {

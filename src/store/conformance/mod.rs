@@ -250,9 +250,15 @@ fn wrap(message: InboundMessage, now: Timestamp) -> NewMessage {
         message,
         vouched_user: None,
         only_own: false,
+        counted_for: None,
         cause: Correlation::default(),
         now,
-        limits: BacklogLimits { per_conversation: 1000, per_frontend: 10_000 },
+        limits: BacklogLimits {
+            per_conversation: 1000,
+            per_frontend: 10_000,
+            bytes_per_conversation: 0,
+            browser_messages_per_user: 0,
+        },
     }
 }
 

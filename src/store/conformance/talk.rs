@@ -51,6 +51,11 @@ pub(super) fn interaction(id: &str) -> InteractionId {
     InteractionId::trusted(id)
 }
 
+/// Pages of so many entries, however large.
+pub(super) fn most(entries: usize) -> Most {
+    Most { entries, bytes: usize::MAX }
+}
+
 pub(super) fn id(conversation: &str) -> ConversationId {
     ConversationId::trusted(conversation)
 }
@@ -194,7 +199,8 @@ impl Fixture {
 
     /// The whole feed; its numbers have no gaps.
     pub(super) async fn feed(&self, conversation: &str) -> Vec<Value> {
-        let (_, page) = self.store.feed(&web(), &id(conversation), 0, 10_000).await.expect("reads").expect("is there");
+        let (_, page) =
+            self.store.feed(&web(), &id(conversation), 0, most(10_000)).await.expect("reads").expect("is there");
         let sequences: Vec<i64> = page.entries.iter().map(|entry| entry.sequence).collect();
         assert_eq!(sequences, (1..=page.last_sequence).collect::<Vec<_>>());
         page.entries.iter().map(|entry| json(&entry.body)).collect()

@@ -1,6 +1,6 @@
 //! The note about the steady clock, what is brought back, and the time stamps that people read.
 
-use super::*;
+use super::{talk::most, *};
 use crate::domain::{
     steady::Agreed,
     turn::{FailureCode, TurnFailure},
@@ -62,8 +62,12 @@ async fn what_lies_beyond_its_longest_wait_is_brought_back(fixture: Fixture) {
 
 async fn time_stamps_are_the_wall_clock_s_and_never_go_back_in_a_conversation(fixture: Fixture) {
     let stamps = async || {
-        let (_, page) =
-            fixture.store.feed(&web(), &ConversationId::trusted("c-1"), 0, 10).await.expect("reads").expect("is there");
+        let (_, page) = fixture
+            .store
+            .feed(&web(), &ConversationId::trusted("c-1"), 0, most(10))
+            .await
+            .expect("reads")
+            .expect("is there");
         let stamp = |entry: &FeedEntry| json(&entry.body)["timestamp"].as_str().expect("a time").to_owned();
         page.entries.iter().map(stamp).collect::<Vec<_>>()
     };

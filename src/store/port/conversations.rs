@@ -2,7 +2,7 @@
 
 use super::{ConversationRef, Result};
 use crate::domain::{
-    Timestamp,
+    Timestamp, WallTime,
     conversation::State,
     ids::{ConversationId, ConversationKey, FrontendName, InteractionId},
 };
@@ -57,7 +57,7 @@ pub trait ConversationStore: Send + Sync {
 
     /// Erases everything that was said: its turns, its feed, its deliveries, the mapping and the marks. What waited or was
     /// owed is withdrawn, an in-flight turn's completion is fenced off. Only the bare fact remains that there was a
-    /// conversation of this id and when it was erased. The id may be used again as a new conversation. Returns the Fini
+    /// conversation, the hash of its id and when it was erased. The id may be used again as a new conversation. Returns the Fini
     /// conversation it was bound to (outer `None`: no such conversation). With `upstream`, that one is from the same
     /// moment on wanted to be deleted at Fini too. Announces `Binding`, `Settled` and `Feed`, so that
     /// whoever waits looks again.
@@ -68,4 +68,7 @@ pub trait ConversationStore: Send + Sync {
         upstream: bool,
         now: Timestamp,
     ) -> Result<Option<Option<InteractionId>>>;
+
+    /// When the latest conversation of this id was erased, by the wall clock; `None` where none was, or nobody knows any more.
+    async fn erased_at(&self, frontend: &FrontendName, id: &ConversationId) -> Result<Option<WallTime>>;
 }

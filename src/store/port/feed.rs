@@ -17,6 +17,15 @@ pub struct FeedEntry {
     pub body: String,
 }
 
+/// How much of a feed is read at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Most {
+    /// Entries.
+    pub entries: usize,
+    /// Bytes of their bodies. Whatever is beyond them is not read of the database either.
+    pub bytes: usize,
+}
+
 /// A part of the feed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FeedPage {
@@ -42,13 +51,13 @@ pub struct Unanswered {
 /// Reading the feed.
 #[async_trait::async_trait]
 pub trait FeedStore: Send + Sync {
-    /// Entries after `after`; `None` where there is no such conversation.
+    /// Entries after `after`, as many as `most` allows but one at least; `None` where there is no such conversation.
     async fn feed(
         &self,
         frontend: &FrontendName,
         id: &ConversationId,
         after: i64,
-        limit: usize,
+        most: Most,
     ) -> Result<Option<(ConversationKey, FeedPage)>>;
 
     /// The messages of the frontend's users that are not answered yet, oldest first; of many the oldest alone.

@@ -1,5 +1,7 @@
 //! Taking messages in.
 
+use std::time::Duration;
+
 use super::Result;
 use crate::domain::{
     Timestamp,
@@ -22,6 +24,8 @@ pub struct NewMessage {
     pub vouched_user: Option<String>,
     /// Whether it may only go into a conversation of that person, or begin one.
     pub only_own: bool,
+    /// Whom it is counted for, where a browser sent it.
+    pub counted_for: Option<String>,
     /// The request that brought it.
     pub cause: Correlation,
     /// When it was received.
@@ -30,13 +34,18 @@ pub struct NewMessage {
     pub limits: BacklogLimits,
 }
 
-/// How many turns may wait (be queued) before further messages are refused.
+/// How many turns may wait (be queued) before further messages are refused, and how many a browser may send. 0 of bytes or
+/// of browsers' messages is no limit.
 #[derive(Clone, Copy, Debug)]
 pub struct BacklogLimits {
     /// Per conversation.
     pub per_conversation: u32,
     /// Per frontend.
     pub per_frontend: u32,
+    /// Bytes that may wait in one conversation.
+    pub bytes_per_conversation: usize,
+    /// Messages of one browser user in any minute.
+    pub browser_messages_per_user: usize,
 }
 
 /// What became of a message.
@@ -60,6 +69,16 @@ pub enum Accepted {
     Conflict,
     /// The conversation is not that person's; nothing was changed.
     NotTheirs,
+    /// The person wrote as much as may be written in a minute; nothing was stored. When there is room again.
+    TooFast {
+        /// In this time.
+        wait: Duration,
+    },
+    /// As much waits in the conversation as may; nothing was stored.
+    TooLarge {
+        /// How many turns of the frontend wait, for an honest `Retry-After`.
+        waiting_in_frontend: u32,
+    },
     /// Too many turns wait; nothing was stored.
     BacklogFull {
         /// How many turns of the frontend wait, for an honest `Retry-After`.

@@ -54,6 +54,9 @@ pub trait Store:
     /// Whether another process may work on the same database at the same time.
     fn is_shared(&self) -> bool;
 
+    /// Takes what was erased out of the database's own files too, as far as that is this process's to do; whether it is gone.
+    async fn scrub(&self) -> Result<bool>;
+
     /// Finishes what was begun, checkpoints and closes. Calls after it fail with `Unavailable`.
     async fn close(&self);
 }

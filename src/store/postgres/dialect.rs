@@ -69,6 +69,20 @@ pub(in crate::store) async fn lock_budget(conn: &mut Conn) -> Result<()> {
     Ok(())
 }
 
+/// The first half of the advisory locks of persons; any number that nothing else in the database uses.
+const PERSON_LOCK: i32 = 0x4669_6e69;
+
+/// Lets one transaction at a time count what a person wrote, until its end.
+pub(in crate::store) async fn lock_person(conn: &mut Conn, frontend: &str, person: &str) -> Result<()> {
+    sqlx::query("SELECT pg_advisory_xact_lock($1, hashtext($2 || ' ' || $3))")
+        .bind(PERSON_LOCK)
+        .bind(frontend)
+        .bind(person)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// Locks the lanes of these conversations until the end of the transaction, always in the same order.
 pub(in crate::store) async fn lock_lanes(conn: &mut Conn, conversations: &str) -> Result<()> {
     sqlx::query(concat!(

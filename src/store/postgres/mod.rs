@@ -84,12 +84,16 @@ mod turns;
 #[path = "../sql/unbound.rs"]
 mod unbound;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use secrecy::SecretString;
 use sqlx::PgPool;
-use tokio::{sync::Mutex, task::JoinSet};
+use tokio::{
+    sync::{Mutex, Semaphore},
+    task::JoinSet,
+    time::timeout,
+};
 
 use self::{
     connect::{Patience, Server},
@@ -98,7 +102,7 @@ use self::{
     gather::Intake,
     notices::Teller,
 };
-use super::{Accepted, Changes, NewMessage, Result, Rules, Store};
+use super::{Accepted, Changes, NewMessage, Result, Rules, Store, StoreError};
 
 /// The connection that transaction bodies work on.
 type Conn = sqlx::PgConnection;
@@ -118,6 +122,9 @@ pub struct PostgresStore {
     engine: Arc<Engine>,
     intake: Intake,
     listening: PgPool,
+    /// Connections that those outside may use at one time.
+    asking: Semaphore,
+    patience: Duration,
     tasks: Mutex<JoinSet<()>>,
 }
 
@@ -153,7 +160,8 @@ impl PostgresStore {
         tasks.spawn(notices::hear(listening.clone(), origin, changes.clone()));
         let engine = Arc::new(Engine::new(pool, rules, changes, teller, patience));
         let intake = Intake::start(&engine, patience, &mut tasks);
-        Ok(Self { engine, intake, listening, tasks: Mutex::new(tasks) })
+        let asking = Semaphore::new((connections as usize / 2).max(1));
+        Ok(Self { engine, intake, listening, asking, patience: patience.connection, tasks: Mutex::new(tasks) })
     }
 
     /// Runs `work` in a transaction; returns once it is durable. Where another transaction was in the way, runs it again.
@@ -176,6 +184,18 @@ impl PostgresStore {
         self.engine.read(Frame::None, &input, work).await
     }
 
+    /// As [`Self::read`], for somebody outside: so many of them at once that the loops find a connection.
+    async fn serve<I: Send + Sync, T>(&self, input: I, work: Read<I, T>) -> Result<T> {
+        let busy = || StoreError::Unavailable("every connection for readers is busy".to_owned());
+        let place = timeout(self.patience, self.asking.acquire()).await;
+        let _place = place.ok().and_then(std::result::Result::ok).ok_or_else(busy)?;
+        self.engine.read(Frame::None, &input, work).await
+    }
+
+    /// Nothing of what is deleted stays in a file of this process.
+    #[expect(clippy::unused_self, reason = "the embedded store has something to remember")]
+    const fn left_traces(&self) {}
+
     /// Runs `work` on a connection, all of its statements on one and the same committed state.
     async fn snapshot<I: Send + Sync, T>(&self, input: I, work: Read<I, T>) -> Result<T> {
         self.engine.read(Frame::Snapshot, &input, work).await
@@ -194,6 +214,11 @@ impl Store for PostgresStore {
 
     fn is_shared(&self) -> bool {
         dialect::SHARED
+    }
+
+    /// The server's log and its dead rows are its administrator's.
+    async fn scrub(&self) -> Result<bool> {
+        Ok(true)
     }
 
     async fn close(&self) {

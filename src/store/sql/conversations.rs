@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     domain::{
-        Timestamp,
+        Timestamp, WallTime,
         ids::{ConversationId, ConversationKey, FrontendName, InteractionId},
     },
     store::{Change, Conversation, ConversationRef, ConversationStore, Result},
@@ -20,7 +20,7 @@ use crate::{
 #[async_trait::async_trait]
 impl ConversationStore for ThisStore {
     async fn conversation(&self, frontend: &FrontendName, id: &ConversationId) -> Result<Option<Conversation>> {
-        self.read((frontend.clone(), id.clone()), |conn, of| conversation(conn, &of.0, &of.1).boxed()).await
+        self.serve((frontend.clone(), id.clone()), |conn, of| conversation(conn, &of.0, &of.1).boxed()).await
     }
 
     async fn binding(&self, conversation: ConversationKey) -> Result<Option<(Option<InteractionId>, i64)>> {
@@ -35,7 +35,13 @@ impl ConversationStore for ThisStore {
         now: Timestamp,
     ) -> Result<Option<Option<InteractionId>>> {
         let of = (frontend.clone(), id.clone(), upstream, now);
-        self.write(of, |conn, cx, of| erase(conn, cx, &of.0, &of.1, of.2, of.3).boxed()).await
+        let erased = self.write(of, |conn, cx, of| erase(conn, cx, &of.0, &of.1, of.2, of.3).boxed()).await;
+        self.left_traces();
+        erased
+    }
+
+    async fn erased_at(&self, frontend: &FrontendName, id: &ConversationId) -> Result<Option<WallTime>> {
+        self.serve((frontend.clone(), id.erased()), |conn, of| erased_at(conn, &of.0, &of.1).boxed()).await
     }
 }
 
@@ -97,7 +103,18 @@ async fn binding(conn: &mut Conn, key: ConversationKey) -> Result<Option<(Option
     Ok(Some((interaction, rows::int(&found, "binding_version")?)))
 }
 
-/// Takes away everything that was said, and leaves the bare fact that there was a conversation and when it was erased.
+/// When the latest conversation of a hash was erased, by the clock that tokens are judged by.
+pub(in crate::store) const ERASED_AT: &str = "SELECT MAX(COALESCE(shown_updated_at, erased_at)) FROM conversations \
+     WHERE frontend = $1 AND conversation_id = $2 AND erased_at IS NOT NULL";
+
+async fn erased_at(conn: &mut Conn, frontend: &FrontendName, hash: &ConversationId) -> Result<Option<WallTime>> {
+    let at: Option<i64> =
+        db::query_scalar(ERASED_AT).bind(frontend.as_str()).bind(hash.as_str()).fetch_one(conn).await?;
+    Ok(at.map(WallTime::from_millis))
+}
+
+/// Takes away everything that was said, and leaves the bare fact that there was a conversation, as a hash of its id, and when
+/// it was erased.
 ///
 /// Without its turns a completion that is still under way finds nothing to complete.
 async fn erase(
@@ -120,7 +137,7 @@ async fn erase(
     .fetch_optional(&mut *conn)
     .await?;
     let Some(found) = found else { return Ok(None) };
-    let key = rows::int(&found, "key")?;
+    let (key, hash) = (rows::int(&found, "key")?, id.erased());
     let traces = erasures::traces(conn, ConversationKey(key)).await?;
     erased::keep(conn, ConversationKey(key), now).await?;
     for statement in [
@@ -143,11 +160,13 @@ async fn erase(
             unjudged_since = NULL, status_as_of = 0, held_until = NULL, interaction_id = NULL, \
             binding_version = binding_version + 1, binding_wanted_since = NULL, binding_look_at = NULL, \
             first_sent_at = NULL, queued = 0, occupied = FALSE, turn_due_at = NULL, watch_until = NULL, read_at = NULL, \
-            missed_since = NULL, latest_message_at = NULL \
+            missed_since = NULL, latest_message_at = NULL, conversation_id = $3, user_id = NULL, shown_updated_at = $4 \
          WHERE key = $1",
     )
     .bind(key)
     .bind(now.as_millis())
+    .bind(hash.as_str())
+    .bind(cx.rules().wall.now().as_millis())
     .execute(&mut *conn)
     .await?;
     let interaction = found.try_get::<Option<String>, _>("interaction_id")?;
@@ -155,7 +174,7 @@ async fn erase(
     let wish = Wish {
         conversation: ConversationKey(key),
         frontend,
-        id,
+        id: &hash,
         requested_at: now,
         busy_until: rows::maybe_time(&found, "busy_until")?,
     };

@@ -42,11 +42,11 @@ impl DeliveryStore for ThisStore {
 
     async fn deliveries(&self, filter: &DeliveryFilter, cursor: Option<&str>, limit: usize) -> Result<DeliveryPage> {
         let of = (filter.clone(), cursor.map(str::to_owned), limit);
-        self.read(of, |conn, of| replay::list(conn, &of.0, of.1.as_deref(), of.2).boxed()).await
+        self.serve(of, |conn, of| replay::list(conn, &of.0, of.1.as_deref(), of.2).boxed()).await
     }
 
     async fn delivery(&self, id: &DeliveryId) -> Result<Option<Delivery>> {
-        self.read(id.clone(), |conn, id| replay::get(conn, id).boxed()).await
+        self.serve(id.clone(), |conn, id| replay::get(conn, id).boxed()).await
     }
 
     async fn retry_delivery(&self, id: &DeliveryId, now: Timestamp) -> Result<Option<Delivery>> {

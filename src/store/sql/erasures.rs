@@ -41,7 +41,7 @@ impl ErasureStore for ThisStore {
         frontend: &FrontendName,
         id: &ConversationId,
     ) -> Result<Option<(Option<InteractionId>, ErasureState)>> {
-        self.read((frontend.clone(), id.clone()), |conn, of| latest(conn, &of.0, &of.1).boxed()).await
+        self.serve((frontend.clone(), id.clone()), |conn, of| latest(conn, &of.0, &of.1).boxed()).await
     }
 
     async fn erasure_searches(&self, limit: usize) -> Result<Vec<ErasureSearch>> {
@@ -74,6 +74,7 @@ pub(in crate::store) const DUE: &str = concat!(
 pub(in crate::store) struct Wish<'a> {
     pub(in crate::store) conversation: ConversationKey,
     pub(in crate::store) frontend: &'a FrontendName,
+    /// What is left of the id, which is its hash.
     pub(in crate::store) id: &'a ConversationId,
     pub(in crate::store) requested_at: Timestamp,
     pub(in crate::store) busy_until: Option<Timestamp>,
@@ -340,11 +341,13 @@ async fn latest(
     id: &ConversationId,
 ) -> Result<Option<(Option<InteractionId>, ErasureState)>> {
     let found = db::query(
-        "SELECT interaction_id, state, requested_at FROM erasures WHERE frontend = $1 AND conversation_id = $2 \
+        // Those of an earlier version stand under the id itself.
+        "SELECT interaction_id, state, requested_at FROM erasures WHERE frontend = $1 AND conversation_id IN ($2, $3) \
          UNION ALL SELECT NULL, state, requested_at FROM erasure_searches \
-            WHERE frontend = $1 AND conversation_id = $2 ORDER BY requested_at DESC LIMIT 1",
+            WHERE frontend = $1 AND conversation_id IN ($2, $3) ORDER BY requested_at DESC LIMIT 1",
     )
     .bind(frontend.as_str())
+    .bind(id.erased().as_str())
     .bind(id.as_str())
     .fetch_optional(conn)
     .await?;

@@ -13,7 +13,7 @@ use crate::{
         ids::{ConversationId, ConversationKey, EventId, FrontendName, MessageId, TurnKey},
         turn::TurnState,
     },
-    store::{Change, FeedEntry, FeedPage, FeedStore, Result, Unanswered},
+    store::{Change, FeedEntry, FeedPage, FeedStore, Most, Result, Unanswered},
 };
 
 #[async_trait::async_trait]
@@ -23,14 +23,14 @@ impl FeedStore for ThisStore {
         frontend: &FrontendName,
         id: &ConversationId,
         after: i64,
-        limit: usize,
+        most: Most,
     ) -> Result<Option<(ConversationKey, FeedPage)>> {
-        let of = (frontend.clone(), id.clone(), after, limit);
-        self.read(of, |conn, of| page(conn, &of.0, &of.1, of.2, of.3).boxed()).await
+        let of = (frontend.clone(), id.clone(), after, most);
+        self.serve(of, |conn, of| page(conn, &of.0, &of.1, of.2, of.3).boxed()).await
     }
 
     async fn unanswered(&self, conversation: ConversationKey) -> Result<Vec<Unanswered>> {
-        self.read(conversation, |conn, key| unanswered(conn, *key).boxed()).await
+        self.serve(conversation, |conn, key| unanswered(conn, *key).boxed()).await
     }
 }
 
@@ -107,12 +107,16 @@ async fn unanswered(conn: &mut Conn, conversation: ConversationKey) -> Result<Ve
     found.iter().map(message).collect()
 }
 
+/// The sizes of a feed's entries, without their bodies.
+pub(in crate::store) const SIZES: &str = "SELECT sequence, CAST(OCTET_LENGTH(body) AS BIGINT) AS bytes FROM events \
+     WHERE conversation_key = $1 AND sequence > $2 ORDER BY sequence LIMIT $3";
+
 async fn page(
     conn: &mut Conn,
     frontend: &FrontendName,
     id: &ConversationId,
     after: i64,
-    limit: usize,
+    most: Most,
 ) -> Result<Option<(ConversationKey, FeedPage)>> {
     let found = db::query(
         "SELECT key, last_sequence FROM conversations \
@@ -124,18 +128,29 @@ async fn page(
     .await?;
     let Some(found) = found else { return Ok(None) };
     let key = rows::int(&found, "key")?;
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let limit = i64::try_from(most.entries).unwrap_or(i64::MAX);
+    // The sizes stand in the rows' heads: what does not fit is never read.
+    let sizes = db::query(SIZES).bind(key).bind(after).bind(limit.saturating_add(1)).fetch_all(&mut *conn).await?;
+    let (mut last, mut bytes, mut fit) = (after, 0_usize, 0_usize);
+    for row in sizes.iter().take(most.entries) {
+        bytes = bytes.saturating_add(usize::try_from(rows::int(row, "bytes")?).unwrap_or(usize::MAX));
+        if fit > 0 && bytes > most.bytes {
+            break;
+        }
+        (last, fit) = (rows::int(row, "sequence")?, fit + 1);
+    }
     let events = db::query(
-        "SELECT sequence, kind, body FROM events WHERE conversation_key = $1 AND sequence > $2 ORDER BY sequence LIMIT $3",
+        "SELECT sequence, kind, body FROM events WHERE conversation_key = $1 AND sequence > $2 AND sequence <= $3 \
+         ORDER BY sequence",
     )
     .bind(key)
     .bind(after)
-    .bind(limit.saturating_add(1))
+    .bind(last)
     .fetch_all(conn)
     .await?;
-    let has_more = i64::try_from(events.len()).unwrap_or(i64::MAX) > limit;
-    let newest_read = events.last().map_or(Ok(0), |event| rows::int(event, "sequence"))?;
-    let entries = events.iter().take(usize::try_from(limit).unwrap_or(usize::MAX)).map(|event| {
+    let has_more = sizes.len() > fit;
+    let newest_read = sizes.last().map_or(Ok(0), |event| rows::int(event, "sequence"))?;
+    let entries = events.iter().map(|event| {
         Ok(FeedEntry {
             sequence: rows::int(event, "sequence")?,
             kind: rows::text(event, "kind")?,

@@ -3,13 +3,15 @@
 //! Idempotent by (frontend, conversation, message id). Two messages with one id that race each other meet in the unique
 //! index over turns: the later transaction fails and is run again, where it finds the earlier one.
 
+use std::time::Duration;
+
 use futures_util::FutureExt;
 use serde_json::{Map, Value};
 
 use super::{
     Conn, Cx, Row, ThisStore,
     db::{self, Columns as _},
-    rows,
+    dialect, rows,
 };
 use crate::{
     domain::{
@@ -18,6 +20,7 @@ use crate::{
         exact,
         ids::{ConversationId, ConversationKey, EventId, FrontendName, InteractionId, MessageId},
         message::{InboundMessage, Role},
+        window::MINUTE,
     },
     store::{Accepted, Change, IntakeStore, NewMessage, Result, StoreError, TurnView},
 };
@@ -35,7 +38,7 @@ impl IntakeStore for ThisStore {
         message: &MessageId,
     ) -> Result<Option<TurnView>> {
         let of = (frontend.clone(), conversation.clone(), message.clone());
-        self.read(of, |conn, of| turn(conn, &of.0, &of.1, &of.2).boxed()).await
+        self.serve(of, |conn, of| turn(conn, &of.0, &of.1, &of.2).boxed()).await
     }
 }
 
@@ -96,7 +99,40 @@ async fn accept(conn: &mut Conn, cx: &mut Cx, new: &NewMessage) -> Result<Accept
     if waiting_here >= new.limits.per_conversation || waiting_in_frontend >= new.limits.per_frontend {
         return Ok(Accepted::BacklogFull { waiting_in_frontend, waiting_in_conversation: waiting_here });
     }
+    if let Some(row) = known.filter(|_| waiting_here > 0 && new.limits.bytes_per_conversation > 0) {
+        let waiting: i64 = db::query_scalar(BYTES_WAITING).bind(rows::int(&row, "key")?).fetch_one(&mut *conn).await?;
+        let bytes = usize::try_from(waiting).unwrap_or(usize::MAX).saturating_add(new.message.text.len());
+        if bytes > new.limits.bytes_per_conversation {
+            return Ok(Accepted::TooLarge { waiting_in_frontend });
+        }
+    }
+    if let Some(wait) = person_waits(conn, new).await? {
+        return Ok(Accepted::TooFast { wait });
+    }
     store(conn, cx, new).await
+}
+
+/// What waits in one conversation, by the index of what is not over.
+pub(in crate::store) const BYTES_WAITING: &str = "SELECT CAST(COALESCE(SUM(OCTET_LENGTH(text) + OCTET_LENGTH(extras)), 0) AS BIGINT) \
+     FROM turns WHERE conversation_key = $1 AND state IN ('queued', 'sending', 'awaiting', 'unclear') AND state = 'queued'";
+
+/// The message that has to leave the window before a person may write the next one.
+pub(in crate::store) const WRITTEN: &str = "SELECT accepted_at FROM turns \
+     WHERE frontend = $1 AND counted_for = $2 AND accepted_at > $3 ORDER BY accepted_at DESC LIMIT 1 OFFSET $4";
+
+/// How long the browser's user has to wait before it may write again; `None` where it may.
+async fn person_waits(conn: &mut Conn, new: &NewMessage) -> Result<Option<Duration>> {
+    let (Some(person), most @ 1..) = (&new.counted_for, new.limits.browser_messages_per_user) else { return Ok(None) };
+    dialect::lock_person(conn, new.frontend.as_str(), person).await?;
+    let leaving = db::query(WRITTEN)
+        .bind(new.frontend.as_str())
+        .bind(person.as_str())
+        .bind(new.now.minus(MINUTE).as_millis())
+        .bind(i64::try_from(most - 1).unwrap_or(i64::MAX))
+        .fetch_optional(conn)
+        .await?;
+    let Some(leaving) = leaving else { return Ok(None) };
+    Ok(Some(rows::time(&leaving, "accepted_at")?.plus(MINUTE).since(new.now).max(Duration::from_millis(1))))
 }
 
 async fn store(conn: &mut Conn, cx: &mut Cx, new: &NewMessage) -> Result<Accepted> {
@@ -197,8 +233,8 @@ async fn insert_turn(conn: &mut Conn, cx: &Cx, new: &NewMessage, conversation: i
     };
     let key = db::query_scalar(
         "INSERT INTO turns (conversation_key, frontend, message_id, fingerprint, role, text, extras, attribute, \
-                accepted_at, due_at, state_since, request_id, traceparent) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $9, $10, $11) RETURNING key",
+                accepted_at, due_at, state_since, request_id, traceparent, counted_for) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $9, $10, $11, $12) RETURNING key",
     )
     .bind(conversation)
     .bind(new.frontend.as_str())
@@ -211,6 +247,7 @@ async fn insert_turn(conn: &mut Conn, cx: &Cx, new: &NewMessage, conversation: i
     .bind(new.now.as_millis())
     .bind(new.cause.request_id())
     .bind(new.cause.trace.map(|trace| trace.to_string()))
+    .bind(new.counted_for.as_deref())
     .fetch_one(conn)
     .await?;
     Ok(key)
@@ -237,6 +274,17 @@ fn posted(new: &NewMessage, shown_at: WallTime) -> FeedEvent {
     }
 }
 
+/// Bytes of a turn's events that a waiting caller is told.
+const MOST_OF_TURN: i64 = 1 << 20;
+
+/// The events of a turn and of its leader, up to so many bytes, and those that close it. Their sizes stand in the rows' heads, so
+/// that what is left out is not read either.
+pub(in crate::store) const EVENTS_OF_TURN: &str = "WITH sizes AS (SELECT sequence, conversation_key, kind, \
+    SUM(CAST(OCTET_LENGTH(body) AS BIGINT)) OVER (ORDER BY sequence) AS bytes FROM events WHERE turn_key IN ($1, $2)) \
+ SELECT e.turn_key, e.kind, e.body FROM sizes s \
+    JOIN events e ON e.conversation_key = s.conversation_key AND e.sequence = s.sequence \
+ WHERE s.bytes <= $3 OR s.kind IN ('turn.completed', 'turn.failed') ORDER BY e.sequence";
+
 async fn turn(
     conn: &mut Conn,
     frontend: &FrontendName,
@@ -257,11 +305,9 @@ async fn turn(
     let own = rows::int(&found, "key")?;
     let leader: Option<i64> = found.try_get("leader_key")?;
     // The state was read first: where it says that the turn is over, its last event is there too.
-    let events = db::query("SELECT turn_key, kind, body FROM events WHERE turn_key IN ($1, $2) ORDER BY sequence")
-        .bind(own)
-        .bind(leader.unwrap_or(own))
-        .fetch_all(conn)
-        .await?;
+    // Of a turn with very much to it the oldest and the closing events are told; the feed has all of them.
+    let events =
+        db::query(EVENTS_OF_TURN).bind(own).bind(leader.unwrap_or(own)).bind(MOST_OF_TURN).fetch_all(conn).await?;
     Ok(Some(TurnView {
         conversation: ConversationKey(rows::int(&found, "conversation_key")?),
         state: rows::turn_state(&found, "state")?,

@@ -12,10 +12,13 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use crate::store::{Result, StoreError};
+use crate::{
+    domain::ids::ConversationId,
+    store::{Result, StoreError},
+};
 
 /// Every schema there was, oldest first; never changed once released. Their number stands in `user_version`.
-const MIGRATIONS: [&str; 10] = [
+const MIGRATIONS: [&str; 11] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_erasures.sql"),
     include_str!("migrations/0003_correlation.sql"),
@@ -26,6 +29,7 @@ const MIGRATIONS: [&str; 10] = [
     include_str!("migrations/0010_erasure_evidence.sql"),
     include_str!("migrations/0012_time_stamps.sql"),
     include_str!("migrations/0014_erased_messages.sql"),
+    include_str!("migrations/0015_limits.sql"),
 ];
 /// `application_id` of our files ("FINI"), so that somebody else's database is never taken for ours.
 const APPLICATION_ID: i32 = 0x4649_4e49;
@@ -37,6 +41,9 @@ const STATEMENTS: usize = 256;
 const JOURNAL_LIMIT_BYTES: i64 = 32 << 20;
 /// Only foreign tools (a backup) can hold a lock against us: the process lock keeps other bridges out.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the log waits for those who read in it before it is cut another time: nothing is written meanwhile.
+const LOG_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// A database file.
 #[derive(Clone, Debug)]
@@ -57,10 +64,8 @@ impl Location {
     /// on it (POSIX advisory locks belong to the process, not to the handle).
     pub(super) fn claim(&self) -> Result<ProcessLock> {
         self.create_directory().map_err(|error| self.unavailable("its directory cannot be created", &error))?;
-        let mut name = self.0.clone().into_os_string();
-        name.push(".lock");
-        let file =
-            private(&PathBuf::from(name)).map_err(|error| self.unavailable("its lock cannot be opened", &error))?;
+        let lock = self.beside(".lock");
+        let file = private(&lock).map_err(|error| self.unavailable("its lock cannot be opened", &error))?;
         match file.try_lock() {
             Ok(()) => Ok(ProcessLock(file)),
             Err(TryLockError::WouldBlock) => Err(StoreError::Unavailable(format!(
@@ -75,6 +80,10 @@ impl Location {
     /// before anything of it is changed.
     pub(super) fn prepare(&self) -> Result<Connection> {
         private(&self.0).map_err(|error| self.unavailable("it cannot be opened for writing", &error))?;
+        for file in ["", "-wal", "-shm"] {
+            keep_private(&self.beside(file))
+                .map_err(|error| self.unavailable("it cannot be kept from others", &error))?;
+        }
         let is_new = self.recognise().map_err(|error| self.named(error))?;
         let mut connection = self.connect().map_err(|error| self.named(error))?;
         if is_new {
@@ -82,6 +91,9 @@ impl Location {
         }
         migrate(&mut connection)?;
         recount(&mut connection)?;
+        hash_erased(&mut connection)?;
+        // What was erased before a crash may stand in the log file still.
+        truncate_log(&connection)?;
         Ok(connection)
     }
 
@@ -132,6 +144,13 @@ impl Location {
         Ok(id == 0)
     }
 
+    /// One of the files that stand beside it, under its own name and an ending.
+    fn beside(&self, ending: &str) -> PathBuf {
+        let mut name = self.0.clone().into_os_string();
+        name.push(ending);
+        PathBuf::from(name)
+    }
+
     fn create_directory(&self) -> io::Result<()> {
         let Some(directory) = self.0.parent().filter(|directory| !directory.as_os_str().is_empty()) else {
             return Ok(());
@@ -165,6 +184,23 @@ fn private(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
+/// Takes a file that exists from everybody but its owner. SQLite gives the files beside a database the database's mode.
+fn keep_private(path: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        match std::fs::metadata(path) {
+            Ok(found) if found.permissions().mode() & 0o077 != 0 => {
+                std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 fn pragma<T: rusqlite::types::FromSql>(connection: &Connection, name: &str) -> Result<T> {
     Ok(connection.pragma_query_value(None, name, |row| row.get(0))?)
 }
@@ -195,6 +231,33 @@ fn recount(connection: &mut Connection) -> Result<()> {
     )?;
     transaction.commit()?;
     Ok(())
+}
+
+/// Of what an earlier version erased, the id was kept as it was; now only its hash is.
+fn hash_erased(connection: &mut Connection) -> Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let erased: Vec<(i64, String)> = transaction
+        .prepare("SELECT key, conversation_id FROM conversations WHERE erased_at IS NOT NULL AND conversation_id NOT LIKE 'sha256:%'")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    for (key, id) in erased {
+        let hash = ConversationId::trusted(id).erased();
+        transaction.execute(
+            "UPDATE conversations SET conversation_id = ?2, user_id = NULL WHERE key = ?1",
+            (key, hash.as_str()),
+        )?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Takes the log file over into the database and cuts it to nothing, with what it still held of what was deleted. Whether
+/// that could be done: somebody may still be reading in it.
+pub(super) fn truncate_log(connection: &Connection) -> Result<bool> {
+    connection.busy_timeout(LOG_TIMEOUT)?;
+    let is_busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    Ok(is_busy? == 0)
 }
 
 #[cfg(test)]

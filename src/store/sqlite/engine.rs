@@ -25,7 +25,7 @@ use tokio::{
 
 use super::{
     Conn, Cx, Write, at_once,
-    connect::{Location, ProcessLock},
+    connect::{Location, ProcessLock, truncate_log},
 };
 use crate::store::{Change, Changes, Result, Rules, StoreError};
 
@@ -46,6 +46,8 @@ pub(super) enum Writer {
 /// What the thread is told.
 pub(super) enum Message {
     Do(Box<dyn Job>),
+    /// Cut the log file, and say whether that could be done.
+    TruncateLog(oneshot::Sender<Result<bool>>),
     /// Finish what was taken in, and end.
     Close,
 }
@@ -105,6 +107,18 @@ impl Writer {
             }
         }
         answer.await.map_err(|_| closed())?
+    }
+
+    /// Cuts the log file, after everything that was submitted before; whether that could be done.
+    pub(super) async fn truncate_log(&self) -> Result<bool> {
+        match self {
+            Self::Thread { inbox, .. } => {
+                let (caller, answer) = oneshot::channel();
+                inbox.send(Message::TruncateLog(caller)).await.map_err(|_| closed())?;
+                answer.await.map_err(|_| closed())?
+            }
+            Self::Inline(task) => inner(task).as_ref().ok_or_else(closed)?.truncate_log(),
+        }
     }
 
     /// Finishes what was taken in, closes the file and frees it for other processes.
@@ -188,9 +202,11 @@ impl Task {
         let mut messages = Vec::with_capacity(BATCH);
         let mut jobs = Vec::with_capacity(BATCH);
         while inbox.blocking_recv_many(&mut messages, BATCH) > 0 {
+            let mut waiting = Vec::new();
             for message in messages.drain(..) {
                 match message {
                     Message::Do(job) => jobs.push(job),
+                    Message::TruncateLog(caller) => waiting.push(caller),
                     // What is in the channel already is still done.
                     Message::Close => inbox.close(),
                 }
@@ -198,10 +214,17 @@ impl Task {
             if !jobs.is_empty() {
                 self.settle(&mut jobs);
             }
+            if !waiting.is_empty() {
+                let is_cut = self.truncate_log();
+                for caller in waiting {
+                    // A caller that has gone does not want to know.
+                    let _ = caller.send(is_cut.clone());
+                }
+            }
         }
         if let Some(connection) = self.connection.take() {
             // Best effort: the next start replays the log just as well.
-            let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+            let _ = truncate_log(&connection);
             let _ = connection.close();
         }
     }
@@ -233,6 +256,11 @@ impl Task {
                 }
             }
         }
+    }
+
+    /// Without a connection, whatever is written next opens one.
+    fn truncate_log(&self) -> Result<bool> {
+        self.connection.as_ref().map_or(Ok(false), truncate_log)
     }
 
     fn announce(&self, changes: Vec<Change>) {

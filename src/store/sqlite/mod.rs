@@ -73,7 +73,13 @@ mod turns;
 #[path = "../sql/unbound.rs"]
 mod unbound;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use self::{context::Cx, engine::Writer, readers::Readers};
 use super::{Accepted, Changes, NewMessage, Result, Rules, Store, StoreError};
@@ -97,7 +103,10 @@ type Read<I, T> = for<'a> fn(&'a mut Conn, &'a I) -> BoxFuture<'a, Result<T>>;
 pub struct SqliteStore {
     writer: Writer,
     readers: Readers,
+    asking: Readers,
     changes: Changes,
+    /// Whether what was deleted may still stand in the log file.
+    has_traces: AtomicBool,
 }
 
 impl SqliteStore {
@@ -108,9 +117,9 @@ impl SqliteStore {
         let location = connect::Location::new(path);
         let lock = location.claim()?;
         let changes = Changes::default();
-        let readers = Readers::new(location.clone(), false);
+        let (readers, asking) = Self::readers(&location, false);
         let writer = Writer::start(location, lock, Arc::new(rules), changes.clone()).await?;
-        Ok(Self { writer, readers, changes })
+        Ok(Self { writer, readers, asking, changes, has_traces: AtomicBool::default() })
     }
 
     /// As [`SqliteStore::open`], without any thread of its own: all work is done on the threads that ask for it, which it
@@ -119,9 +128,19 @@ impl SqliteStore {
         let location = connect::Location::new(path);
         let lock = location.claim()?;
         let changes = Changes::default();
-        let readers = Readers::new(location.clone(), true);
+        let (readers, asking) = Self::readers(&location, true);
         let writer = Writer::inline(location, lock, Arc::new(rules), changes.clone())?;
-        Ok(Self { writer, readers, changes })
+        Ok(Self { writer, readers, asking, changes, has_traces: AtomicBool::default() })
+    }
+
+    fn readers(location: &connect::Location, is_inline: bool) -> (Readers, Readers) {
+        let some = |most| Readers::new(location.clone(), is_inline, most);
+        (some(readers::OWN), some(readers::ASKING))
+    }
+
+    /// Remembers that something was deleted that may not stay anywhere.
+    fn left_traces(&self) {
+        self.has_traces.store(true, Ordering::Release);
     }
 
     /// Runs `work` in a transaction of the writer; returns once it is durable, or once nothing of it happened.
@@ -154,6 +173,15 @@ impl SqliteStore {
         T: Send + 'static,
     {
         self.readers.run(move |conn| at_once(work(conn, &input))).await
+    }
+
+    /// As [`Self::read`], for somebody outside: the loops never wait for that.
+    async fn serve<I, T>(&self, input: I, work: Read<I, T>) -> Result<T>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        self.asking.run(move |conn| at_once(work(conn, &input))).await
     }
 
     /// Runs `work` on a read-only connection, all of its statements on one and the same committed state.
@@ -192,8 +220,20 @@ impl Store for SqliteStore {
         dialect::SHARED
     }
 
+    async fn scrub(&self) -> Result<bool> {
+        if !self.has_traces.swap(false, Ordering::AcqRel) {
+            return Ok(true);
+        }
+        let is_gone = self.writer.truncate_log().await;
+        if !matches!(is_gone, Ok(true)) {
+            self.left_traces();
+        }
+        is_gone
+    }
+
     async fn close(&self) {
         self.readers.close();
+        self.asking.close();
         self.writer.close().await;
     }
 }

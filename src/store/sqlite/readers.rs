@@ -1,5 +1,5 @@
 //! Read-only connections: a few, opened when first needed, each used by one caller at a time on a thread that may wait for
-//! the disk; inline, on the caller's own.
+//! the disk; inline, on the caller's own. The bridge's own loops and whoever asks from outside have some each.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,7 +11,10 @@ use super::{
 };
 use crate::store::{Result, StoreError};
 
-const READERS: usize = 3;
+/// Connections of those who ask from outside.
+pub(super) const ASKING: usize = 3;
+/// Connections of the bridge's own loops, which nobody from outside keeps waiting.
+pub(super) const OWN: usize = 2;
 
 /// The connections for reading.
 #[derive(Debug)]
@@ -23,8 +26,8 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    pub(super) fn new(location: Location, is_inline: bool) -> Self {
-        Self { location, is_inline, free: Arc::new(Semaphore::new(READERS)), idle: Arc::default() }
+    pub(super) fn new(location: Location, is_inline: bool, most: usize) -> Self {
+        Self { location, is_inline, free: Arc::new(Semaphore::new(most)), idle: Arc::default() }
     }
 
     /// Runs `work` on one of them.

@@ -40,9 +40,15 @@ fn message(conversation: &str, id: &str, text: &str) -> NewMessage {
         message,
         vouched_user: None,
         only_own: false,
+        counted_for: None,
         cause: Correlation::default(),
         now: Timestamp::from_millis(1_800_000_000_000),
-        limits: BacklogLimits { per_conversation: 1_000_000, per_frontend: 1_000_000 },
+        limits: BacklogLimits {
+            per_conversation: 1_000_000,
+            per_frontend: 1_000_000,
+            bytes_per_conversation: 0,
+            browser_messages_per_user: 0,
+        },
     }
 }
 

@@ -64,7 +64,7 @@ fn on_the_shipped_defaults_only_the_key_and_a_frontend_are_missing() {
 fn the_shipped_defaults_and_an_environment_make_a_whole() {
     let folder = TempDir::new().unwrap();
     let database = folder.path().join("database");
-    std::fs::write(&database, "postgres://bridge@db/bridge\n").unwrap();
+    write_private(&database, "postgres://bridge@db/bridge\n");
     let env = BTreeMap::from(
         [
             ("FINI__API_KEY", "not-a-real-key".to_owned()),
@@ -101,7 +101,7 @@ fn the_example_works_once_its_secrets_are_there() {
         ("desk_callback_secret_old", webhook_secret(9, 32)),
         ("widget_browser_token_secret", token(5)),
     ] {
-        std::fs::write(folder.path().join(name), content + "\n").unwrap();
+        write_private(&folder.path().join(name), &(content + "\n"));
     }
     let text = EXAMPLE.replace("/run/secrets", &folder.path().display().to_string());
     let loaded = load_text(&text, &BTreeMap::new(), Needs::Serve).unwrap_or_else(|errors| panic!("{errors}"));

@@ -7,6 +7,8 @@ use crate::config::describe;
 const WARNINGS: &str = r#"
 delivery.allow_http | true | delivery.allow_http | without delivery.allow_networks
 delivery.allow_networks | ["10.1.2.3/8"] | delivery.allow_networks | all of 10.0.0.0/8
+delivery.allow_networks | ["0.0.0.0/0"] | delivery.allow_networks | a large part of all addresses
+server.trusted_proxies | ["fc00::/6"] | server.trusted_proxies | a large part of all addresses
 delivery.max_age | "1h" | delivery.max_age | ends before
 delivery.connect_timeout | "20s" | delivery.connect_timeout | never applies
 log.content | true | log.content | message texts
@@ -44,6 +46,18 @@ fn what_is_probably_not_meant_is_warned_of_and_not_refused() {
     let networks =
         Draft::valid().with("delivery.allow_http", "true").with("delivery.allow_networks", "[\"10.0.0.0/8\"]");
     assert_warns(&networks, "delivery.allow_http", "unencrypted");
+}
+
+#[test]
+fn a_secret_that_everybody_on_the_machine_can_read_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = TempDir::new().expect("a folder");
+    let file = folder.path().join("key");
+    write_private(&file, "not-a-real-key");
+    let draft = Draft::valid().without("fini.api_key").with("fini.api_key_file", &format!("{file:?}"));
+    assert_eq!(draft.loaded().warnings, []);
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).expect("ours");
+    assert_warns(&draft, "fini.api_key_file", "every user of this machine");
 }
 
 #[test]

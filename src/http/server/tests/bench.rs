@@ -61,6 +61,7 @@ impl Bench {
             name: "public",
             limits,
             tasks: lifecycle.tasks(),
+            addresses: Arc::default(),
             metrics: metrics.clone(),
             drain: lifecycle.stop().soft().clone(),
         };

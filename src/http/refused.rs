@@ -1,0 +1,92 @@
+//! Refusals of the same address, told once a second: a stranger that tries tokens must not write the log.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// An address is told of once in this time.
+const EVERY: Duration = Duration::from_secs(1);
+/// Addresses that are told apart; further ones count as one.
+const ADDRESSES: usize = 4096;
+
+/// Who was refused of late.
+#[derive(Debug, Default)]
+pub struct Refused(Mutex<HashMap<IpAddr, Recent>>);
+
+#[derive(Debug)]
+struct Recent {
+    told_at: Instant,
+    since: u64,
+}
+
+/// Refusals of one address that had no line of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Untold {
+    pub(super) address: IpAddr,
+    pub(super) count: u64,
+}
+
+impl Refused {
+    /// Counts a refusal; whether it has a line of its own.
+    pub(super) fn is_told(&self, address: Option<IpAddr>, now: Instant) -> bool {
+        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        if recent.len() >= ADDRESSES && !recent.contains_key(&address) {
+            address = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        }
+        if let Some(known) = recent.get_mut(&address) {
+            known.since += 1;
+            return false;
+        }
+        recent.insert(address, Recent { told_at: now, since: 0 });
+        true
+    }
+
+    /// What is to be told by now of those that had no line.
+    pub(super) fn due(&self, now: Instant) -> Vec<Untold> {
+        let mut due = Vec::new();
+        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.retain(|address, known| {
+            if now.saturating_duration_since(known.told_at) < EVERY {
+                return true;
+            }
+            if known.since == 0 {
+                return false;
+            }
+            due.push(Untold { address: *address, count: std::mem::take(&mut known.since) });
+            known.told_at = now;
+            true
+        });
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_has_one_line_a_second_and_no_refusal_is_lost() {
+        let refused = Refused::default();
+        let one: IpAddr = "192.0.2.1".parse().expect("valid");
+        let (mut lines, mut counted) = (0, 0);
+        for _ in 0..500 {
+            let told = refused.is_told(Some(one), Instant::now());
+            (lines, counted) = (lines + u64::from(told), counted + u64::from(told));
+            tokio::time::advance(Duration::from_millis(10)).await;
+            for untold in refused.due(Instant::now()) {
+                (lines, counted) = (lines + 1, counted + untold.count);
+            }
+        }
+        assert!(refused.is_told(Some("192.0.2.2".parse().expect("valid")), Instant::now()));
+        assert!((5..=7).contains(&lines), "{lines} lines in five seconds");
+        tokio::time::advance(EVERY).await;
+        counted += refused.due(Instant::now()).iter().map(|untold| untold.count).sum::<u64>();
+        assert_eq!(counted, 500);
+    }
+}
