@@ -20,7 +20,9 @@ const ALL: &[Regression] = &[
     Regression {
         what: "two kills in a row: the second strikes while the bridge is down, and only one of them starts it",
         answers: &[],
-        acts: || vec![says(0, 0, 1, "user"), kill(100, 5_000, None), kill(2_000, 4_000, Some(9)), says(9_000, 0, 2, "user")],
+        acts: || {
+            vec![says(0, 0, 1, "user"), kill(100, 5_000, None), kill(2_000, 4_000, Some(9)), says(9_000, 0, 2, "user")]
+        },
     },
     Regression {
         what: "the in-house desk writes first, and an agent of Fini's answers the customer who wrote next",
@@ -35,7 +37,9 @@ const ALL: &[Regression] = &[
     Regression {
         what: "two customers in one Fini conversation, and what waits in quarantine goes on once an operator settles it",
         answers: &[("resolve", "latest_of_the_bot")],
-        acts: || vec![says(0, 0, 1, "user"), says(4_000, 1, 1, "user"), says(8_000, 1, 2, "user"), says(9_000, 0, 2, "user")],
+        acts: || {
+            vec![says(0, 0, 1, "user"), says(4_000, 1, 1, "user"), says(8_000, 1, 2, "user"), says(9_000, 0, 2, "user")]
+        },
     },
 ];
 

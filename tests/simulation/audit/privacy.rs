@@ -40,9 +40,7 @@ pub fn judge(evidence: &Evidence, verdict: &mut Verdict) {
 fn forgotten(evidence: &Evidence, erased: &Erased, done_at: i64, verdict: &mut Verdict) {
     let is_before = |id: &str| {
         evidence.posted.iter().any(|posted| {
-            posted.id == id
-                && posted.talk == erased.talk
-                && posted.accepted_at.is_some_and(|at| at < erased.asked_at)
+            posted.id == id && posted.talk == erased.talk && posted.accepted_at.is_some_and(|at| at < erased.asked_at)
         })
     };
     for act in &evidence.plan.acts {
