@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// A fault that so many worlds do not show is not caught.
-const WORLDS: u64 = 300;
+const WORLDS: u64 = 100;
 
 /// Puts each of them back; how many were caught, and how many were not.
 pub fn run(args: &Args, folder: &Path) -> (usize, usize) {
@@ -19,7 +19,7 @@ pub fn run(args: &Args, folder: &Path) -> (usize, usize) {
         // One is put back for one thread, which a world does not leave.
         mutation::put_back(Some(fault));
         let found = (args.from..args.from + WORLDS).find_map(|seed| {
-            let verdict = shrink::run(&Plan::draw(seed, Scope::Held), folder);
+            let verdict = shrink::run(&Plan::draw(seed, Scope::Held).brief(), folder);
             verdict.violations.first().map(|violation| (seed, violation.clone()))
         });
         mutation::put_back(None);

@@ -162,19 +162,25 @@ impl Plan {
         }
     }
 
-    /// The same people without long pauses, and no trouble at all.
-    pub fn quiet(mut self) -> Self {
+    /// The same without long pauses.
+    pub fn brief(mut self) -> Self {
         let (mut before, mut cut) = (0, 0);
         for act in &mut self.acts {
             cut += (act.at - before).saturating_sub(LONG);
             before = act.at;
             act.at -= cut;
         }
-        let is_receivers = |deed: &Deed| matches!(deed, Deed::Mood { .. } | Deed::Pause { .. });
-        self.acts.retain(|act| !act.deed.is_trouble() && !is_receivers(&act.deed));
-        self.answers.clear();
-        self.limit = 100;
         self
+    }
+
+    /// The same people without long pauses, and no trouble at all.
+    pub fn quiet(self) -> Self {
+        let mut quiet = self.brief();
+        let is_receivers = |deed: &Deed| matches!(deed, Deed::Mood { .. } | Deed::Pause { .. });
+        quiet.acts.retain(|act| !act.deed.is_trouble() && !is_receivers(&act.deed));
+        quiet.answers.clear();
+        quiet.limit = 100;
+        quiet
     }
 
     /// With one more answer of the vendor's.
