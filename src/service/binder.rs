@@ -55,7 +55,12 @@ fn evidence(snapshot: &FiniConversation, candidate: &Unbound) -> Option<Evidence
         return Some(Evidence::Message(place));
     }
     // Attributes stand on conversations, not on events: what is in it may be somebody else's, and ours never stored there.
-    let began = Began { own_since: candidate.own_since, first_sent_at: candidate.first_sent_at, has_past: false };
+    let began = Began {
+        own_since: candidate.own_since,
+        may_be_earlier: false,
+        first_sent_at: candidate.first_sent_at,
+        has_past: false,
+    };
     let is_person = |role: &FiniRole| matches!(role, FiniRole::User | FiniRole::Agent);
     let may_be_own = match candidate.own_since {
         Some(_) => news::is_created_for(snapshot.created_at, began),

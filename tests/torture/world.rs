@@ -26,6 +26,9 @@ pub const LIMIT: RateLimit = RateLimit { requests: 160, window_ms: 4_000, count_
 /// How long a turn may wait for its reply.
 pub const LATE_REPLY: Duration = Duration::from_secs(75);
 
+/// How long a reply that does not come holds the next message: a dozen of them are over before the audit gives up waiting.
+const HOLD: Duration = Duration::from_secs(5);
+
 /// Everything around the program.
 pub struct World {
     pub sandbox: Sandbox,
@@ -72,7 +75,7 @@ impl World {
         let requests = LIMIT.requests;
         let window = LIMIT.window_ms;
         let absence = Duration::from_millis(weather::LONGEST_LAG_MS + weather::LATEST_ARRIVAL_MS + 1_500);
-        let late = LATE_REPLY.as_secs();
+        let (late, hold) = (LATE_REPLY.as_secs(), HOLD.as_secs());
         let config = format!(
             r#"
 [server]
@@ -87,6 +90,7 @@ api_key = "{DEFAULT_API_KEY}"
 rate_limit = {{ requests = {requests}, window = "{window}ms" }}
 reply_timeout = "1500ms"
 late_reply_window = "{late}s"
+hold_window = "{hold}s"
 [turns]
 absence_window = "{}ms"
 [poll]

@@ -7,7 +7,7 @@
 //!
 //! Times of Fini's are compared with each other where there are two; with ours only where there is no other way.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, hash::BuildHasher, time::Duration};
 
 use super::own::{CLOCK_MARGIN, Whose};
 use crate::domain::{
@@ -24,6 +24,8 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 pub struct Began {
     /// When its first message was created at Fini, by Fini's clock; `None` while that was not seen.
     pub own_since: Option<Timestamp>,
+    /// Whether an earlier message of its own may stand at Fini that was not recognised: then `own_since` is not its beginning.
+    pub may_be_earlier: bool,
     /// When its first message was sent, by our clock.
     pub first_sent_at: Timestamp,
     /// Whether its Fini conversation is known, and allowed, to be older.
@@ -48,11 +50,12 @@ pub fn novelty(
     events: &[FiniEvent],
     whose: &[Whose],
     began: Began,
-    erased: &HashSet<ConversationKey>,
+    erased: &HashSet<ConversationKey, impl BuildHasher>,
 ) -> Novelty {
     let own = || events.iter().zip(whose).filter(|(_, whose)| **whose == Whose::Own).map(|(event, _)| event);
     let shown = own().filter(|event| event.role != FiniRole::Bot).map(|event| event.created_at).min();
-    let own_since = [began.own_since, shown].into_iter().flatten().min();
+    let seen_since = [began.own_since, shown].into_iter().flatten().min();
+    let own_since = seen_since.filter(|_| !began.may_be_earlier);
     let first = own_since.and_then(|since| {
         let mut own = events.iter().zip(whose);
         own.position(|(event, whose)| *whose == Whose::Own && event.created_at <= since)
@@ -87,13 +90,13 @@ pub fn novelty(
             is_old && !is_person && is_fresh && own_since.is_none_or(|since| event.created_at >= since.minus(AT_ONCE));
         is_news.push(matches!(whose, Whose::Own | Whose::News) && (!is_old || is_greeting));
     }
-    Novelty { is_news, own_since, has_stranger }
+    Novelty { is_news, own_since: seen_since, has_stranger }
 }
 
 /// Whether a Fini conversation that was created then is older than the conversation that began so, by more than clocks and
 /// delays explain.
 pub fn is_older(created_at: Timestamp, began: Began) -> bool {
-    let since = began.own_since.unwrap_or(began.first_sent_at);
+    let since = began.own_since.filter(|_| !began.may_be_earlier).unwrap_or(began.first_sent_at);
     !began.has_past && created_at < since.minus(CLOCK_MARGIN)
 }
 
@@ -121,10 +124,14 @@ mod tests {
 
     /// A snapshot of a conversation created at `created`, whose last event is the first message of ours.
     fn seen(created: i64, before: &[(i64, FiniRole, Whose)]) -> Novelty {
+        seen_where(false, created, before)
+    }
+
+    fn seen_where(may_be_earlier: bool, created: i64, before: &[(i64, FiniRole, Whose)]) -> Novelty {
         let mut events: Vec<_> = before.iter().map(|(secs, role, _)| event(*secs, role.clone())).collect();
         events.push(event(10, FiniRole::User));
         let whose: Vec<_> = before.iter().map(|(.., whose)| *whose).chain([Whose::Own]).collect();
-        let began = Began { own_since: Some(at(10)), first_sent_at: at(9), has_past: false };
+        let began = Began { own_since: Some(at(10)), may_be_earlier, first_sent_at: at(9), has_past: false };
         novelty(at(created), &events, &whose, began, &HashSet::from([ConversationKey(7)]))
     }
 
@@ -136,6 +143,14 @@ mod tests {
         assert!(seen(9, &[agent]).has_stranger, "the conversation is older");
         assert!(seen(10, &[(10, FiniRole::User, Whose::News)]).has_stranger, "another customer");
         assert!(seen(10, &[(9, FiniRole::Agent, Whose::News)]).has_stranger, "before it");
+    }
+
+    #[test]
+    fn behind_an_own_message_that_was_not_recognised_nothing_is_past() {
+        let agent = [(4, FiniRole::Agent, Whose::News)];
+        assert!(seen(3, &agent).has_stranger);
+        assert_eq!(seen_where(true, 3, &agent).is_news, [true, true]);
+        assert!(seen_where(true, -600, &[(-600, FiniRole::Agent, Whose::News)]).has_stranger);
     }
 
     #[test]

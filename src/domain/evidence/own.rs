@@ -139,7 +139,11 @@ pub fn attribute(events: &[FiniEvent], facts: &Facts<'_>) -> Attribution {
     for event in events {
         let (whose, doubt) = match facts.seen.get(&event.id) {
             Some(by) if by.conversation == facts.owner => (Some(Whose::Own), false),
-            Some(by) => (Some(Whose::Others(by.conversation, None)), false),
+            // Reserved without proof: the owner's own message is not absent for that.
+            Some(by) => {
+                let is_in_doubt = by.withheld && by.turn.is_none() && facts.may_be_the_owners(event);
+                (Some(Whose::Others(by.conversation, None)), is_in_doubt)
+            }
             None => facts.by_text(event),
         };
         owner_in_doubt |= doubt;
@@ -158,6 +162,10 @@ pub fn attribute(events: &[FiniEvent], facts: &Facts<'_>) -> Attribution {
 }
 
 impl Facts<'_> {
+    fn may_be_the_owners(&self, event: &FiniEvent) -> bool {
+        self.unseen.iter().any(|message| message.conversation == self.owner && message.may_be(event))
+    }
+
     /// Whose message an event is that nobody saw, if it may be one of ours; and whether it may be one of the owner's
     /// without being provably so.
     fn by_text(&self, event: &FiniEvent) -> (Option<Whose>, bool) {
@@ -375,6 +383,35 @@ mod tests {
             is_cut: false,
         };
         attribute(events, &facts).whose
+    }
+
+    #[test]
+    fn what_is_reserved_for_another_is_no_proof_that_the_owners_is_absent() {
+        let own = Unseen {
+            conversation: OWNER,
+            turn: TurnKey(3),
+            role: Role::User,
+            text: Wording::Text("ok".to_owned()),
+            state: TurnState::Unclear,
+            shares: false,
+            not_before: Timestamp::ZERO,
+            not_after: Timestamp::MAX,
+        };
+        let events = [event("e-1", 1, FiniRole::User, "ok")];
+        for (withheld, turn, is_in_doubt) in
+            [(true, None, true), (false, None, false), (true, Some(TurnState::Awaiting), false)]
+        {
+            let by = SeenBy { conversation: ERASED, withheld, turn };
+            let facts = Facts {
+                owner: OWNER,
+                owner_is_answered: false,
+                seen: &HashMap::from([(events[0].id.clone(), by)]),
+                unseen: std::slice::from_ref(&own),
+                companions: &[],
+                is_cut: false,
+            };
+            assert_eq!(attribute(&events, &facts).owner_in_doubt, is_in_doubt);
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::{
         conversation::State,
         evidence::{
             newer,
-            news::{self, Novelty},
+            news::{self, Began, Novelty},
             own::{self, Attribution, CLOCK_MARGIN, Facts, SeenBy, Unseen, Whose, Wording},
         },
         ids::{ConversationKey, FiniEventId, InteractionId, TurnKey},
@@ -136,7 +136,12 @@ pub(in crate::store) async fn weigh(
     snapshot: Snapshot<'_>,
     now: Timestamp,
 ) -> Result<Weighed> {
-    let began = conversation.began(now);
+    let in_flight = turn.filter(|turn| turn.progress.echo.is_none());
+    let unseen_turns = unechoed.iter().map(|earlier| earlier.key).chain(in_flight.map(|turn| turn.key));
+    let began = Began {
+        may_be_earlier: may_be_earlier(conn, conversation, unseen_turns.min()).await?,
+        ..conversation.began(now)
+    };
     // Where all that is in it came after its own first message, an equal text needs no time of its own.
     let is_all_own = began.own_since.is_some() && !began.has_past;
     let own = |turn, role, text: &str, sent_at: Timestamp, state| Unseen {
@@ -149,7 +154,6 @@ pub(in crate::store) async fn weigh(
         not_before: if is_all_own { Timestamp::ZERO } else { sent_at.minus(CLOCK_MARGIN) },
         not_after: Timestamp::MAX,
     };
-    let in_flight = turn.filter(|turn| turn.progress.echo.is_none());
     let mut unseen: Vec<Unseen> =
         in_flight.iter().map(|turn| own(turn.key, turn.role, &turn.text, turn.sent_at, turn.state)).collect();
     unseen.extend(unechoed.iter().map(|earlier| {
@@ -185,12 +189,27 @@ pub(in crate::store) async fn weigh(
     Ok(Weighed { attribution, novelty, erased })
 }
 
+/// Whether the first of a conversation's messages whose event was not seen was sent before those whose event was: then the
+/// conversation may have begun with it.
+async fn may_be_earlier(conn: &mut Conn, conversation: &ConversationRecord, unseen: Option<TurnKey>) -> Result<bool> {
+    let (Some(unseen), Some(since)) = (unseen, conversation.first_sent_at) else { return Ok(false) };
+    let seen: Option<i64> = db::query_scalar(
+        "SELECT MIN(key) FROM turns WHERE conversation_key = $1 AND echo IS NOT NULL AND sent_at >= $2",
+    )
+    .bind(conversation.key().0)
+    .bind(since.as_millis())
+    .fetch_one(conn)
+    .await?;
+    Ok(seen.is_some_and(|seen| unseen.0 < seen))
+}
+
 /// Messages of other conversations that may stand in a Fini conversation without their event having been seen: those whose
-/// own is not known, was another one when they were sent, or is known to be this one.
+/// own is not known, was another one when they were sent, or is known to be this one. Of one in quarantine it is known.
 pub(in crate::store) const OF_OTHERS: &str = "SELECT COALESCE(t.leader_key, t.key) AS leader, t.conversation_key, t.role, t.text, t.sent_at, t.state, \
         COALESCE(c.shared_interaction_id = $2, FALSE) AS shares FROM turns t JOIN conversations c ON c.key = t.conversation_key \
      WHERE t.echo IS NULL AND t.sent_at IS NOT NULL AND t.sent_at >= $3 AND t.conversation_key <> $1 \
-        AND (c.interaction_id IS NULL OR t.sent_at < c.first_sent_at OR c.shared_interaction_id = $2) \
+        AND (c.interaction_id IS NULL AND (c.state <> 'quarantined' OR c.shared_interaction_id IS NULL) \
+             OR t.sent_at < c.first_sent_at OR c.shared_interaction_id = $2) \
      ORDER BY leader, t.key";
 
 async fn of_others(

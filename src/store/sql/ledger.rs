@@ -187,10 +187,7 @@ async fn record_part(
     if wrapper.is_some() {
         conversation.is_there();
     }
-    // Fini's clock may be ahead of ours.
-    let latest = events.iter().map(|event| event.created_at.min(look.now)).max();
-    let messages = events.iter().filter(|event| matches!(event.kind, FiniKind::Message | FiniKind::WidgetForm));
-    let latest_message = messages.map(|event| event.created_at.min(look.now)).max();
+    let (latest, latest_message) = latest(&events, look.now);
     conversation.latest_message_at = conversation.latest_message_at.max(latest_message);
     let stirred = wrapper.is_none() || fresh || applied.standing.state != conversation.stored().standing.state;
     let next = match recorded.judge_at {
@@ -218,6 +215,13 @@ async fn record_part(
     }
     conversation.save(conn).await?;
     Ok((recorded, is_partial.then_some(end)))
+}
+
+/// The times of the latest event and of the latest message; Fini's clock may be ahead of ours.
+fn latest(events: &[FiniEvent], now: Timestamp) -> (Option<Timestamp>, Option<Timestamp>) {
+    let is_message = |event: &&FiniEvent| matches!(event.kind, FiniKind::Message | FiniKind::WidgetForm);
+    let messages = events.iter().filter(is_message).map(|event| event.created_at.min(now)).max();
+    (events.iter().map(|event| event.created_at.min(now)).max(), messages)
 }
 
 /// Where a part ends that begins at `from`.

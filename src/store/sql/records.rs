@@ -178,7 +178,12 @@ impl Columns {
 
     /// When it began.
     pub(in crate::store) fn began(&self, now: Timestamp) -> Began {
-        Began { own_since: self.own_since, first_sent_at: self.first_sent_at.unwrap_or(now), has_past: self.has_past }
+        Began {
+            own_since: self.own_since,
+            may_be_earlier: false,
+            first_sent_at: self.first_sent_at.unwrap_or(now),
+            has_past: self.has_past,
+        }
     }
 
     /// Fini showed it: whatever was missed before, it is there.
