@@ -134,7 +134,7 @@ fn decrement<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
     ),
     responses(
         (status = 200, description = "The stream", body = String, content_type = "text/event-stream"),
-        (status = 429, description = "too_many_streams", body = schema::ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "too_many_streams, rate_limited", body = schema::ProblemBody, content_type = "application/problem+json"),
         Errors,
     ),
     security(("bearer" = []))
