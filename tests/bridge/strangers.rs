@@ -262,6 +262,25 @@ async fn the_files_that_may_be_open_are_as_many_as_the_process_may_have() {
     bridge.finish().await;
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_crash_leaves_no_file_of_what_was_in_memory() {
+    let bridge = Setup::new().start().await;
+    let processes = std::fs::read_dir("/proc").expect("reads").flatten().map(|process| process.path());
+    let config = bridge.config_file();
+    let is_ours = |process: &std::path::PathBuf| {
+        std::fs::read(process.join("cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(&config))
+    };
+    let ours: Vec<_> = processes.filter(is_ours).collect();
+    assert!(!ours.is_empty(), "the bridge is a process");
+    for process in ours {
+        let limits = std::fs::read_to_string(process.join("limits")).expect("reads");
+        let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("it is listed");
+        assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
+    }
+    bridge.finish().await;
+}
+
 #[tokio::test]
 async fn a_silent_end_of_an_answer_costs_a_reader_no_more_than_its_connection() {
     let bridge = Setup::new().start().await;
