@@ -107,7 +107,7 @@ impl Target {
         })?;
         let new = folder_of(path).join(format!(".{}.new", name.to_string_lossy()));
         let file = private(&new).and_then(|file| {
-            // Whoever was let read the file before may read the new one; of a new file nobody was.
+            // The readers of the old file stay the readers of the new one; a file that is new has none but its owner.
             if let Ok(old) = fs::metadata(path) {
                 file.set_permissions(old.permissions())?;
             }

@@ -99,7 +99,7 @@ impl Frontends {
         }
         let verifier = self.all.iter().find_map(|one| one.verifier.as_ref());
         let verifier = verifier.ok_or_else(|| unauthorized("no frontend takes signed requests"))?;
-        // What can be told without the body is told without it, and before anything is kept of it.
+        // The headers alone refuse most forgeries, before anything of the body is kept.
         verifier.look_at(signed(headers)?, now.as_secs()).map_err(|error| unauthorized(&error.to_string()))?;
         Ok(None)
     }
@@ -149,7 +149,7 @@ impl Frontends {
     pub fn by_browser_token(&self, text: &str, headers: &HeaderMap, now: WallTime) -> Result<Caller, Problem> {
         let origin = headers.get(header::ORIGIN).and_then(|value| value.to_str().ok());
         let frontend = token::peek_frontend(text).map_err(|error| unauthorized(&error.to_string()))?;
-        // Whether there is such a frontend is nobody's business who cannot sign for it.
+        // A caller that cannot sign for a frontend does not learn that it exists.
         let unknown = || unauthorized(&TokenError::Signature.to_string());
         let one = self.named(&frontend).ok_or_else(unknown)?;
         let secret = one.token_secret.as_ref().ok_or_else(unknown)?;

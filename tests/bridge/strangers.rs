@@ -1,4 +1,4 @@
-//! What somebody without credentials can have of the bridge: little, for a short time, and nobody else's.
+//! Callers without credentials: they hold little, for a short time, and nobody else's share.
 
 use std::process::Stdio;
 
@@ -78,7 +78,7 @@ async fn bodies_of_those_who_have_proved_nothing_share_one_room() {
         }
     }
     assert!(refused >= 3, "{} bodies of 1 MiB were held", held.len());
-    // Who has shown who it is does not need that room.
+    // A proved caller does not need that room.
     bridge.turn("c", "Where is my order?").await;
     drop(held);
     eventually("room for a signed message", async || {
