@@ -95,8 +95,8 @@ impl Entropy for SystemEntropy {
     }
 }
 
-/// What a process with secrets and customers' words in its memory asks of the machine at its start: as many open files as it
-/// may have, and no file of its memory should it crash. What the machine refuses stays as it is.
+/// Raises the limit on open files to the hard one and forbids core dumps, which would hold secrets and customers' words. A limit
+/// that the machine refuses to change stays as it is.
 pub fn prepare_process() {
     let files = getrlimit(Resource::Nofile);
     if files.current != files.maximum {

@@ -1,4 +1,4 @@
-//! What one person, one conversation and one address may take, so that there is something left for the others.
+//! Limits on one person, one conversation and one address, so that the others find something left.
 
 use super::Config;
 

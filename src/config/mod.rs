@@ -34,7 +34,7 @@ pub use store_url::StoreUrl;
 pub struct Config {
     /// The public listener: `/v1/*` and `/openapi.json`.
     pub server: Server,
-    /// What one person, one conversation and one address may take.
+    /// Limits on one person, one conversation and one address.
     pub limits: Limits,
     /// The operators' listener: health, metrics, `/admin/v1/*`.
     pub admin: Admin,

@@ -98,7 +98,7 @@ impl ConversationId {
 }
 
 impl ConversationId {
-    /// What is left of the id of an erased conversation: enough to recognise it by whoever knows it, and no more.
+    /// The hash that stays of an erased conversation's id: it recognises the id for anybody who knows it, and tells nobody else.
     #[must_use]
     pub fn erased(&self) -> Self {
         Self(format!("sha256:{}", digest(&self.0)).into())

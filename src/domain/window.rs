@@ -7,7 +7,7 @@ use super::Timestamp;
 /// The length of the windows that limits are stated for.
 pub const MINUTE: Duration = Duration::from_secs(60);
 
-/// What was admitted within the window, oldest first. Never holds more than the limit admits.
+/// The times that were admitted within the window, oldest first; never more of them than the limit admits.
 #[derive(Clone, Debug, Default)]
 pub struct Window(VecDeque<Timestamp>);
 
@@ -27,7 +27,7 @@ impl Window {
         Err(leaving.plus(length).since(now).max(Duration::from_millis(1)))
     }
 
-    /// Whether nothing was admitted within the window.
+    /// Returns true where nothing was admitted within the window.
     pub fn is_quiet(&mut self, now: Timestamp, length: Duration) -> bool {
         self.forget(now, length);
         self.0.is_empty()

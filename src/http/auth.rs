@@ -136,7 +136,7 @@ impl Frontends {
         }
         let verifier = self.all.iter().find_map(|one| one.verifier.as_ref());
         let verifier = verifier.ok_or_else(|| unauthorized("no frontend takes signed requests"))?;
-        // What can be told without the body is told without it, and before anything is kept of it.
+        // The headers alone refuse most forgeries, before anything of the body is kept.
         verifier.look_at(signed(&asked.headers)?, now.as_secs()).map_err(|error| unauthorized(&error.to_string()))?;
         Ok(None)
     }
@@ -188,7 +188,7 @@ impl Frontends {
     /// Which browser calls with this token.
     pub fn by_browser_token(&self, text: &str, asked: &Asked, now: WallTime) -> Result<Caller, Problem> {
         let frontend = token::peek_frontend(text).map_err(|error| unauthorized(&error.to_string()))?;
-        // Whether there is such a frontend is nobody's business who cannot sign for it.
+        // A caller that cannot sign for a frontend does not learn that it exists.
         let unknown = || unauthorized(&TokenError::Signature.to_string());
         let one = self.named(&frontend).filter(|one| !one.token_secrets.is_empty()).ok_or_else(unknown)?;
         let claims = one.claims(text, now).map_err(|error| unauthorized(&error.to_string()))?;

@@ -62,7 +62,11 @@ struct Page {
     operation_id = "getConversation",
     summary = "Where a conversation stands",
     params(("conversation_id" = String, Path, description = "The frontend's own id"),),
-    responses((status = 200, description = "The conversation", body = schema::Conversation), Errors),
+    responses(
+        (status = 200, description = "The conversation", body = schema::Conversation),
+        (status = 429, description = "rate_limited", body = schema::ProblemBody, content_type = "application/problem+json"),
+        Errors,
+    ),
     security(("bearer" = []))
 )]
 pub async fn get(State(public): State<Public>, Path(id): Path<String>, asked: Asked) -> Result<Response, Problem> {
@@ -97,7 +101,11 @@ pub async fn get(State(public): State<Public>, Path(id): Path<String>, asked: As
         ("after" = Option<i64>, Query, minimum = 0, description = "Only events with a higher sequence"),
         ("limit" = Option<i64>, Query, minimum = 1, description = "At most so many; 100 by default, never more than 500, and never more than about 1 MiB of them"),
     ),
-    responses((status = 200, description = "A part of the feed, oldest first", body = schema::FeedPage), Errors),
+    responses(
+        (status = 200, description = "A part of the feed, oldest first", body = schema::FeedPage),
+        (status = 429, description = "rate_limited", body = schema::ProblemBody, content_type = "application/problem+json"),
+        Errors,
+    ),
     security(("bearer" = []))
 )]
 pub async fn events(

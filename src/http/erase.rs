@@ -87,7 +87,7 @@ pub async fn delete(
     Ok((StatusCode::ACCEPTED, axum::Json(erased)).into_response())
 }
 
-/// Whether what was erased is gone from the database's own files too. Somebody may be reading in them, for a moment.
+/// Waits for the database's own files to lose what was erased; returns false where somebody goes on reading in them.
 async fn scrubbed(public: &Public) -> Result<bool, Problem> {
     let deadline = Instant::now() + SCRUB;
     loop {

@@ -81,7 +81,7 @@ pub async fn post(State(public): State<Public>, request: Request) -> Result<Resp
     require_json(&parts.headers)?;
     let patience = prefer::wait(&parts.headers)?;
     let limit = public.settings.max_body;
-    // Who has proved who it is may have its body kept; of all others together only so much is.
+    // The body of a proved caller is kept; all other bodies share one room.
     let (body, room) = if known.is_some() {
         (read(body, &parts.headers, limit).await?, None)
     } else {
@@ -245,7 +245,7 @@ fn invalid(errors: Vec<FieldError>) -> Problem {
     Problem::new(Code::InvalidMessage).errors(errors)
 }
 
-/// Whether no text in it has a control but those that texts are laid out with; names have none at all.
+/// Accepts texts without controls other than tab and line break, and names without any.
 fn are_plain(attributes: &Map<String, Value>) -> bool {
     let is_plain = |text: &str| !text.contains(|c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r'));
     attributes.iter().all(|(name, value)| {

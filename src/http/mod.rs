@@ -78,7 +78,7 @@ pub struct Public {
     pub stop: Stop,
     /// Open streams.
     pub streams: Arc<stream::Streams>,
-    /// What is read, by whom.
+    /// Counts reads by reader.
     pub reads: Arc<Reads>,
     /// Room for the bodies of those who have proved nothing yet.
     pub unproved: Unproved,
@@ -149,7 +149,7 @@ async fn in_time(State(limit): State<Duration>, request: Request, next: Next) ->
     }
 }
 
-/// What anybody may read is counted by the address that reads it.
+/// Counts reads of the public files by address.
 async fn by_address(State(public): State<Public>, request: Request, next: Next) -> Result<Response, Problem> {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
     let address = public.settings.trusted_proxies.address(peer, request.headers());

@@ -48,7 +48,7 @@ pub(super) enum Reader {
     Address(IpAddr),
 }
 
-/// What is read at present and was read of late.
+/// The reads under way and those of the last minute.
 pub struct Reads {
     per_minute: usize,
     clock: Arc<dyn Clock>,

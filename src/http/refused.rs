@@ -14,7 +14,7 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Addresses that are told apart; further ones count as one.
 const ADDRESSES: usize = 4096;
 
-/// Who was refused of late.
+/// The addresses that were refused of late.
 #[derive(Debug, Default)]
 pub struct Refused(Mutex<HashMap<IpAddr, Recent>>);
 
@@ -47,7 +47,7 @@ impl Refused {
         true
     }
 
-    /// What is to be told by now of those that had no line.
+    /// Takes the refusals without a line of their own that are due for one.
     pub(super) fn due(&self, now: Instant) -> Vec<Untold> {
         let mut due = Vec::new();
         let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);

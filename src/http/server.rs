@@ -59,8 +59,8 @@ const LINGER: Duration = Duration::from_secs(5);
 const DRAINED: u64 = 64 * 1024;
 const DRAINED_WITHIN: Duration = Duration::from_secs(1);
 
-/// What the kernel holds of a response for its reader, per connection. Without it the kernel holds megabytes, and hears of
-/// them being taken in steps so large that a slow reader looks like one that stands.
+/// The kernel's send buffer per connection. Left alone the kernel holds megabytes, and reports progress in steps so large that
+/// a slow reader looks like one that stands.
 const SEND_BUFFER: usize = 64 * 1024;
 
 tokio::task_local! {
@@ -407,7 +407,7 @@ async fn sniff(stream: &mut TcpStream) -> Option<(Protocol, Vec<u8>)> {
     }
 }
 
-/// Whether a request says once for which host it is; before HTTP/1.1 it need not, in HTTP/2 another header says it.
+/// Accepts a request that names its host once. HTTP/1.0 need not name one, HTTP/2 names it elsewhere.
 fn names_one_host<B>(request: &hyper::Request<B>) -> bool {
     match request.headers().get_all(header::HOST).iter().count() {
         0 => request.version() != Version::HTTP_11,

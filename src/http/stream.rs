@@ -51,7 +51,7 @@ use crate::{
 
 /// Comment lines keep proxies from closing a quiet stream. As often it looks for itself.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// What is read at once, and so what a reader that does not read holds.
+/// The size of one read, and so of the memory that a stalled reader holds.
 const PAGE: Most = Most { entries: 100, bytes: 128 * 1024 };
 /// How long a stream may still wait for its reader after the token's end. One that waits for nothing ends by itself.
 const END_MARGIN: Duration = Duration::from_millis(500);
@@ -135,7 +135,7 @@ fn decrement<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
     ),
     responses(
         (status = 200, description = "The stream", body = String, content_type = "text/event-stream"),
-        (status = 429, description = "too_many_streams", body = schema::ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "too_many_streams, rate_limited", body = schema::ProblemBody, content_type = "application/problem+json"),
         Errors,
     ),
     security(("bearer" = []))

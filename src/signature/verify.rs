@@ -185,7 +185,7 @@ impl Verifier {
         }
     }
 
-    /// What is wrong with the headers alone, before there is a body to compare them with.
+    /// Checks the headers alone, before there is a body to compare them with.
     pub fn look_at(&self, headers: SignedHeaders<'_>, now: i64) -> Result<(), VerifyError> {
         self.read(headers, now).map(drop)
     }

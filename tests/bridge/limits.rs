@@ -289,3 +289,42 @@ async fn controls_have_no_place_in_ids_and_attributes() {
     bridge.call("POST", "/v1/conversations/c/tokens").json(&wish).send().await.problem(422, "invalid_request");
     bridge.finish().await;
 }
+
+#[tokio::test]
+async fn while_somebody_reads_in_the_file_an_erasure_is_pending_and_it_ends_by_itself() {
+    let mut bridge = Setup::new().start().await;
+    let (_, text) = bridge.say("a", "Where is my order?").await;
+    eventually("the turn and its callbacks to be over", async || {
+        let is_over = bridge.events("a").await.iter().any(|event| event["type"] == "turn.completed");
+        (is_over && bridge.deliveries("state=pending").await.is_empty()).then_some(())
+    })
+    .await;
+    // A backup, say: it reads the database as it is at this moment.
+    let file = bridge.config_file().replace("config.toml", "bridge.db");
+    let backup = rusqlite::Connection::open(&file).expect("opens");
+    backup.execute_batch("BEGIN").expect("begins");
+    let turns: i64 = backup.query_row("SELECT COUNT(*) FROM turns", [], |row| row.get(0)).expect("reads");
+    assert!(turns >= 1);
+    let told = bridge.call("DELETE", "/v1/conversations/a").send().await.expect(202).json();
+    assert_eq!(told["local"], "pending");
+    assert!(bridge.is_on_disk(&text), "the reader still has it");
+    bridge.call("GET", "/v1/conversations/a").send().await.problem(404, "not_found");
+    bridge.known_forget("web", "a");
+    let again = bridge.call("DELETE", "/v1/conversations/a").send().await.expect(202).json();
+    assert_eq!(again["local"], "pending");
+    drop(backup);
+    bridge.call("DELETE", "/v1/conversations/a").send().await.problem(404, "not_found");
+    assert!(!bridge.is_on_disk(&text), "what is not pending any more is gone");
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn what_a_receiver_answered_is_a_text_and_shown_on_request_alone() {
+    let bridge = Setup::new().start().await;
+    let ping = "/admin/v1/frontends/web/ping";
+    let answer = bridge.admin("POST", ping).send().await.expect(200).json();
+    assert_eq!((answer["delivered"].as_bool(), answer["response"].is_null()), (Some(true), true), "{answer}");
+    let answer = bridge.admin("POST", &format!("{ping}?content=true")).send().await.expect(200).json();
+    assert!(answer["response"].is_string(), "{answer}");
+    bridge.finish().await;
+}

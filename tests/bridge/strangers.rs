@@ -1,4 +1,4 @@
-//! What somebody without credentials can have of the bridge: little, for a short time, and nobody else's.
+//! Callers without credentials: they hold little, for a short time, and nobody else's share.
 
 use std::process::Stdio;
 
@@ -78,7 +78,7 @@ async fn bodies_of_those_who_have_proved_nothing_share_one_room() {
         }
     }
     assert!(refused >= 3, "{} bodies of 1 MiB were held", held.len());
-    // Who has shown who it is does not need that room.
+    // A proved caller does not need that room.
     bridge.turn("c", "Where is my order?").await;
     drop(held);
     eventually("room for a signed message", async || {
@@ -259,6 +259,25 @@ async fn the_files_that_may_be_open_are_as_many_as_the_process_may_have() {
     #[expect(clippy::cast_precision_loss, reason = "a number of files")]
     let hard = hard.or(soft).map_or(f64::INFINITY, |files| files as f64);
     assert!(most >= hard, "{most} of {hard}");
+    bridge.finish().await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_crash_leaves_no_file_of_what_was_in_memory() {
+    let bridge = Setup::new().start().await;
+    let processes = std::fs::read_dir("/proc").expect("reads").flatten().map(|process| process.path());
+    let config = bridge.config_file();
+    let is_ours = |process: &std::path::PathBuf| {
+        std::fs::read(process.join("cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(&config))
+    };
+    let ours: Vec<_> = processes.filter(is_ours).collect();
+    assert!(!ours.is_empty(), "the bridge is a process");
+    for process in ours {
+        let limits = std::fs::read_to_string(process.join("limits")).expect("reads");
+        let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("it is listed");
+        assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
+    }
     bridge.finish().await;
 }
 

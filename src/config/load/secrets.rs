@@ -249,7 +249,7 @@ fn bare(text: &str) -> Result<(), Wrong> {
     Err(Wrong::new("begins or ends with white space", help))
 }
 
-/// Whether anybody on the machine may read or change a file.
+/// Tells a file that anybody on the machine may read or change.
 fn is_open_to_all(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o006 != 0)

@@ -102,7 +102,7 @@ pub(super) async fn deliveries(State(admin): State<Admin>, RawQuery(query): RawQ
     Ok(Json(json!({"deliveries": deliveries, "next_cursor": page.next_cursor})))
 }
 
-/// What the receiver answered may repeat what a customer wrote: it is a text, and shown to who asks for texts.
+/// A receiver's answer may repeat a customer's words. It counts as a text, which is shown on request only.
 pub(super) async fn delivery(
     State(admin): State<Admin>,
     Path(id): Path<String>,

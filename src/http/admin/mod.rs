@@ -167,7 +167,7 @@ async fn authorize(State(admin): State<Admin>, request: Request, next: Next) -> 
     Ok(next.run(request).await)
 }
 
-/// Whether the operator asks for texts, too (`?content=true`).
+/// Returns true where the operator asks for texts, too (`?content=true`).
 fn wants_texts(query: Option<&str>) -> bool {
     let mut members = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
     members.any(|(name, value)| name == "content" && value == "true")

@@ -126,14 +126,14 @@ impl Drop for Deadline {
     }
 }
 
-/// At most so much of a response is given out at once. What is given out is held for its reader where no limit sees it.
+/// A response is given out in pieces of at most so many bytes: no limit sees the bytes that are given out and not yet taken.
 const PIECE: usize = 16 * 1024;
 
 /// A response body. Its request is in flight until it is dropped.
 #[derive(Debug)]
 pub(super) struct Held {
     body: Body,
-    /// What is left of a frame that was larger than a piece.
+    /// The rest of a frame that was larger than a piece.
     rest: Bytes,
     /// How large the last piece was.
     given: usize,

@@ -92,7 +92,7 @@ impl Progress {
         self.with(|state| [state.due, state.ends_at].into_iter().flatten().min())
     }
 
-    /// Whether the reader is to blame for the end that is due.
+    /// Returns true where the reader is to blame for the end that is due.
     pub(super) fn is_stalled(&self) -> bool {
         self.with(|state| state.due.is_some_and(|due| due <= Instant::now()))
     }

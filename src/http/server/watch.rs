@@ -49,7 +49,7 @@ impl<'a> Watch<'a> {
         Poll::Ready(Turn::Close)
     }
 
-    /// Whether the response that is under way had to be over by now.
+    /// Is ready once the response under way had to be over.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(at) = self.activity.end() else {
             self.end = None;

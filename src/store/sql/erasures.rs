@@ -74,7 +74,7 @@ pub(in crate::store) const DUE: &str = concat!(
 pub(in crate::store) struct Wish<'a> {
     pub(in crate::store) conversation: ConversationKey,
     pub(in crate::store) frontend: &'a FrontendName,
-    /// What is left of the id, which is its hash.
+    /// The hash of the erased conversation's id.
     pub(in crate::store) id: &'a ConversationId,
     pub(in crate::store) requested_at: Timestamp,
     pub(in crate::store) busy_until: Option<Timestamp>,

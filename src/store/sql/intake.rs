@@ -112,7 +112,7 @@ async fn accept(conn: &mut Conn, cx: &mut Cx, new: &NewMessage) -> Result<Accept
     store(conn, cx, new).await
 }
 
-/// What waits in one conversation, by the index of what is not over.
+/// The bytes that wait in one conversation, by the index of turns that are not over.
 pub(in crate::store) const BYTES_WAITING: &str = "SELECT CAST(COALESCE(SUM(OCTET_LENGTH(text) + OCTET_LENGTH(extras)), 0) AS BIGINT) \
      FROM turns WHERE conversation_key = $1 AND state IN ('queued', 'sending', 'awaiting', 'unclear') AND state = 'queued'";
 

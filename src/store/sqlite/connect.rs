@@ -92,7 +92,7 @@ impl Location {
         migrate(&mut connection)?;
         recount(&mut connection)?;
         hash_erased(&mut connection)?;
-        // What was erased before a crash may stand in the log file still.
+        // The log file may still hold texts that were erased before a crash.
         truncate_log(&connection)?;
         Ok(connection)
     }

@@ -77,7 +77,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
@@ -105,8 +105,10 @@ pub struct SqliteStore {
     readers: Readers,
     asking: Readers,
     changes: Changes,
-    /// Whether what was deleted may still stand in the log file.
-    has_traces: AtomicBool,
+    /// Counts erasures: the log file may still hold their texts.
+    erased: AtomicU64,
+    /// The number of the latest erasure that is known to have left the log file, with all before it.
+    scrubbed: AtomicU64,
 }
 
 impl SqliteStore {
@@ -119,7 +121,7 @@ impl SqliteStore {
         let changes = Changes::default();
         let (readers, asking) = Self::readers(&location, false);
         let writer = Writer::start(location, lock, Arc::new(rules), changes.clone()).await?;
-        Ok(Self { writer, readers, asking, changes, has_traces: AtomicBool::default() })
+        Ok(Self { writer, readers, asking, changes, erased: AtomicU64::default(), scrubbed: AtomicU64::default() })
     }
 
     /// As [`SqliteStore::open`], without any thread of its own: all work is done on the threads that ask for it, which it
@@ -130,7 +132,7 @@ impl SqliteStore {
         let changes = Changes::default();
         let (readers, asking) = Self::readers(&location, true);
         let writer = Writer::inline(location, lock, Arc::new(rules), changes.clone())?;
-        Ok(Self { writer, readers, asking, changes, has_traces: AtomicBool::default() })
+        Ok(Self { writer, readers, asking, changes, erased: AtomicU64::default(), scrubbed: AtomicU64::default() })
     }
 
     fn readers(location: &connect::Location, is_inline: bool) -> (Readers, Readers) {
@@ -140,7 +142,7 @@ impl SqliteStore {
 
     /// Remembers that something was deleted that may not stay anywhere.
     fn left_traces(&self) {
-        self.has_traces.store(true, Ordering::Release);
+        self.erased.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Runs `work` in a transaction of the writer; returns once it is durable, or once nothing of it happened.
@@ -221,14 +223,16 @@ impl Store for SqliteStore {
     }
 
     async fn scrub(&self) -> Result<bool> {
-        if !self.has_traces.swap(false, Ordering::AcqRel) {
+        // Several may ask at once: nobody hears that it is gone before it is.
+        let erased = self.erased.load(Ordering::Acquire);
+        if self.scrubbed.load(Ordering::Acquire) >= erased {
             return Ok(true);
         }
-        let is_gone = self.writer.truncate_log().await;
-        if !matches!(is_gone, Ok(true)) {
-            self.left_traces();
+        let is_gone = self.writer.truncate_log().await?;
+        if is_gone {
+            self.scrubbed.fetch_max(erased, Ordering::AcqRel);
         }
-        is_gone
+        Ok(is_gone)
     }
 
     async fn close(&self) {
