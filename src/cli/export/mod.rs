@@ -50,6 +50,7 @@ enum Command {
 }
 
 /// What both exports take.
+#[expect(clippy::struct_excessive_bools, reason = "independent flags of a command line")]
 #[derive(Debug, clap::Args)]
 struct Common {
     /// From when on: RFC 3339, a date (from 00:00 UTC), or a span ago such as 7d
