@@ -24,7 +24,7 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 pub struct Began {
     /// When its first message was created at Fini, by Fini's clock; `None` while that was not seen.
     pub own_since: Option<Timestamp>,
-    /// Whether an earlier message of its own may stand at Fini that was not recognised: then `own_since` is not its beginning.
+    /// True where an earlier message of its own may stand at Fini unrecognised: then `own_since` is not its beginning.
     pub may_be_earlier: bool,
     /// When its first message was sent, by our clock.
     pub first_sent_at: Timestamp,
