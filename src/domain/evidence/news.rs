@@ -139,7 +139,7 @@ mod tests {
     fn what_is_said_in_the_second_of_the_first_message_is_no_past() {
         let agent = (10, FiniRole::Agent, Whose::News);
         assert_eq!(seen(10, std::slice::from_ref(&agent)).is_news, [true, true]);
-        assert!(!seen(10, &[agent.clone()]).has_stranger);
+        assert!(!seen(10, std::slice::from_ref(&agent)).has_stranger);
         assert!(seen(9, &[agent]).has_stranger, "the conversation is older");
         assert!(seen(10, &[(10, FiniRole::User, Whose::News)]).has_stranger, "another customer");
         assert!(seen(10, &[(9, FiniRole::Agent, Whose::News)]).has_stranger, "before it");
