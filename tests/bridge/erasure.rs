@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::harness::{Allow, Bridge, Setup, database, eventually, unique};
 use fini_bridge::sandbox::{Fault, FaultKind, FaultParams, FaultRoute, ResolveMode};
 
-/// What the erased one asks, and what the bot answers to that alone.
+/// The erased one's question, and the bot's answer to that alone.
 const ERASED: (&str, &str) = ("Thanks for the blue shoes", "You are welcome!");
 
 fn setup() -> Setup {

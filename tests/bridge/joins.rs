@@ -148,7 +148,7 @@ async fn a_reply_that_is_still_being_written_after_a_500_is_shown_to_nobody_and_
     bridge.turn("first", "Still here").await;
     assert_eq!(bridge.times_stored(&text), 1);
     are_apart(&bridge, &first, &text).await;
-    // What is shown to nobody is counted, and said with its number.
+    // The events that are shown to nobody are counted, and said with their number.
     let withheld = bridge.metric("fini_bridge_events_withheld_total{frontend=\"web\"}").await;
     assert!(withheld >= Some(1.0), "{withheld:?}");
     let log = bridge.log();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::harness::{Setup, unique, within};
 use fini_bridge::sandbox::{Fault, FaultKind, FaultParams, FaultRoute};
 
-/// What is looked for until a key shows, and a busy machine.
+/// The time that a search until a key shows may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// How long Fini takes to show a key: longer than a message without a trace is looked for.
 const SHOWN_AFTER_MS: u64 = 15_000;

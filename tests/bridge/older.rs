@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use crate::harness::{Allow, Bridge, Frontend, Setup, epoch_millis, eventually, unique, within};
 use fini_bridge::sandbox::{ResolveMode, Seed};
 
-/// What finding out may take.
+/// The time that finding out may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What somebody else wrote before.
+/// Words of somebody else, from before.
 const PAST: &str = "The one with the red hat was here before";
 
 /// Ids of every Fini event that a frontend was shown of a conversation, by feed or callback.

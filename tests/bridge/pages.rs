@@ -1,4 +1,4 @@
-//! What Fini's List cannot give: a page that is too large or too slow, a row that nobody can read, a conversation that it
+//! Things that Fini's List cannot give: a page that is too large or too slow, a row that nobody can read, a conversation that it
 //! never shows, one of thousands of events. Reading of all others goes on, and nothing is lost.
 
 use std::time::Duration;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::harness::{Allow, Bridge, Setup, epoch_millis, eventually, unique, within};
 use fini_bridge::sandbox::{Fault, FaultKind, FaultParams, FaultRoute, ListRefusal, ResolveMode, Seed, SinceReading};
 
-/// What finding the size of a page may take, where a page that is too slow costs a whole deadline.
+/// The time that finding the size of a page may take, where a page that is too slow costs a whole deadline.
 const PATIENCE: Duration = Duration::from_secs(150);
 
 fn setup() -> Setup {

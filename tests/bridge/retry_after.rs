@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::harness::{Bridge, Setup, eventually, within};
 use fini_bridge::sandbox::{Fault, FaultKind, FaultParams, FaultRoute, Route};
 
-/// What proving it absent, sending it again and a busy machine may take, beyond the time that was named.
+/// The time for proving it absent and sending it again on a busy machine, beyond the time that was named.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// The time that is named, in seconds.
 const NAMED: i64 = 12;

@@ -1,4 +1,4 @@
-//! What Fini changes of a message that was told before: tags, articles, attachments, the text.
+//! Changes of a message that was told before: tags, articles, attachments, the text.
 
 use serde_json::{Map, Value, json};
 

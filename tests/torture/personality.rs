@@ -46,7 +46,7 @@ pub fn drawn(args: &Args) -> Personality {
     all
 }
 
-/// What it answers otherwise than the sandbox does by default, in words.
+/// Its answers other than the default ones, in words.
 pub fn described(personality: &Personality) -> String {
     let is_default = |name: &str, answer: &str| {
         ROWS.iter().any(|row| row.name == name && row.answers.last().is_some_and(|(last, _)| *last == answer))

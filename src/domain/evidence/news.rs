@@ -24,7 +24,7 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 pub struct Began {
     /// When its first message was created at Fini, by Fini's clock; `None` while that was not seen.
     pub own_since: Option<Timestamp>,
-    /// Whether an earlier message of its own may stand at Fini that was not recognised: then `own_since` is not its beginning.
+    /// True where an earlier message of its own may stand at Fini unrecognised: then `own_since` is not its beginning.
     pub may_be_earlier: bool,
     /// When its first message was sent, by our clock.
     pub first_sent_at: Timestamp,
@@ -139,7 +139,7 @@ mod tests {
     fn what_is_said_in_the_second_of_the_first_message_is_no_past() {
         let agent = (10, FiniRole::Agent, Whose::News);
         assert_eq!(seen(10, std::slice::from_ref(&agent)).is_news, [true, true]);
-        assert!(!seen(10, &[agent.clone()]).has_stranger);
+        assert!(!seen(10, std::slice::from_ref(&agent)).has_stranger);
         assert!(seen(9, &[agent]).has_stranger, "the conversation is older");
         assert!(seen(10, &[(10, FiniRole::User, Whose::News)]).has_stranger, "another customer");
         assert!(seen(10, &[(9, FiniRole::Agent, Whose::News)]).has_stranger, "before it");

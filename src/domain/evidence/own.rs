@@ -44,7 +44,7 @@ pub struct SeenBy {
 pub enum Wording {
     /// As it was sent.
     Text(String),
-    /// What is left of one that was erased.
+    /// The digest of one that was erased.
     Digest(String),
 }
 

@@ -1,11 +1,11 @@
-//! What sweeps left unread, in pieces. Pure.
+//! The pieces that sweeps left unread. Pure.
 //!
 //! Invariant: nothing is given up, and what is searched for is read to its end however much is left meanwhile.
 
 use super::Walk;
 use crate::domain::Timestamp;
 
-/// What sweeps left unread is kept apart in so many pieces at most.
+/// So many pieces are kept apart at most.
 pub(super) const MOST_GAPS: usize = 3;
 
 /// The pieces.
@@ -13,12 +13,12 @@ pub(super) const MOST_GAPS: usize = 3;
 pub(super) struct Gaps {
     /// The newest first.
     pub(super) pieces: Vec<Walk>,
-    /// Whether the newest of them has had its page, so that what is searched for has the next.
+    /// True once the newest of them has had its page, so that the one that searches has the next.
     newest_had_its_page: bool,
 }
 
 impl Gaps {
-    /// Whether everything was read.
+    /// True where everything was read.
     pub(super) fn is_empty(&self) -> bool {
         self.pieces.is_empty()
     }
@@ -28,12 +28,12 @@ impl Gaps {
         self.pieces.iter().filter_map(|gap| gap.resume).min()
     }
 
-    /// Whether one has come to so many pages.
+    /// True where one has come to more pages than that.
     pub(super) fn any_beyond(&self, pages: u32) -> bool {
         self.pieces.iter().any(|gap| gap.pages > pages)
     }
 
-    /// Whether one of them searches.
+    /// True where one of them searches.
     pub(super) fn searches(&self) -> bool {
         self.pieces.iter().any(|gap| gap.searches)
     }

@@ -249,11 +249,9 @@ fn a_search_ends_although_every_sweep_leaves_something_unread() {
     let mut last = at(0);
     for now in 10..200 {
         let search = Some(Search { due: at(10), floor: at(-600) });
-        let kind = match planner.decide(&Situation { search, ..situation(now, 1_000) }) {
-            Plan::List(kind) => kind,
-            _ => continue,
-        };
-        let walk = planner.begin_list(kind, &Situation { search, ..situation(now, 1_000) });
+        let searching = Situation { search, ..situation(now, 1_000) };
+        let Plan::List(kind) = planner.decide(&searching) else { continue };
+        let walk = planner.begin_list(kind, &searching);
         // Rows come late, so that each sweep goes deeper than its page; a page is a minute of what was written.
         planner.disorder.observe(Duration::from_secs(60), at(now));
         let top = walk.tail().map_or(now, |tail| (tail.as_millis() - at(0).as_millis()) / 1_000);

@@ -265,7 +265,7 @@ impl Walk {
         self.failures <= 4 || self.is_blocked()
     }
 
-    /// Whether its cursor is the likeliest reason for which a page is refused: its conversation may be gone. Where a cursor
+    /// True where its cursor is the likeliest reason for which a page is refused: its conversation may be gone. Where a cursor
     /// beside it is refused as well, it is not.
     pub const fn doubts_its_cursor(&self) -> bool {
         self.cursor.is_some() && self.failures < 2

@@ -1,4 +1,4 @@
-//! What an erased conversation had sent, where it turns up afterwards; and looks with very many events.
+//! Messages of erased conversations that turn up afterwards; and looks with very many events.
 
 use super::{talk::*, *};
 use crate::domain::{turn::TurnState, vendor::FiniEvent};

@@ -57,7 +57,9 @@ pub trait ConversationStore: Send + Sync {
 
     /// Erases everything that was said: its turns, its feed, its deliveries, the mapping and the marks. What waited or was
     /// owed is withdrawn, an in-flight turn's completion is fenced off. Only the bare fact remains that there was a
-    /// conversation, the hash of its id and when it was erased. The id may be used again as a new conversation. Returns the Fini
+    /// conversation, the hash of its id and when it was erased; and, where nobody knows in which Fini conversation its messages
+    /// are, the ids of its events and for a day the digests of its texts, so that they are told to nobody else. The id may be
+    /// used again as a new conversation. Returns the Fini
     /// conversation it was bound to (outer `None`: no such conversation). With `upstream`, that one is from the same
     /// moment on wanted to be deleted at Fini too. Announces `Binding`, `Settled` and `Feed`, so that
     /// whoever waits looks again.

@@ -99,7 +99,7 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    /// What it comes to together with what the next part of the same look changed.
+    /// Adds the changes of the next part of the same look.
     #[must_use]
     pub fn then(self, mut next: Self) -> Self {
         next.added += self.added;

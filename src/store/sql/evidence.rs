@@ -115,12 +115,12 @@ pub(in crate::store) struct Snapshot<'a> {
     pub(in crate::store) is_whole: bool,
 }
 
-/// What a snapshot is to a conversation that is bound to it, or would be.
+/// A snapshot as it is to a conversation that is bound to it, or would be.
 #[derive(Debug)]
 pub(in crate::store) struct Weighed {
-    /// Whose its events are.
+    /// The owner of each of its events.
     pub(in crate::store) attribution: Attribution,
-    /// What of it is new.
+    /// The part of it that is new.
     pub(in crate::store) novelty: Novelty,
     /// Conversations of which something stands in it, or may, and which were erased here.
     pub(in crate::store) erased: HashSet<ConversationKey>,
@@ -189,7 +189,7 @@ pub(in crate::store) async fn weigh(
     Ok(Weighed { attribution, novelty, erased })
 }
 
-/// Whether the first of a conversation's messages whose event was not seen was sent before those whose event was: then the
+/// True where the first of a conversation's messages whose event was not seen was sent before those whose event was: then the
 /// conversation may have begun with it.
 async fn may_be_earlier(conn: &mut Conn, conversation: &ConversationRecord, unseen: Option<TurnKey>) -> Result<bool> {
     let (Some(unseen), Some(since)) = (unseen, conversation.first_sent_at) else { return Ok(false) };

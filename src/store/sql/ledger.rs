@@ -113,10 +113,7 @@ async fn record_part(
     most: usize,
 ) -> Result<(Recorded, Option<usize>)> {
     let Some(mut conversation) = records::load(conn, look.conversation).await? else {
-        if let Source::Response { turn, .. } = look.source {
-            erased::answered(conn, look.conversation, turn, &look.events).await?;
-            erasures::hear(conn, cx, look.conversation, &look.events, look.now).await?;
-        }
+        hear_of_erased(conn, cx, look).await?;
         return Ok((Recorded::default(), None));
     };
     let turn = in_flight::load(conn, look.conversation).await?;
@@ -215,6 +212,13 @@ async fn record_part(
     }
     conversation.save(conn).await?;
     Ok((recorded, is_partial.then_some(end)))
+}
+
+/// Keeps what an answer says whose conversation was erased meanwhile.
+async fn hear_of_erased(conn: &mut Conn, cx: &mut Cx, look: &Record) -> Result<()> {
+    let Source::Response { turn, .. } = look.source else { return Ok(()) };
+    erased::answered(conn, look.conversation, turn, &look.events).await?;
+    erasures::hear(conn, cx, look.conversation, &look.events, look.now).await
 }
 
 /// The times of the latest event and of the latest message; Fini's clock may be ahead of ours.

@@ -21,9 +21,9 @@ pub(super) const ENDED: &str = concat!(
        AND (watch_until IS NULL OR watch_until <= $2) \
        AND (state = 'continued' OR NOT EXISTS (SELECT 1 FROM conversations owner \
             WHERE owner.interaction_id = conversations.shared_interaction_id)) \
-       AND NOT EXISTS (SELECT 1 FROM conversations other \
+       AND (SELECT COUNT(*) FROM conversations other \
             WHERE other.shared_interaction_id = conversations.interaction_id AND other.state <> 'continued' \
-              AND other.erased_at IS NULL) \
+              AND other.erased_at IS NULL) = 0 \
        AND (SELECT MIN(turns.key) FROM turns WHERE turns.conversation_key = conversations.key \
             AND turns.state IN ('queued', 'sending', 'awaiting', 'unclear')) IS NULL \
        AND (SELECT MIN(turns.key) FROM turns WHERE turns.conversation_key = conversations.key \

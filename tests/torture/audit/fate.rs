@@ -147,7 +147,7 @@ fn reply_to<'a>(evidence: &'a Evidence, place: &Stored) -> Option<&'a Event> {
     after.find(|event| event.message.is_some()).map(AsRef::as_ref)
 }
 
-/// Whether a reply was told as that to another message.
+/// True where a reply was told as that to another message.
 fn answers_another(feed: &Feed, reply: &str, message: &str) -> bool {
     feed.of("message.created").any(|event| {
         let data = &event["data"];
