@@ -116,7 +116,7 @@ mod tests {
             },
             attribute: attribute.to_owned(),
             events: events.iter().map(|id| FiniEventId::trusted(*id)).collect(),
-            open: open.map(|text| Open { role: Role::User, text: text.to_owned(), sent_at: at(0) }),
+            open: open.map(|text| Open { role: Role::User, text: text.to_owned(), sent_at: at(0), is_given_up: false }),
             own_since: None,
             first_sent_at: at(0),
             wanted_since: Timestamp::ZERO,

@@ -201,7 +201,7 @@ impl Walker {
             return Vec::new();
         }
         let shows = |candidate: &&Unbound| {
-            candidate.open.as_ref().is_some_and(|open| {
+            candidate.open.as_ref().filter(|open| !open.is_given_up).is_some_and(|open| {
                 let mut events = wrapper.events.iter();
                 events.any(|event| may_be(event.text.as_deref(), event.created_at, &open.text, candidate.first_sent_at))
             })

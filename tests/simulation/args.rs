@@ -13,12 +13,14 @@ The whole bridge in virtual time:
 
   --minutes N    for so long on the wall (default 5)
   --hours N      for so long on the wall
-  --worlds N     so many worlds instead
+  --worlds N     so many worlds at most
   --from SEED    the first seed (default 1)
   --seed SEED    this world alone, shown in detail
   --only PIECES  of that world these pieces alone, as printed for a world that failed: r1,3,7-9
   --all          also the vendor's answers that are left out as not held
   --no-shrink    print a world that failed as it is
+  --brief        its long pauses cut short, as where a fault is put back
+  --quiet        without trouble and without unusual answers, as where they are tried by themselves
   --log          with --seed: what the bridge logs, on the error output
   --answers      each unusual answer of the vendor's alone, in some worlds without other trouble
   --answer NAME  of them this one, by its row, its name or a part of it
@@ -39,6 +41,8 @@ pub struct Args {
     pub answers: bool,
     pub answer: Option<String>,
     pub log: bool,
+    pub brief: bool,
+    pub quiet: bool,
     pub threads: usize,
 }
 
@@ -57,6 +61,8 @@ impl Args {
             answers: false,
             answer: None,
             log: false,
+            brief: false,
+            quiet: false,
             threads: 2,
         };
         while let Some(word) = words.next() {
@@ -74,6 +80,8 @@ impl Args {
                 "--answers" => args.answers = true,
                 "--answer" => (args.answers, args.answer) = (true, Some(value()?)),
                 "--log" => args.log = true,
+                "--brief" => args.brief = true,
+                "--quiet" => args.quiet = true,
                 "--mutations" => args.mutations = true,
                 "--help" | "-h" => return Ok(None),
                 _ => return Err(format!("unknown: {word}")),

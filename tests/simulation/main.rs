@@ -90,6 +90,12 @@ fn main() -> ExitCode {
 /// Shows one world in detail.
 fn one(args: &Args, seed: u64, folder: &Path) -> ExitCode {
     let plan = Plan::draw(seed, args.scope);
+    let plan = if args.brief { plan.brief() } else { plan };
+    let plan = if args.quiet {
+        rows::all().filter(|one| args.answer.is_some() && args.is_wanted(one)).fold(plan.quiet(), Plan::with)
+    } else {
+        plan
+    };
     let kept = args.only.clone().unwrap_or_else(|| plan.pieces());
     let plan = Plan { is_told: true, ..plan.only(&kept) };
     if args.log {
@@ -158,16 +164,14 @@ fn side_by_side<T: Sync, R: Send>(threads: usize, all: &[T], work: impl Fn(&T) -
     found.into_inner().unwrap_or_default().into_values().collect()
 }
 
-/// Worlds until the time is over, on several threads.
+/// Worlds until the time is over or there were so many, on several threads.
 fn many(args: &Args, folder: &Path) -> Summary {
     let next = AtomicU64::new(args.from);
     let summary = Mutex::new(Summary::default());
     let busy: Mutex<BTreeMap<usize, (u64, Instant)>> = Mutex::default();
     let until = Instant::now() + args.wall;
-    let is_over = || match args.worlds {
-        Some(worlds) => next.load(Ordering::Relaxed) >= args.from + worlds,
-        None => Instant::now() >= until,
-    };
+    let is_last = || args.worlds.is_some_and(|worlds| next.load(Ordering::Relaxed) >= args.from + worlds);
+    let is_over = || is_last() || Instant::now() >= until;
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..args.threads)
             .map(|worker| {

@@ -19,8 +19,16 @@ pub fn run(args: &Args, folder: &Path) -> (usize, usize) {
         // One is put back for one thread, which a world does not leave.
         mutation::put_back(Some(fault));
         let found = (args.from..args.from + WORLDS).find_map(|seed| {
-            let verdict = shrink::run(&Plan::draw(seed, Scope::Held).brief(), folder);
-            verdict.violations.first().map(|violation| (seed, violation.clone()))
+            let plan = Plan::draw(seed, Scope::Held).brief();
+            let violation = shrink::run(&plan, folder).violations.first().cloned()?;
+            // What is wrong without the fault as well says nothing of it.
+            mutation::put_back(None);
+            let is_sound = shrink::run(&plan, folder).violations.is_empty();
+            mutation::put_back(Some(fault));
+            if !is_sound {
+                println!("world {seed} is wrong by itself: --seed {seed} --brief");
+            }
+            is_sound.then_some((seed, violation))
         });
         mutation::put_back(None);
         if let Some((seed, violation)) = &found {

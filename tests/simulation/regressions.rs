@@ -7,6 +7,7 @@ use crate::{
     plan::{Act, Deed, FRONTENDS, Plan, Talk},
     rows::Answer,
     shrink,
+    vendor::Weather,
 };
 
 /// A world that failed: what it is about, the vendor's unusual answers, and what is done in it.
@@ -28,6 +29,18 @@ const ALL: &[Regression] = &[
         what: "the in-house desk writes first, and an agent of Fini's answers the customer who wrote next",
         answers: &[],
         acts: || vec![says(0, 0, 1, "agent"), says(0, 0, 2, "user"), agent(45_000, 0, 3), says(60_000, 0, 4, "user")],
+    },
+    Regression {
+        what: "a first message whose answer was lost is given up while List cannot be read, and stands at Fini all the same",
+        answers: &[],
+        acts: || {
+            let weather = |at, weather, for_ms| Act { at, deed: Deed::Weather { weather, for_ms } };
+            vec![
+                weather(0, Weather { unheard: 100, ..Weather::default() }, 200_000),
+                says(1_000, 0, 1, "user"),
+                says(260_000, 0, 2, "user"),
+            ]
+        },
     },
     Regression {
         what: "answers come compressed, unasked",

@@ -11,6 +11,7 @@ use crate::domain::{
 suite!(
     a_binding_frees_what_waits,
     what_looks_for_its_conversation_is_known_from_the_claim_on,
+    what_was_given_up_still_tells_which_conversation_it_began,
     a_look_for_a_binding_is_postponed_and_counted,
     what_is_looked_for_is_summed_up,
     two_conversations_are_never_bound_to_one,
@@ -95,6 +96,18 @@ async fn what_looks_for_its_conversation_is_known_from_the_claim_on(fixture: Fix
     assert_eq!(fixture.bind(turn.conversation.key, "i-2", at(5)).await, Bound::Now);
     let recorded = fixture.respond(&turn, vec![echo("e-3", "m-1"), reply("e-4")], at(6)).await;
     assert_eq!(recorded.turn, Some(TurnState::Answered));
+}
+
+async fn what_was_given_up_still_tells_which_conversation_it_began(fixture: Fixture) {
+    let key = fixture.post("c-1", "m-1", at(0)).await;
+    let turn = fixture.claim_turn(at(1)).await;
+    lose_sight(&fixture, &turn, at(2)).await;
+    let failure = failure(FailureCode::UnclearOutcome);
+    assert!(fixture.store.fail_turn(turn.key, Hold::Looked(1), at(9), &failure).await.expect("writes"));
+    let unbound = fixture.store.unbound(5).await.expect("reads");
+    let [wanted] = unbound.as_slice() else { panic!("{unbound:?}") };
+    let open = wanted.open.as_ref().map(|open| (open.text.as_str(), open.sent_at, open.is_given_up));
+    assert_eq!((wanted.conversation.key, open), (key, Some(("text of m-1", at(1), true))));
 }
 
 async fn a_look_for_a_binding_is_postponed_and_counted(fixture: Fixture) {

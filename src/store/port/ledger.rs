@@ -159,6 +159,8 @@ pub struct Open {
     pub text: String,
     /// When it was sent, the last time.
     pub sent_at: Timestamp,
+    /// Whether it was given up meanwhile: nobody waits for what becomes of it.
+    pub is_given_up: bool,
 }
 
 /// What the conversations whose Fini conversation is not known amount to.

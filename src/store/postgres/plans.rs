@@ -81,6 +81,7 @@ async fn frequent_questions_go_by_their_index_from_the_first_row_on() {
         ("summary of unbound conversations", unbound::SUMMARY, &["conversations_unbound"]),
         ("events of unbound conversations", unbound::EVENTS, &[]),
         ("open messages of unbound conversations", unbound::OPEN, &[]),
+        ("given up messages of unbound conversations", unbound::GIVEN_UP, &[]),
         ("messages of others", evidence::OF_OTHERS, &["turns_unechoed"]),
         ("turns to read", turns::TO_READ, &[]),
         ("turns that wait too long", turns::WAITING_LONGEST, &[]),

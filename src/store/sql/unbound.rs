@@ -93,16 +93,29 @@ pub(in crate::store) const OPEN: &str = concat!(
     " ORDER BY key"
 );
 
+/// The messages that were given up without being seen. What began a Fini conversation began it all the same: without its
+/// message a key alone would not tell whose that is.
+pub(in crate::store) const GIVEN_UP: &str = concat!(
+    "SELECT t.conversation_key, t.role, t.text, t.sent_at FROM turns t WHERE t.echo IS NULL AND t.sent_at IS NOT NULL \
+        AND t.state = 'failed' AND t.conversation_key",
+    is_key_in!("$1"),
+    " AND t.sent_at >= (SELECT c.first_sent_at FROM conversations c WHERE c.key = t.conversation_key) ORDER BY t.key"
+);
+
 async fn open(conn: &mut Conn, keys: &str) -> Result<HashMap<i64, Open>> {
-    let found = db::query(OPEN).bind(keys).fetch_all(conn).await?;
     let mut all: HashMap<i64, Open> = HashMap::new();
-    for row in &found {
-        let (key, text) = (rows::int(row, "conversation_key")?, rows::text(row, "text")?);
-        if let Some(open) = all.get_mut(&key) {
-            open.text = format!("{}{JOINT}{text}", open.text);
-        } else {
-            let (role, sent_at) = (rows::role(row, "role")?, rows::time(row, "sent_at")?);
-            all.insert(key, Open { role, text, sent_at });
+    for (query, is_given_up) in [(OPEN, false), (GIVEN_UP, true)] {
+        let found = db::query(query).bind(keys).fetch_all(&mut *conn).await?;
+        for row in &found {
+            let (key, text) = (rows::int(row, "conversation_key")?, rows::text(row, "text")?);
+            match all.get_mut(&key) {
+                Some(open) if open.is_given_up == is_given_up => open.text = format!("{}{JOINT}{text}", open.text),
+                Some(_) => {}
+                None => {
+                    let (role, sent_at) = (rows::role(row, "role")?, rows::time(row, "sent_at")?);
+                    all.insert(key, Open { role, text, sent_at, is_given_up });
+                }
+            }
         }
     }
     Ok(all)

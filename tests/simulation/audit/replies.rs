@@ -36,7 +36,11 @@ fn attributed(talk: Talk, feed: &[Value], verdict: &mut Verdict) {
     for event in feed.iter().filter(|event| event["data"]["message"]["author"] == "bot") {
         let text = event["data"]["message"]["text"].as_str().unwrap_or_default();
         let Some(answered) = answered(text) else { continue };
-        if event["data"]["in_reply_to"].as_str().is_some_and(|told| told != answered) {
+        // Where a human had it, nobody owes a reply: one that comes all the same is taken for the next one's.
+        let is_owed = !feed
+            .iter()
+            .any(|done| done["data"]["message_id"] == answered.as_str() && done["data"]["outcome"] == "escalated");
+        if is_owed && event["data"]["in_reply_to"].as_str().is_some_and(|told| told != answered) {
             verdict.wrong(format!("{}: the reply to {answered} is told as another one's: {event}", talk.id()));
         }
     }

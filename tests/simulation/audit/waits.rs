@@ -15,6 +15,8 @@ const PROMPT_MS: i64 = 10_000;
 const FOUND_MS: i64 = 60_000;
 /// The most that List lags.
 const LAG_MS: i64 = 10_000;
+/// What List leaves out is looked for so long, before the next message begins another Fini conversation.
+const UNLISTED_MS: i64 = 30_000;
 /// So long a message without a reply holds the next one, once Fini provably has it.
 const HOLD_MS: i64 = 20_000;
 
@@ -51,6 +53,9 @@ pub fn judge(evidence: &Evidence, verdict: &mut Verdict) {
             }
             // Its answer says that Fini has it, after as long as a reply takes; from then on it holds the next one.
             free_at = closed_at.min(stored_at + latency_ms + HOLD_MS);
+            if is_unlisted(evidence, *talk, posted) {
+                free_at += UNLISTED_MS;
+            }
         }
         for event in feed.iter().filter(|event| event["data"]["origin"] == "fini") {
             let Some(said_at) = event["data"]["message"]["created_at"].as_str().map(millis) else { continue };
@@ -60,6 +65,12 @@ pub fn judge(evidence: &Evidence, verdict: &mut Verdict) {
             }
         }
     }
+}
+
+/// Whether a message began a Fini conversation in which no customer wrote: List does not show it.
+fn is_unlisted(evidence: &Evidence, talk: Talk, posted: &Posted) -> bool {
+    let home = evidence.stored(talk).find(|(_, stored)| stored.user_attributes["sim_message"] == posted.id.as_str());
+    home.is_some_and(|(home, _)| evidence.vendor.inbound[home].iter().all(|stored| stored.role != "user"))
 }
 
 /// When Fini stored a message.
