@@ -22,13 +22,6 @@ pub struct Following {
     seen: Vec<(String, u64)>,
 }
 
-impl Following {
-    /// Ids of a few conversations that Fini can be asked for.
-    pub fn some_ids(&self, most: usize) -> Vec<String> {
-        self.seen.iter().rev().take(most).map(|(id, _)| id.clone()).collect()
-    }
-}
-
 /// Follows a finished export.
 pub struct Follow<'a> {
     export: &'a Conversations<'a>,

@@ -37,6 +37,9 @@ pub struct State {
     /// Whether those that left the range meanwhile were looked for.
     #[serde(default)]
     pub departed: bool,
+    /// Ids of a few conversations that were read: another key is of the same workspace where it sees one of them.
+    #[serde(default)]
+    pub witnesses: Vec<String>,
     /// Where following stands, once everything was read.
     #[serde(default)]
     pub following: Option<Following>,
@@ -96,6 +99,7 @@ impl State {
             telling: None,
             recent: Vec::new(),
             departed: false,
+            witnesses: Vec::new(),
             following: None,
             counts: Counts::default(),
             requests_at: Vec::new(),

@@ -3,6 +3,7 @@
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use fini_bridge::sandbox::{self, ApiKey, Sandbox, SandboxConfig, Seed};
 use tokio::net::TcpListener;
@@ -75,7 +76,8 @@ impl Desk {
     }
 
     async fn export(&self, what: &str, out: &str, more: &[&str]) -> Output {
-        self.command(what, out, more).output().await.expect("the binary under test was built")
+        let output = tokio::time::timeout(Duration::from_secs(60), self.command(what, out, more).output());
+        output.await.expect("it ends").expect("the binary under test was built")
     }
 
     async fn exported(&self, what: &str, out: &str, more: &[&str]) {

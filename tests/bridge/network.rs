@@ -28,10 +28,10 @@ async fn customers_behind_proxies_are_told_apart_whatever_the_proxy_writes() {
         ("x-forwarded-for", "203.0.113.2:50001"),
         ("x-forwarded-for", "203.0.113.3"),
         ("x-forwarded-for", "[2001:db8::1]:443"),
-        ("x-forwarded-for", "[2001:db8::2]"),
+        ("x-forwarded-for", "[2001:db8:0:2::2]"),
         ("x-forwarded-for", "198.51.100.1, 203.0.113.4:1, 10.0.0.7:99"),
         ("forwarded", "for=203.0.113.5;proto=https"),
-        ("forwarded", "for=\"[2001:db8::3]:4711\", for=10.0.0.9"),
+        ("forwarded", "for=\"[2001:db8:0:3::3]:4711\", for=10.0.0.9"),
     ] {
         let (status, response) = stream_of(&bridge, name, value).await;
         assert_eq!(status, 200, "{name}: {value}");

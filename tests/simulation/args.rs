@@ -28,6 +28,7 @@ The whole bridge in virtual time:
   --threads N    (default 2)";
 
 /// What is asked for.
+#[expect(clippy::struct_excessive_bools, reason = "independent flags of a command line")]
 #[derive(Clone, Debug)]
 pub struct Args {
     pub wall: Duration,

@@ -10,7 +10,9 @@ use std::{
 
 use serde_json::json;
 
-use super::{Common, Summary, TableName, explain, interruptible, open_stage, progress::Progress, same_workspace};
+use super::{
+    Common, Summary, TableName, WITNESSES, explain, interruptible, open_stage, progress::Progress, same_workspace,
+};
 use crate::{
     cli::{
         console::{CliError, Done, say},
@@ -83,8 +85,7 @@ pub(super) async fn run(args: Args) -> Done {
     let patient = Patient::new(client.as_ref(), permits.as_ref(), &progress, &SystemEntropy, Patience::default());
     let filter = Filter { bot_id: args.agent.clone(), sources: args.source.clone(), channels: args.channel.clone() };
     let export = Conversations::new(&patient, &fini_time, filter);
-    let told = state.following.as_ref().map(|following| following.some_ids(3)).unwrap_or_default();
-    same_workspace(&found, &told, &patient).await?;
+    same_workspace(&found, &state.witnesses, &patient).await?;
     let mut staging = found.staging;
 
     if state.following.is_none() {
@@ -109,6 +110,7 @@ pub(super) async fn run(args: Args) -> Done {
         }
         state.following = Some(Follow::new(&export, &state).place());
         state.recent.clear();
+        state.witnesses = staging.some_ids(WITNESSES).map_err(|error| explain(error, &prepared.plan))?;
         staging.keep_place(&state).map_err(|error| explain(error, &prepared.plan))?;
     }
     if !common.quiet {

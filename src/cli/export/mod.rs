@@ -283,15 +283,17 @@ fn open_stage<S: DeserializeOwned>(prepared: &Prepared, purpose: &Value) -> Resu
     opened.map_err(|error| explain(error, &prepared.plan))
 }
 
+/// How many conversations a new key is asked for at most.
+const WITNESSES: u32 = 3;
+
 /// Makes sure that an export which was begun with another key goes on with the same company's conversations: a key that
 /// replaced it sees what it saw.
-async fn same_workspace(found: &Found<impl Sized>, told: &[String], patient: &Patient<'_>) -> Done {
-    const ASKED: u32 = 3;
+async fn same_workspace(found: &Found<impl Sized>, witnesses: &[String], patient: &Patient<'_>) -> Done {
     if !found.is_of_other_key {
         return Ok(());
     }
-    let staged = found.staging.some_ids(ASKED).map_err(CliError::failed)?;
-    let ids = if staged.is_empty() { told } else { &staged };
+    let staged = found.staging.some_ids(WITNESSES).map_err(CliError::failed)?;
+    let ids = if staged.is_empty() { witnesses } else { &staged };
     for id in ids {
         if patient.sees(id).await.map_err(CliError::failed)? {
             return Ok(());

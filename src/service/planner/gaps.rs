@@ -1,6 +1,7 @@
 //! The pieces that sweeps left unread. Pure.
 //!
-//! Invariant: nothing is given up, and what is searched for is read to its end however much is left meanwhile.
+//! Invariant: nothing is given up, and one piece is read to its end however much is left meanwhile: the one that searches,
+//! else the oldest.
 
 use super::Walk;
 use crate::domain::Timestamp;
@@ -13,7 +14,7 @@ pub(super) const MOST_GAPS: usize = 3;
 pub(super) struct Gaps {
     /// The newest first.
     pub(super) pieces: Vec<Walk>,
-    /// True once the newest of them has had its page, so that the one that searches has the next.
+    /// True once the newest of them has had its page, so that the one that is kept has the next.
     newest_had_its_page: bool,
 }
 
@@ -38,7 +39,7 @@ impl Gaps {
         self.pieces.iter().any(|gap| gap.searches)
     }
 
-    /// The piece that is read on next: the newest, and by turns with it the one that searches. Each sweep may leave another, so
+    /// The piece that is read on next: the newest, and by turns with it the one that is kept. Each sweep may leave another, so
     /// that nothing but the newest would ever be read.
     pub(super) fn next(&self) -> Option<&Walk> {
         self.pieces.get(self.place_of_next())
@@ -52,8 +53,13 @@ impl Gaps {
     }
 
     fn place_of_next(&self) -> usize {
+        self.kept().filter(|_| self.newest_had_its_page).unwrap_or(0)
+    }
+
+    /// The piece that is read to its end before all others but the newest.
+    fn kept(&self) -> Option<usize> {
         let searching = self.pieces.iter().position(|gap| gap.searches);
-        searching.filter(|_| self.newest_had_its_page).unwrap_or(0)
+        searching.or(self.pieces.len().checked_sub(1)).filter(|place| *place > 0)
     }
 
     /// Puts a piece back in its place.
@@ -63,14 +69,13 @@ impl Gaps {
     }
 
     /// Keeps for later what a sweep left. Too many pieces become one, from the newest down to the deepest, but for the one that
-    /// searches: begun anew each time, it would never come to its end.
+    /// is kept: begun anew each time, it would never come to its end.
     pub(super) fn leave(&mut self, walk: Walk) {
         self.pieces.insert(0, walk);
         if self.pieces.len() <= MOST_GAPS {
             return;
         }
-        let searching = self.pieces.iter().position(|gap| gap.searches).filter(|place| *place > 0);
-        let searching = searching.map(|place| self.pieces.remove(place));
+        let kept = self.kept().map(|place| self.pieces.remove(place));
         let rest = self.pieces.split_off(1);
         let first = &mut self.pieces[0];
         for gap in rest {
@@ -82,6 +87,6 @@ impl Gaps {
             first.shown = first.shown.saturating_add(gap.shown);
             first.doubtful.extend(gap.doubtful);
         }
-        self.pieces.extend(searching);
+        self.pieces.extend(kept);
     }
 }

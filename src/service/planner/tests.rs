@@ -265,6 +265,23 @@ fn a_search_ends_although_every_sweep_leaves_something_unread() {
 }
 
 #[test]
+fn what_sweeps_left_is_read_to_its_end_although_every_sweep_leaves_more() {
+    let mut planner = begun();
+    let mut deepest = at(0);
+    for now in 10..200 {
+        let situation = situation(now, 1_000);
+        let Plan::List(kind) = planner.decide(&situation) else { continue };
+        let walk = planner.begin_list(kind, &situation);
+        planner.disorder.observe(Duration::from_secs(600), at(now));
+        let top = walk.tail().map_or(now, |tail| (tail.as_millis() - at(0).as_millis()) / 1_000);
+        let page = page(&walk, top, 60, 0, true);
+        planner.end_list(walk, Ok(page), at(now));
+        deepest = deepest.min(at(top - 60));
+    }
+    assert!(deepest <= at(-600), "{deepest:?}");
+}
+
+#[test]
 fn a_full_pass_goes_on_below_the_first_page_where_something_watched_may_be() {
     let mut planner = begun();
     let many = |now: i64| Situation { escalated: 100, ..situation(now, 1_000) };
