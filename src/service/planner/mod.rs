@@ -320,7 +320,12 @@ impl Planner {
     /// Begins a page of List.
     pub fn begin_list(&mut self, kind: Kind, s: &Situation<'_>) -> Walk {
         let walk = self.begin_walk(kind, s);
-        let limit = if walk.reach == Reach::Narrow { 1 } else { self.page_size.limit() };
+        let limit = match walk.reach {
+            Reach::Narrow => 1,
+            // Other walks read well meanwhile, and make pages grow: this one needs smaller ones, or has to know its row.
+            Reach::Ordinary if walk.failures > 0 => self.page_size.limit().min((walk.limit / 4).max(1)),
+            Reach::Ordinary | Reach::Trial => self.page_size.limit(),
+        };
         Walk { limit, ..walk }
     }
 
@@ -457,7 +462,9 @@ impl Planner {
     fn note_missed(&mut self, walk: &Walk, now: Timestamp) {
         match walk.reach {
             Reach::Ordinary => {
-                self.page_size.failed(walk.limit, now);
+                if walk.limit >= self.page_size.limit() {
+                    self.page_size.failed(walk.limit, now);
+                }
                 // What sweeps began below cannot be read from any more.
                 self.passed = self.passed.take().filter(|passed| walk.cursor.as_ref() != Some(&passed.stone));
             }

@@ -272,13 +272,14 @@ fn what_sweeps_left_is_read_to_its_end_although_every_sweep_leaves_more() {
         let situation = situation(now, 1_000);
         let Plan::List(kind) = planner.decide(&situation) else { continue };
         let walk = planner.begin_list(kind, &situation);
-        planner.disorder.observe(Duration::from_secs(600), at(now));
+        // Rows come late, so that each sweep goes deeper than its page; a page is six seconds of what was written.
+        planner.disorder.observe(Duration::from_secs(60), at(now));
         let top = walk.tail().map_or(now, |tail| (tail.as_millis() - at(0).as_millis()) / 1_000);
-        let page = page(&walk, top, 60, 0, true);
+        let page = page(&walk, top, 6, 0, true);
         planner.end_list(walk, Ok(page), at(now));
-        deepest = deepest.min(at(top - 60));
+        deepest = deepest.min(at(top - 6));
     }
-    assert!(deepest <= at(-600), "{deepest:?}");
+    assert!(deepest <= at(-100), "{deepest:?}");
 }
 
 #[test]
@@ -402,6 +403,8 @@ struct Vendor {
     rows: Vec<&'static str>,
     most: usize,
     too_large: &'static str,
+    /// Seconds between one row and the next.
+    apart: i64,
 }
 
 impl Vendor {
@@ -416,12 +419,11 @@ impl Vendor {
         }
         let has_more = from + rows.len() < self.rows.len();
         let cursor = rows.last().filter(|_| has_more).map(ToString::to_string);
-        // Ten seconds apart, the newest at the beginning of it all.
+        // The newest at the beginning of it all.
         let rows: Vec<_> = (0..)
-            .step_by(10)
             .skip(from)
             .zip(rows)
-            .map(|(age, id)| Row { id, latest: Some(at(-age)), fresh: None, was_bound: true })
+            .map(|(place, id)| Row { id, latest: Some(at(-place * self.apart)), fresh: None, was_bound: true })
             .collect();
         Ok(PageFacts::gather(walk, &rows, has_more, cursor))
     }
@@ -455,7 +457,7 @@ impl Vendor {
 #[test]
 fn pages_that_are_too_large_are_asked_for_smaller() {
     let rows = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
-    let vendor = Vendor { rows: rows.to_vec(), most: 5, too_large: "" };
+    let vendor = Vendor { rows: rows.to_vec(), most: 5, too_large: "", apart: 10 };
     let (shown, failed) = vendor.read(&mut Planner::new(at(0), Some(at(-600))), 0, 10);
     assert!(rows.iter().all(|row| shown.iter().any(|one| one == row)), "{shown:?}");
     assert!(failed < 12, "{failed} of 300 requests failed");
@@ -464,7 +466,7 @@ fn pages_that_are_too_large_are_asked_for_smaller() {
 #[test]
 fn a_row_at_the_top_that_cannot_be_given_stops_nothing_below_or_above_it() {
     let rows = ["huge", "b", "c", "d"];
-    let vendor = Vendor { rows: rows.to_vec(), most: 100, too_large: "huge" };
+    let vendor = Vendor { rows: rows.to_vec(), most: 100, too_large: "huge", apart: 10 };
     let mut planner = Planner::new(at(0), Some(at(-600)));
     let (shown, _) = vendor.read(&mut planner, 0, 2);
     assert!(["c", "d"].iter().all(|row| shown.iter().any(|one| one == row)), "{shown:?}");
@@ -472,7 +474,22 @@ fn a_row_at_the_top_that_cannot_be_given_stops_nothing_below_or_above_it() {
     let (shown, failed) = above.read(&mut planner, 120, 3);
     assert!(["new", "c", "d"].iter().all(|row| shown.iter().any(|one| one == row)), "{shown:?}");
     assert!(failed < 45, "{failed} of 90 requests failed");
-    let gone = Vendor { rows: vec!["new", "b", "c", "d"], most: 100, too_large: "" };
+    let gone = Vendor { rows: vec!["new", "b", "c", "d"], most: 100, too_large: "", apart: 10 };
     let (shown, failed) = gone.read(&mut planner, 300, 10);
     assert!(shown.iter().any(|one| one == "b") && failed == 0, "{failed}: {shown:?}");
+}
+
+#[test]
+fn a_burst_of_one_second_is_read_whole_in_pages_of_any_size_and_around_any_row() {
+    let rows = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+    for most in [1, 2, 5, 100] {
+        for too_large in rows.into_iter().chain([""]) {
+            let vendor = Vendor { rows: rows.to_vec(), most, too_large, apart: 0 };
+            let mut planner = Planner::new(at(0), Some(at(-600)));
+            let (shown, _) = vendor.read(&mut planner, 0, 20);
+            let missing: Vec<_> = rows.iter().filter(|row| !shown.iter().any(|one| one == *row)).collect();
+            let is_found = |row: &&str| *row == too_large || *row == "b";
+            assert!(missing.iter().all(|row| is_found(row)), "{most} at most, {too_large:?} too large: {missing:?}");
+        }
+    }
 }

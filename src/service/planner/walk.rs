@@ -86,6 +86,9 @@ pub struct Walk {
     /// The place that cannot be read, while the walk tries to go on from a conversation below it.
     pub(super) detour: Option<Detour>,
     pub(super) reach: Reach,
+    /// The conversations that were tried as a place below such a row, by Fini's ids: one that proves to stand above it would
+    /// lead back to it again and again.
+    pub(super) stones: Vec<String>,
     /// Whether it passed over a row: then its end proves nothing of what it did not show.
     pub(super) has_hole: bool,
 }
@@ -107,8 +110,6 @@ pub(super) enum Reach {
 pub(super) struct Detour {
     /// The cursor above it; `None` at the top.
     pub(super) from: Option<String>,
-    /// The conversations that were tried as the next place, by Fini's ids.
-    pub(super) tried: Vec<String>,
 }
 
 /// One row of a page.
@@ -206,6 +207,7 @@ impl Walk {
             failures: 0,
             blocked: 0,
             detour: None,
+            stones: Vec::new(),
             reach: Reach::Ordinary,
             has_hole: false,
         }
@@ -271,6 +273,11 @@ impl Walk {
         self.cursor.is_some() && self.failures < 2
     }
 
+    /// How many conversations were tried as a place below a row that cannot be read.
+    pub const fn tried(&self) -> usize {
+        self.stones.len()
+    }
+
     /// Whether the row below its place cannot be read, however small the page.
     pub const fn is_blocked(&self) -> bool {
         self.blocked >= BLOCKED_AFTER
@@ -280,14 +287,15 @@ impl Walk {
     /// and perhaps that row itself. The conversation to read by itself, since List passes it over; `None` where all were
     /// tried, and the walk tries its own place again.
     pub fn step_over<'a>(&mut self, stones: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-        let detour = self.detour.get_or_insert_with(|| Detour { from: self.cursor.clone(), tried: Vec::new() });
-        let Some(stone) = stones.into_iter().find(|stone| !detour.tried.iter().any(|tried| tried == stone)) else {
+        let detour = self.detour.get_or_insert_with(|| Detour { from: self.cursor.clone() });
+        let Some(stone) = stones.into_iter().find(|stone| !self.stones.iter().any(|tried| tried == stone)) else {
             self.cursor.clone_from(&detour.from);
             self.detour = None;
+            self.stones.clear();
             self.blocked = 0;
             return None;
         };
-        detour.tried.push(stone.to_owned());
+        self.stones.push(stone.to_owned());
         self.has_hole = true;
         self.cursor = Some(stone.to_owned());
         Some(stone)

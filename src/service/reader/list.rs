@@ -105,7 +105,7 @@ impl Reader {
     /// Leads a walk past a row that List cannot give: on from a conversation of ours below it, which is read by itself.
     async fn step_over(&self, walk: &mut Walk, now: Timestamp) -> store::Result<()> {
         let below = walk.tail().unwrap_or(now.plus(CLOCK_MARGIN));
-        let stones = self.store.watched_below(now, below, STONES).await?;
+        let stones = self.store.watched_below(now, below, STONES + walk.tried()).await?;
         let Some(stone) = walk.step_over(stones.iter().map(|stone| stone.interaction.as_str())) else { return Ok(()) };
         tracing::error!(interaction_id = stone, "Fini's List cannot give a conversation: reading goes on below it");
         if let Some(stone) = stones.iter().find(|watched| watched.interaction.as_str() == stone) {
