@@ -245,18 +245,10 @@ fn invalid(errors: Vec<FieldError>) -> Problem {
     Problem::new(Code::InvalidMessage).errors(errors)
 }
 
-/// Accepts texts without controls other than tab and line break, and names without any.
+/// Accepts texts without controls other than tab and line break, and names without any. Fini's attributes are flat.
 fn are_plain(attributes: &Map<String, Value>) -> bool {
     let is_plain = |text: &str| !text.contains(|c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r'));
-    attributes.iter().all(|(name, value)| {
-        !name.contains(char::is_control)
-            && match value {
-                Value::String(text) => is_plain(text),
-                Value::Object(inner) => are_plain(inner),
-                Value::Array(items) => items.iter().all(|item| item.as_str().is_none_or(is_plain)),
-                _ => true,
-            }
-    })
+    attributes.iter().all(|(name, value)| !name.contains(char::is_control) && value.as_str().is_none_or(is_plain))
 }
 
 struct Form {

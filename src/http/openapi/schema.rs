@@ -3,7 +3,13 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
+use utoipa::{
+    ToSchema,
+    openapi::{
+        RefOr, Schema,
+        schema::{Object, ObjectBuilder, SchemaType, Type},
+    },
+};
 
 /// A message from a frontend.
 #[derive(ToSchema)]
@@ -25,7 +31,7 @@ pub struct NewMessage {
     /// The customer.
     pub user: Option<User>,
     /// Fini's channel.
-    #[schema(min_length = 1, max_length = 64, pattern = "^[^\\x00]*$")]
+    #[schema(min_length = 1, max_length = 64, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*$")]
     pub channel: Option<String>,
     /// Further metadata, passed to Fini.
     #[schema(value_type = Option<Object>)]
@@ -49,11 +55,27 @@ pub enum Role {
 #[serde(deny_unknown_fields)]
 pub struct User {
     /// The frontend's own id of the customer.
-    #[schema(min_length = 1, max_length = 200, pattern = "^[^\\x00]*$")]
+    #[schema(min_length = 1, max_length = 200, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*$")]
     pub id: Option<String>,
     /// Attributes, passed to Fini.
-    #[schema(value_type = Option<Object>)]
+    #[schema(schema_with = attributes, required = false)]
     pub attributes: Option<Map<String, Value>>,
+}
+
+/// An object whose names hold no control characters, and whose texts none but tab and line break.
+fn attributes() -> Object {
+    let names = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[^\\x00-\\x1f\\x7f-\\x9f]*$")).build();
+    // Of any type: a pattern says nothing of what is no text.
+    let texts = ObjectBuilder::new()
+        .schema_type(SchemaType::AnyValue)
+        .pattern(Some("^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$"))
+        .build();
+    ObjectBuilder::new()
+        .schema_type(SchemaType::Array(vec![Type::Object, Type::Null]))
+        .description(Some("Attributes, passed to Fini."))
+        .property_names(Some(names))
+        .additional_properties(Some(RefOr::T(Schema::from(texts))))
+        .build()
 }
 
 /// What became of a message.
@@ -237,7 +259,7 @@ pub enum EventType {
 #[serde(deny_unknown_fields)]
 pub struct TokenWish {
     /// The customer it stands for.
-    #[schema(min_length = 1, max_length = 200, pattern = "^[^\\x00]*$", nullable = false)]
+    #[schema(min_length = 1, max_length = 200, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*$", nullable = false)]
     pub user_id: Option<String>,
     /// What is known of the customer, passed to Fini with every message; the page cannot change it.
     #[schema(value_type = Object, required = false)]

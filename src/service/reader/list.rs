@@ -102,14 +102,16 @@ impl Reader {
         Ok(())
     }
 
-    /// Leads a walk past a row that List cannot give: on from a conversation of ours below it, which is read by itself.
+    /// Leads a walk past a row that List cannot give: on from a conversation of ours below it. That one is read by itself, and at
+    /// first all that could stand between the two, which List does not show either.
     async fn step_over(&self, walk: &mut Walk, now: Timestamp) -> store::Result<()> {
         let below = walk.tail().unwrap_or(now.plus(CLOCK_MARGIN));
         let stones = self.store.watched_below(now, below, STONES + walk.tried()).await?;
         let Some(stone) = walk.step_over(stones.iter().map(|stone| stone.interaction.as_str())) else { return Ok(()) };
         tracing::error!(interaction_id = stone, "Fini's List cannot give a conversation: reading goes on below it");
-        if let Some(stone) = stones.iter().find(|watched| watched.interaction.as_str() == stone) {
-            self.store.schedule_read(stone.conversation.key, Some(now), 0).await?;
+        let is_first = walk.tried() == 1;
+        for watched in stones.iter().filter(|watched| is_first || watched.interaction.as_str() == stone) {
+            self.store.schedule_read(watched.conversation.key, Some(now), 0).await?;
         }
         Ok(())
     }
