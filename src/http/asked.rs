@@ -52,7 +52,7 @@ impl TrustedProxies {
 pub struct Asked {
     /// Its headers.
     pub headers: HeaderMap,
-    /// Who asked: the nearest address that is not a trusted proxy's, and of IPv6 its network ([`network_of`]).
+    /// Who asked: the nearest address that is not a trusted proxy's, and of IPv6 its network of 64 bits.
     pub address: Option<IpAddr>,
     /// The host that was asked, with its port where it has one.
     host: Option<String>,

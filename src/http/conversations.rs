@@ -116,6 +116,11 @@ pub async fn events(
 ) -> Result<Response, Problem> {
     let caller = authenticate(&public, &asked)?;
     let query = Query::parse(query.as_deref())?;
+    if query.after_is_empty {
+        return Err(
+            Problem::new(Code::InvalidRequest).errors(vec![FieldError::new("after", "must be a sequence number")])
+        );
+    }
     let admitted = public.reads.admit(&caller)?;
     let id = own(&public, &caller, &id).await?;
     is_current(&public, &caller, &id).await?;
@@ -225,6 +230,8 @@ pub(super) fn no_conversation() -> Problem {
 #[derive(Debug, Default)]
 pub(super) struct Query {
     pub(super) after: Option<i64>,
+    /// `after=` alone: a stream's reader that remembers nothing yet may say so.
+    after_is_empty: bool,
     pub(super) limit: Option<usize>,
     pub(super) access_token: Option<String>,
     pub(super) upstream: bool,
@@ -236,8 +243,7 @@ impl Query {
         let mut errors = Vec::new();
         for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             match name.as_ref() {
-                // A page that remembers nothing yet may say so.
-                "after" if value.is_empty() => {}
+                "after" if value.is_empty() => parsed.after_is_empty = true,
                 "after" => match value.parse() {
                     Ok(after) if after >= 0 => parsed.after = Some(after),
                     _ => errors.push(FieldError::new("after", "must be a sequence number")),

@@ -50,7 +50,7 @@ pub fn full() -> bool {
     // A vendor that gives few conversations at once, whatever is asked for.
     for page in [50, 25, 10] {
         for sends_per_minute in [5.0, 20.0, 38.0, 60.0, 80.0] {
-            let scene = Scene { page, sends_per_minute, ..Scene::default() };
+            let scene = Scene { sends_per_minute, page, ..Scene::default() };
             let figures = run(scene);
             row(&scene, &figures);
             held &= figures.most_in_a_minute <= 100;

@@ -25,6 +25,7 @@ Options:
   --keep           keeps the folder with database and log also when all is well";
 
 /// The options.
+#[expect(clippy::struct_excessive_bools, reason = "independent flags of a command line")]
 #[derive(Clone, Debug)]
 pub struct Args {
     /// SIGKILL at random moments under faults: so many times.
