@@ -135,16 +135,16 @@ export class FakeBridge {
     const conversation = this.conversation(message.conversation_id);
     const known = conversation.messages.get(message.message_id);
     if (known && known.raw !== raw) return problem(response, 409, 'message_conflict', 'same id, other content');
-    if (!known) this.#store(conversation, message, raw);
+    if (!known) this.#store(conversation, message, raw, claims);
     if (fault) return breakDown(response, fault);
     const { conversation_id, message_id } = message;
     const status = conversation.messages.get(message_id).status;
     return json(response, 202, { conversation_id, message_id, status, duplicate: Boolean(known) });
   }
 
-  #store(conversation, { message_id: id, text, user }, raw) {
+  #store(conversation, { message_id: id, text, user }, raw, claims) {
     conversation.messages.set(id, { raw, status: 'queued' });
-    Object.assign(conversation.wrapper.userAttributes, user?.attributes);
+    Object.assign(conversation.wrapper.userAttributes, user?.attributes, claims.attributes);
     conversation.wrapper.events.push({ id: randomUUID(), createdAt: Date.now(), role: 'user', type: 'message', message: text });
     const message = { id, author: 'user', text, created_at: new Date().toISOString(), articles: [], attachments: [], tags: [] };
     this.emit(conversation.id, 'message.created', { message, origin: 'frontend', in_reply_to: null });

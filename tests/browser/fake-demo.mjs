@@ -101,8 +101,8 @@ export function demoRoutes(fake) {
     if (path === '/') return sendFile(response, 'src/demo/assets/index.html', { 'content-security-policy': CSP });
     if (path.startsWith('/demo/assets/') && !path.includes('..')) return sendFile(response, `src${path}`);
     if (path === '/demo/token') {
-      const { conversation_id: id } = JSON.parse(await body(request));
-      return json(response, 200, { token: mint(id), expires_at: new Date(Date.now() + 3.6e6).toISOString() });
+      const { conversation_id: id, attributes } = JSON.parse(await body(request));
+      return json(response, 200, { token: mint(id, { attributes }), expires_at: new Date(Date.now() + 3.6e6).toISOString() });
     }
     if (path.startsWith('/demo/desk/conversations')) return desk(request, response, path.slice('/demo/desk/conversations'.length));
     if (path === '/demo/callbacks/stream') return stream(request, response, url);
