@@ -35,10 +35,10 @@ def faults(docs, facts):
     selectors(docs, say)
     ports(docs, say)
     references(docs, say)
-    exposure(docs, say)
+    exposure(docs, facts, say)
     for workload, template in pods(docs):
         spec = template["spec"]
-        security(spec, say)
+        security(spec, any(i["spec"].get("ingressClassName") == "openshift-default" for i in named(docs, "Ingress").values()), say)
         config = configuration(docs, spec, facts, say)
         if config:
             listening(config, spec, say)
@@ -132,7 +132,7 @@ def references(docs, say):
             say(f"reference: HorizontalPodAutoscaler/{name} scales what is not there: {target['kind']}/{target['name']}")
 
 
-def exposure(docs, say):
+def exposure(docs, facts, say):
     """Operators' business stays inside."""
     admin = {name for name, s in named(docs, "Service").items() for p in s["spec"]["ports"] if p.get("targetPort") in ("admin", 9090)}
     public = {name for name, s in named(docs, "Service").items() for p in s["spec"]["ports"] if p.get("targetPort") in ("http", 8080)}
@@ -146,7 +146,7 @@ def exposure(docs, say):
             if service in admin:
                 say(f"exposure: {doc['kind']} routes to the admin port")
         if doc["kind"] == "Ingress":
-            ingress(doc, say)
+            ingress(doc, docs, facts, say)
     for name, policy in named(docs, "NetworkPolicy").items():
         if set(policy["spec"]["policyTypes"]) != {"Ingress", "Egress"}:
             say(f"exposure: NetworkPolicy/{name} leaves a direction open")
@@ -158,26 +158,64 @@ def exposure(docs, say):
                 say(f"exposure: NetworkPolicy/{name} opens the admin port to more than the pods of Prometheus")
 
 
-def ingress(doc, say):
+# Of each controller: where TLS is ended, and what its streams need. A load balancer that probes by itself must be told where, since
+# "/" and "/v1" are no routes.
+NGINX, ALB, AZURE, ROUTER = ("nginx.ingress.kubernetes.io/", "alb.ingress.kubernetes.io/", "appgw.ingress.kubernetes.io/", "haproxy.router.openshift.io/")
+
+
+def ingress(doc, docs, facts, say):
     spec, notes = doc["spec"], doc["metadata"].get("annotations", {})
+    kind = spec.get("ingressClassName") or notes.get("kubernetes.io/ingress.class")
     secured = {host for tls in spec.get("tls", []) for host in tls["hosts"]}
+    if kind == "alb" and notes.get(ALB + "certificate-arn") and notes.get(ALB + "ssl-redirect") == "443":
+        secured = {rule.get("host") for rule in spec["rules"]}
+    if kind == "gce" and notes.get("kubernetes.io/ingress.allow-http") == "false":
+        secured = {host for c in named(docs, "ManagedCertificate").values() for host in c["spec"]["domains"]}
     for rule in spec["rules"]:
         if rule.get("host") not in secured:
             say(f"exposure: Ingress serves {rule.get('host')} without TLS")
         for path in rule["http"]["paths"]:
             if path["path"] not in ("/v1", "/openapi.json"):
                 say(f"exposure: Ingress routes {path['path']}, which is not the public API")
-    prefix = "nginx.ingress.kubernetes.io/"
-    if notes.get(prefix + "proxy-buffering") != "off":
-        say("streams: Ingress buffers event streams")
-    if int(notes.get(prefix + "proxy-read-timeout", 60)) < 120:
+    probe, patience = "/healthz", None
+    if kind == "nginx":
+        if notes.get(NGINX + "proxy-buffering") != "off":
+            say("streams: Ingress buffers event streams")
+        patience = int(notes.get(NGINX + "proxy-read-timeout", 60))
+    elif kind == "alb":
+        patience = int(dict(part.split("=") for part in notes.get(ALB + "load-balancer-attributes", "").split(",") if part).get("idle_timeout.timeout_seconds", 60))
+        if notes.get(ALB + "target-type") != "ip":
+            say("draining: the load balancer sends to nodes instead of pods")
+        probe = notes.get(ALB + "healthcheck-path")
+    elif kind == "gce":
+        service = named(docs, "Service")["fini-bridge"]["metadata"].get("annotations", {})
+        if "ingress" not in service.get("cloud.google.com/neg", ""):
+            say("draining: the load balancer sends to nodes instead of pods")
+        wanted = re.search(r'"default": "([^"]+)"', service.get("cloud.google.com/backend-config", ""))
+        backend = named(docs, "BackendConfig").get(wanted and wanted[1])
+        if not backend:
+            return say("reference: Service/fini-bridge names a BackendConfig that is not there")
+        patience, probe = backend["spec"].get("timeoutSec", 30), backend["spec"].get("healthCheck", {}).get("requestPath")
+        if backend["spec"].get("healthCheck", {}).get("port") != 8080:
+            say("probe: the load balancer does not ask the port that is served")
+    elif kind == "azure-application-gateway":
+        patience, probe = int(notes.get(AZURE + "request-timeout", 30)), notes.get(AZURE + "health-probe-path")
+    elif kind == "openshift-default":
+        patience = int(notes.get(ROUTER + "timeout", "30s").removesuffix("s"))
+    else:
+        say(f"streams: nobody knows what event streams need behind {kind}")
+    if patience is not None and patience < 120:
         say("streams: Ingress ends event streams and long waits too early")
+    if probe not in facts.routes:
+        say(f"probe: the load balancer asks for a route that does not exist: {probe}")
 
 
-def security(spec, say):
+def security(spec, given_ids, say):
+    """`given_ids`: the cluster gives the pod its user, as OpenShift does, and refuses any other."""
     pod = spec.get("securityContext", {})
-    if not pod.get("runAsNonRoot") or pod.get("runAsUser") != 65532 or pod.get("runAsGroup") != 65532:
-        say("security: the pod does not run as 65532")
+    ids = {pod.get(name) for name in ("runAsUser", "runAsGroup", "fsGroup")}
+    if not pod.get("runAsNonRoot") or ids != ({None} if given_ids else {65532}):
+        say("security: the pod does not run as " + ("whoever its project says" if given_ids else "65532"))
     if pod.get("seccompProfile", {}).get("type") != "RuntimeDefault":
         say("security: no seccomp profile")
     if spec.get("automountServiceAccountToken") is not False:
@@ -346,6 +384,10 @@ def egress(docs, spec, say):
         wanted |= {("TCP", 5432)} if "FINI_BRIDGE__STORE__URL_FILE" in env else set()
         for missing in sorted(wanted - reach):
             say(f"egress: NetworkPolicy/{name} does not let out {missing[0]} {missing[1]}")
+        names = [peer for rule in rules if any(port["port"] in (53, 5353) for port in rule.get("ports", [])) for peer in rule.get("to", [])]
+        # The address of NodeLocal DNSCache on its node, which is no pod and has no label.
+        if not any(peer.get("ipBlock", {}).get("cidr") == "169.254.20.10/32" for peer in names):
+            say(f"egress: NetworkPolicy/{name} does not let out to the names' cache of a node")
         for rule in rules:
             if not rule.get("to") or not rule.get("ports"):
                 say(f"egress: NetworkPolicy/{name} lets out everything")

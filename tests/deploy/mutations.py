@@ -7,6 +7,7 @@ import tomllib
 
 SINGLE, REPLICATED, WATCHED = "single", "replicated", "single with monitoring"
 ROUTED = "replicated with monitoring and gateway-api"
+GKE, ALB, AZURE, OPENSHIFT = (f"replicated on {name}" for name in ("gke", "alb", "azure", "openshift"))
 
 
 def one(docs, kind, name=None):
@@ -65,6 +66,15 @@ def no_names(docs):
     rules[:] = [rule for rule in rules if not any(port["port"] == 53 for port in rule["ports"])]
 
 
+def no_node_cache(docs):
+    for rule in one(docs, "NetworkPolicy")["spec"]["egress"]:
+        rule["to"] = [peer for peer in rule["to"] if peer.get("ipBlock", {}).get("cidr") != "169.254.20.10/32"]
+
+
+def notes(docs):
+    return one(docs, "Ingress")["metadata"]["annotations"]
+
+
 def metadata_service(docs):
     for rule in one(docs, "NetworkPolicy")["spec"]["egress"]:
         for peer in rule["to"]:
@@ -105,6 +115,20 @@ MUTATIONS = [
     ("admin port open to the ingress controller", SINGLE, "exposure:", admin_to_all),
     ("egress not restricted", SINGLE, "exposure:", lambda d: one(d, "NetworkPolicy")["spec"].update(policyTypes=["Ingress"])),
     ("names cannot be resolved", SINGLE, "egress:", no_names),
+    ("names cannot be resolved by a node's cache", SINGLE, "egress:", no_node_cache),
+    ("Google probes what is no route", GKE, "probe:", lambda d: one(d, "BackendConfig")["spec"]["healthCheck"].update(requestPath="/")),
+    ("Google ends streams after half a minute", GKE, "streams:", lambda d: one(d, "BackendConfig")["spec"].pop("timeoutSec")),
+    ("Google's backend is not there", GKE, "reference:", lambda d: d.remove(one(d, "BackendConfig"))),
+    ("Google's certificate is of another host", GKE, "exposure:", lambda d: one(d, "ManagedCertificate")["spec"].update(domains=["x.example.com"])),
+    ("Amazon probes its default", ALB, "probe:", lambda d: notes(d).update({"alb.ingress.kubernetes.io/healthcheck-path": "/"})),
+    ("Amazon sends to nodes", ALB, "draining:", lambda d: notes(d).pop("alb.ingress.kubernetes.io/target-type")),
+    ("Amazon's patience of a minute", ALB, "streams:", lambda d: notes(d).pop("alb.ingress.kubernetes.io/load-balancer-attributes")),
+    ("Amazon without a certificate", ALB, "exposure:", lambda d: notes(d).pop("alb.ingress.kubernetes.io/certificate-arn")),
+    ("Azure probes the path that it routes", AZURE, "probe:", lambda d: notes(d).pop("appgw.ingress.kubernetes.io/health-probe-path")),
+    ("Azure's patience of half a minute", AZURE, "streams:", lambda d: notes(d).pop("appgw.ingress.kubernetes.io/request-timeout")),
+    ("OpenShift refuses a fixed user", OPENSHIFT, "security:", lambda d: pod(d)["securityContext"].update(fsGroup=65532)),
+    ("OpenShift's router ends streams", OPENSHIFT, "streams:", lambda d: notes(d).pop("haproxy.router.openshift.io/timeout")),
+    ("a class of controller that nobody knows", SINGLE, "streams:", lambda d: one(d, "Ingress")["spec"].update(ingressClassName="traefik")),
     ("metadata service can be reached", SINGLE, "egress:", metadata_service),
     ("probe of a route that does not exist", SINGLE, "probe:", put(("livenessProbe", "httpGet", "path"), "/livez")),
     ("probe of the public port", SINGLE, "probe:", put(("readinessProbe", "httpGet", "port"), "http")),
