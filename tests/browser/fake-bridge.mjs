@@ -32,8 +32,12 @@ export class FakeBridge {
   autoReply = true;
   replyDelay = 5;
   holdStreams = false; // answers streams with a head and nothing more, as a buffering proxy does
+  refuseStreams = null; // a fault for every stream
   cutStreams = false; // ends streams right after their greeting
   streamsCut = 0;
+  acts = []; // read marks and wishes for a human: [route, body]
+  actFaults = [];
+  streamsOpened = 0;
   refusePosts = null; // a fault for some messages: (message) => fault | undefined
   #sockets = new Set();
   #server = null;
@@ -117,11 +121,13 @@ export class FakeBridge {
     const claims = verified(token);
     if (!claims || this.refuseTokens?.(token)) return problem(response, 401, 'unauthorized', 'token is not valid');
     if (request.method === 'POST' && url.pathname === '/v1/messages') return this.#post(request, response, claims);
-    const [, id, what] = /^\/v1\/conversations\/([^/]+)\/(events|stream)$/.exec(url.pathname) ?? [];
+    if (url.pathname === `/v1/users/${claims.sub}/conversations`) return json(response, 200, this.#list(url));
+    const [, id, what] = /^\/v1\/conversations\/([^/]+)\/(events|stream|read|handoff)$/.exec(url.pathname) ?? [];
     if (!id) return problem(response, 404, 'not_found', 'no such route');
     if (decodeURIComponent(id) !== claims.conversation_id) return problem(response, 403, 'forbidden', 'token is for another conversation');
     const conversation = this.conversation(decodeURIComponent(id), false);
     if (!conversation) return problem(response, 404, 'not_found', 'no such conversation');
+    if (request.method === 'POST') return this.#act(what, JSON.parse(await body(request)), response, conversation);
     return what === 'events' ? this.#events(url, response, conversation) : this.#stream(request, response, conversation);
   }
 
@@ -157,6 +163,26 @@ export class FakeBridge {
     this.demo.answer(conversation, messageId, text);
   }
 
+  /** The customer's read mark, and the wish for a human. */
+  #act(what, fields, response, conversation) {
+    this.acts.push([what, fields]);
+    const fault = this.actFaults.shift();
+    if (fault) return breakDown(response, fault);
+    if (what === 'read') this.raw(conversation.id, `event: read.updated\ndata: ${JSON.stringify({ sequence: fields.sequence })}\n\n`);
+    if (what === 'handoff') this.emit(conversation.id, 'handoff.requested', { reason: fields.reason ?? 'requested', desk_open: true, next_open: null });
+    return json(response, 200, {});
+  }
+
+  #list(url) {
+    const all = [...this.conversations.values()].map(({ id, events }) => {
+      const last = events.findLast((event) => event.type === 'message.created');
+      const { author, text, created_at } = last?.data.message ?? {};
+      return { conversation_id: id, state: 'open', last_message: last ? { author, text, created_at } : null, last_sequence: events.length, read_sequence: 1, updated_at: last?.timestamp ?? null };
+    });
+    const from = Number(url.searchParams.get('cursor') ?? 0);
+    return { conversations: all.slice(from, from + 2), next_cursor: from + 2 < all.length ? String(from + 2) : null };
+  }
+
   #events(url, response, conversation) {
     const after = Number(url.searchParams.get('after') ?? 0);
     const limit = Math.min(500, Number(url.searchParams.get('limit') ?? 100), this.pageSize ?? 500);
@@ -165,7 +191,8 @@ export class FakeBridge {
   }
 
   #stream(request, response, conversation) {
-    const fault = this.streamFaults.shift();
+    this.streamsOpened += 1;
+    const fault = this.refuseStreams ?? this.streamFaults.shift();
     if (fault) return breakDown(response, fault);
     const after = Number(request.headers['last-event-id'] ?? 0);
     response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });

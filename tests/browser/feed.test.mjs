@@ -321,3 +321,117 @@ test('a long history is one change, and what did not change stays the same objec
   assert.ok(changes.count <= 4, `${changes.count} changes`);
   assert.deepEqual([changes.stable, changes.last], [true, 400]);
 });
+
+test('where only the address of the stream is blocked, pages bring the answers', async (t) => {
+  const b = await bench(t, browser);
+  b.fake.say('c-1', 'bot', 'Before');
+  const page = await b.page();
+  await page.route('**/stream', (route) => route.abort('blockedbyclient'));
+  await b.chat({}, page);
+  await untilLast(page, 1);
+  await send(page, 'Hello');
+  await untilLast(page, 4);
+  await until(page, () => globalThis.log.some(([type, value]) => type === 'error' && value.code === 'no_stream'));
+  assert.equal(await page.evaluate(() => globalThis.chat.connection), 'online');
+  await page.unroute('**/stream');
+  await eventually(() => streams(b.fake) === 1);
+});
+
+test('where streams are refused for their number, pages bring the answers', async (t) => {
+  const b = await bench(t, browser);
+  b.fake.say('c-1', 'bot', 'Before');
+  b.fake.refuseStreams = { status: 429, headers: { 'retry-after': '1' } };
+  const page = await b.chat();
+  await send(page, 'Hello');
+  await untilLast(page, 4);
+  await until(page, () => globalThis.log.some(([type, value]) => type === 'error' && value.code === 'no_stream'));
+  b.fake.refuseStreams = null;
+  await eventually(() => streams(b.fake) === 1);
+});
+
+for (const [what, baseUrl, code] of [
+  ['a closed port', 'http://127.0.0.1:9', 'address'],
+  ['an address without scheme', 'chat.example.com', 'address'],
+  ['the shop\'s own pages', '/blank?', 'address'],
+]) {
+  test(`a wrong baseUrl (${what}) is told after the third failure, once`, async (t) => {
+    const b = await bench(t, browser);
+    const page = await b.chat({ baseUrl });
+    await until(page, () => globalThis.log.some(([type]) => type === 'error'));
+    await send(page, 'Anybody?', { messageId: 'm-1' });
+    await eventually(() => b.tokens.length >= 1);
+    assert.deepEqual(await page.evaluate(() => globalThis.log.filter(([type]) => type === 'error').map(([, value]) => value.code)), [code]);
+    assert.equal(await page.evaluate(() => globalThis.chat.messages[0].status), 'pending');
+  });
+}
+
+test('a bridge that lets other origins in, but not this one, is told as that', async (t) => {
+  const [b, other] = [await bench(t, browser), await bench(t, browser)];
+  const page = await b.chat({ baseUrl: other.fake.url });
+  await until(page, () => globalThis.log.some(([type, value]) => type === 'error' && value.code === 'origin'));
+});
+
+test('who speaks and where one stands in the line follow the feed', async (t) => {
+  const b = await bench(t, browser);
+  b.fake.say('c-1', 'bot', 'Hello');
+  const page = await b.chat();
+  await eventually(() => streams(b.fake) === 1);
+  assert.equal(await page.evaluate(() => globalThis.chat.handoff.speaker), 'bot');
+  await page.evaluate(() => globalThis.chat.requestHandoff({ reason: 'asked' }));
+  await untilLast(page, 2);
+  assert.deepEqual(b.fake.acts, [['handoff', { reason: 'asked' }]]);
+  b.fake.emit('c-1', 'handoff.position', { position: 3, expected_wait_seconds: 120 });
+  await untilLast(page, 3);
+  const place = await page.evaluate(() => globalThis.chat.getSnapshot().handoff);
+  assert.deepEqual([place.speaker, place.reason, place.position, place.expectedWaitSeconds, place.deskOpen], ['waiting', 'asked', 3, 120, true]);
+  b.fake.emit('c-1', 'handoff.claimed', { agent: { id: 'a-1', name: 'Ada', avatar_url: null } });
+  b.fake.say('c-1', 'agent', 'I am Ada');
+  await untilLast(page, 5);
+  const claimed = await page.evaluate(() => globalThis.chat.handoff);
+  assert.deepEqual([claimed.speaker, claimed.agent.name, claimed.position], ['human', 'Ada', null]);
+  b.fake.emit('c-1', 'handoff.returned', { by: 'desk' });
+  await untilLast(page, 6);
+  assert.equal(await page.evaluate(() => globalThis.chat.handoff.speaker), 'bot');
+  b.fake.say('c-1', 'agent', 'Written in Fini itself');
+  await until(page, () => globalThis.chat.handoff.speaker === 'human');
+  b.fake.say('c-1', 'bot', 'Me again');
+  await until(page, () => globalThis.chat.handoff.speaker === 'bot');
+});
+
+test('a read mark moves forward only, is tried again, and is heard of from other devices', async (t) => {
+  const b = await bench(t, browser);
+  for (const n of upTo(5)) b.fake.say('c-1', 'bot', `Text ${n}`);
+  const page = await b.chat();
+  await until(page, () => globalThis.chat.connection === 'online' && globalThis.chat.ready);
+  b.fake.actFaults = [{ status: 503 }];
+  assert.deepEqual(await page.evaluate(async () => [await globalThis.chat.markRead(3), await globalThis.chat.markRead(2), globalThis.chat.readSequence]), [true, true, 3]);
+  assert.deepEqual(b.fake.acts, [['read', { sequence: 3 }], ['read', { sequence: 3 }]]);
+  await eventually(() => streams(b.fake) === 1);
+  b.fake.raw('c-1', 'event: read.updated\ndata: {"sequence":5}\n\n');
+  await until(page, () => globalThis.log.some(([type, value]) => type === 'read' && value.sequence === 5));
+  b.fake.actFaults = [{ status: 403 }];
+  assert.equal(await page.evaluate(() => globalThis.chat.markRead(6)), false);
+  b.fake.actFaults = [{ status: 403 }];
+  assert.equal(await page.evaluate(() => globalThis.chat.requestHandoff().catch((error) => error.status)), 403);
+});
+
+test('the conversations of a user are listed page by page', async (t) => {
+  const b = await bench(t, browser);
+  const { mint } = await import('./fake-bridge.mjs');
+  b.mint = () => mint('c-1', { sub: 'u-1' });
+  for (const n of upTo(3)) b.fake.say(`c-${n}`, 'bot', `Hello ${n}`);
+  const page = await b.chat();
+  const first = await page.evaluate(() => globalThis.chat.conversations());
+  assert.deepEqual(first.conversations.map(({ conversationId, lastMessage, lastSequence, readSequence }) => [conversationId, lastMessage.text, lastSequence, readSequence]), [['c-1', 'Hello 1', 1, 1], ['c-2', 'Hello 2', 1, 1]]);
+  const second = await page.evaluate((cursor) => globalThis.chat.conversations({ cursor }), first.nextCursor);
+  assert.deepEqual([second.conversations.length, second.nextCursor], [1, null]);
+});
+
+test('the address of an article is http or nothing', async (t) => {
+  const b = await bench(t, browser);
+  const articles = ['https://help.example.com/a', 'javascript:alert(1)', ' data:text/html,x', null].map((url, n) => ({ id: `a-${n}`, title: 'T', url }));
+  b.fake.say('c-1', 'bot', 'See here', { message: { articles } });
+  const page = await b.chat();
+  await untilLast(page, 1);
+  assert.deepEqual(await page.evaluate(() => globalThis.chat.messages[0].articles.map(({ title, url }) => [title, url])), [['T', 'https://help.example.com/a'], ['T', null], ['T', null], ['T', null]]);
+});

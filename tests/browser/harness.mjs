@@ -6,7 +6,7 @@ import { FakeBridge, mint } from './fake-bridge.mjs';
 
 const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-quic', '--no-first-run', '--disable-component-update', '--disable-sync'];
 
-export const launch = () => chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: FLAGS });
+export const launch = (more = {}) => chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: FLAGS, ...more });
 
 /** Fast retries; everything else as by default. */
 const QUICK = { minDelay: 10, maxDelay: 200 };
@@ -48,7 +48,7 @@ class Bench {
       globalThis.log = [];
       globalThis.make = (more = {}) => {
         const chat = new FiniChat({ conversationId: 'c-1', user: { id: 'u-1' }, getToken: () => globalThis.mintToken(), ...given, ...more });
-        for (const type of ['event', 'message', 'state', 'typing', 'connection', 'error', 'ready', 'reset']) {
+        for (const type of ['event', 'message', 'state', 'typing', 'connection', 'error', 'ready', 'reset', 'handoff', 'read', 'delayed']) {
           chat.on(type, (value) => globalThis.log.push([type, value instanceof Error ? { code: value.code, status: value.status } : value]));
         }
         return chat;

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
 import { eventually, launch, send, sequences, texts, until, upTo } from './harness.mjs';
 import { World } from './programs.mjs';
 
@@ -80,6 +81,14 @@ test('the page of the README works as it stands there', async (t) => {
   await page.reload();
   await shown(4);
   assert.deepEqual(await rows(), before, 'the same after a reload');
+});
+
+test('the script is small on the wire, and nothing but the comments of the source is missing', async () => {
+  const served = await (await fetch(`${world.url}/v1/client.js`)).text();
+  const source = await readFile(new URL('../../src/http/client/fini-bridge.js', import.meta.url), 'utf8');
+  assert.ok(gzipSync(served, { level: 9 }).length <= 14 * 1024, `${gzipSync(served, { level: 9 }).length} bytes`);
+  const code = (text) => text.split('\n').map((line) => line.trim()).filter((line) => line && !/^(\/\/|\/\*\*|\*)/.test(line));
+  assert.deepEqual(code(served), code(source));
 });
 
 test('a page of an origin that is not listed gets nothing', async (t) => {

@@ -328,3 +328,81 @@ test('a refused message says which fields were wrong', async (t) => {
   await untilStatus(page, 'm-1', 'failed');
   assert.deepEqual(await page.evaluate(() => globalThis.chat.messages[0].errors), [{ field: 'text', message: 'too long' }]);
 });
+
+test('what has failed stays with its text over a reload, where it failed, until it is sent again or taken out', async (t) => {
+  const b = await bench(t, browser);
+  b.fake.say('c-1', 'bot', 'Before');
+  const page = await b.chat();
+  await until(page, () => globalThis.chat.ready);
+  b.fake.postFaults = [{ status: 422 }, { status: 409 }];
+  await send(page, 'Refused', { messageId: 'm-1' });
+  await untilStatus(page, 'm-1', 'failed');
+  await send(page, 'Refused too', { messageId: 'm-2' });
+  await untilStatus(page, 'm-2', 'failed');
+  b.fake.say('c-1', 'agent', 'After');
+  await until(page, () => globalThis.chat.lastSequence >= 2);
+  assert.deepEqual(await texts(page), ['Before', 'Refused', 'Refused too', 'After']);
+  await page.reload();
+  await b.chat({}, page);
+  await until(page, () => globalThis.chat.lastSequence >= 2);
+  assert.deepEqual(await texts(page), ['Before', 'Refused', 'Refused too', 'After']);
+  assert.equal(await page.evaluate(() => globalThis.chat.discard('m-1')), true);
+  await page.reload();
+  await b.chat({}, page);
+  await until(page, () => globalThis.chat.lastSequence >= 2);
+  assert.deepEqual(await texts(page), ['Before', 'Refused too', 'After']);
+  assert.equal(b.fake.posts.length, 2, 'none of them was tried again');
+});
+
+test('what was typed goes out in that order, whatever the clock did in between', async (t) => {
+  const b = await bench(t, browser);
+  const page = await b.chat({ minDelay: 60_000, maxDelay: 60_000 });
+  b.fake.postFaults = [{ status: 503 }];
+  await send(page, 'First', { messageId: 'm-1' });
+  await eventually(() => b.fake.posts.length >= 1);
+  await page.evaluate(() => { const real = Date.now.bind(Date); Date.now = () => real() - 3 * 3_600_000; });
+  await send(page, 'Second', { messageId: 'm-2' });
+  await page.reload();
+  await send(await b.chat({}, page), 'Third', { messageId: 'm-3' });
+  await untilStatus(page, 'm-3', 'answered');
+  assert.deepEqual(stored(b.fake), ['m-1', 'm-2', 'm-3']);
+});
+
+test('a fetch and a body that never end are given up, whether or not they mind a signal', async (t) => {
+  const b = await bench(t, browser);
+  b.fake.say('c-1', 'bot', 'Before');
+  const page = await b.page();
+  await b.chat({}, page);
+  await page.evaluate(() => {
+    globalThis.chat.close();
+    const never = new Promise(() => {});
+    let calls = 0;
+    globalThis.chat = globalThis.make({
+      requestTimeout: 100, greeting: 100, share: false,
+      fetch: async (...args) => {
+        calls += 1;
+        if (calls < 4) return never;
+        const response = await fetch(...args);
+        return calls < 8 ? { status: response.status, ok: response.ok, headers: response.headers, body: { getReader: () => ({ read: () => never }) }, text: () => never } : response;
+      },
+    });
+  });
+  await send(page, 'Hello', { messageId: 'm-1' });
+  await untilStatus(page, 'm-1', 'answered');
+  assert.deepEqual(stored(b.fake), ['m-1']);
+});
+
+test('storage that refuses everything, or holds rubbish, changes nothing but what a reload remembers', async (t) => {
+  const b = await bench(t, browser);
+  const page = await b.page();
+  await page.evaluate(() => {
+    for (const [n, rubbish] of ['', '{', 'null', '{"id":"x"}', '{"id":"x","n":1,"at":1e300,"text":"a","body":"b"}'].entries()) localStorage.setItem(`fini-bridge::c-1:${n}`, rubbish);
+    const throws = () => { throw new DOMException('no', 'QuotaExceededError'); };
+    globalThis.refusing = { get length() { return throws(); }, key: throws, getItem: throws, setItem: throws, removeItem: throws };
+  });
+  await b.chat({}, page);
+  assert.deepEqual(await texts(page), []);
+  await page.evaluate(() => { globalThis.chat.close(); globalThis.chat = globalThis.make({ storage: globalThis.refusing }); });
+  await send(page, 'Hello', { messageId: 'm-1' });
+  await untilStatus(page, 'm-1', 'answered');
+});

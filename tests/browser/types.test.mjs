@@ -41,6 +41,11 @@ test('a widget in strict TypeScript compiles, and mistakes do not', async (t) =>
     chat.on('event', (event: FeedEvent) => { if (event.type === 'turn.failed') console.log(event.data.may_resend ? event.data.code : ''); });
     chat.on('error', (error) => console.log(error instanceof FiniChatError, error.code, error.retryAfter ?? 0));
     const { id } = chat.send('Hello', { messageId: 'm-1', metadata: { page: '/' } });
+    const unsubscribe: () => void = chat.subscribe(() => console.log(chat.getSnapshot().handoff.agent?.name ?? ''));
+    chat.on('handoff', ({ speaker, position }) => console.log(speaker, position ?? 0));
+    chat.on('event', (event) => { if (event.type === 'handoff.claimed') console.log(event.data.agent.name); });
+    void chat.markRead(); void chat.requestHandoff({ reason: 'asked' }); unsubscribe();
+    chat.conversations({ cursor: null }).then(({ conversations }) => conversations[0]?.lastMessage?.text ?? '');
     chat.accepted(id).then((message) => message.sequence, () => chat.resend(id));
     off(); chat.close();`;
   const good = join(folder, 'good.ts');
@@ -58,7 +63,7 @@ test('packed as a package it is found by its name, with its types and nothing el
   const source = fileURLToPath(new URL('../../src/http/client/', import.meta.url));
   const packed = await run('npm', ['pack', source, '--pack-destination', folder, '--json', '--offline'], { cwd: folder });
   const [{ filename, files }] = JSON.parse(packed.stdout);
-  assert.deepEqual(files.map((file) => file.path).sort(), ['README.md', 'fini-bridge.d.ts', 'fini-bridge.js', 'package.json']);
+  assert.deepEqual(files.map((file) => file.path).sort(), ['README.md', 'fini-bridge.d.ts', 'fini-bridge.js', 'package.json', 'react.d.ts', 'react.js']);
   const installed = join(folder, 'node_modules', 'fini-bridge-client');
   await mkdir(installed, { recursive: true });
   await run('tar', ['-xzf', join(folder, filename), '--strip-components=1', '-C', installed]);
@@ -67,6 +72,6 @@ test('packed as a package it is found by its name, with its types and nothing el
   const { stdout } = await run(process.execPath, [page]);
   assert.equal(stdout.trim(), Object.keys(client).sort().join());
   const widget = join(folder, 'widget.ts');
-  await writeFile(widget, "import { FiniChat } from 'fini-bridge-client'; export const chat: FiniChat | undefined = undefined;");
+  await writeFile(widget, "import { FiniChat } from 'fini-bridge-client'; import { useFiniChat } from 'fini-bridge-client/react'; export const chat: FiniChat | undefined = undefined; export const Chat = (): string => useFiniChat({ conversationId: 'c', token: 't' }).messages[0]?.text ?? '';");
   assert.deepEqual(complaints([widget]), []);
 });

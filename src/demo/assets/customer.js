@@ -50,6 +50,7 @@ export function startCustomer({ news }) {
       // Who the customer is stands in the token, where the page cannot change it.
       getToken: () => call('/demo/token', { conversation_id: conversationId, user: userId, attributes: { name, plan, chat: conversationId } }),
       fetch: customerFetch,
+      share: false, // the switch above is this tab's alone
     });
     for (const type of ['message', 'state', 'typing', 'connection', 'reset']) chat.on(type, schedule);
     chat.on('reset', () => { notices = []; });

@@ -19,9 +19,15 @@ export interface FiniChatOptions {
   user?: { id?: string; attributes?: Record<string, unknown> };
   /**
    * Where messages wait that the bridge has not accepted yet, so that they survive a reload. Default `localStorage`; `null`
-   * keeps them in memory only. Their texts are readable for scripts of the same origin, and are gone once accepted.
+   * keeps them in memory only. Their texts are readable for scripts of the same origin, and are gone once accepted; a failed one
+   * stays until it is sent again or taken out, at most seven days.
    */
   storage?: Storage | null;
+  /**
+   * Whether the tabs of this origin that show the conversation share one stream and one queue (Web Locks and BroadcastChannel;
+   * where they are missing each tab is on its own). Default true.
+   */
+  share?: boolean;
   /** Instead of the global `fetch`. */
   fetch?: typeof fetch;
   /** First retry delay in ms, default 500. It doubles with each failure, with jitter. */
@@ -34,6 +40,8 @@ export interface FiniChatOptions {
   greeting?: number;
   /** A stream that brought no event and ended before this many ms counts as one that does not get through, default 5 000. */
   settled?: number;
+  /** A tab out of sight for this many ms gives its stream up and reads pages at growing intervals, default 5 000. */
+  hidden?: number;
   /** Limit for one request that is not a stream, in ms, default 30 000. */
   requestTimeout?: number;
   /** A message found unsent after this many ms fails as `expired` instead of being sent late, default 24 h. */
@@ -52,6 +60,35 @@ export type ConversationState = 'new' | 'open' | 'escalated' | 'resolved' | 'qua
  */
 export type Connection = 'connecting' | 'online' | 'offline' | 'closed';
 
+/** Who speaks to the customer, as far as the feed tells; what is not known is null. Times are RFC 3339. */
+export interface Handoff {
+  readonly speaker: 'bot' | 'waiting' | 'human';
+  readonly reason: string | null;
+  readonly requestedAt: string | null;
+  readonly claimedAt: string | null;
+  readonly agent: Agent | null;
+  readonly position: number | null;
+  readonly expectedWaitSeconds: number | null;
+  readonly deskOpen: boolean | null;
+  readonly nextOpen: string | null;
+}
+
+export interface Agent {
+  readonly id: string;
+  readonly name: string;
+  readonly avatar_url?: string | null;
+}
+
+/** An entry of `conversations()`. Unread: `lastSequence > readSequence`. */
+export interface ListedConversation {
+  readonly conversationId: string;
+  readonly state: ConversationState;
+  readonly lastMessage: { readonly author: Author; readonly text: string; readonly createdAt: string } | null;
+  readonly lastSequence: number;
+  readonly readSequence: number;
+  readonly updatedAt: string;
+}
+
 export type Author = 'user' | 'bot' | 'agent' | 'otherbot' | (string & {});
 
 /**
@@ -66,6 +103,8 @@ export interface ChatMessage {
   readonly id: string;
   readonly author: Author;
   readonly text: string;
+  /** How the author's words are meant. Never HTML: whatever draws Markdown has to make it safe. */
+  readonly format: 'plain' | 'markdown' | (string & {});
   /** RFC 3339. */
   readonly createdAt: string;
   /** Place in the feed; null while the bridge has not accepted it. */
@@ -73,6 +112,7 @@ export interface ChatMessage {
   readonly origin: 'fini' | 'frontend';
   /** The `message_id` this answers, where known. */
   readonly inReplyTo: string | null;
+  /** Addresses are http(s) or null. */
   readonly articles: readonly { id: string; title: string | null; url: string | null }[];
   readonly attachments: readonly unknown[];
   readonly tags: readonly unknown[];
@@ -82,6 +122,8 @@ export interface ChatMessage {
   readonly status: MessageStatus | null;
   /** How the turn ended, once it has. */
   readonly outcome: 'answered' | 'no_reply' | 'escalated' | 'stored' | (string & {}) | null;
+  /** While it is queued: in how many ms the bridge expects to send it; null when at once or not known. */
+  readonly expectedWaitMs: number | null;
   /** Why it failed: a code of `turn.failed`, a problem code of the bridge, `expired` or `undeliverable`. */
   readonly code: string | null;
   readonly detail: string | null;
@@ -107,6 +149,7 @@ export interface FeedMessage {
   readonly id: string;
   readonly author: Author;
   readonly text: string;
+  readonly format?: 'plain' | 'markdown' | (string & {});
   readonly created_at: string;
   readonly articles: readonly { id: string; title: string | null; url: string | null }[];
   readonly attachments: readonly unknown[];
@@ -123,6 +166,11 @@ export type FeedEvent =
   | FeedEventBase<'conversation.status_changed', { state: ConversationState; previous_state: ConversationState; status_text: string | null; awaiting_customer: boolean }>
   | FeedEventBase<'conversation.resolved', { resolved: boolean }>
   | FeedEventBase<'conversation.continued', { by: string }>
+  | FeedEventBase<'handoff.requested', { reason: string; desk_open: boolean | null; next_open: string | null }>
+  | FeedEventBase<'handoff.claimed' | 'handoff.agent_joined' | 'handoff.agent_left', { agent: Agent }>
+  | FeedEventBase<'handoff.position', { position: number | null; expected_wait_seconds: number | null }>
+  | FeedEventBase<'handoff.unclaimed', { waited_seconds: number; then: 'bot' | 'stay' | 'ask' | (string & {}) }>
+  | FeedEventBase<'handoff.returned', { by: 'desk' | 'resolution' | 'idle' | (string & {}) }>
   | FeedEventBase<'form.presented', { event_id: string; text: string | null }>
   /** In place of an event that is not for the customer: nothing to show, and no gap in the numbers. */
   | FeedEventBase<'hidden', Record<string, never>>;
@@ -135,6 +183,8 @@ export interface ChatEvents {
   /** Something of `getSnapshot()` has changed: once for all that changes at once. What a page draws on. */
   change: undefined;
   state: { state: ConversationState; previous: ConversationState; statusText: string | null };
+  /** Somebody else speaks to the customer, or where they stand in the line has changed. */
+  handoff: Handoff;
   /** Somebody is writing; null when no longer. Only where the bridge sends such hints. */
   typing: { author: Author } | null;
   /** An answer takes longer than usual; `expectedAt` is RFC 3339, where the bridge can tell. */
@@ -142,7 +192,10 @@ export interface ChatEvents {
   /** The customer has read up to here, in another tab or on another device. */
   read: { sequence: number };
   connection: Connection;
-  /** For people or logs: what failed for good, or needs a new token; one trouble once. Passing network trouble is `connection`. */
+  /**
+   * For people or logs: what failed for good, needs a new token, or went wrong three times in a row, with what is probably the
+   * cause; one trouble once. Everything is tried on all the same; passing network trouble is `connection`.
+   */
   error: FiniChatError;
   /** The history has been read (or there is none). */
   ready: undefined;
@@ -154,7 +207,9 @@ export class FiniChatError extends Error {
   constructor(code: string, message: string, extra?: Partial<FiniChatError>);
   /**
    * The bridge's problem code (`unauthorized`, `message_conflict`, …), `http_<status>` where the answer had none, or one of:
-   * `closed`, `not_found`, `not_resendable`, `undeliverable`, `token`, `network`, `protocol`, `no_stream`, `gap`, `foreign_event`.
+   * `closed`, `not_found`, `not_resendable`, `no_user`, `undeliverable`, `expired`, `token` (`getToken` failed), `network` (it was
+   * reached before), `address` (nothing, or something else, answers at `baseUrl`), `origin` (`server.cors_origins` lacks the page's),
+   * `protocol`, `no_stream`, `gap`, `foreign_event`.
    */
   readonly code: string;
   /** HTTP status, 0 where there was none. */
@@ -172,8 +227,10 @@ export interface ChatSnapshot {
   readonly messages: readonly ChatMessage[];
   readonly state: ConversationState;
   readonly statusText: string | null;
+  readonly handoff: Handoff;
   readonly connection: Connection;
   readonly typing: { author: Author } | null;
+  readonly readSequence: number;
   readonly ready: boolean;
 }
 
@@ -184,12 +241,15 @@ export class FiniChat {
   readonly state: ConversationState;
   /** Fini's own words for the state, where it gave any. */
   readonly statusText: string | null;
+  readonly handoff: Handoff;
   readonly connection: Connection;
   readonly typing: { author: Author } | null;
   readonly lastSequence: number;
+  /** Up to where the customer has read, as far as this page has heard (`markRead`, other tabs and devices); else 0. */
+  readonly readSequence: number;
   /** Whether the history has been read. */
   readonly ready: boolean;
-  /** In the order to show them; own messages that are not accepted yet stand last. The same array until something changes. */
+  /** In the order to show them; own messages that are not accepted yet stand last, failed ones where they failed. The same array until something changes. */
   readonly messages: readonly ChatMessage[];
   /** For React: `useSyncExternalStore(chat.subscribe, chat.getSnapshot)`. Both may be handed on without the chat. */
   readonly subscribe: (listener: () => void) => () => void;
@@ -207,6 +267,12 @@ export class FiniChat {
   discard(messageId: string): boolean;
   /** Resolves once the bridge has stored the message; rejects with `FiniChatError` when that failed for good. */
   accepted(messageId: string): Promise<ChatMessage>;
+  /** Moves the customer's read mark to `sequence` (default: the last event), never back; whether the bridge has it. */
+  markRead(sequence?: number): Promise<boolean>;
+  /** Asks for a human; what becomes of it is told by `handoff`. Rejects with `FiniChatError` after a few tries. */
+  requestHandoff(options?: { reason?: string; note?: string }): Promise<void>;
+  /** The conversations of the token's user, newest first. Rejects with `FiniChatError`. */
+  conversations(options?: { cursor?: string | null }): Promise<{ conversations: readonly ListedConversation[]; nextCursor: string | null }>;
   /** A fresh token, where there is no `getToken`. */
   setToken(token: TokenAnswer): void;
   /** Ends all requests and timers. Unsent messages stay in storage. */

@@ -2,8 +2,8 @@
  * Browser client for fini-bridge: one conversation, messages in, the ordered feed out.
  *
  * What it keeps: a message is accepted by the bridge once however often it is tried (same `message_id`, same bytes);
- * feed events reach listeners once, in `sequence` order, without gaps. It draws nothing: every text it hands out is
- * plain text and must be set with `textContent`.
+ * feed events reach listeners once, in `sequence` order, without gaps. The tabs of an origin that show one conversation share
+ * one stream and one queue. It draws nothing: every text it hands out is plain text and must be set with `textContent`.
  */
 
 const DEFAULTS = {
@@ -12,14 +12,22 @@ const DEFAULTS = {
   silence: 45_000, // ms without a byte (the bridge sends a comment every 15 s) until a stream counts as dead
   greeting: 10_000, // ms until the first byte of a stream (the bridge greets at once); later, something holds it back
   settled: 5_000, // ms that a stream must live, or bring an event in, until its end is no failure
+  hidden: 5_000, // ms out of sight after which a tab gives its stream up and reads pages
   requestTimeout: 30_000, // ms for one POST or one page of events
   pendingTtl: 86_400_000, // ms; an unsent message older than this is not sent behind its author's back
 };
 const MAX_LINE = 4 * 1024 * 1024;
+const MAX_WISH = 300_000; // ms; an absurd wish (a broken clock, a maintenance page) must not silence a chat for a day
 const MUTE_STREAMS = 3; // streams in a row without a byte until pages are read instead
 const STREAM_EVERY = 5; // and then every so many pages a stream is tried again
 const TRIES = 5; // failures of one message, while others get through, until the next one is tried in its place
+const TELL = 2; // failures in a row before the one that is told
+const BEAT = 5_000; // ms between two signs of life of the tab that leads
+const FAILED_TTL = 7 * 86_400_000; // ms that a failed message is remembered
 const RANK = { pending: 0, queued: 1, stored: 2, answered: 2, failed: 2 };
+const BOT = Object.freeze({
+  speaker: 'bot', reason: null, requestedAt: null, claimedAt: null, agent: null, position: null, expectedWaitSeconds: null, deskOpen: null, nextOpen: null,
+});
 
 /** Why something failed. `code` is stable (the bridge's problem codes, or one of ours), `message` is for people. */
 export class FiniChatError extends Error {
@@ -71,53 +79,146 @@ export class SseParser {
   }
 }
 
+/**
+ * The tabs of one origin that show the same conversation. One at a time leads (it holds the lock); they hear each other. Where
+ * the browser has no locks or refuses them, the tab is alone.
+ */
+class Tabs {
+  leads = false;
+  alone = true;
+  #name;
+  #hear;
+  #changed;
+  #channel = null;
+  #waiting = null;
+  #release = null;
+
+  constructor(name, hear, changed) {
+    [this.#name, this.#hear, this.#changed] = [name, hear, changed];
+    this.open();
+  }
+
+  open() {
+    if (this.#channel || !globalThis.document) return;
+    try {
+      const channel = new globalThis.BroadcastChannel(this.#name);
+      channel.onmessage = ({ data }) => this.#channel === channel && this.#hear(data ?? {});
+      this.#channel = channel;
+      this.alone = false;
+      this.#queue();
+    } catch { this.close(); } // neither is to be had in some frames
+  }
+
+  #queue() {
+    const waiting = (this.#waiting = new AbortController());
+    const hold = () => new Promise((release) => {
+      if (waiting.signal.aborted) return release();
+      this.#release = release;
+      this.leads = true;
+      return this.#changed();
+    });
+    globalThis.navigator.locks.request(this.#name, { signal: waiting.signal }, hold).catch(() => {
+      if (this.#waiting !== waiting) return;
+      this.close();
+      this.#changed();
+    });
+  }
+
+  post(message) {
+    try { this.#channel?.postMessage(message); } catch { /* closed by the browser */ }
+  }
+
+  /** Lets another tab lead, and stands at the end of the line again. */
+  yield() {
+    if (!this.leads) return;
+    this.leads = false;
+    this.#release();
+    this.#queue();
+  }
+
+  /** Holds nothing any more: a page that sleeps with a lock would keep the others from working, and out of the back/forward cache. */
+  close() {
+    const [waiting, release, channel] = [this.#waiting, this.#release, this.#channel];
+    this.#waiting = this.#release = this.#channel = null;
+    this.leads = false;
+    this.alone = true;
+    waiting?.abort();
+    release?.();
+    channel?.close();
+  }
+}
+
 /** One customer's conversation. See `fini-bridge.d.ts` for every option and event. */
 export class FiniChat {
   #o;
   #path;
   #prefix;
   #storage;
+  #tabs;
+  #beats;
+  #heardAt = -Infinity; // when the leading tab was last heard, by a clock that nobody sets
+  #leader = null;
+  #me = uuid();
+  #told = 'connecting'; // the leading tab's connection
+  #ahead = 0; // the largest sequence that another tab has spoken of
+  #isHidden = false; // out of sight for so long that its stream is given up
+  #hiddenTimer;
   #listeners = new Map();
   #messages = new Map(); // key -> message; own ones under `m:`, what Fini wrote under `e:`
+  #places = new Map(); // message id -> where among the sequences a failed message is shown
   #sorted = null;
   #snapshot = null;
   #changing = false;
   #page = null; // while a page is taken in: the messages that it changed, told once each at its end
   #last = 0;
-  #outbox = []; // message ids, oldest first: one POST at a time keeps the order they were typed in
-  #unsent = new Map(); // id -> { body, at, tries, failedAt }
+  #lastId = null;
+  #read = 0;
+  #outbox = []; // { id, n, at, text, body, … } in the order typed: one POST at a time keeps it
+  #gone = new Set(); // ids taken out: storage lags between tabs
   #sending = false;
-  #synced = false; // the feed has been read up to its end once
+  #synced = false; // the feed has been read up to its end
   #ready = false;
   #token = { value: null, until: Infinity };
   #refreshing = null;
   #state = { state: 'new', statusText: null };
+  #handoff = BOT;
   #connection = 'connecting';
   #typing = null;
   #typingTimer;
   #connectionTimer;
   #stream = null;
   #spoke = false; // the present stream has brought a byte
+  #held = false; // the present stream was given up for bringing none
   #wantsStream = false;
+  #hurries = false; // news is likely: pages are asked for quickly again
   #lastByte = 0;
-  #alive = -1; // when the bridge was last heard, by a clock that nobody sets
+  #alive = -Infinity; // when the bridge was last heard, by a clock that nobody sets
   #reported = null; // the code of the trouble that was told last, so that one trouble is told once
+  #calls = new Set(); // requests under way, other than the stream
   #wakers = new Set();
   #closed = new AbortController();
 
   constructor(options) {
     const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-    this.#o = { ...DEFAULTS, baseUrl: '', fetch: (...args) => globalThis.fetch(...args), ...given };
-    const { baseUrl, conversationId, token, getToken } = this.#o;
+    this.#o = { ...DEFAULTS, baseUrl: '', share: true, fetch: (...args) => globalThis.fetch(...args), ...given };
+    const { baseUrl, conversationId, token, getToken, share } = this.#o;
     if (!conversationId) throw new TypeError('conversationId is required');
     if (!token && !getToken) throw new TypeError('token or getToken is required');
     this.#o.baseUrl = baseUrl.replace(/\/+$/, '');
     this.#path = `/v1/conversations/${encodeURIComponent(conversationId)}`;
     // Encoded, because ids may hold colons: `a` must not find what waits for `a:b`.
-    this.#prefix = `fini-bridge:${encodeURIComponent(this.#o.baseUrl)}:${encodeURIComponent(conversationId)}:`;
+    const name = `fini-bridge:${encodeURIComponent(this.#o.baseUrl)}:${encodeURIComponent(conversationId)}`;
+    this.#prefix = `${name}:`;
     this.#storage = options.storage === undefined ? browserStorage() : options.storage;
     if (token) this.#keepToken(token);
     this.#restore();
+    this.#isHidden = isHidden();
+    if (share) {
+      this.#tabs = new Tabs(`${name}/1`, (message) => this.#hear(message), () => this.#lead());
+      this.#expectLeader();
+      this.#tabs.post({ type: 'want', isHidden: this.#isHidden });
+      if (!this.#tabs.alone) this.#beats = setInterval(() => this.#beat(), BEAT);
+    }
     this.#listenToBrowser();
     void this.#follow();
     void this.#flush();
@@ -126,14 +227,17 @@ export class FiniChat {
   get conversationId() { return this.#o.conversationId; }
   get state() { return this.#state.state; }
   get statusText() { return this.#state.statusText; }
+  get handoff() { return this.#handoff; }
   get connection() { return this.#connection; }
   get typing() { return this.#typing; }
   get lastSequence() { return this.#last; }
+  get readSequence() { return this.#read; }
   get ready() { return this.#ready; }
 
-  /** The conversation as one would draw it: the feed's order, then what the bridge has not accepted yet. */
+  /** The conversation as one would draw it: the feed's order, what failed at its place, then what the bridge has not accepted yet. */
   get messages() {
-    this.#sorted ??= Object.freeze([...this.#messages.values()].sort((a, b) => (a.sequence ?? Infinity) - (b.sequence ?? Infinity) || 0));
+    const place = ({ id, sequence }) => sequence ?? this.#places.get(id) ?? Infinity;
+    this.#sorted ??= Object.freeze([...this.#messages.values()].sort((a, b) => place(a) - place(b) || 0));
     return this.#sorted;
   }
 
@@ -143,8 +247,8 @@ export class FiniChat {
 
   #subscribe = (listener) => this.on('change', listener);
   #getSnapshot = () => {
-    const { messages, state, statusText, connection, typing, ready } = this;
-    return (this.#snapshot ??= Object.freeze({ messages, state, statusText, connection, typing, ready }));
+    const { messages, state, statusText, handoff, connection, typing, readSequence, ready } = this;
+    return (this.#snapshot ??= Object.freeze({ messages, state, statusText, handoff, connection, typing, readSequence, ready }));
   };
 
   on(type, listener) {
@@ -163,19 +267,30 @@ export class FiniChat {
     const { conversationId, user } = this.#o;
     // The body is fixed now: a retry after a reload with other user attributes would be a conflict.
     const body = JSON.stringify({ conversation_id: conversationId, message_id: messageId, text, user, metadata });
-    const entry = { id: messageId, at: Date.now(), n: this.#outbox.length, text, body };
+    // Counted on from what waits, also from other tabs: clocks step.
+    const n = 1 + Math.max(0, ...[...this.#outbox, ...this.#stored()].map((entry) => entry.n));
+    const entry = { id: messageId, at: Date.now(), n, text, body };
     this.#keep(entry);
-    this.#enqueue(entry);
+    this.#enqueue({ ...entry, isMine: true });
+    this.#tabs?.post({ type: 'entry', entry });
     void this.#flush();
     return this.#messages.get(`m:${messageId}`);
   }
 
   /** Takes a message out that is not accepted yet, or has failed. Should the bridge have it all the same, the feed shows it. */
   discard(messageId) {
-    const message = this.#messages.get(`m:${messageId}`);
+    const isDone = this.#takeOut(messageId);
+    if (isDone) this.#tabs?.post({ type: 'discard', id: messageId });
+    return isDone;
+  }
+
+  #takeOut(id) {
+    const message = this.#messages.get(`m:${id}`);
     if (message?.status !== 'pending' && message?.status !== 'failed') return false;
-    this.#drop(messageId);
-    if (message.sequence === null) this.#messages.delete(`m:${messageId}`);
+    this.#drop(id);
+    this.#forget(id);
+    this.#gone.add(id);
+    if (message.sequence === null) this.#messages.delete(`m:${id}`);
     else this.#update(message, { mayResend: false });
     this.#changed();
     return true;
@@ -188,8 +303,10 @@ export class FiniChat {
   resend(messageId) {
     const message = this.#messages.get(`m:${messageId}`);
     if (!message?.mayResend) throw new FiniChatError('not_resendable', 'this message cannot be sent again');
-    this.#update(message, { mayResend: false });
-    return this.send(message.text, { messageId: nextId(messageId) });
+    const again = this.send(message.text, { messageId: nextId(messageId) });
+    this.#sentAgain(again.id);
+    this.#forget(messageId);
+    return again;
   }
 
   /** Resolves with the message once the bridge has it; rejects when that has failed for good or the chat is closed. */
@@ -211,6 +328,28 @@ export class FiniChat {
     });
   }
 
+  /** Moves the customer's read mark, never back; whether the bridge has it. */
+  async markRead(sequence = this.#last) {
+    if (sequence <= this.#read) return true;
+    const done = await this.#insist(`${this.#path}/read`, { sequence }).then(() => true, () => false);
+    if (done) this.#setRead(sequence);
+    return done;
+  }
+
+  /** Asks for a human. Rejects with `FiniChatError` when the bridge refuses or cannot be reached. */
+  async requestHandoff({ reason, note } = {}) {
+    await this.#insist(`${this.#path}/handoff`, { reason, note });
+  }
+
+  /** The conversations of the token's user, newest first, a page at a time. */
+  async conversations({ cursor } = {}) {
+    const user = claims(await this.#bearer()).sub ?? this.#o.user?.id;
+    if (!user) throw new FiniChatError('no_user', 'the token names no user');
+    const query = cursor ? `?cursor=${encodeURIComponent(cursor)}` : '';
+    const page = await this.#call(`/v1/users/${encodeURIComponent(user)}/conversations${query}`, {}, (body) => Array.isArray(body?.conversations));
+    return { conversations: page.conversations.map(listed), nextCursor: page.next_cursor ?? null };
+  }
+
   /** For pages that get tokens on their own. Wakes whatever waits for a better one. */
   setToken(token) {
     this.#keepToken(token);
@@ -221,25 +360,105 @@ export class FiniChat {
   close() {
     if (this.#closed.signal.aborted) return;
     this.#closed.abort();
+    this.#tabs?.close();
+    clearInterval(this.#beats);
+    clearTimeout(this.#hiddenTimer);
     clearTimeout(this.#typingTimer);
     this.#setConnection('closed');
     this.#emit('change', undefined);
     this.#listeners.clear();
   }
 
+  // --- the tabs ----------------------------------------------------------------------------------------------------
+
+  /** Whether this tab is the one to ask the bridge: it leads, or there is no other that does. */
+  get #acts() {
+    return !this.#tabs || this.#tabs.leads || this.#tabs.alone || this.#leaderIsDue() <= 0;
+  }
+
+  /** ms until the leading tab counts as gone. Timers of tabs out of sight run once a minute. */
+  #leaderIsDue() {
+    return this.#heardAt + (isHidden() ? 15 : 3) * BEAT - performance.now();
+  }
+
+  /** One that leads answers at once; if nobody does within a second, this tab goes on by itself. */
+  #expectLeader() {
+    this.#heardAt = performance.now() - (isHidden() ? 15 : 3) * BEAT + 1_000;
+  }
+
+  #lead() {
+    this.#beat();
+    this.#wake();
+    void this.#flush();
+  }
+
+  #beat() {
+    if (this.#tabs?.leads) this.#tabs.post({ type: 'beat', leader: this.#me, last: this.#last, connection: this.#connection, isHidden: this.#isHidden });
+  }
+
+  /** What another tab says. It may be of another release: nothing is taken for granted. */
+  #hear(message) {
+    const { type, id, entry, event } = message;
+    if (this.#closed.signal.aborted) return;
+    if (type === 'want') {
+      if (this.#isHidden && !message.isHidden) this.#tabs.yield();
+      this.#beat();
+    } else if (type === 'entry') this.#offered(entry);
+    else if (type === 'discard') this.#takeOut(id);
+    else if (type === 'settled') this.#settle(id, message.change ?? {}, message.error && new FiniChatError(message.error.code, message.error.message, message.error));
+    else if (!this.#tabs.leads) this.#obey(message, event);
+  }
+
+  /** Something to send, of another tab. */
+  #offered(entry) {
+    if (!isEntry(entry) || this.#outbox.some((other) => other.id === entry.id)) return;
+    const known = this.#messages.get(`m:${entry.id}`);
+    if (known?.text === entry.text && known.status !== 'pending') {
+      const { id, status, code, detail, errors, mayResend } = known;
+      return this.#tabs.post({ type: 'settled', id, change: { status, code, detail, errors, mayResend } });
+    }
+    this.#enqueue({ ...entry, isKept: false });
+    void this.#flush();
+  }
+
+  #obey({ type, leader, last, connection, isHidden: hides, name, data }, event) {
+    const acted = this.#acts;
+    this.#heardAt = performance.now();
+    if (acted) this.#stream?.abort();
+    if (type === 'event') {
+      if (this.#synced && event?.sequence === this.#last + 1) this.#accept(event);
+      else this.#ahead = Math.max(this.#ahead, event?.sequence ?? 0);
+    } else if (type === 'hint') this.#hint(name, data ?? {});
+    else if (type === 'reset') {
+      this.#reset();
+      this.#synced = false; // what comes now is read by this tab's own right
+    }
+    else if (type === 'beat') {
+      this.#ahead = Math.max(this.#ahead, last || 0);
+      this.#told = connection;
+      // What waits here the new one may not have: another tab's storage can be refused.
+      if (leader !== this.#leader) for (const entry of this.#outbox) this.#tabs.post({ type: 'entry', entry });
+      this.#leader = leader;
+      if (hides && !isHidden()) this.#tabs.post({ type: 'want' }); // it gives way to one in sight
+      if (this.#synced) this.#setConnection(connection);
+    }
+    if (acted || !this.#synced || this.#ahead > this.#last) this.#wake();
+  }
+
   // --- sending -----------------------------------------------------------------------------------------------------
 
   async #flush() {
-    if (this.#sending) return;
+    if (this.#sending || !this.#acts || this.#closed.signal.aborted) return;
     this.#sending = true;
+    this.#restore(); // what tabs left behind that are gone
     let attempt = 0;
-    while (this.#outbox.length && !this.#closed.signal.aborted) {
-      const [id, next] = this.#outbox;
-      const error = await this.#try(id);
+    while (this.#outbox.length && this.#acts && !this.#closed.signal.aborted) {
+      const [head, next] = this.#outbox;
+      const error = await this.#try(head);
       if (!error) attempt = 0;
-      else if (this.#isStuck(id, error) && next && !(await this.#try(next))) {
+      else if (next && this.#isStuck(head, error) && !(await this.#try(next))) {
         // Others get through, this one never does: a filter in between dislikes it, say.
-        this.#fail(id, new FiniChatError('undeliverable', 'this message does not get through', { cause: error }), true);
+        this.#fail(head.id, new FiniChatError('undeliverable', 'this message does not get through', { cause: error }), true);
         attempt = 0;
       } else await this.#wait(error, attempt++);
     }
@@ -247,12 +466,19 @@ export class FiniChat {
   }
 
   /** Tries a message once; what came in the way, if it is worth another try. */
-  async #try(id) {
-    const unsent = this.#unsent.get(id);
-    if (unsent && Date.now() - unsent.at > this.#o.pendingTtl) this.#fail(id, new FiniChatError('expired', 'was never sent'), true);
+  async #try(entry) {
+    // A tab that slept has not heard what became of it. What another tab wrote and nobody keeps any more was accepted or taken out.
+    // Storage lags between tabs, so only what was seen in it can be missed.
+    const kept = this.#recall(entry.id);
+    const { failed } = parse(kept) ?? {};
+    const isGone = kept === null && entry.isKept && !entry.isMine;
+    entry.isKept ||= Boolean(kept);
+    if (failed) this.#settle(entry.id, failed);
+    else if (isGone) this.#takeOut(entry.id);
+    else if (Date.now() - entry.at > this.#o.pendingTtl) this.#fail(entry.id, new FiniChatError('expired', 'was never sent'), true);
+    if (!this.#outbox.includes(entry)) return null;
     try {
-      await this.#post(id);
-      this.#drop(id);
+      await this.#post(entry);
       this.#reported = null;
       return null;
     } catch (error) {
@@ -261,62 +487,90 @@ export class FiniChat {
   }
 
   /** Whether a message has failed again and again while the bridge was heard otherwise. */
-  #isStuck(id, { code }) {
-    const unsent = this.#unsent.get(id);
-    if (!unsent || code === 'token') return false;
-    unsent.failedAt ??= performance.now();
-    unsent.tries += 1;
-    return unsent.tries >= TRIES && this.#alive > unsent.failedAt;
+  #isStuck(entry, { code }) {
+    if (code === 'token') return false;
+    entry.failedAt ??= performance.now();
+    entry.tries = (entry.tries ?? 0) + 1;
+    return entry.tries >= TRIES && this.#alive > entry.failedAt;
   }
 
-  async #post(id) {
-    const message = this.#messages.get(`m:${id}`);
-    if (!message || message.status !== 'pending') return; // its own feed event was faster than the answer
+  async #post({ id, body }) {
     const headers = { 'content-type': 'application/json' };
-    const response = await this.#request('/v1/messages', { method: 'POST', headers, body: this.#unsent.get(id).body });
-    if (response.ok) {
-      const answer = await response.json().catch(() => null);
+    let answer;
+    try {
       // A portal or proxy that says 200 with a page of its own has stored nothing.
-      if (answer?.message_id !== id) throw new FiniChatError('protocol', 'unexpected answer to a message');
-      this.#alive = performance.now();
-      const status = answer.status in RANK ? answer.status : 'queued'; // `sending` is queued to a customer
-      const present = this.#messages.get(`m:${id}`);
-      if (present && RANK[status] > RANK[present.status]) this.#update(present, { status }); // the feed may know more already
-      // Its answer comes by the feed: by pages, where the stream has not brought a byte so far.
-      if (this.#stream && !this.#spoke) this.#stream.abort();
-      this.#wake(); // nor may the feed have existed until now
+      answer = await this.#call('/v1/messages', { method: 'POST', headers, body }, (given) => given?.message_id === id);
+    } catch (error) {
+      // Only the bridge's own word is final; anything else came from something in between.
+      if (!error.isFinal) throw error;
+      // Nothing was stored. A reused id could succeed as a new message, a stranger's with another token; the rest is refused again.
+      this.#fail(id, error, error.code === 'message_conflict' || error.status === 403);
       return;
     }
-    const error = await problem(response);
-    // Only the bridge's own word is final; anything else came from something in between.
-    if (!error.isFinal) throw error;
-    this.#alive = performance.now();
-    // Nothing was stored. Only a reused id could succeed as a new message; other content is refused again.
-    this.#fail(id, error, error.code === 'message_conflict');
+    const status = answer.status in RANK ? answer.status : 'queued'; // `sending` is queued to a customer
+    this.#tell(id, { status, expectedWaitMs: answer.expected_wait_ms ?? null });
+    // Its answer comes by the feed: by pages, where the stream has not brought a byte so far.
+    if (this.#stream && !this.#spoke) this.#giveUpStream();
+    this.#hurries = true;
+    this.#wake(); // nor may the feed have existed until now
+    void this.#pause(this.#o.settled, true).then(() => this.#messages.get(`m:${id}`)?.sequence === null && this.#giveUpStream());
   }
 
-  #fail(id, error, mayResend) {
-    const message = this.#messages.get(`m:${id}`);
+  /** It is of no use: the next round begins with a page. */
+  #giveUpStream() {
+    this.#held = true;
+    this.#synced = false;
+    this.#stream?.abort();
+  }
+
+  #fail(id, { code, status, message: detail, errors = [], cause, isFinal, requestId }, mayResend) {
+    const place = this.#synced ? this.#last + 0.5 : null; // after what was there, before what comes
+    const entry = this.#outbox.find((other) => other.id === id);
+    const change = { status: 'failed', code, detail, errors, mayResend, place };
+    // Its text is the customer's work: it stays until it is sent again or taken out.
+    if (entry) this.#keep({ ...entry, isMine: undefined, failed: change });
+    this.#tell(id, change, code === 'expired' ? undefined : { code, status, message: detail, errors, isFinal, requestId }, cause);
+  }
+
+  /** How the trying ended, to this tab and the others. */
+  #tell(id, change, error, cause) {
+    this.#tabs?.post({ type: 'settled', id, change, error });
+    this.#settle(id, change, error && new FiniChatError(error.code, error.message, { ...error, cause }));
+    if (change.status !== 'failed') this.#forget(id);
+  }
+
+  #settle(id, { place, ...change }, error) {
     this.#drop(id);
-    const { code, message: detail, errors = [] } = error;
+    const message = this.#messages.get(`m:${id}`);
     const isPending = message?.status === 'pending';
-    if (isPending) this.#update(message, { status: 'failed', code, detail, errors, mayResend });
-    // The feed may have brought another message of this id meanwhile: then the refusal is told all the same.
-    if (isPending ? code !== 'expired' : error.isFinal) this.#emit('error', error);
+    if (change.status === 'failed' && isPending) this.#places.set(id, place ?? Infinity);
+    // The feed may know more already.
+    if (message && RANK[change.status] > RANK[message.status] && (isPending || change.status !== 'failed')) this.#update(message, change);
+    // It may even have brought another message of this id: then the refusal is told all the same.
+    if (error && (isPending || error.isFinal)) this.#emit('error', error);
   }
 
-  #enqueue({ id, at, text, body }) {
-    const message = blank({ id, author: 'user', text, createdAt: new Date(at).toISOString(), origin: 'frontend', status: 'pending' });
-    this.#outbox.push(id);
-    this.#unsent.set(id, { body, at, tries: 0, failedAt: null });
-    this.#update(message, {});
+  #enqueue(entry) {
+    const { id, at, text } = entry;
+    const key = `m:${id}`;
+    if (!this.#messages.has(key)) {
+      const createdAt = new Date(at).toISOString();
+      this.#update(blank({ id, author: 'user', text, createdAt, origin: 'frontend', status: 'pending' }), {});
+    }
+    this.#outbox.push(entry);
+    this.#outbox.sort(typed);
+    this.#sentAgain(id);
+  }
+
+  /** A failed message whose successor exists cannot be sent again. */
+  #sentAgain(id) {
+    const failed = this.#messages.get(`m:${previousId(id)}`);
+    if (failed?.mayResend) this.#update(failed, { mayResend: false });
   }
 
   /** It is no longer to be sent. */
   #drop(id) {
-    this.#outbox = this.#outbox.filter((other) => other !== id);
-    this.#unsent.delete(id);
-    this.#forget(id);
+    this.#outbox = this.#outbox.filter((other) => other.id !== id);
   }
 
   // One storage item per message: two tabs of one customer never overwrite each other's list.
@@ -328,7 +582,12 @@ export class FiniChat {
     try { this.#storage?.removeItem(this.#prefix + id); } catch { /* as above */ }
   }
 
-  #restore() {
+  /** What is kept: null if nothing, undefined if nobody can tell. */
+  #recall(id) {
+    try { return this.#storage?.getItem(this.#prefix + id); } catch { return undefined; }
+  }
+
+  #stored() {
     const found = [];
     try {
       for (let i = 0; i < (this.#storage?.length ?? 0); i++) {
@@ -336,8 +595,18 @@ export class FiniChat {
         if (key?.startsWith(this.#prefix)) found.push(parse(this.#storage.getItem(key)));
       }
     } catch { /* storage may be forbidden at any time */ }
-    const whole = (entry) => entry && [entry.id, entry.text, entry.body].every((part) => typeof part === 'string');
-    found.filter(whole).sort((a, b) => a.at - b.at || a.n - b.n).forEach((entry) => this.#enqueue(entry));
+    return found.filter(isEntry).sort(typed);
+  }
+
+  #restore() {
+    for (const { failed, ...entry } of this.#stored()) {
+      if (this.#gone.has(entry.id) || this.#messages.has(`m:${entry.id}`)) continue;
+      const age = Date.now() - entry.at;
+      if (failed && age > FAILED_TTL) this.#forget(entry.id);
+      else this.#enqueue({ ...entry, isKept: true });
+      if (failed) this.#settle(entry.id, failed);
+      else if (age > this.#o.pendingTtl) this.#fail(entry.id, new FiniChatError('expired', 'was never sent'), true);
+    }
   }
 
   // --- the feed ----------------------------------------------------------------------------------------------------
@@ -345,88 +614,104 @@ export class FiniChat {
   async #follow() {
     let attempt = 0; // failures in a row
     let mute = 0; // streams in a row that brought nothing
-    const unheard = () => {
-      this.#synced = false; // pages say what it did not
-      mute += 1;
-      if (mute === MUTE_STREAMS) this.#report(new FiniChatError('no_stream', 'no event stream gets through; pages are read instead'));
-    };
     for (let round = 0; !this.#closed.signal.aborted; round++) {
       try {
-        const paging = mute >= MUTE_STREAMS && !this.#wantsStream && round % STREAM_EVERY !== 0;
+        const acts = this.#acts;
         const before = this.#last;
-        if (!this.#synced || paging) await this.#catchUp();
+        const paging = acts && (this.#isHidden || (mute >= MUTE_STREAMS && !this.#wantsStream && round % STREAM_EVERY !== 0));
+        if (!this.#synced || paging || this.#ahead > before) await this.#catchUp();
+        if (!acts) {
+          this.#setConnection(this.#told);
+          attempt = this.#ahead > this.#last ? attempt + 1 : 0; // a page that lags behind what another tab has
+          await this.#pause(attempt ? this.#backoff(attempt) : Math.max(10, this.#leaderIsDue()));
+          continue;
+        }
+        void this.#flush();
+        if (mute || paging) this.#setConnection('online');
         if (paging) {
-          this.#setConnection('online');
-          attempt = this.#last > before ? 0 : attempt + 1;
+          attempt = this.#last > before || this.#hurries ? 0 : attempt + 1;
+          this.#hurries = false;
           await this.#pause(this.#backoff(attempt));
           continue;
         }
+        if (!this.#acts || this.#isHidden) continue; // that took its time
         this.#wantsStream = false;
         const { settled, retry } = await this.#readStream();
+        if (settled === undefined) continue;
         // An end like any other: the bridge restarts, or a proxy's time is up.
         if (settled) [attempt, mute] = [0, 0];
-        else unheard();
+        else mute = this.#unheard(mute);
         this.#setConnection('connecting', 1_000);
-        await this.#pause(Math.max(retry, this.#backoff(attempt++)));
+        await this.#pause(this.#delay(attempt++, Math.min(retry, this.#o.maxDelay)), true);
       } catch (thrown) {
         if (this.#closed.signal.aborted) return;
         const error = ours(thrown);
-        const missing = error.status === 404 && error.code === 'not_found';
+        this.#synced = false;
         if (this.#wantsStream) attempt = 0; // somebody came back while this try was under way
-        if (error.code === 'mute') unheard();
-        else if (missing) this.#empty();
-        else this.#setConnection(globalThis.navigator?.onLine === false ? 'offline' : 'connecting');
+        if (error.code === 'mute') mute = this.#unheard(mute);
+        else if (isMissing(error)) this.#empty();
+        else this.#setConnection(isOffline() ? 'offline' : 'connecting');
         await this.#wait(error, attempt++);
       }
     }
+  }
+
+  /** A stream that brought nothing: pages say what it did not. */
+  #unheard(mute) {
+    this.#synced = false;
+    if (mute + 1 === MUTE_STREAMS) this.#report(new FiniChatError('no_stream', 'no event stream gets through; pages are read instead'));
+    return mute + 1;
   }
 
   /** Pages through what was missed. The page is the authority: a number it leaves out does not exist any more. */
   async #catchUp() {
     for (let more = true; more; ) {
       const before = this.#last;
-      const response = await this.#request(`${this.#path}/events?after=${before}&limit=500`);
-      if (!response.ok) throw await problem(response);
-      const page = await response.json().catch(() => null);
-      if (!Array.isArray(page?.events)) throw new FiniChatError('protocol', 'not a page of events');
-      this.#alive = performance.now();
-      if (page.reset) this.#reset();
+      // From the last one on: another event of its number tells of a feed that was erased and has grown again.
+      const after = Math.max(0, before - 1);
+      const page = await this.#call(`${this.#path}/events?after=${after}&limit=500`, {}, (body) => Array.isArray(body?.events));
+      const [first] = page.events;
+      if (page.reset || (first?.sequence === before && this.#last === before && first.id !== this.#lastId)) {
+        this.#reset();
+        if (first && first.sequence > 1) continue;
+      }
       this.#page = new Set();
       page.events.forEach((event) => this.#accept(event));
       const told = this.#page;
       this.#page = null;
       for (const key of told) if (this.#messages.has(key)) this.#emit('message', this.#messages.get(key));
-      more = page.has_more && (this.#last > before || page.reset);
+      more = page.has_more && this.#last !== before;
     }
     this.#synced = true;
     this.#reported = null;
     this.#markReady();
   }
 
-  /** Reads a stream to its end; whether it was one to rely on, and the pause that it asked for. */
+  /** Reads a stream to its end; whether it was one to rely on (undefined: given up from here), and the pause that it asked for. */
   async #readStream() {
-    const guard = this.#guard();
-    this.#stream = guard;
-    this.#spoke = false;
+    const guard = (this.#stream = this.#guard());
+    this.#spoke = this.#held = false;
     const began = performance.now();
     const first = this.#last;
     const parser = new SseParser();
+    let reader;
     let watchdog;
     const within = (ms) => {
       clearTimeout(watchdog);
-      watchdog = setTimeout(guard.abort, ms);
+      watchdog = setTimeout(() => { this.#held = true; guard.abort(); }, ms);
     };
     try {
       within(this.#o.greeting);
       const headers = { accept: 'text/event-stream', 'last-event-id': String(this.#last) };
-      const response = await this.#request(`${this.#path}/stream`, { headers, guard });
-      if (!response.ok) throw await problem(response);
-      const reader = response.body?.getReader?.();
-      const type = response.headers.get('content-type') ?? '';
-      if (!reader || !type.startsWith('text/event-stream')) throw new FiniChatError('mute', 'not an event stream');
+      const response = await this.#request(`${this.#path}/stream`, { headers }, guard);
+      if (!response.ok) throw problem(response, await this.#unless(guard, response.text()));
+      reader = response.body?.getReader?.();
+      if (!reader || !response.headers.get('content-type')?.startsWith('text/event-stream')) throw new FiniChatError('mute', 'not an event stream');
       this.#setConnection('online');
-      for (let chunk; !(chunk = await reader.read()).done; ) {
-        [this.#spoke, this.#lastByte, this.#alive] = [true, Date.now(), performance.now()];
+      for (let chunk; !(chunk = await this.#unless(guard, reader.read())).done; ) {
+        this.#spoke = true;
+        this.#lastByte = Date.now();
+        this.#alive = performance.now();
         within(this.#o.silence);
         for (const frame of parser.push(chunk.value)) await this.#frame(frame);
       }
@@ -434,23 +719,25 @@ export class FiniChat {
       return { settled: this.#last > first || performance.now() - began > this.#o.settled, retry: parser.retry };
     } catch (thrown) {
       const error = ours(thrown);
-      // Refused by the bridge for its number, cut off, or held back by something in between: pages may get through.
-      const refused = error.status === 429 || error.status >= 500;
-      const held = !this.#spoke && error.status === 0 && error.code === 'network' && guard.signal.aborted;
-      if (!this.#closed.signal.aborted && (refused || held)) throw new FiniChatError('mute', error.message, { retryAfter: error.retryAfter, cause: error });
+      if (guard.signal.aborted && !this.#held) return {};
+      // Held back, cut off or refused by something in between, or refused by the bridge for its number: pages may get through.
+      if (!this.#spoke && !error.isFinal && error.code !== 'token' && error.status !== 401) {
+        throw new FiniChatError('mute', error.message, { retryAfter: error.retryAfter, cause: error });
+      }
       throw error;
     } finally {
       clearTimeout(watchdog);
       guard.abort();
+      Promise.resolve(reader?.cancel?.()).catch(() => {});
       this.#stream = null;
-      this.#setTyping(null); // hints are not repeated, so none may outlive the stream that carried it
+      this.#hint('typing', { active: false }); // hints are not repeated, so none may outlive the stream that carried it
     }
   }
 
   async #frame({ event, data }) {
     const payload = parse(data);
     if (event === 'feed.reset') return this.#reset(); // what comes now begins at 1
-    if (!Number.isSafeInteger(payload?.sequence)) return this.#hint(event, payload ?? {});
+    if (!Number.isSafeInteger(payload?.sequence) || !payload.type) return this.#hint(event, payload ?? {});
     if (payload.sequence > this.#last + 1) await this.#catchUp();
     if (payload.sequence > this.#last + 1) throw new FiniChatError('gap', 'events are missing and cannot be read back yet');
     this.#accept(payload);
@@ -458,15 +745,15 @@ export class FiniChat {
 
   #accept(event) {
     if (!(event?.sequence > this.#last)) return;
-    this.#last = event.sequence;
+    [this.#last, this.#lastId] = [event.sequence, event.id];
     if (event.conversation_id !== this.conversationId) return this.#emit('error', new FiniChatError('foreign_event', 'event of another conversation'));
     const data = event.data ?? {};
     if (event.type === 'message.created' && data.message) this.#onMessage(event, data);
     else if (event.type === 'turn.completed') {
-      this.#onTurn(data.message_id, { status: data.outcome === 'answered' ? 'answered' : 'stored', outcome: data.outcome });
+      this.#onTurn(data.message_id, { status: data.outcome === 'answered' ? 'answered' : 'stored', outcome: data.outcome, expectedWaitMs: null });
     } else if (event.type === 'turn.failed') {
       const mayResend = data.may_resend === true && !this.#messages.has(`m:${nextId(data.message_id)}`);
-      this.#onTurn(data.message_id, { status: 'failed', code: data.code, detail: data.detail ?? null, mayResend });
+      this.#onTurn(data.message_id, { status: 'failed', code: data.code, detail: data.detail ?? null, mayResend, expectedWaitMs: null });
     } else if (event.type === 'conversation.escalated') this.#setState('escalated', data.status_text);
     else if (event.type === 'conversation.status_changed') this.#setState(data.state, data.status_text);
     else if (event.type === 'conversation.continued') this.#setState('continued', this.statusText);
@@ -475,26 +762,31 @@ export class FiniChat {
       if (data.resolved) this.#setState('resolved', this.statusText);
       else if (this.state === 'resolved') this.#setState('open', this.statusText);
     }
+    this.#setHandoff(handedOff(this.#handoff, event, data));
     if (this.state === 'new') this.#setState('open', null);
     this.#emit('event', event);
+    if (this.#ready && this.#acts) this.#tabs?.post({ type: 'event', event });
   }
 
   #onMessage({ sequence }, { message, origin, in_reply_to: inReplyTo = null }) {
     const own = origin === 'frontend';
-    const { id, author, text, created_at: createdAt, articles = [], attachments = [], tags = [] } = message;
+    const { id, author, text, created_at: createdAt, format = 'plain', articles = [], attachments = [], tags = [] } = message;
     const known = this.#messages.get(`${own ? 'm' : 'e'}:${id}`) ?? blank({ id, origin, status: own && author === 'user' ? 'queued' : null });
     // In the feed means accepted, also when the answer to the POST was lost and the message was given up here.
-    const accepted = known.status === 'pending' || ['expired', 'undeliverable'].includes(known.code) ? { status: 'queued', code: null, detail: null, mayResend: false } : {};
-    this.#update(known, { ...accepted, author, text, createdAt, articles, attachments, tags, inReplyTo, sequence });
+    const accepted = known.status === 'pending' || (known.sequence === null && known.status === 'failed') ? { status: 'queued', code: null, detail: null, mayResend: false } : {};
+    if (own && known.text === text) {
+      this.#drop(id);
+      this.#forget(id);
+    }
+    this.#update(known, { ...accepted, author, text, createdAt, format, articles: articles.map(safe), attachments, tags, inReplyTo, sequence });
     if (author !== 'user') this.#setTyping(null);
     // After a reload it is the feed that tells which failures have been sent again.
-    const failed = own && this.#messages.get(`m:${previousId(id)}`);
-    if (failed?.mayResend) this.#update(failed, { mayResend: false });
+    if (own) this.#sentAgain(id);
   }
 
   #onUpdate(id, { text, articles, attachments, tags }) {
     const message = this.#messages.get(`e:${id}`);
-    const given = Object.entries({ text, articles, attachments, tags }).filter(([, value]) => value !== undefined);
+    const given = Object.entries({ text, articles: articles?.map(safe), attachments, tags }).filter(([, value]) => value !== undefined);
     if (message) this.#update(message, Object.fromEntries(given));
   }
 
@@ -505,11 +797,12 @@ export class FiniChat {
   }
 
   /** Stream-only hints carry no number and are not part of the feed. */
-  #hint(event, data) {
-    if (event === 'turn.started') this.#setTyping({ author: 'bot' }, 130_000);
-    else if (event === 'turn.delayed') this.#emit('delayed', { messageId: data.message_id, expectedAt: data.expected_at ?? null });
-    else if (event === 'read.updated') this.#emit('read', { sequence: data.sequence });
-    else if (event === 'typing') this.#setTyping(data.active === false ? null : { author: data.author ?? 'agent' }, 8_000);
+  #hint(name, data) {
+    if (name === 'turn.started') this.#setTyping({ author: 'bot' }, 130_000);
+    else if (name === 'turn.delayed') this.#emit('delayed', { messageId: data.message_id, expectedAt: data.expected_at ?? null });
+    else if (name === 'read.updated') this.#setRead(data.sequence);
+    else if (name === 'typing') this.#setTyping(data.active === false ? null : { author: data.author ?? 'agent' }, 8_000);
+    if (this.#acts) this.#tabs?.post({ type: 'hint', name, data });
   }
 
   /** No such conversation: not begun yet, or erased. What was shown of an erased one must go, and numbers start anew. */
@@ -519,16 +812,19 @@ export class FiniChat {
       this.#synced = this.#ready = false;
       this.#reset();
     }
+    this.#ahead = 0;
     this.#markReady();
   }
 
   /** The feed begins anew: what was shown of the old one must go. */
   #reset() {
-    this.#last = 0;
+    this.#last = this.#read = this.#ahead = 0;
     for (const [key, { sequence }] of this.#messages) if (sequence !== null) this.#messages.delete(key);
     this.#setState('new', null);
+    this.#setHandoff(BOT);
     this.#emit('reset', undefined);
     this.#changed();
+    if (this.#acts) this.#tabs?.post({ type: 'reset' });
   }
 
   #markReady() {
@@ -540,49 +836,88 @@ export class FiniChat {
 
   // --- requests and tokens -----------------------------------------------------------------------------------------
 
-  async #request(path, { method, headers, body, guard } = {}) {
-    const own = guard ?? this.#guard(this.#o.requestTimeout);
+  /** One rule for what an answer means: it is the bridge's if it says what it must (`isIt`) or is the bridge's own problem. */
+  async #call(path, init, isIt) {
+    const guard = this.#guard(this.#o.requestTimeout);
+    this.#calls.add(guard);
+    try {
+      const response = await this.#request(path, init, guard);
+      const text = await this.#unless(guard, response.text());
+      const body = parse(text);
+      const isIts = response.ok && isIt(body, text);
+      const error = isIts ? null : problem(response, text);
+      if (isIts || error.isFinal) this.#alive = performance.now();
+      if (error) throw error;
+      return body;
+    } finally {
+      this.#calls.delete(guard);
+      guard.abort();
+    }
+  }
+
+  /** What a person has asked for: a few tries, then the error is theirs. */
+  async #insist(path, fields) {
+    const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(fields) };
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return await this.#call(path, init, (body, text) => body !== null || text === '');
+      } catch (thrown) {
+        const error = ours(thrown);
+        if (error.isFinal || attempt === TELL || this.#closed.signal.aborted) throw error;
+        await this.#pause(this.#delay(attempt, error.retryAfter), error.retryAfter !== undefined);
+      }
+    }
+  }
+
+  async #request(path, { method, headers, body }, guard) {
     for (let again = false; ; again = true) {
-      const token = await this.#bearer();
+      const token = await this.#unless(guard, this.#bearer());
       const response = await this.#fetch(this.#o.baseUrl + path, {
-        method, body, headers: { ...headers, authorization: `Bearer ${token}` }, signal: own.signal,
+        method, body, headers: { ...headers, authorization: `Bearer ${token}` }, signal: guard.signal,
         cache: 'no-store', credentials: 'omit', keepalive: Boolean(body) && body.length < 16_000, // outlives the page
-      });
+      }, guard);
       if (response.status !== 401 || again || !this.#o.getToken) return response;
       if (this.#token.value === token) this.#token = { value: null, until: 0 };
-      void response.body?.cancel?.();
+      response.body?.cancel?.()?.catch?.(() => {});
     }
   }
 
   /** The page's own `fetch` may do anything; what comes back is an answer or an error of ours. */
-  async #fetch(url, init) {
+  async #fetch(url, init, guard) {
+    let asked;
+    let response;
     try {
-      const response = await this.#o.fetch(url, init);
-      if (typeof response?.status === 'number' && response.headers) return response;
+      asked = Promise.resolve(this.#o.fetch(url, init));
+      response = await this.#unless(guard, asked);
     } catch (cause) {
+      asked?.then((late) => late?.body?.cancel?.()).catch(() => {}); // nobody waits for it any more
       throw new FiniChatError('network', 'the bridge could not be reached', { cause });
     }
+    if (typeof response?.status === 'number' && response.headers?.get) return response;
     throw new FiniChatError('network', 'fetch gave no answer');
+  }
+
+  /** The promise's word, unless the guard ends it first: not everybody's `fetch` minds its signal. */
+  #unless({ signal }, promise) {
+    return new Promise((resolve, reject) => {
+      const stop = () => reject(new FiniChatError('network', 'no answer in time'));
+      if (signal.aborted) stop();
+      signal.addEventListener('abort', stop);
+      Promise.resolve(promise).then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
+    });
   }
 
   /** A token; however the page's `getToken` fails, the error is ours. */
   #bearer() {
     const { getToken, requestTimeout } = this.#o;
     if (!getToken || (this.#token.value && Date.now() < this.#token.until)) return this.#token.value;
-    this.#refreshing ??= new Promise((resolve, reject) => {
-      const end = (done, value) => {
-        clearTimeout(timer);
-        this.#closed.signal.removeEventListener('abort', closed);
-        this.#refreshing = null;
-        done(value);
-      };
-      const fail = (message, cause) => end(reject, new FiniChatError('token', message, { cause }));
-      const closed = () => fail('the chat is closed');
-      const timer = setTimeout(fail, requestTimeout, 'no token in time');
-      this.#closed.signal.addEventListener('abort', closed);
-      Promise.resolve().then(getToken).then((token) => this.#keepToken(token)).then((value) => end(resolve, value), (cause) => fail('getToken failed', cause));
-    });
-    return this.#refreshing;
+    if (this.#refreshing) return this.#refreshing;
+    const guard = this.#guard(requestTimeout);
+    const fail = (cause) => { throw new FiniChatError('token', 'getToken failed', { cause }); };
+    return (this.#refreshing = this.#unless(guard, Promise.resolve().then(getToken).then((token) => this.#keepToken(token))).catch(fail).finally(() => {
+      guard.abort();
+      this.#refreshing = null;
+    }));
   }
 
   #keepToken(given) {
@@ -607,6 +942,7 @@ export class FiniChat {
     };
     const timer = ms && setTimeout(abort, ms);
     this.#closed.signal.addEventListener('abort', abort);
+    if (this.#closed.signal.aborted) abort();
     return { signal: controller.signal, abort };
   }
 
@@ -614,13 +950,40 @@ export class FiniChat {
 
   #listenToBrowser() {
     const { signal } = this.#closed;
+    const { document } = globalThis;
     const listen = (target, type, fn) => target?.addEventListener?.(type, fn, { signal });
     const restart = () => { this.#wantsStream = true; this.#stream?.abort(); this.#wake(); }; // the old connection may be dead without a word
+    const sleep = () => { this.#tabs?.close(); this.#stream?.abort(); };
+    const wakeUp = () => {
+      this.#tabs?.open();
+      this.#synced = false; // the others spoke meanwhile
+      restart();
+    };
     listen(globalThis, 'online', restart);
-    listen(globalThis, 'pageshow', (event) => event.persisted && restart());
-    listen(globalThis, 'offline', () => { this.#setConnection('offline'); this.#stream?.abort(); });
-    listen(globalThis.document, 'visibilitychange', () => {
-      if (document.visibilityState !== 'visible') return;
+    listen(globalThis, 'offline', () => {
+      this.#setConnection('offline');
+      for (const each of [this.#stream, ...this.#calls]) each?.abort(); // some would hang until their time is up
+    });
+    listen(globalThis, 'pagehide', sleep);
+    listen(globalThis, 'pageshow', (event) => event.persisted && wakeUp());
+    listen(document, 'freeze', sleep);
+    listen(document, 'resume', wakeUp);
+    listen(document, 'visibilitychange', () => {
+      clearTimeout(this.#hiddenTimer);
+      if (isHidden()) {
+        this.#hiddenTimer = setTimeout(() => {
+          this.#isHidden = true;
+          this.#stream?.abort();
+          this.#beat(); // for one in sight to take over
+        }, this.#o.hidden);
+        return;
+      }
+      this.#isHidden = false;
+      if (this.#tabs && !this.#acts) {
+        this.#expectLeader(); // it may sleep
+        this.#tabs.post({ type: 'want' });
+      }
+      this.#wantsStream = true;
       if (Date.now() - this.#lastByte > this.#o.silence) this.#stream?.abort(); // the tab slept through its own watchdog
       this.#wake();
     });
@@ -628,15 +991,33 @@ export class FiniChat {
 
   /** After a failure: the larger of the server's wish and our own patience; only the latter may be cut short by `#wake`. */
   #wait(error, attempt) {
-    if ([401, 403].includes(error.status) || ['token', 'gap'].includes(error.code)) this.#report(error);
-    const { maxDelay } = this.#o;
-    const isHidden = globalThis.document?.visibilityState === 'hidden';
-    let own = this.#backoff(attempt);
-    if (error.status === 401 || error.status === 403) own = maxDelay;
+    const { status, code, retryAfter } = error;
+    const isRefused = status === 401 || (status === 403 && error.isFinal);
+    if (isRefused || code === 'token' || code === 'gap') this.#report(error);
+    else if (attempt === TELL && code !== 'mute' && !isMissing(error)) void this.#diagnose(error);
+    // Another tab may have a better token.
+    if (isRefused || code === 'token') this.#tabs?.yield();
     // A conversation that does not exist yet mostly begins with our own message, which wakes us; a greeting may begin it too.
-    else if (error.status === 404) own = Math.min(10 * own, isHidden ? maxDelay : 5_000, maxDelay);
-    if (error.retryAfter === undefined) return this.#pause(own);
-    return this.#pause(Math.max(error.retryAfter, own) * (1 + Math.random() / 2), true);
+    const missing = isMissing(error) && Math.min(10 * this.#backoff(attempt), isHidden() ? Infinity : 5_000);
+    const own = isRefused ? this.#o.maxDelay : missing || this.#backoff(attempt);
+    return this.#pause(this.#delay(attempt, retryAfter, own), retryAfter !== undefined);
+  }
+
+  /** What keeps going wrong, told with what is probably the cause. */
+  async #diagnose(cause) {
+    if (isOffline()) return;
+    const { baseUrl } = this.#o;
+    const where = baseUrl || 'the page\'s own origin';
+    const { status } = cause;
+    if (status >= 500 || status === 429) return this.#report(cause);
+    if (cause.code !== 'network') return this.#report(new FiniChatError('address', `what answers at ${where} is not the bridge: is baseUrl right?`, { status, cause }));
+    const guard = this.#guard(this.#o.requestTimeout);
+    // Without CORS: whether anything answers there at all.
+    const answers = await this.#fetch(`${baseUrl}/v1/client.js`, { mode: 'no-cors', cache: 'no-store', credentials: 'omit', signal: guard.signal }, guard).then(() => true, () => false);
+    guard.abort();
+    if (this.#alive > -Infinity) this.#report(cause); // it was heard before: an outage
+    else if (answers) this.#report(new FiniChatError('origin', `${where} answers, but not to this page: server.cors_origins must list ${globalThis.location?.origin}`, { cause }));
+    else this.#report(new FiniChatError('address', `nothing answers at ${where}: is baseUrl right?`, { cause }));
   }
 
   /** Tells a trouble once, until something works again or another one comes. */
@@ -649,6 +1030,11 @@ export class FiniChat {
   #backoff(attempt) {
     const { minDelay, maxDelay } = this.#o;
     return Math.min(maxDelay, minDelay * 2 ** Math.min(attempt, 20)) * (0.5 + Math.random() / 2);
+  }
+
+  /** One rule for pauses: the larger of the server's wish and our own, so many asked at once spread out. */
+  #delay(attempt, wish, own = this.#backoff(attempt)) {
+    return wish === undefined ? own : Math.max(wish, own) * (1 + Math.random() / 2);
   }
 
   #pause(ms, firm = false) {
@@ -702,6 +1088,20 @@ export class FiniChat {
     this.#emit('state', { state, previous, statusText });
   }
 
+  #setHandoff(handoff) {
+    if (handoff === this.#handoff) return;
+    this.#handoff = Object.freeze(handoff);
+    this.#changed();
+    this.#emit('handoff', handoff);
+  }
+
+  #setRead(sequence) {
+    if (!(sequence > this.#read)) return;
+    this.#read = sequence;
+    this.#changed();
+    this.#emit('read', { sequence });
+  }
+
   /** `late` ms from now, unless something else is the case by then: a quick reconnection is nobody's business. */
   #setConnection(connection, late = 0) {
     clearTimeout(this.#connectionTimer);
@@ -713,6 +1113,7 @@ export class FiniChat {
     this.#connection = connection;
     this.#changed();
     this.#emit('connection', connection);
+    this.#beat();
   }
 
   #setTyping(typing, ms) {
@@ -727,18 +1128,69 @@ export class FiniChat {
   #emit(type, value) {
     for (const listener of [...(this.#listeners.get(type) ?? [])]) {
       // A listener's fault is reported as its own, and never stops the feed.
-      try { listener(value); } catch (error) { queueMicrotask(() => { throw error; }); }
+      try { listener(value); } catch (error) { (globalThis.reportError ?? console.error)(error); }
     }
   }
 }
 
 const blank = (fields) => ({
-  id: '', author: 'user', text: '', createdAt: '', sequence: null, origin: 'fini', inReplyTo: null, articles: [], attachments: [],
-  tags: [], status: null, outcome: null, code: null, detail: null, errors: [], mayResend: false, ...fields,
+  id: '', author: 'user', text: '', format: 'plain', createdAt: '', sequence: null, origin: 'fini', inReplyTo: null, articles: [], attachments: [],
+  tags: [], status: null, outcome: null, expectedWaitMs: null, code: null, detail: null, errors: [], mayResend: false, ...fields,
 });
 
+/** Who speaks to the customer after this event: the desk's own routes decide, or, where nobody claimed, whoever wrote last. */
+function handedOff(now, { type, timestamp }, data) {
+  switch (type) {
+    case 'handoff.requested':
+      return { ...BOT, speaker: 'waiting', reason: data.reason ?? null, requestedAt: timestamp, deskOpen: data.desk_open ?? null, nextOpen: data.next_open ?? null };
+    case 'handoff.claimed':
+    case 'handoff.agent_joined':
+      return { ...now, speaker: 'human', claimedAt: now.claimedAt ?? timestamp, agent: data.agent ?? null, position: null, expectedWaitSeconds: null };
+    case 'handoff.agent_left':
+      return now.agent?.id === data.agent?.id ? { ...now, agent: null } : now;
+    case 'handoff.position':
+      return { ...now, position: data.position ?? null, expectedWaitSeconds: data.expected_wait_seconds ?? null };
+    case 'handoff.unclaimed':
+      return data.then === 'bot' ? BOT : now;
+    case 'handoff.returned':
+      return BOT;
+    case 'conversation.resolved':
+      return data.resolved ? BOT : now;
+    case 'message.created':
+      if (now.claimedAt || data.origin !== 'fini') return now;
+      if (data.message?.author === 'agent') return { ...now, speaker: 'human' };
+      return data.message?.author === 'bot' && now.speaker === 'human' ? BOT : now;
+    default:
+      return now;
+  }
+}
+
+const listed = (entry) => ({
+  conversationId: entry.conversation_id, state: entry.state, lastSequence: entry.last_sequence, readSequence: entry.read_sequence ?? 0, updatedAt: entry.updated_at,
+  lastMessage: entry.last_message ? { author: entry.last_message.author, text: entry.last_message.text, createdAt: entry.last_message.created_at } : null,
+});
+
+/** An address may stand in the company's knowledge base as anybody typed it there; a link of `javascript:` must not. */
+const safe = (article) => (/^https?:\/\//i.test(article?.url ?? '') ? article : { ...article, url: null });
+
 /** Whatever was thrown, as an error of ours. */
-const ours = (thrown) => (thrown instanceof FiniChatError ? thrown : new FiniChatError('network', String(thrown?.message ?? thrown), { cause: thrown }));
+const ours = (thrown) => (thrown instanceof FiniChatError ? thrown : new FiniChatError('network', said(thrown), { cause: thrown }));
+
+/** Things can be thrown that not even turn into text. */
+function said(thrown) {
+  try { return String(thrown?.message ?? thrown); } catch { return 'unknown'; }
+}
+
+const isMissing = (error) => error.status === 404 && error.code === 'not_found';
+
+const isHidden = () => globalThis.document?.visibilityState === 'hidden';
+
+const isOffline = () => globalThis.navigator?.onLine === false;
+
+const isEntry = (entry) => [entry?.id, entry?.text, entry?.body].every((part) => typeof part === 'string') && Number.isFinite(entry.n) && Math.abs(entry.at) < 8.64e15;
+
+/** The order in which messages were typed. */
+const typed = (a, b) => a.n - b.n || a.at - b.at;
 
 /** Half a character, as a cut string leaves it, is no text that JSON may carry. */
 function wellFormed(text) {
@@ -770,26 +1222,26 @@ function parse(text) {
 
 /** The payload of a JWT, unverified: only the bridge can judge it, we want to know when to ask for the next. */
 function claims(token) {
-  const part = token.split('.')[1]?.replace(/-/g, '+').replace(/_/g, '/') ?? '';
+  const part = token?.split('.')[1]?.replace(/-/g, '+').replace(/_/g, '/') ?? '';
   try { return JSON.parse(atob(part)) ?? {}; } catch { return {}; }
 }
 
 /** Refusals that pass: later, or with another token, the same request may succeed. */
 const isTransient = (status) => status >= 500 || [401, 408, 425, 429].includes(status);
 
-/** A problem document (RFC 9457), or whatever a proxy put in its place. */
-async function problem(response) {
-  const body = parse(await response.text().catch(() => '')) ?? {};
-  const header = response.headers.get('retry-after') ?? ''; // seconds or a date (RFC 9110, 10.2.3)
-  const wanted = /^\d+$/.test(header) ? Number(header) * 1000 : Date.parse(header) - Date.now();
-  const isProblem = response.headers.get('content-type')?.startsWith('application/problem+json') && typeof body.code === 'string';
-  return new FiniChatError(isProblem ? body.code : `http_${response.status}`, (isProblem && (body.detail ?? body.title)) || `answered ${response.status}`, {
-    status: response.status,
-    isFinal: Boolean(isProblem) && !isTransient(response.status),
-    requestId: body.request_id ?? response.headers.get('x-request-id'),
+/** What an answer that is not the one asked for says: the bridge's own problem document (RFC 9457) is final, a page of a proxy nothing. */
+function problem({ status, headers }, text) {
+  const body = parse(text) ?? {};
+  const wish = headers.get('retry-after') ?? ''; // seconds or a date (RFC 9110, 10.2.3), judged by the sender's clock where it is told
+  const wanted = /^\d+$/.test(wish) ? wish * 1000 : Date.parse(wish) - (Date.parse(headers.get('date') ?? '') || Date.now());
+  const isProblem = headers.get('content-type')?.startsWith('application/problem+json') && typeof body.code === 'string';
+  const code = isProblem ? body.code : status < 300 ? 'protocol' : `http_${status}`;
+  return new FiniChatError(code, (isProblem && (body.detail ?? body.title)) || `unexpected answer (${status})`, {
+    status,
+    isFinal: Boolean(isProblem) && !isTransient(status),
+    requestId: body.request_id ?? headers.get('x-request-id'),
     errors: body.errors ?? [],
-    // An absurd wish (a broken clock, a maintenance page) must not silence a chat for a day.
-    retryAfter: wanted >= 0 ? Math.min(wanted, 300_000) : undefined,
+    retryAfter: wanted >= 0 ? Math.min(wanted, MAX_WISH) : undefined,
   });
 }
 

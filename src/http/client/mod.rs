@@ -1,7 +1,9 @@
 //! `GET /v1/client.js`: the browser client, served by the bridge that it talks to, so that both always fit together.
 //!
-//! The module stands here as it would in an npm package (`package.json` beside it); nothing is built or changed on the way.
-//! It needs no token: it holds nothing that is not public.
+//! The module stands here as it would in an npm package (`package.json` beside it); nothing is built, only its comments stay
+//! at home. It needs no token: it holds nothing that is not public.
+
+use std::sync::LazyLock;
 
 use axum::{
     Router,
@@ -18,8 +20,18 @@ pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new().route("/v1/client.js", get(script)).route("/v1/client.d.ts", get(types))
 }
 
+/// The module without the lines that are nothing but comment: a page's visitors need not download them. The first such
+/// comment stays, for whoever wonders what this is.
+static SCRIPT: LazyLock<String> = LazyLock::new(|| {
+    let source = include_str!("fini-bridge.js");
+    let (head, code) = source.split_once("*/\n").unwrap_or(("", source));
+    let is_code = |line: &&str| !["//", "/**", "* ", "*/"].iter().any(|mark| line.trim_start().starts_with(mark));
+    let lines: Vec<&str> = code.lines().filter(is_code).filter(|line| !line.is_empty()).collect();
+    format!("{head}*/\n{}\n", lines.join("\n"))
+});
+
 async fn script() -> Response {
-    file("text/javascript; charset=utf-8", include_str!("fini-bridge.js"))
+    file("text/javascript; charset=utf-8", &SCRIPT)
 }
 
 async fn types() -> Response {
