@@ -172,10 +172,12 @@ export class FiniChat {
   #page = null; // while a page is taken in: the messages that it changed, told once each at its end
   #last = 0;
   #lastId = null;
+  #feed = 0; // counts the feeds: an erased one begins anew
   #read = 0;
   #outbox = []; // { id, n, at, text, body, … } in the order typed: one POST at a time keeps it
   #gone = new Set(); // ids taken out: storage lags between tabs
   #sending = false;
+  #tried = null; // what was tried last
   #synced = false; // the feed has been read up to its end
   #ready = false;
   #token = { value: null, until: Infinity };
@@ -393,7 +395,7 @@ export class FiniChat {
   }
 
   #beat() {
-    if (this.#tabs?.leads) this.#tabs.post({ type: 'beat', leader: this.#me, last: this.#last, connection: this.#connection, isHidden: this.#isHidden });
+    if (this.#tabs?.leads) this.#tabs.post({ type: 'beat', leader: this.#me, last: this.#last, lastId: this.#lastId, connection: this.#connection, isHidden: this.#isHidden });
   }
 
   /** What another tab says. It may be of another release: nothing is taken for granted. */
@@ -401,17 +403,24 @@ export class FiniChat {
     const { type, id, entry, event } = message;
     if (this.#closed.signal.aborted) return;
     if (type === 'want') {
-      if (this.#isHidden && !message.isHidden) this.#tabs.yield();
       this.#beat();
+      this.#offer();
+      if (this.#isHidden && !message.isHidden) this.#tabs.yield();
     } else if (type === 'entry') this.#offered(entry);
     else if (type === 'discard') this.#takeOut(id);
     else if (type === 'settled') this.#settle(id, message.change ?? {}, message.error && new FiniChatError(message.error.code, message.error.message, message.error));
     else if (!this.#tabs.leads) this.#obey(message, event);
   }
 
+  /** What waits here the others may not have: storage can be refused. */
+  #offer() {
+    for (const entry of this.#outbox) this.#tabs.post({ type: 'entry', entry });
+  }
+
   /** Something to send, of another tab. */
   #offered(entry) {
     if (!isEntry(entry) || this.#outbox.some((other) => other.id === entry.id)) return;
+    if (this.#gone.has(entry.id)) return this.#tabs.post({ type: 'discard', id: entry.id });
     const known = this.#messages.get(`m:${entry.id}`);
     if (known?.text === entry.text && known.status !== 'pending') {
       const { id, status, code, detail, errors, mayResend } = known;
@@ -421,7 +430,7 @@ export class FiniChat {
     void this.#flush();
   }
 
-  #obey({ type, leader, last, connection, isHidden: hides, name, data }, event) {
+  #obey({ type, leader, last, lastId, connection, isHidden: hides, name, data }, event) {
     const acted = this.#acts;
     this.#heardAt = performance.now();
     if (acted) this.#stream?.abort();
@@ -435,9 +444,10 @@ export class FiniChat {
     }
     else if (type === 'beat') {
       this.#ahead = Math.max(this.#ahead, last || 0);
+      // Another feed than the one shown here.
+      if (connection === 'online' && (last < this.#last || (last === this.#last && lastId !== this.#lastId))) this.#synced = false;
       this.#told = connection;
-      // What waits here the new one may not have: another tab's storage can be refused.
-      if (leader !== this.#leader) for (const entry of this.#outbox) this.#tabs.post({ type: 'entry', entry });
+      if (leader !== this.#leader) this.#offer();
       this.#leader = leader;
       if (hides && !isHidden()) this.#tabs.post({ type: 'want' }); // it gives way to one in sight
       if (this.#synced) this.#setConnection(connection);
@@ -453,14 +463,15 @@ export class FiniChat {
     this.#restore(); // what tabs left behind that are gone
     let attempt = 0;
     while (this.#outbox.length && this.#acts && !this.#closed.signal.aborted) {
-      const [head, next] = this.#outbox;
-      const error = await this.#try(head);
-      if (!error) attempt = 0;
-      else if (next && this.#isStuck(head, error) && !(await this.#try(next))) {
-        // Others get through, this one never does: a filter in between dislikes it, say.
-        this.#fail(head.id, new FiniChatError('undeliverable', 'this message does not get through', { cause: error }), true);
+      // Past those that never get through; what was tried last goes on first, as it may have arrived.
+      const entry = this.#outbox.find((other) => !this.#isStuck(other)) ?? this.#outbox.find((other) => other === this.#tried) ?? this.#outbox[0];
+      this.#tried = entry;
+      const error = await this.#try(entry);
+      if (error) await this.#wait(error, attempt++);
+      else {
         attempt = 0;
-      } else await this.#wait(error, attempt++);
+        this.#passBy(entry);
+      }
     }
     this.#sending = false;
   }
@@ -471,27 +482,39 @@ export class FiniChat {
     // Storage lags between tabs, so only what was seen in it can be missed.
     const kept = this.#recall(entry.id);
     const { failed } = parse(kept) ?? {};
-    const isGone = kept === null && entry.isKept && !entry.isMine;
-    entry.isKept ||= Boolean(kept);
+    const isGone = kept === null && entry.isKept;
+    entry.isKept = Boolean(kept);
     if (failed) this.#settle(entry.id, failed);
-    else if (isGone) this.#takeOut(entry.id);
+    else if (isGone && !entry.isMine) this.#takeOut(entry.id);
+    else if (isGone) await this.#pause(1_000, true); // what this tab slept through is on its way; else its storage was emptied
     else if (Date.now() - entry.at > this.#o.pendingTtl) this.#fail(entry.id, new FiniChatError('expired', 'was never sent'), true);
     if (!this.#outbox.includes(entry)) return null;
     try {
       await this.#post(entry);
       this.#reported = null;
       return null;
-    } catch (error) {
-      return ours(error);
+    } catch (thrown) {
+      const error = ours(thrown);
+      // What the bridge itself says of its state, and what no request was made for, is no fault of the text.
+      if (!error.isProblem && error.code !== 'token' && !isOffline()) {
+        entry.failedAt ??= performance.now();
+        entry.tries = (entry.tries ?? 0) + 1;
+      }
+      return error;
     }
   }
 
   /** Whether a message has failed again and again while the bridge was heard otherwise. */
-  #isStuck(entry, { code }) {
-    if (code === 'token') return false;
-    entry.failedAt ??= performance.now();
-    entry.tries = (entry.tries ?? 0) + 1;
-    return entry.tries >= TRIES && this.#alive > entry.failedAt;
+  #isStuck({ tries, failedAt }) {
+    return tries >= TRIES && this.#alive > failedAt;
+  }
+
+  /** One got through where those typed before it did not: a filter in between dislikes them, say. */
+  #passBy(entry) {
+    for (const other of [...this.#outbox]) {
+      if (typed(other, entry) < 0 && this.#isStuck(other)) this.#fail(other.id, new FiniChatError('undeliverable', 'this message does not get through'), true);
+      other.tries = 0;
+    }
   }
 
   async #post({ id, body }) {
@@ -637,6 +660,7 @@ export class FiniChat {
         if (!this.#acts || this.#isHidden) continue; // that took its time
         this.#wantsStream = false;
         const { settled, retry } = await this.#readStream();
+        this.#synced = false; // a page tells whether it is still the same feed
         if (settled === undefined) continue;
         // An end like any other: the bridge restarts, or a proxy's time is up.
         if (settled) [attempt, mute] = [0, 0];
@@ -666,10 +690,11 @@ export class FiniChat {
   /** Pages through what was missed. The page is the authority: a number it leaves out does not exist any more. */
   async #catchUp() {
     for (let more = true; more; ) {
-      const before = this.#last;
+      const [before, feed] = [this.#last, this.#feed];
       // From the last one on: another event of its number tells of a feed that was erased and has grown again.
       const after = Math.max(0, before - 1);
       const page = await this.#call(`${this.#path}/events?after=${after}&limit=500`, {}, (body) => Array.isArray(body?.events));
+      if (this.#feed !== feed) continue; // it began anew meanwhile
       const [first] = page.events;
       if (page.reset || (first?.sequence === before && this.#last === before && first.id !== this.#lastId)) {
         this.#reset();
@@ -818,7 +843,9 @@ export class FiniChat {
 
   /** The feed begins anew: what was shown of the old one must go. */
   #reset() {
+    this.#feed += 1;
     this.#last = this.#read = this.#ahead = 0;
+    this.#lastId = null;
     for (const [key, { sequence }] of this.#messages) if (sequence !== null) this.#messages.delete(key);
     this.#setState('new', null);
     this.#setHandoff(BOT);
@@ -1238,6 +1265,7 @@ function problem({ status, headers }, text) {
   const code = isProblem ? body.code : status < 300 ? 'protocol' : `http_${status}`;
   return new FiniChatError(code, (isProblem && (body.detail ?? body.title)) || `unexpected answer (${status})`, {
     status,
+    isProblem: Boolean(isProblem),
     isFinal: Boolean(isProblem) && !isTransient(status),
     requestId: body.request_id ?? headers.get('x-request-id'),
     errors: body.errors ?? [],
