@@ -2,7 +2,7 @@
 // real thing.
 
 import assert from 'node:assert/strict';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { FakeBridge } from './fake-bridge.mjs';
 import { launch } from './harness.mjs';
@@ -45,6 +45,15 @@ async function visit(t, options = {}) {
     assert.deepEqual(faults, []);
   });
   return page;
+}
+
+const AXE = readFileSync(new URL('node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
+
+/** axe's serious and critical findings. */
+async function serious(page) {
+  await page.evaluate(AXE);
+  const { violations } = await page.evaluate(() => globalThis.axe.run({ resultTypes: ['violations'] }));
+  return violations.filter(({ impact }) => impact === 'serious' || impact === 'critical').map(({ id, nodes }) => `${id}: ${nodes[0].html.slice(0, 120)}`);
 }
 
 const chat = (page) => page.locator('#chat-log');
@@ -298,6 +307,35 @@ function weak() {
   }
   return found;
 }
+
+for (const colorScheme of ['light', 'dark']) {
+  test(`axe finds nothing serious in the ${colorScheme} scheme`, async (t) => {
+    const page = await visit(t, { colorScheme });
+    await page.locator('#welcome').waitFor();
+    assert.deepEqual(await serious(page), [], 'first screen');
+    await say(page, 'I want to talk to a human');
+    await bot(page).first().waitFor();
+    await atDesk(page, 'talk to a human');
+    await reply(page, 'Here I am');
+    await agent(page).first().waitFor();
+    await rows(page, 'message.created').first().locator('summary').click();
+    assert.deepEqual(await serious(page), [], 'a conversation');
+  });
+}
+
+test('an Enter that ends an input method\'s word sends nothing', async (t) => {
+  const page = await visit(t);
+  const input = page.getByLabel('Message to support');
+  await input.fill('にほん');
+  // Chromium and Firefox say isComposing; Safari's comes after the composition has ended, with the method's own key code.
+  for (const init of [{ isComposing: true }, { keyCode: 229 }]) {
+    const isLeft = await input.evaluate((element, more) => element.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', bubbles: true, cancelable: true, ...more })), init);
+    assert.equal(isLeft, true, `${JSON.stringify(init)} is left to the input method`);
+  }
+  assert.equal(await own(page).count(), 0);
+  await input.press('Enter');
+  await own(page).first().waitFor();
+});
 
 test('every control has a name', async (t) => {
   const page = await visit(t);

@@ -81,13 +81,19 @@ test('the page of the README works as it stands there', async (t) => {
   await page.reload();
   await shown(4);
   assert.deepEqual(await rows(), before, 'the same after a reload');
+  await page.evaluate(await readFile(new URL('node_modules/axe-core/axe.min.js', import.meta.url), 'utf8'));
+  for (const colorScheme of ['light', 'dark']) {
+    await page.emulateMedia({ colorScheme });
+    const { violations } = await page.evaluate(() => globalThis.axe.run('#log, #form'));
+    assert.deepEqual(violations.filter(({ impact }) => impact === 'serious' || impact === 'critical').map(({ id }) => id), []);
+  }
 });
 
 test('the script is small on the wire, and nothing but the comments of the source is missing', async () => {
   const served = await (await fetch(`${world.url}/v1/client.js`)).text();
   const source = await readFile(new URL('../../src/http/client/fini-bridge.js', import.meta.url), 'utf8');
   assert.ok(gzipSync(served, { level: 9 }).length <= 14 * 1024, `${gzipSync(served, { level: 9 }).length} bytes`);
-  const code = (text) => text.split('\n').map((line) => line.trim()).filter((line) => line && !/^(\/\/|\/\*\*|\*)/.test(line));
+  const code = (text) => text.split('\n').map((line) => line.split(' // ')[0].trim()).filter((line) => line && !/^(\/\/|\/\*\*|\*)/.test(line));
   assert.deepEqual(code(served), code(source));
 });
 

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { mint } from './fake-bridge.mjs';
 import { bench, eventually, launch, send, sequences, texts, until, upTo } from './harness.mjs';
 
 let browser;
@@ -129,14 +130,21 @@ test('a tab whose token is refused lets another lead', async (t) => {
   const first = await b.chat();
   await untilLast(first, 1);
   const bad = b.tokens[0];
+  b.mint = () => mint('c-1', { generation: 2 });
   const second = await b.chat();
   await untilLast(second, 1);
   b.fake.refuseTokens = (token) => token === bad;
   await first.evaluate((token) => { globalThis.mintToken = async () => token; }, bad);
   b.fake.dropStreams('c-1');
   await eventually(() => streams(b.fake) === 1);
-  b.fake.say('c-1', 'agent', 'Heard by both');
-  await Promise.all([first, second].map((page) => untilLast(page, 2)));
+  await until(first, () => globalThis.log.some(([type, value]) => type === 'error' && value.code === 'unauthorized'));
+  await send(first, 'Typed where the token is refused', { messageId: 'm-1' });
+  await until(first, () => globalThis.chat.messages.some(({ status }) => status === 'queued'));
+  await untilLast(second, 4);
+  assert.deepEqual(stored(b.fake), ['m-1']);
+  b.fake.refuseTokens = null;
+  await first.evaluate((token) => globalThis.chat.setToken(token), mint('c-1', { generation: 3 }));
+  await untilLast(first, 4);
 });
 
 test('a feed that begins anew is seen by every tab', async (t) => {

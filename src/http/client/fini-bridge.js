@@ -671,6 +671,7 @@ export class FiniChat {
         if (this.#closed.signal.aborted) return;
         const error = ours(thrown);
         this.#synced = false;
+        this.#changed(); // half a history is better than none
         if (this.#wantsStream) attempt = 0; // somebody came back while this try was under way
         if (error.code === 'mute') mute = this.#unheard(mute);
         else if (isMissing(error)) this.#empty();
@@ -1096,10 +1097,10 @@ export class FiniChat {
     else this.#emit('message', present);
   }
 
-  /** One `change` for all that changes at once. */
+  /** One `change` for all that changes at once; a history of many pages changes once, when it has been read. */
   #changed() {
     this.#sorted = this.#snapshot = null;
-    if (this.#changing) return;
+    if (this.#changing || (this.#page && !this.#ready)) return;
     this.#changing = true;
     queueMicrotask(() => {
       this.#changing = false;

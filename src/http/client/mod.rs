@@ -20,13 +20,14 @@ pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new().route("/v1/client.js", get(script)).route("/v1/client.d.ts", get(types))
 }
 
-/// The module without the lines that are nothing but comment: a page's visitors need not download them. The first such
-/// comment stays, for whoever wonders what this is.
+/// The module without its comments, which a page's visitors need not download; no text in it holds ` // `. The first comment
+/// stays, for whoever wonders what this is.
 static SCRIPT: LazyLock<String> = LazyLock::new(|| {
     let source = include_str!("fini-bridge.js");
     let (head, code) = source.split_once("*/\n").unwrap_or(("", source));
     let is_code = |line: &&str| !["//", "/**", "* ", "*/"].iter().any(|mark| line.trim_start().starts_with(mark));
-    let lines: Vec<&str> = code.lines().filter(is_code).filter(|line| !line.is_empty()).collect();
+    let code = code.lines().filter(is_code).map(|line| line.split(" // ").next().unwrap_or(line));
+    let lines: Vec<&str> = code.filter(|line| !line.is_empty()).collect();
     format!("{head}*/\n{}\n", lines.join("\n"))
 });
 
