@@ -24,6 +24,7 @@ pub mod nearest;
 pub mod origin;
 pub mod pace;
 pub mod page_size;
+pub mod person;
 pub mod resend;
 pub mod schedule;
 pub mod scopes;

@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 
 use super::{
     Frame, PostgresStore, Read, admin, attempts, bindings, claims, erasures, evidence, expiry, feed, in_flight, intake,
-    lanes, prune, reading, records, server, turns, unbound,
+    lanes, people, prune, reading, records, server, turns, unbound,
 };
 use crate::{domain::event::Subscriptions, store::conformance};
 
@@ -101,6 +101,7 @@ async fn frequent_questions_go_by_their_index_from_the_first_row_on() {
         ("spent budget", prune::SPENT, &[]),
         ("deletions that ended", prune::ERASED, &[]),
         ("due deletions", erasures::DUE, &[]),
+        ("a person's conversations", people::LISTED, &[]),
     ] {
         let plan = plan(&store, sql).await;
         assert_eq!(read_whole(&plan, asked_for), Vec::<String>::new(), "{name}:\n{plan}");
