@@ -70,6 +70,8 @@ async fn frequent_questions_go_by_their_index_from_the_first_row_on() {
     for (name, sql, asked_for) in [
         ("a repeated message", intake::KNOWN, &[][..]),
         ("due turns", claims::DUE, &[]),
+        ("picked turns", claims::PICKED, &[]),
+        ("when people were served", claims::SERVED, &[]),
         ("the turn in flight", in_flight::OCCUPYING, &[]),
         ("late turns", in_flight::LATE, &[]),
         ("messages without an answer", feed::UNANSWERED, &[]),
