@@ -15,6 +15,7 @@ pub mod entropy;
 pub mod event;
 pub mod evidence;
 pub mod exact;
+pub mod fair;
 pub mod ids;
 pub mod look;
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub mod nearest;
 pub mod origin;
 pub mod pace;
 pub mod page_size;
+pub mod person;
 pub mod resend;
 pub mod schedule;
 pub mod scopes;

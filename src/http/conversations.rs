@@ -40,6 +40,7 @@ struct View<'a> {
     awaiting_customer: bool,
     interaction_id: Option<&'a str>,
     last_sequence: i64,
+    read_sequence: i64,
     #[serde(serialize_with = "as_rfc3339")]
     created_at: Timestamp,
     #[serde(serialize_with = "as_rfc3339")]
@@ -84,6 +85,7 @@ pub async fn get(State(public): State<Public>, Path(id): Path<String>, asked: As
         awaiting_customer: found.awaiting_customer,
         interaction_id: found.interaction.as_ref().map(crate::domain::ids::InteractionId::as_str),
         last_sequence: found.last_sequence,
+        read_sequence: found.read_sequence,
         created_at: found.created_at,
         updated_at: found.updated_at,
     };
@@ -189,10 +191,26 @@ pub(super) fn authenticate(public: &Public, asked: &Asked) -> Result<Caller, Pro
 /// another conversation, and perhaps another person's.
 pub(super) async fn is_current(public: &Public, caller: &Caller, id: &ConversationId) -> Result<(), Problem> {
     let Caller::Browser { frontend, claims } = caller else { return Ok(()) };
-    let _turn = public.reads.turn(frontend).await?;
-    match public.store.erased_at(frontend, id).await? {
+    let erased_at = {
+        let _turn = public.reads.turn(frontend).await?;
+        public.store.erased_at(frontend, id).await?
+    };
+    match erased_at {
         Some(erased_at) if claims.iat <= erased_at.as_secs() => {
             Err(Problem::new(Code::Unauthorized).detail("the token is older than the erasure of its conversation"))
+        }
+        _ => is_of_present_person(public, caller).await,
+    }
+}
+
+/// Refuses a browser's token that is older than the erasure of its user: what it would begin, nobody wants to have.
+pub(super) async fn is_of_present_person(public: &Public, caller: &Caller) -> Result<(), Problem> {
+    let Caller::Browser { frontend, claims } = caller else { return Ok(()) };
+    let Some(user) = claims.sub.as_deref() else { return Ok(()) };
+    let _turn = public.reads.turn(frontend).await?;
+    match public.store.person_erased_at(frontend, user).await? {
+        Some(erased_at) if claims.iat <= erased_at.as_secs() => {
+            Err(Problem::new(Code::Unauthorized).detail("the token is older than the erasure of its user"))
         }
         _ => Ok(()),
     }

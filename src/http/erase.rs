@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// How long a caller waits for the database's own files; it is done in any case.
-const SCRUB: Duration = Duration::from_secs(3);
+pub(super) const SCRUB: Duration = Duration::from_secs(3);
 
 #[derive(Serialize)]
 struct Erased<'a> {
@@ -88,7 +88,7 @@ pub async fn delete(
 }
 
 /// Waits for the database's own files to lose what was erased; returns false where somebody goes on reading in them.
-async fn scrubbed(public: &Public) -> Result<bool, Problem> {
+pub(super) async fn scrubbed(public: &Public) -> Result<bool, Problem> {
     let deadline = Instant::now() + SCRUB;
     loop {
         if public.store.scrub().await? {

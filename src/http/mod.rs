@@ -17,8 +17,10 @@ mod forwarded;
 pub mod messages;
 pub mod openapi;
 mod path;
+pub mod person;
 mod prefer;
 pub mod problem;
+pub mod read_marks;
 mod reads;
 mod refused;
 pub mod server;
@@ -119,6 +121,10 @@ pub fn public(state: Public) -> Router {
         .route(conversation, get(conversations::get).delete(erase::delete))
         .route(&format!("{conversation}/events"), get(conversations::events))
         .route(&format!("{conversation}/tokens"), post(tokens::post))
+        .route(&format!("{conversation}/read"), post(read_marks::post))
+        .route("/v1/users/{user_id}", get(person::get).delete(person::delete))
+        .route("/v1/users/{user_id}/conversations", get(users::conversations))
+        .route("/v1/users/{user_id}/claim", post(users::claim))
         .route("/v1/users/{user_id}/tokens", post(users::post_token))
         .route_layer(middleware::from_fn_with_state(limit, in_time));
     let files = Router::new()

@@ -40,6 +40,8 @@ macro_rules! codes {
 codes! {
     /// The body is not JSON.
     InvalidJson = "invalid_json", BAD_REQUEST, "The body is not valid JSON";
+    /// A cursor that nobody gave.
+    InvalidCursor = "invalid_cursor", BAD_REQUEST, "The cursor is not one of ours";
     /// No credentials, or wrong ones.
     Unauthorized = "unauthorized", UNAUTHORIZED, "Valid credentials are required";
     /// Credentials that do not allow this.
@@ -54,6 +56,8 @@ codes! {
     MessageConflict = "message_conflict", CONFLICT, "This message id was used for another message";
     /// The frontend has no browser token secret.
     BrowserTokensDisabled = "browser_tokens_disabled", CONFLICT, "Browser tokens are not enabled for this frontend";
+    /// Another user was named in the conversation.
+    OfAnotherUser = "of_another_user", CONFLICT, "The conversation is not anonymous";
     /// Not what the conversation's state allows (an operator's request).
     NotQuarantined = "not_quarantined", CONFLICT, "The conversation is not quarantined";
     /// The Fini conversation belongs to another conversation.

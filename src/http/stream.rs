@@ -6,7 +6,8 @@
 //! Its bytes are a contract with readers that differ: `id` is the last field of an event, so that half an event is never taken
 //! for read, and no blank line stands without data before it, since some readers dispatch at each.
 //!
-//! Between the events stand hints: that Fini is asked (`turn.started`), that an answer is late (`turn.delayed`). A hint is no
+//! Between the events stand hints: that Fini is asked (`turn.started`), that an answer is late (`turn.delayed`), how
+//! far the customer has read (`read.updated`). A hint is no
 //! event: it has no `id`, so a reader resumes as if it had never been, and it is stored nowhere.
 
 use std::{
@@ -126,7 +127,8 @@ fn decrement<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
     description = "`id:` is the sequence, `event:` the type, `data:` the feed event. A comment every 15 s keeps it alive. \
         Hints stand between, without an `id`, each told once or not at all: `turn.started`, `data:` `{\"message_id\": …}`, when \
         Fini is asked; `turn.delayed`, `data:` `{\"message_id\": …, \"expected_at\": …}`, when an answer has not come after 5 s, \
-        and again when the estimate has doubled; `typing`, `data:` `{\"author\": …}`.",
+        and again when the estimate has doubled; `typing`, `data:` `{\"author\": …}`; `read.updated`, `data:` `{\"sequence\": …}`, \
+        how far the customer has read, when that moves and when the stream begins.",
     params(
         ("conversation_id" = String, Path, description = "The frontend's own id"),
         ("after" = Option<i64>, Query, minimum = 0, description = "Begin after this sequence"),
@@ -181,6 +183,7 @@ pub async fn get(
         frontend,
         id,
         key,
+        read_sequence: 0,
         follower,
         is_browser: caller.is_browser(),
         after: if is_reset { 0 } else { after },
@@ -235,6 +238,8 @@ struct Feed {
     id: ConversationId,
     /// The conversation, once it has begun.
     key: Option<ConversationKey>,
+    /// How far the customer had read, as it was told.
+    read_sequence: i64,
     follower: Follower,
     /// Whether a browser reads, which sees less.
     is_browser: bool,
@@ -316,7 +321,9 @@ impl Feed {
         let found = self.store.feed(&self.frontend, &self.id, self.after, PAGE).await.ok()?;
         match (self.key, found) {
             (Some(own), Some((key, page))) if own == key => {
+                let read_sequence = page.read_sequence;
                 self.take(page);
+                self.hint_at_reading(read_sequence);
                 self.hint(key).await;
                 Some(())
             }
@@ -333,6 +340,14 @@ impl Feed {
                 Some(())
             }
             (Some(_), _) => None,
+        }
+    }
+
+    /// Hints at the read mark where it was moved; a stream that begins is told where it stands.
+    fn hint_at_reading(&mut self, read_sequence: i64) {
+        if !self.has_more && read_sequence > self.read_sequence {
+            self.read_sequence = read_sequence;
+            self.push_hint("read.updated", &json!({ "sequence": read_sequence }));
         }
     }
 

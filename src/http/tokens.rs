@@ -73,10 +73,15 @@ pub(super) async fn minted(
         Problem::new(Code::BrowserTokensDisabled).detail("set browser_token_secret for this frontend")
     })?;
     // One of the second of an erasure would count as older than that.
-    let erased_at = match &subject {
-        Subject::Conversation(id) => public.store.erased_at(frontend, id).await?,
-        Subject::User(_) => None,
+    let (of_conversation, user) = match &subject {
+        Subject::Conversation(id) => (public.store.erased_at(frontend, id).await?, wish.user_id.as_deref()),
+        Subject::User(user) => (None, Some(user.as_str())),
     };
+    let of_person = match user {
+        Some(user) => public.store.person_erased_at(frontend, user).await?,
+        None => None,
+    };
+    let erased_at = of_conversation.max(of_person);
     let now = public.wall.now().as_secs();
     let iat = erased_at.map_or(now, |erased_at| now.max(erased_at.as_secs() + 1));
     let (conversation_id, sub) = match subject {
@@ -159,7 +164,7 @@ impl Wish {
 }
 
 /// An integer in the sense of JSON Schema, where 60.0 is one.
-fn whole(value: &Value) -> Option<i64> {
+pub(super) fn whole(value: &Value) -> Option<i64> {
     #[expect(clippy::cast_possible_truncation, reason = "what does not fit is out of the range that counts")]
     let rounded = |number: f64| (number.fract() == 0.0).then_some(number as i64);
     value.as_i64().or_else(|| value.as_f64().and_then(rounded))

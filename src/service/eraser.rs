@@ -1,4 +1,4 @@
-//! Deleting at Fini what was erased here: durable, tried again after a crash, and believed only when reading proves it.
+//! Erasing persons here, conversation by conversation, and deleting at Fini what was erased here: durable, tried again after a crash, and believed only when reading proves it.
 //!
 //! Fini's answer to a deletion proves nothing: it is success for unknown ids too. And the 500 by which Fini says that it does
 //! not know a conversation is what it says when it is ill as well. So it is read before it is deleted, and what counts as
@@ -28,6 +28,10 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(40);
 /// When a deletion whose try was cut short by a crash is due again.
 const LEASE: Duration = Duration::from_mins(1);
+/// Conversations of a person that are erased here in one transaction, which others wait for.
+pub const BATCH: usize = 10;
+/// How long another process is given that is erasing a person's conversations.
+const AT_IT: Duration = Duration::from_secs(1);
 /// Between two reads that are to miss it.
 const READ_AGAIN: Duration = Duration::from_millis(500);
 /// The pauses between tries; the last one is repeated.
@@ -68,6 +72,13 @@ impl Loop for Arc<Eraser> {
 
     async fn step(&self) -> Result<Step> {
         let now = self.clock.now();
+        if self.store.persons_to_erase().await? {
+            return Ok(match self.store.erase_some(None, now, BATCH).await? {
+                Some(conversations) => Step::Did(conversations.max(1)),
+                // Another process is at it; should it die, this one goes on.
+                None => Step::Idle { until: Some(now.plus(AT_IT)) },
+            });
+        }
         match self.store.next_erasure_at().await? {
             Some(due) if due <= now => {}
             until => return Ok(Step::Idle { until }),

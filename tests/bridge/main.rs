@@ -36,6 +36,7 @@ mod operating;
 mod otlp;
 mod outages;
 mod pages;
+mod people;
 #[path = "../postgres.rs"]
 mod postgres;
 mod program;

@@ -6,6 +6,8 @@ use crate::domain::turn::TurnState;
 suite!(
     a_conversation_sends_one_at_a_time_oldest_first,
     frontends_are_served_in_rounds,
+    one_person_has_one_place_among_the_others,
+    somebody_who_wrote_very_much_hides_nobody,
     frontends_that_are_not_named_are_left_alone,
     the_budget_pays_for_every_claim,
     an_unbound_conversation_waits_for_its_binding,
@@ -49,6 +51,58 @@ async fn frontends_are_served_in_rounds(fixture: Fixture) {
     let claimed = fixture.claim_with(claim).await;
     let order: Vec<_> = claimed.turns.iter().map(|turn| turn.conversation.id.as_str()).collect();
     assert_eq!(order, ["busy-0", "calm-0", "busy-1", "calm-1", "busy-2"]);
+}
+
+/// Stores a message of a known person.
+async fn post_of(fixture: &Fixture, user: &str, conversation: &str, now: Timestamp) {
+    let known = NewMessage { vouched_user: Some(user.to_owned()), ..new_message(conversation, "m", now) };
+    assert!(matches!(fixture.store.accept(known).await.expect("accepts"), Accepted::New { .. }));
+}
+
+/// The conversations that are handed out, one by one, a second apart.
+async fn handed_out(fixture: &Fixture, from: i64, count: usize) -> Vec<String> {
+    let mut order = Vec::new();
+    for number in 0..count {
+        let now = at(from + 1000 * i64::try_from(number).expect("small"));
+        let claimed = fixture.claim_with(claim_of(now, 1)).await;
+        order.extend(claimed.turns.iter().map(|turn| turn.conversation.id.as_str().to_owned()));
+    }
+    order
+}
+
+async fn one_person_has_one_place_among_the_others(fixture: Fixture) {
+    for number in 0..6 {
+        post_of(&fixture, "flood", &format!("flood-{number}"), at(number)).await;
+    }
+    for number in 0..3 {
+        post_of(&fixture, &format!("u-{number}"), &format!("c-{number}"), at(10 + number)).await;
+    }
+    fixture.post("nobody", "m", at(20)).await;
+    let order = handed_out(&fixture, 100, 4).await;
+    assert_eq!(order, ["flood-0", "c-0", "c-1", "c-2"]);
+    // Who comes now has waited for less long than the one who was served at the beginning, and longer than one served since.
+    post_of(&fixture, "u-9", "late", at(3_500)).await;
+    let order = handed_out(&fixture, 4_100, 4).await;
+    assert_eq!(order, ["nobody", "flood-1", "late", "flood-2"]);
+    // All at once: a round over people, as long as there are several.
+    for number in 0..2 {
+        post_of(&fixture, "u-5", &format!("five-{number}"), at(8_500 + number)).await;
+    }
+    let claimed = fixture.claim_with(claim_of(at(9_000), 10)).await;
+    let order: Vec<_> = claimed.turns.iter().map(|turn| turn.conversation.id.as_str()).collect();
+    assert_eq!(order, ["flood-3", "five-0", "flood-4", "five-1", "flood-5"]);
+}
+
+async fn somebody_who_wrote_very_much_hides_nobody(fixture: Fixture) {
+    for number in 0..40 {
+        post_of(&fixture, "flood", &format!("flood-{number}"), at(number)).await;
+        post_of(&fixture, "second", &format!("second-{number}"), at(number)).await;
+    }
+    fixture.post("c-1", "m", at(50)).await;
+    fixture.post("c-2", "m", at(51)).await;
+    let mut order = handed_out(&fixture, 100, 4).await;
+    order[..2].sort();
+    assert_eq!(order, ["flood-0", "second-0", "c-1", "c-2"]);
 }
 
 async fn frontends_that_are_not_named_are_left_alone(fixture: Fixture) {

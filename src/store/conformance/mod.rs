@@ -18,6 +18,7 @@ mod intake;
 mod lanes;
 mod ledger;
 mod looks;
+mod people;
 mod races;
 mod reading;
 mod replay;

@@ -26,6 +26,8 @@ pub struct Conversation {
     pub binding_version: i64,
     /// The number of the newest feed event.
     pub last_sequence: i64,
+    /// How far the customer has read.
+    pub read_sequence: i64,
     /// When its first message was accepted.
     pub created_at: Timestamp,
     /// When its feed last grew or its state last changed.

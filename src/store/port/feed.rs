@@ -33,6 +33,8 @@ pub struct FeedPage {
     pub entries: Vec<FeedEntry>,
     /// The number of the newest entry of the conversation.
     pub last_sequence: i64,
+    /// How far the customer has read.
+    pub read_sequence: i64,
     /// Whether there are entries after the last one of this page.
     pub has_more: bool,
 }

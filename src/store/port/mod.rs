@@ -8,6 +8,7 @@ mod erasures;
 mod feed;
 mod intake;
 mod ledger;
+mod people;
 mod reading;
 mod time;
 mod turns;
@@ -20,6 +21,7 @@ pub use erasures::*;
 pub use feed::*;
 pub use intake::*;
 pub use ledger::*;
+pub use people::*;
 pub use reading::*;
 pub use time::*;
 pub use turns::*;
@@ -39,6 +41,7 @@ pub trait Store:
     + ReadingStore
     + ConversationStore
     + ErasureStore
+    + PersonStore
     + FeedStore
     + DeliveryStore
     + BudgetStore

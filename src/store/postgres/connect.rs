@@ -15,7 +15,7 @@ use sqlx::{
 use crate::store::{Result, StoreError, failure};
 
 /// Every schema there was, oldest first; never changed once released.
-const MIGRATIONS: [(i64, &str, &str); 11] = [
+const MIGRATIONS: [(i64, &str, &str); 12] = [
     (1, "initial", include_str!("migrations/0001_initial.sql")),
     (2, "erasures", include_str!("migrations/0002_erasures.sql")),
     (3, "correlation", include_str!("migrations/0003_correlation.sql")),
@@ -27,6 +27,7 @@ const MIGRATIONS: [(i64, &str, &str); 11] = [
     (12, "time stamps", include_str!("migrations/0012_time_stamps.sql")),
     (14, "erased messages", include_str!("migrations/0014_erased_messages.sql")),
     (15, "limits", include_str!("migrations/0015_limits.sql")),
+    (17, "people", include_str!("migrations/0017_people.sql")),
 ];
 /// An idle connection is given back to the server.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(5);
@@ -235,7 +236,8 @@ mod tests {
             include_str!("../sqlite/migrations/0006_tries.sql"),
             include_str!("../sqlite/migrations/0008_delivery.sql"),
             include_str!("../sqlite/migrations/0010_erasure_evidence.sql"),
-            include_str!("../sqlite/migrations/0014_erased_messages.sql")
+            include_str!("../sqlite/migrations/0014_erased_messages.sql"),
+            include_str!("../sqlite/migrations/0017_people.sql")
         )
         .replace("INTEGER PRIMARY KEY AUTOINCREMENT", "BIGSERIAL PRIMARY KEY")
         .replace(") WITHOUT ROWID;", ");")
@@ -252,7 +254,8 @@ mod tests {
             include_str!("migrations/0006_tries.sql"),
             include_str!("migrations/0008_delivery.sql"),
             include_str!("migrations/0010_erasure_evidence.sql"),
-            include_str!("migrations/0014_erased_messages.sql")
+            include_str!("migrations/0014_erased_messages.sql"),
+            include_str!("migrations/0017_people.sql")
         );
         let (expected, found) = (statements(&sqlite), statements(postgres));
         for (expected, found) in expected.iter().zip(&found) {

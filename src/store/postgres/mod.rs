@@ -64,6 +64,10 @@ mod lanes;
 mod ledger;
 #[path = "../sql/outbox.rs"]
 mod outbox;
+#[path = "../sql/people.rs"]
+mod people;
+#[path = "../sql/person_erasures.rs"]
+mod person_erasures;
 #[path = "../sql/prune.rs"]
 mod prune;
 #[path = "../sql/reading.rs"]

@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 
 use super::{
     Frame, PostgresStore, Read, admin, attempts, bindings, claims, erasures, evidence, expiry, feed, in_flight, intake,
-    lanes, prune, reading, records, server, turns, unbound,
+    lanes, people, prune, reading, records, server, turns, unbound,
 };
 use crate::{domain::event::Subscriptions, store::conformance};
 
@@ -70,6 +70,8 @@ async fn frequent_questions_go_by_their_index_from_the_first_row_on() {
     for (name, sql, asked_for) in [
         ("a repeated message", intake::KNOWN, &[][..]),
         ("due turns", claims::DUE, &[]),
+        ("picked turns", claims::PICKED, &[]),
+        ("when people were served", claims::SERVED, &[]),
         ("the turn in flight", in_flight::OCCUPYING, &[]),
         ("late turns", in_flight::LATE, &[]),
         ("messages without an answer", feed::UNANSWERED, &[]),
@@ -101,6 +103,7 @@ async fn frequent_questions_go_by_their_index_from_the_first_row_on() {
         ("spent budget", prune::SPENT, &[]),
         ("deletions that ended", prune::ERASED, &[]),
         ("due deletions", erasures::DUE, &[]),
+        ("a person's conversations", people::LISTED, &[]),
     ] {
         let plan = plan(&store, sql).await;
         assert_eq!(read_whole(&plan, asked_for), Vec::<String>::new(), "{name}:\n{plan}");

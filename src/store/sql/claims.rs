@@ -1,11 +1,12 @@
 //! Claiming turns for sending.
 //!
 //! One transaction picks what is due, takes a request out of the budget for each and writes `sending`, so that a turn that
-//! is handed out can always be paid for, and a crash right after leaves it on record. Frontends are served in rounds. What
+//! is handed out can always be paid for, and a crash right after leaves it on record. Frontends are served in rounds, and
+//! inside each its people ([`fair`]). What
 //! takes its time is done before the budget is taken from, which other processes then wait for.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     time::Duration,
 };
 
@@ -19,6 +20,7 @@ use crate::{
     domain::{
         Timestamp,
         correlation::Correlation,
+        fair,
         ids::{ConversationId, ConversationKey, FrontendName, MessageId, TurnKey},
         message::{MAX_TEXT_CHARS, Role},
         turn::{TurnMove, TurnState},
@@ -94,43 +96,163 @@ fn joined_until(claim: &ClaimTurns) -> Timestamp {
     if claim.join_window.is_zero() { Timestamp::MAX } else { claim.lease.now.minus(claim.join_window) }
 }
 
-macro_rules! due {
+/// What is looked at of a frontend's backlog in one go, for each turn that is wanted.
+const LOOKED_AT: usize = 4;
+/// How often it is looked further.
+const LOOKS: usize = 8;
+
+macro_rules! is_due {
     () => {
         // The condition on the oldest turn is a subquery of its own, not a join: so the conversations are taken from their
         // index in the order in which they are due, and no more of them than are wanted, however many are due.
-        "SELECT c.key, c.frontend, c.conversation_id, c.attribute, c.binding_version, c.occupied, \
-                c.interaction_id IS NOT NULL AS is_bound \
-             FROM conversations c WHERE c.frontend = $1 AND c.turn_due_at IS NOT NULL AND c.turn_due_at <= $2 AND c.state <> 'continued' \
-                AND (SELECT t.role <> 'user' OR t.accepted_at <= $3 FROM turns t WHERE t.conversation_key = c.key \
-                    AND t.state IN ('queued', 'sending', 'awaiting', 'unclear') AND t.state = 'queued' \
-                    ORDER BY t.key LIMIT 1) \
-             ORDER BY c.turn_due_at LIMIT $4"
+        "c.turn_due_at IS NOT NULL AND c.turn_due_at <= $2 AND c.state <> 'continued' \
+            AND (SELECT t.role <> 'user' OR t.accepted_at <= $3 FROM turns t WHERE t.conversation_key = c.key \
+                AND t.state IN ('queued', 'sending', 'awaiting', 'unclear') AND t.state = 'queued' \
+                ORDER BY t.key LIMIT 1)"
     };
 }
-/// The conversations of a frontend whose oldest queued turn is due, but those that somebody is just writing to.
-pub(in crate::store) const DUE: &str = concat!(due!(), skip_locked!("c"));
 
+/// The conversations of a frontend whose oldest queued turn is due since $5 or later, oldest first, but those of people who
+/// were seen before.
+pub(in crate::store) const DUE: &str = concat!(
+    "SELECT c.key, CASE WHEN c.user_vouched THEN c.user_id END AS person, c.turn_due_at, c.last_sent_at \
+     FROM conversations c WHERE c.frontend = $1 AND ",
+    is_due!(),
+    " AND c.turn_due_at >= $5 AND (c.user_id IS NULL OR NOT c.user_vouched OR NOT (c.user_id",
+    is_text_in!("$6"),
+    ")) ORDER BY c.turn_due_at LIMIT $4",
+);
+
+/// Those of them that are claimed, but those that somebody is just writing to.
+pub(in crate::store) const PICKED: &str = concat!(
+    "SELECT c.key, c.frontend, c.conversation_id, c.attribute, c.binding_version, c.occupied, \
+        c.interaction_id IS NOT NULL AS is_bound FROM conversations c WHERE c.frontend = $1 AND ",
+    is_due!(),
+    " AND c.key",
+    is_key_in!("$4"),
+    skip_locked!("c"),
+);
+
+/// When these people were served last.
+pub(in crate::store) const SERVED: &str = concat!(
+    "SELECT named.value AS person, (SELECT MAX(c.last_sent_at) FROM conversations c WHERE c.frontend = $1 \
+        AND c.user_id = named.value AND c.last_sent_at IS NOT NULL) AS served_at FROM ",
+    texts!("$2"),
+    " AS named",
+);
+
+/// Whose turn a conversation's is: a person's, or its own where nobody is known.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Whose {
+    Person(String),
+    Nobody(i64),
+}
+
+/// The due conversations of a frontend in the order in which its people are served.
 async fn due_in(conn: &mut Conn, claim: &ClaimTurns, frontend: &FrontendName) -> Result<Vec<Row>> {
-    Ok(db::query(DUE)
+    let mut found: Vec<(i64, (Whose, Timestamp))> = Vec::new();
+    let (mut served, mut seen, mut known): (HashMap<Whose, Timestamp>, HashSet<i64>, HashSet<String>) =
+        Default::default();
+    let (mut since, mut order) = (i64::MIN, Vec::new());
+    let look_at = claim.max.saturating_mul(LOOKED_AT);
+    for _ in 0..LOOKS {
+        let page = db::query(DUE)
+            .bind(frontend.as_str())
+            .bind(claim.lease.now.as_millis())
+            .bind(joined_until(claim).as_millis())
+            .bind(i64::try_from(look_at).unwrap_or(i64::MAX))
+            .bind(since)
+            .bind(rows::array(&known)?)
+            .fetch_all(&mut *conn)
+            .await?;
+        let mut people = HashSet::new();
+        for row in &page {
+            let (key, due_at) = (rows::int(row, "key")?, rows::time(row, "turn_due_at")?);
+            since = due_at.as_millis();
+            if !seen.insert(key) {
+                continue;
+            }
+            let whose = match rows::maybe_text(row, "person")? {
+                Some(person) => {
+                    people.insert(person.clone());
+                    Whose::Person(person)
+                }
+                None => {
+                    let served_at = rows::maybe_time(row, "last_sent_at")?;
+                    served.extend(served_at.map(|served_at| (Whose::Nobody(key), served_at)));
+                    Whose::Nobody(key)
+                }
+            };
+            found.push((key, (whose, due_at)));
+        }
+        served.extend(served_people(conn, frontend, &people).await?);
+        known.extend(people);
+        let waiting: Vec<_> = found.iter().map(|(_, waiting)| waiting.clone()).collect();
+        order = fair::order(&waiting, &served, claim.lease.now);
+        // Whoever was not looked at yet has waited since then at the longest.
+        let settled = order.iter().take_while(|(_, waited_since)| waited_since.as_millis() <= since).count();
+        if page.len() < look_at || settled >= claim.max {
+            break;
+        }
+    }
+    let picked: Vec<i64> = order.iter().take(claim.max).map(|(number, _)| found[*number].0).collect();
+    lock(conn, claim, frontend, &picked).await
+}
+
+async fn served_people(
+    conn: &mut Conn,
+    frontend: &FrontendName,
+    people: &HashSet<String>,
+) -> Result<Vec<(Whose, Timestamp)>> {
+    if people.is_empty() {
+        return Ok(Vec::new());
+    }
+    let found = db::query(SERVED).bind(frontend.as_str()).bind(rows::array(people)?).fetch_all(conn).await?;
+    let mut served = Vec::with_capacity(found.len());
+    for row in &found {
+        if let Some(served_at) = rows::maybe_time(row, "served_at")? {
+            served.push((Whose::Person(rows::text(row, "person")?), served_at));
+        }
+    }
+    Ok(served)
+}
+
+/// Locks what was picked, and reads it again: what changed meanwhile is left out.
+async fn lock(conn: &mut Conn, claim: &ClaimTurns, frontend: &FrontendName, picked: &[i64]) -> Result<Vec<Row>> {
+    if picked.is_empty() {
+        return Ok(Vec::new());
+    }
+    let found = db::query(PICKED)
         .bind(frontend.as_str())
         .bind(claim.lease.now.as_millis())
         .bind(joined_until(claim).as_millis())
-        .bind(i64::try_from(claim.max).unwrap_or(i64::MAX))
+        .bind(rows::array(picked)?)
         .fetch_all(conn)
-        .await?)
+        .await?;
+    let place: HashMap<i64, usize> = picked.iter().enumerate().map(|(place, key)| (*key, place)).collect();
+    let mut found: Vec<(usize, Row)> = found
+        .into_iter()
+        .map(|row| Ok((place.get(&rows::int(&row, "key")?).copied().unwrap_or(usize::MAX), row)))
+        .collect::<Result<_>>()?;
+    found.sort_by_key(|(place, _)| *place);
+    Ok(found.into_iter().map(|(_, row)| row).collect())
 }
 
 /// Whether more is due than was `picked` of each frontend: something was left out because somebody was just writing to its
 /// conversation, a page that was read, say, which says nothing afterwards that would wake anybody.
 async fn is_passed_over(conn: &mut Conn, claim: &ClaimTurns, picked: &[usize]) -> Result<bool> {
     for (frontend, picked) in claim.frontends.iter().zip(picked) {
-        let found: i64 = db::query_scalar(concat!("SELECT COUNT(*) FROM (", due!(), ") AS due"))
-            .bind(frontend.as_str())
-            .bind(claim.lease.now.as_millis())
-            .bind(joined_until(claim).as_millis())
-            .bind(i64::try_from(*picked).unwrap_or(i64::MAX).saturating_add(1))
-            .fetch_one(&mut *conn)
-            .await?;
+        let found: i64 = db::query_scalar(concat!(
+            "SELECT COUNT(*) FROM (SELECT c.key FROM conversations c WHERE c.frontend = $1 AND ",
+            is_due!(),
+            " ORDER BY c.turn_due_at LIMIT $4) AS due"
+        ))
+        .bind(frontend.as_str())
+        .bind(claim.lease.now.as_millis())
+        .bind(joined_until(claim).as_millis())
+        .bind(i64::try_from(*picked).unwrap_or(i64::MAX).saturating_add(1))
+        .fetch_one(&mut *conn)
+        .await?;
         if usize::try_from(found).is_ok_and(|found| found > *picked) {
             return Ok(true);
         }
@@ -250,7 +372,7 @@ async fn mark_sending(conn: &mut Conn, cx: &mut Cx, claim: &ClaimTurns, ready: &
     for (messages, conversations) in taken {
         db::query(concat!(
             "UPDATE conversations SET first_sent_at = COALESCE(first_sent_at, $2), queued = queued - $3, \
-                occupied = TRUE, held_until = NULL, turn_due_at = NULL WHERE key",
+                occupied = TRUE, held_until = NULL, turn_due_at = NULL, last_sent_at = $2 WHERE key",
             is_key_in!("$1")
         ))
         .bind(rows::array(&conversations)?)

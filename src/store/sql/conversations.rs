@@ -35,7 +35,7 @@ impl ConversationStore for ThisStore {
         now: Timestamp,
     ) -> Result<Option<Option<InteractionId>>> {
         let of = (frontend.clone(), id.clone(), upstream, now);
-        let erased = self.write(of, |conn, cx, of| erase(conn, cx, &of.0, &of.1, of.2, of.3).boxed()).await;
+        let erased = self.write(of, |conn, cx, of| erase(conn, cx, &of.0, &of.1, of.2, None, of.3).boxed()).await;
         self.left_traces();
         erased
     }
@@ -47,7 +47,7 @@ impl ConversationStore for ThisStore {
 
 async fn conversation(conn: &mut Conn, frontend: &FrontendName, id: &ConversationId) -> Result<Option<Conversation>> {
     let found = db::query(
-        "SELECT c.key, CASE WHEN c.user_vouched THEN c.user_id END AS person, c.state, c.status_text, c.interaction_id, c.binding_version, c.last_sequence, \
+        "SELECT c.key, CASE WHEN c.user_vouched THEN c.user_id END AS person, c.state, c.status_text, c.interaction_id, c.binding_version, c.last_sequence, c.read_sequence, \
             COALESCE(c.shown_created_at, c.created_at) AS created_at, \
             COALESCE(c.shown_updated_at, c.updated_at) AS updated_at, c.note, c.erased_at, c.queued, c.watch_until, c.read_at, c.binding_look_at, \
             (SELECT MIN(t.look_at) FROM turns t WHERE t.conversation_key = c.key \
@@ -80,6 +80,7 @@ fn view(row: &Row, frontend: &FrontendName, id: &ConversationId) -> Result<Conve
         interaction: rows::maybe_text(row, "interaction_id")?.map(InteractionId::trusted),
         binding_version: rows::int(row, "binding_version")?,
         last_sequence: rows::int(row, "last_sequence")?,
+        read_sequence: rows::int(row, "read_sequence")?,
         created_at: rows::time(row, "created_at")?,
         updated_at: rows::time(row, "updated_at")?,
         note: rows::maybe_text(row, "note")?,
@@ -116,13 +117,15 @@ async fn erased_at(conn: &mut Conn, frontend: &FrontendName, hash: &Conversation
 /// Takes away everything that was said, and leaves the bare fact that there was a conversation, as a hash of its id, and when
 /// it was erased.
 ///
-/// Without its turns a completion that is still under way finds nothing to complete.
-async fn erase(
+/// Without its turns a completion that is still under way finds nothing to complete. `person` is the hash of whoever it is
+/// erased with.
+pub(in crate::store) async fn erase(
     conn: &mut Conn,
     cx: &mut Cx,
     frontend: &FrontendName,
     id: &ConversationId,
     upstream: bool,
+    person: Option<&str>,
     now: Timestamp,
 ) -> Result<Option<Option<InteractionId>>> {
     let found = db::query(concat!(
@@ -160,7 +163,7 @@ async fn erase(
             unjudged_since = NULL, status_as_of = 0, held_until = NULL, interaction_id = NULL, \
             binding_version = binding_version + 1, binding_wanted_since = NULL, binding_look_at = NULL, \
             first_sent_at = NULL, queued = 0, occupied = FALSE, turn_due_at = NULL, watch_until = NULL, read_at = NULL, \
-            missed_since = NULL, latest_message_at = NULL, conversation_id = $3, user_id = NULL, shown_updated_at = $4 \
+            missed_since = NULL, latest_message_at = NULL, conversation_id = $3, user_id = NULL, read_sequence = 0, last_sent_at = NULL, shown_updated_at = $4 \
          WHERE key = $1",
     )
     .bind(key)
@@ -175,6 +178,7 @@ async fn erase(
         conversation: ConversationKey(key),
         frontend,
         id: &hash,
+        person,
         requested_at: now,
         busy_until: rows::maybe_time(&found, "busy_until")?,
     };

@@ -76,6 +76,8 @@ pub(in crate::store) struct Wish<'a> {
     pub(in crate::store) frontend: &'a FrontendName,
     /// The hash of the erased conversation's id.
     pub(in crate::store) id: &'a ConversationId,
+    /// The hash of the person with whom it was erased.
+    pub(in crate::store) person: Option<&'a str>,
     pub(in crate::store) requested_at: Timestamp,
     pub(in crate::store) busy_until: Option<Timestamp>,
 }
@@ -90,10 +92,11 @@ pub(in crate::store) async fn want(
 ) -> Result<()> {
     db::query(
         "INSERT INTO erasures (interaction_id, frontend, conversation_id, requested_at, due_at, latest_message_at, \
-            busy_until, conversation_key) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (interaction_id) DO UPDATE SET frontend = excluded.frontend, \
+            busy_until, conversation_key, person) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (interaction_id) DO UPDATE SET frontend = excluded.frontend, \
             conversation_id = excluded.conversation_id, requested_at = excluded.requested_at, \
             due_at = excluded.due_at, latest_message_at = excluded.latest_message_at, \
-            busy_until = excluded.busy_until, conversation_key = excluded.conversation_key, attempts = 0, state = 'pending', settled_at = NULL",
+            busy_until = excluded.busy_until, conversation_key = excluded.conversation_key, \
+            person = COALESCE(excluded.person, erasures.person), attempts = 0, state = 'pending', settled_at = NULL",
     )
     .bind(interaction.as_str())
     .bind(wish.frontend.as_str())
@@ -103,6 +106,7 @@ pub(in crate::store) async fn want(
     .bind(latest_at.as_millis())
     .bind(wish.busy_until.map(Timestamp::as_millis))
     .bind(wish.conversation.0)
+    .bind(wish.person)
     .execute(conn)
     .await?;
     Ok(())
@@ -146,7 +150,7 @@ pub(in crate::store) async fn search(
 ) -> Result<()> {
     db::query(
         "INSERT INTO erasure_searches (conversation_key, frontend, conversation_id, requested_at, first_sent_at, \
-            attribute, events, texts, busy_until, look_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $4)",
+            attribute, events, texts, busy_until, look_at, person) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $4, $10)",
     )
     .bind(wish.conversation.0)
     .bind(wish.frontend.as_str())
@@ -157,6 +161,7 @@ pub(in crate::store) async fn search(
     .bind(rows::array(events)?)
     .bind(rows::array(texts)?)
     .bind(wish.busy_until.map(Timestamp::as_millis))
+    .bind(wish.person)
     .execute(conn)
     .await?;
     Ok(())
@@ -225,7 +230,7 @@ async fn end_search(
     now: Timestamp,
 ) -> Result<Option<ErasureState>> {
     let found = db::query(
-        "SELECT frontend, conversation_id, requested_at, busy_until FROM erasure_searches \
+        "SELECT frontend, conversation_id, person, requested_at, busy_until FROM erasure_searches \
          WHERE conversation_key = $1 AND settled_at IS NULL",
     )
     .bind(key.0)
@@ -247,10 +252,12 @@ async fn end_search(
                 .fetch_optional(&mut *conn)
                 .await?;
             if owner.is_none() {
+                let person = rows::maybe_text(&row, "person")?;
                 let wish = Wish {
                     conversation: key,
                     frontend: &FrontendName::trusted(rows::text(&row, "frontend")?),
                     id: &ConversationId::trusted(rows::text(&row, "conversation_id")?),
+                    person: person.as_deref(),
                     requested_at: rows::time(&row, "requested_at")?,
                     busy_until: rows::maybe_time(&row, "busy_until")?,
                 };

@@ -119,7 +119,7 @@ async fn page(
     most: Most,
 ) -> Result<Option<(ConversationKey, FeedPage)>> {
     let found = db::query(
-        "SELECT key, last_sequence FROM conversations \
+        "SELECT key, last_sequence, read_sequence FROM conversations \
          WHERE frontend = $1 AND conversation_id = $2 AND erased_at IS NULL",
     )
     .bind(frontend.as_str())
@@ -161,6 +161,7 @@ async fn page(
         entries: entries.collect::<Result<_>>()?,
         // The entries were read later than the conversation.
         last_sequence: rows::int(&found, "last_sequence")?.max(newest_read),
+        read_sequence: rows::int(&found, "read_sequence")?,
         has_more,
     };
     Ok(Some((ConversationKey(key), page)))

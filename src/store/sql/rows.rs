@@ -27,6 +27,11 @@ pub(in crate::store) fn int(row: &Row, column: &str) -> Result<i64> {
     Ok(row.try_get(column)?)
 }
 
+/// A number that may be missing.
+pub(in crate::store) fn maybe_int(row: &Row, column: &str) -> Result<Option<i64>> {
+    Ok(row.try_get(column)?)
+}
+
 /// A count, which is never negative.
 pub(in crate::store) fn count(row: &Row, column: &str) -> Result<u64> {
     Ok(u64::try_from(int(row, column)?).unwrap_or(0))

@@ -51,6 +51,10 @@ mod lanes;
 mod ledger;
 #[path = "../sql/outbox.rs"]
 mod outbox;
+#[path = "../sql/people.rs"]
+mod people;
+#[path = "../sql/person_erasures.rs"]
+mod person_erasures;
 #[cfg(test)]
 mod plans;
 #[path = "../sql/prune.rs"]
