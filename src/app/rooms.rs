@@ -25,8 +25,8 @@ use crate::{
     lifecycle::{Lifecycle, Pace, Stop, Wake},
     metrics::{CallStatus, Metrics},
     service::{
-        breakers::Breakers, eraser::Eraser, housekeeper::Housekeeper, intake::Intake, ledger::Ledger, prober::Prober,
-        reader::Reader, sender::Sender, walk::Walker,
+        breakers::Breakers, eraser::Eraser, housekeeper::Housekeeper, intake::Intake, ledger::Ledger,
+        numberer::Numberer, prober::Prober, reader::Reader, sender::Sender, walk::Walker,
     },
     store::{Bindings, Change, Heard, Lease, LongestWaits, LostClaims, Owner, PostgresStore, SqliteStore, Store},
     telemetry::{
@@ -316,6 +316,9 @@ impl Rooms {
         supervisor.spawn("dispatcher", Arc::new(self.dispatcher(config, delivery)?), wakes.dispatcher, pace(60));
         supervisor.spawn("prober", Arc::new(self.prober()), wakes.prober, pace(60));
         supervisor.spawn("eraser", Arc::new(self.eraser()), wakes.eraser, pace(60));
+        let numberer = Arc::new(Numberer { store: Arc::clone(&self.store) });
+        // Whoever follows the log waits that long for what comes in quick succession.
+        supervisor.spawn("numberer", numberer, wakes.numberer, Pace { rest: Duration::from_millis(10), ..pace(60) });
         supervisor.spawn("housekeeper", housekeeper, Wake::new(), pace(120));
         Ok(())
     }
@@ -331,6 +334,7 @@ struct Wakes {
     prober: Wake,
     /// By whoever wants something deleted; other processes find it when they look.
     eraser: Wake,
+    numberer: Wake,
 }
 
 impl Wakes {
@@ -340,11 +344,14 @@ impl Wakes {
                 Heard::Change(Change::Turns) => self.sender.notify(),
                 Heard::Change(Change::Deliveries) => self.dispatcher.notify(),
                 Heard::Change(Change::Reading) => self.reader.notify(),
+                // The log's own growth needs no numbers.
+                Heard::Change(Change::Feed(key)) if key.is_conversation() => self.numberer.notify(),
                 Heard::Change(Change::Feed(_) | Change::Started(_) | Change::Settled(_) | Change::Binding(_)) => {}
                 Heard::Missed => {
                     self.sender.notify();
                     self.dispatcher.notify();
                     self.reader.notify();
+                    self.numberer.notify();
                 }
                 Heard::Closed => return,
             }

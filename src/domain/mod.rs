@@ -16,6 +16,7 @@ pub mod event;
 pub mod evidence;
 pub mod exact;
 pub mod ids;
+pub mod log;
 pub mod look;
 #[cfg(test)]
 mod look_props;

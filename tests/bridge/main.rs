@@ -29,6 +29,7 @@ mod joins;
 mod keys;
 mod layers;
 mod limits;
+mod log;
 mod network;
 mod older;
 mod operating;

@@ -17,6 +17,7 @@ mod figures;
 mod intake;
 mod lanes;
 mod ledger;
+mod log;
 mod looks;
 mod races;
 mod reading;
@@ -43,7 +44,7 @@ use crate::domain::{
     conversation::StatusPolicy,
     correlation::Correlation,
     event::Subscriptions,
-    ids::{ConversationId, ConversationKey, FrontendName, MessageId},
+    ids::{ConversationId, ConversationKey, EventId, FrontendName, MessageId},
     message::{InboundMessage, Role},
 };
 

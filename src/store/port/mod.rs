@@ -8,6 +8,7 @@ mod erasures;
 mod feed;
 mod intake;
 mod ledger;
+mod log;
 mod reading;
 mod time;
 mod turns;
@@ -20,6 +21,7 @@ pub use erasures::*;
 pub use feed::*;
 pub use intake::*;
 pub use ledger::*;
+pub use log::*;
 pub use reading::*;
 pub use time::*;
 pub use turns::*;
@@ -40,6 +42,7 @@ pub trait Store:
     + ConversationStore
     + ErasureStore
     + FeedStore
+    + LogStore
     + DeliveryStore
     + BudgetStore
     + AdminStore

@@ -7,7 +7,7 @@ use super::{
     db::{self, Columns as _},
     erased,
     erasures::{self, Wish},
-    rows,
+    log, rows,
 };
 use crate::{
     domain::{
@@ -196,5 +196,6 @@ async fn erase(
     // Whoever waits for this conversation or streams it looks again, and finds it gone.
     cx.announce(Change::Settled(key));
     cx.announce(Change::Feed(key));
+    log::tell_erased(conn, cx, frontend, (key, id), now).await?;
     Ok(Some(interaction))
 }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{Conn, db, erased, lanes, rows};
+use super::{Conn, db, erased, lanes, log, rows};
 use crate::{domain::Timestamp, store::Result};
 
 /// Callbacks that ended before the retention. The time is asked for twice: one that is replayed meanwhile is kept.
@@ -58,13 +58,15 @@ pub(super) async fn prune(conn: &mut Conn, now: Timestamp, retention: Duration, 
     if finished > 0 {
         unblock(conn).await?;
     }
+    // Before the events themselves: a reader of the log is told that they are gone, and never finds them missing.
+    let logged = log::prune(conn, before, limit).await?;
     let ended = delete_ended(conn, before, now, limit).await?;
     erased::forget(conn, now).await?;
     db::query(DEAD).bind(now.minus(DEAD_FOR).as_millis()).execute(&mut *conn).await?;
     let spent = db::query(SPENT).bind(before).bind(limit).execute(&mut *conn).await?.rows_affected();
     let erased = db::query(ERASED).bind(before).bind(limit).execute(&mut *conn).await?.rows_affected();
     let searched = db::query(SEARCHED).bind(before).bind(limit).execute(conn).await?.rows_affected();
-    let pruned = [finished, ended, spent, erased, searched].into_iter().fold(0_u64, u64::saturating_add);
+    let pruned = [finished, logged, ended, spent, erased, searched].into_iter().fold(0_u64, u64::saturating_add);
     Ok(usize::try_from(pruned).unwrap_or(usize::MAX))
 }
 
