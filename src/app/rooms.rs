@@ -68,8 +68,7 @@ pub(super) struct Rooms {
 impl Rooms {
     pub(super) async fn build(config: &Config, ports: Ports) -> Result<Self> {
         let Ports { fini, store, wall, entropy, log, .. } = ports;
-        let labels: Vec<String> = parts::names(config).iter().map(ToString::to_string).collect();
-        let metrics = Metrics::with_log(&labels, env!("CARGO_PKG_VERSION"), log);
+        let metrics = Metrics::with_log(&parts::labels(config), env!("CARGO_PKG_VERSION"), log);
         let owner = Owner(format!("{}-{}", std::process::id(), entropy.key()).into());
         let vendor = Arc::new(VendorClock::default());
         let timekeeper = Timekeeper::start(
@@ -186,7 +185,7 @@ impl Rooms {
             metrics: self.metrics.clone(),
             spans: self.spans.clone(),
             owner: self.owner.clone(),
-            settings: parts::dispatcher(config)?,
+            settings: parts::dispatcher(config),
             lost_claims: LostClaims::default(),
             expires_at: Mutex::new(Timestamp::ZERO),
         })
@@ -276,7 +275,6 @@ impl Rooms {
             receivers: Arc::clone(&delivery.receivers),
             endpoints: delivery.endpoints.clone(),
             frontends: parts::names(config),
-            callback_timeout: config.delivery.timeout,
             token: holders.admin.subscribe(),
             clock: Arc::clone(&self.clock),
             clocks: {

@@ -10,6 +10,7 @@ pub mod conversation;
 pub mod correlation;
 pub mod customer;
 pub mod delay;
+pub mod destination;
 pub mod echo;
 pub mod entropy;
 pub mod event;

@@ -19,6 +19,7 @@ mod callbacks;
 mod clocks;
 mod connections;
 mod conversations;
+mod destinations;
 mod erasure;
 mod events;
 mod exports;

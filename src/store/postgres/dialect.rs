@@ -99,15 +99,22 @@ pub(in crate::store) async fn lock_person(conn: &mut Conn, frontend: &str, perso
 
 /// Locks the lanes of these conversations until the end of the transaction, always in the same order.
 pub(in crate::store) async fn lock_lanes(conn: &mut Conn, conversations: &str) -> Result<()> {
-    sqlx::query(concat!(
-        "SELECT conversation_key FROM lanes WHERE conversation_key",
-        is_key_in!("$1"),
-        " ORDER BY conversation_key",
-        for_update!("lanes"),
-    ))
-    .bind(conversations)
-    .fetch_all(conn)
-    .await?;
+    for statement in [
+        concat!(
+            "SELECT conversation_key FROM lanes WHERE conversation_key",
+            is_key_in!("$1"),
+            " ORDER BY conversation_key",
+            for_update!("lanes"),
+        ),
+        concat!(
+            "SELECT conversation_key FROM destination_lanes WHERE conversation_key",
+            is_key_in!("$1"),
+            " ORDER BY conversation_key, frontend",
+            for_update!("destination_lanes"),
+        ),
+    ] {
+        sqlx::query(statement).bind(conversations).fetch_all(&mut *conn).await?;
+    }
     Ok(())
 }
 

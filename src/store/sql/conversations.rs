@@ -142,6 +142,7 @@ async fn erase(
     erased::keep(conn, ConversationKey(key), now).await?;
     for statement in [
         "DELETE FROM lanes WHERE conversation_key = $1",
+        "DELETE FROM destination_lanes WHERE conversation_key = $1",
         "DELETE FROM deliveries WHERE conversation_key = $1",
         "DELETE FROM events WHERE conversation_key = $1",
         // What stands in a Fini conversation with somebody else's, or may, since nobody knows in which it stands, must not

@@ -74,7 +74,9 @@ pub(super) async fn prune(conn: &mut Conn, now: Timestamp, retention: Duration, 
 async fn unblock(conn: &mut Conn) -> Result<()> {
     let keys: Vec<i64> = db::query_scalar(
         "SELECT conversation_key FROM lanes WHERE blocked_by IS NOT NULL \
-         AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.key = lanes.blocked_by)",
+         AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.key = lanes.blocked_by) \
+         UNION SELECT conversation_key FROM destination_lanes AS further WHERE blocked_by IS NOT NULL \
+         AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.key = further.blocked_by)",
     )
     .fetch_all(&mut *conn)
     .await?;
