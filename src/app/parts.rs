@@ -3,13 +3,16 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
-    config::{Config, Frontend, OnExhausted, RotatingSecret},
-    delivery::{DispatcherSettings, Endpoint, guard::Guard},
+    config::{Callback, Config, Delivery, Frontend, OnExhausted, RotatingSecret},
+    delivery::{DispatcherSettings, Endpoint, Headers, Terms, client::CallbackClient, guard::Guard},
     domain::{
-        Entropy, WallClock, conversation::StatusPolicy, event::Subscriptions, ids::FrontendName,
+        Entropy, WallClock,
+        conversation::StatusPolicy,
+        destination::{Destination, Subscription, Subscriptions},
+        ids::FrontendName,
         schedule::RetrySchedule,
     },
     fini::{ClientSettings, Network, budget::BudgetSettings},
@@ -49,8 +52,12 @@ pub(super) fn names(config: &Config) -> Vec<FrontendName> {
 /// Who wants which events; a frontend without a callback address wants none.
 fn subscriptions(config: &Config) -> Subscriptions {
     Subscriptions::new(config.frontends.iter().map(|frontend| {
-        let events = frontend.callback.iter().flat_map(|callback| &callback.events);
-        (name(frontend), events.map(ToString::to_string).collect())
+        let wanted = frontend.callbacks().map(|callback| Subscription {
+            destination: callback.name.clone(),
+            patterns: callback.events.iter().map(ToString::to_string).collect(),
+            posted: callback.posted,
+        });
+        (name(frontend), wanted.collect())
     }))
 }
 
@@ -71,32 +78,77 @@ pub(super) fn credentials(config: &Config) -> Result<Frontends> {
     Ok(Frontends::new(all.collect::<Result<_>>()?))
 }
 
-/// Where callbacks go.
-pub(super) fn endpoints(config: &Config) -> Result<Vec<Arc<Endpoint>>> {
-    let slots = config.delivery.max_in_flight_per_frontend;
-    let urls = config.frontends.iter().filter_map(|frontend| frontend.callback.as_ref().map(|callback| &callback.url));
-    let signed = signers(config)?.into_iter().zip(urls);
-    Ok(signed.map(|((name, signer), url)| Arc::new(Endpoint::new(name, url.clone(), signer, slots))).collect())
+/// The names that metrics know: of each frontend, and of each further destination as `frontend/name`.
+pub(super) fn labels(config: &Config) -> Vec<String> {
+    let further = config.frontends.iter().flat_map(|frontend| {
+        frontend.destinations.iter().map(|one| Destination::new(name(frontend), one.name.clone()).to_string())
+    });
+    config.frontends.iter().map(|frontend| frontend.name.clone()).chain(further).collect()
 }
 
-/// What signs the callbacks of each frontend that is called back.
-pub(super) fn signers(config: &Config) -> Result<Vec<(FrontendName, Signer)>> {
-    let with_callback = config.frontends.iter().filter_map(|frontend| Some((frontend, frontend.callback.as_ref()?)));
-    with_callback
-        .map(|(frontend, callback)| {
-            let mut secrets = callback.secrets.iter();
-            let first = secrets.next().context("a callback needs a secret to sign with")?;
-            let mut signer = Signer::new(secret(first)?);
-            for rotating in secrets {
-                signer = signer.with_older(secret(rotating)?, rotating.not_after.map(jiff::Timestamp::as_second));
-            }
-            if let Some(key) = &callback.signing_key {
-                signer =
-                    signer.with_private_key(PrivateKey::parse(key.expose_secret()).context("callback_signing_key")?);
-            }
-            Ok((name(frontend), signer))
-        })
+/// Every destination with how it is called back.
+fn destinations(config: &Config) -> impl Iterator<Item = (Destination, &Callback)> {
+    config.frontends.iter().flat_map(|frontend| {
+        frontend.callbacks().map(|callback| (Destination::new(name(frontend), callback.name.clone()), callback))
+    })
+}
+
+/// Where callbacks go.
+pub(super) fn endpoints(config: &Config) -> Result<Vec<Arc<Endpoint>>> {
+    let delivery = &config.delivery;
+    let endpoint = |(destination, callback): (Destination, &Callback)| {
+        let schedule = callback.retry_schedule.as_ref().unwrap_or(&delivery.retry_schedule);
+        let terms = Terms {
+            timeout: callback.timeout.unwrap_or(delivery.timeout),
+            schedule: RetrySchedule::new(schedule.clone()).context("retry_schedule")?,
+            slots: callback.max_in_flight.unwrap_or(delivery.max_in_flight_per_frontend),
+        };
+        let endpoint = Endpoint::new(destination, callback.url.clone(), signer(callback)?, terms);
+        endpoint.send_with(headers(callback));
+        let network = Network {
+            proxy: callback.proxy.clone(),
+            no_proxy: Vec::new(),
+            ca_file: callback.ca_file.clone(),
+            client_cert_file: callback.client_cert_file.clone(),
+            client_key_file: callback.client_key_file.clone(),
+        };
+        if !network.is_special() {
+            return Ok(Arc::new(endpoint));
+        }
+        let client = CallbackClient::over(guard(config), delivery.connect_timeout, network)
+            .with_context(|| format!("destination {}", endpoint.destination))?;
+        Ok(Arc::new(endpoint.over(Arc::new(client))))
+    };
+    destinations(config).map(endpoint).collect()
+}
+
+/// What goes with the callbacks of each destination: what signs them, and their further headers.
+pub(super) fn sealing(config: &Config) -> Result<Vec<(Destination, Signer, Headers)>> {
+    destinations(config)
+        .map(|(destination, callback)| Ok((destination, signer(callback)?, headers(callback))))
         .collect()
+}
+
+fn signer(callback: &Callback) -> Result<Signer> {
+    let mut secrets = callback.secrets.iter();
+    let key = callback.signing_key.as_ref();
+    let first = secrets.next().context("a callback needs a secret to sign with")?;
+    let mut signer = Signer::new(secret(first)?);
+    for rotating in secrets {
+        signer = signer.with_older(secret(rotating)?, rotating.not_after.map(jiff::Timestamp::as_second));
+    }
+    if let Some(key) = key {
+        signer = signer.with_private_key(PrivateKey::parse(key.expose_secret()).context("callback_signing_key")?);
+    }
+    Ok(signer)
+}
+
+fn headers(callback: &Callback) -> Headers {
+    let parts = |line: &SecretString| {
+        let (name, value) = Callback::header(line.expose_secret())?;
+        Some((name.to_owned(), SecretString::from(value)))
+    };
+    callback.headers.iter().filter_map(parts).collect()
 }
 
 /// Where callbacks may go.
@@ -105,15 +157,19 @@ pub(super) fn guard(config: &Config) -> Guard {
 }
 
 /// How callbacks are tried.
-pub(super) fn dispatcher(config: &Config) -> Result<DispatcherSettings> {
+pub(super) fn dispatcher(config: &Config) -> DispatcherSettings {
     let delivery = &config.delivery;
-    Ok(DispatcherSettings {
-        timeout: delivery.timeout,
-        lease: delivery.lease,
-        schedule: RetrySchedule::new(delivery.retry_schedule.clone()).context("delivery.retry_schedule")?,
+    DispatcherSettings {
+        lease: lease(config),
         hold_lane: delivery.on_exhausted == OnExhausted::Hold,
         max_age: delivery.max_age,
-    })
+    }
+}
+
+/// A lease outlasts the longest attempt of any destination.
+fn lease(config: &Config) -> Duration {
+    let longest = destinations(config).filter_map(|(_, callback)| callback.timeout).max().unwrap_or_default();
+    config.delivery.lease.max(longest + Delivery::LEASE_MARGIN)
 }
 
 /// What the store applies inside its transactions.
@@ -216,14 +272,25 @@ pub(super) fn reader(config: &Config) -> ReaderSettings {
 /// The longest waits that the rooms and the settings have: what the store holds beyond them was written by a clock that was ahead.
 pub(super) fn longest_waits(config: &Config) -> Result<LongestWaits> {
     let delivery = &config.delivery;
-    let schedule = RetrySchedule::new(delivery.retry_schedule.clone()).context("delivery.retry_schedule")?;
-    let attempts = u32::try_from(schedule.attempts()).unwrap_or(u32::MAX);
-    let retries = (1..attempts).filter_map(|attempt| schedule.wait(attempt, Some(Duration::MAX), 1.0));
+    // A row is brought back by the number of its attempt, whichever destination's it is: the longest of all schedules counts.
+    let mut retries: Vec<Duration> = Vec::new();
+    let own = destinations(config).filter_map(|(_, callback)| callback.retry_schedule.as_ref());
+    for waits in std::iter::once(&delivery.retry_schedule).chain(own) {
+        let schedule = RetrySchedule::new(waits.clone()).context("retry_schedule")?;
+        let attempts = u32::try_from(schedule.attempts()).unwrap_or(u32::MAX);
+        let waits = (1..attempts).filter_map(|attempt| schedule.wait(attempt, Some(Duration::MAX), 1.0));
+        for (number, wait) in waits.enumerate() {
+            match retries.get_mut(number) {
+                Some(longest) => *longest = wait.max(*longest),
+                None => retries.push(wait),
+            }
+        }
+    }
     Ok(LongestWaits {
         retries: std::iter::once(LONGEST_PAUSE).chain(retries).collect(),
         turn: config.turns.join_window.max(LONGEST_PAUSE),
         look: LONGEST_LOOK,
-        lease: config.fini.reply_timeout.max(delivery.lease).saturating_add(LONGEST_PAUSE),
+        lease: config.fini.reply_timeout.max(lease(config)).saturating_add(LONGEST_PAUSE),
         watch: config.poll.watch_idle.max(config.poll.watch_escalated),
     })
 }

@@ -25,8 +25,8 @@ use crate::{
     lifecycle::{Lifecycle, Pace, Stop, Wake},
     metrics::{CallStatus, Metrics},
     service::{
-        breakers::Breakers, eraser::Eraser, housekeeper::Housekeeper, intake::Intake, ledger::Ledger, prober::Prober,
-        reader::Reader, sender::Sender, walk::Walker,
+        breakers::Breakers, eraser::Eraser, housekeeper::Housekeeper, intake::Intake, ledger::Ledger,
+        numberer::Numberer, prober::Prober, reader::Reader, sender::Sender, walk::Walker,
     },
     store::{Bindings, Change, Heard, Lease, LongestWaits, LostClaims, Owner, PostgresStore, SqliteStore, Store},
     telemetry::{
@@ -68,8 +68,7 @@ pub(super) struct Rooms {
 impl Rooms {
     pub(super) async fn build(config: &Config, ports: Ports) -> Result<Self> {
         let Ports { fini, store, wall, entropy, log, .. } = ports;
-        let labels: Vec<String> = parts::names(config).iter().map(ToString::to_string).collect();
-        let metrics = Metrics::with_log(&labels, env!("CARGO_PKG_VERSION"), log);
+        let metrics = Metrics::with_log(&parts::labels(config), env!("CARGO_PKG_VERSION"), log);
         let owner = Owner(format!("{}-{}", std::process::id(), entropy.key()).into());
         let vendor = Arc::new(VendorClock::default());
         let timekeeper = Timekeeper::start(
@@ -186,7 +185,7 @@ impl Rooms {
             metrics: self.metrics.clone(),
             spans: self.spans.clone(),
             owner: self.owner.clone(),
-            settings: parts::dispatcher(config)?,
+            settings: parts::dispatcher(config),
             lost_claims: LostClaims::default(),
             expires_at: Mutex::new(Timestamp::ZERO),
         })
@@ -276,7 +275,6 @@ impl Rooms {
             receivers: Arc::clone(&delivery.receivers),
             endpoints: delivery.endpoints.clone(),
             frontends: parts::names(config),
-            callback_timeout: config.delivery.timeout,
             token: holders.admin.subscribe(),
             clock: Arc::clone(&self.clock),
             clocks: {
@@ -316,6 +314,9 @@ impl Rooms {
         supervisor.spawn("dispatcher", Arc::new(self.dispatcher(config, delivery)?), wakes.dispatcher, pace(60));
         supervisor.spawn("prober", Arc::new(self.prober()), wakes.prober, pace(60));
         supervisor.spawn("eraser", Arc::new(self.eraser()), wakes.eraser, pace(60));
+        let numberer = Arc::new(Numberer { store: Arc::clone(&self.store) });
+        // Whoever follows the log waits that long for what comes in quick succession.
+        supervisor.spawn("numberer", numberer, wakes.numberer, Pace { rest: Duration::from_millis(10), ..pace(60) });
         supervisor.spawn("housekeeper", housekeeper, Wake::new(), pace(120));
         Ok(())
     }
@@ -331,6 +332,7 @@ struct Wakes {
     prober: Wake,
     /// By whoever wants something deleted; other processes find it when they look.
     eraser: Wake,
+    numberer: Wake,
 }
 
 impl Wakes {
@@ -340,11 +342,14 @@ impl Wakes {
                 Heard::Change(Change::Turns) => self.sender.notify(),
                 Heard::Change(Change::Deliveries) => self.dispatcher.notify(),
                 Heard::Change(Change::Reading) => self.reader.notify(),
+                // The log's own growth needs no numbers.
+                Heard::Change(Change::Feed(key)) if key.is_conversation() => self.numberer.notify(),
                 Heard::Change(Change::Feed(_) | Change::Started(_) | Change::Settled(_) | Change::Binding(_)) => {}
                 Heard::Missed => {
                     self.sender.notify();
                     self.dispatcher.notify();
                     self.reader.notify();
+                    self.numberer.notify();
                 }
                 Heard::Closed => return,
             }

@@ -45,12 +45,13 @@ impl Holders {
     /// Hands the secrets of `config` on, or none of them where one cannot be used.
     fn take(&self, config: &Config) -> Result<()> {
         let frontends = parts::credentials(config)?;
-        let signers = parts::signers(config)?;
+        let sealing = parts::sealing(config)?;
         let settings = parts::fini(config);
         self.fini.set_keys(&settings.read_key, &settings.write_key).context("the key for Fini")?;
-        for (name, signer) in signers {
-            if let Some(endpoint) = self.endpoints.iter().find(|endpoint| endpoint.frontend == name) {
+        for (destination, signer, headers) in sealing {
+            if let Some(endpoint) = self.endpoints.iter().find(|endpoint| endpoint.destination == destination) {
                 endpoint.sign_with(signer);
+                endpoint.send_with(headers);
             }
         }
         self.frontends.send_replace(Arc::new(frontends));

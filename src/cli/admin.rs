@@ -189,7 +189,7 @@ fn shown(url: &Url) -> Url {
 }
 
 /// Where a listener is reached from its own machine.
-fn local(listen: SocketAddr) -> Result<Url, CliError> {
+pub(super) fn local(listen: SocketAddr) -> Result<Url, CliError> {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),

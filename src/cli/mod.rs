@@ -12,8 +12,10 @@ mod deliveries;
 mod demo;
 mod erase;
 mod export;
+mod follow;
 mod generate;
 mod healthcheck;
+mod listen;
 mod openapi;
 mod pace;
 mod sandbox;
@@ -22,6 +24,7 @@ mod serve;
 mod settings;
 mod show;
 mod table;
+mod tail;
 mod token;
 mod vendor;
 mod verify;
@@ -64,6 +67,10 @@ enum Command {
     Export(export::Args),
     /// Show callbacks that are owed, delivered or given up, and send them again
     Deliveries(deliveries::Args),
+    /// Post every event of a frontend to an address on this machine, as it happens
+    Listen(listen::Args),
+    /// Print every event of a frontend, as it happens
+    Tail(tail::Args),
     /// Mint a browser token for one conversation
     Token(token::Args),
     /// Make a secret for signing callbacks
@@ -105,6 +112,8 @@ fn dispatch(command: Command) -> Done {
         Command::Erase(args) => block_on(erase::run(args)),
         Command::Export(args) => block_on(export::run(args)),
         Command::Deliveries(args) => block_on(deliveries::run(args)),
+        Command::Listen(args) => block_on(listen::run(args)),
+        Command::Tail(args) => block_on(tail::run(args)),
         Command::Token(args) => token::run(args),
         Command::Secret(args) => secret::run(&args),
         Command::Verify(args) => verify::run(&args),

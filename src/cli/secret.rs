@@ -28,7 +28,8 @@ pub(super) fn run(args: &Args) -> Done {
     Ok(())
 }
 
-fn random(entropy: &dyn Entropy) -> [u8; 32] {
+/// Bytes for a secret.
+pub(super) fn random(entropy: &dyn Entropy) -> [u8; 32] {
     let mut bytes = [0; 32];
     for chunk in bytes.chunks_exact_mut(8) {
         chunk.copy_from_slice(&entropy.next_u64().to_le_bytes());

@@ -46,7 +46,7 @@ pub fn describe(config: &Config) -> Vec<String> {
         let window = span(config.turns.join_window);
         lines.push(format!("joins user messages that wait within {window} into one turn"));
     }
-    lines.extend(config.frontends.iter().map(frontend));
+    lines.extend(config.frontends.iter().flat_map(|one| std::iter::once(frontend(one)).chain(destinations(one))));
     lines
 }
 
@@ -137,6 +137,12 @@ fn frontend(frontend: &Frontend) -> String {
     format!("frontend {} asks bot {}, comes with {}, {callback}", frontend.name, frontend.bot_id, ways.join(", "))
 }
 
+/// The further receivers of a frontend's feed.
+fn destinations(frontend: &Frontend) -> impl Iterator<Item = String> {
+    let name = &frontend.name;
+    frontend.destinations.iter().map(move |one| format!("destination {name}/{} {}", one.name, callback(one)))
+}
+
 fn callback(callback: &Callback) -> String {
     let host = callback.url.host_str().unwrap_or_default();
     let port = callback.url.port().map(|port| format!(":{port}")).unwrap_or_default();
@@ -148,12 +154,33 @@ fn callback(callback: &Callback) -> String {
     if callback.signing_key.is_some() {
         keys.push("an ed25519 key".to_owned());
     }
-    format!(
+    let mut text = format!(
         "is called back at {}://{host}{port} for {}, signed with {}",
         callback.url.scheme(),
         events.join(", "),
         keys.join(" and ")
-    )
+    );
+    if callback.posted {
+        text.push_str(", also what its own server posted");
+    }
+    if !callback.headers.is_empty() {
+        text.push_str(&format!(", with {}", count(callback.headers.len(), "further header")));
+    }
+    if callback.proxy.is_some() {
+        text.push_str(", through a proxy");
+    }
+    if callback.client_cert_file.is_some() {
+        text.push_str(", with a client certificate");
+    }
+    if let Some(schedule) = &callback.retry_schedule {
+        let over = humantime::format_duration(schedule.iter().sum());
+        text.push_str(&format!(", with {} over {over}", count_of(schedule.len(), "retry", "retries")));
+    }
+    text
+}
+
+fn count_of(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
 }
 
 fn count(number: usize, what: &str) -> String {

@@ -2,6 +2,8 @@
 //!
 //! Plain data, and the one decision that belongs to it: whether an event is among those the frontend wants.
 
+use std::{path::PathBuf, time::Duration};
+
 use jiff::Timestamp;
 use secrecy::SecretString;
 use url::Url;
@@ -22,13 +24,24 @@ pub struct Frontend {
     pub browser_token_secrets: Vec<SecretString>,
     /// The names of user attributes that a browser may set itself; others only its token may.
     pub browser_attributes: Vec<String>,
-    /// Where events go; `None` for a frontend that only reads its feed.
+    /// Where events go, the destination `main`; `None` for a frontend without a callback of its own.
     pub callback: Option<Callback>,
+    /// Further receivers of the same feed.
+    pub destinations: Vec<Callback>,
+}
+
+impl Frontend {
+    /// Every destination, the frontend's own callback first.
+    pub fn callbacks(&self) -> impl Iterator<Item = &Callback> {
+        self.callback.iter().chain(&self.destinations)
+    }
 }
 
 /// Where and how a frontend is called back.
 #[derive(Debug, Clone)]
 pub struct Callback {
+    /// Unique within the frontend, `[a-z0-9-]{1,40}`; `main` is the frontend's own.
+    pub name: String,
     /// The endpoint: https, or http within [`Delivery::allow_http`](super::Delivery::allow_http). No user, no fragment.
     pub url: Url,
     /// `whsec_…` secrets: the first signs first, all sign while rotating.
@@ -37,9 +50,52 @@ pub struct Callback {
     pub signing_key: Option<SecretString>,
     /// Which events are called back; never empty.
     pub events: Vec<EventPattern>,
+    /// Whether what the frontend's own server posted is called back too.
+    pub posted: bool,
+    /// Further headers of each request, as `Name: value`.
+    pub headers: Vec<SecretString>,
+    /// A proxy on the way; it may hold a user and a password.
+    pub proxy: Option<SecretString>,
+    /// Certificates (PEM) that are trusted besides those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// The bridge's own certificates (PEM).
+    pub client_cert_file: Option<PathBuf>,
+    /// The key to the first of them (PEM).
+    pub client_key_file: Option<PathBuf>,
+    /// Pauses between attempts; else those of [`Delivery`](super::Delivery).
+    pub retry_schedule: Option<Vec<Duration>>,
+    /// Time for a whole attempt; else that of [`Delivery`](super::Delivery).
+    pub timeout: Option<Duration>,
+    /// Attempts at once; else those of [`Delivery`](super::Delivery).
+    pub max_in_flight: Option<usize>,
 }
 
 impl Callback {
+    /// A callback without anything special about it.
+    pub fn plain(name: &str, url: Url, secrets: Vec<RotatingSecret>) -> Self {
+        Self {
+            name: name.to_owned(),
+            url,
+            secrets,
+            signing_key: None,
+            events: vec![EventPattern::All],
+            posted: false,
+            headers: Vec::new(),
+            proxy: None,
+            ca_file: None,
+            client_cert_file: None,
+            client_key_file: None,
+            retry_schedule: None,
+            timeout: None,
+            max_in_flight: None,
+        }
+    }
+
+    /// The name and the value of a header that is written `Name: value`.
+    pub fn header(line: &str) -> Option<(&str, &str)> {
+        line.split_once(':').map(|(name, value)| (name.trim(), value.trim()))
+    }
+
     /// Whether events of this type are called back.
     pub fn wants(&self, event_type: &str) -> bool {
         self.events.iter().any(|pattern| pattern.matches(event_type))

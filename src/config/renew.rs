@@ -6,6 +6,7 @@
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{Callback, Config, Frontend, RotatingSecret};
+use crate::domain::destination::MAIN;
 
 /// A configuration with the secrets of a newer reading.
 #[derive(Debug, Clone)]
@@ -43,8 +44,8 @@ impl Config {
 }
 
 /// Takes over the secrets of one frontend, and names those that are others.
-fn renew(frontend: &mut Frontend, newer: &Frontend) -> Vec<&'static str> {
-    let mut changed = Vec::new();
+fn renew(frontend: &mut Frontend, newer: &Frontend) -> Vec<String> {
+    let mut changed: Vec<&'static str> = Vec::new();
     let mut note = |is_same: bool, key| {
         if !is_same {
             changed.push(key);
@@ -56,13 +57,31 @@ fn renew(frontend: &mut Frontend, newer: &Frontend) -> Vec<&'static str> {
     frontend.signing_secrets.clone_from(&newer.signing_secrets);
     note(same_list(&frontend.browser_token_secrets, &newer.browser_token_secrets), "browser_token_secrets");
     frontend.browser_token_secrets.clone_from(&newer.browser_token_secrets);
-    if let (Some(callback), Some(newer)) = (&mut frontend.callback, &newer.callback) {
-        let Callback { secrets, signing_key, .. } = newer;
-        note(same_rotating(&callback.secrets, secrets), "callback_secrets");
-        callback.secrets.clone_from(secrets);
-        note(same_option(callback.signing_key.as_ref(), signing_key.as_ref()), "callback_signing_key");
-        callback.signing_key.clone_from(signing_key);
+    let mut changed: Vec<String> = changed.into_iter().map(str::to_owned).collect();
+    for callback in frontend.callback.iter_mut().chain(&mut frontend.destinations) {
+        let Some(newer) = newer.callbacks().find(|newer| newer.name == callback.name) else { continue };
+        let place = if callback.name == MAIN { String::new() } else { format!("destinations.{}.", callback.name) };
+        changed.extend(renew_callback(callback, newer).into_iter().map(|key| format!("{place}{key}")));
     }
+    changed
+}
+
+/// Takes over the secrets of one destination, and names those that are others.
+fn renew_callback(callback: &mut Callback, newer: &Callback) -> Vec<&'static str> {
+    let Callback { secrets, signing_key, headers, .. } = newer;
+    let mut changed = Vec::new();
+    if !same_rotating(&callback.secrets, secrets) {
+        changed.push("callback_secrets");
+    }
+    callback.secrets.clone_from(secrets);
+    if !same_option(callback.signing_key.as_ref(), signing_key.as_ref()) {
+        changed.push("callback_signing_key");
+    }
+    callback.signing_key.clone_from(signing_key);
+    if !same_list(&callback.headers, headers) {
+        changed.push("headers");
+    }
+    callback.headers.clone_from(headers);
     changed
 }
 
@@ -98,6 +117,7 @@ mod tests {
             browser_token_secrets: Vec::new(),
             browser_attributes: Vec::new(),
             callback: None,
+            destinations: Vec::new(),
         }
     }
 

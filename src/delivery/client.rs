@@ -17,6 +17,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, LOCATION, RETRY_AFTER};
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
@@ -26,7 +27,10 @@ use super::ReceiverApi;
 use super::guard::Guard;
 use super::resolver::{Transport, VettedResolver};
 use crate::domain::correlation::Onward;
-use crate::outbound::{LARGEST_AGE, Renewed, client_builder};
+use crate::outbound::{
+    LARGEST_AGE, Renewed, client_builder,
+    network::{Network, NetworkError},
+};
 use crate::signature::{HEADER_ID, HEADER_SIGNATURE, HEADER_TIMESTAMP};
 
 /// How much of an answer's body is read and kept, in bytes.
@@ -70,6 +74,8 @@ pub struct Attempt {
     pub signature: String,
     /// The signed bytes, sent as they are.
     pub body: Bytes,
+    /// Further headers of this receiver; their values may be secrets.
+    pub headers: Vec<(String, SecretString)>,
     /// On whose behalf; further headers, which are not signed.
     pub onward: Onward,
     /// The time for everything: resolving, connecting, sending, waiting, reading.
@@ -95,10 +101,16 @@ pub struct AttemptResult {
     pub error: Option<AttemptError>,
 }
 
-/// The client could not be built: no usable TLS roots on this system, for one.
+/// The client could not be built.
 #[derive(Debug, thiserror::Error)]
-#[error("the callback client cannot be set up")]
-pub struct ClientError(#[source] reqwest::Error);
+pub enum ClientError {
+    /// No usable TLS roots on this system, for one.
+    #[error("the callback client cannot be set up")]
+    Setup(#[source] reqwest::Error),
+    /// The way over the network cannot be taken.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+}
 
 /// The shared client. Cloning it shares the connections.
 #[derive(Debug, Clone)]
@@ -142,6 +154,12 @@ impl CallbackClient {
         Self::with_roots(guard, connect_timeout, &[], LARGEST_AGE)
     }
 
+    /// As [`CallbackClient::new`], over another way than the straight one. Behind a proxy it is the proxy that resolves names:
+    /// only addresses that are written as such are vetted here.
+    pub fn over(guard: Guard, connect_timeout: Duration, network: Network) -> Result<Self, ClientError> {
+        Self::build(guard, connect_timeout, &[], LARGEST_AGE, network)
+    }
+
     /// As [`CallbackClient::new`], trusting `roots` besides the system's, with connections that are kept no longer than `age`.
     fn with_roots(
         guard: Guard,
@@ -149,10 +167,26 @@ impl CallbackClient {
         roots: &[reqwest::Certificate],
         age: Duration,
     ) -> Result<Self, ClientError> {
+        Self::build(guard, connect_timeout, roots, age, Network::default())
+    }
+
+    fn build(
+        guard: Guard,
+        connect_timeout: Duration,
+        roots: &[reqwest::Certificate],
+        age: Duration,
+        network: Network,
+    ) -> Result<Self, ClientError> {
         let guard = Arc::new(guard);
         let (vetted_by, roots) = (Arc::clone(&guard), roots.to_vec());
-        let client = move |transport, idle| {
-            client_builder()
+        let client = move |transport, idle| -> Result<reqwest::Client, ClientError> {
+            let builder = network.apply(client_builder())?;
+            let builder = if network.proxy.is_some() {
+                builder
+            } else {
+                builder.dns_resolver(VettedResolver::new(Arc::clone(&vetted_by), transport))
+            };
+            builder
                 .connect_timeout(connect_timeout)
                 .pool_idle_timeout(POOL_IDLE)
                 .pool_max_idle_per_host(idle)
@@ -160,12 +194,11 @@ impl CallbackClient {
                 .http2_keep_alive_interval(PROBE)
                 .http2_keep_alive_timeout(PROBE)
                 .https_only(transport == Transport::Tls)
-                .dns_resolver(VettedResolver::new(Arc::clone(&vetted_by), transport))
                 .tls_certs_merge(roots.iter().cloned())
                 .build()
-                .map_err(ClientError)
+                .map_err(ClientError::Setup)
         };
-        let build = |transport| {
+        let build = |transport| -> Result<Arc<Connections>, ClientError> {
             let (fresh, client) = (client(transport, 0)?, client.clone());
             let kept = Renewed::new(age, move || client(transport, POOL_PER_HOST))?;
             Ok(Arc::new(Connections { kept, fresh }))
@@ -233,6 +266,9 @@ async fn send(client: &reqwest::Client, attempt: &Attempt, deadline: Instant) ->
         .header(HEADER_TIMESTAMP, attempt.timestamp)
         .header(HEADER_SIGNATURE, &attempt.signature)
         .body(attempt.body.clone());
+    for (name, value) in &attempt.headers {
+        request = request.header(name, value.expose_secret());
+    }
     for (name, value) in attempt.onward.headers() {
         request = request.header(name, value);
     }

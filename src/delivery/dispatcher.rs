@@ -20,12 +20,12 @@ use super::{
     verdict::{self, Terms, Verdict, Why},
 };
 use crate::{
-    domain::{Clock, Entropy, Timestamp, WallClock, ids::FrontendName, schedule::RetrySchedule},
+    domain::{Clock, Entropy, Timestamp, WallClock, destination::Destination},
     lifecycle::{Loop, Step, Stop, Tasks, Wake},
     metrics::{AttemptClass, DeliveryOutcome as Counted, Metrics},
     store::{
-        ClaimDeliveries, ClaimedDelivery, DeadEnd, DeliveryOutcome, FinishDelivery, Finished, FrontendHold, Lease,
-        LostClaims, Owner, Result, Store, StoreError, Token,
+        ClaimDeliveries, ClaimedDelivery, DeadEnd, DeliveryOutcome, DestinationHold, FinishDelivery, Finished, Lane,
+        Lease, LostClaims, Owner, Result, Store, StoreError, Token,
     },
     telemetry::spans::{FinishedSpan, SpanKind, Spans},
 };
@@ -49,12 +49,8 @@ const CALM: Duration = Duration::from_millis(50);
 /// What the dispatcher has to know.
 #[derive(Clone, Debug)]
 pub struct DispatcherSettings {
-    /// One deadline for an attempt, from resolving to the last byte.
-    pub timeout: Duration,
-    /// How long a lane is leased for one attempt; longer than the deadline.
+    /// How long a lane is leased for one attempt; longer than the deadline of any.
     pub lease: Duration,
-    /// The waits between attempts.
-    pub schedule: RetrySchedule,
     /// Whether an exhausted callback keeps its lane waiting.
     pub hold_lane: bool,
     /// A callback that is older is given up.
@@ -67,7 +63,7 @@ pub struct Dispatcher {
     pub store: Arc<dyn Store>,
     /// Makes the attempts.
     pub receivers: Arc<dyn ReceiverApi>,
-    /// The frontends' addresses.
+    /// The destinations' addresses.
     pub endpoints: Vec<Arc<Endpoint>>,
     /// The time that waiting goes by.
     pub clock: Arc<dyn Clock>,
@@ -111,7 +107,7 @@ impl Loop for Arc<Dispatcher> {
                 Err(until) => wake_at = earliest([wake_at, until]),
             }
         }
-        let free: Vec<_> = permits.iter().map(|free| free.frontend.clone()).collect();
+        let free: Vec<_> = permits.iter().map(|free| free.destination.clone()).collect();
         let lease = self.lease(now);
         let claimed = if permits.is_empty() {
             Vec::new()
@@ -123,10 +119,10 @@ impl Loop for Arc<Dispatcher> {
         let count = claimed.len();
         let mut all = true;
         for permits in &permits {
-            let taken = claimed.iter().filter(|delivery| delivery.conversation.frontend == permits.frontend).count();
+            let taken = claimed.iter().filter(|delivery| delivery.destination == permits.destination).count();
             // First attempts and retries are limited apart; below either limit, nothing was left.
             let took_all = taken < permits.first.min(permits.retries);
-            self.endpoint(&permits.frontend).into_iter().for_each(|endpoint| endpoint.claimed(took_all));
+            self.endpoint(&permits.destination).into_iter().for_each(|endpoint| endpoint.claimed(took_all));
             all &= took_all;
         }
         for delivery in claimed {
@@ -168,9 +164,9 @@ impl Dispatcher {
             if given_up.is_empty() {
                 break;
             }
-            for (frontend, callbacks) in given_up {
-                self.metrics.deliveries(frontend.as_str(), Counted::Dead, callbacks);
-                tracing::error!(%frontend, callbacks, "callbacks given up: they could not be made for too long");
+            for (Destination { frontend, name: destination }, callbacks) in given_up {
+                self.metrics.deliveries(frontend.as_str(), &destination, Counted::Dead, callbacks);
+                tracing::error!(%frontend, destination, callbacks, "callbacks given up: they could not be made for too long");
             }
         }
         let next = now.plus(every);
@@ -183,7 +179,7 @@ impl Dispatcher {
     }
 
     fn start(self: &Arc<Self>, delivery: ClaimedDelivery, until: Timestamp) {
-        let Some(endpoint) = self.endpoint(&delivery.conversation.frontend) else { return };
+        let Some(endpoint) = self.endpoint(&delivery.destination) else { return };
         let slot = Slot {
             endpoint: Arc::clone(endpoint),
             seat: endpoint.enter(delivery.attempts > 0, self.clock.now()),
@@ -195,6 +191,7 @@ impl Dispatcher {
         let span = tracing::info_span!(
             "deliver",
             frontend = %delivery.conversation.frontend,
+            destination = delivery.destination.name,
             conversation_id = %delivery.conversation.id
         );
         let work = async move {
@@ -208,8 +205,8 @@ impl Dispatcher {
         drop(self.tasks.spawn("deliver", work.instrument(span)));
     }
 
-    fn endpoint(&self, frontend: &FrontendName) -> Option<&Arc<Endpoint>> {
-        self.endpoints.iter().find(|endpoint| endpoint.frontend == *frontend)
+    fn endpoint(&self, destination: &Destination) -> Option<&Arc<Endpoint>> {
+        self.endpoints.iter().find(|endpoint| endpoint.destination == *destination)
     }
 
     /// Works a lane off that is leased until then; whether it still owes something.
@@ -230,7 +227,7 @@ impl Dispatcher {
             let goes_on = left > 0 && !self.stop.is_stopping() && outcome.lane_goes_on && slot.endpoint.may_go_on(now);
             let finish = FinishDelivery {
                 id: delivery.id,
-                conversation: delivery.conversation.key,
+                lane: Lane { conversation: delivery.conversation.key, destination: delivery.destination },
                 token: delivery.token,
                 now,
                 outcome: outcome.outcome,
@@ -265,7 +262,7 @@ impl Dispatcher {
                 }
                 // What failed was in effect all the same; it may have kept the lane for a head that nobody was handed.
                 Ok(finished) if has_failed && !finished.counted => {
-                    self.store.void_lanes(&finish.token, Some(finish.conversation)).await?;
+                    self.store.void_lanes(&finish.token, Some(&finish.lane)).await?;
                     return Ok(Finished { counted: true, ..finished });
                 }
                 ended => return ended,
@@ -276,14 +273,15 @@ impl Dispatcher {
     async fn attempt(&self, slot: &Slot, delivery: &ClaimedDelivery, until: Timestamp) -> Attempted {
         let endpoint = &*slot.endpoint;
         let now = self.clock.now();
-        if now.plus(self.settings.timeout) > until {
+        let terms_of = &endpoint.terms;
+        if now.plus(terms_of.timeout) > until {
             // This process stood still: it would still be sending when the lane is somebody else's.
             tracing::warn!(event_id = %delivery.event_id, sequence = delivery.sequence, "callback held up for too long");
             return Attempted::not_made(now);
         }
         let age = now.since(delivery.owed_since);
         if age >= self.settings.max_age {
-            self.metrics.delivery(endpoint.frontend.as_str(), Counted::Dead);
+            self.count(endpoint, Counted::Dead);
             tracing::error!(event_id = %delivery.event_id, sequence = delivery.sequence, "callback given up: too old");
             return Attempted::given_up(self.settings.hold_lane, DeadEnd::Expired, "older than delivery.max_age");
         }
@@ -293,16 +291,17 @@ impl Dispatcher {
         let timestamp = self.wall.now().as_secs();
         let onward = delivery.cause.onward(&*self.entropy);
         let span = onward.span().copied();
-        let result = self
-            .receivers
+        let result = endpoint
+            .receivers(&self.receivers)
             .attempt(&Attempt {
                 url: endpoint.url.clone(),
                 id: id.to_owned(),
                 timestamp,
                 signature: endpoint.signer().sign(id, timestamp, &body, timestamp),
                 body,
+                headers: endpoint.headers(),
                 onward,
-                timeout: self.settings.timeout,
+                timeout: terms_of.timeout,
             })
             .await;
         let result = if mutated!("a failed callback counts as delivered") {
@@ -316,7 +315,7 @@ impl Dispatcher {
         let terms = Terms {
             attempt: number,
             age,
-            schedule: &self.settings.schedule,
+            schedule: &terms_of.schedule,
             now: now.as_millis(),
             wall,
             jitter: self.entropy.fraction(),
@@ -337,7 +336,7 @@ impl Dispatcher {
             ended_at: wall,
             duration: result.duration,
             attributes: [
-                ("fini_bridge.frontend", endpoint.frontend.as_str().into()),
+                ("fini_bridge.frontend", endpoint.destination.frontend.as_str().into()),
                 ("fini_bridge.conversation_id", delivery.conversation.id.as_str().into()),
                 ("fini_bridge.event_id", id.into()),
                 ("fini_bridge.attempt", i64::from(number).into()),
@@ -382,7 +381,7 @@ impl Dispatcher {
         verdict: Verdict,
         now: Timestamp,
     ) {
-        let frontend = endpoint.frontend.as_str();
+        let frontend = endpoint.destination.frontend.as_str();
         let duration_ms = u64::try_from(result.duration.as_millis()).unwrap_or(u64::MAX);
         let (counted, class) = match verdict {
             Verdict::Delivered => (Counted::Delivered, AttemptClass::Delivered),
@@ -390,7 +389,7 @@ impl Dispatcher {
             Verdict::Paused { why } => (Counted::Paused, class(result, why)),
             Verdict::Dead { why } => (Counted::Dead, class(result, why)),
         };
-        self.metrics.delivery(frontend, counted);
+        self.count(endpoint, counted);
         self.metrics.delivery_attempt(frontend, class, result.duration);
         let (event_id, sequence, status) = (&delivery.event_id, delivery.sequence, result.status);
         match verdict {
@@ -417,9 +416,14 @@ impl Dispatcher {
         }
     }
 
+    fn count(&self, endpoint: &Endpoint, outcome: Counted) {
+        let Destination { frontend, name } = &endpoint.destination;
+        self.metrics.deliveries(frontend.as_str(), name, outcome, 1);
+    }
+
     /// Has the endpoint left alone by all processes.
     async fn defer(&self, endpoint: &Endpoint, until: Timestamp) {
-        if let Err(error) = self.store.defer_frontend(&endpoint.frontend, until).await {
+        if let Err(error) = self.store.defer_destination(&endpoint.destination, until).await {
             tracing::error!(%error, "a receiver's wish to be left alone could not be recorded");
         }
     }
@@ -429,13 +433,18 @@ impl Dispatcher {
         match verdict {
             Verdict::Delivered => {
                 if endpoint.succeeded(seat, began_at, now) {
-                    tracing::info!(frontend = %endpoint.frontend, "callbacks flow again");
+                    let Destination { frontend, name: destination } = &endpoint.destination;
+                    tracing::info!(%frontend, destination, "callbacks flow again");
                 }
             }
             Verdict::Paused { .. } => {
-                let hold = FrontendHold { frontend: endpoint.frontend.clone(), reason: "gone".to_owned(), since: now };
-                if let Err(error) = self.store.hold_frontend(&hold).await {
-                    tracing::error!(%error, "pause of a frontend could not be recorded");
+                let hold = DestinationHold {
+                    destination: endpoint.destination.clone(),
+                    reason: "gone".to_owned(),
+                    since: now,
+                };
+                if let Err(error) = self.store.hold_destination(&hold).await {
+                    tracing::error!(%error, "pause of a destination could not be recorded");
                 }
             }
             Verdict::Deferred { .. }
@@ -444,7 +453,8 @@ impl Dispatcher {
             Verdict::RetryAt { why, .. } | Verdict::Dead { why } => {
                 let answered = matches!(why, Why::Answered { .. });
                 if let Some(until) = endpoint.failed(seat, answered, (began_at, now), self.entropy.fraction()) {
-                    tracing::warn!(frontend = %endpoint.frontend, %until, "callbacks held back: the receiver only fails");
+                    let Destination { frontend, name: destination } = &endpoint.destination;
+                    tracing::warn!(%frontend, destination, %until, "callbacks held back: the receiver only fails");
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! One frontend's callback address, with what is known of it in this process: who is under way, whether it fails, and at what
+//! One destination's callback address, with what is known of it in this process: who is under way, whether it fails, and at what
 //! pace it takes callbacks.
 //!
 //! Slots are counted by what their lane's head is. Retries get half of them, so that old trouble never crowds out first
@@ -12,16 +12,18 @@ use std::{
     time::Duration,
 };
 
+use secrecy::SecretString;
 use url::Url;
 
-use super::verdict::Wish;
+use super::{ReceiverApi, verdict::Wish};
 use crate::{
     domain::{
         Timestamp,
         backoff::Backoff,
         breaker::{Breaker, Policy, State},
-        ids::FrontendName,
+        destination::Destination,
         pace::{Allowed, Pace, Pass},
+        schedule::RetrySchedule,
     },
     signature::Signer,
     store::DeliveryPermits,
@@ -32,17 +34,34 @@ use crate::{
 const BREAKER: Policy =
     Policy { opens_after: 20, pauses: Backoff { first: Duration::from_secs(4), cap: Duration::from_secs(60) } };
 
-/// One frontend's callback address.
-#[derive(Debug)]
+/// How one destination is called back.
+#[derive(Clone)]
+pub struct Terms {
+    /// One deadline for an attempt, from resolving to the last byte.
+    pub timeout: Duration,
+    /// The waits between attempts.
+    pub schedule: RetrySchedule,
+    /// At most so many at once.
+    pub slots: usize,
+}
+
+/// Further headers of a destination's callbacks; their values may be secrets.
+pub type Headers = Vec<(String, SecretString)>;
+
+/// One destination's callback address.
 pub struct Endpoint {
-    /// The frontend.
-    pub frontend: FrontendName,
+    /// The destination.
+    pub destination: Destination,
     /// Where its callbacks go.
     pub url: Url,
+    /// How they are tried.
+    pub terms: Terms,
+    /// Makes the attempts, where it is not what makes all others.
+    receivers: Option<Arc<dyn ReceiverApi>>,
     /// Signs them; may be exchanged.
     signer: Mutex<Arc<Signer>>,
-    /// At most so many at once.
-    slots: usize,
+    /// Go with them; may be exchanged.
+    headers: Mutex<Arc<Headers>>,
     /// Whether more was due than there were slots for.
     wanted: AtomicBool,
     breaker: Mutex<Breaker<()>>,
@@ -68,18 +87,52 @@ pub(super) struct Seat {
     is_probe: bool,
 }
 
+impl std::fmt::Debug for Endpoint {
+    /// Of the address the host alone, and no secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("destination", &self.destination)
+            .field("host", &self.url.host_str())
+            .field("traffic", &self.traffic)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Endpoint {
-    /// An endpoint that takes at most `slots` callbacks at once.
-    pub fn new(frontend: FrontendName, url: Url, signer: Signer, slots: usize) -> Self {
+    /// An endpoint on these terms.
+    pub fn new(destination: Destination, url: Url, signer: Signer, terms: Terms) -> Self {
         Self {
-            frontend,
+            destination,
             url,
+            terms,
+            receivers: None,
             signer: Mutex::new(Arc::new(signer)),
-            slots,
+            headers: Mutex::default(),
             wanted: AtomicBool::new(false),
             breaker: Mutex::new(Breaker::new(BREAKER)),
             traffic: Mutex::default(),
         }
+    }
+
+    /// The same, reached over a way of its own.
+    #[must_use]
+    pub fn over(self, receivers: Arc<dyn ReceiverApi>) -> Self {
+        Self { receivers: Some(receivers), ..self }
+    }
+
+    /// What makes its attempts.
+    pub fn receivers<'a>(&'a self, otherwise: &'a Arc<dyn ReceiverApi>) -> &'a Arc<dyn ReceiverApi> {
+        self.receivers.as_ref().unwrap_or(otherwise)
+    }
+
+    /// The further headers at present.
+    pub fn headers(&self) -> Headers {
+        self.headers.lock().unwrap_or_else(PoisonError::into_inner).to_vec()
+    }
+
+    /// Sends other headers from now on.
+    pub fn send_with(&self, headers: Headers) {
+        *self.headers.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(headers);
     }
 
     /// What signs callbacks at present.
@@ -97,7 +150,7 @@ impl Endpoint {
     pub fn permits(&self, now: Timestamp) -> Result<DeliveryPermits, Option<Timestamp>> {
         let state = self.state(now);
         let mut traffic = self.traffic();
-        let free = self.slots.saturating_sub(traffic.in_flight);
+        let free = self.terms.slots.saturating_sub(traffic.in_flight);
         let free = match state {
             State::Open { until, .. } => return Err(Some(until)),
             State::HalfOpen { .. } => free.min(1usize.saturating_sub(traffic.probes)),
@@ -108,8 +161,8 @@ impl Endpoint {
             Allowed::At(then) => return Err(Some(then)),
             Allowed::Blocked => return Err(None),
         };
-        let retries = first.min(self.slots.div_ceil(2).saturating_sub(traffic.retries));
-        Ok(DeliveryPermits { frontend: self.frontend.clone(), first, retries })
+        let retries = first.min(self.terms.slots.div_ceil(2).saturating_sub(traffic.retries));
+        Ok(DeliveryPermits { destination: self.destination.clone(), first, retries })
     }
 
     /// Whether the lane in hand may go on to its next callback.
@@ -119,7 +172,7 @@ impl Endpoint {
 
     /// The receiver took one. Returns whether that ended a pause.
     pub(super) fn succeeded(&self, seat: &Seat, began_at: Timestamp, now: Timestamp) -> bool {
-        self.traffic().pace.taken(seat.pass, now, self.slots);
+        self.traffic().pace.taken(seat.pass, now, self.terms.slots);
         self.breaker().succeeded(began_at).is_some()
     }
 
@@ -134,7 +187,7 @@ impl Endpoint {
     ) -> Option<Timestamp> {
         if answered {
             // It would have refused this one, had it come too fast.
-            self.traffic().pace.taken(seat.pass, now, self.slots);
+            self.traffic().pace.taken(seat.pass, now, self.terms.slots);
         }
         self.breaker().failed((), began_at, now, jitter)
     }
@@ -205,7 +258,7 @@ impl Endpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signature::CallbackSecret;
+    use crate::{domain::ids::FrontendName, signature::CallbackSecret};
 
     fn at(millis: i64) -> Timestamp {
         Timestamp::from_millis(1_800_000_000_000 + millis)
@@ -214,7 +267,9 @@ mod tests {
     fn endpoint(slots: usize) -> Endpoint {
         let secret = CallbackSecret::parse("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD").expect("a secret");
         let url = "https://receiver.example/callback".parse().expect("a URL");
-        Endpoint::new(FrontendName::trusted("web"), url, Signer::new(secret), slots)
+        let schedule = RetrySchedule::new(vec![Duration::from_secs(1)]).expect("a schedule");
+        let terms = Terms { timeout: Duration::from_secs(1), schedule, slots };
+        Endpoint::new(Destination::main(FrontendName::trusted("web")), url, Signer::new(secret), terms)
     }
 
     /// Takes whatever slots may be taken, until all are or `count` of them.

@@ -14,7 +14,7 @@ pub mod resolver;
 pub mod verdict;
 
 pub use dispatcher::{Dispatcher, DispatcherSettings};
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, Headers, Terms};
 
 use async_trait::async_trait;
 

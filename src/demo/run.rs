@@ -20,8 +20,8 @@ use url::Url;
 use super::{DemoSettings, guarded, router};
 use crate::{
     app::{App, Surroundings},
-    config::{ApiKeys, Callback, Config, EventPattern, Frontend, RotatingSecret, StoreUrl},
-    domain::{Entropy, WallClock},
+    config::{ApiKeys, Callback, Config, Frontend, RotatingSecret, StoreUrl},
+    domain::{Entropy, WallClock, destination::MAIN},
     lifecycle::OsSignals,
     outbound::install_crypto,
     sandbox::{self, DEFAULT_API_KEY, DEFAULT_BOT_ID, Sandbox, SandboxConfig},
@@ -138,12 +138,12 @@ fn config(
         signing_secrets: Vec::new(),
         browser_token_secrets: vec![SecretString::from(browser_secret)],
         browser_attributes: Vec::new(),
-        callback: Some(Callback {
-            url: Url::parse(&format!("http://{public}/demo/callback")).context("the page's address")?,
-            secrets: vec![RotatingSecret::lasting(SecretString::from(callback_secret.reveal()))],
-            signing_key: None,
-            events: vec![EventPattern::All],
-        }),
+        callback: Some(Callback::plain(
+            MAIN,
+            Url::parse(&format!("http://{public}/demo/callback")).context("the page's address")?,
+            vec![RotatingSecret::lasting(SecretString::from(callback_secret.reveal()))],
+        )),
+        destinations: Vec::new(),
     }];
     Ok(config)
 }

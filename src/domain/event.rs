@@ -1,7 +1,5 @@
 //! The feed event: the one object that callbacks, streams and reads all carry.
 
-use std::collections::HashMap;
-
 use serde::Serialize;
 use serde_json::Value;
 
@@ -201,11 +199,6 @@ impl FeedEvent {
             Self::Unrecognized { .. } => "fini.unrecognized",
         }
     }
-
-    /// Whether it is called back at all: a frontend is not told what it posted itself.
-    pub const fn is_called_back(&self) -> bool {
-        !matches!(self, Self::MessageCreated { origin: Origin::Frontend, .. })
-    }
 }
 
 /// What surrounds an event in the feed. A body is rendered once, when the event is recorded; every callback attempt,
@@ -257,27 +250,6 @@ impl Envelope<'_> {
     }
 }
 
-/// Which event types each frontend wants called back (`callback_events`); a frontend that is not listed wants all.
-#[derive(Clone, Debug, Default)]
-pub struct Subscriptions(HashMap<FrontendName, Vec<String>>);
-
-impl Subscriptions {
-    /// From each frontend's patterns: `*`, `group.*` or a full type.
-    pub fn new(patterns: impl IntoIterator<Item = (FrontendName, Vec<String>)>) -> Self {
-        Self(patterns.into_iter().collect())
-    }
-
-    /// Whether `frontend` wants events of type `kind`.
-    pub fn wants(&self, frontend: &FrontendName, kind: &str) -> bool {
-        self.0.get(frontend).is_none_or(|patterns| {
-            patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
-                Some(prefix) => kind.starts_with(prefix),
-                None => pattern == kind,
-            })
-        })
-    }
-}
-
 /// Serialises a timestamp the way every body shows it.
 pub fn as_rfc3339<S: serde::Serializer>(at: &impl std::fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(at)
@@ -306,18 +278,5 @@ mod tests {
             "data": {"message_id": "m-17", "outcome": "answered", "replies": 1},
         });
         assert_eq!(serde_json::from_str::<Value>(&body).expect("JSON"), expected);
-    }
-
-    #[test]
-    fn subscriptions_match_all_a_group_or_one_type() {
-        let web = FrontendName::trusted("web");
-        let wants =
-            |pattern: &str, kind| Subscriptions::new([(web.clone(), vec![pattern.to_owned()])]).wants(&web, kind);
-        assert!(wants("*", "turn.failed"));
-        assert!(wants("conversation.*", "conversation.resolved"));
-        assert!(!wants("conversation.*", "turn.failed"));
-        assert!(wants("turn.failed", "turn.failed"));
-        assert!(!wants("turn.failed", "turn.completed"));
-        assert!(Subscriptions::default().wants(&web, "turn.completed"));
     }
 }

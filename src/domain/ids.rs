@@ -136,7 +136,21 @@ impl ConversationKey {
     /// The number that a conversation is followed by before it has begun: none that a store gives, and the same in every
     /// process. Two names that share one wake each other for nothing.
     pub fn unborn(frontend: &FrontendName, id: &ConversationId) -> Self {
-        let digest = Sha256::digest(format!("{frontend}/{id}").as_bytes());
+        Self::named(&format!("{frontend}/{id}"))
+    }
+
+    /// The number that the log of a frontend is followed by, which is the feed of all its conversations together.
+    pub fn log(frontend: &FrontendName) -> Self {
+        Self::named(frontend.as_str())
+    }
+
+    /// Whether a store gave it to a conversation.
+    pub const fn is_conversation(self) -> bool {
+        self.0 > 0
+    }
+
+    fn named(name: &str) -> Self {
+        let digest = Sha256::digest(name.as_bytes());
         let positive = digest.iter().take(8).fold(0_i64, |number, byte| number << 8 | i64::from(*byte)) & i64::MAX;
         Self(-1 - positive)
     }

@@ -10,6 +10,7 @@ pub mod conversation;
 pub mod correlation;
 pub mod customer;
 pub mod delay;
+pub mod destination;
 pub mod echo;
 pub mod entropy;
 pub mod event;
@@ -17,6 +18,7 @@ pub mod evidence;
 pub mod exact;
 pub mod fair;
 pub mod ids;
+pub mod log;
 pub mod look;
 #[cfg(test)]
 mod look_props;

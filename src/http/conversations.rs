@@ -27,10 +27,10 @@ use crate::{
 };
 
 /// The most entries of one page.
-const MAX_PAGE: usize = 500;
-const DEFAULT_PAGE: usize = 100;
+pub(super) const MAX_PAGE: usize = 500;
+pub(super) const DEFAULT_PAGE: usize = 100;
 /// The most bytes of one page, unless one entry alone is larger.
-const PAGE_BYTES: usize = 1 << 20;
+pub(super) const PAGE_BYTES: usize = 1 << 20;
 
 #[derive(Serialize)]
 struct View<'a> {

@@ -14,6 +14,8 @@ pub mod conversations;
 mod cors;
 pub mod erase;
 mod forwarded;
+pub mod log;
+pub mod log_stream;
 pub mod messages;
 pub mod openapi;
 mod path;
@@ -126,6 +128,7 @@ pub fn public(state: Public) -> Router {
         .route("/v1/users/{user_id}/conversations", get(users::conversations))
         .route("/v1/users/{user_id}/claim", post(users::claim))
         .route("/v1/users/{user_id}/tokens", post(users::post_token))
+        .route("/v1/events", get(log::get))
         .route_layer(middleware::from_fn_with_state(limit, in_time));
     let files = Router::new()
         .route("/openapi.json", get(openapi::get))
@@ -135,6 +138,7 @@ pub fn public(state: Public) -> Router {
         .merge(answered)
         .merge(files)
         .route(&format!("{conversation}/stream"), get(stream::get))
+        .route("/v1/stream", get(log_stream::get))
         .route("/healthz", get(healthz))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)

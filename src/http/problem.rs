@@ -62,6 +62,8 @@ codes! {
     NotQuarantined = "not_quarantined", CONFLICT, "The conversation is not quarantined";
     /// The Fini conversation belongs to another conversation.
     AlreadyBound = "already_bound", CONFLICT, "The Fini conversation belongs to another conversation";
+    /// Events behind the cursor were pruned.
+    CursorExpired = "cursor_expired", GONE, "What stood behind the cursor is kept no longer";
     /// The body is larger than `server.max_body`.
     TooLarge = "too_large", PAYLOAD_TOO_LARGE, "The body is too large";
     /// The body is not `application/json`.
@@ -107,12 +109,13 @@ pub struct Problem {
     detail: Option<String>,
     errors: Vec<FieldError>,
     retry_after: Option<Duration>,
+    oldest_cursor: Option<String>,
 }
 
 impl Problem {
     /// A problem of that code.
     pub const fn new(code: Code) -> Self {
-        Self { code, detail: None, errors: Vec::new(), retry_after: None }
+        Self { code, detail: None, errors: Vec::new(), retry_after: None, oldest_cursor: None }
     }
 
     /// Its code.
@@ -141,6 +144,13 @@ impl Problem {
         self
     }
 
+    /// From where on a log is whole.
+    #[must_use]
+    pub fn oldest_cursor(mut self, cursor: String) -> Self {
+        self.oldest_cursor = Some(cursor);
+        self
+    }
+
     /// The response, once the request's id is known.
     pub(super) fn render(self, request_id: &str) -> Response {
         #[derive(Serialize)]
@@ -155,6 +165,8 @@ impl Problem {
             request_id: &'a str,
             #[serde(skip_serializing_if = "<[_]>::is_empty")]
             errors: &'a [FieldError],
+            #[serde(skip_serializing_if = "Option::is_none")]
+            oldest_cursor: Option<&'a str>,
         }
         let status = self.code.status();
         let body = Body {
@@ -165,6 +177,7 @@ impl Problem {
             detail: self.detail.as_deref(),
             request_id,
             errors: &self.errors,
+            oldest_cursor: self.oldest_cursor.as_deref(),
         };
         let text = serde_json::to_string(&body).unwrap_or_default();
         let json = HeaderValue::from_static("application/problem+json");

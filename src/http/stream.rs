@@ -51,9 +51,9 @@ use crate::{
 };
 
 /// Comment lines keep proxies from closing a quiet stream. As often it looks for itself.
-const HEARTBEAT: Duration = Duration::from_secs(15);
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(15);
 /// The size of one read, and so of the memory that a stalled reader holds.
-const PAGE: Most = Most { entries: 100, bytes: 128 * 1024 };
+pub(super) const PAGE: Most = Most { entries: 100, bytes: 128 * 1024 };
 /// How long a stream may still wait for its reader after the token's end. One that waits for nothing ends by itself.
 const END_MARGIN: Duration = Duration::from_millis(500);
 
@@ -77,7 +77,7 @@ impl Streams {
         Self { per_frontend, per_address, open: Mutex::default() }
     }
 
-    fn open(self: &Arc<Self>, frontend: &FrontendName, address: Option<IpAddr>) -> Result<Opened, Problem> {
+    pub(super) fn open(self: &Arc<Self>, frontend: &FrontendName, address: Option<IpAddr>) -> Result<Opened, Problem> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let full = open.frontends.get(frontend).is_some_and(|count| *count >= self.per_frontend)
             || address
@@ -93,7 +93,8 @@ impl Streams {
     }
 }
 
-struct Opened {
+/// One open stream, counted until it is dropped.
+pub(super) struct Opened {
     streams: Arc<Streams>,
     frontend: FrontendName,
     address: Option<IpAddr>,
@@ -211,16 +212,22 @@ pub async fn get(
         let chunk = feed.next().await?;
         Some((Ok::<_, Infallible>(chunk), feed))
     }));
-    let mut response = Response::new(body);
+    let mut response = as_event_stream(body);
     if let Some(expires) = expires {
         response.extensions_mut().insert(EndsAt(expires + END_MARGIN));
     }
+    Ok(response)
+}
+
+/// The response that a stream of events is.
+pub(super) fn as_event_stream(body: Body) -> Response {
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
     // nginx buffers responses unless it is told not to.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    Ok(response)
+    response
 }
 
 /// How long a token of that end is good for a stream. One that is taken by the skew of the clocks alone has that.

@@ -178,7 +178,18 @@ impl Families {
     }
 
     /// Creates, at 0, every series whose labels are known before anything happens.
-    pub(super) fn create_known<'a>(&self, frontends: impl Iterator<Item = &'a Arc<str>>, version: &str) {
+    pub(super) fn create_known<'a>(
+        &self,
+        frontends: impl Iterator<Item = &'a Arc<str>>,
+        destinations: impl Iterator<Item = &'a String>,
+        version: &str,
+    ) {
+        for (frontend, destination) in destinations.filter_map(|whole| whole.split_once('/')) {
+            for outcome in DeliveryOutcome::KNOWN.iter().copied() {
+                let (frontend, destination) = (Arc::from(frontend), Arc::from(destination));
+                let _ = self.deliveries.get_or_create(&FrontendDelivery { frontend, destination, outcome });
+            }
+        }
         for frontend in frontends {
             let only = Frontend { frontend: frontend.clone() };
             let _ = self.messages_accepted.get_or_create(&only);
@@ -187,10 +198,6 @@ impl Families {
             for outcome in TurnOutcome::KNOWN.iter().copied() {
                 let labels = FrontendTurn { frontend: frontend.clone(), outcome };
                 let _ = self.turns.get_or_create(&labels);
-            }
-            for outcome in DeliveryOutcome::KNOWN.iter().copied() {
-                let labels = FrontendDelivery { frontend: frontend.clone(), outcome };
-                let _ = self.deliveries.get_or_create(&labels);
             }
             for class in AttemptClass::KNOWN.iter().copied() {
                 let labels = FrontendAttempt { frontend: frontend.clone(), class };

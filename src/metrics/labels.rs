@@ -282,7 +282,7 @@ macro_rules! label_sets {
 label_sets! {
     Frontend { frontend: Arc<str> }
     FrontendTurn { frontend: Arc<str>, outcome: TurnOutcome }
-    FrontendDelivery { frontend: Arc<str>, outcome: DeliveryOutcome }
+    FrontendDelivery { frontend: Arc<str>, destination: Arc<str>, outcome: DeliveryOutcome }
     FrontendAttempt { frontend: Arc<str>, class: AttemptClass }
     FiniCall { route: FiniRoute, status: CallStatus }
     FiniRouteOnly { route: FiniRoute }

@@ -59,6 +59,9 @@ impl LogCounters {
     }
 }
 
+/// The name of a frontend's own callback among its destinations.
+const MAIN: &str = "main";
+
 /// The metrics of one running bridge. Cheap to clone; all clones count into the same series.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -70,25 +73,44 @@ struct Inner {
     registry: Registry,
     families: Families,
     frontends: HashMap<String, Arc<str>>,
+    /// By `frontend/name`.
+    destinations: HashMap<String, Arc<str>>,
     other: Arc<str>,
     routes: Mutex<HashMap<String, Arc<str>>>,
     log: LogCounters,
 }
 
 impl Metrics {
-    /// Declares everything. `frontends` are the configured names; any other name is later counted as `other`.
+    /// Declares everything. `frontends` are the configured names, of further destinations as `frontend/name`; any other name is
+    /// later counted as `other`.
     pub fn new(frontends: &[String], version: &str) -> Self {
         Self::with_log(frontends, version, LogCounters::default())
     }
 
     /// Like [`Metrics::new`], also exposing what the log writer counts.
     pub fn with_log(frontends: &[String], version: &str, log: LogCounters) -> Self {
+        let (further, frontends): (Vec<&String>, Vec<&String>) = frontends.iter().partition(|name| name.contains('/'));
         let frontends: HashMap<String, Arc<str>> =
-            frontends.iter().map(|name| (name.clone(), Arc::from(name.as_str()))).collect();
+            frontends.into_iter().map(|name| (name.clone(), Arc::from(name.as_str()))).collect();
+        let name = |whole: &str| Arc::from(whole.rsplit('/').next().unwrap_or_default());
+        let destinations: HashMap<String, Arc<str>> = frontends
+            .keys()
+            .map(|frontend| format!("{frontend}/{MAIN}"))
+            .chain(further.into_iter().cloned())
+            .map(|whole| (whole.clone(), name(&whole)))
+            .collect();
         let mut registry = Registry::default();
         let families = Families::register(&mut registry);
-        families.create_known(frontends.values(), version);
-        let inner = Inner { registry, families, frontends, other: Arc::from(OTHER), routes: Mutex::default(), log };
+        families.create_known(frontends.values(), destinations.keys(), version);
+        let inner = Inner {
+            registry,
+            families,
+            frontends,
+            destinations,
+            other: Arc::from(OTHER),
+            routes: Mutex::default(),
+            log,
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -157,14 +179,10 @@ impl Metrics {
         self.inner.families.event_lag.observe(lag.as_secs_f64());
     }
 
-    /// One attempt (or the decision to make none) changed a delivery's state.
-    pub fn delivery(&self, frontend: &str, outcome: impl Into<DeliveryOutcome>) {
-        self.deliveries(frontend, outcome, 1);
-    }
-
-    /// The same for so many at once.
-    pub fn deliveries(&self, frontend: &str, outcome: impl Into<DeliveryOutcome>, count: u64) {
-        let labels = labels::FrontendDelivery { frontend: self.known(frontend), outcome: outcome.into() };
+    /// So many attempts (or decisions to make none) changed the state of a delivery to a destination.
+    pub fn deliveries(&self, frontend: &str, destination: &str, outcome: impl Into<DeliveryOutcome>, count: u64) {
+        let destination = self.destination(frontend, destination);
+        let labels = labels::FrontendDelivery { frontend: self.known(frontend), destination, outcome: outcome.into() };
         self.inner.families.deliveries.get_or_create(&labels).inc_by(count);
     }
 
@@ -273,6 +291,10 @@ impl Metrics {
 
     fn known(&self, frontend: &str) -> Arc<str> {
         self.inner.frontends.get(frontend).unwrap_or(&self.inner.other).clone()
+    }
+
+    fn destination(&self, frontend: &str, name: &str) -> Arc<str> {
+        self.inner.destinations.get(&format!("{frontend}/{name}")).unwrap_or(&self.inner.other).clone()
     }
 
     fn frontend(&self, frontend: &str) -> labels::Frontend {

@@ -54,7 +54,7 @@ fn sample() -> Metrics {
     metrics.budget_waiting(BudgetClass::Sweep, 2);
     metrics.fini_key_refused("write", true);
     metrics.event_lag(Duration::from_secs(2));
-    metrics.delivery("web", DeliveryOutcome::Retried);
+    metrics.deliveries("web", "main", DeliveryOutcome::Retried, 1);
     metrics.delivery_attempt("web", AttemptClass::Refused, Duration::from_millis(20));
     metrics.delivery_latency(Duration::from_millis(80));
     metrics.backlog(Backlog::DeadLetters, 4);
@@ -106,7 +106,7 @@ fn the_promised_names_and_labels_are_there() {
         (r#"fini_bridge_fini_budget_waiting{class="sweep"}"#, 2.0),
         (r#"fini_bridge_fini_key_refused{key="write"}"#, 1.0),
         ("fini_bridge_event_lag_seconds_sum", 2.0),
-        (r#"fini_bridge_deliveries_total{frontend="web",outcome="retried"}"#, 1.0),
+        (r#"fini_bridge_deliveries_total{frontend="web",destination="main",outcome="retried"}"#, 1.0),
         (r#"fini_bridge_delivery_attempts_total{frontend="web",class="refused"}"#, 1.0),
         ("fini_bridge_delivery_latency_seconds_count", 1.0),
         (r#"fini_bridge_backlog{kind="dead_letters"}"#, 4.0),
@@ -141,7 +141,7 @@ fn what_can_be_foreseen_starts_at_zero() {
         zero(&format!(r#"fini_bridge_turns_total{{frontend="web",outcome="{outcome}"}}"#));
     }
     for outcome in ["delivered", "retried", "paused", "dead"] {
-        zero(&format!(r#"fini_bridge_deliveries_total{{frontend="web",outcome="{outcome}"}}"#));
+        zero(&format!(r#"fini_bridge_deliveries_total{{frontend="web",destination="main",outcome="{outcome}"}}"#));
     }
     for place in ["loop", "task", "http"] {
         zero(&format!(r#"fini_bridge_panics_total{{place="{place}"}}"#));

@@ -13,6 +13,7 @@ pub mod ledger;
 pub mod lookup;
 #[cfg(test)]
 mod lookup_props;
+pub mod numberer;
 pub mod planner;
 pub mod prober;
 pub mod reader;

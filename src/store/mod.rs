@@ -32,7 +32,7 @@ pub use sqlite::SqliteStore;
 
 use std::sync::Arc;
 
-use crate::domain::{Entropy, WallClock, conversation::StatusPolicy, event::Subscriptions, turn::IllegalMove};
+use crate::domain::{Entropy, WallClock, conversation::StatusPolicy, destination::Subscriptions, turn::IllegalMove};
 
 /// Why a store could not do what it was asked.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -11,7 +11,7 @@ use std::{
 
 use axum::{Router, body::Bytes, extract::State, http::StatusCode, routing::post};
 use fini_bridge::{
-    domain::{WallClock as _, conversation::StatusPolicy, event::Subscriptions},
+    domain::{WallClock as _, conversation::StatusPolicy, destination::Subscriptions},
     sandbox::{self, DEFAULT_API_KEY, DEFAULT_BOT_ID, Sandbox, SandboxConfig, Seed},
     signature::CallbackSecret,
     store::{Rules, SqliteStore, Store as _, WatchPolicy},

@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
 use super::{
-    Needs, addresses,
+    Needs, callbacks,
     context::SeenSecret,
     finding::{Wrong, quote},
     forms::{self, Form},
@@ -14,10 +14,7 @@ use super::{
     secret_forms,
     tree::Value,
 };
-use crate::{
-    config::{Callback, EventPattern, Frontend},
-    domain::{event::EVENT_TYPES, nearest},
-};
+use crate::config::Frontend;
 
 const LONGEST_NAME: usize = 40;
 
@@ -64,7 +61,7 @@ fn frontend(s: &mut Scope<'_>, names: &mut BTreeMap<String, String>) -> Option<F
             "give the frontend at least one token of 24 characters; `signing_secrets` or `browser_token_secret` do too";
         s.cx.error(key, Wrong::new("is missing: nobody could post to this frontend", help));
     }
-    let callback = callback(s);
+    let (callback, destinations) = callbacks::read(s);
     Some(Frontend {
         name: found?,
         bot_id: bot_id?,
@@ -73,6 +70,7 @@ fn frontend(s: &mut Scope<'_>, names: &mut BTreeMap<String, String>) -> Option<F
         browser_token_secrets,
         browser_attributes,
         callback: callback.ok()?,
+        destinations,
     })
 }
 
@@ -86,64 +84,6 @@ fn browser_token_secrets(s: &mut Scope<'_>) -> Vec<SecretString> {
         s.cx.error(many, Wrong::new(format!("is given besides `{one}`"), help));
     }
     one.into_iter().chain(many).collect()
-}
-
-/// Its faults have been noted.
-struct Faulty;
-
-fn callback(s: &mut Scope<'_>) -> Result<Option<Callback>, Faulty> {
-    let wanted = s.value("callbacks", true, forms::boolean);
-    let url = if wanted {
-        let help = "set it to the frontend's endpoint; a frontend that only reads its feed says callbacks = false";
-        let url = s.required("callback_url", help, addresses::web_address);
-        if let Some(url) = &url {
-            let path = s.path("callback_url");
-            s.cx.callback_urls.push((path, url.clone()));
-        }
-        url
-    } else {
-        s.optional("callback_url", |value| match forms::text(value)? {
-            "" => Ok(()),
-            _ => Err(Wrong::new("is given, but `callbacks` is false", "leave out one of the two")),
-        });
-        None
-    };
-    let secrets = s.rotating_secrets("callback_secrets", "callback_secrets_file", secret_forms::webhook_secret);
-    let signing_key = s.secret("callback_signing_key", "callback_signing_key_file", secret_forms::signing_key);
-    let events = s.list("callback_events", vec![EventPattern::All], event_pattern);
-    let path = s.path("callback_events");
-    if events.is_empty() && !s.cx.has_error_under(&path) {
-        let wrong = Wrong::new(
-            "is empty, so nothing would be called back",
-            "write [\"*\"] for all events; a frontend that only reads its feed says callbacks = false",
-        );
-        s.cx.error(path, wrong);
-    }
-    if !wanted {
-        return Ok(None);
-    }
-
-    let now = s.cx.now;
-    let path = s.path("callback_secrets");
-    let faulty = s.cx.has_error_under(&path) || s.cx.has_error_under(&s.path("callback_signing_key"));
-    if signing_key.is_none() && !faulty {
-        if secrets.is_empty() {
-            let help = "callbacks are always signed; `fini-bridge secret` makes a secret";
-            s.cx.error(path, Wrong::new("is missing", help));
-        } else if !secrets.iter().any(|secret| secret.is_live(now)) {
-            let help = "add a secret without an end, or with a later one";
-            s.cx.error(path, Wrong::new("has only secrets whose not_after has passed", help));
-        } else if let Some(last) = secrets
-            .iter()
-            .map(|secret| secret.not_after)
-            .collect::<Option<Vec<_>>>()
-            .and_then(|ends| ends.into_iter().max())
-        {
-            let what = format!("has no secret that lasts: from {last} on nothing could be signed");
-            s.cx.warn(path, Wrong::new(what, "add the secret that comes next"));
-        }
-    }
-    Ok(Some(Callback { url: url.ok_or(Faulty)?, secrets, signing_key, events }))
 }
 
 /// Two frontends with one token would see each other's conversations. Tokens of one frontend twice are a slip, and refused
@@ -167,7 +107,8 @@ fn tokens_are_unique(root: &mut Scope<'_>) {
     }
 }
 
-fn name(value: &Value) -> Form<String> {
+/// The name of a frontend, or of a destination.
+pub(super) fn name(value: &Value) -> Form<String> {
     let written = forms::text(value)?;
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if (1..=LONGEST_NAME).contains(&written.len()) && written.chars().all(allowed) {
@@ -199,33 +140,4 @@ fn browser_attribute(value: &Value) -> Form<String> {
         return Err(Wrong::new("has user_id, by which a page would choose whose customer it is", help));
     }
     Ok(written)
-}
-
-fn event_pattern(value: &Value) -> Form<EventPattern> {
-    let written = forms::text(value)?.trim();
-    let families = || EVENT_TYPES.iter().filter_map(|known| known.split_once('.').map(|(family, _)| family));
-    if written == "*" {
-        return Ok(EventPattern::All);
-    }
-    if let Some(family) = written.strip_suffix(".*") {
-        if families().any(|known| known == family) {
-            return Ok(EventPattern::Family(family.to_owned()));
-        }
-        let help = match nearest::closest(family, families()) {
-            Some(near) => format!("did you mean \"{near}.*\"?"),
-            None => format!("the event types are {}", EVENT_TYPES.join(", ")),
-        };
-        return Err(Wrong::new(format!("matches no event type: {}", quote(written)), help));
-    }
-    if EVENT_TYPES.contains(&written) {
-        return Ok(EventPattern::Exact(written.to_owned()));
-    }
-    let help = match nearest::closest(written, EVENT_TYPES) {
-        Some(near) => format!("did you mean \"{near}\"?"),
-        None if families().any(|family| family == written) => {
-            format!("did you mean \"{written}.*\"?")
-        }
-        None => format!("write \"*\", a family such as \"conversation.*\", or one of {}", EVENT_TYPES.join(", ")),
-    };
-    Err(Wrong::new(format!("is not an event type: {}", quote(written)), help))
 }

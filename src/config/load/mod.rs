@@ -5,6 +5,7 @@
 //! [`frontends`], with the forms of [`forms`] and [`secrets`]), compare what belongs together ([`relations`]).
 
 mod addresses;
+mod callbacks;
 mod context;
 mod environment;
 mod finding;

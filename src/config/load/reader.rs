@@ -31,6 +31,11 @@ impl<'c> Scope<'c> {
         join(&self.path, key)
     }
 
+    /// Whether a key is given.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
     /// Takes a key out of the table.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Node> {
         let path = self.path(key);

@@ -39,6 +39,36 @@ pub(super) fn proxy(text: &str) -> Form<()> {
     Err(Wrong::new("is not the address of an http, https or socks5 proxy", HELP))
 }
 
+/// A header of callbacks, as `Name: value`. Those that the bridge itself writes cannot be replaced.
+pub(super) fn header(text: &str) -> Form<()> {
+    const HELP: &str = "write it as a line `Name: value`";
+    const OWN: [&str; 9] = [
+        "host",
+        "content-type",
+        "content-length",
+        "transfer-encoding",
+        "connection",
+        "user-agent",
+        "webhook-id",
+        "webhook-timestamp",
+        "webhook-signature",
+    ];
+    let Some((name, value)) = crate::config::Callback::header(text) else {
+        return Err(Wrong::new("is no header", HELP));
+    };
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.is_empty() || !name.bytes().all(is_name) {
+        return Err(Wrong::new("has characters in its name that no header may have", HELP));
+    }
+    if !value.bytes().all(|byte| byte == b' ' || byte == b'\t' || byte.is_ascii_graphic()) {
+        return Err(Wrong::new("has characters in its value that no header may have", HELP));
+    }
+    if OWN.contains(&name.to_ascii_lowercase().as_str()) {
+        return Err(Wrong::new("is a header that the bridge writes itself", "leave it out"));
+    }
+    Ok(())
+}
+
 /// The key of browser tokens: at least as many bytes as HS256 puts out (RFC 7518, section 3.2).
 pub(super) fn hmac_key(text: &str) -> Form<()> {
     if text.len() < 32 {

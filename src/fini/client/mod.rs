@@ -14,13 +14,12 @@ mod route;
 mod transport;
 mod verdict;
 
-pub use network::Network;
+pub use crate::outbound::network::Network;
 pub use route::{Observer, RequestFacts, Route};
 pub use transport::{SendError, Transport};
 
 use std::{
     fmt,
-    path::PathBuf,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
@@ -30,6 +29,8 @@ use reqwest::{Method, header::HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use url::Url;
+
+use crate::outbound::network::NetworkError;
 
 use super::{
     Agent, ConversationPage, Departure, Failure, FiniApi, GenerateAnswer, HistoryPage, HistoryQuery, IdBatch,
@@ -84,22 +85,9 @@ pub enum ClientError {
         /// `read` or `write`.
         which: &'static str,
     },
-    /// The proxy's address is none.
-    #[error("fini.proxy must be an address such as http://proxy.example:3128 or socks5://proxy.example:1080")]
-    Proxy,
-    /// A certificate without its key, or a key without its certificate.
-    #[error("fini.client_cert_file and fini.client_key_file must be given together")]
-    HalfIdentity,
-    /// A file of certificates cannot be used.
-    #[error("fini.{key}: {}: {error}", path.display())]
-    File {
-        /// The key of the configuration.
-        key: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: String,
-    },
+    /// The way over the network cannot be taken.
+    #[error("fini.{0}")]
+    Network(#[from] NetworkError),
     /// TLS could not be set up, for example because the system has no root certificates.
     #[error("the HTTP client could not be set up: {0}")]
     Setup(String),
@@ -125,7 +113,7 @@ fn builder(settings: &ClientSettings) -> Result<reqwest::ClientBuilder, ClientEr
         .connect_timeout(settings.connect_timeout)
         .pool_idle_timeout(IDLE_CONNECTION)
         .tcp_keepalive(KEEPALIVE);
-    settings.network.apply(builder)
+    Ok(settings.network.apply(builder)?)
 }
 
 /// [`FiniApi`] over HTTP. Share it behind an `Arc`: the connections live in it.

@@ -33,6 +33,7 @@ struct DeliveryView<'a> {
     id: &'a DeliveryId,
     event_id: &'a str,
     frontend: &'a FrontendName,
+    destination: &'a str,
     conversation_id: &'a ConversationId,
     sequence: i64,
     #[serde(rename = "type")]
@@ -65,7 +66,8 @@ pub(super) fn view(delivery: &Delivery, whole: bool) -> Value {
     let view = DeliveryView {
         id: &delivery.id,
         event_id: delivery.event_id.as_str(),
-        frontend: &delivery.frontend,
+        frontend: &delivery.destination.frontend,
+        destination: &delivery.destination.name,
         conversation_id: &delivery.conversation_id,
         sequence: delivery.sequence,
         kind: &delivery.kind,
@@ -121,7 +123,11 @@ pub(super) async fn retry_one(State(admin): State<Admin>, Path(id): Path<String>
 
 pub(super) async fn retry_many(State(admin): State<Admin>, body: Bytes) -> Result<Json<Value>, Problem> {
     let fields = body::object(&body)?;
-    let errors = body::unknown(&fields, "", &["state", "frontend", "conversation_id", "since", "until", "reason"]);
+    let errors = body::unknown(
+        &fields,
+        "",
+        &["state", "frontend", "destination", "conversation_id", "since", "until", "reason"],
+    );
     let mut form = FilterForm { errors, ..FilterForm::default() };
     for (name, value) in fields {
         match value {
@@ -159,6 +165,7 @@ impl FilterForm {
                 None => self.fault("state", "must be pending, dead or delivered"),
             },
             "frontend" => self.filter.frontend = Some(FrontendName::trusted(value)),
+            "destination" => self.filter.destination = Some(value.to_owned()),
             "conversation_id" => self.filter.conversation = Some(ConversationId::trusted(value)),
             "since" => match time(value) {
                 Some(at) => self.filter.since = Some(at),
@@ -172,7 +179,7 @@ impl FilterForm {
             "reason" => {}
             name => self.errors.push(FieldError::new(
                 name.to_owned(),
-                "is not known; there are state, frontend, conversation_id, since and until",
+                "is not known; there are state, frontend, destination, conversation_id, since and until",
             )),
         }
     }

@@ -58,12 +58,10 @@ pub struct Admin {
     pub spans: Spans,
     /// For pings.
     pub receivers: Arc<dyn ReceiverApi>,
-    /// The frontends' callback addresses.
+    /// The destinations' callback addresses.
     pub endpoints: Vec<Arc<Endpoint>>,
     /// Every frontend's name.
     pub frontends: Vec<FrontendName>,
-    /// The deadline of a ping.
-    pub callback_timeout: Duration,
     /// The bearer token, where one is required.
     pub token: watch::Receiver<Option<SecretString>>,
     /// The time that waiting goes by.

@@ -15,7 +15,7 @@ use utoipa::{
     },
 };
 
-use super::{conversations, erase, messages, person, problem::Code, read_marks, stream, tokens, users};
+use super::{conversations, erase, log, log_stream, messages, person, problem::Code, read_marks, stream, tokens, users};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -24,7 +24,7 @@ use super::{conversations, erase, messages, person, problem::Code, read_marks, s
         description = "Puts Fini, the AI support agent, behind your own chat frontend: messages in exactly once, one ordered feed out.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
-    paths(messages::post, conversations::get, conversations::events, stream::get, tokens::post, users::post_token, erase::delete,
+    paths(messages::post, conversations::get, conversations::events, stream::get, tokens::post, users::post_token, log::get, log_stream::get, erase::delete,
         read_marks::post, users::conversations, users::claim, person::get, person::delete),
     components(schemas(schema::FeedEvent, schema::ProblemBody)),
     modifiers(&Surroundings),

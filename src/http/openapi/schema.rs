@@ -181,6 +181,55 @@ pub struct FeedPage {
     pub has_more: bool,
 }
 
+/// A part of the frontend's log.
+#[derive(ToSchema)]
+pub struct LogPage {
+    /// Oldest first.
+    pub events: Vec<LogEvent>,
+    /// Where reading goes on.
+    pub next_cursor: String,
+    /// Whether there are events behind that already.
+    pub has_more: bool,
+}
+
+/// An entry of the log: a feed event, or that a conversation was erased.
+#[derive(ToSchema)]
+#[serde(untagged)]
+pub enum LogEvent {
+    /// An event of a feed.
+    Feed(FeedEvent),
+    /// An erasure.
+    Erased(ConversationErased),
+}
+
+/// A conversation was erased: what its events said is gone. In the log only.
+#[derive(ToSchema)]
+pub struct ConversationErased {
+    /// Stable.
+    #[schema(pattern = "^evt_")]
+    pub id: String,
+    /// `conversation.erased`
+    #[schema(rename = "type", pattern = "^conversation.erased$")]
+    pub r#type: String,
+    /// When it was erased.
+    #[schema(format = DateTime)]
+    pub timestamp: String,
+    /// Whose conversation.
+    pub frontend: String,
+    /// The hash of its id: `sha256:` and the hexadecimal digest.
+    #[schema(pattern = "^sha256:")]
+    pub conversation_id: String,
+    /// Always null.
+    #[schema(required)]
+    pub interaction_id: Option<String>,
+    /// Always null: it stands in no feed.
+    #[schema(required)]
+    pub sequence: Option<i64>,
+    /// Empty.
+    #[schema(value_type = Object)]
+    pub data: Value,
+}
+
 /// One event: the body of a callback, the data of a stream, an entry of the feed.
 #[derive(ToSchema)]
 pub struct FeedEvent {
@@ -457,6 +506,8 @@ pub struct ProblemBody {
     pub request_id: String,
     /// Field by field.
     pub errors: Option<Vec<Fault>>,
+    /// With `cursor_expired`: the cursor from which on nothing is missing.
+    pub oldest_cursor: Option<String>,
 }
 
 /// What is wrong with one field.

@@ -109,7 +109,7 @@ async fn first_attempts_and_retries_keep_to_their_permits_and_neither_waits_for_
         fixture.store.owe(key, at(20)).await.expect("files");
     }
     let claimed = async |first, retries| {
-        let permits = vec![DeliveryPermits { frontend: web(), first, retries }];
+        let permits = vec![DeliveryPermits { destination: main(), first, retries }];
         let claim = ClaimDeliveries { lease: lease(at(30)), token: token(), permits };
         let heads = fixture.store.claim_deliveries(claim).await.expect("claims");
         heads.into_iter().map(|head| head.attempts).collect::<Vec<_>>()
@@ -135,6 +135,7 @@ async fn the_earliest_due_goes_first(fixture: Fixture) {
     let order: Vec<_> = fixture.claim(at(25), 2).await.iter().map(|head| head.conversation.id.to_string()).collect();
     assert_eq!(order, ["early", "middle"], "and what is not due stays");
     let other = FrontendName::trusted("app");
+    let other = Destination::main(other);
     let none = fixture.store.next_delivery_at(std::slice::from_ref(&other)).await.expect("answers");
     assert_eq!(none, None, "other frontends have nothing to do with it");
 }

@@ -22,13 +22,13 @@ fn too_late() -> Timestamp {
 impl Fixture {
     async fn expire(&self, now: Timestamp, hold_lane: bool) -> u64 {
         let given_up = self.store.expire_deliveries(now, AGE, hold_lane).await.expect("expires");
-        assert!(given_up.iter().all(|(frontend, count)| *frontend == web() && *count > 0));
+        assert!(given_up.iter().all(|(destination, count)| *destination == main() && *count > 0));
         given_up.iter().map(|(_, count)| count).sum()
     }
 
     async fn hold(&self) {
-        let hold = FrontendHold { frontend: web(), reason: "operator".to_owned(), since: at(0) };
-        self.store.hold_frontend(&hold).await.expect("holds");
+        let hold = DestinationHold { destination: main(), reason: "operator".to_owned(), since: at(0) };
+        self.store.hold_destination(&hold).await.expect("holds");
     }
 }
 
@@ -40,7 +40,7 @@ async fn what_a_receiver_puts_off_keeps_its_place_and_its_chances(fixture: Fixtu
     let refused = FinishDelivery { outcome: DeliveryOutcome::Refused, status: Some(429), ..failed(&head, at(3)) };
     let finished = fixture.finish(FinishDelivery { keep_lane: Some(lease(at(3))), ..refused }).await;
     assert!(finished.counted && finished.next.is_none(), "whoever was refused does not go on");
-    fixture.store.defer_frontend(&web(), at(50)).await.expect("defers");
+    fixture.store.defer_destination(&main(), at(50)).await.expect("defers");
     let shown = fixture.shown(&head.id).await;
     assert_eq!((shown.attempts, shown.last_status, shown.next_attempt_at), (1, Some(429), Some(at(50))));
     assert_eq!(fixture.next_at().await, Some(at(50)));
@@ -53,12 +53,12 @@ async fn what_a_receiver_puts_off_keeps_its_place_and_its_chances(fixture: Fixtu
 async fn a_frontend_is_left_alone_for_the_longest_that_was_asked_for(fixture: Fixture) {
     fixture.owing("c-1", 1).await;
     for until in [10, 30, 20] {
-        fixture.store.defer_frontend(&web(), at(until)).await.expect("defers");
+        fixture.store.defer_destination(&main(), at(until)).await.expect("defers");
     }
     assert_eq!(fixture.next_at().await, Some(at(30)));
-    assert_eq!(fixture.store.held_frontends().await.expect("lists"), [], "it is no pause");
+    assert_eq!(fixture.store.held_destinations().await.expect("lists"), [], "it is no pause");
     fixture.hold().await;
-    assert!(fixture.store.release_frontend(&web()).await.expect("releases"));
+    assert!(fixture.store.release_destination(&main()).await.expect("releases"));
     assert_eq!(fixture.claim(at(5), 1).await.len(), 1, "whoever resumes it means now");
 }
 
@@ -102,7 +102,7 @@ async fn an_expired_callback_blocks_its_lane_where_dead_letters_do(fixture: Fixt
     fixture.store.owe(key, too_late()).await.expect("files");
     fixture.hold().await;
     assert_eq!(fixture.expire(too_late(), true).await, 2, "all that is too old, not one each time");
-    fixture.store.release_frontend(&web()).await.expect("releases");
+    fixture.store.release_destination(&main()).await.expect("releases");
     assert!(fixture.claim(too_late(), 1).await.is_empty());
     let first = fixture.all(DeliveryState::Dead).await.pop().expect("dead letters, newest first");
     assert_eq!(first.sequence, 2);
@@ -128,7 +128,7 @@ async fn a_replay_begins_its_age_anew(fixture: Fixture) {
     fixture.owing("c-1", 1).await;
     fixture.hold().await;
     assert_eq!(fixture.expire(too_late(), false).await, 1);
-    fixture.store.release_frontend(&web()).await.expect("releases");
+    fixture.store.release_destination(&main()).await.expect("releases");
     let dead = fixture.all(DeliveryState::Dead).await.remove(0);
     let replayed = too_late().plus(AGE);
     fixture.store.retry_delivery(&dead.id, replayed).await.expect("replays").expect("is there");

@@ -2,7 +2,7 @@
 
 use super::{lanes::*, *};
 
-suite!(the_figures_are_right, figures_of_held_frontends_are_left_out);
+suite!(the_figures_are_right, figures_of_held_destinations_are_left_out);
 
 async fn the_figures_are_right(fixture: Fixture) {
     let store = &fixture.store;
@@ -49,14 +49,14 @@ async fn the_figures_are_right(fixture: Fixture) {
     assert_eq!((earlier.oldest_due_turn, earlier.oldest_due_delivery), (None, None), "nothing is overdue yet");
 }
 
-async fn figures_of_held_frontends_are_left_out(fixture: Fixture) {
+async fn figures_of_held_destinations_are_left_out(fixture: Fixture) {
     fixture.owing("c-1", 1).await;
     let app = FrontendName::trusted("app");
     let other = NewMessage { frontend: app, ..new_message("c-1", "m", at(0)) };
     let Accepted::New { conversation, .. } = fixture.store.accept(other).await.expect("accepts") else { panic!("new") };
     fixture.store.owe(conversation, at(50)).await.expect("files");
-    let hold = FrontendHold { frontend: web(), reason: "operator".to_owned(), since: at(0) };
-    fixture.store.hold_frontend(&hold).await.expect("holds");
+    let hold = DestinationHold { destination: main(), reason: "operator".to_owned(), since: at(0) };
+    fixture.store.hold_destination(&hold).await.expect("holds");
     let figures = fixture.store.backlog(at(100)).await.expect("counts");
     assert_eq!((figures.oldest_due_delivery, figures.pending_deliveries), (Some(at(50)), 2));
 }

@@ -7,7 +7,7 @@ suite!(
     a_lane_is_kept_under_a_lease_of_its_own,
     a_lane_that_was_kept_unheard_is_freed_alone,
     a_dead_process_s_lanes_are_freed,
-    held_frontends_are_on_record,
+    held_destinations_are_on_record,
     changes_are_announced,
 );
 
@@ -49,8 +49,8 @@ async fn a_lane_that_was_kept_unheard_is_freed_alone(fixture: Fixture) {
     // Whoever was not told of that says it once more.
     let repeated = fixture.finish(finish).await;
     assert!(!repeated.counted && repeated.next.is_none());
-    let lane = next.conversation.key;
-    assert_eq!(fixture.store.void_lanes(&next.token, Some(lane)).await.expect("frees"), 1);
+    let lane = Lane { conversation: next.conversation.key, destination: main() };
+    assert_eq!(fixture.store.void_lanes(&next.token, Some(&lane)).await.expect("frees"), 1);
     let [again] = fixture.claim(at(11), 2).await.try_into().expect("the next head, and no other");
     assert_eq!((again.id, again.attempts), (next.id, 0));
 }
@@ -70,19 +70,19 @@ async fn a_dead_process_s_lanes_are_freed(fixture: Fixture) {
     assert_eq!(own, 0, "a process keeps its own");
 }
 
-async fn held_frontends_are_on_record(fixture: Fixture) {
+async fn held_destinations_are_on_record(fixture: Fixture) {
     let store = &fixture.store;
-    let hold = |reason: &str, since| FrontendHold { frontend: web(), reason: reason.to_owned(), since };
-    assert_eq!(store.held_frontends().await.expect("lists"), []);
-    assert!(!store.release_frontend(&web()).await.expect("answers"));
-    store.hold_frontend(&hold("gone", at(1))).await.expect("holds");
-    store.hold_frontend(&hold("gone", at(2))).await.expect("holds");
-    assert_eq!(store.held_frontends().await.expect("lists"), [hold("gone", at(1))]);
-    store.hold_frontend(&hold("operator", at(3))).await.expect("holds");
-    store.hold_frontend(&hold("gone", at(4))).await.expect("holds");
-    assert_eq!(store.held_frontends().await.expect("lists"), [hold("operator", at(3))]);
-    assert!(store.release_frontend(&web()).await.expect("releases"));
-    assert_eq!(store.held_frontends().await.expect("lists"), []);
+    let hold = |reason: &str, since| DestinationHold { destination: main(), reason: reason.to_owned(), since };
+    assert_eq!(store.held_destinations().await.expect("lists"), []);
+    assert!(!store.release_destination(&main()).await.expect("answers"));
+    store.hold_destination(&hold("gone", at(1))).await.expect("holds");
+    store.hold_destination(&hold("gone", at(2))).await.expect("holds");
+    assert_eq!(store.held_destinations().await.expect("lists"), [hold("gone", at(1))]);
+    store.hold_destination(&hold("operator", at(3))).await.expect("holds");
+    store.hold_destination(&hold("gone", at(4))).await.expect("holds");
+    assert_eq!(store.held_destinations().await.expect("lists"), [hold("operator", at(3))]);
+    assert!(store.release_destination(&main()).await.expect("releases"));
+    assert_eq!(store.held_destinations().await.expect("lists"), []);
 }
 
 async fn changes_are_announced(fixture: Fixture) {
@@ -103,10 +103,10 @@ async fn changes_are_announced(fixture: Fixture) {
     told().await;
     fixture
         .store
-        .hold_frontend(&FrontendHold { frontend: web(), reason: "gone".to_owned(), since: at(3) })
+        .hold_destination(&DestinationHold { destination: main(), reason: "gone".to_owned(), since: at(3) })
         .await
         .expect("holds");
-    assert!(fixture.store.release_frontend(&web()).await.expect("releases"));
+    assert!(fixture.store.release_destination(&main()).await.expect("releases"));
     told().await;
 }
 
@@ -124,7 +124,7 @@ pub(super) fn lease_end(now: Timestamp) -> Timestamp {
 pub(super) fn delivered(head: &ClaimedDelivery, now: Timestamp) -> FinishDelivery {
     FinishDelivery {
         id: head.id.clone(),
-        conversation: head.conversation.key,
+        lane: Lane { conversation: head.conversation.key, destination: head.destination.clone() },
         token: head.token.clone(),
         now,
         outcome: DeliveryOutcome::Delivered,
@@ -152,7 +152,7 @@ impl Fixture {
 
     /// Claims up to so many lanes of `web`, retries or not.
     pub(super) async fn claim(&self, now: Timestamp, lanes: usize) -> Vec<ClaimedDelivery> {
-        let permits = vec![DeliveryPermits { frontend: web(), first: lanes, retries: lanes }];
+        let permits = vec![DeliveryPermits { destination: main(), first: lanes, retries: lanes }];
         self.store
             .claim_deliveries(ClaimDeliveries { lease: lease(now), token: token(), permits })
             .await
@@ -177,7 +177,7 @@ impl Fixture {
 
     /// When the next lane of `web` may be claimed.
     pub(super) async fn next_at(&self) -> Option<Timestamp> {
-        self.store.next_delivery_at(&[web()]).await.expect("answers")
+        self.store.next_delivery_at(&[main()]).await.expect("answers")
     }
 
     /// A delivery that must be there.

@@ -10,6 +10,7 @@ mod continued;
 mod conversations;
 mod correlation;
 mod deliveries;
+mod destinations;
 mod erased;
 mod expiry;
 mod feed;
@@ -17,6 +18,7 @@ mod figures;
 mod intake;
 mod lanes;
 mod ledger;
+mod log;
 mod looks;
 mod people;
 mod races;
@@ -43,8 +45,8 @@ use crate::domain::{
     Entropy, Timestamp, WallClock, WallTime,
     conversation::StatusPolicy,
     correlation::Correlation,
-    event::Subscriptions,
-    ids::{ConversationId, ConversationKey, FrontendName, MessageId},
+    destination::{Destination, MAIN, Subscription, Subscriptions},
+    ids::{ConversationId, ConversationKey, EventId, FrontendName, MessageId},
     message::{InboundMessage, Role},
 };
 
@@ -185,11 +187,13 @@ impl Fixture {
         Some(Self::at(Place::Schema(postgres::server::schema().await?)).await)
     }
 
-    /// A store in an empty place. The frontend `quiet` wants to be called back about failures only.
+    /// A store in an empty place. The frontend `quiet` wants to be called back about failures only, `shop` at two destinations.
     async fn at(place: Place) -> Self {
-        let quiet = (FrontendName::trusted("quiet"), vec!["turn.failed".to_owned()]);
+        let failures =
+            Subscription { destination: MAIN.to_owned(), patterns: vec!["turn.failed".to_owned()], posted: false };
+        let wanted = [(FrontendName::trusted("quiet"), vec![failures]), destinations::wanted()];
         let wall = Arc::new(Showing::default());
-        let rules = Rules { wall: Arc::clone(&wall) as Arc<dyn WallClock>, ..rules(Subscriptions::new([quiet])) };
+        let rules = Rules { wall: Arc::clone(&wall) as Arc<dyn WallClock>, ..rules(Subscriptions::new(wanted)) };
         let store = place.open(rules.clone()).await.expect("opens");
         Self { store, place, rules, wall }
     }
@@ -228,6 +232,11 @@ fn at(millis: i64) -> Timestamp {
 
 fn web() -> FrontendName {
     FrontendName::trusted("web")
+}
+
+/// The own callback of `web`.
+fn main() -> Destination {
+    Destination::main(web())
 }
 
 fn inbound(conversation: &str, message: &str, text: &str, role: Role) -> InboundMessage {

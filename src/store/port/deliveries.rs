@@ -1,6 +1,6 @@
 //! The outbox: callbacks that are owed, in lanes.
 //!
-//! A lane is a conversation's queue of owed callbacks. It is leased as a whole, and only its head is ever attempted: that is
+//! A lane is the queue of what a conversation owes to one destination. It is leased as a whole, and only its head is ever attempted: that is
 //! what keeps callbacks in order and one at a time.
 
 use std::time::Duration;
@@ -9,8 +9,18 @@ use super::{ConversationRef, Lease, Result, Token};
 use crate::domain::{
     Timestamp,
     correlation::Correlation,
+    destination::Destination,
     ids::{ConversationId, ConversationKey, DeliveryId, EventId, FrontendName},
 };
+
+/// The queue of what a conversation owes to one destination.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Lane {
+    /// The conversation.
+    pub conversation: ConversationKey,
+    /// The destination.
+    pub destination: Destination,
+}
 
 /// A request to claim lanes.
 #[derive(Clone, Debug)]
@@ -19,15 +29,15 @@ pub struct ClaimDeliveries {
     pub lease: Lease,
     /// The proof of holding them, one for all lanes of the claim: by it a claim whose answer was lost is found.
     pub token: Token,
-    /// How many lanes of each frontend may be claimed: never more than there are permits in hand.
+    /// How many lanes of each destination may be claimed: never more than there are permits in hand.
     pub permits: Vec<DeliveryPermits>,
 }
 
-/// Free slots of one frontend.
+/// Free slots of one destination.
 #[derive(Clone, Debug)]
 pub struct DeliveryPermits {
-    /// The frontend. Nothing is claimed while its callbacks are held.
-    pub frontend: FrontendName,
+    /// The destination. Nothing is claimed while its callbacks are held.
+    pub destination: Destination,
     /// Slots that first attempts may use.
     pub first: usize,
     /// Slots that retries may use (a part of the same slots: at most `first` lanes in all are claimed).
@@ -43,6 +53,8 @@ pub struct ClaimedDelivery {
     pub token: Token,
     /// Its conversation.
     pub conversation: ConversationRef,
+    /// Where it is owed.
+    pub destination: Destination,
     /// The event (`webhook-id`).
     pub event_id: EventId,
     /// Its number in the feed.
@@ -69,7 +81,7 @@ pub enum DeliveryOutcome {
     /// To be tried again.
     RetryAt(Timestamp),
     /// The receiver wants to be left alone for a while, for whichever callback. It was an attempt, but climbs no schedule, and
-    /// keeps its place: the whole frontend is deferred, see [`DeliveryStore::defer_frontend`].
+    /// keeps its place: the whole destination is deferred, see [`DeliveryStore::defer_destination`].
     Refused,
     /// Given up: a dead letter. The lane goes on, unless `hold_lane`.
     Dead {
@@ -111,7 +123,7 @@ pub struct FinishDelivery {
     /// The delivery.
     pub id: DeliveryId,
     /// Its lane.
-    pub conversation: ConversationKey,
+    pub lane: Lane,
     /// The proof of holding the lane.
     pub token: Token,
     /// The present time.
@@ -146,8 +158,8 @@ pub struct Delivery {
     pub id: DeliveryId,
     /// The event.
     pub event_id: EventId,
-    /// Whose.
-    pub frontend: FrontendName,
+    /// Where it is owed.
+    pub destination: Destination,
     /// The conversation.
     pub conversation_id: ConversationId,
     /// The event's number.
@@ -210,6 +222,8 @@ pub struct DeliveryFilter {
     pub state: Option<DeliveryState>,
     /// Of this frontend.
     pub frontend: Option<FrontendName>,
+    /// To destinations of this name.
+    pub destination: Option<String>,
     /// Of this conversation.
     pub conversation: Option<ConversationId>,
     /// Recorded at or after.
@@ -227,11 +241,11 @@ pub struct DeliveryPage {
     pub next_cursor: Option<String>,
 }
 
-/// Whether callbacks to a frontend are held.
+/// Whether callbacks to a destination are held.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FrontendHold {
-    /// The frontend.
-    pub frontend: FrontendName,
+pub struct DestinationHold {
+    /// The destination.
+    pub destination: Destination,
     /// Why it is held: `operator`, or `gone` (the receiver said 410).
     pub reason: String,
     /// Since when.
@@ -245,16 +259,16 @@ pub trait DeliveryStore: Send + Sync {
     /// whose lease has ended are free again.
     async fn claim_deliveries(&self, claim: ClaimDeliveries) -> Result<Vec<ClaimedDelivery>>;
 
-    /// When the earliest head of these frontends may be claimed, if any. A lane that is held counts from the end of its
+    /// When the earliest head of these destinations may be claimed, if any. A lane that is held counts from the end of its
     /// lease, so that one whose holder has died is asked for in time.
-    async fn next_delivery_at(&self, frontends: &[FrontendName]) -> Result<Option<Timestamp>>;
+    async fn next_delivery_at(&self, destinations: &[Destination]) -> Result<Option<Timestamp>>;
 
     /// Records the end of an attempt and frees the lane, or hands out its next head.
     async fn finish_delivery(&self, finish: FinishDelivery) -> Result<Finished>;
 
     /// Frees lanes that are held under this token though their holder never heard of it: all those of a claim whose answer
     /// was lost, or the one that a completion kept whose answer was lost. Returns how many there were.
-    async fn void_lanes(&self, token: &Token, lane: Option<ConversationKey>) -> Result<usize>;
+    async fn void_lanes(&self, token: &Token, lane: Option<&Lane>) -> Result<usize>;
 
     /// Frees the lanes of dead processes at start-up (a store that is not shared: all of them).
     async fn recover_lanes(&self, lease: &Lease) -> Result<usize>;
@@ -273,26 +287,26 @@ pub trait DeliveryStore: Send + Sync {
     /// that many dead letters do not keep other work waiting.
     async fn retry_deliveries(&self, filter: &DeliveryFilter, now: Timestamp) -> Result<u64>;
 
-    /// Holds callbacks to a frontend. An operator's hold outranks any other reason; a repeat changes nothing.
-    async fn hold_frontend(&self, hold: &FrontendHold) -> Result<()>;
+    /// Holds callbacks to a destination. An operator's hold outranks any other reason; a repeat changes nothing.
+    async fn hold_destination(&self, hold: &DestinationHold) -> Result<()>;
 
-    /// Lets callbacks to a frontend go again; `false` where they were not held.
-    async fn release_frontend(&self, frontend: &FrontendName) -> Result<bool>;
+    /// Lets callbacks to a destination go again; `false` where they were not held.
+    async fn release_destination(&self, destination: &Destination) -> Result<bool>;
 
-    /// Leaves a frontend's receiver alone until then, over all processes and restarts, as it asked for. Never shortens; an
+    /// Leaves a receiver alone until then, over all processes and restarts, as it asked for. Never shortens; an
     /// operator's release ends it.
-    async fn defer_frontend(&self, frontend: &FrontendName, until: Timestamp) -> Result<()>;
+    async fn defer_destination(&self, destination: &Destination, until: Timestamp) -> Result<()>;
 
     /// Gives up a batch of what could not be attempted for longer than `max_age`, whoever or whatever holds it back: a pause,
-    /// a dead letter in front of it, a frontend that is configured no more. Returns how many there were of each frontend;
+    /// a dead letter in front of it, a destination that is configured no more. Returns how many there were of each destination;
     /// nothing when none are left.
     async fn expire_deliveries(
         &self,
         now: Timestamp,
         max_age: Duration,
         hold_lane: bool,
-    ) -> Result<Vec<(FrontendName, u64)>>;
+    ) -> Result<Vec<(Destination, u64)>>;
 
-    /// The frontends that are held.
-    async fn held_frontends(&self) -> Result<Vec<FrontendHold>>;
+    /// The destinations that are held.
+    async fn held_destinations(&self) -> Result<Vec<DestinationHold>>;
 }

@@ -8,6 +8,7 @@ mod erasures;
 mod feed;
 mod intake;
 mod ledger;
+mod log;
 mod people;
 mod reading;
 mod time;
@@ -21,6 +22,7 @@ pub use erasures::*;
 pub use feed::*;
 pub use intake::*;
 pub use ledger::*;
+pub use log::*;
 pub use people::*;
 pub use reading::*;
 pub use time::*;
@@ -43,6 +45,7 @@ pub trait Store:
     + ErasureStore
     + PersonStore
     + FeedStore
+    + LogStore
     + DeliveryStore
     + BudgetStore
     + AdminStore

@@ -54,6 +54,20 @@ macro_rules! shard {
     };
 }
 
+/// The later of two texts; the first one where the second is none.
+macro_rules! later_text {
+    ($one:expr, $other:expr) => {
+        concat!("GREATEST(", $one, "::text, ", $other, ")")
+    };
+}
+
+/// Where the second text begins in the first, counted from 1; 0 where it does not.
+macro_rules! text_position {
+    ($text:literal, $part:literal) => {
+        concat!("STRPOS(", $text, ", ", $part, ")")
+    };
+}
+
 /// The server's own time: several processes need not agree on theirs.
 pub(in crate::store) async fn server_time(conn: &mut Conn) -> Result<Option<Timestamp>> {
     let millis = sqlx::query_scalar("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)");
@@ -85,14 +99,30 @@ pub(in crate::store) async fn lock_person(conn: &mut Conn, frontend: &str, perso
 
 /// Locks the lanes of these conversations until the end of the transaction, always in the same order.
 pub(in crate::store) async fn lock_lanes(conn: &mut Conn, conversations: &str) -> Result<()> {
-    sqlx::query(concat!(
-        "SELECT conversation_key FROM lanes WHERE conversation_key",
-        is_key_in!("$1"),
-        " ORDER BY conversation_key",
-        for_update!("lanes"),
-    ))
-    .bind(conversations)
-    .fetch_all(conn)
-    .await?;
+    for statement in [
+        concat!(
+            "SELECT conversation_key FROM lanes WHERE conversation_key",
+            is_key_in!("$1"),
+            " ORDER BY conversation_key",
+            for_update!("lanes"),
+        ),
+        concat!(
+            "SELECT conversation_key FROM destination_lanes WHERE conversation_key",
+            is_key_in!("$1"),
+            " ORDER BY conversation_key, frontend",
+            for_update!("destination_lanes"),
+        ),
+    ] {
+        sqlx::query(statement).bind(conversations).fetch_all(&mut *conn).await?;
+    }
+    Ok(())
+}
+
+/// The advisory lock of the log's numbers; any number that nothing else in the database uses.
+const LOG_LOCK: i64 = 0x0046_696e_694c;
+
+/// Lets one process at a time number the log, until its transaction is committed.
+pub(in crate::store) async fn lock_log(conn: &mut Conn) -> Result<()> {
+    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOG_LOCK).execute(conn).await?;
     Ok(())
 }

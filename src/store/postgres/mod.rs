@@ -62,6 +62,8 @@ mod intake;
 mod lanes;
 #[path = "../sql/ledger.rs"]
 mod ledger;
+#[path = "../sql/log.rs"]
+mod log;
 #[path = "../sql/outbox.rs"]
 mod outbox;
 #[path = "../sql/people.rs"]

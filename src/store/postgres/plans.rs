@@ -6,9 +6,9 @@ use sqlx::{AssertSqlSafe, Row as _};
 
 use super::{
     Frame, PostgresStore, Read, admin, attempts, bindings, claims, erasures, evidence, expiry, feed, in_flight, intake,
-    lanes, people, prune, reading, records, server, turns, unbound,
+    lanes, log, people, prune, reading, records, server, turns, unbound,
 };
-use crate::{domain::event::Subscriptions, store::conformance};
+use crate::{domain::destination::Subscriptions, store::conformance};
 
 /// A store in an empty schema, or `None` where there is no PostgreSQL.
 async fn empty() -> Option<PostgresStore> {
@@ -92,13 +92,24 @@ async fn frequent_questions_go_by_their_index_from_the_first_row_on() {
         ("front of the watch", reading::WATCHED_UNTIL, &[]),
         ("due reads", reading::DUE_READS, &[]),
         ("next read", reading::NEXT_READ, &[]),
-        ("lease of lanes", lanes::LEASE, &[]),
-        ("next lane", lanes::NEXT, &["lanes_leased"]),
-        ("lanes of a lost claim", lanes::VOID, &["lanes_leased"]),
-        ("heads of leased lanes", attempts::HEADS, &[]),
-        ("next head", attempts::NEXT_HEAD, &[]),
+        ("lease of lanes", lanes::LEASE[0], &[]),
+        ("lease of lanes of further destinations", lanes::LEASE[1], &[]),
+        ("next lane", lanes::NEXT[0], &["lanes_leased"]),
+        ("next lane of further destinations", lanes::NEXT[1], &["destination_lanes_leased"]),
+        ("lanes of a lost claim", lanes::VOID[0], &["lanes_leased"]),
+        ("lanes of a lost claim of further destinations", lanes::VOID[1], &["destination_lanes_leased"]),
+        ("heads of leased lanes", attempts::HEADS[0], &[]),
+        ("heads of leased lanes of further destinations", attempts::HEADS[1], &[]),
+        ("next head", attempts::NEXT_HEAD[0], &[]),
+        ("next head of further destinations", attempts::NEXT_HEAD[1], &[]),
         ("finished deliveries", prune::FINISHED, &[]),
         ("overdue lanes", expiry::OVERDUE, &["lanes_blocked"]),
+        ("overdue lanes of further destinations", expiry::OVERDUE_FURTHER, &["destination_lanes_blocked"]),
+        ("what has no position in the log", log::UNNUMBERED, &["events_unlogged", "log_notices_pkey"]),
+        ("a part of a log", log::ENTRIES, &[]),
+        ("a conversation in a log", log::ENTRIES_OF, &[]),
+        ("the ends of a log", log::BOUNDS, &[]),
+        ("a time in a log", log::SINCE, &[]),
         ("ended conversations", prune::ENDED, &[]),
         ("spent budget", prune::SPENT, &[]),
         ("deletions that ended", prune::ERASED, &[]),

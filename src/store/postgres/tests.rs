@@ -10,7 +10,7 @@ use super::{PostgresStore, connect::Patience, server};
 use crate::{
     domain::{
         Timestamp,
-        event::Subscriptions,
+        destination::Subscriptions,
         ids::{ConversationKey, FrontendName},
     },
     store::{

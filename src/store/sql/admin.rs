@@ -36,7 +36,10 @@ pub(super) const BACKLOG: &str = "WITH called AS (SELECT DISTINCT frontend FROM 
           FROM called AS f \
           UNION ALL \
           SELECT (SELECT MIN(l.due_at) FROM lanes AS l WHERE l.frontend = f.frontend AND l.is_retry = TRUE) \
-          FROM called AS f) AS due \
+          FROM called AS f \
+          UNION ALL \
+          SELECT (SELECT MIN(l.due_at) FROM destination_lanes AS l WHERE l.due_at IS NOT NULL AND l.due_at <= $1 \
+              AND l.frontend NOT IN (SELECT frontend FROM frontends WHERE hold_reason IS NOT NULL))) AS due \
           WHERE due.at <= $1) AS oldest_due_delivery, \
      (SELECT COUNT(*) FROM conversations \
           WHERE watch_until IS NOT NULL AND interaction_id IS NOT NULL AND watch_until > $1) AS watched";

@@ -6,13 +6,14 @@
 //! A dead letter that was given up with `hold_lane` blocks its lane: nothing of that conversation is attempted until the
 //! dead letter itself is replayed, pruned at the end of its retention, or erased with its conversation.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::{Conn, Cx, Row, db, lanes, rows};
 use crate::{
     domain::{
         Timestamp,
-        ids::{ConversationId, ConversationKey, DeliveryId, EventId, FrontendName},
+        destination::Destination,
+        ids::{ConversationId, ConversationKey, DeliveryId, EventId},
     },
     store::{
         Change, ClaimDeliveries, ClaimedDelivery, ConversationRef, DeliveryOutcome, FinishDelivery, Finished, Result,
@@ -23,94 +24,124 @@ use crate::{
 /// The head of a lane with all that an attempt needs; the tables are called `lane`, `head`, `event`, `conversation`
 /// and `cause`, the turn that the event belongs to.
 macro_rules! select_head {
-    () => {
-        "SELECT head.id, head.event_id, head.sequence, head.kind, head.recorded_at, head.due_at, \
-             COALESCE(head.owed_since, head.recorded_at) AS owed_since, head.attempts - head.attempts_before AS spent, event.body, lane.conversation_key, lane.frontend, \
-             conversation.conversation_id, cause.request_id, cause.traceparent \
-         FROM lanes AS lane \
-         JOIN deliveries AS head ON head.key = (SELECT d.key FROM deliveries AS d \
-             WHERE d.conversation_key = lane.conversation_key AND d.state = 'pending' ORDER BY d.sequence LIMIT 1) \
-         JOIN events AS event ON event.conversation_key = head.conversation_key AND event.sequence = head.sequence \
-         JOIN conversations AS conversation ON conversation.key = lane.conversation_key \
-         LEFT JOIN turns AS cause ON cause.key = event.turn_key"
+    ($lanes:literal) => {
+        concat!(
+            "SELECT head.id, head.event_id, head.sequence, head.kind, head.recorded_at, head.due_at, \
+                 COALESCE(head.owed_since, head.recorded_at) AS owed_since, head.attempts - head.attempts_before AS spent, \
+                 event.body, lane.conversation_key, lane.frontend, conversation.conversation_id, cause.request_id, \
+                 cause.traceparent \
+             FROM ",
+            $lanes,
+            " AS lane \
+             JOIN deliveries AS head ON head.key = (SELECT d.key FROM deliveries AS d \
+                 WHERE d.conversation_key = lane.conversation_key AND d.frontend = lane.frontend AND d.state = 'pending' \
+                 ORDER BY d.sequence LIMIT 1) \
+             JOIN events AS event ON event.conversation_key = head.conversation_key AND event.sequence = head.sequence \
+             JOIN conversations AS conversation ON conversation.key = lane.conversation_key \
+             LEFT JOIN turns AS cause ON cause.key = event.turn_key"
+        )
+    };
+}
+macro_rules! heads {
+    ($lanes:literal) => {
+        concat!(
+            select_head!($lanes),
+            " WHERE lane.lease_until = $1 AND lane.token = $2 AND head.due_at <= $3 \
+              ORDER BY lane.due_at, lane.is_retry, lane.conversation_key"
+        )
     };
 }
 /// The heads of the lanes that a claim has just leased.
-pub(super) const HEADS: &str = concat!(
-    select_head!(),
-    " WHERE lane.lease_until = $1 AND lane.token = $2 AND head.due_at <= $3 \
-          ORDER BY lane.due_at, lane.is_retry, lane.conversation_key",
-);
+pub(super) const HEADS: [&str; 2] = [heads!("lanes"), heads!("destination_lanes")];
 
 /// Leases due lanes and returns their heads in the order in which they fell due.
 pub(super) async fn claim(conn: &mut Conn, claim: &ClaimDeliveries) -> Result<Vec<ClaimedDelivery>> {
     // One token for all lanes of a claim is enough: the next claim of any of them brings another one.
     let token = &claim.token;
-    let mut leased = HashSet::new();
+    let mut leased: HashMap<Destination, HashSet<i64>> = HashMap::new();
     for permits in claim.permits.iter().filter(|permits| permits.first > 0) {
-        leased.extend(lanes::lease(conn, token, &claim.lease, permits).await?);
+        let keys = lanes::lease(conn, token, &claim.lease, permits).await?;
+        if !keys.is_empty() {
+            leased.entry(permits.destination.clone()).or_default().extend(keys);
+        }
     }
-    if leased.is_empty() {
-        return Ok(Vec::new());
+    let mut heads = Vec::new();
+    for (number, statement) in HEADS.into_iter().enumerate() {
+        if !leased.keys().any(|destination| lanes::table(destination) == number) {
+            continue;
+        }
+        let found = db::query(statement)
+            .bind(claim.lease.until.as_millis())
+            .bind(&*token.0)
+            .bind(claim.lease.now.as_millis())
+            .fetch_all(&mut *conn)
+            .await?;
+        for row in &found {
+            heads.push(head(row, token)?.0);
+        }
     }
-    let found = db::query(HEADS)
-        .bind(claim.lease.until.as_millis())
-        .bind(&*token.0)
-        .bind(claim.lease.now.as_millis())
-        .fetch_all(&mut *conn)
-        .await?;
-    let heads = found.iter().map(|row| Ok(head(row, token)?.0)).collect::<Result<Vec<_>>>()?;
     for head in &heads {
-        leased.remove(&head.conversation.key.0);
+        if let Some(keys) = leased.get_mut(&head.destination) {
+            keys.remove(&head.conversation.key.0);
+        }
     }
-    if !leased.is_empty() {
+    for (destination, keys) in leased.into_iter().filter(|(_, keys)| !keys.is_empty()) {
         // Their deliveries changed while the lane was being looked at: it comes right here, and waits for its time.
-        let keys: Vec<i64> = leased.into_iter().collect();
-        lanes::free(conn, &keys).await?;
+        let keys: Vec<i64> = keys.into_iter().collect();
+        lanes::free(conn, &destination, &keys).await?;
         lanes::refresh(conn, &keys).await?;
     }
     Ok(heads)
 }
 
+macro_rules! ended {
+    ($lanes:literal) => {
+        concat!(
+            "UPDATE deliveries SET state = $4, attempts = attempts + $5, attempts_before = attempts_before + $12, \
+                 due_at = CASE WHEN $12 = 0 THEN $6 ELSE due_at END, finished_at = $7, dead_end = $8, \
+                 last_status = CASE WHEN $5 = 0 THEN last_status ELSE $9 END, \
+                 last_error = CASE WHEN $5 = 0 THEN last_error ELSE $10 END, \
+                 last_response = CASE WHEN $5 = 0 THEN last_response ELSE $11 END \
+             WHERE id = $1 AND conversation_key = $2 AND state = 'pending' AND EXISTS (SELECT 1 FROM ",
+            $lanes,
+            " AS lane WHERE lane.conversation_key = $2 AND lane.frontend = $13 AND lane.token = $3",
+            for_update!("lane"),
+            ") RETURNING key, due_at, attempts - attempts_before AS spent"
+        )
+    };
+}
+const ENDED: [&str; 2] = [ended!("lanes"), ended!("destination_lanes")];
+
 /// Records how an attempt ended, and frees the lane or hands out its next head under the same token.
 pub(super) async fn finish(conn: &mut Conn, cx: &mut Cx, finish: &FinishDelivery) -> Result<Finished> {
-    let end = End::of(finish);
-    let row = db::query(concat!(
-        "UPDATE deliveries SET state = $4, attempts = attempts + $5, attempts_before = attempts_before + $12, \
-             due_at = CASE WHEN $12 = 0 THEN $6 ELSE due_at END, finished_at = $7, dead_end = $8, \
-             last_status = CASE WHEN $5 = 0 THEN last_status ELSE $9 END, \
-             last_error = CASE WHEN $5 = 0 THEN last_error ELSE $10 END, \
-             last_response = CASE WHEN $5 = 0 THEN last_response ELSE $11 END \
-         WHERE id = $1 AND conversation_key = $2 AND state = 'pending' \
-           AND EXISTS (SELECT 1 FROM lanes WHERE lanes.conversation_key = $2 AND lanes.token = $3",
-        for_update!("lanes"),
-        ") RETURNING key, due_at, attempts - attempts_before AS spent",
-    ))
-    .bind(finish.id.as_str())
-    .bind(finish.conversation.0)
-    .bind(&*finish.token.0)
-    .bind(end.state)
-    .bind(end.attempts)
-    .bind(end.due_at.map(Timestamp::as_millis))
-    .bind(end.finished_at.map(Timestamp::as_millis))
-    .bind(end.given_up)
-    .bind(finish.status.map(i64::from))
-    .bind(storable(finish.error.as_deref()))
-    .bind(storable(finish.response.as_deref()))
-    .bind(end.free)
-    .fetch_optional(&mut *conn)
-    .await?;
+    let (end, lane) = (End::of(finish), &finish.lane);
+    let row = db::query(ENDED[lanes::table(&lane.destination)])
+        .bind(finish.id.as_str())
+        .bind(lane.conversation.0)
+        .bind(&*finish.token.0)
+        .bind(end.state)
+        .bind(end.attempts)
+        .bind(end.due_at.map(Timestamp::as_millis))
+        .bind(end.finished_at.map(Timestamp::as_millis))
+        .bind(end.given_up)
+        .bind(finish.status.map(i64::from))
+        .bind(storable(finish.error.as_deref()))
+        .bind(storable(finish.response.as_deref()))
+        .bind(end.free)
+        .bind(lane.destination.to_string())
+        .fetch_optional(&mut *conn)
+        .await?;
     let Some(row) = row else { return Ok(Finished::default()) };
     if let Some(due_at) = rows::maybe_time(&row, "due_at")? {
-        lanes::leave(conn, finish.conversation, due_at, rows::small(&row, "spent")? > 0).await?;
+        lanes::leave(conn, lane, due_at, rows::small(&row, "spent")? > 0).await?;
         return Ok(Finished { counted: true, ..Finished::default() });
     }
     if end.holds_lane {
-        lanes::block(conn, finish.conversation, rows::int(&row, "key")?).await?;
+        lanes::block(conn, lane, rows::int(&row, "key")?).await?;
         return Ok(Finished { counted: true, ..Finished::default() });
     }
     // Most lanes owe no more.
-    if lanes::close_empty(conn, finish.conversation).await? {
+    if lanes::close_empty(conn, lane).await? {
         return Ok(Finished { counted: true, lane_is_closed: true, next: None });
     }
     let next = next_head(conn, cx, finish).await?;
@@ -153,20 +184,30 @@ impl End {
     }
 }
 
+macro_rules! next_head {
+    ($lanes:literal) => {
+        concat!(select_head!($lanes), " WHERE lane.conversation_key = $1 AND lane.frontend = $2")
+    };
+}
 /// The head of one lane.
-pub(super) const NEXT_HEAD: &str = concat!(select_head!(), " WHERE lane.conversation_key = $1");
+pub(super) const NEXT_HEAD: [&str; 2] = [next_head!("lanes"), next_head!("destination_lanes")];
 
 /// Passes on to the next head of a lane in hand: keeps the lane for it, or frees the lane.
 async fn next_head(conn: &mut Conn, cx: &mut Cx, finish: &FinishDelivery) -> Result<Option<ClaimedDelivery>> {
-    let row = db::query(NEXT_HEAD).bind(finish.conversation.0).fetch_optional(&mut *conn).await?;
+    let lane = &finish.lane;
+    let row = db::query(NEXT_HEAD[lanes::table(&lane.destination)])
+        .bind(lane.conversation.0)
+        .bind(lane.destination.to_string())
+        .fetch_optional(&mut *conn)
+        .await?;
     let Some(row) = row else { return Ok(None) };
     let (next, due_at) = head(&row, &finish.token)?;
     let is_due = due_at <= finish.now;
     if let (Some(lease), true) = (&finish.keep_lane, is_due) {
-        lanes::keep(conn, finish.conversation, due_at, next.attempts > 0, lease).await?;
+        lanes::keep(conn, lane, due_at, next.attempts > 0, lease).await?;
         return Ok(Some(next));
     }
-    lanes::leave(conn, finish.conversation, due_at, next.attempts > 0).await?;
+    lanes::leave(conn, lane, due_at, next.attempts > 0).await?;
     if is_due {
         cx.announce(Change::Deliveries);
     }
@@ -180,14 +221,16 @@ fn storable(text: Option<&str>) -> Option<String> {
 
 /// A head and when it is due.
 fn head(row: &Row, token: &Token) -> Result<(ClaimedDelivery, Timestamp)> {
+    let destination = Destination::recorded(&rows::text(row, "frontend")?);
     let claimed = ClaimedDelivery {
         id: DeliveryId::trusted(rows::text(row, "id")?),
         token: token.clone(),
         conversation: ConversationRef {
             key: ConversationKey(rows::int(row, "conversation_key")?),
-            frontend: FrontendName::trusted(rows::text(row, "frontend")?),
+            frontend: destination.frontend.clone(),
             id: ConversationId::trusted(rows::text(row, "conversation_id")?),
         },
+        destination,
         event_id: EventId::trusted(rows::text(row, "event_id")?),
         sequence: rows::int(row, "sequence")?,
         kind: rows::text(row, "kind")?,

@@ -7,7 +7,7 @@ use super::{
     db::{self, Columns as _},
     erased,
     erasures::{self, Wish},
-    rows,
+    log, rows,
 };
 use crate::{
     domain::{
@@ -145,6 +145,7 @@ pub(in crate::store) async fn erase(
     erased::keep(conn, ConversationKey(key), now).await?;
     for statement in [
         "DELETE FROM lanes WHERE conversation_key = $1",
+        "DELETE FROM destination_lanes WHERE conversation_key = $1",
         "DELETE FROM deliveries WHERE conversation_key = $1",
         "DELETE FROM events WHERE conversation_key = $1",
         // What stands in a Fini conversation with somebody else's, or may, since nobody knows in which it stands, must not
@@ -200,5 +201,6 @@ pub(in crate::store) async fn erase(
     // Whoever waits for this conversation or streams it looks again, and finds it gone.
     cx.announce(Change::Settled(key));
     cx.announce(Change::Feed(key));
+    log::tell_erased(conn, cx, frontend, (key, id), now).await?;
     Ok(Some(interaction))
 }

@@ -6,13 +6,10 @@ use futures_util::FutureExt;
 
 use super::{ThisStore, attempts, dialect, expiry, lanes, replay};
 use crate::{
-    domain::{
-        Timestamp,
-        ids::{ConversationKey, DeliveryId, FrontendName},
-    },
+    domain::{Timestamp, destination::Destination, ids::DeliveryId},
     store::{
-        ClaimDeliveries, ClaimedDelivery, Delivery, DeliveryFilter, DeliveryPage, DeliveryStore, FinishDelivery,
-        Finished, FrontendHold, Lease, Result, Token,
+        ClaimDeliveries, ClaimedDelivery, Delivery, DeliveryFilter, DeliveryPage, DeliveryStore, DestinationHold,
+        FinishDelivery, Finished, Lane, Lease, Result, Token,
     },
 };
 
@@ -22,16 +19,17 @@ impl DeliveryStore for ThisStore {
         self.write(claim, |conn, _, claim| attempts::claim(conn, claim).boxed()).await
     }
 
-    async fn next_delivery_at(&self, frontends: &[FrontendName]) -> Result<Option<Timestamp>> {
-        self.read(frontends.to_vec(), |conn, frontends| lanes::next_at(conn, frontends).boxed()).await
+    async fn next_delivery_at(&self, destinations: &[Destination]) -> Result<Option<Timestamp>> {
+        self.read(destinations.to_vec(), |conn, all| lanes::next_at(conn, all).boxed()).await
     }
 
     async fn finish_delivery(&self, finish: FinishDelivery) -> Result<Finished> {
         self.write(finish, |conn, cx, finish| attempts::finish(conn, cx, finish).boxed()).await
     }
 
-    async fn void_lanes(&self, token: &Token, lane: Option<ConversationKey>) -> Result<usize> {
-        self.write_once((token.clone(), lane), |conn, cx, of| lanes::void(conn, cx, &of.0, of.1).boxed()).await
+    async fn void_lanes(&self, token: &Token, lane: Option<&Lane>) -> Result<usize> {
+        let of = (token.clone(), lane.cloned());
+        self.write(of, |conn, cx, of| lanes::void(conn, cx, &of.0, of.1.as_ref()).boxed()).await
     }
 
     async fn recover_lanes(&self, lease: &Lease) -> Result<usize> {
@@ -68,19 +66,16 @@ impl DeliveryStore for ThisStore {
         }
     }
 
-    async fn hold_frontend(&self, hold: &FrontendHold) -> Result<()> {
+    async fn hold_destination(&self, hold: &DestinationHold) -> Result<()> {
         self.write(hold.clone(), |conn, _, hold| replay::hold(conn, hold).boxed()).await
     }
 
-    async fn release_frontend(&self, frontend: &FrontendName) -> Result<bool> {
-        self.write(frontend.clone(), |conn, cx, frontend| replay::release(conn, cx, frontend).boxed()).await
+    async fn release_destination(&self, destination: &Destination) -> Result<bool> {
+        self.write(destination.clone(), |conn, cx, of| replay::release(conn, cx, of).boxed()).await
     }
 
-    async fn defer_frontend(&self, frontend: &FrontendName, until: Timestamp) -> Result<()> {
-        self.write((frontend.clone(), until), |conn, _, (frontend, until)| {
-            replay::defer(conn, frontend, *until).boxed()
-        })
-        .await
+    async fn defer_destination(&self, destination: &Destination, until: Timestamp) -> Result<()> {
+        self.write((destination.clone(), until), |conn, _, of| replay::defer(conn, &of.0, of.1).boxed()).await
     }
 
     async fn expire_deliveries(
@@ -88,14 +83,14 @@ impl DeliveryStore for ThisStore {
         now: Timestamp,
         max_age: Duration,
         hold_lane: bool,
-    ) -> Result<Vec<(FrontendName, u64)>> {
+    ) -> Result<Vec<(Destination, u64)>> {
         self.write((now, max_age, hold_lane), |conn, _, (now, max_age, hold_lane)| {
             expiry::expire(conn, *now, *max_age, *hold_lane).boxed()
         })
         .await
     }
 
-    async fn held_frontends(&self) -> Result<Vec<FrontendHold>> {
+    async fn held_destinations(&self) -> Result<Vec<DestinationHold>> {
         self.read((), |conn, ()| replay::held(conn).boxed()).await
     }
 }

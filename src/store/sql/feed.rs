@@ -9,6 +9,7 @@ use super::{Conn, Cx, ThisStore, db, outbox, records::ConversationRecord, rows};
 use crate::{
     domain::{
         Timestamp,
+        destination::Poster,
         event::{Envelope, FeedEvent},
         ids::{ConversationId, ConversationKey, EventId, FrontendName, MessageId, TurnKey},
         turn::TurnState,
@@ -80,10 +81,9 @@ pub(in crate::store) async fn append(
         .execute(&mut *conn)
         .await?;
         let frontend = &conversation.reference.frontend;
-        if event.is_called_back() && cx.rules().subscriptions.wants(frontend, event.kind()) {
-            let owed = outbox::Owed { frontend, conversation: key, sequence, event: &id, kind: event.kind() };
-            outbox::file(conn, cx, owed, now).await?;
-        }
+        let (id, poster) = (&id, Poster::Server);
+        let appended = outbox::Appended { frontend, conversation: key, sequence, id, event, poster };
+        outbox::file(conn, cx, &appended, now).await?;
     }
     cx.announce(Change::Feed(key));
     Ok(())

@@ -11,11 +11,12 @@ use serde_json::{Map, Value};
 use super::{
     Conn, Cx, Row, ThisStore,
     db::{self, Columns as _},
-    dialect, rows,
+    dialect, outbox, rows,
 };
 use crate::{
     domain::{
         WallTime,
+        destination::Poster,
         event::{Author, Envelope, FeedEvent, Message, Origin},
         exact,
         ids::{ConversationId, ConversationKey, EventId, FrontendName, InteractionId, MessageId},
@@ -203,8 +204,18 @@ async fn store(conn: &mut Conn, cx: &mut Cx, new: &NewMessage) -> Result<Accepte
     .bind(turn)
     .bind(body)
     .bind(now)
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
+    let appended = outbox::Appended {
+        frontend: &new.frontend,
+        conversation: ConversationKey(key),
+        sequence,
+        id: &id,
+        event: &event,
+        // Whoever posts from a browser is counted.
+        poster: if new.counted_for.is_some() { Poster::Browser } else { Poster::Server },
+    };
+    outbox::file(conn, cx, &appended, new.now).await?;
 
     cx.add_waiting(&new.frontend, 1);
     cx.announce(Change::Feed(ConversationKey(key)));

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{Conn, db, erased, lanes, person_erasures, rows};
+use super::{Conn, db, erased, lanes, log, person_erasures, rows};
 use crate::{domain::Timestamp, store::Result};
 
 /// Callbacks that ended before the retention. The time is asked for twice: one that is replayed meanwhile is kept.
@@ -58,6 +58,8 @@ pub(super) async fn prune(conn: &mut Conn, now: Timestamp, retention: Duration, 
     if finished > 0 {
         unblock(conn).await?;
     }
+    // Before the events themselves: a reader of the log is told that they are gone, and never finds them missing.
+    let logged = log::prune(conn, before, limit).await?;
     let ended = delete_ended(conn, before, now, limit).await?;
     erased::forget(conn, now).await?;
     person_erasures::forget(conn, before).await?;
@@ -65,7 +67,7 @@ pub(super) async fn prune(conn: &mut Conn, now: Timestamp, retention: Duration, 
     let spent = db::query(SPENT).bind(before).bind(limit).execute(&mut *conn).await?.rows_affected();
     let erased = db::query(ERASED).bind(before).bind(limit).execute(&mut *conn).await?.rows_affected();
     let searched = db::query(SEARCHED).bind(before).bind(limit).execute(conn).await?.rows_affected();
-    let pruned = [finished, ended, spent, erased, searched].into_iter().fold(0_u64, u64::saturating_add);
+    let pruned = [finished, logged, ended, spent, erased, searched].into_iter().fold(0_u64, u64::saturating_add);
     Ok(usize::try_from(pruned).unwrap_or(usize::MAX))
 }
 
@@ -73,7 +75,9 @@ pub(super) async fn prune(conn: &mut Conn, now: Timestamp, retention: Duration, 
 async fn unblock(conn: &mut Conn) -> Result<()> {
     let keys: Vec<i64> = db::query_scalar(
         "SELECT conversation_key FROM lanes WHERE blocked_by IS NOT NULL \
-         AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.key = lanes.blocked_by)",
+         AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.key = lanes.blocked_by) \
+         UNION SELECT conversation_key FROM destination_lanes AS further WHERE blocked_by IS NOT NULL \
+         AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.key = further.blocked_by)",
     )
     .fetch_all(&mut *conn)
     .await?;

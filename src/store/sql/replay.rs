@@ -1,4 +1,4 @@
-//! Deliveries as operators see them: lists, replay, and frontends whose callbacks are held.
+//! Deliveries as operators see them: lists, replay, and destinations whose callbacks are held.
 //!
 //! Invariant: a replay never changes what is sent. It gives the same event, with its id and its bytes, a fresh schedule at
 //! its old place in the lane.
@@ -11,9 +11,10 @@ use super::{
 use crate::{
     domain::{
         Timestamp,
-        ids::{ConversationId, DeliveryId, EventId, FrontendName},
+        destination::{Destination, MAIN},
+        ids::{ConversationId, DeliveryId, EventId},
     },
-    store::{Change, Delivery, DeliveryFilter, DeliveryPage, DeliveryState, FrontendHold, Result, StoreError},
+    store::{Change, Delivery, DeliveryFilter, DeliveryPage, DeliveryState, DestinationHold, Result, StoreError},
 };
 
 /// How many deliveries one transaction of a bulk replay revives: other work gets its turn in between.
@@ -113,15 +114,15 @@ pub(super) async fn retry_batch(
     Ok(keys.len())
 }
 
-/// Holds a frontend's callbacks. What an operator holds stays held for the operator's reason, whatever the receiver says.
-pub(super) async fn hold(conn: &mut Conn, hold: &FrontendHold) -> Result<()> {
+/// Holds a destination's callbacks. What an operator holds stays held for the operator's reason, whatever the receiver says.
+pub(super) async fn hold(conn: &mut Conn, hold: &DestinationHold) -> Result<()> {
     db::query(
         "INSERT INTO frontends (frontend, hold_reason, held_since) VALUES ($1, $2, $3) \
          ON CONFLICT (frontend) DO UPDATE SET hold_reason = excluded.hold_reason, held_since = excluded.held_since \
          WHERE frontends.hold_reason IS NULL \
             OR (excluded.hold_reason = 'operator' AND frontends.hold_reason <> 'operator')",
     )
-    .bind(hold.frontend.as_str())
+    .bind(hold.destination.to_string())
     .bind(hold.reason.as_str())
     .bind(hold.since.as_millis())
     .execute(conn)
@@ -129,27 +130,27 @@ pub(super) async fn hold(conn: &mut Conn, hold: &FrontendHold) -> Result<()> {
     Ok(())
 }
 
-/// Leaves a frontend's receiver alone until then.
-pub(super) async fn defer(conn: &mut Conn, frontend: &FrontendName, until: Timestamp) -> Result<()> {
+/// Leaves a receiver alone until then.
+pub(super) async fn defer(conn: &mut Conn, destination: &Destination, until: Timestamp) -> Result<()> {
     db::query(
         "INSERT INTO frontends (frontend, not_before) VALUES ($1, $2) \
          ON CONFLICT (frontend) DO UPDATE SET not_before = excluded.not_before \
          WHERE frontends.not_before IS NULL OR frontends.not_before < excluded.not_before",
     )
-    .bind(frontend.as_str())
+    .bind(destination.to_string())
     .bind(until.as_millis())
     .execute(conn)
     .await?;
     Ok(())
 }
 
-/// Lets a frontend's callbacks go; `false` where they were not held.
-pub(super) async fn release(conn: &mut Conn, cx: &mut Cx, frontend: &FrontendName) -> Result<bool> {
+/// Lets a destination's callbacks go; `false` where they were not held.
+pub(super) async fn release(conn: &mut Conn, cx: &mut Cx, destination: &Destination) -> Result<bool> {
     let released = db::query(
         "UPDATE frontends SET hold_reason = NULL, held_since = NULL, not_before = NULL \
          WHERE frontend = $1 AND hold_reason IS NOT NULL",
     )
-    .bind(frontend.as_str())
+    .bind(destination.to_string())
     .execute(conn)
     .await?
     .rows_affected();
@@ -159,8 +160,8 @@ pub(super) async fn release(conn: &mut Conn, cx: &mut Cx, frontend: &FrontendNam
     Ok(released > 0)
 }
 
-/// The frontends whose callbacks are held.
-pub(super) async fn held(conn: &mut Conn) -> Result<Vec<FrontendHold>> {
+/// The destinations whose callbacks are held.
+pub(super) async fn held(conn: &mut Conn) -> Result<Vec<DestinationHold>> {
     let found = db::query(
         "SELECT frontend, hold_reason, held_since FROM frontends WHERE hold_reason IS NOT NULL ORDER BY frontend",
     )
@@ -169,8 +170,8 @@ pub(super) async fn held(conn: &mut Conn) -> Result<Vec<FrontendHold>> {
     found
         .iter()
         .map(|row| {
-            Ok(FrontendHold {
-                frontend: FrontendName::trusted(rows::text(row, "frontend")?),
+            Ok(DestinationHold {
+                destination: Destination::recorded(&rows::text(row, "frontend")?),
                 reason: rows::text(row, "hold_reason")?,
                 since: rows::time(row, "held_since")?,
             })
@@ -197,8 +198,22 @@ fn push_filter(query: &mut QueryBuilder, filter: &DeliveryFilter) {
     if let Some(state) = filter.state {
         query.push(" AND d.state = ").push_bind(state.as_str());
     }
-    if let Some(frontend) = &filter.frontend {
-        query.push(" AND d.frontend = ").push_bind(frontend.to_string());
+    match (&filter.frontend, filter.destination.as_deref()) {
+        (None, None) => {}
+        (Some(frontend), Some(name)) => {
+            let destination = Destination::new(frontend.clone(), name).to_string();
+            query.push(" AND d.frontend = ").push_bind(destination);
+        }
+        (Some(frontend), None) => {
+            query.push(" AND (d.frontend = ").push_bind(frontend.to_string());
+            query.push(" OR d.frontend LIKE ").push_bind(format!("{frontend}/%")).push(")");
+        }
+        (None, Some(MAIN)) => {
+            query.push(" AND d.frontend NOT LIKE ").push_bind("%/%".to_owned());
+        }
+        (None, Some(name)) => {
+            query.push(" AND d.frontend LIKE ").push_bind(format!("%/{name}"));
+        }
     }
     if let Some(id) = &filter.conversation {
         // The index of conversations begins with the frontend: without one, every frontend there is gets named.
@@ -224,7 +239,7 @@ fn delivery(row: &Row) -> Result<Delivery> {
     Ok(Delivery {
         id: DeliveryId::trusted(rows::text(row, "id")?),
         event_id: EventId::trusted(rows::text(row, "event_id")?),
-        frontend: FrontendName::trusted(rows::text(row, "frontend")?),
+        destination: Destination::recorded(&rows::text(row, "frontend")?),
         conversation_id: ConversationId::trusted(rows::text(row, "conversation_id")?),
         sequence: rows::int(row, "sequence")?,
         kind: rows::text(row, "kind")?,

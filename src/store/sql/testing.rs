@@ -10,6 +10,8 @@ use super::{
 use crate::{
     domain::{
         Timestamp,
+        destination::Poster,
+        event::{Author, FeedEvent, Message, Origin},
         ids::{ConversationKey, EventId, FrontendName},
     },
     store::{Listener, Result, Store, conformance::Rig},
@@ -71,7 +73,24 @@ async fn owe(conn: &mut Conn, cx: &mut Cx, conversation: ConversationKey, now: T
     .execute(&mut *conn)
     .await?;
     let frontend = FrontendName::trusted(rows::text(&row, "frontend")?);
-    let owed = outbox::Owed { frontend: &frontend, conversation, sequence, event: &event, kind: "message.created" };
-    outbox::file(conn, cx, owed, now).await?;
+    let message = Message {
+        id: "m".to_owned(),
+        author: Author::Bot,
+        text: String::new(),
+        created_at: now,
+        articles: Vec::new(),
+        attachments: Vec::new(),
+        tags: Vec::new(),
+    };
+    let told = FeedEvent::MessageCreated { message, origin: Origin::Fini, in_reply_to: None };
+    let appended = outbox::Appended {
+        frontend: &frontend,
+        conversation,
+        sequence,
+        id: &event,
+        event: &told,
+        poster: Poster::Server,
+    };
+    outbox::file(conn, cx, &appended, now).await?;
     Ok(sequence)
 }

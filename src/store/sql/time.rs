@@ -58,7 +58,7 @@ async fn agree(conn: &mut Conn, before: Option<&Agreed>, note: &Agreed) -> Resul
 }
 
 /// Each kind of row by a statement of its own: what a column says may be at most so far away.
-const BROUGHT_BACK: [&str; 10] = [
+const BROUGHT_BACK: [&str; 11] = [
     "UPDATE turns SET due_at = $1 WHERE state = 'queued' AND due_at > $1",
     "UPDATE conversations SET turn_due_at = $1 WHERE turn_due_at > $1",
     "UPDATE turns SET look_at = $1 WHERE look_at > $1",
@@ -66,14 +66,35 @@ const BROUGHT_BACK: [&str; 10] = [
     "UPDATE conversations SET read_at = $1 WHERE read_at > $1",
     "UPDATE turns SET lease_until = $1 WHERE state = 'sending' AND lease_until > $1",
     "UPDATE lanes SET lease_until = $1 WHERE lease_until > $1",
+    "UPDATE destination_lanes SET lease_until = $1 WHERE lease_until > $1",
     "UPDATE leases SET until = $1 WHERE until > $1",
     "UPDATE conversations SET watch_until = $1 WHERE watch_until > $1",
     "UPDATE budget SET at = $1 WHERE at > $1",
 ];
 
+macro_rules! due_with_its_head {
+    ($lanes:literal) => {
+        concat!(
+            "UPDATE ",
+            $lanes,
+            " SET due_at = (SELECT d.due_at FROM deliveries AS d WHERE d.conversation_key = ",
+            $lanes,
+            ".conversation_key AND d.frontend = ",
+            $lanes,
+            ".frontend AND d.state = 'pending' ORDER BY d.sequence LIMIT 1) \
+             WHERE due_at > $1 AND due_at > (SELECT d.due_at FROM deliveries AS d WHERE d.conversation_key = ",
+            $lanes,
+            ".conversation_key AND d.frontend = ",
+            $lanes,
+            ".frontend AND d.state = 'pending' ORDER BY d.sequence LIMIT 1)"
+        )
+    };
+}
+const DUE_WITH_ITS_HEAD: [&str; 2] = [due_with_its_head!("lanes"), due_with_its_head!("destination_lanes")];
+
 async fn bring_back(conn: &mut Conn, now: Timestamp, longest: &LongestWaits) -> Result<u64> {
     let LongestWaits { turn, look, lease, watch, .. } = longest;
-    let at_most = [turn, turn, look, look, look, lease, lease, lease, watch].map(|longest| now.plus(*longest));
+    let at_most = [turn, turn, look, look, look, lease, lease, lease, lease, watch].map(|longest| now.plus(*longest));
     let mut rows = 0;
     for (statement, at_most) in BROUGHT_BACK.into_iter().zip(at_most.into_iter().chain([now])) {
         rows += db::query(statement).bind(at_most.as_millis()).execute(&mut *conn).await?.rows_affected();
@@ -90,14 +111,8 @@ async fn bring_back(conn: &mut Conn, now: Timestamp, longest: &LongestWaits) -> 
         rows += db::query(statement).bind(attempts).bind(at_most).execute(&mut *conn).await?.rows_affected();
     }
     // A lane is due when its head is.
-    db::query(
-        "UPDATE lanes SET due_at = (SELECT d.due_at FROM deliveries AS d \
-             WHERE d.conversation_key = lanes.conversation_key AND d.state = 'pending' ORDER BY d.sequence LIMIT 1) \
-         WHERE due_at > $1 AND due_at > (SELECT d.due_at FROM deliveries AS d \
-             WHERE d.conversation_key = lanes.conversation_key AND d.state = 'pending' ORDER BY d.sequence LIMIT 1)",
-    )
-    .bind(now.as_millis())
-    .execute(conn)
-    .await?;
+    for statement in DUE_WITH_ITS_HEAD {
+        db::query(statement).bind(now.as_millis()).execute(&mut *conn).await?;
+    }
     Ok(rows)
 }

@@ -54,6 +54,20 @@ macro_rules! shard {
     };
 }
 
+/// The later of two texts; the first one where the second is none.
+macro_rules! later_text {
+    ($one:expr, $other:expr) => {
+        concat!("MAX(", $one, ", COALESCE(", $other, ", ", $one, "))")
+    };
+}
+
+/// Where the second text begins in the first, counted from 1; 0 where it does not.
+macro_rules! text_position {
+    ($text:literal, $part:literal) => {
+        concat!("INSTR(", $text, ", ", $part, ")")
+    };
+}
+
 /// The database server's own time: there is none.
 pub(in crate::store) fn server_time(_: &mut Conn) -> Ready<Result<Option<Timestamp>>> {
     ready(Ok(None))
@@ -71,5 +85,10 @@ pub(in crate::store) fn lock_person(_: &mut Conn, _: &str, _: &str) -> Ready<Res
 
 /// Locks the lanes of these conversations until the end of the transaction. SQLite has one writer anyway.
 pub(in crate::store) fn lock_lanes(_: &mut Conn, _: &str) -> Ready<Result<()>> {
+    ready(Ok(()))
+}
+
+/// Lets one process at a time number the log. SQLite has one writer anyway.
+pub(in crate::store) fn lock_log(_: &mut Conn) -> Ready<Result<()>> {
     ready(Ok(()))
 }

@@ -3,10 +3,10 @@
 use futures_util::FutureExt as _;
 
 use super::{
-    Read, SqliteStore, admin, attempts, claims, erasures, evidence, expiry, feed, in_flight, intake, lanes, people,
+    Read, SqliteStore, admin, attempts, claims, erasures, evidence, expiry, feed, in_flight, intake, lanes, log, people,
     prune, reading, turns, unbound,
 };
-use crate::{domain::event::Subscriptions, store::conformance};
+use crate::{domain::destination::Subscriptions, store::conformance};
 
 /// Tables with a few rows per frontend, parts of statements, and parameters: these may be read from end to end.
 const SMALL: [&str; 11] =
@@ -40,13 +40,24 @@ async fn frequent_questions_never_scan_a_table_that_grows() {
         ("front of the watch", reading::WATCHED_UNTIL),
         ("due reads", reading::DUE_READS),
         ("next read", reading::NEXT_READ),
-        ("lease of lanes", lanes::LEASE),
-        ("next lane", lanes::NEXT),
-        ("lanes of a lost claim", lanes::VOID),
-        ("heads of leased lanes", attempts::HEADS),
-        ("next head", attempts::NEXT_HEAD),
+        ("lease of lanes", lanes::LEASE[0]),
+        ("lease of lanes of further destinations", lanes::LEASE[1]),
+        ("next lane", lanes::NEXT[0]),
+        ("next lane of further destinations", lanes::NEXT[1]),
+        ("lanes of a lost claim", lanes::VOID[0]),
+        ("lanes of a lost claim of further destinations", lanes::VOID[1]),
+        ("heads of leased lanes", attempts::HEADS[0]),
+        ("heads of leased lanes of further destinations", attempts::HEADS[1]),
+        ("next head", attempts::NEXT_HEAD[0]),
+        ("next head of further destinations", attempts::NEXT_HEAD[1]),
         ("finished deliveries", prune::FINISHED),
         ("overdue lanes", expiry::OVERDUE),
+        ("overdue lanes of further destinations", expiry::OVERDUE_FURTHER),
+        ("what has no position in the log", log::UNNUMBERED),
+        ("a part of a log", log::ENTRIES),
+        ("a conversation in a log", log::ENTRIES_OF),
+        ("the ends of a log", log::BOUNDS),
+        ("a time in a log", log::SINCE),
         ("ended conversations", prune::ENDED),
         ("spent budget", prune::SPENT),
         ("deletions that ended", prune::ERASED),

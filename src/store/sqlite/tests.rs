@@ -9,7 +9,7 @@ use crate::{
     domain::{
         Timestamp,
         correlation::Correlation,
-        event::Subscriptions,
+        destination::Subscriptions,
         ids::{ConversationId, FrontendName, MessageId},
         message::{InboundMessage, Role},
     },

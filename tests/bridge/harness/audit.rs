@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::client::posted_by_browser;
 use super::{Bridge, Callback, Frontend, eventually, log};
 
 /// What a test may excuse, because it brings it about.
@@ -57,7 +58,18 @@ impl Bridge {
             let callbacks: Vec<Callback> =
                 self.receiver.of(conversation).into_iter().filter(|one| one.frontend == *name).collect();
             faults.extend(self.order(&callbacks));
-            faults.extend(self.completeness(frontend, feed, &callbacks));
+            let wanted = |kind: &str, is_own: bool, by_browser: bool| frontend.wants(kind) && (!is_own || by_browser);
+            faults.extend(self.completeness(wanted, feed, &callbacks));
+            for one in &frontend.destinations {
+                let at = format!("{name}-{}", one.name);
+                let callbacks: Vec<Callback> =
+                    self.receiver.of(conversation).into_iter().filter(|one| one.frontend == at).collect();
+                faults.extend(self.order(&callbacks));
+                let wanted = |kind: &str, is_own: bool, by_browser: bool| {
+                    one.wants(kind) && (!is_own || one.posted || by_browser)
+                };
+                faults.extend(self.completeness(wanted, feed, &callbacks));
+            }
         }
         faults.extend(self.exactly_once(&feeds));
         faults.extend(self.limit());
@@ -145,7 +157,12 @@ impl Bridge {
     }
 
     /// Exactly the wanted events were called back, as they stand in the feed, byte for byte the same in every attempt.
-    fn completeness(&self, frontend: &Frontend, feed: &[Value], callbacks: &[Callback]) -> Vec<String> {
+    fn completeness(
+        &self,
+        wants: impl Fn(&str, bool, bool) -> bool,
+        feed: &[Value],
+        callbacks: &[Callback],
+    ) -> Vec<String> {
         let mut faults = Vec::new();
         for callback in callbacks {
             if !feed.contains(&callback.event) {
@@ -159,7 +176,8 @@ impl Bridge {
         for event in feed {
             let kind = event["type"].as_str().unwrap_or_default();
             let own = kind == "message.created" && event["data"]["origin"] == "frontend";
-            let wanted = frontend.wants(kind) && !own;
+            let by_browser = own && posted_by_browser(&self.urls, event);
+            let wanted = wants(kind, own, by_browser);
             let id = event["id"].as_str().unwrap_or_default();
             if !wanted && callbacks.iter().any(|callback| callback.id() == id) {
                 faults.push(format!("called back against the rules: {event}"));

@@ -25,6 +25,8 @@ pub struct Bridge {
     pub url: String,
     /// Base URL of the admin listener; changes with a restart.
     pub admin_url: String,
+    /// Every base URL so far.
+    pub(super) urls: BTreeSet<String>,
     /// The simulated vendor.
     pub sandbox: Sandbox,
     /// The callback address.
@@ -61,6 +63,7 @@ impl Bridge {
         let mut bridge = Self {
             url: String::new(),
             admin_url: String::new(),
+            urls: BTreeSet::new(),
             sandbox,
             receiver,
             frontends: setup.frontends.clone(),
@@ -118,6 +121,7 @@ impl Bridge {
         let first = self.stdout.all().len();
         let mut process = self.spawn(self.stdout.clone());
         (self.url, self.admin_url) = process.addresses(first).await;
+        self.urls.insert(self.url.clone());
         self.process = Some(process);
     }
 

@@ -1,10 +1,22 @@
 //! Calls as a frontend's backend, a browser or an operator makes them.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
+
+/// Messages that were posted with a browser token: to which bridge, into which conversation, which text.
+static BY_BROWSERS: Mutex<BTreeSet<(String, String, String)>> = Mutex::new(BTreeSet::new());
+
+/// Whether a message of the feed was posted with a browser token to a bridge of these addresses.
+pub(super) fn posted_by_browser(urls: &BTreeSet<String>, event: &Value) -> bool {
+    let all = BY_BROWSERS.lock().unwrap_or_else(PoisonError::into_inner);
+    let (conversation, text) = (event["conversation_id"].to_string(), event["data"]["message"]["text"].to_string());
+    urls.iter().any(|url| all.contains(&(url.clone(), conversation.clone(), text.clone())))
+}
 
 /// A request being put together.
 #[derive(Clone)]
@@ -85,11 +97,26 @@ impl Call {
 
     /// Sends it and gives the response with its body still to come.
     pub async fn response(self) -> reqwest::Result<reqwest::Response> {
+        self.note_browser();
         let mut request = self.client.request(self.method, &self.url).headers(self.headers);
         if let Some(body) = self.body {
             request = request.body(body);
         }
         request.send().await
+    }
+
+    /// Remembers a message that is posted with a browser token: the backend has not seen it, and is called back.
+    fn note_browser(&self) {
+        let Some(base) = self.url.strip_suffix("/v1/messages") else { return };
+        let token = self.headers.get("authorization").and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        // The beginning of every JWT.
+        if !token.is_some_and(|token| token.starts_with("eyJ")) {
+            return;
+        }
+        let message: Value =
+            self.body.as_deref().and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default();
+        let key = (base.to_owned(), message["conversation_id"].to_string(), message["text"].to_string());
+        BY_BROWSERS.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
     }
 
     /// Sends it.

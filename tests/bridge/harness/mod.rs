@@ -21,7 +21,7 @@ pub use bridge::Bridge;
 pub use client::{Answer, Call, client};
 pub use receiver::{Callback, Receiver, Reply};
 pub use replicas::{database, left_out, said, server};
-pub use setup::{Frontend, Setup, random_secret, random_token, unique};
+pub use setup::{Destination, Frontend, Setup, random_secret, random_token, unique};
 pub use sse::Stream;
 pub use token::{browser_token, mac, with_header};
 

@@ -98,6 +98,7 @@ struct State {
     script: VecDeque<Reply>,
     for_conversation: HashMap<String, VecDeque<Reply>>,
     otherwise: Option<Reply>,
+    at: HashMap<String, Reply>,
     callbacks: Vec<Callback>,
     faults: Vec<String>,
     secrets: HashMap<String, Vec<String>>,
@@ -140,7 +141,12 @@ impl Receiver {
     pub async fn start(frontends: &[Frontend], tasks: &mut JoinSet<()>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
         let url = format!("http://{}", listener.local_addr().expect("it is bound"));
-        let secrets = frontends.iter().map(|one| (one.name.clone(), one.callback_secrets.clone())).collect();
+        let further = frontends.iter().flat_map(|frontend| {
+            let name = |one: &str| format!("{}-{one}", frontend.name);
+            frontend.destinations.iter().map(move |one| (name(&one.name), one.callback_secrets.clone()))
+        });
+        let own = frontends.iter().map(|one| (one.name.clone(), one.callback_secrets.clone()));
+        let secrets = own.chain(further).collect();
         let state = Arc::new(Mutex::new(State { secrets, ..State::default() }));
         let receiver = Self { url, state, released: watch::Sender::new(false) };
         let own = receiver.clone();
@@ -193,6 +199,20 @@ impl Receiver {
     /// Every attempt for a conversation so far.
     pub fn of(&self, conversation: &str) -> Vec<Callback> {
         self.all().into_iter().filter(|callback| callback.conversation() == conversation).collect()
+    }
+
+    /// Every attempt at one destination so far, by the last part of its path.
+    pub fn at(&self, destination: &str) -> Vec<Callback> {
+        self.all().into_iter().filter(|callback| callback.frontend == destination).collect()
+    }
+
+    /// What every callback to one destination gets, whatever else is said; `None` for what all others get.
+    pub fn always_at(&self, destination: &str, reply: Option<Reply>) {
+        let mut state = self.state();
+        match reply {
+            Some(reply) => drop(state.at.insert(destination.to_owned(), reply)),
+            None => drop(state.at.remove(destination)),
+        }
     }
 
     /// Waits for an acknowledged callback of this type in this conversation.
@@ -334,7 +354,11 @@ impl Receiver {
         }
         state.faults.append(&mut faults);
         let conversation = callback.conversation().to_owned();
+        let fixed = state.at.get(&callback.frontend).cloned();
         state.callbacks.push(callback);
+        if let Some(reply) = fixed {
+            return (state.callbacks.len() - 1, reply);
+        }
         let own = state.for_conversation.get_mut(&conversation).and_then(VecDeque::pop_front);
         let reply = own.or_else(|| state.script.pop_front()).or_else(|| state.otherwise.clone());
         let reply = match reply {

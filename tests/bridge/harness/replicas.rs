@@ -68,6 +68,7 @@ impl Bridge {
                 self.leave_current();
             }
             (self.url, self.admin_url) = process.addresses(0).await;
+            self.urls.insert(self.url.clone());
             self.process = Some(process);
         }
     }

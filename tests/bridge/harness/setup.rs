@@ -34,6 +34,8 @@ pub struct Frontend {
     pub callbacks: bool,
     /// Further keys, each with its TOML.
     pub further: BTreeMap<String, String>,
+    /// Further receivers of its feed.
+    pub destinations: Vec<Destination>,
 }
 
 impl Frontend {
@@ -50,21 +52,20 @@ impl Frontend {
             callback_url: None,
             callbacks: true,
             further: BTreeMap::new(),
+            destinations: Vec::new(),
         }
     }
 
     /// Whether an event of this type is to be called back.
     pub fn wants(&self, kind: &str) -> bool {
-        self.callbacks
-            && self.callback_events.iter().any(|pattern| match pattern.strip_suffix('*') {
-                Some(prefix) => kind.starts_with(prefix),
-                None => pattern == kind,
-            })
+        self.callbacks && matches_any(&self.callback_events, kind)
     }
 
     /// Every secret it has, to look for where none may appear.
     pub fn secrets(&self) -> impl Iterator<Item = &String> {
-        self.tokens.iter().chain(&self.signing_secrets).chain(&self.browser_token_secret).chain(&self.callback_secrets)
+        let further = self.destinations.iter().flat_map(|one| &one.callback_secrets);
+        let own = self.tokens.iter().chain(&self.signing_secrets).chain(&self.browser_token_secret);
+        own.chain(&self.callback_secrets).chain(further)
     }
 
     fn render(&self, receiver: &str, secrets_in_files: bool, out: &mut String) {
@@ -94,7 +95,62 @@ impl Frontend {
         } else {
             line("callbacks = false".to_owned());
         }
+        for one in &self.destinations {
+            line(format!("[[frontends.destinations]]\nname = {:?}", one.name));
+            line(format!("callback_url = \"{receiver}/callback/{}-{}\"", self.name, one.name));
+            line(format!("callback_secrets = {}", list(&one.callback_secrets)));
+            line(format!("callback_events = {}\ncallback_posted = {}", list(&one.callback_events), one.posted));
+            for (key, value) in &one.further {
+                line(format!("{key} = {value}"));
+            }
+        }
     }
+}
+
+/// A further receiver of a frontend's feed.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    /// Its name; the last part of its callback path is `frontend-name`.
+    pub name: String,
+    /// Secrets its callbacks are signed with.
+    pub callback_secrets: Vec<String>,
+    /// Patterns of the events it wants.
+    pub callback_events: Vec<String>,
+    /// Whether it is told what the frontend's own server posted.
+    pub posted: bool,
+    /// Further keys, each with its TOML.
+    pub further: BTreeMap<String, String>,
+}
+
+impl Destination {
+    /// One that is told everything.
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            callback_secrets: vec![random_secret()],
+            callback_events: vec!["*".to_owned()],
+            posted: true,
+            further: BTreeMap::new(),
+        }
+    }
+
+    /// Sets one more key; `value` is TOML.
+    pub fn set(mut self, key: &str, value: &str) -> Self {
+        self.further.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Whether an event of this type is to be called back.
+    pub fn wants(&self, kind: &str) -> bool {
+        matches_any(&self.callback_events, kind)
+    }
+}
+
+fn matches_any(patterns: &[String], kind: &str) -> bool {
+    patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
+        Some(prefix) => kind.starts_with(prefix),
+        None => pattern == kind,
+    })
 }
 
 /// A bridge to be started.
@@ -169,6 +225,11 @@ impl Setup {
     /// Sets one more key of the first frontend; `value` is TOML.
     pub fn set_web(self, key: &str, value: &str) -> Self {
         self.web(|web| drop(web.further.insert(key.to_owned(), value.to_owned())))
+    }
+
+    /// Adds a further destination of the first frontend.
+    pub fn destination(self, destination: Destination) -> Self {
+        self.web(|web| web.destinations.push(destination))
     }
 
     /// Adds a frontend.

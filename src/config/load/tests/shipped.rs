@@ -96,6 +96,8 @@ fn the_example_works_once_its_secrets_are_there() {
         ("web_browser_token_secret", token(4)),
         ("web_callback_secrets", format!("{}\n{old} not_after=2030-01-01T00:00:00Z", webhook_secret(6, 32))),
         ("web_callback_signing_key", format!("whsk_{}", STANDARD.encode([9; 32]))),
+        ("web_crm_callback_secrets", webhook_secret(10, 32)),
+        ("web_crm_headers", "Authorization: Basic bm90LWEtcmVhbC1wYXNzd29yZA==".to_owned()),
         ("desk_signing_secrets", webhook_secret(7, 32)),
         ("desk_callback_secret", webhook_secret(8, 32)),
         ("desk_callback_secret_old", webhook_secret(9, 32)),
@@ -108,5 +110,6 @@ fn the_example_works_once_its_secrets_are_there() {
     assert_eq!(loaded.warnings, []);
     let names: Vec<&str> = loaded.config.frontends.iter().map(|frontend| frontend.name.as_str()).collect();
     assert_eq!(names, ["web", "desk", "widget"]);
+    assert_eq!(loaded.config.frontends[0].callbacks().count(), 2);
     assert_eq!(loaded.config.frontends[1].callback.as_ref().unwrap().secrets.len(), 2);
 }

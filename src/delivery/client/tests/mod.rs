@@ -33,6 +33,7 @@ fn attempt(url: &str, timeout: Duration) -> Attempt {
         timestamp: 1_800_000_000,
         signature: "v1,c2lnbmF0dXJl".to_owned(),
         body: Bytes::from_static(br#"{"n": 1,  "text":"as it is"}"#),
+        headers: Vec::new(),
         onward: Onward::default(),
         timeout,
     }

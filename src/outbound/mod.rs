@@ -8,6 +8,8 @@
 //! It never follows a redirect, never asks the environment for a proxy, never names where it came from, never asks for a
 //! compressed answer, and never sends anything a second time by itself: each caller adds what it wants of that.
 
+pub mod network;
+
 use std::{
     fmt,
     sync::{Mutex, PoisonError},

@@ -1,0 +1,85 @@
+//! The log of each frontend: numbered behind the commits, read by cursor.
+
+use super::{Most, Result};
+use crate::domain::{
+    Timestamp,
+    ids::{ConversationId, FrontendName},
+    log::{LogCursor, TypeFilter},
+};
+
+/// What of a log is asked for.
+#[derive(Clone, Debug)]
+pub struct LogQuery {
+    /// Whose log.
+    pub frontend: FrontendName,
+    /// Where reading goes on.
+    pub after: LogCursor,
+    /// Which types of events.
+    pub types: TypeFilter,
+    /// Of this conversation alone.
+    pub conversation: Option<ConversationId>,
+    /// How much at once.
+    pub most: Most,
+}
+
+/// One entry of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogEntry {
+    /// The place behind it.
+    pub cursor: LogCursor,
+    /// Its type.
+    pub kind: String,
+    /// Its body, exactly as it is called back.
+    pub body: String,
+}
+
+/// A part of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogPage {
+    /// Entries, in the order of the log.
+    pub entries: Vec<LogEntry>,
+    /// How far was looked: reading goes on from here.
+    pub reached: LogCursor,
+    /// Whether there are entries beyond.
+    pub has_more: bool,
+}
+
+/// What came of a cursor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogRead {
+    /// A part of the log.
+    Page(LogPage),
+    /// This log never gave that cursor.
+    Unknown,
+    /// Events behind the cursor were pruned.
+    Expired {
+        /// The oldest place from which nothing is missing.
+        oldest: LogCursor,
+    },
+}
+
+/// Where reading begins without a cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogStart {
+    /// At the oldest entry that is kept.
+    Oldest,
+    /// At the first entry whose time stamp, or that of one before it, is not earlier.
+    Since(Timestamp),
+    /// Behind the last entry.
+    End,
+}
+
+/// The logs.
+#[async_trait::async_trait]
+pub trait LogStore: Send + Sync {
+    /// Gives up to about `most` committed events their positions, each conversation's in the order of its feed, and announces
+    /// the logs that grew. One process at a time does, so that a position is seen no earlier than any lower one; returns how
+    /// many there were.
+    async fn number_log(&self, most: usize) -> Result<usize>;
+
+    /// Entries behind a cursor, as many as are asked for but one at least. Erased ones are left out.
+    async fn log(&self, query: &LogQuery) -> Result<LogRead>;
+
+    /// The place at which reading begins.
+    async fn log_start(&self, frontend: &FrontendName, start: LogStart) -> Result<LogCursor>;
+}
