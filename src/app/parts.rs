@@ -9,8 +9,8 @@ use crate::{
     config::{Config, Frontend, OnExhausted, RotatingSecret},
     delivery::{DispatcherSettings, Endpoint, guard::Guard},
     domain::{
-        Entropy, WallClock, conversation::StatusPolicy, event::Subscriptions, ids::FrontendName,
-        schedule::RetrySchedule,
+        Entropy, WallClock, conversation::StatusPolicy, event::Subscriptions, handoff::HandoffPolicies,
+        ids::FrontendName, schedule::RetrySchedule,
     },
     fini::{ClientSettings, Network, budget::BudgetSettings},
     http::{
@@ -71,6 +71,11 @@ pub(super) fn credentials(config: &Config) -> Result<Frontends> {
     Ok(Frontends::new(all.collect::<Result<_>>()?))
 }
 
+/// By what Fini's own requests are known.
+pub(super) fn action_key(config: &Config) -> Option<[u8; 32]> {
+    config.fini.action_key.as_ref().map(|key| digest(key.expose_secret()))
+}
+
 /// Where callbacks go.
 pub(super) fn endpoints(config: &Config) -> Result<Vec<Arc<Endpoint>>> {
     let slots = config.delivery.max_in_flight_per_frontend;
@@ -129,6 +134,9 @@ pub fn rules(config: &Config, wall: Arc<dyn WallClock>, entropy: Arc<dyn Entropy
         ),
         hold_window: config.fini.hold_window,
         watch: WatchPolicy { idle: config.poll.watch_idle, escalated: config.poll.watch_escalated },
+        handoffs: HandoffPolicies::new(
+            config.frontends.iter().map(|frontend| (name(frontend), frontend.handoff.clone())),
+        ),
     }
 }
 
@@ -219,12 +227,15 @@ pub(super) fn longest_waits(config: &Config) -> Result<LongestWaits> {
     let schedule = RetrySchedule::new(delivery.retry_schedule.clone()).context("delivery.retry_schedule")?;
     let attempts = u32::try_from(schedule.attempts()).unwrap_or(u32::MAX);
     let retries = (1..attempts).filter_map(|attempt| schedule.wait(attempt, Some(Duration::MAX), 1.0));
+    let handoffs =
+        config.frontends.iter().map(|frontend| frontend.handoff.claim_timeout.max(frontend.handoff.return_after));
     Ok(LongestWaits {
         retries: std::iter::once(LONGEST_PAUSE).chain(retries).collect(),
         turn: config.turns.join_window.max(LONGEST_PAUSE),
         look: LONGEST_LOOK,
         lease: config.fini.reply_timeout.max(delivery.lease).saturating_add(LONGEST_PAUSE),
         watch: config.poll.watch_idle.max(config.poll.watch_escalated),
+        handoff: handoffs.max().unwrap_or_default().max(LONGEST_LOOK),
     })
 }
 

@@ -7,6 +7,8 @@ use secrecy::SecretString;
 use url::Url;
 use uuid::Uuid;
 
+use crate::domain::handoff::HandoffPolicy;
+
 /// A chat frontend.
 #[derive(Debug, Clone)]
 pub struct Frontend {
@@ -22,6 +24,8 @@ pub struct Frontend {
     pub browser_token_secrets: Vec<SecretString>,
     /// The names of user attributes that a browser may set itself; others only its token may.
     pub browser_attributes: Vec<String>,
+    /// How handoffs end that nobody ends.
+    pub handoff: HandoffPolicy,
     /// Where events go; `None` for a frontend that only reads its feed.
     pub callback: Option<Callback>,
 }

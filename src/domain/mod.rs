@@ -15,6 +15,7 @@ pub mod entropy;
 pub mod event;
 pub mod evidence;
 pub mod exact;
+pub mod handoff;
 pub mod ids;
 pub mod look;
 #[cfg(test)]

@@ -8,7 +8,7 @@ use axum::{
 };
 use serde::Serialize;
 
-use crate::store::StoreError;
+use crate::{domain::handoff::Agent, store::StoreError};
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $status:ident, $title:literal;)+) => {
@@ -58,6 +58,10 @@ codes! {
     NotQuarantined = "not_quarantined", CONFLICT, "The conversation is not quarantined";
     /// The Fini conversation belongs to another conversation.
     AlreadyBound = "already_bound", CONFLICT, "The Fini conversation belongs to another conversation";
+    /// Another agent has the conversation.
+    AlreadyClaimed = "already_claimed", CONFLICT, "Another agent has the conversation";
+    /// The bot has the conversation; for a position also where a human has it.
+    NoHandoff = "no_handoff", CONFLICT, "There is no handoff that this could be about";
     /// The body is larger than `server.max_body`.
     TooLarge = "too_large", PAYLOAD_TOO_LARGE, "The body is too large";
     /// The body is not `application/json`.
@@ -103,12 +107,13 @@ pub struct Problem {
     detail: Option<String>,
     errors: Vec<FieldError>,
     retry_after: Option<Duration>,
+    agent: Option<Box<Agent>>,
 }
 
 impl Problem {
     /// A problem of that code.
     pub const fn new(code: Code) -> Self {
-        Self { code, detail: None, errors: Vec::new(), retry_after: None }
+        Self { code, detail: None, errors: Vec::new(), retry_after: None, agent: None }
     }
 
     /// Its code.
@@ -127,6 +132,13 @@ impl Problem {
     #[must_use]
     pub fn errors(mut self, errors: Vec<FieldError>) -> Self {
         self.errors = errors;
+        self
+    }
+
+    /// Who has the conversation.
+    #[must_use]
+    pub fn agent(mut self, agent: Agent) -> Self {
+        self.agent = Some(Box::new(agent));
         self
     }
 
@@ -151,6 +163,8 @@ impl Problem {
             request_id: &'a str,
             #[serde(skip_serializing_if = "<[_]>::is_empty")]
             errors: &'a [FieldError],
+            #[serde(skip_serializing_if = "Option::is_none")]
+            agent: Option<&'a Agent>,
         }
         let status = self.code.status();
         let body = Body {
@@ -161,6 +175,7 @@ impl Problem {
             detail: self.detail.as_deref(),
             request_id,
             errors: &self.errors,
+            agent: self.agent.as_deref(),
         };
         let text = serde_json::to_string(&body).unwrap_or_default();
         let json = HeaderValue::from_static("application/problem+json");

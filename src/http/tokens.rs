@@ -159,7 +159,7 @@ impl Wish {
 }
 
 /// An integer in the sense of JSON Schema, where 60.0 is one.
-fn whole(value: &Value) -> Option<i64> {
+pub(super) fn whole(value: &Value) -> Option<i64> {
     #[expect(clippy::cast_possible_truncation, reason = "what does not fit is out of the range that counts")]
     let rounded = |number: f64| (number.fract() == 0.0).then_some(number as i64);
     value.as_i64().or_else(|| value.as_f64().and_then(rounded))

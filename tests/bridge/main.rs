@@ -22,6 +22,7 @@ mod conversations;
 mod erasure;
 mod events;
 mod exports;
+mod handoff;
 mod harness;
 mod identity;
 mod intake;

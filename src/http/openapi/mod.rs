@@ -15,7 +15,7 @@ use utoipa::{
     },
 };
 
-use super::{conversations, erase, messages, problem::Code, stream, tokens, users};
+use super::{conversations, erase, fini_push, handoff, messages, problem::Code, stream, tokens, users};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -24,7 +24,9 @@ use super::{conversations, erase, messages, problem::Code, stream, tokens, users
         description = "Puts Fini, the AI support agent, behind your own chat frontend: messages in exactly once, one ordered feed out.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
-    paths(messages::post, conversations::get, conversations::events, stream::get, tokens::post, users::post_token, erase::delete),
+    paths(messages::post, conversations::get, conversations::events, stream::get, tokens::post, users::post_token, erase::delete,
+        handoff::request, handoff::claim, handoff::position, handoff::typing, handoff::leave, handoff::give_back,
+        handoff::put_desk, fini_push::escalate, fini_push::attributes),
     components(schemas(schema::FeedEvent, schema::ProblemBody)),
     modifiers(&Surroundings),
 )]
@@ -45,6 +47,9 @@ impl Modify for Surroundings {
              `signing_secrets`, within five minutes.",
         );
         components.add_security_scheme("signature", SecurityScheme::ApiKey(ApiKey::Header(signature)));
+        let action_key =
+            ApiKeyValue::with_description("x-api-key", "The key of `[fini] action_key_file`; for Fini alone.");
+        components.add_security_scheme("action_key", SecurityScheme::ApiKey(ApiKey::Header(action_key)));
         document.webhooks = Some(webhooks());
     }
 }

@@ -14,6 +14,7 @@ mod erased;
 mod expiry;
 mod feed;
 mod figures;
+mod handoff;
 mod intake;
 mod lanes;
 mod ledger;
@@ -43,6 +44,7 @@ use crate::domain::{
     conversation::StatusPolicy,
     correlation::Correlation,
     event::Subscriptions,
+    handoff::HandoffPolicies,
     ids::{ConversationId, ConversationKey, FrontendName, MessageId},
     message::{InboundMessage, Role},
 };
@@ -143,6 +145,7 @@ pub(super) fn rules(subscriptions: Subscriptions) -> Rules {
         ),
         hold_window: Duration::from_secs(20),
         watch: WatchPolicy { idle: Duration::from_hours(24), escalated: Duration::from_hours(7 * 24) },
+        handoffs: HandoffPolicies::default(),
     }
 }
 
@@ -250,6 +253,7 @@ fn wrap(message: InboundMessage, now: Timestamp) -> NewMessage {
         message,
         vouched_user: None,
         only_own: false,
+        agent: None,
         counted_for: None,
         cause: Correlation::default(),
         now,

@@ -6,6 +6,7 @@ mod conversations;
 mod deliveries;
 mod erasures;
 mod feed;
+mod handoff;
 mod intake;
 mod ledger;
 mod reading;
@@ -18,6 +19,7 @@ pub use conversations::*;
 pub use deliveries::*;
 pub use erasures::*;
 pub use feed::*;
+pub use handoff::*;
 pub use intake::*;
 pub use ledger::*;
 pub use reading::*;
@@ -38,6 +40,7 @@ pub trait Store:
     + LedgerStore
     + ReadingStore
     + ConversationStore
+    + HandoffStore
     + ErasureStore
     + FeedStore
     + DeliveryStore

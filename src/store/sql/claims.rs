@@ -99,7 +99,7 @@ macro_rules! due {
         // The condition on the oldest turn is a subquery of its own, not a join: so the conversations are taken from their
         // index in the order in which they are due, and no more of them than are wanted, however many are due.
         "SELECT c.key, c.frontend, c.conversation_id, c.attribute, c.binding_version, c.occupied, \
-                c.interaction_id IS NOT NULL AS is_bound \
+                c.interaction_id IS NOT NULL AS is_bound, c.speaker, c.handoff IS NOT NULL AS is_handed_off \
              FROM conversations c WHERE c.frontend = $1 AND c.turn_due_at IS NOT NULL AND c.turn_due_at <= $2 AND c.state <> 'continued' \
                 AND (SELECT t.role <> 'user' OR t.accepted_at <= $3 FROM turns t WHERE t.conversation_key = c.key \
                     AND t.state IN ('queued', 'sending', 'awaiting', 'unclear') AND t.state = 'queued' \
@@ -284,6 +284,9 @@ fn hand_out(conversation: &Row, turn: Joined, token: Token, permit: PermitId) ->
         channel: turn.extras.channel,
         metadata: turn.extras.metadata,
         attempt: turn.attempt,
+        speaker: rows::flag(conversation, "is_handed_off")?
+            .then(|| rows::speaker(conversation, "speaker"))
+            .transpose()?,
         resends: turn.resends,
         accepted_at: turn.accepted_at,
         cause: turn.cause,

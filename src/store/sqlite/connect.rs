@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Every schema there was, oldest first; never changed once released. Their number stands in `user_version`.
-const MIGRATIONS: [&str; 11] = [
+const MIGRATIONS: [&str; 12] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_erasures.sql"),
     include_str!("migrations/0003_correlation.sql"),
@@ -30,6 +30,7 @@ const MIGRATIONS: [&str; 11] = [
     include_str!("migrations/0012_time_stamps.sql"),
     include_str!("migrations/0014_erased_messages.sql"),
     include_str!("migrations/0015_limits.sql"),
+    include_str!("migrations/0016_handoff.sql"),
 ];
 /// `application_id` of our files ("FINI"), so that somebody else's database is never taken for ours.
 const APPLICATION_ID: i32 = 0x4649_4e49;
