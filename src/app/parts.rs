@@ -12,6 +12,7 @@ use crate::{
         Entropy, WallClock,
         conversation::StatusPolicy,
         destination::{Destination, Subscription, Subscriptions},
+        handoff::HandoffPolicies,
         ids::FrontendName,
         schedule::RetrySchedule,
     },
@@ -76,6 +77,11 @@ pub(super) fn credentials(config: &Config) -> Result<Frontends> {
         })
     });
     Ok(Frontends::new(all.collect::<Result<_>>()?))
+}
+
+/// By what Fini's own requests are known.
+pub(super) fn action_key(config: &Config) -> Option<[u8; 32]> {
+    config.fini.action_key.as_ref().map(|key| digest(key.expose_secret()))
 }
 
 /// The names that metrics know: of each frontend, and of each further destination as `frontend/name`.
@@ -185,6 +191,9 @@ pub fn rules(config: &Config, wall: Arc<dyn WallClock>, entropy: Arc<dyn Entropy
         ),
         hold_window: config.fini.hold_window,
         watch: WatchPolicy { idle: config.poll.watch_idle, escalated: config.poll.watch_escalated },
+        handoffs: HandoffPolicies::new(
+            config.frontends.iter().map(|frontend| (name(frontend), frontend.handoff.clone())),
+        ),
     }
 }
 
@@ -286,12 +295,15 @@ pub(super) fn longest_waits(config: &Config) -> Result<LongestWaits> {
             }
         }
     }
+    let handoffs =
+        config.frontends.iter().map(|frontend| frontend.handoff.claim_timeout.max(frontend.handoff.return_after));
     Ok(LongestWaits {
         retries: std::iter::once(LONGEST_PAUSE).chain(retries).collect(),
         turn: config.turns.join_window.max(LONGEST_PAUSE),
         look: LONGEST_LOOK,
         lease: config.fini.reply_timeout.max(lease(config)).saturating_add(LONGEST_PAUSE),
         watch: config.poll.watch_idle.max(config.poll.watch_escalated),
+        handoff: handoffs.max().unwrap_or_default().max(LONGEST_LOOK),
     })
 }
 

@@ -25,8 +25,8 @@ use crate::{
     lifecycle::{Lifecycle, Pace, Stop, Wake},
     metrics::{CallStatus, Metrics},
     service::{
-        breakers::Breakers, eraser::Eraser, housekeeper::Housekeeper, intake::Intake, ledger::Ledger,
-        numberer::Numberer, prober::Prober, reader::Reader, sender::Sender, walk::Walker,
+        breakers::Breakers, eraser::Eraser, handoff::Handoffs, housekeeper::Housekeeper, intake::Intake,
+        ledger::Ledger, numberer::Numberer, prober::Prober, reader::Reader, sender::Sender, walk::Walker,
     },
     store::{Bindings, Change, Heard, Lease, LongestWaits, LostClaims, Owner, PostgresStore, SqliteStore, Store},
     telemetry::{
@@ -61,6 +61,7 @@ pub(super) struct Rooms {
     /// The same, as far as its keys go.
     keys: Arc<FiniClient>,
     ledger: Arc<Ledger>,
+    handoffs: Arc<Handoffs>,
     wakes: Wakes,
     refused: Arc<Refused>,
 }
@@ -101,6 +102,8 @@ impl Rooms {
             observer(metrics.clone(), spans.clone(), Arc::clone(&wall), (Arc::clone(&vendor), Arc::clone(&clock)));
         let keys = Arc::new(FiniClient::over(fini, parts::fini(config), observer).context("the Fini client")?);
         let ledger = Arc::new(Ledger::new(Arc::clone(&store), Arc::clone(&clock), metrics.clone()));
+        let handoffs =
+            Arc::new(Handoffs { store: Arc::clone(&store), clock: Arc::clone(&clock), metrics: metrics.clone() });
         Ok(Self {
             lifecycle,
             clock,
@@ -119,6 +122,7 @@ impl Rooms {
             fini: Arc::clone(&keys) as Arc<dyn FiniApi>,
             keys,
             ledger,
+            handoffs,
             wakes,
             refused: Arc::default(),
         })
@@ -229,6 +233,7 @@ impl Rooms {
         Ok(Holders {
             frontends: watch::channel(Arc::new(parts::credentials(config)?)).0,
             admin: watch::channel(config.admin.token.clone()).0,
+            action_key: watch::channel(parts::action_key(config)).0,
             endpoints: delivery.endpoints.clone(),
             fini: Arc::clone(&self.keys),
         })
@@ -244,6 +249,8 @@ impl Rooms {
         );
         Public {
             intake: Arc::new(intake),
+            handoffs: Arc::clone(&self.handoffs),
+            action_key: holders.action_key.subscribe(),
             store: Arc::clone(&self.store),
             bindings: self.bindings.clone(),
             eraser: self.wakes.eraser.clone(),
@@ -317,6 +324,7 @@ impl Rooms {
         let numberer = Arc::new(Numberer { store: Arc::clone(&self.store) });
         // Whoever follows the log waits that long for what comes in quick succession.
         supervisor.spawn("numberer", numberer, wakes.numberer, Pace { rest: Duration::from_millis(10), ..pace(60) });
+        supervisor.spawn("handoff", Arc::clone(&self.handoffs), Wake::new(), pace(60));
         supervisor.spawn("housekeeper", housekeeper, Wake::new(), pace(120));
         Ok(())
     }
@@ -344,7 +352,9 @@ impl Wakes {
                 Heard::Change(Change::Reading) => self.reader.notify(),
                 // The log's own growth needs no numbers.
                 Heard::Change(Change::Feed(key)) if key.is_conversation() => self.numberer.notify(),
-                Heard::Change(Change::Feed(_) | Change::Started(_) | Change::Settled(_) | Change::Binding(_)) => {}
+                Heard::Change(
+                    Change::Feed(_) | Change::Started(_) | Change::Settled(_) | Change::Typing(_) | Change::Binding(_),
+                ) => {}
                 Heard::Missed => {
                     self.sender.notify();
                     self.dispatcher.notify();

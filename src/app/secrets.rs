@@ -35,6 +35,8 @@ pub(super) struct Holders {
     pub(super) frontends: watch::Sender<Arc<Frontends>>,
     /// Who may call the operators' API.
     pub(super) admin: watch::Sender<Option<SecretString>>,
+    /// By what Fini's own requests are known.
+    pub(super) action_key: watch::Sender<Option<[u8; 32]>>,
     /// What signs callbacks.
     pub(super) endpoints: Vec<Arc<Endpoint>>,
     /// What asks Fini.
@@ -56,6 +58,7 @@ impl Holders {
         }
         self.frontends.send_replace(Arc::new(frontends));
         self.admin.send_replace(config.admin.token.clone());
+        self.action_key.send_replace(parts::action_key(config));
         Ok(())
     }
 }

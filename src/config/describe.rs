@@ -10,6 +10,7 @@ use super::{
     Callback, Config, Frontend, LogFormat, OnExhausted,
     load::forms::{size_text, span},
 };
+use crate::domain::handoff::{HandoffPolicy, OnUnclaimed};
 
 /// One line per thing an operator would ask about.
 pub fn describe(config: &Config) -> Vec<String> {
@@ -46,7 +47,13 @@ pub fn describe(config: &Config) -> Vec<String> {
         let window = span(config.turns.join_window);
         lines.push(format!("joins user messages that wait within {window} into one turn"));
     }
-    lines.extend(config.frontends.iter().flat_map(|one| std::iter::once(frontend(one)).chain(destinations(one))));
+    if config.fini.action_key.is_some() {
+        lines.push("takes Fini's own requests, which know the action key".to_owned());
+    }
+    for one in &config.frontends {
+        lines.extend(std::iter::once(frontend(one)).chain(destinations(one)));
+        lines.push(handoff(one));
+    }
     lines
 }
 
@@ -141,6 +148,21 @@ fn frontend(frontend: &Frontend) -> String {
 fn destinations(frontend: &Frontend) -> impl Iterator<Item = String> {
     let name = &frontend.name;
     frontend.destinations.iter().map(move |one| format!("destination {name}/{} {}", one.name, callback(one)))
+}
+
+fn handoff(frontend: &Frontend) -> String {
+    let HandoffPolicy { claim_timeout, on_unclaimed, return_after } = &frontend.handoff;
+    let then = match on_unclaimed {
+        OnUnclaimed::Bot => "goes back to the bot",
+        OnUnclaimed::Stay => "goes on waiting",
+        OnUnclaimed::Ask(_) => "is asked for an address",
+    };
+    format!(
+        "a customer of {} who waits for a human for {} {then}; one whom a human has left alone for {} goes back to the bot",
+        frontend.name,
+        span(*claim_timeout),
+        span(*return_after)
+    )
 }
 
 fn callback(callback: &Callback) -> String {

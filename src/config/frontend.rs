@@ -9,6 +9,8 @@ use secrecy::SecretString;
 use url::Url;
 use uuid::Uuid;
 
+use crate::domain::handoff::HandoffPolicy;
+
 /// A chat frontend.
 #[derive(Debug, Clone)]
 pub struct Frontend {
@@ -24,6 +26,8 @@ pub struct Frontend {
     pub browser_token_secrets: Vec<SecretString>,
     /// The names of user attributes that a browser may set itself; others only its token may.
     pub browser_attributes: Vec<String>,
+    /// How handoffs end that nobody ends.
+    pub handoff: HandoffPolicy,
     /// Where events go, the destination `main`; `None` for a frontend without a callback of its own.
     pub callback: Option<Callback>,
     /// Further receivers of the same feed.

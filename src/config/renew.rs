@@ -31,6 +31,8 @@ impl Config {
         note(!same(&self.fini.keys.read, &newer.fini.keys.read), "fini.read_api_key".to_owned());
         note(!same(&self.fini.keys.write, &newer.fini.keys.write), "fini.write_api_key".to_owned());
         config.fini.keys = newer.fini.keys.clone();
+        note(!same_option(self.fini.action_key.as_ref(), newer.fini.action_key.as_ref()), "fini.action_key".to_owned());
+        config.fini.action_key.clone_from(&newer.fini.action_key);
         note(!same_option(self.admin.token.as_ref(), newer.admin.token.as_ref()), "admin.token".to_owned());
         config.admin.token.clone_from(&newer.admin.token);
         for frontend in &mut config.frontends {
@@ -107,6 +109,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::domain::handoff::HandoffPolicy;
 
     fn frontend(name: &str, token: &str) -> Frontend {
         Frontend {
@@ -116,6 +119,7 @@ mod tests {
             signing_secrets: Vec::new(),
             browser_token_secrets: Vec::new(),
             browser_attributes: Vec::new(),
+            handoff: HandoffPolicy::default(),
             callback: None,
             destinations: Vec::new(),
         }

@@ -121,6 +121,8 @@ pub struct Fini {
     pub base_url: Url,
     /// The keys. Empty in the built-in defaults.
     pub keys: ApiKeys,
+    /// The key by which Fini's own requests (its action, its attributes) are known; without it their routes do not exist.
+    pub action_key: Option<SecretString>,
     /// The proxy on the way to Fini: http, https, socks5 or socks5h; it may hold a password.
     pub proxy: Option<SecretString>,
     /// Hosts and networks that are asked without the proxy.
@@ -152,6 +154,7 @@ impl Default for Fini {
         Self {
             base_url: Url::parse("https://api-prod.usefini.com").expect("a literal address is well formed"),
             keys: ApiKeys::default(),
+            action_key: None,
             proxy: None,
             no_proxy: Vec::new(),
             ca_file: None,

@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::{
     Timestamp,
     event::{EscalationReason, FeedEvent},
+    handoff::{Handoff, ReturnedBy},
 };
 
 /// So long after the last word of an exchange its status has been judged: what stands then is believed, changed or not.
@@ -169,6 +170,8 @@ pub struct Standing {
     pub awaiting_customer: bool,
     /// The escalation that lasts, while the state is [`State::Escalated`].
     pub escalation: Escalation,
+    /// Who may speak to the customer.
+    pub handoff: Handoff,
     /// Since when (the last word of the exchange) the status on record is waiting to be judged anew.
     pub unjudged_since: Option<Timestamp>,
     /// When Fini was last seen to have changed what is on record: only what is surely later changes it again.
@@ -190,6 +193,7 @@ impl Standing {
             wrapper_read: false,
             awaiting_customer: false,
             escalation: Escalation { by_event: false, taken: false, bot_wrote: false, customer_wrote: false },
+            handoff: Handoff::new(),
             unjudged_since: None,
             as_of: Timestamp::ZERO,
         }
@@ -226,7 +230,7 @@ impl Standing {
             feed.push(FeedEvent::Resolved { resolved: false });
         }
         if matches!(self.state, State::Resolved | State::Lost) {
-            self.state = State::Open;
+            self.state = self.active();
         }
         feed.extend(self.report(&before));
         was_resolved
@@ -235,12 +239,14 @@ impl Standing {
     /// The bot wrote. Where a human wrote before, in this conversation, it has it back.
     pub(super) fn bot_wrote(&mut self, is_after_human: bool, now: Timestamp, feed: &mut Vec<FeedEvent>) {
         self.unjudged_since = self.unjudged_since.map(|_| now);
-        if self.state != State::Escalated {
+        // Nothing that the bot says takes a conversation from a desk.
+        if self.state != State::Escalated || self.handoff.is_fenced() {
             return;
         }
         if self.escalation.taken && is_after_human {
             let before = self.clone();
             self.state = State::Open;
+            self.end_handoff(ReturnedBy::Desk, feed);
             feed.extend(self.report(&before));
         } else {
             self.escalation.bot_wrote = true;
@@ -252,26 +258,33 @@ impl Standing {
     pub(super) fn human_wrote(&mut self, now: Timestamp, feed: &mut Vec<FeedEvent>) {
         self.unjudged_since = self.unjudged_since.map(|_| now);
         match self.state {
-            State::Open | State::Lost => self.escalate(EscalationReason::HumanMessage, feed),
+            State::Open | State::Lost => self.escalate(EscalationReason::HumanMessage, now, feed),
             State::Escalated => {}
             State::Resolved | State::Quarantined | State::Continued => return,
         }
         self.escalation.taken = true;
+        self.somebody_wrote(now);
     }
 
     /// Fini escalated without a word.
-    pub(super) fn silently_escalated(&mut self, feed: &mut Vec<FeedEvent>) {
-        if self.state != State::Escalated || self.escalation.is_past() {
-            self.escalate(EscalationReason::SilentEscalation, feed);
+    pub(super) fn silently_escalated(&mut self, now: Timestamp, feed: &mut Vec<FeedEvent>) {
+        if self.handoff.is_fenced() {
+            self.escalation.by_event = true;
+            return;
+        }
+        // Asked for at the bridge, it is said by Fini once more, with the words of that exchange.
+        let is_past = self.escalation.is_past() && (self.escalation.by_event || !self.handoff.is_own());
+        if self.state != State::Escalated || is_past {
+            self.escalate(EscalationReason::SilentEscalation, now, feed);
         }
         let Escalation { taken, .. } = self.escalation;
         self.escalation = Escalation { by_event: true, taken, ..Escalation::default() };
     }
 
     /// The customer wrote in what was resolved, Fini's status says that a human has it, and nobody answered.
-    pub(super) fn still_escalated(&mut self, policy: &StatusPolicy, feed: &mut Vec<FeedEvent>) {
+    pub(super) fn still_escalated(&mut self, policy: &StatusPolicy, now: Timestamp, feed: &mut Vec<FeedEvent>) {
         if self.state == State::Open && policy.meaning(self.status_text.as_deref()) == Meaning::Escalated {
-            self.escalate(EscalationReason::Status, feed);
+            self.escalate(EscalationReason::Status, now, feed);
         }
     }
 
@@ -307,14 +320,17 @@ impl Standing {
             self.unjudged_since = None;
             self.awaiting_customer = meaning == Meaning::Waiting && !is_resolved;
             if is_resolved {
-                self.resolve(feed);
+                // What it said before a human was asked for at the bridge says nothing of that.
+                if differs || !self.handoff.is_own() {
+                    self.resolve(feed);
+                }
             } else if self.state == State::Resolved {
                 feed.push(FeedEvent::Resolved { resolved: false });
                 self.state = State::Open;
             }
             let was_escalated = policy.meaning(before.status_text.as_deref()) == Meaning::Escalated;
             if meaning == Meaning::Escalated && !is_resolved && !was_escalated && self.state == State::Open {
-                self.begin_escalation(EscalationReason::Status, feed);
+                self.begin_escalation(EscalationReason::Status, None, seen.now, feed);
             }
         }
         feed.extend(self.report(&before));
@@ -333,17 +349,32 @@ impl Standing {
         if matches!(self.state, State::Open | State::Escalated) {
             feed.push(FeedEvent::Resolved { resolved: true });
             self.state = State::Resolved;
+            self.end_handoff(ReturnedBy::Resolution, feed);
         }
     }
 
-    fn escalate(&mut self, reason: EscalationReason, feed: &mut Vec<FeedEvent>) {
+    /// Whatever the handoff was, it is over; nothing where there was none.
+    fn end_handoff(&mut self, by: ReturnedBy, feed: &mut Vec<FeedEvent>) {
+        if !self.handoff.is_bots() {
+            let _ = self.handoff.give_back(by, feed);
+        }
+    }
+
+    fn escalate(&mut self, reason: EscalationReason, now: Timestamp, feed: &mut Vec<FeedEvent>) {
         let before = self.clone();
-        self.begin_escalation(reason, feed);
+        self.begin_escalation(reason, None, now, feed);
         feed.extend(self.report(&before));
     }
 
-    fn begin_escalation(&mut self, reason: EscalationReason, feed: &mut Vec<FeedEvent>) {
+    pub(super) fn begin_escalation(
+        &mut self,
+        reason: EscalationReason,
+        note: Option<String>,
+        now: Timestamp,
+        feed: &mut Vec<FeedEvent>,
+    ) {
         feed.push(FeedEvent::Escalated { reason, status_text: self.status_text.clone() });
+        self.handoff.request(reason, note, now, feed);
         self.escalation = Escalation::default();
         // Only an operator ends a quarantine.
         if !self.state.is_set_aside() {
@@ -352,7 +383,7 @@ impl Standing {
     }
 
     /// The report of what differs from `before`, of what frontends are told.
-    fn report(&self, before: &Self) -> Option<FeedEvent> {
+    pub(super) fn report(&self, before: &Self) -> Option<FeedEvent> {
         let text_changed = before.wrapper_read && self.status_text != before.status_text;
         let changed = self.state != before.state || self.awaiting_customer != before.awaiting_customer || text_changed;
         changed.then(|| FeedEvent::StatusChanged {
@@ -409,7 +440,7 @@ mod tests {
         }
 
         fn silent(mut self) -> Self {
-            self.0.silently_escalated(&mut self.1);
+            self.0.silently_escalated(seconds(self.2), &mut self.1);
             self
         }
 
@@ -429,17 +460,18 @@ mod tests {
         }
 
         /// What was told: `!reason` of an escalation, `+` and `-` of a resolution, and each new state with `?` where the
-        /// customer is asked.
+        /// customer is asked. What is told of a handoff besides is looked after where that is decided.
         fn told(&self) -> String {
             let word = |event: &FeedEvent| match event {
-                FeedEvent::Escalated { reason, .. } => format!("!{reason:?}"),
-                FeedEvent::Resolved { resolved } => (if *resolved { "+" } else { "-" }).to_owned(),
+                FeedEvent::HandoffRequested(_) | FeedEvent::HandoffReturned { .. } => None,
+                FeedEvent::Escalated { reason, .. } => Some(format!("!{reason:?}")),
+                FeedEvent::Resolved { resolved } => Some((if *resolved { "+" } else { "-" }).to_owned()),
                 FeedEvent::StatusChanged { state, awaiting_customer, .. } => {
-                    format!("{}{}", state.as_str(), if *awaiting_customer { "?" } else { "" })
+                    Some(format!("{}{}", state.as_str(), if *awaiting_customer { "?" } else { "" }))
                 }
                 other => panic!("{other:?}"),
             };
-            self.1.iter().map(word).collect::<Vec<_>>().join(" ")
+            self.1.iter().filter_map(word).collect::<Vec<_>>().join(" ")
         }
     }
 
@@ -541,7 +573,7 @@ mod tests {
     #[test]
     fn a_resolved_conversation_of_whom_a_human_is_said_to_have_it() {
         let mut talk = Talk::new().customer().shows(Some(WORDS[0]), Some(true), 0).later(60).customer();
-        talk.0.still_escalated(&policy(), &mut talk.1);
+        talk.0.still_escalated(&policy(), seconds(160), &mut talk.1);
         assert_eq!(talk.told(), "+ resolved - open !Status escalated");
     }
 

@@ -1,24 +1,33 @@
 //! The feed event: the one object that callbacks, streams and reads all carry.
 
-use serde::Serialize;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::{
     Timestamp, WallTime,
     content::Changed,
     conversation::State,
+    handoff::{Agent, Place, ReturnedBy},
     ids::{ConversationId, EventId, FrontendName, InteractionId, MessageId},
     turn::{FailureCode, Outcome},
     vendor::{Article, Feedback},
 };
 
 /// Every type of feed event there is, in the order of their first appearance in a conversation.
-pub const EVENT_TYPES: [&str; 11] = [
+pub const EVENT_TYPES: [&str; 19] = [
     "message.created",
     "message.updated",
     "turn.completed",
     "turn.failed",
     "conversation.escalated",
+    "handoff.requested",
+    "handoff.claimed",
+    "handoff.agent_joined",
+    "handoff.agent_left",
+    "handoff.position",
+    "handoff.waiting",
+    "handoff.unclaimed",
+    "handoff.returned",
     "conversation.status_changed",
     "conversation.resolved",
     "conversation.continued",
@@ -72,7 +81,7 @@ pub struct Message {
 }
 
 /// Why a conversation counts as escalated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EscalationReason {
     /// Its status says so.
@@ -81,6 +90,50 @@ pub enum EscalationReason {
     SilentEscalation,
     /// A human agent wrote in Fini.
     HumanMessage,
+    /// Fini asked for it, by the action that it was given for that.
+    Action,
+    /// The customer, or the desk, asked for it at the bridge.
+    #[default]
+    Requested,
+}
+
+impl EscalationReason {
+    /// The name used in bodies.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::SilentEscalation => "silent_escalation",
+            Self::HumanMessage => "human_message",
+            Self::Action => "action",
+            Self::Requested => "requested",
+        }
+    }
+}
+
+/// A request for a human, with what a desk has to know. All but reason and note is added when it is recorded.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Requested {
+    /// Why.
+    pub reason: EscalationReason,
+    /// What whoever asked has to say about it.
+    pub note: Option<String>,
+    /// Who waits.
+    pub user: Customer,
+    /// The tags that Fini set so far, each once.
+    pub tags: Vec<Value>,
+    /// Whether the frontend's desk is there, as far as it has said so.
+    pub desk_open: Option<bool>,
+    /// When it is there again, as it has said.
+    pub next_open: Option<String>,
+}
+
+/// The customer, as far as the frontend has said who it is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Customer {
+    /// The frontend's own id.
+    pub id: Option<String>,
+    /// The attributes that were given with its messages; the latest of each counts.
+    pub attributes: Map<String, Value>,
 }
 
 /// What happened, with its data.
@@ -95,6 +148,9 @@ pub enum FeedEvent {
         origin: Origin,
         /// The frontend's message that it answers.
         in_reply_to: Option<MessageId>,
+        /// Whether it is the bot's while a desk has the conversation: not for the customer.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        withheld: bool,
     },
     /// `message.updated`
     MessageUpdated {
@@ -130,6 +186,44 @@ pub enum FeedEvent {
         /// Fini's status text, when known.
         status_text: Option<String>,
     },
+    /// `handoff.requested`
+    HandoffRequested(Box<Requested>),
+    /// `handoff.claimed`
+    HandoffClaimed {
+        /// Who owns the conversation.
+        agent: Agent,
+    },
+    /// `handoff.agent_joined`
+    HandoffAgentJoined {
+        /// Who came.
+        agent: Agent,
+    },
+    /// `handoff.agent_left`
+    HandoffAgentLeft {
+        /// Who went.
+        agent: Agent,
+    },
+    /// `handoff.position`
+    HandoffPosition(Place),
+    /// `handoff.waiting`
+    HandoffWaiting {
+        /// So long nobody has come.
+        waiting_seconds: u64,
+    },
+    /// `handoff.unclaimed`
+    HandoffUnclaimed {
+        /// So long nobody came.
+        waited_seconds: u64,
+        /// What happens now: `bot`, `stay` or `ask`.
+        then: &'static str,
+        /// The words in which the customer is asked for an address.
+        text: Option<String>,
+    },
+    /// `handoff.returned`
+    HandoffReturned {
+        /// Who or what ended it.
+        by: ReturnedBy,
+    },
     /// `conversation.status_changed`
     StatusChanged {
         /// The state now.
@@ -159,6 +253,9 @@ pub enum FeedEvent {
         text: Option<String>,
         /// The event as Fini sent it.
         raw: Value,
+        /// Whether it is the bot's while a desk has the conversation: not for the customer.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        withheld: bool,
     },
     /// `feedback.updated`
     FeedbackUpdated {
@@ -191,6 +288,14 @@ impl FeedEvent {
             Self::TurnCompleted { .. } => "turn.completed",
             Self::TurnFailed { .. } => "turn.failed",
             Self::Escalated { .. } => "conversation.escalated",
+            Self::HandoffRequested(_) => "handoff.requested",
+            Self::HandoffClaimed { .. } => "handoff.claimed",
+            Self::HandoffAgentJoined { .. } => "handoff.agent_joined",
+            Self::HandoffAgentLeft { .. } => "handoff.agent_left",
+            Self::HandoffPosition(_) => "handoff.position",
+            Self::HandoffWaiting { .. } => "handoff.waiting",
+            Self::HandoffUnclaimed { .. } => "handoff.unclaimed",
+            Self::HandoffReturned { .. } => "handoff.returned",
             Self::StatusChanged { .. } => "conversation.status_changed",
             Self::Resolved { .. } => "conversation.resolved",
             Self::Continued { .. } => "conversation.continued",

@@ -74,12 +74,14 @@ pub struct Progress {
     pub escalated: bool,
     /// Whether the bot closed the turn without a word.
     pub no_reply: bool,
+    /// Whether the bot answered while a desk had the conversation, so that the customer is not shown it.
+    pub withheld: bool,
 }
 
 impl Progress {
     /// Whether anything ended the wait for a reply.
     const fn is_answered(&self) -> bool {
-        self.replies > 0 || self.escalated || self.no_reply
+        self.replies > 0 || self.escalated || self.no_reply || self.withheld
     }
 
     /// Whether Fini certainly has the message.
@@ -87,17 +89,20 @@ impl Progress {
         self.echo.is_some() || self.is_answered()
     }
 
-    /// What a turn of `role` has come to, in a conversation in `state`; nothing where no trace of it was seen.
-    pub const fn result(&self, role: Role, state: State) -> TurnResult {
+    /// What a turn of `role` has come to, in a conversation that stands like that; nothing where no trace of it was seen.
+    pub const fn result(&self, role: Role, standing: &Standing) -> TurnResult {
         if !self.has_arrived() {
             return TurnResult::Nothing;
         }
         if !matches!(role, Role::User) {
             return TurnResult::Over(Outcome::Stored);
         }
-        match (self, state) {
+        match (self, standing.state) {
             (Self { escalated: true, .. }, _) => TurnResult::Over(Outcome::Escalated),
             (Self { replies: 1.., .. }, _) => TurnResult::Over(Outcome::Answered),
+            (Self { withheld: true, .. }, _) => TurnResult::Over(Outcome::Stored),
+            // A desk has the conversation: nobody waits for what the bot may say.
+            _ if standing.handoff.is_fenced() => TurnResult::Over(Outcome::Stored),
             // What was resolved after the customer wrote, nobody will answer.
             (Self { no_reply: true, .. }, _) | (_, State::Resolved) => TurnResult::Over(Outcome::NoReply),
             // A human owns the conversation: the bot stays silent on purpose.
@@ -338,7 +343,8 @@ impl<'a> Pass<'a> {
     fn confirm(&mut self, event: &FiniEvent) {
         let is_reply = self.look.is_response() && is_word_of(event, &FiniRole::Bot);
         if let Some(number) = self.current_number().filter(|number| is_reply && self.waits(*number)) {
-            self.count_reply(Some(number), event);
+            let is_withheld = self.is_withheld(event);
+            self.count_reply(Some(number), event, is_withheld);
         }
     }
 
@@ -348,7 +354,8 @@ impl<'a> Pass<'a> {
             Some(Role::User) => self.customer_wrote(),
             // Whoever writes begins anew what was lost.
             Some(_) if self.applied.standing.state == State::Lost => {
-                let report = self.applied.standing.enter(State::Open);
+                let active = self.applied.standing.active();
+                let report = self.applied.standing.enter(active);
                 self.tell(report, None);
             }
             _ => {}
@@ -421,6 +428,7 @@ impl<'a> Pass<'a> {
         let number = number.filter(|number| self.turns[*number].0.role == Role::User);
         let by_staff = matches!(event.role, FiniRole::Bot | FiniRole::Agent);
         let now = self.look.now;
+        let is_withheld = self.is_withheld(event);
         let mut told = Vec::new();
         match (&event.kind, author(&event.role)) {
             (FiniKind::InternalNote | FiniKind::Debounce, _) => return,
@@ -429,21 +437,22 @@ impl<'a> Pass<'a> {
                 if event.role == FiniRole::User {
                     self.customer_wrote();
                 }
-                self.tell_message(event, author, answers, key);
-                self.count_reply(answers, event);
+                self.tell_message(event, author, answers, key, is_withheld);
+                self.count_reply(answers, event, is_withheld);
             }
             (FiniKind::NoReply, _) => self.with(number, |progress| progress.no_reply = true),
             (FiniKind::SilentEscalation, _) => {
                 self.with(number, |progress| progress.escalated = true);
-                self.applied.standing.silently_escalated(&mut told);
+                self.applied.standing.silently_escalated(now, &mut told);
             }
             (FiniKind::WidgetForm, Some(_)) => {
                 told.push(FeedEvent::FormPresented {
                     event_id: event.id.to_string(),
                     text: event.text.clone(),
                     raw: event.raw.clone(),
+                    withheld: is_withheld,
                 });
-                self.count_reply(number.filter(|_| by_staff), event);
+                self.count_reply(number.filter(|_| by_staff), event, is_withheld);
             }
             (FiniKind::Unknown(_), _) | (_, None) => {
                 // Whatever Fini's bot did, it was its answer: nobody should wait for another one.
@@ -499,7 +508,14 @@ impl<'a> Pass<'a> {
         self.has_changed = true;
     }
 
-    fn tell_message(&mut self, event: &FiniEvent, author: Author, answers: Option<usize>, key: Option<TurnKey>) {
+    fn tell_message(
+        &mut self,
+        event: &FiniEvent,
+        author: Author,
+        answers: Option<usize>,
+        key: Option<TurnKey>,
+        withheld: bool,
+    ) {
         let in_reply_to = answers.map(|number| self.turns[number].0.message_id.clone());
         let of = key.filter(|_| in_reply_to.is_some() || self.look.is_response());
         let message = Message {
@@ -511,15 +527,26 @@ impl<'a> Pass<'a> {
             attachments: event.attachments.clone(),
             tags: event.tags.clone(),
         };
-        self.applied.feed.push((FeedEvent::MessageCreated { message, origin: Origin::Fini, in_reply_to }, of));
-        if let Some((_, _, mark)) = self.applied.marks.last_mut() {
+        self.applied
+            .feed
+            .push((FeedEvent::MessageCreated { message, origin: Origin::Fini, in_reply_to, withheld }, of));
+        // What the customer was not shown does not come to it by its changes either.
+        if let Some((_, _, mark)) = self.applied.marks.last_mut().filter(|_| !withheld) {
             mark.content = Some(Content::of(event));
         }
     }
 
+    /// Whether an event is the bot's word while a desk has the conversation.
+    fn is_withheld(&self, event: &FiniEvent) -> bool {
+        event.role == FiniRole::Bot && self.applied.standing.handoff.is_fenced()
+    }
+
     /// Counts a reply. A human who answers before the bot has taken the conversation over.
-    fn count_reply(&mut self, number: Option<usize>, event: &FiniEvent) {
+    fn count_reply(&mut self, number: Option<usize>, event: &FiniEvent, is_withheld: bool) {
         let by_human = event.role == FiniRole::Agent;
+        if is_withheld {
+            return self.with(number, |progress| progress.withheld = true);
+        }
         self.with(number, |progress| {
             progress.escalated |= by_human && !progress.is_answered();
             progress.replies += 1;
@@ -584,15 +611,15 @@ impl<'a> Pass<'a> {
         let waits =
             self.current_number().is_some_and(|number| self.waits(number) && self.turns[number].1.has_arrived());
         if self.reopened && waits {
-            self.applied.standing.still_escalated(self.look.policy, &mut told);
+            self.applied.standing.still_escalated(self.look.policy, self.look.now, &mut told);
         }
         self.tell(told, None);
         self.belong_to_current();
-        let state = self.applied.standing.state;
+        let standing = &self.applied.standing;
         let results: Vec<_> = self
             .turns
             .iter()
-            .map(|(turn, progress, _)| (progress.clone(), progress.result(turn.role, state)))
+            .map(|(turn, progress, _)| (progress.clone(), progress.result(turn.role, standing)))
             .collect();
         self.applied.late = results;
         if let Some((progress, result)) = self.applied.late.pop_if(|_| self.is_occupied) {

@@ -17,6 +17,7 @@ pub mod event;
 pub mod evidence;
 pub mod exact;
 pub mod fair;
+pub mod handoff;
 pub mod ids;
 pub mod log;
 pub mod look;

@@ -84,7 +84,7 @@ fn judge(kind: &str, data: &mut Value) -> Verdict {
         | "handoff.position"
         | "handoff.unclaimed"
         | "handoff.returned" => Verdict::AsItIs,
-        "message.created" if data["withheld"] == true => Verdict::Hidden,
+        "message.created" | "form.presented" if data["withheld"] == true => Verdict::Hidden,
         "message.created" => match data.pointer_mut("/message/tags").and_then(Value::as_array_mut) {
             Some(tags) if !tags.is_empty() => {
                 tags.clear();
@@ -191,7 +191,7 @@ mod tests {
     /// Whoever adds a type decides here what a customer sees of it.
     #[test]
     fn every_type_there_is_was_judged() {
-        let hidden = ["fini.unrecognized", "feedback.updated", "message.updated"];
+        let hidden = ["fini.unrecognized", "feedback.updated", "message.updated", "handoff.waiting"];
         for kind in EVENT_TYPES.iter().filter(|kind| !hidden.contains(kind)) {
             assert_eq!(shown(kind, &json!({}))["type"], *kind);
         }

@@ -149,6 +149,8 @@ pub struct FiniConversation {
 pub const ATTRIBUTE_CONVERSATION: &str = "bridge_conversation";
 /// The attribute that carries the bridge's key of the latest turn through Fini.
 pub const ATTRIBUTE_TURN: &str = "bridge_turn";
+/// The attribute that tells Fini who may speak to the customer (`bot`, `waiting`, `human`), once a human was asked for.
+pub const ATTRIBUTE_SPEAKER: &str = "bridge_speaker";
 
 impl FiniConversation {
     /// The bridge's key of the conversation, when Fini returned the attribute.

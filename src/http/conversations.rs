@@ -5,15 +5,17 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 use super::{
     Public,
     asked::Asked,
     auth::{Caller, Reach, not_theirs},
+    handoff,
     openapi::{Errors, schema},
     path::Path,
     problem::{Code, FieldError, Problem},
+    transcript,
 };
 use crate::{
     domain::{
@@ -29,6 +31,9 @@ use crate::{
 /// The most entries of one page.
 pub(super) const MAX_PAGE: usize = 500;
 pub(super) const DEFAULT_PAGE: usize = 100;
+/// The most messages of a transcript.
+const MAX_TRANSCRIPT: usize = 100;
+const DEFAULT_TRANSCRIPT: usize = 20;
 /// The most bytes of one page, unless one entry alone is larger.
 pub(super) const PAGE_BYTES: usize = 1 << 20;
 
@@ -38,6 +43,7 @@ struct View<'a> {
     state: Standing,
     status_text: Option<&'a str>,
     awaiting_customer: bool,
+    handoff: handoff::View<'a>,
     interaction_id: Option<&'a str>,
     last_sequence: i64,
     read_sequence: i64,
@@ -45,6 +51,8 @@ struct View<'a> {
     created_at: Timestamp,
     #[serde(serialize_with = "as_rfc3339")]
     updated_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transcript: Option<Vec<Value>>,
 }
 
 #[derive(Serialize)]
@@ -62,7 +70,11 @@ struct Page {
     path = "/v1/conversations/{conversation_id}",
     operation_id = "getConversation",
     summary = "Where a conversation stands",
-    params(("conversation_id" = String, Path, description = "The frontend's own id"),),
+    params(
+        ("conversation_id" = String, Path, description = "The frontend's own id"),
+        ("with" = Option<schema::With>, Query, description = "`transcript`: the latest messages too"),
+        ("messages" = Option<i64>, Query, minimum = 1, description = "So many of them; 20 by default, never more than 100"),
+    ),
     responses(
         (status = 200, description = "The conversation", body = schema::Conversation),
         (status = 429, description = "rate_limited", body = schema::ProblemBody, content_type = "application/problem+json"),
@@ -70,24 +82,39 @@ struct Page {
     ),
     security(("bearer" = []))
 )]
-pub async fn get(State(public): State<Public>, Path(id): Path<String>, asked: Asked) -> Result<Response, Problem> {
+pub async fn get(
+    State(public): State<Public>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+    asked: Asked,
+) -> Result<Response, Problem> {
     let caller = authenticate(&public, &asked)?;
+    let query = Query::parse(query.as_deref())?;
     let admitted = public.reads.admit(&caller)?;
     let id = own(&public, &caller, &id).await?;
     is_current(&public, &caller, &id).await?;
     let turn = public.reads.turn(caller.frontend()).await?;
     let found = public.store.conversation(caller.frontend(), &id).await?.ok_or_else(no_conversation)?;
+    let transcript = if query.with_transcript {
+        let messages = query.messages.unwrap_or(DEFAULT_TRANSCRIPT).min(MAX_TRANSCRIPT);
+        let words = public.store.words(found.reference.key, messages).await?;
+        Some(transcript::of(&words, caller.is_browser()))
+    } else {
+        None
+    };
     drop(turn);
     let view = View {
         conversation_id: &id,
         state: found.state,
         status_text: found.status_text.as_deref(),
         awaiting_customer: found.awaiting_customer,
+        handoff: handoff::View::of(&found.handoff),
         interaction_id: found.interaction.as_ref().map(crate::domain::ids::InteractionId::as_str),
         last_sequence: found.last_sequence,
         read_sequence: found.read_sequence,
         created_at: found.created_at,
         updated_at: found.updated_at,
+        transcript,
     };
     Ok(admitted.until_taken(axum::Json(view).into_response()))
 }
@@ -253,6 +280,8 @@ pub(super) struct Query {
     pub(super) limit: Option<usize>,
     pub(super) access_token: Option<String>,
     pub(super) upstream: bool,
+    with_transcript: bool,
+    messages: Option<usize>,
 }
 
 impl Query {
@@ -271,6 +300,14 @@ impl Query {
                     _ => errors.push(FieldError::new("limit", format!("must be 1 to {MAX_PAGE}"))),
                 },
                 "access_token" => parsed.access_token = Some(value.into_owned()),
+                "with" if value == "transcript" => parsed.with_transcript = true,
+                "with" => errors.push(FieldError::new("with", "must be `transcript`")),
+                "messages" => match value.parse::<i64>() {
+                    Ok(messages) if messages > 0 => {
+                        parsed.messages = Some(usize::try_from(messages).unwrap_or(MAX_TRANSCRIPT));
+                    }
+                    _ => errors.push(FieldError::new("messages", format!("must be 1 to {MAX_TRANSCRIPT}"))),
+                },
                 "upstream" => parsed.upstream = flag("upstream", &value, &mut errors),
                 _ => {}
             }

@@ -16,6 +16,7 @@ use super::{
     auth::{Caller, Reach, not_theirs},
     body::{read, require_json, unknown, unreadable},
     conversations::is_current,
+    handoff::agent,
     openapi::{Errors, schema},
     prefer,
     problem::{Code, FieldError, Problem},
@@ -25,6 +26,7 @@ use crate::{
         correlation::Correlation,
         customer::Customer,
         exact,
+        handoff::Agent,
         ids::{ConversationId, MessageId},
         message::{InboundMessage, MAX_TEXT_CHARS, Role},
         shown::{HIDDEN, to_browser},
@@ -97,7 +99,7 @@ pub async fn post(State(public): State<Public>, request: Request) -> Result<Resp
         (caller, Key::Default(id))
     };
     drop(room);
-    let message = parse(&body, key, generated)?;
+    let (message, agent) = parse(&body, key, generated)?;
     caller.reach().may_write(&message.conversation_id)?;
     is_current(&public, &caller, &message.conversation_id).await?;
     let message = as_allowed(&caller, message, frontends.browser_attributes(caller.frontend()))?;
@@ -105,7 +107,7 @@ pub async fn post(State(public): State<Public>, request: Request) -> Result<Resp
     span.record("frontend", caller.frontend().as_str());
     span.record("conversation_id", message.conversation_id.as_str());
 
-    let person = person(&caller, &message);
+    let person = Person { agent, ..person(&caller, &message) };
     let counted_for = match &caller {
         Caller::Browser { claims, .. } => Some(claims.person()),
         Caller::Server(_) => None,
@@ -199,7 +201,7 @@ impl Key {
 }
 
 /// The members of a message, and of its user.
-const MEMBERS: [&str; 7] = ["conversation_id", "message_id", "text", "role", "user", "channel", "metadata"];
+const MEMBERS: [&str; 8] = ["conversation_id", "message_id", "text", "role", "agent", "user", "channel", "metadata"];
 const USER_MEMBERS: [&str; 2] = ["id", "attributes"];
 
 /// The person whose conversation it is, on a word that counts: the server's, or that of whoever made the browser's token.
@@ -208,11 +210,15 @@ fn person(caller: &Caller, message: &InboundMessage) -> Person {
         Caller::Server(_) => (message.user_id.clone(), Map::new()),
         Caller::Browser { claims, .. } => (claims.sub.clone(), claims.attributes.clone()),
     };
-    Person { id, attributes, is_confined: matches!(caller.reach(), Reach::User(_)) }
+    Person { id, attributes, is_confined: matches!(caller.reach(), Reach::User(_)), agent: None }
 }
 
 /// Parses and checks a message, field by field, so that every fault is told at once.
-fn parse(body: &[u8], key: Key, generated: impl FnOnce() -> MessageId) -> Result<InboundMessage, Problem> {
+fn parse(
+    body: &[u8],
+    key: Key,
+    generated: impl FnOnce() -> MessageId,
+) -> Result<(InboundMessage, Option<Agent>), Problem> {
     let value = exact::value(body).map_err(|error| unreadable(body, &error, Code::InvalidMessage))?;
     let Value::Object(mut fields) = value else {
         return Err(invalid(vec![FieldError::new("", "must be a JSON object")]));
@@ -226,6 +232,7 @@ fn parse(body: &[u8], key: Key, generated: impl FnOnce() -> MessageId) -> Result
     };
     let text = form.text(fields.remove("text"));
     let role = form.role(fields.remove("role"));
+    let agent = form.agent(fields.remove("agent"), role);
     let channel = form.short("channel", fields.remove("channel"), 64);
     let metadata = form.object("metadata", fields.remove("metadata"));
     let mut user = form.object("user", fields.remove("user"));
@@ -235,7 +242,9 @@ fn parse(body: &[u8], key: Key, generated: impl FnOnce() -> MessageId) -> Result
     form.attributes(&attributes);
     match (conversation_id, message_id, text, role) {
         (Some(conversation_id), Some(message_id), Some(text), Some(role)) if form.errors.is_empty() => {
-            Ok(InboundMessage { conversation_id, message_id, text, role, user_id, attributes, channel, metadata })
+            let message =
+                InboundMessage { conversation_id, message_id, text, role, user_id, attributes, channel, metadata };
+            Ok((message, agent))
         }
         _ => Err(invalid(form.errors)),
     }
@@ -309,6 +318,16 @@ impl Form {
         role
     }
 
+    /// The agent who speaks: takes the conversation by that, or joins.
+    fn agent(&mut self, value: Option<Value>, role: Option<Role>) -> Option<Agent> {
+        let value = value.filter(|value| !value.is_null())?;
+        if role.is_some_and(|role| role != Role::Agent) {
+            self.fault("agent", "is only for messages of role \"agent\"");
+            return None;
+        }
+        agent(Some(value), true, &mut self.errors)
+    }
+
     fn short(&mut self, field: &'static str, value: Option<Value>, longest: usize) -> Option<String> {
         match value {
             None | Some(Value::Null) => None,
@@ -350,7 +369,7 @@ mod tests {
     use super::*;
 
     fn parse_text(body: &str) -> Result<InboundMessage, Problem> {
-        parse(body.as_bytes(), Key::Given(None), || MessageId::trusted("made"))
+        parse(body.as_bytes(), Key::Given(None), || MessageId::trusted("made")).map(|(message, _)| message)
     }
 
     #[test]
@@ -386,7 +405,10 @@ mod tests {
 
     #[test]
     fn the_signatures_id_is_the_messages_where_the_body_has_none() {
-        let by = |body: &str| parse(body.as_bytes(), Key::Default("msg_9".to_owned()), || MessageId::trusted("made"));
+        let by = |body: &str| {
+            let key = Key::Default("msg_9".to_owned());
+            parse(body.as_bytes(), key, || MessageId::trusted("made")).map(|(message, _)| message)
+        };
         assert_eq!(by(r#"{"conversation_id":"c","text":"hi"}"#).expect("valid").message_id.as_str(), "msg_9");
         let own = by(r#"{"conversation_id":"c","text":"hi","message_id":"m"}"#);
         assert_eq!(own.expect("valid").message_id.as_str(), "m");

@@ -13,7 +13,9 @@ mod context;
 pub mod conversations;
 mod cors;
 pub mod erase;
+pub mod fini_push;
 mod forwarded;
+pub mod handoff;
 pub mod log;
 pub mod log_stream;
 pub mod messages;
@@ -28,6 +30,7 @@ mod refused;
 pub mod server;
 pub mod stream;
 pub mod tokens;
+mod transcript;
 pub mod users;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -38,15 +41,16 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{get, post, put},
 };
+use tokio::sync::watch;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::{
     domain::{Clock, Entropy, WallClock},
     lifecycle::{Stop, Wake},
     metrics::Metrics,
-    service::intake::Intake,
+    service::{handoff::Handoffs, intake::Intake},
     store::{Bindings, Store},
     telemetry::spans::Spans,
 };
@@ -60,6 +64,10 @@ pub use refused::Refused;
 pub struct Public {
     /// Takes messages in.
     pub intake: Arc<Intake>,
+    /// Hands conversations to humans and back.
+    pub handoffs: Arc<Handoffs>,
+    /// The digest of the key by which Fini's own requests are known, where there is one.
+    pub action_key: watch::Receiver<Option<[u8; 32]>>,
     /// Read for everything else.
     pub store: Arc<dyn Store>,
     /// Forgets what is erased.
@@ -127,6 +135,15 @@ pub fn public(state: Public) -> Router {
         .route("/v1/users/{user_id}", get(person::get).delete(person::delete))
         .route("/v1/users/{user_id}/conversations", get(users::conversations))
         .route("/v1/users/{user_id}/claim", post(users::claim))
+        .route(&format!("{conversation}/handoff"), post(handoff::request))
+        .route(&format!("{conversation}/handoff/claim"), post(handoff::claim))
+        .route(&format!("{conversation}/handoff/position"), post(handoff::position))
+        .route(&format!("{conversation}/handoff/typing"), post(handoff::typing))
+        .route(&format!("{conversation}/handoff/leave"), post(handoff::leave))
+        .route(&format!("{conversation}/handoff/return"), post(handoff::give_back))
+        .route("/v1/desk", put(handoff::put_desk))
+        .route("/v1/fini/actions/escalate", post(fini_push::escalate))
+        .route("/v1/fini/attributes", post(fini_push::attributes))
         .route("/v1/users/{user_id}/tokens", post(users::post_token))
         .route("/v1/events", get(log::get))
         .route_layer(middleware::from_fn_with_state(limit, in_time));

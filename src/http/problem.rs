@@ -8,7 +8,7 @@ use axum::{
 };
 use serde::Serialize;
 
-use crate::store::StoreError;
+use crate::{domain::handoff::Agent, store::StoreError};
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $status:ident, $title:literal;)+) => {
@@ -64,6 +64,10 @@ codes! {
     AlreadyBound = "already_bound", CONFLICT, "The Fini conversation belongs to another conversation";
     /// Events behind the cursor were pruned.
     CursorExpired = "cursor_expired", GONE, "What stood behind the cursor is kept no longer";
+    /// Another agent has the conversation.
+    AlreadyClaimed = "already_claimed", CONFLICT, "Another agent has the conversation";
+    /// The bot has the conversation; for a position also where a human has it.
+    NoHandoff = "no_handoff", CONFLICT, "There is no handoff that this could be about";
     /// The body is larger than `server.max_body`.
     TooLarge = "too_large", PAYLOAD_TOO_LARGE, "The body is too large";
     /// The body is not `application/json`.
@@ -110,12 +114,13 @@ pub struct Problem {
     errors: Vec<FieldError>,
     retry_after: Option<Duration>,
     oldest_cursor: Option<String>,
+    agent: Option<Box<Agent>>,
 }
 
 impl Problem {
     /// A problem of that code.
     pub const fn new(code: Code) -> Self {
-        Self { code, detail: None, errors: Vec::new(), retry_after: None, oldest_cursor: None }
+        Self { code, detail: None, errors: Vec::new(), retry_after: None, oldest_cursor: None, agent: None }
     }
 
     /// Its code.
@@ -134,6 +139,13 @@ impl Problem {
     #[must_use]
     pub fn errors(mut self, errors: Vec<FieldError>) -> Self {
         self.errors = errors;
+        self
+    }
+
+    /// Who has the conversation.
+    #[must_use]
+    pub fn agent(mut self, agent: Agent) -> Self {
+        self.agent = Some(Box::new(agent));
         self
     }
 
@@ -167,6 +179,8 @@ impl Problem {
             errors: &'a [FieldError],
             #[serde(skip_serializing_if = "Option::is_none")]
             oldest_cursor: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            agent: Option<&'a Agent>,
         }
         let status = self.code.status();
         let body = Body {
@@ -178,6 +192,7 @@ impl Problem {
             request_id,
             errors: &self.errors,
             oldest_cursor: self.oldest_cursor.as_deref(),
+            agent: self.agent.as_deref(),
         };
         let text = serde_json::to_string(&body).unwrap_or_default();
         let json = HeaderValue::from_static("application/problem+json");

@@ -195,6 +195,7 @@ pub async fn get(
         clock: Arc::clone(&public.clock),
         wall: Arc::clone(&public.wall),
         hinted: Vec::new(),
+        typings: 0,
         hint_at: None,
         _opened: opened,
     };
@@ -260,6 +261,8 @@ struct Feed {
     wall: Arc<dyn WallClock>,
     /// What was hinted at of the messages that are not answered yet.
     hinted: Vec<Hinted>,
+    /// How often it was hinted at that an agent is writing.
+    typings: u64,
     /// When there is something more to hint at, should nothing happen before.
     hint_at: Option<Instant>,
     _opened: Opened,
@@ -337,6 +340,7 @@ impl Feed {
             (None, Some((key, page))) => {
                 self.key = Some(key);
                 self.follower = self.store.changes().follow(key, Topic::Feed);
+                self.typings = 0;
                 self.take(page);
                 // What was recorded after it was read, and before it was followed, is found by reading again.
                 self.has_more = true;
@@ -364,6 +368,11 @@ impl Feed {
             return;
         }
         self.hint_at = None;
+        let typings = self.follower.typings();
+        if typings > self.typings {
+            self.typings = typings;
+            self.push_hint("typing", &json!({ "author": "agent" }));
+        }
         let unanswered = self.store.unanswered(key).await.unwrap_or_default();
         let now = self.clock.now();
         let before = std::mem::take(&mut self.hinted);

@@ -16,7 +16,7 @@ use super::LogCounters;
 use super::labels::{
     AttemptClass, Backlog, BudgetClass, Class, DeliveryOutcome, FiniCall, FiniRoute, FiniRouteOnly, Frontend,
     FrontendAttempt, FrontendDelivery, FrontendTurn, HttpCall, HttpRoute, Key, Kind, LeftOut, LeftOutBy, Listener,
-    ListenerEnd, LoopName, Operation, OtherClock, PanicPlace, Place, TurnOutcome, Version,
+    ListenerEnd, LoopName, Operation, OtherClock, PanicPlace, Place, TurnOutcome, Version, Waiting, WaitingFor,
 };
 use crate::system::ProcessFacts;
 
@@ -73,6 +73,8 @@ pub(super) struct Families {
     pub(super) delivery_latency: Histogram,
     pub(super) backlog: Family<Kind, IntGauge>,
     pub(super) oldest_due: Family<Kind, FloatGauge>,
+    pub(super) waiting: Family<WaitingFor, IntGauge>,
+    pub(super) oldest_waiting: Family<WaitingFor, FloatGauge>,
     pub(super) watched: IntGauge,
     pub(super) cache_hits: Counter,
     pub(super) cache_misses: Counter,
@@ -149,6 +151,8 @@ impl Families {
             ),
             backlog: add.bridge("backlog", "Work waiting, by kind"),
             oldest_due: add.bridge("oldest_due_seconds", "How long the oldest due work of a kind has been due"),
+            waiting: add.bridge("waiting", "What waits for something that is not the bridge's own work, by kind"),
+            oldest_waiting: add.bridge("oldest_waiting_seconds", "How long the oldest of a kind has been waiting"),
             watched: add.bridge("watched_conversations", "Conversations watched for what happens at Fini"),
             cache_hits: add.bridge("cache_hits", "Bindings found in memory"),
             cache_misses: add.bridge("cache_misses", "Bindings read from the store"),
@@ -212,6 +216,10 @@ impl Families {
         for kind in Backlog::KNOWN.iter().copied() {
             let _ = self.backlog.get_or_create(&Kind { kind });
             let _ = self.oldest_due.get_or_create(&Kind { kind });
+        }
+        for kind in Waiting::KNOWN.iter().copied() {
+            let _ = self.waiting.get_or_create(&WaitingFor { kind });
+            let _ = self.oldest_waiting.get_or_create(&WaitingFor { kind });
         }
         for class in BudgetClass::KNOWN.iter().copied() {
             let _ = self.budget_waiting.get_or_create(&Class { class });

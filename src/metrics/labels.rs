@@ -160,6 +160,14 @@ closed_label! {
 }
 
 closed_label! {
+    /// What waits for something that is not work of the bridge's own.
+    Waiting {
+        /// Customers, for a human.
+        Handoff = "handoff",
+    }
+}
+
+closed_label! {
     /// Priority classes of the request budget.
     BudgetClass {
         /// Generate Answer.
@@ -287,6 +295,7 @@ label_sets! {
     FiniCall { route: FiniRoute, status: CallStatus }
     FiniRouteOnly { route: FiniRoute }
     Kind { kind: Backlog }
+    WaitingFor { kind: Waiting }
     Class { class: BudgetClass }
     Key { key: &'static str }
     HttpCall { route: Arc<str>, method: HttpMethod, status: CallStatus }

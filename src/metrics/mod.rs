@@ -210,6 +210,13 @@ impl Metrics {
         self.inner.families.oldest_due.get_or_create(&labels).set(age.as_secs_f64());
     }
 
+    /// How many customers wait for a human, and how long the first of them has.
+    pub fn waiting_for_humans(&self, customers: u64, longest: Duration) {
+        let labels = labels::WaitingFor { kind: labels::Waiting::Handoff };
+        self.inner.families.waiting.get_or_create(&labels).set(clamp(customers));
+        self.inner.families.oldest_waiting.get_or_create(&labels).set(longest.as_secs_f64());
+    }
+
     /// How many conversations are being watched for what happens at Fini.
     pub fn watched(&self, conversations: u64) {
         self.inner.families.watched.set(clamp(conversations));

@@ -59,6 +59,7 @@ fn sample() -> Metrics {
     metrics.delivery_latency(Duration::from_millis(80));
     metrics.backlog(Backlog::DeadLetters, 4);
     metrics.oldest_due(Backlog::Turns, Duration::from_millis(1250));
+    metrics.waiting_for_humans(3, Duration::from_secs(90));
     metrics.watched(12);
     metrics.cache_hit();
     metrics.cache_miss();
@@ -111,6 +112,8 @@ fn the_promised_names_and_labels_are_there() {
         ("fini_bridge_delivery_latency_seconds_count", 1.0),
         (r#"fini_bridge_backlog{kind="dead_letters"}"#, 4.0),
         (r#"fini_bridge_oldest_due_seconds{kind="turns"}"#, 1.25),
+        (r#"fini_bridge_waiting{kind="handoff"}"#, 3.0),
+        (r#"fini_bridge_oldest_waiting_seconds{kind="handoff"}"#, 90.0),
         ("fini_bridge_watched_conversations", 12.0),
         ("fini_bridge_cache_hits_total", 1.0),
         ("fini_bridge_cache_misses_total", 1.0),

@@ -9,6 +9,7 @@ use crate::{
     domain::{
         Clock,
         correlation::Correlation,
+        handoff::Agent,
         ids::{ConversationId, ConversationKey, FrontendName, MessageId},
         message::InboundMessage,
     },
@@ -39,6 +40,8 @@ pub struct Person {
     pub attributes: Map<String, Value>,
     /// Whether only conversations of that person are open to it.
     pub is_confined: bool,
+    /// The desk's agent, where it is one that is named: takes the conversation by speaking, or joins.
+    pub agent: Option<Agent>,
 }
 
 /// What a frontend is told.
@@ -88,6 +91,7 @@ impl Intake {
             message,
             vouched_user: person.id,
             only_own: person.is_confined,
+            agent: person.agent,
             counted_for,
             cause,
             now: self.clock.now(),

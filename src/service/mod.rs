@@ -7,6 +7,7 @@ pub mod binder;
 pub mod breakers;
 pub mod eraser;
 pub mod gone;
+pub mod handoff;
 pub mod housekeeper;
 pub mod intake;
 pub mod ledger;

@@ -25,7 +25,7 @@ use crate::{
         resend,
         scopes::About,
         turn::{FailureCode, TurnFailure, TurnState},
-        vendor::{ATTRIBUTE_CONVERSATION, ATTRIBUTE_TURN},
+        vendor::{ATTRIBUTE_CONVERSATION, ATTRIBUTE_SPEAKER, ATTRIBUTE_TURN},
     },
     fini::{
         Failure, FiniApi, GenerateAnswer, Target,
@@ -354,7 +354,8 @@ fn never_left(detail: impl Into<String>) -> Answer {
     Err(Failure::NeverLeft { detail: detail.into() })
 }
 
-/// The caller's attributes with our two keys and the user's id. These always win: no attribute makes one customer another.
+/// The caller's attributes with our keys and the user's id. These always win: no attribute makes one customer another, or a
+/// human of the bot.
 fn attributes(turn: &ClaimedTurn) -> serde_json::Map<String, Value> {
     let mut attributes = turn.attributes.clone();
     if let Some(id) = &turn.user_id {
@@ -362,6 +363,11 @@ fn attributes(turn: &ClaimedTurn) -> serde_json::Map<String, Value> {
     }
     attributes.insert(ATTRIBUTE_CONVERSATION.to_owned(), Value::from(turn.conversation_attribute.as_str()));
     attributes.insert(ATTRIBUTE_TURN.to_owned(), Value::from(turn.turn_attribute.as_str()));
+    // Both ends of a human's time are marked: with the first message after it the bot reads that it is the bot's again.
+    match turn.speaker {
+        Some(speaker) => attributes.insert(ATTRIBUTE_SPEAKER.to_owned(), Value::from(speaker.as_str())),
+        None => attributes.remove(ATTRIBUTE_SPEAKER),
+    };
     attributes
 }
 

@@ -26,6 +26,8 @@ pub enum Change {
     Started(ConversationKey),
     /// A turn of this conversation has come to an end.
     Settled(ConversationKey),
+    /// Somebody of a desk is writing in this conversation.
+    Typing(ConversationKey),
     /// The binding of this conversation is not what it was: forget it.
     Binding(ConversationKey),
     /// A conversation wants to be bound, or a turn to be read back.

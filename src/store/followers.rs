@@ -6,7 +6,10 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tokio::sync::Notify;
@@ -19,7 +22,7 @@ const SHARDS: usize = 16;
 /// What a follower wants to know of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Topic {
-    /// The feed has grown, or a turn is being sent.
+    /// The feed has grown, a turn is being sent, or somebody is writing.
     Feed,
     /// A turn has come to an end.
     Ends,
@@ -28,7 +31,7 @@ pub enum Topic {
 impl Topic {
     fn covers(self, change: Change) -> bool {
         match change {
-            Change::Feed(_) | Change::Started(_) => self == Self::Feed,
+            Change::Feed(_) | Change::Started(_) | Change::Typing(_) => self == Self::Feed,
             Change::Settled(_) => self == Self::Ends,
             Change::Turns | Change::Deliveries | Change::Binding(_) | Change::Reading => false,
         }
@@ -49,6 +52,11 @@ impl Follower {
     pub async fn next(&mut self) {
         self.ear.bell.notified().await;
     }
+
+    /// How often somebody was writing since it follows.
+    pub fn typings(&self) -> u64 {
+        self.ear.typings.load(Ordering::Relaxed)
+    }
 }
 
 impl Drop for Follower {
@@ -68,6 +76,8 @@ struct Ear {
     topic: Topic,
     /// Rung while nobody waits, it rings for who waits next.
     bell: Notify,
+    /// What is stored nowhere cannot be looked for.
+    typings: AtomicU64,
 }
 
 type Shard = HashMap<ConversationKey, Vec<Arc<Ear>>>;
@@ -79,7 +89,7 @@ pub(super) struct Followers([Mutex<Shard>; SHARDS]);
 impl Followers {
     /// Follows `conversation` from now on.
     pub(super) fn follow(self: &Arc<Self>, conversation: ConversationKey, topic: Topic) -> Follower {
-        let ear = Arc::new(Ear { topic, bell: Notify::new() });
+        let ear = Arc::new(Ear { topic, bell: Notify::new(), typings: AtomicU64::new(0) });
         // Most conversations have one reader.
         self.shard(conversation).entry(conversation).or_insert_with(|| Vec::with_capacity(1)).push(Arc::clone(&ear));
         Follower { conversation, ear, followers: Arc::clone(self) }
@@ -87,9 +97,14 @@ impl Followers {
 
     /// Wakes those who want to know of this.
     pub(super) fn tell(&self, change: Change) {
-        let (Change::Feed(key) | Change::Started(key) | Change::Settled(key)) = change else { return };
+        let (Change::Feed(key) | Change::Started(key) | Change::Settled(key) | Change::Typing(key)) = change else {
+            return;
+        };
         for ear in self.shard(key).get(&key).into_iter().flatten() {
             if ear.topic.covers(change) {
+                if matches!(change, Change::Typing(_)) {
+                    ear.typings.fetch_add(1, Ordering::Relaxed);
+                }
                 ear.bell.notify_one();
             }
         }
@@ -122,10 +137,7 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{
-        Barrier,
-        atomic::{AtomicU64, Ordering},
-    };
+    use std::sync::Barrier;
 
     use futures_util::FutureExt as _;
 
@@ -149,6 +161,7 @@ mod tests {
         };
         assert_eq!(heard(Change::Feed(ONE)), [true, false]);
         assert_eq!(heard(Change::Started(ONE)), [true, false]);
+        assert_eq!(heard(Change::Typing(ONE)), [true, false]);
         assert_eq!(heard(Change::Settled(ONE)), [false, true]);
         for other in [Change::Feed(OTHER), Change::Started(OTHER), Change::Settled(OTHER)] {
             assert_eq!(heard(other), [false; 2], "{other:?}");

@@ -32,7 +32,10 @@ pub use sqlite::SqliteStore;
 
 use std::sync::Arc;
 
-use crate::domain::{Entropy, WallClock, conversation::StatusPolicy, destination::Subscriptions, turn::IllegalMove};
+use crate::domain::{
+    Entropy, WallClock, conversation::StatusPolicy, destination::Subscriptions, handoff::HandoffPolicies,
+    turn::IllegalMove,
+};
 
 /// Why a store could not do what it was asked.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -79,4 +82,6 @@ pub struct Rules {
     pub hold_window: std::time::Duration,
     /// How long conversations are watched.
     pub watch: WatchPolicy,
+    /// How handoffs end that nobody ends.
+    pub handoffs: HandoffPolicies,
 }

@@ -23,6 +23,7 @@ mod destinations;
 mod erasure;
 mod events;
 mod exports;
+mod handoff;
 mod harness;
 mod identity;
 mod intake;

@@ -11,7 +11,7 @@ use std::{
 
 use axum::{Router, body::Bytes, extract::State, http::StatusCode, routing::post};
 use fini_bridge::{
-    domain::{WallClock as _, conversation::StatusPolicy, destination::Subscriptions},
+    domain::{WallClock as _, conversation::StatusPolicy, destination::Subscriptions, handoff::HandoffPolicies},
     sandbox::{self, DEFAULT_API_KEY, DEFAULT_BOT_ID, Sandbox, SandboxConfig, Seed},
     signature::CallbackSecret,
     store::{Rules, SqliteStore, Store as _, WatchPolicy},
@@ -193,6 +193,7 @@ async fn seed(sandbox: &Sandbox, database: &std::path::Path, conversations: u32)
         statuses: StatusPolicy::default(),
         hold_window: Duration::from_secs(20),
         watch: WatchPolicy { idle: DAY, escalated: DAY * 7 },
+        handoffs: HandoffPolicies::default(),
     };
     SqliteStore::open(database, rules).await?.close().await;
     let mut connection = rusqlite::Connection::open(database)?;

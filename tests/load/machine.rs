@@ -7,7 +7,7 @@ use std::{fs, io::Write as _, os::unix::fs::FileExt as _, path::Path, sync::Arc,
 
 use anyhow::Result;
 use fini_bridge::{
-    domain::{conversation::StatusPolicy, destination::Subscriptions, ids::FrontendName},
+    domain::{conversation::StatusPolicy, destination::Subscriptions, handoff::HandoffPolicies, ids::FrontendName},
     store::{Rules, SqliteStore, Store as _, WatchPolicy},
     system::{SystemClock, SystemEntropy},
 };
@@ -88,6 +88,7 @@ pub fn rules(wanted: Vec<(FrontendName, Vec<String>)>) -> Rules {
         statuses: StatusPolicy::new(&["Escalated to Human Agent".to_owned()], &[], &[]),
         hold_window: Duration::from_secs(20),
         watch: WatchPolicy { idle: Duration::from_hours(24), escalated: Duration::from_hours(168) },
+        handoffs: HandoffPolicies::default(),
     }
 }
 

@@ -122,6 +122,7 @@ fn message(frontend: &str, lane: usize, now: Timestamp) -> NewMessage {
         message,
         vouched_user: None,
         only_own: false,
+        agent: None,
         counted_for: None,
         cause: Correlation::default(),
         now,

@@ -1,6 +1,6 @@
 //! The frontends, entry by entry, and what must be unique among them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
@@ -14,9 +14,16 @@ use super::{
     secret_forms,
     tree::Value,
 };
-use crate::config::Frontend;
+use crate::{
+    config::Frontend,
+    domain::{
+        handoff::{HandoffPolicy, OnUnclaimed},
+        message::MAX_TEXT_CHARS,
+    },
+};
 
 const LONGEST_NAME: usize = 40;
+const LONGEST_HANDOFF: Duration = Duration::from_hours(365 * 24);
 
 pub(super) fn read(root: &mut Scope<'_>, needs: Needs) -> Vec<Frontend> {
     let entries = root.entries("frontends").unwrap_or_default();
@@ -61,6 +68,7 @@ fn frontend(s: &mut Scope<'_>, names: &mut BTreeMap<String, String>) -> Option<F
             "give the frontend at least one token of 24 characters; `signing_secrets` or `browser_token_secret` do too";
         s.cx.error(key, Wrong::new("is missing: nobody could post to this frontend", help));
     }
+    let handoff = s.section("handoff", handoff);
     let (callback, destinations) = callbacks::read(s);
     Some(Frontend {
         name: found?,
@@ -69,6 +77,7 @@ fn frontend(s: &mut Scope<'_>, names: &mut BTreeMap<String, String>) -> Option<F
         signing_secrets,
         browser_token_secrets,
         browser_attributes,
+        handoff,
         callback: callback.ok()?,
         destinations,
     })
@@ -84,6 +93,34 @@ fn browser_token_secrets(s: &mut Scope<'_>) -> Vec<SecretString> {
         s.cx.error(many, Wrong::new(format!("is given besides `{one}`"), help));
     }
     one.into_iter().chain(many).collect()
+}
+
+fn handoff(s: &mut Scope<'_>) -> HandoffPolicy {
+    let default = HandoffPolicy::default();
+    let duration = || forms::duration(Duration::from_secs(1)..=LONGEST_HANDOFF);
+    HandoffPolicy {
+        claim_timeout: s.value("claim_timeout", default.claim_timeout, duration()),
+        on_unclaimed: s.value("on_unclaimed", default.on_unclaimed, on_unclaimed),
+        return_after: s.value("return_after", default.return_after, duration()),
+    }
+}
+
+/// What becomes of a request that nobody claims: a word, or the words in which the customer is asked for an address.
+fn on_unclaimed(value: &Value) -> Form<OnUnclaimed> {
+    const HELP: &str = "write \"bot\", \"stay\", or { ask = \"Leave us your address, and we write to you.\" }";
+    if let Value::Table(table) = value {
+        let words = table.get("ask").filter(|_| table.len() == 1).map(|node| forms::words(&node.value)).transpose()?;
+        let words = words.ok_or_else(|| Wrong::new("is a table without `ask`, or with more than that", HELP))?;
+        if words.chars().count() > MAX_TEXT_CHARS {
+            return Err(Wrong::new(format!("asks in more than {MAX_TEXT_CHARS} characters"), HELP));
+        }
+        return Ok(OnUnclaimed::Ask(words));
+    }
+    match forms::text(value)? {
+        "bot" => Ok(OnUnclaimed::Bot),
+        "stay" => Ok(OnUnclaimed::Stay),
+        other => Err(Wrong::new(format!("cannot be {}", quote(other)), HELP)),
+    }
 }
 
 /// Two frontends with one token would see each other's conversations. Tokens of one frontend twice are a slip, and refused

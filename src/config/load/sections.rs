@@ -134,6 +134,7 @@ fn fini(s: &mut Scope<'_>, default: Fini, needs: Needs) -> Fini {
     Fini {
         base_url: s.value("base_url", default.base_url, addresses::base_url),
         keys: keys::read(s, needs),
+        action_key: s.secret("action_key", "action_key_file", secret_forms::token),
         proxy: s.secret("proxy", "proxy_file", secret_forms::proxy),
         no_proxy: s.list("no_proxy", default.no_proxy, forms::words),
         ca_file: s.value("ca_file", default.ca_file, forms::file),

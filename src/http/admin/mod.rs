@@ -4,6 +4,7 @@ mod budget;
 mod conversations;
 mod deliveries;
 mod frontends;
+mod handoffs;
 mod probes;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
@@ -98,6 +99,7 @@ pub fn admin(state: Admin) -> Router {
         .route("/admin/v1/frontends/{name}/ping", post(frontends::ping))
         .route("/admin/v1/conversations/{frontend}/{id}", get(conversations::conversation))
         .route("/admin/v1/conversations/{frontend}/{id}/bind", post(conversations::bind))
+        .route("/admin/v1/handoffs", get(handoffs::handoffs))
         .route("/admin/v1/budget", get(budget::budget))
         .route("/admin/v1/budget/permits", post(budget::permit))
         .route_layer(middleware::from_fn_with_state(state.clone(), authorize));

@@ -156,13 +156,29 @@ export interface FeedMessage {
   readonly tags: readonly unknown[];
 }
 
+/** Why a human takes over. */
+export type EscalationReason = 'status' | 'silent_escalation' | 'human_message' | 'action' | 'requested' | (string & {});
+
+/** A human who has the conversation, or has left it. */
+export interface HandoffAgent {
+  readonly id: string;
+  readonly name: string;
+  readonly avatar_url: string | null;
+}
+
 /** What the bridge's feed carries. Unknown types may be added; ignore them. */
 export type FeedEvent =
   | FeedEventBase<'message.created', { message: FeedMessage; origin: 'fini' | 'frontend'; in_reply_to: string | null }>
   | FeedEventBase<'message.updated', { message_id: string; changed: Partial<Pick<FeedMessage, 'text' | 'articles' | 'attachments' | 'tags'>> }>
   | FeedEventBase<'turn.completed', { message_id: string; outcome: 'answered' | 'no_reply' | 'escalated' | 'stored'; replies: number }>
   | FeedEventBase<'turn.failed', { message_id: string; code: string; detail: string; may_resend: boolean }>
-  | FeedEventBase<'conversation.escalated', { reason: 'status' | 'silent_escalation' | 'human_message' | (string & {}); status_text: string | null }>
+  | FeedEventBase<'conversation.escalated', { reason: EscalationReason; status_text: string | null }>
+  | FeedEventBase<'handoff.requested', { reason: EscalationReason; desk_open: boolean | null; next_open: string | null }>
+  | FeedEventBase<'handoff.claimed' | 'handoff.agent_joined' | 'handoff.agent_left', { agent: HandoffAgent }>
+  | FeedEventBase<'handoff.position', { position: number; expected_wait_seconds: number | null }>
+  /** Nobody came in time; `text` is what the customer is asked then, if anything. */
+  | FeedEventBase<'handoff.unclaimed', { waited_seconds: number; then: 'bot' | 'stay' | 'ask'; text: string | null }>
+  | FeedEventBase<'handoff.returned', { by: 'desk' | 'resolution' | 'idle' }>
   | FeedEventBase<'conversation.status_changed', { state: ConversationState; previous_state: ConversationState; status_text: string | null; awaiting_customer: boolean }>
   | FeedEventBase<'conversation.resolved', { resolved: boolean }>
   | FeedEventBase<'conversation.continued', { by: string }>

@@ -15,7 +15,10 @@ use utoipa::{
     },
 };
 
-use super::{conversations, erase, log, log_stream, messages, person, problem::Code, read_marks, stream, tokens, users};
+use super::{
+    conversations, erase, fini_push, handoff, log, log_stream, messages, person, problem::Code, read_marks, stream,
+    tokens, users,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -25,7 +28,9 @@ use super::{conversations, erase, log, log_stream, messages, person, problem::Co
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     paths(messages::post, conversations::get, conversations::events, stream::get, tokens::post, users::post_token, log::get, log_stream::get, erase::delete,
-        read_marks::post, users::conversations, users::claim, person::get, person::delete),
+        read_marks::post, users::conversations, users::claim, person::get, person::delete,
+        handoff::request, handoff::claim, handoff::position, handoff::typing, handoff::leave, handoff::give_back,
+        handoff::put_desk, fini_push::escalate, fini_push::attributes),
     components(schemas(schema::FeedEvent, schema::ProblemBody)),
     modifiers(&Surroundings),
 )]
@@ -46,6 +51,9 @@ impl Modify for Surroundings {
              `signing_secrets`, within five minutes.",
         );
         components.add_security_scheme("signature", SecurityScheme::ApiKey(ApiKey::Header(signature)));
+        let action_key =
+            ApiKeyValue::with_description("x-api-key", "The key of `[fini] action_key_file`; for Fini alone.");
+        components.add_security_scheme("action_key", SecurityScheme::ApiKey(ApiKey::Header(action_key)));
         document.webhooks = Some(webhooks());
     }
 }

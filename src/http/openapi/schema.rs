@@ -28,6 +28,8 @@ pub struct NewMessage {
     pub text: String,
     /// On whose behalf. `agent` and `otherbot` are mirrored into Fini; no reply is awaited.
     pub role: Option<Role>,
+    /// With the role `agent`: who it is. Takes the conversation by speaking, or joins.
+    pub agent: Option<Agent>,
     /// The customer.
     pub user: Option<User>,
     /// Fini's channel.
@@ -134,6 +136,8 @@ pub struct Conversation {
     pub status_text: Option<String>,
     /// Whether the customer is asked for something.
     pub awaiting_customer: bool,
+    /// Who may speak to the customer.
+    pub handoff: Handoff,
     /// Its Fini conversation, when bound.
     #[schema(required)]
     pub interaction_id: Option<String>,
@@ -149,6 +153,257 @@ pub struct Conversation {
     /// When its feed last grew.
     #[schema(format = DateTime)]
     pub updated_at: String,
+    /// With `with=transcript`: its latest messages as they are now, oldest first; `withheld: true` on those that the customer
+    /// was not shown.
+    #[schema(value_type = Vec<Object>, required = false)]
+    pub transcript: Vec<Value>,
+}
+
+/// What comes with a conversation.
+#[derive(ToSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum With {
+    /// Its latest messages.
+    Transcript,
+}
+
+/// Who may speak to the customer; what is not known is null.
+#[derive(ToSchema)]
+pub struct Handoff {
+    /// Who may speak.
+    pub speaker: Speaker,
+    /// Why a human was asked for: `status`, `silent_escalation`, `human_message`, `action` or `requested`.
+    #[schema(required)]
+    pub reason: Option<String>,
+    /// When a human was asked for.
+    #[schema(required, format = DateTime)]
+    pub requested_at: Option<String>,
+    /// When a human took it.
+    #[schema(required, format = DateTime)]
+    pub claimed_at: Option<String>,
+    /// Who has it; null also where Fini's own human has.
+    #[schema(required)]
+    pub agent: Option<Agent>,
+    /// Where the customer who waits stands, as the desk says.
+    #[schema(required, minimum = 1)]
+    pub position: Option<i64>,
+    /// How long it may take, as the desk says.
+    #[schema(required, minimum = 0)]
+    pub expected_wait_seconds: Option<i64>,
+}
+
+/// Who may speak to the customer.
+#[derive(ToSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Speaker {
+    /// Fini's bot.
+    Bot,
+    /// A human was asked for, and none has come.
+    Waiting,
+    /// A human.
+    Human,
+}
+
+/// An agent of a desk outside Fini.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Agent {
+    /// The desk's own id.
+    #[schema(
+        min_length = 1,
+        max_length = 200,
+        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$"
+    )]
+    pub id: String,
+    /// As the customer reads it.
+    #[schema(
+        min_length = 1,
+        max_length = 200,
+        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$"
+    )]
+    pub name: String,
+    /// A picture: an http or https address.
+    #[schema(max_length = 2000, pattern = "^https?://[!-~]+$")]
+    pub avatar_url: Option<String>,
+}
+
+/// An agent, of whom the id alone counts.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AgentId {
+    /// The desk's own id.
+    #[schema(
+        min_length = 1,
+        max_length = 200,
+        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$"
+    )]
+    pub id: String,
+    /// As the customer reads it.
+    #[schema(max_length = 200, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*$")]
+    pub name: Option<String>,
+    /// A picture: an http or https address.
+    #[schema(max_length = 2000, pattern = "^https?://[!-~]+$")]
+    pub avatar_url: Option<String>,
+}
+
+/// Which agent; without one, the agent who has the conversation.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WhichAgent {
+    /// The agent.
+    pub agent: Option<AgentId>,
+}
+
+/// A wish for a human.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HumanWish {
+    /// Why, in a word.
+    #[schema(max_length = 200, pattern = "^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$")]
+    pub reason: Option<String>,
+    /// What the desk should know; not told to the customer.
+    #[schema(max_length = 4000, pattern = "^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$")]
+    pub note: Option<String>,
+}
+
+/// A claim.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Claim {
+    /// Who takes it.
+    pub agent: Agent,
+    /// Whether to join another agent who has it, instead of being refused.
+    pub join: Option<bool>,
+}
+
+/// Where a customer stands among those who wait.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Position {
+    /// 1: next.
+    #[schema(minimum = 1, maximum = 4_294_967_295_i64)]
+    pub position: i64,
+    /// How long it may take.
+    #[schema(minimum = 0, maximum = 4_294_967_295_i64)]
+    pub expected_wait_seconds: Option<i64>,
+}
+
+/// To whom a conversation is given back.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Return {
+    /// To whom.
+    pub to: Option<ReturnTo>,
+}
+
+/// To whom a conversation may be given back.
+#[derive(ToSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReturnTo {
+    /// Fini's bot.
+    Bot,
+}
+
+/// Whether a desk is there.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Desk {
+    /// Whether somebody is there.
+    pub open: bool,
+    /// When somebody is there again.
+    #[schema(format = DateTime)]
+    pub next_open: Option<String>,
+}
+
+/// A conversation after an act on its handoff.
+#[derive(ToSchema)]
+pub struct HandedOff {
+    /// The frontend's own id.
+    pub conversation_id: String,
+    /// Where it stands.
+    pub state: State,
+    /// Who may speak to the customer.
+    pub handoff: Handoff,
+}
+
+/// Which conversation Fini means: by its own id, or by the bridge's attributes as they stand on it.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FiniMeans {
+    /// Fini's id.
+    #[schema(max_length = 200, pattern = "^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$")]
+    pub interaction_id: Option<String>,
+    /// The bridge's attribute of that name.
+    #[schema(max_length = 200, pattern = "^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$")]
+    pub bridge_conversation: Option<String>,
+    /// The bridge's attribute of that name.
+    #[schema(max_length = 200, pattern = "^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$")]
+    pub bridge_turn: Option<String>,
+    /// The bridge's attribute of that name.
+    #[schema(max_length = 200, pattern = "^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$")]
+    pub bridge_speaker: Option<String>,
+}
+
+/// Fini's request for a human.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FiniEscalation {
+    /// Fini's id.
+    #[schema(max_length = 200, pattern = "^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$")]
+    pub interaction_id: Option<String>,
+    /// The bridge's attribute of that name.
+    #[schema(max_length = 200, pattern = "^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$")]
+    pub bridge_conversation: Option<String>,
+    /// The bridge's attribute of that name.
+    #[schema(max_length = 200, pattern = "^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$")]
+    pub bridge_turn: Option<String>,
+    /// The bridge's attribute of that name.
+    #[schema(max_length = 200, pattern = "^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$")]
+    pub bridge_speaker: Option<String>,
+    /// Why.
+    #[schema(max_length = 4000, pattern = "^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$")]
+    pub reason: Option<String>,
+    /// What was said.
+    #[schema(max_length = 4000, pattern = "^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$")]
+    pub summary: Option<String>,
+    /// How urgent it is, in a word or a number.
+    #[schema(max_length = 200, pattern = "^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$")]
+    pub priority: Option<String>,
+}
+
+/// What Fini's rulebook can say to the customer; what is not known is null.
+#[derive(ToSchema)]
+pub struct FiniEscalated {
+    /// Always true: what fits no conversation is kept.
+    pub accepted: bool,
+    /// Whether the desk is there, as it has said.
+    #[schema(required)]
+    pub open: Option<bool>,
+    /// Where the customer stands.
+    #[schema(required)]
+    pub position: Option<i64>,
+    /// How long it may take, as the desk says.
+    #[schema(required)]
+    pub wait_minutes: Option<i64>,
+    /// When the desk is there again, as it has said.
+    #[schema(required)]
+    pub next_open: Option<String>,
+}
+
+/// Whose a conversation is; what is not known is null.
+#[derive(ToSchema)]
+pub struct FiniAttributes {
+    /// Who may speak.
+    pub owner: Speaker,
+    /// Since when a human has it.
+    #[schema(required)]
+    pub human_since: Option<String>,
+    /// Whether the desk is there, as it has said.
+    #[schema(required)]
+    pub desk_open: Option<bool>,
+    /// When the desk is there again, as it has said.
+    #[schema(required)]
+    pub next_open: Option<String>,
 }
 
 /// Where a conversation stands.
@@ -259,10 +514,14 @@ pub struct FeedEvent {
 
 /// What happened.
 ///
-/// `message.created`: `{message: {id, author, text, created_at, articles, attachments, tags}, origin, in_reply_to}` ·
+/// `message.created`: `{message: {id, author, text, created_at, articles, attachments, tags}, origin, in_reply_to, withheld?}` ·
 /// `message.updated`: `{message_id, changed: {text?, articles?, attachments?, tags?}}` ·
 /// `turn.completed`: `{message_id, outcome, replies}` · `turn.failed`: `{message_id, code, detail, may_resend}` ·
 /// `conversation.escalated`: `{reason, status_text}` · `conversation.status_changed`: `{state, previous_state, status_text, awaiting_customer}` ·
+/// `handoff.requested`: `{reason, note, user: {id, attributes}, tags, desk_open, next_open}` ·
+/// `handoff.claimed`, `handoff.agent_joined`, `handoff.agent_left`: `{agent: {id, name, avatar_url}}` ·
+/// `handoff.position`: `{position, expected_wait_seconds}` · `handoff.waiting`: `{waiting_seconds}` ·
+/// `handoff.unclaimed`: `{waited_seconds, then, text}` · `handoff.returned`: `{by}` ·
 /// `conversation.resolved`: `{resolved}` · `conversation.continued`: `{by}` · `form.presented`: `{event_id, text, raw}` ·
 /// `feedback.updated`: `{event_id, csat_rating, feedback, approved}` · `fini.unrecognized`: `{event_id, role, type, raw}` ·
 /// `hidden`: `{}`
@@ -283,6 +542,30 @@ pub enum EventType {
     /// A human takes over.
     #[serde(rename = "conversation.escalated")]
     Escalated,
+    /// A human is asked for.
+    #[serde(rename = "handoff.requested")]
+    HandoffRequested,
+    /// An agent has taken the conversation.
+    #[serde(rename = "handoff.claimed")]
+    HandoffClaimed,
+    /// Another agent has come.
+    #[serde(rename = "handoff.agent_joined")]
+    HandoffAgentJoined,
+    /// An agent has gone.
+    #[serde(rename = "handoff.agent_left")]
+    HandoffAgentLeft,
+    /// Where the customer who waits stands.
+    #[serde(rename = "handoff.position")]
+    HandoffPosition,
+    /// The customer still waits.
+    #[serde(rename = "handoff.waiting")]
+    HandoffWaiting,
+    /// Nobody came in time.
+    #[serde(rename = "handoff.unclaimed")]
+    HandoffUnclaimed,
+    /// The bot has the conversation again.
+    #[serde(rename = "handoff.returned")]
+    HandoffReturned,
     /// State or status text changed.
     #[serde(rename = "conversation.status_changed")]
     StatusChanged,
@@ -508,6 +791,8 @@ pub struct ProblemBody {
     pub errors: Option<Vec<Fault>>,
     /// With `cursor_expired`: the cursor from which on nothing is missing.
     pub oldest_cursor: Option<String>,
+    /// With `already_claimed`: who has the conversation.
+    pub agent: Option<Agent>,
 }
 
 /// What is wrong with one field.

@@ -179,7 +179,13 @@ async fn silence_and_handover_end_a_turn(fixture: Fixture) {
     }
     let view = fixture.turn("c-2", "m-1").await;
     let events: Vec<_> = view.events.iter().map(|body| json(body)).collect();
-    let all = ["message.created", "conversation.escalated", "conversation.status_changed", "turn.completed"];
+    let all = [
+        "message.created",
+        "conversation.escalated",
+        "handoff.requested",
+        "conversation.status_changed",
+        "turn.completed",
+    ];
     assert_eq!(kinds(&events), all);
 }
 

@@ -72,8 +72,11 @@ async fn an_escalation_is_reported_once_and_watched_longer(fixture: Fixture) {
     let key = fixture.bound_talk("c-1", "i-1", at(0)).await;
     fixture.store.schedule_read(key, None, 0).await.expect("schedules");
     let recorded = fixture.read(key, "i-1", Says::status(ESCALATED), begun("c-1"), at(10)).await;
-    assert_eq!((recorded.added, recorded.state), (2, Some(State::Escalated)));
-    assert_eq!(fixture.kinds("c-1", 3).await, ["conversation.escalated", "conversation.status_changed"]);
+    assert_eq!((recorded.added, recorded.state), (3, Some(State::Escalated)));
+    assert_eq!(
+        fixture.kinds("c-1", 3).await,
+        ["conversation.escalated", "handoff.requested", "conversation.status_changed"]
+    );
     assert_eq!(fixture.read(key, "i-1", Says::status(ESCALATED), begun("c-1"), at(20)).await.added, 0);
     let conversation = fixture.conversation("c-1").await;
     assert_eq!((conversation.state, conversation.status_text.as_deref()), (State::Escalated, Some(ESCALATED)));

@@ -15,6 +15,7 @@ mod erased;
 mod expiry;
 mod feed;
 mod figures;
+mod handoff;
 mod intake;
 mod lanes;
 mod ledger;
@@ -46,6 +47,7 @@ use crate::domain::{
     conversation::StatusPolicy,
     correlation::Correlation,
     destination::{Destination, MAIN, Subscription, Subscriptions},
+    handoff::HandoffPolicies,
     ids::{ConversationId, ConversationKey, EventId, FrontendName, MessageId},
     message::{InboundMessage, Role},
 };
@@ -146,6 +148,7 @@ pub(super) fn rules(subscriptions: Subscriptions) -> Rules {
         ),
         hold_window: Duration::from_secs(20),
         watch: WatchPolicy { idle: Duration::from_hours(24), escalated: Duration::from_hours(7 * 24) },
+        handoffs: HandoffPolicies::default(),
     }
 }
 
@@ -260,6 +263,7 @@ fn wrap(message: InboundMessage, now: Timestamp) -> NewMessage {
         message,
         vouched_user: None,
         only_own: false,
+        agent: None,
         counted_for: None,
         cause: Correlation::default(),
         now,

@@ -48,6 +48,7 @@ async fn what_lies_beyond_its_longest_wait_is_brought_back(fixture: Fixture) {
         look: seconds(60),
         lease: seconds(20),
         watch: seconds(86_400),
+        handoff: seconds(86_400),
     };
     assert!(store.bring_back(now, &longest).await.expect("brings back") > 0);
     let latest = async |what: &str| store.number(what).await.expect("tells");

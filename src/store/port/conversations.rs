@@ -4,6 +4,7 @@ use super::{ConversationRef, Result};
 use crate::domain::{
     Timestamp, WallTime,
     conversation::State,
+    handoff::Handoff,
     ids::{ConversationId, ConversationKey, FrontendName, InteractionId},
 };
 
@@ -20,6 +21,8 @@ pub struct Conversation {
     pub status_text: Option<String>,
     /// Whether the customer is asked for something.
     pub awaiting_customer: bool,
+    /// Who may speak to the customer.
+    pub handoff: Handoff,
     /// Its Fini conversation, when bound.
     pub interaction: Option<InteractionId>,
     /// Counts the changes of the binding.

@@ -6,6 +6,7 @@ use super::Result;
 use crate::domain::{
     Timestamp,
     correlation::Correlation,
+    handoff::Agent,
     ids::{ConversationId, ConversationKey, FrontendName, MessageId},
     message::InboundMessage,
     turn::TurnState,
@@ -24,6 +25,8 @@ pub struct NewMessage {
     pub vouched_user: Option<String>,
     /// Whether it may only go into a conversation of that person, or begin one.
     pub only_own: bool,
+    /// The desk's agent whose word it is, where one is named.
+    pub agent: Option<Agent>,
     /// Whom it is counted for, where a browser sent it.
     pub counted_for: Option<String>,
     /// The request that brought it.

@@ -6,6 +6,7 @@ mod conversations;
 mod deliveries;
 mod erasures;
 mod feed;
+mod handoff;
 mod intake;
 mod ledger;
 mod log;
@@ -20,6 +21,7 @@ pub use conversations::*;
 pub use deliveries::*;
 pub use erasures::*;
 pub use feed::*;
+pub use handoff::*;
 pub use intake::*;
 pub use ledger::*;
 pub use log::*;
@@ -42,6 +44,7 @@ pub trait Store:
     + LedgerStore
     + ReadingStore
     + ConversationStore
+    + HandoffStore
     + ErasureStore
     + PersonStore
     + FeedStore

@@ -18,6 +18,8 @@ pub struct LongestWaits {
     pub lease: Duration,
     /// Of the watch over a conversation.
     pub watch: Duration,
+    /// Before somebody looks at a handoff.
+    pub handoff: Duration,
 }
 
 /// The time that waiting goes by.

@@ -6,6 +6,7 @@ use super::{BudgetTerms, Lease, Result, Token};
 use crate::domain::{
     Timestamp,
     correlation::Correlation,
+    handoff::Speaker,
     ids::{ConversationId, ConversationKey, FrontendName, InteractionId, MessageId, TurnKey},
     message::Role,
     resend::Tries,
@@ -87,6 +88,8 @@ pub struct ClaimedTurn {
     pub metadata: Map<String, Value>,
     /// 1 for the first attempt.
     pub attempt: u32,
+    /// Who may speak to the customer, once a human was asked for in it, ever.
+    pub speaker: Option<Speaker>,
     /// How often the turn was sent again after proven absence.
     pub resends: u32,
     /// When the first of its messages was accepted.

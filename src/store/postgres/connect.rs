@@ -15,7 +15,7 @@ use sqlx::{
 use crate::store::{Result, StoreError, failure};
 
 /// Every schema there was, oldest first; never changed once released.
-const MIGRATIONS: [(i64, &str, &str); 14] = [
+const MIGRATIONS: [(i64, &str, &str); 15] = [
     (1, "initial", include_str!("migrations/0001_initial.sql")),
     (2, "erasures", include_str!("migrations/0002_erasures.sql")),
     (3, "correlation", include_str!("migrations/0003_correlation.sql")),
@@ -27,6 +27,7 @@ const MIGRATIONS: [(i64, &str, &str); 14] = [
     (12, "time stamps", include_str!("migrations/0012_time_stamps.sql")),
     (14, "erased messages", include_str!("migrations/0014_erased_messages.sql")),
     (15, "limits", include_str!("migrations/0015_limits.sql")),
+    (16, "handoff", include_str!("migrations/0016_handoff.sql")),
     (17, "people", include_str!("migrations/0017_people.sql")),
     (18, "log", include_str!("migrations/0018_log.sql")),
     (19, "destinations", include_str!("migrations/0019_destinations.sql")),

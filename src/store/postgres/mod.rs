@@ -54,6 +54,8 @@ mod evidence;
 mod expiry;
 #[path = "../sql/feed.rs"]
 mod feed;
+#[path = "../sql/handoff.rs"]
+mod handoff;
 #[path = "../sql/in_flight.rs"]
 mod in_flight;
 #[path = "../sql/intake.rs"]

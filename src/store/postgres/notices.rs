@@ -204,6 +204,7 @@ fn word(change: Change) -> String {
         Change::Started(key) => format!("A{}", key.0),
         Change::Settled(key) => format!("S{}", key.0),
         Change::Binding(key) => format!("B{}", key.0),
+        Change::Typing(key) => format!("Y{}", key.0),
     }
 }
 
@@ -218,6 +219,7 @@ fn parse(word: &str) -> Option<Change> {
         ("A", _) => conversation().map(Change::Started),
         ("S", _) => conversation().map(Change::Settled),
         ("B", _) => conversation().map(Change::Binding),
+        ("Y", _) => conversation().map(Change::Typing),
         _ => None,
     }
 }
@@ -228,7 +230,8 @@ mod tests {
     use crate::store::Heard;
 
     const KEY: ConversationKey = ConversationKey(42);
-    const ALL: [Change; 7] = [
+    const ALL: [Change; 8] = [
+        Change::Typing(KEY),
         Change::Turns,
         Change::Deliveries,
         Change::Reading,

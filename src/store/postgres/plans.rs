@@ -5,8 +5,8 @@ use futures_util::FutureExt as _;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::{
-    Frame, PostgresStore, Read, admin, attempts, bindings, claims, erasures, evidence, expiry, feed, in_flight, intake,
-    lanes, log, people, prune, reading, records, server, turns, unbound,
+    Frame, PostgresStore, Read, admin, attempts, bindings, claims, erasures, evidence, expiry, feed, handoff,
+    in_flight, intake, lanes, log, people, prune, reading, records, server, turns, unbound,
 };
 use crate::{domain::destination::Subscriptions, store::conformance};
 
@@ -115,6 +115,10 @@ async fn frequent_questions_go_by_their_index_from_the_first_row_on() {
         ("deletions that ended", prune::ERASED, &[]),
         ("due deletions", erasures::DUE, &[]),
         ("a person's conversations", people::LISTED, &[]),
+        ("due handoffs", handoff::DUE, &[]),
+        ("next handoff", handoff::NEXT_AT, &[]),
+        ("customers who wait", handoff::WAITING, &[]),
+        ("a conversation by its attribute", handoff::BY_ATTRIBUTE, &[]),
     ] {
         let plan = plan(&store, sql).await;
         assert_eq!(read_whole(&plan, asked_for), Vec::<String>::new(), "{name}:\n{plan}");

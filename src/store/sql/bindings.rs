@@ -8,7 +8,7 @@ use super::{
     Conn, Cx, Row, continued, db,
     evidence::{self, Weighed},
     feed::{self, Happened},
-    in_flight,
+    handoff, in_flight,
     records::{self, ConversationRecord, NextRead},
     rows,
 };
@@ -63,7 +63,7 @@ pub(in crate::store) async fn bind(
     }
     // What was lost has begun anew, also where its responses never arrived.
     let state = match conversation.standing.state {
-        State::Lost => State::Open,
+        State::Lost => conversation.standing.active(),
         state => state,
     };
     attach(conn, cx, &mut conversation, interaction, state, now).await?;
@@ -181,7 +181,8 @@ pub(in crate::store) async fn settle(
             detail: "the conversation was in quarantine and begins anew; Fini may have the message".to_owned(),
             may_resend: false,
         };
-        detach(conn, cx, &mut conversation, State::Open, &failure, now).await?;
+        let active = conversation.standing.active();
+        detach(conn, cx, &mut conversation, active, &failure, now).await?;
         conversation.save(conn).await?;
         return Ok(Bound::Now);
     };
@@ -190,7 +191,8 @@ pub(in crate::store) async fn settle(
     }
     // An operator knows that it is the same customer's, or that its past is to be passed over.
     conversation.has_past = true;
-    attach(conn, cx, &mut conversation, interaction, State::Open, now).await?;
+    let active = conversation.standing.active();
+    attach(conn, cx, &mut conversation, interaction, active, now).await?;
     conversation.save(conn).await?;
     Ok(Bound::Now)
 }
@@ -213,6 +215,7 @@ pub(in crate::store) async fn attach(
     conversation.first_sent_at.get_or_insert(now);
     change_state(conn, cx, conversation, state, now).await?;
     conversation.watch(cx, NextRead::after_turn(now), now);
+    handoff::take_kept(conn, cx, conversation, interaction, now).await?;
     records::refresh_turns(conn, cx, conversation).await?;
     cx.announce(Change::Binding(conversation.key()));
     Ok(())
@@ -245,7 +248,9 @@ async fn detach(
     conversation.is_there();
     conversation.note = (state == State::Lost).then(|| failure.detail.clone());
     change_state(conn, cx, conversation, state, now).await?;
-    conversation.standing = Standing::in_state(state);
+    // Fini forgot it; the human who has it did not.
+    let handoff = std::mem::take(&mut conversation.standing.handoff);
+    conversation.standing = Standing { handoff, ..Standing::in_state(state) };
     records::refresh_turns(conn, cx, conversation).await?;
     cx.announce(Change::Binding(conversation.key()));
     Ok(())

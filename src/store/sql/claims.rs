@@ -126,7 +126,8 @@ pub(in crate::store) const DUE: &str = concat!(
 /// Those of them that are claimed, but those that somebody is just writing to.
 pub(in crate::store) const PICKED: &str = concat!(
     "SELECT c.key, c.frontend, c.conversation_id, c.attribute, c.binding_version, c.occupied, \
-        c.interaction_id IS NOT NULL AS is_bound FROM conversations c WHERE c.frontend = $1 AND ",
+        c.interaction_id IS NOT NULL AS is_bound, c.speaker, c.handoff IS NOT NULL AS is_handed_off \
+     FROM conversations c WHERE c.frontend = $1 AND ",
     is_due!(),
     " AND c.key",
     is_key_in!("$4"),
@@ -406,6 +407,9 @@ fn hand_out(conversation: &Row, turn: Joined, token: Token, permit: PermitId) ->
         channel: turn.extras.channel,
         metadata: turn.extras.metadata,
         attempt: turn.attempt,
+        speaker: rows::flag(conversation, "is_handed_off")?
+            .then(|| rows::speaker(conversation, "speaker"))
+            .transpose()?,
         resends: turn.resends,
         accepted_at: turn.accepted_at,
         cause: turn.cause,

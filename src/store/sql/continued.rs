@@ -60,7 +60,8 @@ pub(in crate::store) async fn go_on(
     yield_to(conn, cx, &mut older, newer, now).await?;
     older.save(conn).await?;
     newer.has_past = true;
-    bindings::attach(conn, cx, newer, &snapshot.id, State::Open, now).await
+    let active = newer.standing.active();
+    bindings::attach(conn, cx, newer, &snapshot.id, active, now).await
 }
 
 /// Where the words of the newer one begin in a snapshot: at its own message.
@@ -148,14 +149,16 @@ async fn take_up(conn: &mut Conn, cx: &mut Cx, key: ConversationKey, now: Timest
             yield_to(conn, cx, &mut owner, &taker, now).await?;
             owner.save(conn).await?;
             taker.has_past = true;
-            bindings::attach(conn, cx, &mut taker, &interaction, State::Open, now).await?;
+            let active = taker.standing.active();
+            bindings::attach(conn, cx, &mut taker, &interaction, active, now).await?;
         }
         // Whoever went on with it has lost it: the message begins a new one.
         _ => {
             taker.first_sent_at = None;
             taker.own_since = None;
             taker.has_past = false;
-            bindings::change_state(conn, cx, &mut taker, State::Open, now).await?;
+            let active = taker.standing.active();
+            bindings::change_state(conn, cx, &mut taker, active, now).await?;
             records::refresh_turns(conn, cx, &mut taker).await?;
         }
     }

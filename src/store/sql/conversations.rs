@@ -7,7 +7,7 @@ use super::{
     db::{self, Columns as _},
     erased,
     erasures::{self, Wish},
-    log, rows,
+    handoff, log, rows,
 };
 use crate::{
     domain::{
@@ -45,10 +45,14 @@ impl ConversationStore for ThisStore {
     }
 }
 
-async fn conversation(conn: &mut Conn, frontend: &FrontendName, id: &ConversationId) -> Result<Option<Conversation>> {
+pub(in crate::store) async fn conversation(
+    conn: &mut Conn,
+    frontend: &FrontendName,
+    id: &ConversationId,
+) -> Result<Option<Conversation>> {
     let found = db::query(
         "SELECT c.key, CASE WHEN c.user_vouched THEN c.user_id END AS person, c.state, c.status_text, c.interaction_id, c.binding_version, c.last_sequence, c.read_sequence, \
-            COALESCE(c.shown_created_at, c.created_at) AS created_at, \
+            c.handoff, COALESCE(c.shown_created_at, c.created_at) AS created_at, \
             COALESCE(c.shown_updated_at, c.updated_at) AS updated_at, c.note, c.erased_at, c.queued, c.watch_until, c.read_at, c.binding_look_at, \
             (SELECT MIN(t.look_at) FROM turns t WHERE t.conversation_key = c.key \
                 AND t.state IN ('sending', 'awaiting', 'late', 'unclear')) AS turn_look_at, c.awaiting_customer, \
@@ -77,6 +81,7 @@ fn view(row: &Row, frontend: &FrontendName, id: &ConversationId) -> Result<Conve
         state: rows::state(row, "state")?,
         status_text: rows::maybe_text(row, "status_text")?,
         awaiting_customer: rows::flag(row, "awaiting_customer")?,
+        handoff: handoff::handoff(row)?,
         interaction: rows::maybe_text(row, "interaction_id")?.map(InteractionId::trusted),
         binding_version: rows::int(row, "binding_version")?,
         last_sequence: rows::int(row, "last_sequence")?,
@@ -164,7 +169,8 @@ pub(in crate::store) async fn erase(
             unjudged_since = NULL, status_as_of = 0, held_until = NULL, interaction_id = NULL, \
             binding_version = binding_version + 1, binding_wanted_since = NULL, binding_look_at = NULL, \
             first_sent_at = NULL, queued = 0, occupied = FALSE, turn_due_at = NULL, watch_until = NULL, read_at = NULL, \
-            missed_since = NULL, latest_message_at = NULL, conversation_id = $3, user_id = NULL, read_sequence = 0, last_sent_at = NULL, shown_updated_at = $4 \
+            missed_since = NULL, latest_message_at = NULL, speaker = 'bot', handoff = NULL, handoff_due_at = NULL, \
+             conversation_id = $3, user_id = NULL, read_sequence = 0, last_sent_at = NULL, shown_updated_at = $4 \
          WHERE key = $1",
     )
     .bind(key)
@@ -174,6 +180,11 @@ pub(in crate::store) async fn erase(
     .execute(&mut *conn)
     .await?;
     let interaction = found.try_get::<Option<String>, _>("interaction_id")?;
+    db::query("DELETE FROM fini_pushes WHERE interaction_id = $1 OR attribute = $2")
+        .bind(interaction.as_deref())
+        .bind(rows::text(&found, "attribute")?)
+        .execute(&mut *conn)
+        .await?;
     let interaction = interaction.map(InteractionId::trusted);
     let wish = Wish {
         conversation: ConversationKey(key),

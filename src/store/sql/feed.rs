@@ -5,7 +5,7 @@
 
 use futures_util::FutureExt;
 
-use super::{Conn, Cx, ThisStore, db, outbox, records::ConversationRecord, rows};
+use super::{Conn, Cx, ThisStore, db, handoff, outbox, records::ConversationRecord, rows};
 use crate::{
     domain::{
         Timestamp,
@@ -53,7 +53,16 @@ pub(in crate::store) async fn append(
     let key = conversation.key();
     conversation.updated_at = now;
     let shown_at = conversation.stamp(cx);
+    conversation.plan_handoff(cx);
     for (event, turn) in happened {
+        let completed;
+        let event = match event {
+            FeedEvent::HandoffRequested(request) => {
+                completed = handoff::complete(conn, conversation, request).await?;
+                &FeedEvent::HandoffRequested(Box::new(completed))
+            }
+            event => event,
+        };
         let leaves_out = turn.is_none() && mutated!("a number of the feed is left out");
         conversation.last_sequence += 1 + i64::from(leaves_out);
         let sequence = conversation.last_sequence;

@@ -91,7 +91,7 @@ macro_rules! rows_of {
     ($($state:tt)*) => {
         concat!(
             "SELECT key, leader_key, message_id, role, text, attribute, attempt, state, token, accepted_at, held_until, \
-                COALESCE(sent_at, state_since) AS sent_at, echo, replies, escalated, no_reply, request_id, traceparent \
+                COALESCE(sent_at, state_since) AS sent_at, echo, replies, escalated, no_reply, withheld, request_id, traceparent \
              FROM turns WHERE conversation_key = $1 AND ",
             $($state)*,
             " ORDER BY key"
@@ -151,6 +151,7 @@ fn turn(leader: &Row, message: (TurnKey, MessageId), text: String) -> Result<InF
             replies: rows::small(leader, "replies")?,
             escalated: rows::flag(leader, "escalated")?,
             no_reply: rows::flag(leader, "no_reply")?,
+            withheld: rows::flag(leader, "withheld")?,
         },
         held_until: rows::maybe_time(leader, "held_until")?,
         accepted_at: rows::time(leader, "accepted_at")?,
@@ -209,7 +210,7 @@ pub(in crate::store) async fn advance(conn: &mut Conn, cx: &Cx, turn: &InFlight,
         "UPDATE turns SET state = $2, state_since = $3, token = NULL, owner = NULL, lease_until = NULL, looks = 0, \
             look_at = CASE WHEN leader_key IS NULL THEN CAST($4 AS BIGINT) END, \
             detail = COALESCE($5, detail), sent_at = CASE WHEN $6 THEN NULL ELSE sent_at END, \
-            echo = $7, replies = $8, escalated = $9, no_reply = $10, held_until = $11 WHERE key",
+            echo = $7, replies = $8, escalated = $9, no_reply = $10, held_until = $11, withheld = $12 WHERE key",
         is_key_in!("$1")
     ))
     .bind(turn.keys()?)
@@ -223,6 +224,7 @@ pub(in crate::store) async fn advance(conn: &mut Conn, cx: &Cx, turn: &InFlight,
     .bind(progress.escalated)
     .bind(progress.no_reply)
     .bind(turn.holds_until(cx, has_arrived, step.now).map(Timestamp::as_millis))
+    .bind(progress.withheld)
     .execute(conn)
     .await?;
     Ok(state)
@@ -240,7 +242,7 @@ pub(in crate::store) async fn save_progress(
         return Ok(());
     }
     db::query(concat!(
-        "UPDATE turns SET echo = $2, replies = $3, escalated = $4, no_reply = $5, held_until = $6 WHERE key",
+        "UPDATE turns SET echo = $2, replies = $3, escalated = $4, no_reply = $5, held_until = $6, withheld = $7 WHERE key",
         is_key_in!("$1")
     ))
     .bind(turn.keys()?)
@@ -249,6 +251,7 @@ pub(in crate::store) async fn save_progress(
     .bind(progress.escalated)
     .bind(progress.no_reply)
     .bind(turn.holds_until(cx, progress.has_arrived(), now).map(Timestamp::as_millis))
+    .bind(progress.withheld)
     .execute(conn)
     .await?;
     Ok(())

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::{
     Conn, Cx, Row, ThisStore,
     db::{self, Columns as _},
-    dialect, outbox, rows,
+    dialect, handoff, outbox, rows,
 };
 use crate::{
     domain::{
@@ -74,15 +74,16 @@ pub(in crate::store) const KNOWN: &str = concat!(
     for_update!("c")
 );
 
-async fn accept(conn: &mut Conn, cx: &mut Cx, new: &NewMessage) -> Result<Accepted> {
+pub(in crate::store) async fn accept(conn: &mut Conn, cx: &mut Cx, new: &NewMessage) -> Result<Accepted> {
     let known = db::query(KNOWN)
         .bind(new.frontend.as_str())
         .bind(new.message.conversation_id.as_str())
         .bind(new.message.message_id.as_str())
         .fetch_optional(&mut *conn)
         .await?;
-    let mut waiting_here = 0;
+    let (mut waiting_here, mut known_key) = (0, None);
     if let Some(row) = &known {
+        known_key = Some(ConversationKey(rows::int(row, "key")?));
         if !may_write(row, new)? {
             return Ok(Accepted::NotTheirs);
         }
@@ -110,7 +111,18 @@ async fn accept(conn: &mut Conn, cx: &mut Cx, new: &NewMessage) -> Result<Accept
     if let Some(wait) = person_waits(conn, new).await? {
         return Ok(Accepted::TooFast { wait });
     }
-    store(conn, cx, new).await
+    if new.message.role != Role::Agent {
+        return store(conn, cx, new).await;
+    }
+    // Who speaks comes before what is said, but in what begins with it.
+    if let Some(key) = known_key {
+        handoff::desk_speaks(conn, cx, new, key).await?;
+    }
+    let accepted = store(conn, cx, new).await?;
+    if let (None, Accepted::New { conversation, .. }) = (known_key, &accepted) {
+        handoff::desk_speaks(conn, cx, new, *conversation).await?;
+    }
+    Ok(accepted)
 }
 
 /// The bytes that wait in one conversation, by the index of turns that are not over.
@@ -282,6 +294,7 @@ fn posted(new: &NewMessage, shown_at: WallTime) -> FeedEvent {
         },
         origin: Origin::Frontend,
         in_reply_to: None,
+        withheld: false,
     }
 }
 

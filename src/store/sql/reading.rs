@@ -262,7 +262,7 @@ async fn give_lease(conn: &mut Conn, name: &str, lease: &Lease) -> Result<()> {
 }
 
 /// Writes a note.
-async fn remember(conn: &mut Conn, name: &str, value: &str) -> Result<()> {
+pub(super) async fn remember(conn: &mut Conn, name: &str, value: &str) -> Result<()> {
     db::query(
         "INSERT INTO notes (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
     )
@@ -274,7 +274,7 @@ async fn remember(conn: &mut Conn, name: &str, value: &str) -> Result<()> {
 }
 
 /// Reads a note.
-async fn recall(conn: &mut Conn, name: &str) -> Result<Option<String>> {
+pub(super) async fn recall(conn: &mut Conn, name: &str) -> Result<Option<String>> {
     Ok(db::query_scalar("SELECT value FROM notes WHERE name = $1").bind(name).fetch_optional(conn).await?)
 }
 

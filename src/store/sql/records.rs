@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Conn, Cx, Row, db, rows};
+use super::{Conn, Cx, Row, db, handoff, rows};
 use crate::{
     domain::{
         Timestamp, WallTime,
@@ -60,6 +60,8 @@ pub(in crate::store) struct Columns {
     pub(in crate::store) missed_since: Option<Timestamp>,
     /// The time of the latest message that Fini ever showed in it.
     pub(in crate::store) latest_message_at: Option<Timestamp>,
+    /// When there is something to do about its handoff.
+    pub(in crate::store) handoff_due_at: Option<Timestamp>,
 }
 
 /// A Fini conversation that is looked for.
@@ -160,6 +162,17 @@ impl Columns {
         *self.shown_updated_at.insert(self.shown_updated_at.map_or(now, |before| before.max(now)))
     }
 
+    /// Stamps what has begun of its handoff, and works out when there is something to do about it.
+    fn plan(&mut self, cx: &Cx, frontend: &FrontendName) {
+        if self.standing.handoff.is_bots() {
+            self.handoff_due_at = None;
+            return;
+        }
+        let shown_at = self.shown_updated_at.unwrap_or_else(|| cx.rules().wall.now());
+        self.standing.handoff.stamp(shown_at);
+        self.handoff_due_at = self.standing.handoff.due_at(cx.rules().handoffs.of(frontend), self.last_activity_at);
+    }
+
     /// Makes its binding wanted, if it is not yet.
     pub(in crate::store) fn want(&mut self, cx: &mut Cx, now: Timestamp) {
         if self.interaction.is_none() && self.wanted.is_none() && !self.is_set_aside() {
@@ -208,6 +221,12 @@ impl ConversationRecord {
         self.reference.key
     }
 
+    /// As [`Columns::plan`]: called by everything that changes its handoff, after that.
+    pub(in crate::store) fn plan_handoff(&mut self, cx: &Cx) {
+        let Self { reference, columns, .. } = self;
+        columns.plan(cx, &reference.frontend);
+    }
+
     /// As it is stored.
     pub(in crate::store) fn stored(&self) -> &Columns {
         &self.stored
@@ -219,6 +238,7 @@ impl ConversationRecord {
         if columns == stored {
             return Ok(());
         }
+        let handoff = &columns.standing.handoff;
         db::query(
             "UPDATE conversations SET state = $2, status_text = $3, resolved = $4, wrapper_read = $5, note = $6, \
                 interaction_id = $7, binding_version = $8, binding_wanted_since = $9, binding_look_at = $10, \
@@ -226,7 +246,8 @@ impl ConversationRecord {
                 turn_due_at = $16, updated_at = $17, last_activity_at = $18, watch_until = $19, read_at = $20, \
                 read_urgency = $21, read_misses = $22, held_until = $23, awaiting_customer = $24, escalation = $25, \
                 unjudged_since = $26, status_as_of = $27, shown_updated_at = $28, own_since = $29, has_past = $30, \
-                shared_interaction_id = $31, missed_since = $32, latest_message_at = $33 WHERE key = $1",
+                shared_interaction_id = $31, missed_since = $32, latest_message_at = $33, speaker = $34, handoff = $35, \
+                handoff_due_at = $36 WHERE key = $1",
         )
         .bind(reference.key.0)
         .bind(columns.standing.state.as_str())
@@ -261,6 +282,9 @@ impl ConversationRecord {
         .bind(columns.shares.as_ref().map(InteractionId::as_str))
         .bind(columns.missed_since.map(Timestamp::as_millis))
         .bind(columns.latest_message_at.map(Timestamp::as_millis))
+        .bind(handoff.speaker().as_str())
+        .bind(handoff.is_begun().then(|| serde_json::to_string(handoff)).transpose()?)
+        .bind(columns.handoff_due_at.map(Timestamp::as_millis))
         .execute(conn)
         .await?;
         Ok(())
@@ -274,7 +298,7 @@ pub(in crate::store) async fn load(conn: &mut Conn, key: ConversationKey) -> Res
             binding_version, binding_wanted_since, binding_look_at, binding_looks, first_sent_at, last_sequence, \
             queued, occupied, turn_due_at, updated_at, last_activity_at, watch_until, read_at, read_urgency, read_misses, \
             held_until, awaiting_customer, escalation, unjudged_since, status_as_of, shown_updated_at, \
-            own_since, has_past, shared_interaction_id, missed_since, latest_message_at, \
+            own_since, has_past, shared_interaction_id, missed_since, latest_message_at, handoff, handoff_due_at, \
             CASE WHEN user_vouched THEN user_id END AS person \
          FROM conversations WHERE key = $1 AND erased_at IS NULL",
         for_update!("conversations")
@@ -311,6 +335,7 @@ fn columns(row: &Row) -> Result<Columns> {
             wrapper_read: rows::flag(row, "wrapper_read")?,
             awaiting_customer: rows::flag(row, "awaiting_customer")?,
             escalation: Escalation::from_bits(rows::int(row, "escalation")?),
+            handoff: handoff::handoff(row)?,
             unjudged_since: rows::maybe_time(row, "unjudged_since")?,
             as_of: rows::time(row, "status_as_of")?,
         },
@@ -338,6 +363,7 @@ fn columns(row: &Row) -> Result<Columns> {
         read_misses: rows::int(row, "read_misses")?,
         missed_since: rows::maybe_time(row, "missed_since")?,
         latest_message_at: rows::maybe_time(row, "latest_message_at")?,
+        handoff_due_at: rows::maybe_time(row, "handoff_due_at")?,
     })
 }
 

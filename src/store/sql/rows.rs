@@ -6,6 +6,7 @@ use crate::{
         Timestamp,
         conversation::State,
         correlation::{Correlation, RequestId, TraceContext},
+        handoff::Speaker,
         message::Role,
         turn::TurnState,
     },
@@ -70,6 +71,11 @@ pub(in crate::store) fn turn_state(row: &Row, column: &str) -> Result<TurnState>
 /// A conversation's state.
 pub(in crate::store) fn state(row: &Row, column: &str) -> Result<State> {
     named(row, column, State::parse)
+}
+
+/// Who may speak to the customer.
+pub(in crate::store) fn speaker(row: &Row, column: &str) -> Result<Speaker> {
+    named(row, column, Speaker::parse)
 }
 
 /// A role.

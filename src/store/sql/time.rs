@@ -58,7 +58,7 @@ async fn agree(conn: &mut Conn, before: Option<&Agreed>, note: &Agreed) -> Resul
 }
 
 /// Each kind of row by a statement of its own: what a column says may be at most so far away.
-const BROUGHT_BACK: [&str; 11] = [
+const BROUGHT_BACK: [&str; 12] = [
     "UPDATE turns SET due_at = $1 WHERE state = 'queued' AND due_at > $1",
     "UPDATE conversations SET turn_due_at = $1 WHERE turn_due_at > $1",
     "UPDATE turns SET look_at = $1 WHERE look_at > $1",
@@ -69,6 +69,7 @@ const BROUGHT_BACK: [&str; 11] = [
     "UPDATE destination_lanes SET lease_until = $1 WHERE lease_until > $1",
     "UPDATE leases SET until = $1 WHERE until > $1",
     "UPDATE conversations SET watch_until = $1 WHERE watch_until > $1",
+    "UPDATE conversations SET handoff_due_at = $1 WHERE handoff_due_at > $1",
     "UPDATE budget SET at = $1 WHERE at > $1",
 ];
 
@@ -93,8 +94,9 @@ macro_rules! due_with_its_head {
 const DUE_WITH_ITS_HEAD: [&str; 2] = [due_with_its_head!("lanes"), due_with_its_head!("destination_lanes")];
 
 async fn bring_back(conn: &mut Conn, now: Timestamp, longest: &LongestWaits) -> Result<u64> {
-    let LongestWaits { turn, look, lease, watch, .. } = longest;
-    let at_most = [turn, turn, look, look, look, lease, lease, lease, lease, watch].map(|longest| now.plus(*longest));
+    let LongestWaits { turn, look, lease, watch, handoff, .. } = longest;
+    let at_most =
+        [turn, turn, look, look, look, lease, lease, lease, lease, watch, handoff].map(|longest| now.plus(*longest));
     let mut rows = 0;
     for (statement, at_most) in BROUGHT_BACK.into_iter().zip(at_most.into_iter().chain([now])) {
         rows += db::query(statement).bind(at_most.as_millis()).execute(&mut *conn).await?.rows_affected();

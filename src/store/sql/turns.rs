@@ -156,7 +156,7 @@ async fn give_back(conn: &mut Conn, cx: &mut Cx, back: &Return) -> Result<bool> 
     db::query(concat!(
         "UPDATE turns SET leader_key = NULL, due_at = CASE WHEN due_at > $2 THEN due_at ELSE $2 END, \
             resends = resends + $3, tried_since = COALESCE(tried_since, $4), echo = NULL, replies = 0, \
-            escalated = FALSE, no_reply = FALSE, held_until = NULL WHERE key",
+            escalated = FALSE, no_reply = FALSE, withheld = FALSE, held_until = NULL WHERE key",
         is_key_in!("$1")
     ))
     .bind(rows::array(turn.messages.iter().map(|(key, _)| key.0))?)
@@ -202,7 +202,7 @@ async fn lose_sight(conn: &mut Conn, cx: &mut Cx, loss: &Loss) -> Result<bool> {
         return Ok(false);
     }
     // A reader may have found it meanwhile: then nothing is unclear.
-    match turn.progress.result(turn.role, conversation.standing.state) {
+    match turn.progress.result(turn.role, &conversation.standing) {
         TurnResult::Over(outcome) => {
             let step = Step { progress: Some(&turn.progress), ..Step::new(outcome.as_move(), now) };
             in_flight::complete(conn, cx, &mut conversation, &turn, outcome, step).await?;

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Every schema there was, oldest first; never changed once released. Their number stands in `user_version`.
-const MIGRATIONS: [&str; 14] = [
+const MIGRATIONS: [&str; 15] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_erasures.sql"),
     include_str!("migrations/0003_correlation.sql"),
@@ -30,6 +30,7 @@ const MIGRATIONS: [&str; 14] = [
     include_str!("migrations/0012_time_stamps.sql"),
     include_str!("migrations/0014_erased_messages.sql"),
     include_str!("migrations/0015_limits.sql"),
+    include_str!("migrations/0016_handoff.sql"),
     include_str!("migrations/0017_people.sql"),
     include_str!("migrations/0018_log.sql"),
     include_str!("migrations/0019_destinations.sql"),

@@ -3,8 +3,8 @@
 use futures_util::FutureExt as _;
 
 use super::{
-    Read, SqliteStore, admin, attempts, claims, erasures, evidence, expiry, feed, in_flight, intake, lanes, log, people,
-    prune, reading, turns, unbound,
+    Read, SqliteStore, admin, attempts, claims, erasures, evidence, expiry, feed, handoff, in_flight, intake, lanes,
+    log, people, prune, reading, turns, unbound,
 };
 use crate::{domain::destination::Subscriptions, store::conformance};
 
@@ -63,6 +63,13 @@ async fn frequent_questions_never_scan_a_table_that_grows() {
         ("deletions that ended", prune::ERASED),
         ("due deletions", erasures::DUE),
         ("messages of others", evidence::OF_OTHERS),
+        ("due handoffs", handoff::DUE),
+        ("next handoff", handoff::NEXT_AT),
+        ("open handoffs", handoff::OPEN),
+        ("customers who wait", handoff::WAITING),
+        ("a conversation by its attribute", handoff::BY_ATTRIBUTE),
+        ("what is known of a customer", handoff::EXTRAS),
+        ("a transcript", handoff::WORDS),
     ] {
         let plan = plan(&store, sql).await;
         assert!(!plan.is_empty(), "{name} has a plan");

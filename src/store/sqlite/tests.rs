@@ -40,6 +40,7 @@ fn message(conversation: &str, id: &str, text: &str) -> NewMessage {
         message,
         vouched_user: None,
         only_own: false,
+        agent: None,
         counted_for: None,
         cause: Correlation::default(),
         now: Timestamp::from_millis(1_800_000_000_000),

@@ -1,0 +1,330 @@
+//! Every order of what may happen to a small conversation: two desks' agents, the customer, Fini's pushes, polls and replies,
+//! the time, and a restart at each step.
+
+use std::{collections::HashSet, time::Duration};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::{
+    conversation::{Judgement, Standing, State, StatusPolicy},
+    look::{Look, OpenTurns},
+    vendor::{FiniEvent, FiniRole},
+};
+
+/// What may happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Act {
+    /// The customer asks for a human.
+    Ask,
+    /// Fini asks for one by its action.
+    Push,
+    /// A poll finds the escalated status.
+    StatusEscalated,
+    /// A poll finds another status.
+    StatusOpen,
+    /// A poll finds it resolved.
+    StatusResolved,
+    /// Fini escalates without a word.
+    Silent,
+    /// A bot's reply that was on its way is recorded.
+    Reply,
+    /// A human wrote in Fini.
+    FiniHuman,
+    /// The customer's message is found at Fini.
+    Customer,
+    /// That agent claims.
+    Claim(u8),
+    /// That agent joins, or speaks under its name.
+    Join(u8),
+    /// A desk speaks without a name.
+    Unnamed,
+    /// That agent leaves.
+    Leave(u8),
+    /// The desk gives it back.
+    Return,
+    /// A minute goes by, and what is due is done.
+    Minute,
+    /// As long as a request may stay unclaimed.
+    Timeout,
+    /// As long as a claimed one may be silent.
+    Idle,
+}
+
+const ALL: [Act; 20] = [
+    Act::Ask,
+    Act::Push,
+    Act::StatusEscalated,
+    Act::StatusOpen,
+    Act::StatusResolved,
+    Act::Silent,
+    Act::Reply,
+    Act::FiniHuman,
+    Act::Customer,
+    Act::Claim(1),
+    Act::Claim(2),
+    Act::Join(1),
+    Act::Join(2),
+    Act::Unnamed,
+    Act::Leave(1),
+    Act::Leave(2),
+    Act::Return,
+    Act::Minute,
+    Act::Timeout,
+    Act::Idle,
+];
+
+fn agent(number: u8) -> Agent {
+    Agent { id: format!("a-{number}"), name: format!("Agent {number}"), avatar_url: None }
+}
+
+fn statuses() -> StatusPolicy {
+    StatusPolicy::new(&["escalated".to_owned()], &["resolved".to_owned()], &[])
+}
+
+/// A conversation, what is known of it from the outside alone, and what its feed has told.
+#[derive(Clone)]
+struct World {
+    standing: Standing,
+    policy: HandoffPolicy,
+    now: Timestamp,
+    last_word_at: Timestamp,
+    /// As its readers know it: a desk has claimed it, and it was not given back since.
+    is_claimed: bool,
+    /// As its readers know it: a human was asked for, and neither came nor was given up.
+    is_waiting: bool,
+    replies: u32,
+}
+
+impl World {
+    fn new(on_unclaimed: OnUnclaimed) -> Self {
+        let now = Timestamp::from_millis(1_800_000_000_000);
+        Self {
+            standing: Standing::new(),
+            policy: HandoffPolicy { on_unclaimed, ..HandoffPolicy::default() },
+            now,
+            last_word_at: now,
+            is_claimed: false,
+            is_waiting: false,
+            replies: 0,
+        }
+    }
+
+    /// A step, the process killed and started again behind it: only what was stored goes on.
+    fn step(&mut self, act: Act) {
+        self.now = self.now.plus(Duration::from_secs(1));
+        let before = self.standing.clone();
+        let feed = self.act(act);
+        let stored = serde_json::to_string(&self.standing.handoff).expect("JSON");
+        self.standing.handoff = serde_json::from_str(&stored).expect("what was stored");
+        self.read(act, &before, &feed);
+    }
+
+    fn act(&mut self, act: Act) -> Vec<FeedEvent> {
+        let (standing, now, mut feed) = (&mut self.standing, self.now, Vec::new());
+        match act {
+            Act::Ask => drop(standing.request_human(EscalationReason::Requested, None, now, &mut feed)),
+            Act::Push => drop(standing.request_human(EscalationReason::Action, None, now, &mut feed)),
+            Act::StatusEscalated => self.judge("escalated", &mut feed),
+            Act::StatusOpen => self.judge("open", &mut feed),
+            Act::StatusResolved => self.judge("resolved", &mut feed),
+            Act::Silent => standing.silently_escalated(now, &mut feed),
+            Act::Reply => return self.look(FiniRole::Bot),
+            Act::FiniHuman => return self.look(FiniRole::Agent),
+            Act::Customer => {
+                self.last_word_at = now;
+                standing.customer_wrote(now, &mut feed);
+            }
+            Act::Claim(number) => {
+                let held = standing.handoff.agent().cloned();
+                let is_in = standing.handoff.agents.contains(&agent(number));
+                let claimed = standing.claim(agent(number), false, now, &mut feed);
+                match held {
+                    Some(held) if !is_in => assert_eq!(claimed, Err(AlreadyClaimed(held)), "a claim is exclusive"),
+                    _ => assert_eq!(claimed, Ok(())),
+                }
+            }
+            Act::Join(number) => {
+                self.last_word_at = now;
+                assert_eq!(standing.claim(agent(number), true, now, &mut feed), Ok(()), "nobody who joins is refused");
+            }
+            Act::Unnamed => standing.somebody_wrote(now),
+            Act::Leave(number) => {
+                let is_bots = standing.handoff.is_bots();
+                assert_eq!(standing.leave(Some(&agent(number).id), now, &mut feed).is_err(), is_bots);
+            }
+            Act::Return => {
+                let is_bots = standing.handoff.is_bots();
+                assert_eq!(standing.give_back(ReturnedBy::Desk, &mut feed).is_err(), is_bots);
+            }
+            Act::Minute => self.tick(Duration::from_mins(1), &mut feed),
+            Act::Timeout => self.tick(self.policy.claim_timeout, &mut feed),
+            Act::Idle => self.tick(self.policy.return_after, &mut feed),
+        }
+        feed
+    }
+
+    fn judge(&mut self, status: &str, feed: &mut Vec<FeedEvent>) {
+        let seen = Judgement { status: Some(status), resolved: None, as_of: self.now, now: self.now };
+        self.standing.judge(&seen, &statuses(), feed);
+    }
+
+    fn look(&mut self, role: FiniRole) -> Vec<FeedEvent> {
+        self.replies += 1;
+        let policy = statuses();
+        let events = [FiniEvent::message(format!("e-{}", self.replies), self.now, role, "word")];
+        let look = Look { policy: &policy, wrapper: None, events: &events, now: self.now };
+        let applied = look.apply(&self.standing, OpenTurns::default(), &[], &std::collections::HashMap::new());
+        self.standing = applied.standing;
+        applied.feed.into_iter().map(|(event, _)| event).collect()
+    }
+
+    fn tick(&mut self, after: Duration, feed: &mut Vec<FeedEvent>) {
+        self.now = self.now.plus(after);
+        // The loop comes back until nothing is due.
+        for _ in 0..5 {
+            let due = self.standing.handoff.due_at(&self.policy, self.last_word_at);
+            if due.is_none_or(|due| due > self.now) {
+                return;
+            }
+            self.standing.tick(&self.policy, self.last_word_at, self.now, feed);
+        }
+        panic!("something stays due: {:?}", self.standing.handoff);
+    }
+
+    /// Follows the feed as a reader does, and holds it against what is promised.
+    fn read(&mut self, act: Act, before: &Standing, feed: &[FeedEvent]) {
+        let escalated = feed.iter().filter(|event| matches!(event, FeedEvent::Escalated { .. })).count();
+        let requested = feed.iter().filter(|event| matches!(event, FeedEvent::HandoffRequested(_))).count();
+        assert!(escalated <= requested && requested <= 1, "{act:?}: {feed:?}");
+        for event in feed {
+            match event {
+                FeedEvent::MessageCreated { message, withheld, .. } => {
+                    let is_bots = message.author == crate::domain::event::Author::Bot;
+                    assert_eq!(*withheld, is_bots && self.is_claimed, "{act:?}: a bot's word between claim and return");
+                }
+                FeedEvent::HandoffRequested(_) => self.is_waiting = true,
+                FeedEvent::HandoffClaimed { .. } => (self.is_claimed, self.is_waiting) = (true, false),
+                FeedEvent::HandoffReturned { .. } => (self.is_claimed, self.is_waiting) = (false, false),
+                FeedEvent::HandoffUnclaimed { then: "bot", .. } => (self.is_claimed, self.is_waiting) = (false, false),
+                FeedEvent::HandoffWaiting { .. } => {
+                    assert_eq!(before.handoff.speaker(), Speaker::Waiting, "nobody waits: {act:?}");
+                }
+                _ => {}
+            }
+        }
+        let handoff = &self.standing.handoff;
+        assert_eq!(handoff.is_fenced(), self.is_claimed, "{act:?}: the feed tells who has it");
+        assert_eq!(handoff.is_bots(), !self.is_claimed && !self.is_waiting, "{act:?}: the feed tells whose it is");
+        // Handoff and state move together.
+        assert_eq!(self.standing.state == State::Escalated, !handoff.is_bots(), "{act:?}: {:?}", self.standing);
+        assert!(handoff.agents.is_empty() || handoff.speaker() == Speaker::Human);
+        // Whatever is not the bot's has an end, or a human of Fini's who has it, or a choice to stay.
+        let has_end = handoff.due_at(&self.policy, self.last_word_at).is_some();
+        let is_finis = handoff.speaker() == Speaker::Human && !handoff.is_fenced();
+        let stays = handoff.speaker() == Speaker::Waiting && self.policy.on_unclaimed != OnUnclaimed::Bot;
+        assert!(handoff.is_bots() || has_end || is_finis || stays, "{act:?}: {handoff:?} never ends");
+    }
+
+    /// What the future depends on.
+    fn picture(&self) -> (Standing, Duration, bool, bool) {
+        let mut standing = self.standing.clone();
+        let age = self.now.since(standing.handoff.since);
+        (standing.handoff.since, standing.as_of) = (Timestamp::ZERO, Timestamp::ZERO);
+        standing.unjudged_since = standing.unjudged_since.map(|_| Timestamp::ZERO);
+        (standing, Duration::from_mins((age.as_secs() / 60).min(16)), self.is_claimed, self.is_waiting)
+    }
+}
+
+/// Every order of up to so many acts. What was met in a shorter way is not gone through again.
+#[test]
+fn no_order_shows_the_bots_word_between_claim_and_return_and_every_request_ends() {
+    for on_unclaimed in [OnUnclaimed::Bot, OnUnclaimed::Stay, OnUnclaimed::Ask("Where can we reach you?".to_owned())] {
+        let mut met = HashSet::new();
+        let mut edge = vec![World::new(on_unclaimed)];
+        for _ in 0..4 {
+            let mut next = Vec::new();
+            for world in &edge {
+                for act in ALL {
+                    let mut world = world.clone();
+                    world.step(act);
+                    if met.insert(format!("{:?}", world.picture())) {
+                        next.push(world);
+                    }
+                }
+            }
+            edge = next;
+        }
+        assert!(met.len() > 100, "{} states", met.len());
+    }
+}
+
+proptest! {
+    #[test]
+    fn long_histories_keep_the_promises(
+        acts in prop::collection::vec(prop::sample::select(ALL.as_slice()), 1..60),
+        choice in 0..3_usize,
+    ) {
+        let choices = [OnUnclaimed::Bot, OnUnclaimed::Stay, OnUnclaimed::Ask("?".to_owned())];
+        let mut world = World::new(choices[choice].clone());
+        for act in acts {
+            world.step(act);
+        }
+    }
+}
+
+#[test]
+fn waiting_is_reported_at_its_times_and_the_clock_stops_at_a_human_word() {
+    let mut world = World::new(OnUnclaimed::Stay);
+    world.step(Act::Ask);
+    let mut told = Vec::new();
+    let mut later = |world: &mut World, minutes: u64| {
+        let mut feed = Vec::new();
+        world.tick(Duration::from_mins(minutes), &mut feed);
+        told.extend(feed.iter().filter_map(|event| match event {
+            FeedEvent::HandoffWaiting { waiting_seconds } => Some(format!("waiting {waiting_seconds}")),
+            FeedEvent::HandoffUnclaimed { then, .. } => Some(format!("unclaimed {then}")),
+            _ => None,
+        }));
+    };
+    for minutes in [1, 4, 5, 5, 60] {
+        later(&mut world, minutes);
+    }
+    assert_eq!(told, ["waiting 60", "waiting 300", "unclaimed stay", "waiting 900"]);
+
+    let mut world = World::new(OnUnclaimed::Bot);
+    world.step(Act::Ask);
+    world.step(Act::Unnamed);
+    let mut feed = Vec::new();
+    world.tick(Duration::from_hours(10), &mut feed);
+    assert_eq!((feed.len(), world.standing.handoff.speaker()), (0, Speaker::Human));
+}
+
+#[test]
+fn the_last_agent_who_leaves_lets_it_wait_and_not_the_bot_speak() {
+    let mut world = World::new(OnUnclaimed::Stay);
+    for act in [Act::Claim(1), Act::Join(2), Act::Leave(1)] {
+        world.step(act);
+    }
+    assert_eq!(world.standing.handoff.agent(), Some(&agent(2)));
+    world.step(Act::Leave(2));
+    assert_eq!((world.standing.handoff.speaker(), world.standing.handoff.is_fenced()), (Speaker::Waiting, true));
+    world.step(Act::Reply);
+    world.step(Act::Return);
+    world.step(Act::Reply);
+    assert_eq!(world.standing.handoff.speaker(), Speaker::Bot);
+}
+
+#[test]
+fn a_status_of_before_the_claim_does_not_end_it_and_a_new_one_does() {
+    let mut world = World::new(OnUnclaimed::Stay);
+    for act in
+        [Act::Customer, Act::StatusResolved, Act::Claim(1), Act::StatusResolved, Act::Minute, Act::StatusResolved]
+    {
+        world.step(act);
+    }
+    assert_eq!(world.standing.handoff.speaker(), Speaker::Human);
+    world.step(Act::StatusOpen);
+    world.step(Act::StatusResolved);
+    assert_eq!((world.standing.state, world.standing.handoff.speaker()), (State::Resolved, Speaker::Bot));
+}

@@ -1,0 +1,93 @@
+//! Handing conversations to humans and back: the acts of desk, customer and Fini's action, and the ends that nobody brings about.
+//!
+//! What an act means is decided by the domain inside the store's transaction. The loop here brings the time: it reports that
+//! customers wait, ends what nobody claimed, and gives back what is idle. Several processes may run it; each end comes once.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    domain::{
+        Clock, Timestamp,
+        handoff::Desk,
+        ids::{ConversationId, ConversationKey, FrontendName},
+    },
+    lifecycle::{Loop, Step},
+    metrics::Metrics,
+    store::{HandedOff, HandoffAct, Meant, MeantConversation, Result, Store, StoreError},
+};
+
+/// Looked at this often, should nothing fall due before: what began meanwhile falls due later than that.
+const EVERY: Duration = Duration::from_secs(5);
+/// Conversations in one transaction.
+const BATCH: usize = 20;
+
+/// The handoffs.
+pub struct Handoffs {
+    /// Where they are.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Told.
+    pub metrics: Metrics,
+}
+
+impl Handoffs {
+    /// Does what a desk or a customer wants done.
+    pub async fn act(&self, frontend: &FrontendName, id: &ConversationId, act: HandoffAct) -> Result<HandedOff> {
+        self.store.hand_off(frontend, id, act, self.clock.now()).await
+    }
+
+    /// Takes Fini's own request for a human. `None` where nobody knows which conversation it means; it is kept then.
+    pub async fn push(&self, meant: Meant, note: Option<String>) -> Result<Option<MeantConversation>> {
+        let found = self.store.push(meant, note, self.clock.now()).await?;
+        if found.is_none() {
+            tracing::warn!("Fini asks for a human in a conversation that nobody knows: kept for an operator");
+        }
+        Ok(found)
+    }
+
+    /// Looks up the conversation that Fini means.
+    pub async fn meant(&self, meant: &Meant) -> Result<Option<MeantConversation>> {
+        self.store.meant(meant).await
+    }
+
+    /// Notes whether a frontend's desk is there.
+    pub async fn set_desk(&self, frontend: &FrontendName, desk: &Desk) -> Result<()> {
+        self.store.set_desk(frontend, desk).await
+    }
+
+    /// Lets those who read a conversation know that an agent is writing.
+    pub async fn typing(&self, conversation: ConversationKey) -> Result<()> {
+        self.store.type_along(conversation).await
+    }
+
+    async fn measure(&self, now: Timestamp) -> Result<()> {
+        let (waiting, since) = self.store.waiting_for_humans().await?;
+        self.metrics.waiting_for_humans(waiting, since.map_or(Duration::ZERO, |since| now.since(since)));
+        Ok(())
+    }
+}
+
+impl Loop for Arc<Handoffs> {
+    type Error = StoreError;
+
+    async fn step(&self) -> Result<Step> {
+        let now = self.clock.now();
+        let ticked = self.store.tick_handoffs(now, BATCH).await?;
+        for one in ticked.iter().filter(|one| one.is_unclaimed) {
+            tracing::warn!(
+                frontend = %one.frontend,
+                conversation_id = %one.id,
+                speaker = one.speaker.as_str(),
+                "nobody came for a customer who asked for a human"
+            );
+        }
+        if !ticked.is_empty() {
+            return Ok(Step::Did(ticked.len()));
+        }
+        self.measure(now).await?;
+        let soon = now.plus(EVERY);
+        let next = self.store.next_handoff_at().await?;
+        Ok(Step::Idle { until: Some(next.map_or(soon, |next| next.min(soon))) })
+    }
+}
