@@ -136,7 +136,7 @@ mod tests {
             attachments: Vec::new(),
             tags: Vec::new(),
         };
-        FeedEvent::MessageCreated { message, origin, in_reply_to: None }
+        FeedEvent::MessageCreated { message, origin, in_reply_to: None, withheld: false }
     }
 
     #[test]

@@ -82,7 +82,7 @@ async fn owe(conn: &mut Conn, cx: &mut Cx, conversation: ConversationKey, now: T
         attachments: Vec::new(),
         tags: Vec::new(),
     };
-    let told = FeedEvent::MessageCreated { message, origin: Origin::Fini, in_reply_to: None };
+    let told = FeedEvent::MessageCreated { message, origin: Origin::Fini, in_reply_to: None, withheld: false };
     let appended = outbox::Appended {
         frontend: &frontend,
         conversation,
