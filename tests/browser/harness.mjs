@@ -1,12 +1,18 @@
 // What the browser tests share: one Chromium, pages on the fake bridge, and a chat inside a page with a log of all it said.
 
 import assert from 'node:assert/strict';
-import { chromium } from 'playwright-core';
+import playwright from 'playwright-core';
 import { FakeBridge, mint } from './fake-bridge.mjs';
 
 const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-quic', '--no-first-run', '--disable-component-update', '--disable-sync'];
 
-export const launch = (more = {}) => chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: FLAGS, ...more });
+/** Debian's Firefox by WebDriver BiDi, as it comes; what needs Chromium's developer tools says so by `onChromium`. */
+export const isFirefox = process.env.BROWSER === 'firefox';
+export const onChromium = isFirefox ? { skip: 'needs Chromium' } : {};
+
+export const launch = (more = {}) => (isFirefox
+  ? playwright._bidiFirefox.launch({ executablePath: process.env.FIREFOX ?? '/usr/bin/firefox-esr' })
+  : playwright.chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: FLAGS, ...more }));
 
 /** Fast retries; everything else as by default. */
 const QUICK = { minDelay: 10, maxDelay: 200 };
@@ -28,6 +34,17 @@ class Bench {
 
   constructor(fake, context) {
     Object.assign(this, { fake, context });
+  }
+
+  /** Without a network, and with one again; Firefox has no switch for it, so there the bridge goes and the page is told. */
+  async offline(isOffline) {
+    if (!isFirefox) return this.context.setOffline(isOffline);
+    await (isOffline ? this.fake.down() : this.fake.up());
+    const tell = (offline) => {
+      Object.defineProperty(navigator, 'onLine', { configurable: true, get: () => !offline });
+      dispatchEvent(new Event(offline ? 'offline' : 'online'));
+    };
+    return Promise.all(this.context.pages().map((page) => page.evaluate(tell, isOffline)));
   }
 
   async page() {

@@ -1,6 +1,7 @@
 // The client under random schedules, in virtual time: offline hours, proxies' answers, reloads, tabs, sleep, token failures,
 // clock steps and erasures. Afterwards every text is at the bridge once, in the order typed, or shown as failed with its text,
-// and every tab has shown every event once. SEED=n repeats one schedule; MODEL_SECONDS says how long schedules are tried.
+// and every tab has shown every event once. SEED=n repeats one schedule; MODEL_SECONDS says how long schedules are tried, from
+// MODEL_FROM on.
 
 import assert from 'node:assert/strict';
 import { setMaxListeners } from 'node:events';
@@ -8,7 +9,7 @@ import { test } from 'node:test';
 import { World } from './model-world.mjs';
 
 const SECONDS = Number(process.env.MODEL_SECONDS ?? 25);
-const FIRST = Number(process.env.SEED ?? 20_261_201);
+const FIRST = Number(process.env.SEED ?? process.env.MODEL_FROM ?? 20_261_201);
 const counts = { schedules: 0, steps: 0, hours: 0, texts: 0, failed: 0, events: 0, reloads: 0, tabs: 0, sleeps: 0, clockSteps: 0, erasures: 0, offline: 0, errors: 0 };
 
 class Schedule {

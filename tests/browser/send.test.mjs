@@ -39,11 +39,11 @@ test('offline and back: messages wait and go out in order, once', async (t) => {
   const b = await bench(t, browser);
   const page = await b.chat({ minDelay: 5_000, maxDelay: 20_000 });
   await until(page, () => globalThis.chat.connection === 'online');
-  await b.context.setOffline(true);
+  await b.offline(true);
   await until(page, () => globalThis.chat.connection === 'offline');
   for (const n of [1, 2, 3]) await send(page, `Message ${n}`, { messageId: `m-${n}` });
   assert.equal(await statusOf(page, 'm-1'), 'pending');
-  await b.context.setOffline(false); // only the `online` event can be this quick: the retry delay is seconds
+  await b.offline(false); // only the `online` event can be this quick: the retry delay is seconds
   await untilStatus(page, 'm-3', 'answered');
   assert.deepEqual(stored(b.fake), ['m-1', 'm-2', 'm-3']);
 });
@@ -89,7 +89,7 @@ test('what waits survives a reload and is sent with the same bytes', async (t) =
   b.fake.postFaults = [{ status: 503 }];
   await send(page, 'Do not lose me', { messageId: 'm-1' });
   await send(page, 'Nor me', { messageId: 'm-2' });
-  await eventually(() => b.fake.posts.length === 1);
+  await eventually(() => b.fake.posts.length >= 1);
   await page.reload();
   await b.chat({ user: { id: 'u-1', attributes: { plan: 'Pro' } } }, page);
   await untilStatus(page, 'm-2', 'answered');
@@ -103,7 +103,7 @@ test('what waits for one conversation is not sent to another whose id begins ali
   const page = await b.chat({ conversationId: 'c-1:x', minDelay: 60_000, maxDelay: 60_000 });
   b.fake.postFaults = [{ status: 503 }];
   await send(page, 'For the other one', { messageId: 'm-1' });
-  await eventually(() => b.fake.posts.length === 1);
+  await eventually(() => b.fake.posts.length >= 1);
   await page.reload();
   b.mint = () => mint('c-1');
   await b.chat({}, page);
@@ -115,7 +115,7 @@ test('what has waited for a day is not sent behind its author’s back, but can 
   const page = await b.chat({ minDelay: 60_000, maxDelay: 60_000 });
   b.fake.postFaults = [{ status: 503 }];
   await send(page, 'Yesterday', { messageId: 'm-1' });
-  await eventually(() => b.fake.posts.length === 1);
+  await eventually(() => b.fake.posts.length >= 1);
   await page.reload();
   await page.evaluate(() => { const real = Date.now.bind(Date); Date.now = () => real() + 25 * 3_600_000; });
   await b.chat({}, page);
@@ -133,7 +133,7 @@ test('two tabs of one customer send one message', async (t) => {
   const one = await b.chat(slow);
   b.fake.postFaults = Array(1000).fill({ status: 503 });
   await send(one, 'From the first tab', { messageId: 'm-1' });
-  await eventually(() => b.fake.posts.length === 1);
+  await eventually(() => b.fake.posts.length >= 1);
   const two = await b.chat(slow);
   assert.deepEqual(await texts(two), ['From the first tab']);
   b.fake.postFaults = [];
@@ -290,12 +290,12 @@ test('a text that never gets through does not silence what is written after it',
 test('a message that waits can be taken out, and is not sent then', async (t) => {
   const b = await bench(t, browser);
   const page = await b.chat();
-  await b.context.setOffline(true);
+  await b.offline(true);
   await send(page, 'Oops', { messageId: 'm-1' });
   await send(page, 'Hello', { messageId: 'm-2' });
   assert.equal(await page.evaluate(() => globalThis.chat.discard('m-1')), true);
   assert.equal(await page.evaluate(() => globalThis.chat.discard('m-1')), false);
-  await b.context.setOffline(false);
+  await b.offline(false);
   await untilStatus(page, 'm-2', 'answered');
   assert.deepEqual(stored(b.fake), ['m-2']);
 });

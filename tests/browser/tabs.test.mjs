@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { mint } from './fake-bridge.mjs';
-import { bench, eventually, launch, send, sequences, texts, until, upTo } from './harness.mjs';
+import { bench, eventually, launch, onChromium, send, sequences, texts, until, upTo } from './harness.mjs';
 
 let browser;
 before(async () => { browser = await launch(); });
@@ -51,11 +51,11 @@ test('when the tab with the stream is closed another takes over, with what the c
   b.fake.refusePosts = () => ({ status: 503 });
   await send(first, 'Typed first', { messageId: 'm-1' });
   await send(second, 'Typed second', { messageId: 'm-2' });
-  await until(second, () => globalThis.chat.messages.length === 3);
+  await until(second, () => globalThis.chat.messages.length >= 3);
   await eventually(() => b.fake.posts.length >= 1);
   await first.close();
   b.fake.refusePosts = null;
-  await until(second, () => globalThis.chat.messages.filter(({ status }) => status === 'answered').length === 2);
+  await until(second, () => globalThis.chat.messages.filter(({ status }) => status === 'answered').length >= 2);
   assert.deepEqual(stored(b.fake), ['m-1', 'm-2']);
   await eventually(() => streams(b.fake) === 1);
   b.fake.say('c-1', 'agent', 'Still there?');
@@ -100,13 +100,13 @@ test('a tab in sight takes over from a hidden one', async (t) => {
 test('what is taken out in one tab is gone in all, and sent by none', async (t) => {
   const b = await bench(t, browser);
   const [first, second] = await tabs(b, 2);
-  await b.context.setOffline(true);
+  await b.offline(true);
   await send(first, 'Oops', { messageId: 'm-1' });
-  await until(second, () => globalThis.chat.messages.length === 1);
+  await until(second, () => globalThis.chat.messages.length >= 1);
   assert.equal(await second.evaluate(() => globalThis.chat.discard('m-1')), true);
   await until(first, () => globalThis.chat.messages.length === 0);
   await send(second, 'Better', { messageId: 'm-2' });
-  await b.context.setOffline(false);
+  await b.offline(false);
   await until(first, () => globalThis.chat.messages.some(({ status }) => status === 'answered'));
   assert.deepEqual(stored(b.fake), ['m-2']);
 });
@@ -162,7 +162,7 @@ test('a feed that begins anew is seen by every tab', async (t) => {
   }
 });
 
-test('a page that is left and returned to by the history is one with a stream again', async (t) => {
+test('a page that is left and returned to by the history is one with a stream again', onChromium, async (t) => {
   const own = await launch({ ignoreDefaultArgs: ['--disable-back-forward-cache'] });
   t.after(() => own.close());
   const b = await bench(t, own);

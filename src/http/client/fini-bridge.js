@@ -495,18 +495,17 @@ export class FiniChat {
       return null;
     } catch (thrown) {
       const error = ours(thrown);
-      // What the bridge itself says of its state, and what no request was made for, is no fault of the text.
-      if (!error.isProblem && error.code !== 'token' && !isOffline()) {
-        entry.failedAt ??= performance.now();
-        entry.tries = (entry.tries ?? 0) + 1;
-      }
+      // It counts against the text if the bridge is heard otherwise, and is not itself who refuses for now.
+      const isHeard = (this.#stream && this.#spoke) || this.#alive > entry.failedAt;
+      if (isHeard && !error.isProblem && error.code !== 'token' && !isOffline()) entry.tries = (entry.tries ?? 0) + 1;
+      entry.failedAt = performance.now();
       return error;
     }
   }
 
-  /** Whether a message has failed again and again while the bridge was heard otherwise. */
-  #isStuck({ tries, failedAt }) {
-    return tries >= TRIES && this.#alive > failedAt;
+  /** Whether a message has failed again and again where others may not. */
+  #isStuck({ tries }) {
+    return tries >= TRIES;
   }
 
   /** One got through where those typed before it did not: a filter in between dislikes them, say. */
