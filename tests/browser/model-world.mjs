@@ -98,7 +98,7 @@ class Tab {
   #held = new Set();
 
   constructor(world, isHidden) {
-    Object.assign(this, { world, visibility: isHidden ? 'hidden' : 'visible' });
+    Object.assign(this, { world, born: world.now, visibility: isHidden ? 'hidden' : 'visible' });
   }
 
   later(ms, run) {
@@ -241,7 +241,9 @@ class Tab {
         if (signal?.aborted && heeds) return;
         const found = world.bridge.answer({ path: url.replace('https://bridge.example', ''), method, headers, body, tab: this, streams: weather.streams });
         if (heeds) signal?.addEventListener('abort', () => found.body?.cancel());
-        if (fate === 'lostAfter' || !world.online) end(refuse);
+        const isLost = fate === 'lostAfter' || !world.online;
+        if (isLost || this.isDead) found.body?.cancel();
+        if (isLost) end(refuse);
         else end(() => resolve(found));
       });
       return undefined;

@@ -157,8 +157,6 @@ export class FiniChat {
   #tabs;
   #beats;
   #heardAt = -Infinity; // when the leading tab was last heard, by a clock that nobody sets
-  #leader = null;
-  #me = uuid();
   #told = 'connecting'; // the leading tab's connection
   #ahead = 0; // the largest sequence that another tab has spoken of
   #isHidden = false; // out of sight for so long that its stream is given up
@@ -395,7 +393,7 @@ export class FiniChat {
   }
 
   #beat() {
-    if (this.#tabs?.leads) this.#tabs.post({ type: 'beat', leader: this.#me, last: this.#last, lastId: this.#lastId, connection: this.#connection, isHidden: this.#isHidden });
+    if (this.#tabs?.leads) this.#tabs.post({ type: 'beat', waits: this.#outbox.map(({ id }) => id), last: this.#last, lastId: this.#lastId, connection: this.#connection, isHidden: this.#isHidden });
   }
 
   /** What another tab says. It may be of another release: nothing is taken for granted. */
@@ -413,8 +411,8 @@ export class FiniChat {
   }
 
   /** What waits here the others may not have: storage can be refused. */
-  #offer() {
-    for (const entry of this.#outbox) this.#tabs.post({ type: 'entry', entry });
+  #offer(known = []) {
+    for (const entry of this.#outbox) if (!known.includes(entry.id)) this.#tabs.post({ type: 'entry', entry });
   }
 
   /** Something to send, of another tab. */
@@ -430,12 +428,12 @@ export class FiniChat {
     void this.#flush();
   }
 
-  #obey({ type, leader, last, lastId, connection, isHidden: hides, name, data }, event) {
+  #obey({ type, last, lastId, connection, isHidden: hides, waits, before, name, data }, event) {
     const acted = this.#acts;
     this.#heardAt = performance.now();
     if (acted) this.#stream?.abort();
     if (type === 'event') {
-      if (this.#synced && event?.sequence === this.#last + 1) this.#accept(event);
+      if (this.#synced && event?.sequence === this.#last + 1 && before === this.#lastId) this.#accept(event);
       else this.#ahead = Math.max(this.#ahead, event?.sequence ?? 0);
     } else if (type === 'hint') this.#hint(name, data ?? {});
     else if (type === 'reset') {
@@ -447,8 +445,7 @@ export class FiniChat {
       // Another feed than the one shown here.
       if (connection === 'online' && (last < this.#last || (last === this.#last && lastId !== this.#lastId))) this.#synced = false;
       this.#told = connection;
-      if (leader !== this.#leader) this.#offer();
-      this.#leader = leader;
+      this.#offer(waits);
       if (hides && !isHidden()) this.#tabs.post({ type: 'want' }); // it gives way to one in sight
       if (this.#synced) this.#setConnection(connection);
     }
@@ -770,6 +767,7 @@ export class FiniChat {
 
   #accept(event) {
     if (!(event?.sequence > this.#last)) return;
+    const before = this.#lastId;
     [this.#last, this.#lastId] = [event.sequence, event.id];
     if (event.conversation_id !== this.conversationId) return this.#emit('error', new FiniChatError('foreign_event', 'event of another conversation'));
     const data = event.data ?? {};
@@ -790,7 +788,7 @@ export class FiniChat {
     this.#setHandoff(handedOff(this.#handoff, event, data));
     if (this.state === 'new') this.#setState('open', null);
     this.#emit('event', event);
-    if (this.#ready && this.#acts) this.#tabs?.post({ type: 'event', event });
+    if (this.#ready && this.#acts) this.#tabs?.post({ type: 'event', event, before });
   }
 
   #onMessage({ sequence }, { message, origin, in_reply_to: inReplyTo = null }) {
