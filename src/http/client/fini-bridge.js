@@ -421,10 +421,11 @@ export class FiniChat {
     if (this.#gone.has(entry.id)) return this.#tabs.post({ type: 'discard', id: entry.id });
     const known = this.#messages.get(`m:${entry.id}`);
     if (known?.text === entry.text && known.status !== 'pending') {
-      const { id, status, code, detail, errors, mayResend } = known;
-      return this.#tabs.post({ type: 'settled', id, change: { status, code, detail, errors, mayResend } });
+      const { status, code, detail, errors, mayResend } = known;
+      return this.#tabs.post({ type: 'settled', id: known.id, change: { status, code, detail, errors, mayResend } });
     }
-    this.#enqueue({ ...entry, isKept: false });
+    const { id, n, at, text, body } = entry; // the rest is that tab's own
+    this.#enqueue({ id, n, at, text, body });
     void this.#flush();
   }
 
@@ -479,12 +480,15 @@ export class FiniChat {
     // Storage lags between tabs, so only what was seen in it can be missed.
     const kept = this.#recall(entry.id);
     const { failed } = parse(kept) ?? {};
-    const isGone = kept === null && entry.isKept;
+    const { isMine, isKept } = entry;
     entry.isKept = Boolean(kept);
     if (failed) this.#settle(entry.id, failed);
-    else if (isGone && !entry.isMine) this.#takeOut(entry.id);
-    else if (isGone) await this.#pause(1_000, true); // what this tab slept through is on its way; else its storage was emptied
     else if (Date.now() - entry.at > this.#o.pendingTtl) this.#fail(entry.id, new FiniChatError('expired', 'was never sent'), true);
+    else if (kept === null && isKept && !isMine) this.#takeOut(entry.id);
+    else if (kept === null && (isKept || !isMine) && !entry.hasWaited) {
+      entry.hasWaited = true;
+      await this.#pause(500, true); // what this tab slept through is on its way; else storage was emptied
+    }
     if (!this.#outbox.includes(entry)) return null;
     try {
       await this.#post(entry);
