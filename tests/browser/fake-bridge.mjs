@@ -170,7 +170,8 @@ export class FakeBridge {
     if (fault) return breakDown(response, fault);
     if (what === 'read') this.raw(conversation.id, `event: read.updated\ndata: ${JSON.stringify({ sequence: fields.sequence })}\n\n`);
     if (what === 'handoff') this.emit(conversation.id, 'handoff.requested', { reason: fields.reason ?? 'requested', desk_open: true, next_open: null });
-    return json(response, 200, {});
+    const read = Math.min(fields.sequence, conversation.events.length);
+    return json(response, 200, what === 'read' ? { conversation_id: conversation.id, read_sequence: read, last_sequence: conversation.events.length } : {});
   }
 
   #list(url) {

@@ -406,11 +406,13 @@ test('a read mark moves forward only, is tried again, and is heard of from other
   b.fake.actFaults = [{ status: 503 }];
   assert.deepEqual(await page.evaluate(async () => [await globalThis.chat.markRead(3), await globalThis.chat.markRead(2), globalThis.chat.readSequence]), [true, true, 3]);
   assert.deepEqual(b.fake.acts, [['read', { sequence: 3 }], ['read', { sequence: 3 }]]);
+  await page.evaluate(() => globalThis.chat.markRead(4));
   await eventually(() => streams(b.fake) === 1);
   b.fake.raw('c-1', 'event: read.updated\ndata: {"sequence":5}\n\n');
   await until(page, () => globalThis.log.some(([type, value]) => type === 'read' && value.sequence === 5));
   b.fake.actFaults = [{ status: 403 }];
   assert.equal(await page.evaluate(() => globalThis.chat.markRead(6)), false);
+  assert.deepEqual(await page.evaluate(async () => [await globalThis.chat.markRead(99), globalThis.chat.readSequence]), [true, 5]);
   b.fake.actFaults = [{ status: 403 }];
   assert.equal(await page.evaluate(() => globalThis.chat.requestHandoff().catch((error) => error.status)), 403);
 });

@@ -331,9 +331,10 @@ export class FiniChat {
   /** Moves the customer's read mark, never back; whether the bridge has it. */
   async markRead(sequence = this.#last) {
     if (sequence <= this.#read) return true;
-    const done = await this.#insist(`${this.#path}/read`, { sequence }).then(() => true, () => false);
-    if (done) this.#setRead(sequence);
-    return done;
+    const mark = await this.#insist(`${this.#path}/read`, { sequence }).catch(() => undefined);
+    if (mark === undefined) return false;
+    this.#setRead(mark?.read_sequence ?? sequence); // no further than the feed goes
+    return true;
   }
 
   /** Asks for a human. Rejects with `FiniChatError` when the bridge refuses or cannot be reached. */
