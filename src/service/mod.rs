@@ -17,4 +17,5 @@ pub mod planner;
 pub mod prober;
 pub mod reader;
 pub mod sender;
+pub mod waits;
 pub mod walk;

@@ -44,7 +44,7 @@ use crate::domain::{
     conversation::StatusPolicy,
     correlation::Correlation,
     event::Subscriptions,
-    ids::{ConversationId, ConversationKey, FrontendName, MessageId},
+    ids::{ConversationId, ConversationKey, FrontendName, IdSpace, MessageId},
     message::{InboundMessage, Role},
 };
 

@@ -6,7 +6,7 @@ use super::Result;
 use crate::domain::{
     Timestamp,
     correlation::Correlation,
-    ids::{ConversationId, ConversationKey, FrontendName, MessageId},
+    ids::{ConversationId, ConversationKey, FrontendName, IdSpace, MessageId},
     message::InboundMessage,
     turn::TurnState,
 };
@@ -34,6 +34,13 @@ pub struct NewMessage {
     pub limits: BacklogLimits,
 }
 
+impl NewMessage {
+    /// Whose ids its own is one of.
+    pub const fn id_space(&self) -> IdSpace {
+        if self.counted_for.is_some() { IdSpace::Browser } else { IdSpace::Server }
+    }
+}
+
 /// How many turns may wait (be queued) before further messages are refused, and how many a browser may send. 0 of bytes or
 /// of browsers' messages is no limit.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +64,8 @@ pub enum Accepted {
         conversation: ConversationKey,
         /// Its number in the feed.
         sequence: i64,
+        /// Whether nothing of its conversation comes before it: it waits for the budget alone.
+        is_next: bool,
     },
     /// The same message was stored before; nothing was changed.
     Duplicate {
@@ -107,11 +116,12 @@ pub trait IntakeStore: Send + Sync {
     /// (frontend, conversation, message id). Announces `Turns` and `Feed`.
     async fn accept(&self, message: NewMessage) -> Result<Accepted>;
 
-    /// A turn by its frontend's ids.
+    /// A turn by its frontend's ids, or a browser's of it.
     async fn turn(
         &self,
         frontend: &FrontendName,
         conversation: &ConversationId,
         message: &MessageId,
+        space: IdSpace,
     ) -> Result<Option<TurnView>>;
 }

@@ -12,6 +12,7 @@ mod people;
 mod reading;
 mod time;
 mod turns;
+mod waits;
 
 pub use admin::*;
 pub use budget::*;
@@ -25,6 +26,7 @@ pub use people::*;
 pub use reading::*;
 pub use time::*;
 pub use turns::*;
+pub use waits::*;
 
 use super::{Changes, StoreError};
 use crate::domain::Timestamp;
@@ -47,6 +49,7 @@ pub trait Store:
     + BudgetStore
     + AdminStore
     + TimeStore
+    + WaitStore
 {
     /// The feed of changes.
     fn changes(&self) -> &Changes;

@@ -6,6 +6,7 @@ use crate::{
         Timestamp,
         conversation::State,
         correlation::{Correlation, RequestId, TraceContext},
+        ids::MessageId,
         message::Role,
         turn::TurnState,
     },
@@ -70,6 +71,11 @@ pub(in crate::store) fn turn_state(row: &Row, column: &str) -> Result<TurnState>
 /// A conversation's state.
 pub(in crate::store) fn state(row: &Row, column: &str) -> Result<State> {
     named(row, column, State::parse)
+}
+
+/// A message's id.
+pub(in crate::store) fn message_id(row: &Row, column: &str) -> Result<MessageId> {
+    Ok(MessageId::from_stored(&text(row, column)?))
 }
 
 /// A role.
