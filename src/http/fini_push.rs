@@ -35,7 +35,7 @@ const ID: usize = 200;
 const TEXT: usize = 4000;
 
 #[derive(Serialize)]
-struct Accepted {
+struct Escalated {
     accepted: bool,
     open: Option<bool>,
     position: Option<u32>,
@@ -73,7 +73,7 @@ pub async fn escalate(State(public): State<Public>, request: Request) -> Result<
     let found = public.handoffs.push(meant, joined([priority, reason, summary])).await?;
     let place = found.as_ref().and_then(|found| found.handoff.place());
     let desk = found.as_ref().and_then(|found| found.desk.as_ref());
-    let answer = Accepted {
+    let answer = Escalated {
         accepted: true,
         open: desk.map(|desk| desk.open),
         position: found.as_ref().and_then(|found| found.position),

@@ -205,8 +205,9 @@ impl World {
                 }
                 FeedEvent::HandoffRequested(_) => self.is_waiting = true,
                 FeedEvent::HandoffClaimed { .. } => (self.is_claimed, self.is_waiting) = (true, false),
-                FeedEvent::HandoffReturned { .. } => (self.is_claimed, self.is_waiting) = (false, false),
-                FeedEvent::HandoffUnclaimed { then: "bot", .. } => (self.is_claimed, self.is_waiting) = (false, false),
+                FeedEvent::HandoffReturned { .. } | FeedEvent::HandoffUnclaimed { then: "bot", .. } => {
+                    (self.is_claimed, self.is_waiting) = (false, false);
+                }
                 FeedEvent::HandoffWaiting { .. } => {
                     assert_eq!(before.handoff.speaker(), Speaker::Waiting, "nobody waits: {act:?}");
                 }
