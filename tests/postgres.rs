@@ -191,7 +191,7 @@ pub fn as_ordinary_user() -> Command {
 }
 
 /// The folder of the server's programs: the one on PATH, else the newest that the system's packages installed.
-fn programs() -> Option<PathBuf> {
+pub fn programs() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path = std::env::split_paths(&path).find_map(|folder| std::fs::canonicalize(folder.join("initdb")).ok());
     if let Some(folder) = on_path.as_deref().and_then(Path::parent).filter(|folder| folder.join("postgres").exists()) {

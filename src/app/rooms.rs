@@ -398,8 +398,8 @@ pub(super) async fn open_store(
             let store = SqliteStore::open(path, rules).await.with_context(|| format!("opening {}", path.display()))?;
             Ok(Arc::new(store))
         }
-        StoreUrl::Postgres { url } => {
-            let store = PostgresStore::open(url, config.store.connections, rules).await;
+        StoreUrl::Postgres { urls } => {
+            let store = PostgresStore::open(urls, config.store.connections, rules).await;
             Ok(Arc::new(store.context("opening the PostgreSQL database")?))
         }
     }

@@ -61,9 +61,9 @@ fn origin(origin: &Origin) -> String {
 
 /// Whether the database lets the bridge in. The embedded one is a file that a running bridge holds, and is left alone.
 async fn database(config: &Config) -> Done {
-    let StoreUrl::Postgres { url } = &config.store.url else { return Ok(()) };
+    let StoreUrl::Postgres { urls } = &config.store.url else { return Ok(()) };
     install_crypto();
-    match PostgresStore::try_out(url).await {
+    match PostgresStore::try_out(urls).await {
         Ok(()) => put(format!("the database at {} lets the bridge in", config.store.url)),
         Err(error) => {
             let error = CliError::failed(error).at(&config.store.url);

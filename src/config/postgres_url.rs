@@ -1,17 +1,26 @@
 //! The address of a PostgreSQL server as people write it, checked before the driver sees it.
 //!
 //! The driver would print a parameter that it does not know together with its value, which may be a secret, and take a password
-//! with a `/` in it for a host and a path. Nothing here ever repeats a value; a parameter's name only where it can be no part of
-//! a password.
+//! with a `/` in it for a host and a path. It knows one server only, where people write several of which one takes writes
+//! (`host1,host2`), and means something else than libpq by some TLS settings. Nothing here ever repeats a value; a parameter's
+//! name only where it can be no part of a password.
 
 use url::Url;
 
-/// What the driver takes behind the `?`.
-const PARAMETERS: [&str; 9] =
-    ["application_name", "dbname", "host", "hostaddr", "options", "password", "port", "sslmode", "user"];
+/// What may stand behind the `?`.
+const PARAMETERS: [&str; 10] =
+    ["application_name", "dbname", "host", "hostaddr", "options", "password", "port", "sslmode", TARGET, "user"];
 /// The same for TLS, beside `sslmode`.
-const TLS_FILES: [&str; 3] = ["sslrootcert", "sslcert", "sslkey"];
-const TLS_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
+const TLS_FILES: [&str; 3] = [ROOTS, "sslcert", "sslkey"];
+const TLS_MODES: [&str; 5] = ["disable", "prefer", "require", "verify-ca", "verify-full"];
+/// Which of several servers is wanted. The store always wants the one that takes writes.
+const TARGET: &str = "target_session_attrs";
+const WRITABLE: [&str; 3] = ["any", "read-write", "primary"];
+/// The trusted certificates, and the word for those of the system.
+const ROOTS: &str = "sslrootcert";
+const SYSTEM: &str = "system";
+/// Parameters that may list one value per server.
+const LISTED: [&str; 3] = ["host", "hostaddr", "port"];
 
 /// Why a text is no address of a PostgreSQL server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +39,22 @@ pub enum PostgresUrlError {
     /// A file of trusted certificates that nothing would be compared with.
     #[error("names an sslrootcert, but its sslmode compares no certificate; write sslmode=verify-full or verify-ca")]
     Unverified,
+    /// The certificates of the system, which vouch for anybody's name.
+    #[error(
+        "trusts the certificates of the system (sslrootcert=system), which only says something with sslmode=verify-full"
+    )]
+    AnyName,
+    /// `sslmode=allow`.
+    #[error("has sslmode=allow, which is encrypted or not as the server pleases; write prefer, or require to be sure")]
+    Allow,
+    /// A server that takes no writes.
+    #[error(
+        "asks for a server that takes no writes; target_session_attrs may be read-write, primary or any, and the bridge needs one that writes"
+    )]
+    ReadOnly,
+    /// Lists that do not fit together.
+    #[error("lists hosts and ports of different numbers; write one port, or one for each host")]
+    Uneven,
 }
 
 fn known() -> String {
@@ -38,10 +63,35 @@ fn known() -> String {
     known.join(", ")
 }
 
-/// The address as the driver takes it.
-pub(super) fn parse(text: &str) -> Result<String, PostgresUrlError> {
-    let text = with_host(text);
-    let url = Url::parse(&text).map_err(|_| PostgresUrlError::Malformed)?;
+/// The addresses as the driver takes them: one of each server, in the order in which they are named.
+pub(super) fn parse(text: &str) -> Result<Vec<String>, PostgresUrlError> {
+    let texts = by_authority(&with_host(text));
+    let count = texts.len();
+    let mut servers = Vec::with_capacity(count);
+    for (place, text) in texts.into_iter().enumerate() {
+        let url = checked(&text)?;
+        servers.extend(by_parameters(text, &url, (place, count))?);
+    }
+    Ok(servers)
+}
+
+/// The address of each of `user:password@host1:5432,host2:5433/database`, which URL parsers do not take.
+fn by_authority(text: &str) -> Vec<String> {
+    let whole = || vec![text.to_owned()];
+    let Some((scheme, rest)) = text.split_once("://") else { return whole() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, tail) = rest.split_at(end);
+    let (user, hosts) = authority.rsplit_once('@').map_or(("", authority), |(user, hosts)| (user, hosts));
+    if !hosts.contains(',') {
+        return whole();
+    }
+    let at = if authority.contains('@') { "@" } else { "" };
+    hosts.split(',').map(|host| format!("{scheme}://{user}{at}{host}{tail}")).collect()
+}
+
+/// The parsed address, where all of it is known and fits together.
+fn checked(text: &str) -> Result<Url, PostgresUrlError> {
+    let url = Url::parse(text).map_err(|_| PostgresUrlError::Malformed)?;
     // A password that was not encoded ends where a path, a query or a fragment seems to begin; what remains shows it.
     let path = url.path().trim_start_matches('/');
     let is_torn =
@@ -49,25 +99,68 @@ pub(super) fn parse(text: &str) -> Result<String, PostgresUrlError> {
     if is_torn {
         return Err(PostgresUrlError::Malformed);
     }
-    let (mut mode, mut has_root) = (None, false);
+    let (mut mode, mut roots) = (None, None);
     for (name, value) in url.query_pairs() {
         match &*name {
+            "sslmode" if value == "allow" => return Err(PostgresUrlError::Allow),
             "sslmode" if TLS_MODES.contains(&&*value) => mode = Some(value.into_owned()),
             "sslmode" => return Err(PostgresUrlError::Value("sslmode")),
-            "port" if value.parse::<u16>().is_err() => return Err(PostgresUrlError::Value("port")),
-            "hostaddr" if value.parse::<std::net::IpAddr>().is_err() => {
+            "port" if value.split(',').any(|port| port.parse::<u16>().is_err()) => {
+                return Err(PostgresUrlError::Value("port"));
+            }
+            "hostaddr" if value.split(',').any(|address| address.parse::<std::net::IpAddr>().is_err()) => {
                 return Err(PostgresUrlError::Value("hostaddr"));
             }
-            "sslrootcert" => has_root = true,
+            TARGET if WRITABLE.contains(&&*value) => {}
+            TARGET if ["read-only", "standby", "prefer-standby"].contains(&&*value) => {
+                return Err(PostgresUrlError::ReadOnly);
+            }
+            TARGET => return Err(PostgresUrlError::Value(TARGET)),
+            ROOTS => roots = Some(value.into_owned()),
             name if PARAMETERS.contains(&name) || TLS_FILES.contains(&name) => {}
             name if is_word(name) => return Err(PostgresUrlError::Unknown(name.to_owned())),
             _ => return Err(PostgresUrlError::Malformed),
         }
     }
-    if has_root && !matches!(mode.as_deref(), Some("verify-ca" | "verify-full")) {
-        return Err(PostgresUrlError::Unverified);
+    match (roots.as_deref(), mode.as_deref()) {
+        (None, _) | (Some(_), Some("verify-full")) => Ok(url),
+        (Some(SYSTEM), _) => Err(PostgresUrlError::AnyName),
+        (Some(_), Some("verify-ca")) => Ok(url),
+        (Some(_), _) => Err(PostgresUrlError::Unverified),
     }
-    Ok(text)
+}
+
+/// The addresses that one text names by lists in its parameters; `place` is that of the text among others that the same
+/// parameters are for. What the driver does not know is left out: it trusts the system's certificates by itself.
+fn by_parameters(text: String, url: &Url, place: (usize, usize)) -> Result<Vec<String>, PostgresUrlError> {
+    let listed = |name: &str| LISTED.contains(&name);
+    let lengths = url.query_pairs().filter(|(name, _)| listed(name)).map(|(_, value)| value.split(',').count());
+    let longest = lengths.max().unwrap_or(1);
+    let is_ours = |name: &str, value: &str| name == TARGET || (name == ROOTS && value == SYSTEM);
+    if longest == 1 && !url.query_pairs().any(|(name, value)| is_ours(&name, &value)) {
+        return Ok(vec![text]);
+    }
+    let places = if place.1 > 1 { place.0..place.0 + 1 } else { 0..longest };
+    let count = place.1.max(longest);
+    let mut servers = Vec::with_capacity(places.len());
+    for place in places {
+        let mut kept = Vec::new();
+        for (name, value) in url.query_pairs().filter(|(name, value)| !is_ours(name, value)) {
+            let values: Vec<&str> = if listed(&name) { value.split(',').collect() } else { vec![&value] };
+            if values.len() > 1 && values.len() != count {
+                return Err(PostgresUrlError::Uneven);
+            }
+            let value = values.get(place).or(values.first()).copied().unwrap_or_default();
+            kept.push((name.into_owned(), value.to_owned()));
+        }
+        let mut server = url.clone();
+        server.set_query(None);
+        if !kept.is_empty() {
+            server.query_pairs_mut().extend_pairs(kept);
+        }
+        servers.push(server.into());
+    }
+    Ok(servers)
 }
 
 /// The socket form `postgres://user@/database?host=/run/postgresql`, which libpq takes and URL parsers do not: the host that is
@@ -101,19 +194,45 @@ mod tests {
             "postgres://bridge@db/bridge?application_name=fini&options=-c%20search_path%3Dfini",
             "postgres://[::1]:5432/bridge?sslmode=disable",
         ] {
-            assert_eq!(parse(text).as_deref(), Ok(text));
+            assert_eq!(parse(text), Ok(vec![text.to_owned()]));
         }
         assert_eq!(
-            parse("postgres://bridge:pw@/bridge?host=/run/postgresql").as_deref(),
-            Ok("postgres://bridge:pw@localhost/bridge?host=/run/postgresql")
+            parse("postgres://bridge:pw@/bridge?host=/run/postgresql"),
+            Ok(vec!["postgres://bridge:pw@localhost/bridge?host=/run/postgresql".to_owned()])
         );
+    }
+
+    #[test]
+    fn several_servers_are_one_address_each() {
+        for (text, servers) in [
+            ("postgres://u:p@a:5432,b:5433/d", &["postgres://u:p@a:5432/d", "postgres://u:p@b:5433/d"][..]),
+            ("postgres://u:p,q@a,[::1]:5433/d", &["postgres://u:p,q@a/d", "postgres://u:p,q@[::1]:5433/d"]),
+            ("postgres://a,b/d?port=1,2", &["postgres://a/d?port=1", "postgres://b/d?port=2"]),
+            (
+                "postgres://u@x/d?host=a,b&port=5432&target_session_attrs=read-write",
+                &["postgres://u@x/d?host=a&port=5432", "postgres://u@x/d?host=b&port=5432"],
+            ),
+            ("postgres://u@a/d?target_session_attrs=primary", &["postgres://u@a/d"]),
+            ("postgres://u@a/d?sslmode=verify-full&sslrootcert=system", &["postgres://u@a/d?sslmode=verify-full"]),
+        ] {
+            assert_eq!(
+                parse(text).as_deref(),
+                Ok(&servers.iter().map(ToString::to_string).collect::<Vec<_>>()[..]),
+                "{text}"
+            );
+        }
     }
 
     #[test]
     fn what_is_wrong_is_named_and_no_part_of_a_password_is() {
         for (text, expected) in [
             ("postgres://u:p@db/b?sslpassword=hunter2", "`sslpassword`"),
-            ("postgres://u:p@db/b?target_session_attrs=hunter2", "`target_session_attrs`"),
+            ("postgres://u:p@db/b?target_session_attrs=hunter2", "target_session_attrs"),
+            ("postgres://u:p@db/b?target_session_attrs=standby", "takes no writes"),
+            ("postgres://u:p@db/b?connect_timeout=hunter2", "`connect_timeout`"),
+            ("postgres://u:p@db/b?sslmode=allow", "prefer"),
+            ("postgres://u:p@db/b?sslmode=verify-ca&sslrootcert=system", "verify-full"),
+            ("postgres://u:p@a,b,c/b?port=1,2", "one for each host"),
             ("postgres://u:p@db/b?sslmode=hunter2", "sslmode"),
             ("postgres://u:p@db/b?port=hunter2", "port"),
             ("postgres://u:p@db/b?sslrootcert=/ca.pem", "verify-full"),

@@ -17,10 +17,10 @@ pub enum StoreUrl {
         /// The file. Its folder is made when it is missing.
         path: PathBuf,
     },
-    /// A PostgreSQL server, for several replicas.
+    /// A PostgreSQL database, for several replicas.
     Postgres {
-        /// The whole address, as the driver takes it.
-        url: SecretString,
+        /// The whole address of each server that may have it, as the driver takes them; one at least.
+        urls: Vec<SecretString>,
     },
 }
 
@@ -45,7 +45,8 @@ pub enum StoreUrlError {
 }
 
 impl StoreUrl {
-    /// Reads `sqlite://relative/path`, `sqlite:///absolute/path` or `postgres://user:password@host/database`.
+    /// Reads `sqlite://relative/path`, `sqlite:///absolute/path` or `postgres://user:password@host/database`, which may name
+    /// several hosts.
     pub fn parse(text: &str) -> Result<Self, StoreUrlError> {
         if let Some(rest) = text.strip_prefix("sqlite:") {
             let path = rest.strip_prefix("//").unwrap_or(rest);
@@ -59,7 +60,7 @@ impl StoreUrl {
         if !(text.starts_with("postgres://") || text.starts_with("postgresql://")) {
             return Err(StoreUrlError::Scheme);
         }
-        Ok(Self::Postgres { url: SecretString::from(postgres_url::parse(text)?) })
+        Ok(Self::Postgres { urls: postgres_url::parse(text)?.into_iter().map(SecretString::from).collect() })
     }
 }
 
@@ -67,19 +68,22 @@ impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite { path } => write!(f, "sqlite://{}", path.display()),
-            Self::Postgres { url } => {
-                let Ok(mut url) = Url::parse(url.expose_secret()) else {
-                    return f.write_str("postgres://[malformed]");
-                };
-                if url.password().is_some() && url.set_password(Some("***")).is_err() {
-                    return f.write_str("postgres://[hidden]");
-                }
-                url.set_query(None);
-                url.set_fragment(None);
-                write!(f, "{url}")
+            Self::Postgres { urls } => {
+                let shown: Vec<String> = urls.iter().map(|url| without_secrets(url.expose_secret())).collect();
+                f.write_str(&shown.join(", "))
             }
         }
     }
+}
+
+fn without_secrets(url: &str) -> String {
+    let Ok(mut url) = Url::parse(url) else { return "postgres://[malformed]".to_owned() };
+    if url.password().is_some() && url.set_password(Some("***")).is_err() {
+        return "postgres://[hidden]".to_owned();
+    }
+    url.set_query(None);
+    url.set_fragment(None);
+    url.into()
 }
 
 impl fmt::Debug for StoreUrl {

@@ -48,8 +48,10 @@ pub struct Inbound {
     pub role: String,
     /// Its text.
     pub content: String,
-    /// When, epoch milliseconds.
+    /// When it was stored, epoch milliseconds.
     pub at: i64,
+    /// When it had arrived: a vendor that creates or resolves late stores it as late.
+    pub received_at: i64,
     /// The attributes that came with it.
     pub user_attributes: Map<String, Value>,
 }

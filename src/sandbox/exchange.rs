@@ -78,6 +78,7 @@ impl World {
             role: turn.role.clone(),
             content: turn.content.clone(),
             at,
+            received_at,
             user_attributes: turn.user_attributes.clone(),
         });
         let mut begun = Begun { created, reply: None, fails: false, in_front: false };

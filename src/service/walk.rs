@@ -294,6 +294,11 @@ impl Walker {
         }
     }
 
+    /// Forgets what every conversation was like.
+    pub fn forget(&self) {
+        *self.memory() = Memory::default();
+    }
+
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }

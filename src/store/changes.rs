@@ -6,7 +6,10 @@
 //! Rooms, of which there are a few, listen to everything. Readers of one conversation, of which there are thousands,
 //! follow that one, and sleep while others talk.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use tokio::sync::broadcast;
 
@@ -42,11 +45,12 @@ const CAPACITY: usize = 4096;
 pub struct Changes {
     rooms: broadcast::Sender<Option<Change>>,
     followers: Arc<Followers>,
+    restored: Arc<AtomicU64>,
 }
 
 impl Default for Changes {
     fn default() -> Self {
-        Self { rooms: broadcast::channel(CAPACITY).0, followers: Arc::default() }
+        Self { rooms: broadcast::channel(CAPACITY).0, followers: Arc::default(), restored: Arc::default() }
     }
 }
 
@@ -61,6 +65,18 @@ impl Changes {
     pub fn announce_lapse(&self) {
         let _ = self.rooms.send(None);
         self.followers.tell_all();
+    }
+
+    /// Tells every listener that the store may lack what it had: it goes on from an earlier point. What was remembered of it is
+    /// to be forgotten.
+    pub fn announce_restored(&self) {
+        self.restored.fetch_add(1, Ordering::AcqRel);
+        self.announce_lapse();
+    }
+
+    /// How often the store went on from an earlier point.
+    pub fn restorations(&self) -> u64 {
+        self.restored.load(Ordering::Acquire)
     }
 
     /// Listens to every change from now on.

@@ -1,7 +1,8 @@
 //! What a database's error means for whoever asked the store.
 //!
 //! One place for both databases: whether a fault passes by itself (locked, full, cut off), points at the file, or is a fault
-//! of ours. Sources: SQLite's "Result and Error Codes" and the SQLSTATE classes in PostgreSQL's appendix A.
+//! of ours. A server's fault that its operator can mend is told in the operator's words: which limit, whose, what to do. Sources:
+//! SQLite's "Result and Error Codes" and the SQLSTATE classes in PostgreSQL's appendix A.
 
 use std::borrow::Cow;
 
@@ -13,11 +14,16 @@ use super::StoreError;
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match &error {
-            sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
-            | sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed => Self::Unavailable(error.to_string()),
+            sqlx::Error::Io(error) => Self::Unavailable(format!("the server cannot be reached: {error}")),
+            sqlx::Error::Tls(error) => Self::Unavailable(format!("TLS with the server failed: {error}")),
+            sqlx::Error::PoolTimedOut => Self::Unavailable(
+                "no connection to the server could be had in time: all of them are busy, or none can be made"
+                    .to_owned(),
+            ),
+            sqlx::Error::PoolClosed => Self::Unavailable("it is closed".to_owned()),
+            sqlx::Error::WorkerCrashed => Self::Unavailable(error.to_string()),
+            // What a session said twice at once, or of another's words: these only come of sessions that are shared.
+            sqlx::Error::Protocol(said) => Self::Unavailable(format!("{said}: {SHARED_SESSION}")),
             sqlx::Error::Database(database) => from_database(database.as_ref()),
             sqlx::Error::Migrate(_) => Self::Damaged(error.to_string()),
             _ => Self::Internal(error.to_string()),
@@ -60,20 +66,90 @@ pub(super) fn from_migration(error: MigrateError, known: i64) -> StoreError {
     }
 }
 
+/// Of a server that takes no writes.
+pub(super) const READ_ONLY: &str =
+    "the server takes no writes: it is a standby, or was told so (default_transaction_read_only)";
+/// Of errors that a session of one's own does not have.
+const SHARED_SESSION: &str = "a pooler in between gives every transaction another session, it seems (PgBouncer with pool_mode = \
+     transaction or statement); the bridge needs pool_mode = session";
+
 fn from_database(error: &dyn DatabaseError) -> StoreError {
-    let message = error.to_string();
     let code = error.code().unwrap_or(Cow::Borrowed(""));
+    let said = error.message();
+    let message = match in_words(&code) {
+        Some(words) => format!("{words} (SQLSTATE {code}: {said})"),
+        None => format!("{said} (SQLSTATE {code})"),
+    };
     // A deadlock, a serialization failure, or two transactions that inserted the same thing: one of them does better now.
     if matches!(&*code, "40P01" | "40001" | "23505") {
         return StoreError::Contended(message);
+    }
+    // A statement that the session does not know, or has: of a session that somebody else has meanwhile.
+    if matches!(&*code, "26000" | "42P05") {
+        return StoreError::Unavailable(message);
     }
     match code.get(..2) {
         // Connection exception, wrong credentials, no such database, transaction rollback, insufficient resources, operator
         // intervention, system error.
         Some("08" | "28" | "3D" | "40" | "53" | "57" | "58") => StoreError::Unavailable(message),
+        // A right that the role lacks can be given; a lock that somebody else has is given back.
+        Some("42" | "55") if matches!(&*code, "42501" | "55P03") => StoreError::Unavailable(message),
         // Read-only transaction: the server is a standby. A transaction that stood still for too long: the server ended it.
         Some("25") if matches!(&*code, "25006" | "25P03") => StoreError::Unavailable(message),
         Some("XX") => StoreError::Damaged(message),
         _ => StoreError::Internal(message),
+    }
+}
+
+/// What the operator of the database makes of an error: whose limit it is, and what to do.
+fn in_words(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "53300" => {
+            "the server has no connection left for this role: raise its max_connections (or the CONNECTION LIMIT of the role or \
+             the database), or lower store.connections; each replica takes that many and one more"
+        }
+        "53100" => "the server's disk is full: make room there; nothing is lost, and the bridge goes on by itself",
+        "53200" => "the server is out of memory: look at its work_mem and shared_buffers, and at who else uses it",
+        "28P01" => "the server refuses the password of this role: compare it with the address in store.url",
+        "28000" => {
+            "the server does not let this role in from here: look at the role's name, whether it may log in, and at pg_hba.conf"
+        }
+        "3D000" => "the server has no such database: create it, or correct the address in store.url",
+        "42501" => {
+            "the role lacks a right: for running it needs SELECT, INSERT, UPDATE, DELETE on the bridge's tables and USAGE, SELECT, \
+             UPDATE on their sequences; for bringing the schema up to date it has to own them and to have CREATE on the schema"
+        }
+        "25006" => READ_ONLY,
+        "25P03" => {
+            "the server ended a transaction that stood still: this process, or the network, was held up for seconds"
+        }
+        "57014" => {
+            "the server ended a statement that took too long: a lock that is held elsewhere (pg_stat_activity, pg_locks), or more \
+             work than the server can do"
+        }
+        "55P03" => "something in the database is locked elsewhere (pg_locks)",
+        "57P01" | "57P02" => "the server was stopped, or ended this session",
+        "57P03" => "the server is starting or stopping",
+        "26000" | "42P05" | "08P01" => SHARED_SESSION,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_operator_can_mend_is_told_in_the_operator_s_words() {
+        for (code, words) in [
+            ("53300", "max_connections"),
+            ("42501", "CREATE on the schema"),
+            ("25006", "standby"),
+            ("26000", "pool_mode = session"),
+            ("57014", "pg_locks"),
+        ] {
+            assert!(in_words(code).is_some_and(|said| said.contains(words)), "{code}");
+        }
+        assert_eq!(in_words("42601"), None);
     }
 }

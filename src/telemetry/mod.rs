@@ -158,7 +158,8 @@ fn subscriber(
 /// catalogue and names addresses. Directives mean what they say.
 fn directives(level: &str) -> String {
     match level.trim().parse::<LevelFilter>() {
-        Ok(own) if own > LevelFilter::WARN => format!("warn,fini_bridge={own}"),
+        // What the database's driver says of a connection that it makes or checks, again and again, the store says once.
+        Ok(own) if own > LevelFilter::WARN => format!("warn,sqlx_core::pool=off,fini_bridge={own}"),
         _ => level.to_owned(),
     }
 }

@@ -1,8 +1,7 @@
-//! Replicas and their PostgreSQL in trouble: taken away, cut off, full, of another version, behind a pooler, at another time.
+//! Replicas and their PostgreSQL in trouble: taken away, cut off, full, of another version, at another time.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +15,8 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{Allow, Bridge, Reply, Setup, database, eventually, left_out, server, unique, within};
-use crate::postgres::{self, Stop, as_ordinary_user, cut_connections, execute, number};
+use crate::harness::{Allow, Bridge, Reply, Setup, database, eventually, server, unique, within};
+use crate::postgres::{Stop, cut_connections, execute, number};
 
 /// What stands while the database is away, and is looked for afterwards, takes longer than most.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -239,82 +238,6 @@ async fn a_newer_schema_is_left_alone() {
     bridge.turn("c", "And on it goes").await;
     execute(&url, "DELETE FROM _sqlx_migrations WHERE version = 99").await;
     bridge.finish().await;
-}
-
-/// A pooler of a test's own; ends with it.
-struct Pooler {
-    port: u16,
-    keeper: Child,
-    _folder: tempfile::TempDir,
-}
-
-impl Pooler {
-    fn start(program: &Path, server: &postgres::Server, mode: &str) -> Self {
-        use std::os::unix::fs::PermissionsExt as _;
-        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
-        let port = free.local_addr().expect("it is bound").port();
-        drop(free);
-        let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("it is ours");
-        let file = folder.path().join("pgbouncer.ini");
-        let settings = format!(
-            "[databases]\n* = host=127.0.0.1 port={} user=fini_bridge\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
-             listen_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = {mode}\nmax_client_conn = 200\n\
-             default_pool_size = 60\n",
-            server.port()
-        );
-        std::fs::write(&file, settings).expect("it can be written");
-        let script = r#""$1" -q "$2" </dev/null >/dev/null 2>&1 & p=$!; cat >/dev/null; kill $p; wait"#;
-        let mut command = as_ordinary_user();
-        command.args(["sh", "-c", script, "sh"]).arg(program).arg(&file).stdin(Stdio::piped());
-        Self { port, keeper: command.spawn().expect("a shell is part of every system"), _folder: folder }
-    }
-
-    async fn url(&self, database: &str) -> String {
-        let address = ("127.0.0.1", self.port);
-        eventually("the pooler to listen", async || tokio::net::TcpStream::connect(address).await.ok()).await;
-        let name = database.rsplit('/').next().expect("addresses name their database");
-        format!("postgres://fini_bridge@127.0.0.1:{}/{name}", self.port)
-    }
-}
-
-impl Drop for Pooler {
-    fn drop(&mut self) {
-        drop(self.keeper.stdin.take());
-        let _ = self.keeper.wait();
-    }
-}
-
-fn pgbouncer() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
-    let found = folders.map(|folder| folder.join("pgbouncer")).find(|program| program.exists());
-    if found.is_none() {
-        left_out("PgBouncer");
-    }
-    found
-}
-
-#[tokio::test]
-async fn a_pooler_without_sessions_is_refused_and_one_with_sessions_works() {
-    let (Some(server), Some(program)) = (server(""), pgbouncer()) else { return };
-    let database = server.database().await;
-    let mut bridge = Setup::new().store(&database).start().await;
-    bridge.turn("c", "Where is my order?").await;
-    for mode in ["transaction", "statement"] {
-        let pooler = Pooler::start(&program, &server, mode);
-        let (status, said) = bridge.second_process_on(&pooler.url(&database).await).await;
-        assert_eq!(status.code(), Some(1), "{mode}: {said}");
-        assert!(said.contains("pool_mode = session"), "{mode}: {said}");
-    }
-    let pooler = Pooler::start(&program, &server, "session");
-    let through = pooler.url(&database).await;
-    bridge.join_with(|setup| setup.store(&through)).await;
-    bridge.turn("c", "Through a pooler").await;
-    bridge.bound("c").await;
-    bridge.next_replica();
-    bridge.finish().await;
-    drop(pooler);
 }
 
 /// A clock that is wrong.

@@ -130,6 +130,8 @@ pub struct ReaderState {
     leased_at: Option<Timestamp>,
     /// Since when there is something to read for.
     needed_since: Option<Timestamp>,
+    /// How often the store had gone on from an earlier point when this began.
+    restorations: u64,
 }
 
 /// The watch as it was counted last.
@@ -167,9 +169,10 @@ impl Loop for Arc<Reader> {
                 return Ok(Step::Idle { until: Some(next.map_or(until, |next| next.min(until))) });
             }
         }
+        self.forget_what_was_not();
         let renew = if self.store.is_shared() {
             let Some(leased_at) = self.leased_at(now).await? else {
-                *self.state() = ReaderState::default();
+                self.begin_anew();
                 // Whatever there is to read: another process reads it.
                 return Ok(Step::Held { until: Some(now.plus(TRIED_EVERY)), rest: TRIED_EVERY });
             };
@@ -287,6 +290,19 @@ impl Reader {
         let leased_at = self.store.take_lease(LEASE.0, &lease).await?.then_some(now);
         self.state().leased_at = leased_at;
         Ok(leased_at)
+    }
+
+    /// Where the store went on from an earlier point, nothing counts as read that it may lack.
+    fn forget_what_was_not(&self) {
+        if self.store.changes().restorations() != self.state().restorations {
+            self.walker.forget();
+            self.begin_anew();
+        }
+    }
+
+    fn begin_anew(&self) {
+        let restorations = self.store.changes().restorations();
+        *self.state() = ReaderState { restorations, ..ReaderState::default() };
     }
 
     fn state(&self) -> MutexGuard<'_, ReaderState> {

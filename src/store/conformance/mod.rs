@@ -164,7 +164,7 @@ impl Place {
     async fn open(&self, rules: Rules) -> Result<Arc<dyn Subject>> {
         Ok(match self {
             Self::File { path, .. } => Arc::new(SqliteStore::open(path, rules).await?),
-            Self::Schema(url) => Arc::new(PostgresStore::open(url, 16, rules).await?),
+            Self::Schema(url) => Arc::new(PostgresStore::open(std::slice::from_ref(url), 16, rules).await?),
         })
     }
 }

@@ -1,17 +1,19 @@
 //! Reaching the server: which one, with which settings, and with which schema.
 //!
 //! Every session is set to what the transactions rely on, whatever the server's or the role's defaults are: READ COMMITTED,
-//! commits that are on disk when they return, and statements that end.
+//! commits that are on disk when they return, and statements that end. A server that takes no writes is left at once.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
-    ConnectOptions, Connection, Executor, PgConnection, PgPool, Row, SqlSafeStr,
+    AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, PgPool, SqlSafeStr,
     migrate::{Migration, MigrationType, Migrator},
-    postgres::{PgConnectOptions, PgPoolOptions},
+    postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
 };
+use tokio::sync::Notify;
 
+use super::sessions;
 use crate::store::{Result, StoreError, failure};
 
 /// Every schema there was, oldest first; never changed once released.
@@ -36,8 +38,8 @@ const MIGRATIONS: [(i64, &str, &str); 15] = [
 const IDLE_TIMEOUT: Duration = Duration::from_mins(5);
 /// A connection that was idle for longer is tried before it is used: the network, or the server, may have dropped it.
 const TRUSTED: Duration = Duration::from_secs(1);
-/// How often two connections are asked for their sessions at a start.
-const SESSION_CHECKS: usize = 3;
+/// How long a connection that was idle may take to say that it is still one.
+const TRIAL: Duration = Duration::from_secs(3);
 /// Prepared statements kept per connection; there are fewer in the whole store.
 const STATEMENTS: usize = 256;
 
@@ -79,6 +81,26 @@ const SESSION: &str = "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVE
      SET jit = 'off'; \
      SELECT set_config('synchronous_commit', 'on', FALSE) WHERE current_setting('synchronous_commit') = 'off'";
 
+/// Whether a session takes no writes: the server is a standby, or was told to take none.
+const CLOSED: &str = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'";
+/// Which history a server that takes writes is at: a number of its own, and the timeline that it writes. An engine that only
+/// resembles PostgreSQL may not have it.
+const HISTORY: &str = "SELECT CAST(system_identifier AS TEXT), \
+     SUBSTR(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) FROM pg_control_system()";
+/// The tables whose rows are numbered by a sequence, in a column `key`.
+const NUMBERED: [&str; 4] = ["conversations", "turns", "deliveries", "budget"];
+/// The advisory lock of whoever mends sequences; any number that nothing else in the database uses.
+const SEQUENCES_LOCK: i64 = 0x0046_696e_6953;
+
+/// The run of commits that a server goes on with. A standby that is promoted begins another timeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct History {
+    /// The database cluster.
+    pub(super) cluster: String,
+    /// Its timeline.
+    pub(super) timeline: u32,
+}
+
 /// How to reach the server.
 #[derive(Clone)]
 pub(super) struct Server {
@@ -92,6 +114,12 @@ impl Server {
         let options: PgConnectOptions = url.expose_secret().parse().map_err(|_| {
             StoreError::Unavailable("the address of the PostgreSQL server is not well-formed".to_owned())
         })?;
+        // As libpq has it: trusted certificates that were named somewhere else (PGSSLROOTCERT) are compared with.
+        let is_named = std::env::var_os("PGSSLROOTCERT").is_some_and(|file| !file.is_empty());
+        let options = match options.get_ssl_mode() {
+            PgSslMode::Require if is_named => options.ssl_mode(PgSslMode::VerifyCa),
+            _ => options,
+        };
         let options = options
             .application_name("fini-bridge")
             .extra_float_digits(None)
@@ -100,26 +128,60 @@ impl Server {
         Ok(Self { options, patience })
     }
 
-    /// The pool for transactions and reads, of so many connections; connects when first used.
-    pub(super) fn pool(&self, connections: u32) -> PgPool {
-        self.pool_of(connections).idle_timeout(IDLE_TIMEOUT).connect_lazy_with(self.options.clone())
+    /// One of each address. Errors never repeat them.
+    pub(super) fn all(urls: &[SecretString], patience: Patience) -> Result<Vec<Self>> {
+        let servers: Vec<Self> = urls.iter().map(|url| Self::new(url, patience)).collect::<Result<_>>()?;
+        if servers.is_empty() { Err(StoreError::Unavailable("no server is named".to_owned())) } else { Ok(servers) }
+    }
+
+    /// Where it is, for the log.
+    pub(super) fn name(&self) -> String {
+        let options = &self.options;
+        match options.get_socket() {
+            Some(socket) => socket.display().to_string(),
+            None if options.get_host().contains(':') => format!("[{}]:{}", options.get_host(), options.get_port()),
+            None => format!("{}:{}", options.get_host(), options.get_port()),
+        }
+    }
+
+    /// The pool for transactions and reads, of so many connections; connects when first used. What is wrong with a connection
+    /// is `suspected`.
+    pub(super) fn pool(&self, connections: u32, suspected: &Arc<Notify>) -> PgPool {
+        self.pool_of(connections, suspected).idle_timeout(IDLE_TIMEOUT).connect_lazy_with(self.options.clone())
     }
 
     /// The pool of the one connection that listens.
-    pub(super) fn for_listening(&self) -> PgPool {
-        self.pool_of(1).idle_timeout(None).max_lifetime(None).connect_lazy_with(self.options.clone())
+    pub(super) fn for_listening(&self, suspected: &Arc<Notify>) -> PgPool {
+        self.pool_of(1, suspected).idle_timeout(None).max_lifetime(None).connect_lazy_with(self.options.clone())
+    }
+
+    /// Logs in; which history the server goes on with, where it takes writes and can tell.
+    pub(super) async fn history(&self) -> Result<Option<History>> {
+        let mut connection = self.options.connect().await?;
+        if is_closed(&mut connection).await? {
+            return Err(StoreError::Unavailable(failure::READ_ONLY.to_owned()));
+        }
+        let told: std::result::Result<(String, String), _> =
+            sqlx::query_as(HISTORY).persistent(false).fetch_one(&mut connection).await;
+        // Whatever became of the connection, it has said what was asked.
+        let _ = connection.close().await;
+        Ok(told.ok().and_then(|(cluster, timeline)| {
+            Some(History { cluster, timeline: u32::from_str_radix(&timeline, 16).ok()? })
+        }))
     }
 
     /// Checks the database and brings its schema up to date. Several processes may do so at the same time: an advisory lock
     /// lets one after the other.
     pub(super) async fn prepare(&self) -> Result<()> {
         let prepared = tokio::time::timeout(self.patience.start, async {
-            let mut connection = self.options.connect().await?;
-            self.expect_sessions(&mut connection).await?;
+            let mut connection = self.expect_sessions().await?;
             recognise(&mut connection).await?;
             connection.execute("SET statement_timeout = 0").await?;
-            let known = MIGRATIONS.iter().map(|(version, ..)| *version).max().unwrap_or(0);
-            migrator().run(&mut connection).await.map_err(|error| failure::from_migration(error, known))?;
+            if !is_up_to_date(&mut connection).await? {
+                let known = MIGRATIONS.iter().map(|(version, ..)| *version).max().unwrap_or(0);
+                migrator().run(&mut connection).await.map_err(|error| failure::from_migration(error, known))?;
+            }
+            mend_sequences(&mut connection).await?;
             connection.close().await?;
             Ok(())
         });
@@ -128,11 +190,21 @@ impl Server {
         })
     }
 
+    /// Sees to it that no sequence stands behind the rows that it numbered.
+    pub(super) async fn mend_sequences(&self) -> Result<()> {
+        let mended = tokio::time::timeout(self.patience.call, async {
+            let mut connection = self.options.connect().await?;
+            mend_sequences(&mut connection).await?;
+            connection.close().await?;
+            Ok(())
+        });
+        mended.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the server did not answer in time".to_owned())))
+    }
+
     /// Logs in and looks whether this database would do, and changes nothing.
     pub(super) async fn try_out(&self) -> Result<()> {
         let tried = tokio::time::timeout(self.patience.connection, async {
-            let mut connection = self.options.connect().await?;
-            self.expect_sessions(&mut connection).await?;
+            let mut connection = self.expect_sessions().await?;
             recognise(&mut connection).await?;
             connection.close().await?;
             Ok(())
@@ -140,61 +212,114 @@ impl Server {
         tried.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the server did not answer in time".to_owned())))
     }
 
-    /// Refuses a pooler that hands every transaction to another session: what is listened to, prepared or set in one would be
-    /// gone in the next. Two connections that are open at the same time have different sessions, unless somebody in between
-    /// lends them out. Asked in simple queries, which any pooler passes on.
-    async fn expect_sessions(&self, first: &mut PgConnection) -> Result<()> {
-        let mut second = self.options.connect().await?;
-        let (mut ones, mut others) = (Vec::new(), Vec::new());
-        for _ in 0..SESSION_CHECKS {
-            ones.push(session(first).await?);
-            others.push(session(&mut second).await?);
-        }
-        second.close().await?;
-        let steady = |sessions: &[String]| sessions.iter().all(|session| *session == sessions[0]);
-        if steady(&ones) && steady(&others) && ones[0] != others[0] {
-            return Ok(());
-        }
-        Err(StoreError::Unavailable(
-            "a pooler in between gives every transaction another session (PgBouncer with pool_mode = transaction or \
-             statement), and the bridge needs sessions: connect to the server itself, or through a pooler with \
-             pool_mode = session"
-                .to_owned(),
-        ))
+    /// How long a start waits for it.
+    pub(super) fn patience(&self) -> Duration {
+        self.patience.connection.min(self.patience.start)
     }
 
-    fn pool_of(&self, connections: u32) -> PgPoolOptions {
-        let statement_timeout = self.patience.statement.as_millis().to_string();
+    /// A connection. Refuses a pooler that hands every transaction to another session: what is listened to, prepared or set in
+    /// one would be gone in the next.
+    async fn expect_sessions(&self) -> Result<PgConnection> {
+        let first = self.options.connect().await?;
+        let (first, are_sessions) = sessions::try_with(first, || self.options.connect()).await?;
+        if are_sessions { Ok(first) } else { Err(StoreError::Unavailable(sessions::POOLED.to_owned())) }
+    }
+
+    fn pool_of(&self, connections: u32, suspected: &Arc<Notify>) -> PgPoolOptions {
+        let statement_timeout = format!("SET statement_timeout = {}", self.patience.statement.as_millis());
+        let (idle, fresh) = (Arc::clone(suspected), Arc::clone(suspected));
         PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(self.patience.connection)
             .test_before_acquire(false)
-            .before_acquire(|connection, used| {
+            .before_acquire(move |connection, used| {
+                let suspected = Arc::clone(&idle);
                 Box::pin(async move {
-                    if used.idle_for > TRUSTED {
-                        connection.ping().await?;
+                    if used.idle_for <= TRUSTED {
+                        return Ok(true);
                     }
-                    Ok(true)
+                    let asked = tokio::time::timeout(TRIAL, is_closed(connection)).await;
+                    let is_closed =
+                        asked.unwrap_or(Err(sqlx::Error::PoolTimedOut)).inspect_err(|_| suspected.notify_one())?;
+                    if is_closed {
+                        suspected.notify_one();
+                    }
+                    Ok(!is_closed)
                 })
             })
             .after_connect(move |connection, _| {
-                let statement_timeout = statement_timeout.clone();
+                let (statement_timeout, suspected) = (statement_timeout.clone(), Arc::clone(&fresh));
                 Box::pin(async move {
+                    if is_closed(connection).await? {
+                        suspected.notify_one();
+                        return Err(sqlx::Error::InvalidArgument(failure::READ_ONLY.to_owned()));
+                    }
                     connection.execute(SESSION).await?;
-                    sqlx::query("SELECT set_config('statement_timeout', $1, FALSE)")
-                        .bind(statement_timeout)
-                        .execute(connection)
-                        .await?;
+                    // In simple queries, so that a pooler's sessions, where they are shared, do not fail here already.
+                    connection.execute(AssertSqlSafe(statement_timeout)).await?;
                     Ok(())
                 })
             })
     }
 }
 
-/// Which session of the server answers.
-async fn session(connection: &mut PgConnection) -> Result<String> {
-    let row = connection.fetch_one("SELECT CAST(pg_backend_pid() AS TEXT)").await?;
-    Ok(row.try_get(0)?)
+/// Whether this session takes no writes. Asked in a simple query: it leaves nothing behind in the session.
+pub(super) async fn is_closed(connection: &mut PgConnection) -> std::result::Result<bool, sqlx::Error> {
+    let row = connection.fetch_one(CLOSED).await?;
+    sqlx::Row::try_get(&row, 0)
+}
+
+/// Whether every migration was applied as it is here. A role that may not change the schema then needs not try.
+async fn is_up_to_date(connection: &mut PgConnection) -> Result<bool> {
+    let exists: bool =
+        sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL").fetch_one(&mut *connection).await?;
+    if !exists {
+        return Ok(false);
+    }
+    let applied: Vec<(i64, bool, Vec<u8>)> =
+        sqlx::query_as("SELECT version, success, checksum FROM _sqlx_migrations ORDER BY version")
+            .fetch_all(connection)
+            .await?;
+    let migrator = migrator();
+    let same = |(known, applied): (&Migration, &(i64, bool, Vec<u8>))| {
+        known.version == applied.0 && applied.1 && *known.checksum == applied.2[..]
+    };
+    Ok(migrator.iter().count() == applied.len() && migrator.iter().zip(&applied).all(same))
+}
+
+/// Puts each sequence that stands behind the rows of its table after them: a move by logical replication brings the rows and
+/// leaves the sequences where they were. A number that was given once must not be given again, or what is written now would
+/// stand before what was written earlier.
+async fn mend_sequences(connection: &mut PgConnection) -> Result<()> {
+    let mut transaction = connection.begin().await?;
+    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(SEQUENCES_LOCK).execute(&mut *transaction).await?;
+    for table in NUMBERED {
+        // Named by constants of ours alone.
+        let sequence = format!("pg_get_serial_sequence('{table}', 'key')");
+        let largest = format!("(SELECT COALESCE(MAX(key), 0) FROM {table})");
+        let name: Option<String> =
+            sqlx::query_scalar(AssertSqlSafe(format!("SELECT {sequence}"))).fetch_one(&mut *transaction).await?;
+        let Some(name) = name else {
+            return Err(StoreError::Damaged(format!("the column {table}.key has no sequence; a dump restores it")));
+        };
+        // Not every role may look at it, and one that may not was given its rights by hand.
+        let may_look: bool =
+            sqlx::query_scalar(AssertSqlSafe(format!("SELECT has_sequence_privilege('{name}', 'SELECT')")))
+                .fetch_one(&mut *transaction)
+                .await?;
+        if !may_look {
+            continue;
+        }
+        let asked = format!("SELECT last_value < {largest} FROM {name}");
+        let is_behind: bool = sqlx::query_scalar(AssertSqlSafe(asked)).fetch_one(&mut *transaction).await?;
+        if is_behind {
+            let set = format!("SELECT setval('{name}', GREATEST(nextval('{name}'), {largest}))");
+            let stands: i64 = sqlx::query_scalar(AssertSqlSafe(set)).fetch_one(&mut *transaction).await?;
+            tracing::warn!(table, stands, "a sequence stood behind its rows, and was put after them");
+        }
+    }
+    transaction.commit().await?;
+    Ok(())
 }
 
 /// Refuses a database that cannot hold every customer's text.

@@ -2,22 +2,37 @@
 //!
 //! A connection of the pool may have been cut since it was used last. One that was idle for a while is tried before it is
 //! used; for one that was just used that would be a round trip in vain nearly always. So where the first word on it fails,
-//! nothing was done, and the next connection is taken. Where the last one fails, the commit, nobody knows what became of it,
-//! and what it may have changed is told all the same (`doubts.rs`).
+//! nothing was done, and the next connection is taken. So it is where its server takes no writes any more: that connection is
+//! closed, and the server that takes them is looked for (`primary.rs`). Where the last word fails, the commit, nobody knows
+//! what became of it, and what it may have changed is told all the same (`doubts.rs`).
 
 use std::{
     slice,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use sqlx::{Connection, PgPool, Postgres, pool::PoolConnection};
+use sqlx::{Connection, Postgres, pool::PoolConnection};
 use tokio::time::{Instant, error::Elapsed, timeout};
 
-use super::{Conn, Cx, Read, Write, connect::Patience, doubts::Doubts, notices::Teller};
+use super::{
+    Conn, Cx, Read, Write,
+    connect::{Patience, is_closed},
+    doubts::Doubts,
+    notices::Teller,
+    primary::Primary,
+};
 use crate::store::{Change, Changes, Result, Rules, StoreError};
 
 /// How often a transaction is tried that others keep getting in the way of.
 const TRIES: usize = 5;
+
+/// Whoever waits longer for a connection has it looked into.
+const SLOW: Duration = Duration::from_secs(1);
+/// A connection on which something failed may take so long to say whether it takes writes.
+const TRIAL: Duration = Duration::from_secs(1);
+/// Servers that some work goes over to at most.
+const SERVERS: u32 = 3;
 
 /// What stands around the statements of some work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +62,7 @@ impl<E: Into<StoreError>> From<E> for Failed {
 
 /// What runs transactions.
 pub(super) struct Engine {
-    pub(super) pool: PgPool,
+    pub(super) primary: Arc<Primary>,
     rules: Arc<Rules>,
     changes: Changes,
     teller: Mutex<Option<Teller>>,
@@ -56,9 +71,15 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    pub(super) fn new(pool: PgPool, rules: Rules, changes: Changes, teller: Teller, patience: Patience) -> Self {
+    pub(super) fn new(
+        primary: Arc<Primary>,
+        rules: Rules,
+        changes: Changes,
+        teller: Teller,
+        patience: Patience,
+    ) -> Self {
         let (rules, teller) = (Arc::new(rules), Mutex::new(Some(teller)));
-        Self { pool, rules, changes, teller, doubts: Doubts::default(), patience }
+        Self { primary, rules, changes, teller, doubts: Doubts::default(), patience }
     }
 
     pub(super) const fn changes(&self) -> &Changes {
@@ -83,11 +104,11 @@ impl Engine {
     ) -> Result<Vec<T>> {
         let (mut tries, mut cut) = (1, 0);
         loop {
-            let mut connection = self.pool.acquire().await?;
+            let mut connection = self.connection().await?;
             let mut changes = Vec::new();
             let attempt = self.attempt(&mut connection, frame, inputs, work, &mut changes);
             let done = timeout(self.patience.call, attempt).await;
-            match in_time(connection, done) {
+            match self.in_time(connection, done).await {
                 Ok(found) => {
                     changes.extend(self.doubts.due(Instant::now()));
                     self.announce(&changes);
@@ -107,11 +128,42 @@ impl Engine {
     pub(super) async fn read<I: Sync, T>(&self, frame: Frame, input: &I, work: Read<I, T>) -> Result<T> {
         let mut cut = 0;
         loop {
-            let mut connection = self.pool.acquire().await?;
+            let mut connection = self.connection().await?;
             let done = timeout(self.patience.call, look(&mut connection, frame, input, work)).await;
-            match in_time(connection, done) {
+            match self.in_time(connection, done).await {
                 Ok(found) => return Ok(found),
                 Err(failed) => self.passes_by(failed, &mut cut)?,
+            }
+        }
+    }
+
+    /// A connection to the server that takes writes. Where that becomes another one meanwhile, to the other.
+    async fn connection(&self) -> Result<PoolConnection<Postgres>> {
+        let mut gone = 0;
+        loop {
+            let current = self.primary.current();
+            let acquire = current.pool.acquire();
+            tokio::pin!(acquire);
+            let patient = async {
+                if let Ok(acquired) = timeout(SLOW, &mut acquire).await {
+                    return acquired;
+                }
+                self.primary.suspect();
+                acquire.await
+            };
+            // Whoever is being connected to a server that is left does not hear of it by itself.
+            let acquired = tokio::select! {
+                biased;
+                acquired = patient => acquired,
+                () = current.pool.close_event() => Err(sqlx::Error::PoolClosed),
+            };
+            match acquired {
+                Ok(connection) => return Ok(connection),
+                Err(_) if self.primary.is_past(&current) && gone < SERVERS => gone += 1,
+                Err(error) => {
+                    self.primary.suspect();
+                    return Err(error.into());
+                }
             }
         }
     }
@@ -166,12 +218,40 @@ impl Engine {
     /// Whether work that failed is to be tried on the next connection: as often as there may be cut ones in the pool.
     fn passes_by(&self, failed: Failed, cut: &mut u32) -> Result<()> {
         match failed {
-            Failed::NotBegun(StoreError::Unavailable(_)) if *cut < self.pool.options().get_max_connections() => {
+            Failed::NotBegun(StoreError::Unavailable(_)) if *cut < self.primary.connections() => {
                 *cut += 1;
                 Ok(())
             }
             Failed::NotBegun(error) | Failed::Within(error) => Err(error),
         }
+    }
+
+    /// What came of work that had a deadline. A connection that did not answer by then, or on which the server failed, is
+    /// closed and not given back: nobody knows what it is at, or the next would find the same. One whose server takes no writes
+    /// has done nothing of the work.
+    async fn in_time<T>(
+        &self,
+        mut connection: PoolConnection<Postgres>,
+        done: std::result::Result<std::result::Result<T, Failed>, Elapsed>,
+    ) -> std::result::Result<T, Failed> {
+        let Ok(done) = done else {
+            drop(connection.detach());
+            self.primary.suspect();
+            let late = "the PostgreSQL server did not answer in time".to_owned();
+            return Err(Failed::Within(StoreError::Unavailable(late)));
+        };
+        if let Err(Failed::NotBegun(error) | Failed::Within(error)) = &done
+            && let StoreError::Unavailable(_) = error
+        {
+            let error = error.clone();
+            let asked = timeout(TRIAL, is_closed(&mut connection)).await;
+            drop(connection.detach());
+            self.primary.suspect();
+            if matches!(asked, Ok(Ok(true))) {
+                return Err(Failed::NotBegun(error));
+            }
+        }
+        done
     }
 }
 
@@ -200,15 +280,4 @@ async fn unframed(connection: &mut Conn, error: StoreError) -> Failed {
         return Failed::NotBegun(error);
     }
     Failed::Within(error)
-}
-
-/// What came of work that had a deadline. A connection that did not answer by then is cut: nobody knows what it is at.
-fn in_time<T>(
-    connection: PoolConnection<Postgres>,
-    done: std::result::Result<std::result::Result<T, Failed>, Elapsed>,
-) -> std::result::Result<T, Failed> {
-    done.unwrap_or_else(|_| {
-        drop(connection.detach());
-        Err(Failed::Within(StoreError::Unavailable("the PostgreSQL server did not answer in time".to_owned())))
-    })
 }

@@ -15,6 +15,7 @@ use super::{
     Write,
     connect::Patience,
     engine::{Engine, Frame},
+    losses::Losses,
 };
 use crate::store::{Accepted, NewMessage, Result, StoreError};
 
@@ -40,11 +41,18 @@ struct Waiting {
 
 impl Intake {
     /// Starts what takes messages in; it ends with [`close`](Self::close).
-    pub(super) fn start(engine: &Arc<Engine>, patience: Patience, tasks: &mut JoinSet<()>) -> Self {
+    ///
+    /// What is taken in is remembered by `losses`.
+    pub(super) fn start(
+        engine: &Arc<Engine>,
+        losses: &Arc<Losses>,
+        patience: Patience,
+        tasks: &mut JoinSet<()>,
+    ) -> Self {
         let (inbox, waiting) = mpsc::channel(QUEUE);
         let waiting = Arc::new(Mutex::new(waiting));
         for _ in 0..AT_ONCE {
-            tasks.spawn(take_in(Arc::clone(engine), Arc::clone(&waiting)));
+            tasks.spawn(take_in(Arc::clone(engine), Arc::clone(losses), Arc::clone(&waiting)));
         }
         Self { inbox: Mutex::new(Some(inbox)), patience }
     }
@@ -72,7 +80,7 @@ fn closed() -> StoreError {
     StoreError::Unavailable("it is closed".to_owned())
 }
 
-async fn take_in(engine: Arc<Engine>, inbox: Arc<Mutex<mpsc::Receiver<Waiting>>>) {
+async fn take_in(engine: Arc<Engine>, losses: Arc<Losses>, inbox: Arc<Mutex<mpsc::Receiver<Waiting>>>) {
     let mut batch = Vec::with_capacity(BATCH);
     loop {
         if inbox.lock().await.recv_many(&mut batch, BATCH).await == 0 {
@@ -82,19 +90,20 @@ async fn take_in(engine: Arc<Engine>, inbox: Arc<Mutex<mpsc::Receiver<Waiting>>>
         let place =
             |waiting: &Waiting| (waiting.message.frontend.clone(), waiting.message.message.conversation_id.clone());
         batch.sort_by_cached_key(place);
-        settle(&engine, &mut batch).await;
+        settle(&engine, &losses, &mut batch).await;
     }
 }
 
 /// Takes the messages in and answers everybody; leaves `batch` empty.
-async fn settle(engine: &Engine, batch: &mut Vec<Waiting>) {
+async fn settle(engine: &Engine, losses: &Losses, batch: &mut Vec<Waiting>) {
     let Some(work) = batch.first().map(|first| first.work) else { return };
     let (messages, callers): (Vec<_>, Vec<_>) =
         batch.drain(..).map(|waiting| (waiting.message, waiting.caller)).unzip();
     let together = engine.write_all(Frame::Transaction, &messages, work, 1).await;
     match together {
         Ok(accepted) => {
-            for (caller, accepted) in callers.into_iter().zip(accepted) {
+            for ((message, caller), accepted) in messages.iter().zip(callers).zip(accepted) {
+                remember(losses, message, &accepted);
                 // A caller that has gone does not want to know.
                 let _ = caller.send(Ok(accepted));
             }
@@ -108,8 +117,19 @@ async fn settle(engine: &Engine, batch: &mut Vec<Waiting>) {
         // One of them is in the way of the others, or was in somebody else's way.
         Err(_) => {
             for (message, caller) in messages.iter().zip(callers) {
-                let _ = caller.send(engine.write(Frame::Transaction, message, work).await);
+                let accepted = engine.write(Frame::Transaction, message, work).await;
+                if let Ok(accepted) = &accepted {
+                    remember(losses, message, accepted);
+                }
+                let _ = caller.send(accepted);
             }
         }
+    }
+}
+
+/// Before the caller hears of it: what was answered is remembered.
+fn remember(losses: &Losses, stored: &NewMessage, accepted: &Accepted) {
+    if let Accepted::New { .. } = accepted {
+        losses.remember(&stored.frontend, &stored.message.conversation_id, &stored.message.message_id);
     }
 }

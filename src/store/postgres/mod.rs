@@ -18,11 +18,14 @@ mod db;
 mod doubts;
 mod engine;
 mod gather;
+mod losses;
 mod notices;
 #[cfg(test)]
 mod plans;
+mod primary;
 #[cfg(test)]
 pub(in crate::store) mod server;
+mod sessions;
 #[cfg(test)]
 mod tests;
 
@@ -98,7 +101,6 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use secrecy::SecretString;
-use sqlx::PgPool;
 use tokio::{
     sync::{Mutex, Semaphore},
     task::JoinSet,
@@ -110,7 +112,9 @@ use self::{
     context::Cx,
     engine::{Engine, Frame},
     gather::Intake,
+    losses::Losses,
     notices::Teller,
+    primary::Primary,
 };
 use super::{Accepted, Changes, NewMessage, Result, Rules, Store, StoreError};
 
@@ -131,7 +135,6 @@ type Read<I, T> = for<'a> fn(&'a mut Conn, &'a I) -> BoxFuture<'a, Result<T>>;
 pub struct PostgresStore {
     engine: Arc<Engine>,
     intake: Intake,
-    listening: PgPool,
     /// Connections that those outside may use at one time.
     asking: Semaphore,
     patience: Duration,
@@ -140,38 +143,40 @@ pub struct PostgresStore {
 
 impl fmt::Debug for PostgresStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PostgresStore").field("pool", &self.engine.pool).finish_non_exhaustive()
+        f.debug_struct("PostgresStore").field("pool", &self.engine.primary.current().pool).finish_non_exhaustive()
     }
 }
 
 impl PostgresStore {
-    /// Connects to the database at `url`, holding so many connections at most and one that listens, and brings its schema up
-    /// to date.
+    /// Connects to the database, which one of the servers at `urls` (one at least) has and takes writes for, holding so many
+    /// connections at most and one that listens, and brings its schema up to date.
     ///
     /// Fails with [`StoreError::Unavailable`](crate::store::StoreError::Unavailable) where the server cannot be reached; its
     /// message never holds the address.
-    pub async fn open(url: &SecretString, connections: u32, rules: Rules) -> Result<Self> {
-        Self::open_with(url, connections, rules, Patience::default()).await
+    pub async fn open(urls: &[SecretString], connections: u32, rules: Rules) -> Result<Self> {
+        Self::open_with(urls, connections, rules, Patience::default()).await
     }
 
-    /// Logs in to the database at `url` and looks whether it would do. Changes nothing, its schema included.
-    pub async fn try_out(url: &SecretString) -> Result<()> {
-        Server::new(url, Patience::default())?.try_out().await
+    /// Logs in to the database at `urls` and looks whether it would do. Changes nothing, its schema included.
+    pub async fn try_out(urls: &[SecretString]) -> Result<()> {
+        let servers = Server::all(urls, Patience::default())?;
+        primary::at_a_start(&servers).await?.try_out().await
     }
 
-    async fn open_with(url: &SecretString, connections: u32, rules: Rules, patience: Patience) -> Result<Self> {
-        let server = Server::new(url, patience)?;
-        server.prepare().await?;
-        let (pool, listening, changes) = (server.pool(connections), server.for_listening(), Changes::default());
+    async fn open_with(urls: &[SecretString], connections: u32, rules: Rules, patience: Patience) -> Result<Self> {
+        let primary = Primary::find(Server::all(urls, patience)?, connections).await?;
+        primary.server().prepare().await?;
+        let (changes, losses) = (Changes::default(), Arc::new(Losses::default()));
         let origin = rules.entropy.key();
         let (teller, telling) = Teller::new(origin.clone());
         let mut tasks = JoinSet::new();
-        tasks.spawn(telling.run(pool.clone()));
-        tasks.spawn(notices::hear(listening.clone(), origin, changes.clone()));
-        let engine = Arc::new(Engine::new(pool, rules, changes, teller, patience));
-        let intake = Intake::start(&engine, patience, &mut tasks);
+        tasks.spawn(telling.run(Arc::clone(&primary)));
+        tasks.spawn(notices::hear(Arc::clone(&primary), origin, changes.clone()));
+        tasks.spawn(Arc::clone(&primary).keep(changes.clone(), Arc::clone(&losses)));
+        let engine = Arc::new(Engine::new(primary, rules, changes, teller, patience));
+        let intake = Intake::start(&engine, &losses, patience, &mut tasks);
         let asking = Semaphore::new((connections as usize / 2).max(1));
-        Ok(Self { engine, intake, listening, asking, patience: patience.connection, tasks: Mutex::new(tasks) })
+        Ok(Self { engine, intake, asking, patience: patience.connection, tasks: Mutex::new(tasks) })
     }
 
     /// Runs `work` in a transaction; returns once it is durable. Where another transaction was in the way, runs it again.
@@ -219,6 +224,9 @@ impl Store for PostgresStore {
     }
 
     async fn ping(&self) -> Result<()> {
+        if let Some(fault) = self.engine.primary.fault() {
+            return Err(fault);
+        }
         self.write((), |conn, _, ()| ping(conn).boxed()).await
     }
 
@@ -234,10 +242,10 @@ impl Store for PostgresStore {
     async fn close(&self) {
         self.intake.close().await;
         self.engine.end_telling();
-        self.listening.close().await;
+        self.engine.primary.stop().await;
         let mut tasks = self.tasks.lock().await;
         while tasks.join_next().await.is_some() {}
-        self.engine.pool.close().await;
+        self.engine.primary.current().pool.close().await;
     }
 }
 

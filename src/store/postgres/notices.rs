@@ -4,15 +4,18 @@
 //! (`NOTIFY`, `LISTEN`). Notices are sent after the commit and by a connection of their own, many changes in one: inside
 //! the transaction they would let only one transaction of the whole database commit at a time. A notice that is lost, in
 //! a crash or on the way, costs time and nothing else: whoever waits also looks by itself now and then, and whenever
-//! notices may have been missed, every listener is told to look.
+//! notices may have been missed, every listener is told to look. A connection that hears nothing for a while has to hear what
+//! this process tells itself, by another connection: one that listens in vain says so and is replaced.
 
 use std::{sync::Arc, time::Duration};
 
 use sqlx::{PgPool, postgres::PgListener};
 use tokio::{
     sync::{Notify, mpsc},
-    time::Instant,
+    time::{Instant, timeout},
 };
+
+use super::primary::{Current, Primary};
 
 use crate::{
     domain::ids::ConversationKey,
@@ -25,10 +28,10 @@ const CHANNEL: &str = "fini_bridge";
 const QUEUE: usize = 4096;
 /// PostgreSQL takes payloads of fewer than 8,000 bytes.
 const PAYLOAD_BYTES: usize = 7_900;
-/// A connection without notices is tried after this; a network may have forgotten it.
-const QUIET: Duration = Duration::from_secs(30);
+/// A connection without notices is tried after this; a network may have forgotten it, or its server may be gone.
+const QUIET: Duration = Duration::from_secs(5);
 /// How long such a trial, or a notice, may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(3);
 /// After telling, what happens so soon is told together.
 const GATHERED: Duration = Duration::from_millis(10);
 /// Work that came up in another process is left to that one for so long.
@@ -37,6 +40,8 @@ const DONE_THERE: Duration = Duration::from_millis(30);
 const RECONNECT: Duration = Duration::from_secs(1);
 /// "Look for yourself."
 const LAPSE: &str = "*";
+/// "Do you hear me?", which each process asks itself.
+const TRIAL: &str = "?";
 
 /// Tells the other processes.
 #[derive(Clone, Debug)]
@@ -72,62 +77,119 @@ impl Teller {
 
 impl Telling {
     /// Tells what there is to tell until every [`Teller`] is gone.
-    pub(super) async fn run(mut self, pool: PgPool) {
+    pub(super) async fn run(mut self, primary: Arc<Primary>) {
         let mut changes = Vec::new();
         loop {
             tokio::select! {
                 biased;
-                () = self.overflow.notified() => self.send(&pool, &[LAPSE.to_owned()]).await,
+                () = self.overflow.notified() => self.send(&primary, &[LAPSE.to_owned()]).await,
                 taken = self.waiting.recv_many(&mut changes, QUEUE) => {
                     if taken == 0 {
                         return;
                     }
                     let words = distinct(changes.drain(..));
-                    self.send(&pool, &words).await;
+                    self.send(&primary, &words).await;
                     tokio::time::sleep(GATHERED).await;
                 }
             }
         }
     }
 
-    async fn send(&self, pool: &PgPool, words: &[String]) {
+    async fn send(&self, primary: &Primary, words: &[String]) {
         for payload in payloads(&self.origin, words) {
-            let notice = sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(payload).execute(pool);
             // What cannot be told is found by looking.
-            let _ = tokio::time::timeout(PATIENCE, notice).await;
+            let _ = tell(&primary.current().pool, &payload).await;
         }
     }
 }
 
-/// Hears what other processes than `origin` tell, and announces it, until `pool` is closed.
-pub(super) async fn hear(pool: PgPool, origin: String, changes: Changes) {
-    while !pool.is_closed() {
+async fn tell(pool: &PgPool, payload: &str) -> Result<(), sqlx::Error> {
+    let notice = sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(payload).execute(pool);
+    timeout(PATIENCE, notice).await.map_err(|_| sqlx::Error::PoolTimedOut)?.map(drop)
+}
+
+/// Hears what other processes than `origin` tell, and announces it, until `primary` is closed.
+pub(super) async fn hear(primary: Arc<Primary>, origin: String, changes: Changes) {
+    let mut hearing = Hearing::default();
+    while !primary.is_closed() {
+        let current = primary.current();
+        let ended = listen(&current, &origin, &changes, &mut hearing).await;
         // Between two connections anything may have been missed.
-        let _ = listen(&pool, &origin, &changes).await;
         changes.announce_lapse();
+        if primary.is_closed() {
+            return;
+        }
+        if primary.is_past(&current) {
+            hearing.end("its server takes no writes any more");
+            continue;
+        }
+        primary.suspect();
+        match ended {
+            Ok(End::Cut) => hearing.end("the connection was cut"),
+            Ok(End::Deaf) => hearing.end(
+                "what this process told did not come back: a pooler that gives every transaction another session does that",
+            ),
+            Err(error) => hearing.end(&error.to_string()),
+        }
         tokio::select! {
-            () = pool.close_event() => return,
+            () = primary.closed() => return,
             () = tokio::time::sleep(RECONNECT) => {}
         }
     }
 }
 
-async fn listen(pool: &PgPool, origin: &str, changes: &Changes) -> Result<(), sqlx::Error> {
-    let mut listener = PgListener::connect_with(pool).await?;
+/// Whether notices arrive, as it was told last.
+#[derive(Debug, Default)]
+struct Hearing {
+    is_lost: bool,
+}
+
+impl Hearing {
+    fn end(&mut self, error: &str) {
+        if !std::mem::replace(&mut self.is_lost, true) {
+            tracing::warn!(error, "notices of the other replicas are not heard; they are found by looking");
+        }
+    }
+
+    fn prove(&mut self) {
+        if std::mem::replace(&mut self.is_lost, false) {
+            tracing::info!("notices of the other replicas are heard again");
+        }
+    }
+}
+
+/// Why a connection is not listened to any more.
+enum End {
+    Cut,
+    Deaf,
+}
+
+async fn listen(current: &Current, origin: &str, changes: &Changes, hearing: &mut Hearing) -> Result<End, sqlx::Error> {
+    let mut listener = PgListener::connect_with(&current.listening).await?;
     listener.listen(CHANNEL).await?;
     changes.announce_lapse();
     let mut elsewhere = Elsewhere::default();
+    // At once: where nothing is heard, it is known from the beginning.
+    let (mut heard_at, mut asked_at) = (Instant::now(), Some(Instant::now()));
+    let trial = format!("{origin} {TRIAL}");
+    tell(&current.pool, &trial).await?;
     loop {
         elsewhere.announce_due(changes);
-        let patience = elsewhere.due_at.map_or(QUIET, |at| at.saturating_duration_since(Instant::now()));
-        match tokio::time::timeout(patience, listener.try_recv()).await {
-            Ok(Ok(Some(notice))) => announce(notice.payload(), origin, changes, &mut elsewhere),
-            Ok(Ok(None)) => return Ok(()),
+        let due_at = asked_at.map_or(heard_at + QUIET, |at| at + PATIENCE);
+        let until = elsewhere.due_at.map_or(due_at, |at| at.min(due_at));
+        match tokio::time::timeout_at(until, listener.try_recv()).await {
+            Ok(Ok(Some(notice))) => {
+                (heard_at, asked_at) = (Instant::now(), None);
+                hearing.prove();
+                announce(notice.payload(), origin, changes, &mut elsewhere);
+            }
+            Ok(Ok(None)) => return Ok(End::Cut),
             Ok(Err(error)) => return Err(error),
-            Err(_) if elsewhere.due_at.is_some() => {}
+            Err(_) if Instant::now() < due_at => {}
+            Err(_) if asked_at.is_some() => return Ok(End::Deaf),
             Err(_) => {
-                let trial = sqlx::query("SELECT 1").execute(&mut listener);
-                tokio::time::timeout(PATIENCE, trial).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
+                tell(&current.pool, &trial).await?;
+                asked_at = Some(Instant::now());
             }
         }
     }

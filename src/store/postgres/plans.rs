@@ -13,7 +13,7 @@ use crate::{domain::destination::Subscriptions, store::conformance};
 /// A store in an empty schema, or `None` where there is no PostgreSQL.
 async fn empty() -> Option<PostgresStore> {
     let url = server::schema().await?;
-    Some(PostgresStore::open(&url, 4, conformance::rules(Subscriptions::default())).await.expect("opens"))
+    Some(PostgresStore::open(&[url], 4, conformance::rules(Subscriptions::default())).await.expect("opens"))
 }
 
 /// Plans a statement as sessions of the store do.

@@ -53,13 +53,14 @@ fn rules() -> Rules {
 }
 
 async fn open(url: &SecretString) -> PostgresStore {
-    PostgresStore::open(url, 16, rules()).await.expect("opens")
+    PostgresStore::open(std::slice::from_ref(url), 16, rules()).await.expect("opens")
 }
 
 /// Several processes on one database. They share the source of their ids, or they would take each other for themselves.
 async fn open_several<const PROCESSES: usize>(url: &SecretString) -> [PostgresStore; PROCESSES] {
     let rules = rules();
-    let stores = join_all((0..PROCESSES).map(|_| PostgresStore::open(url, 16, rules.clone()))).await;
+    let stores =
+        join_all((0..PROCESSES).map(|_| PostgresStore::open(std::slice::from_ref(url), 16, rules.clone()))).await;
     let stores: Vec<_> = stores.into_iter().map(|store| store.expect("opens")).collect();
     stores.try_into().expect("as many as were opened")
 }
@@ -67,8 +68,8 @@ async fn open_several<const PROCESSES: usize>(url: &SecretString) -> [PostgresSt
 /// Opens two, and listens to the second before it can have heard anything.
 async fn open_and_listen(url: &SecretString) -> (PostgresStore, PostgresStore, Listener) {
     let rules = rules();
-    let one = PostgresStore::open(url, 16, rules.clone()).await.expect("opens");
-    let other = PostgresStore::open(url, 16, rules).await.expect("opens");
+    let one = PostgresStore::open(std::slice::from_ref(url), 16, rules.clone()).await.expect("opens");
+    let other = PostgresStore::open(std::slice::from_ref(url), 16, rules).await.expect("opens");
     let listener = other.changes().listen();
     (one, other, listener)
 }
@@ -126,7 +127,7 @@ async fn cut_connections_are_made_good() {
 
 async fn a_lock_held_by_somebody_else_does_not_hold_us_for_ever(url: SecretString) {
     let patience = Patience { statement: Duration::from_millis(200), ..Patience::default() };
-    let store = PostgresStore::open_with(&url, 16, rules(), patience).await.expect("opens");
+    let store = PostgresStore::open_with(std::slice::from_ref(&url), 16, rules(), patience).await.expect("opens");
     let mut operator = operator(&url).await;
     let mut lock = operator.begin().await.expect("begins");
     sqlx::query("LOCK TABLE notes").execute(&mut *lock).await.expect("locks");
@@ -164,7 +165,7 @@ async fn a_schema_of_a_newer_version_is_refused(url: SecretString) {
     let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
                  VALUES (99, 'newer', TRUE, '', 0)";
     sqlx::query(newer).execute(&mut operator(&url).await).await.expect("inserts");
-    let refused = PostgresStore::open(&url, 16, rules()).await.map(drop);
+    let refused = PostgresStore::open(std::slice::from_ref(&url), 16, rules()).await.map(drop);
     assert!(matches!(refused, Err(StoreError::SchemaTooNew { found: 99, .. })), "{refused:?}");
 }
 
@@ -198,7 +199,7 @@ async fn commits_are_on_disk_whatever_the_server_s_default(url: SecretString) {
     let default: String = sqlx::query_scalar(asked).fetch_one(&mut operator(&lazy).await).await.expect("tells");
     assert_eq!(default, "off");
     let store = open(&lazy).await;
-    let ours: String = sqlx::query_scalar(asked).fetch_one(&store.engine.pool).await.expect("tells");
+    let ours: String = sqlx::query_scalar(asked).fetch_one(&store.engine.primary.current().pool).await.expect("tells");
     assert_eq!(ours, "on");
 }
 
@@ -249,7 +250,7 @@ async fn a_silent_server_is_given_up() {
     let port = silent.local_addr().expect("an address").port();
     let url = SecretString::from(format!("postgres://bridge:hush@127.0.0.1:{port}/bridge"));
     let patience = Patience { start: Duration::from_millis(200), ..Patience::default() };
-    let refused = PostgresStore::open_with(&url, 16, rules(), patience).await.map(drop);
+    let refused = PostgresStore::open_with(std::slice::from_ref(&url), 16, rules(), patience).await.map(drop);
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
 }
 
@@ -259,7 +260,7 @@ async fn an_unreachable_server_is_named_without_the_password() {
     let port = free.local_addr().expect("an address").port();
     drop(free);
     for url in [format!("postgres://bridge:hush@127.0.0.1:{port}/bridge"), "postgres://bridge:hush@:x/".to_owned()] {
-        let refused = PostgresStore::open(&SecretString::from(url), 16, rules()).await.map(drop);
+        let refused = PostgresStore::open(&[SecretString::from(url)], 16, rules()).await.map(drop);
         let Err(StoreError::Unavailable(message)) = refused else { panic!("{refused:?}") };
         assert!(!message.contains("hush"), "{message}");
     }

@@ -1,5 +1,6 @@
 //! Nothing waits for something that need not happen. Judged in worlds in which nothing stands between the bridge and the vendor.
 
+use fini_bridge::sandbox::Inbound;
 use serde_json::Value;
 
 use super::{Evidence, Verdict, closes, is_disturbed};
@@ -38,8 +39,10 @@ pub fn judge(evidence: &Evidence, verdict: &mut Verdict) {
         for posted in mine {
             let Some(accepted_at) = posted.accepted_at else { continue };
             let name = format!("{}/{}", talk.id(), posted.id);
-            let Some(stored_at) = stored_at(evidence, *talk, posted) else { continue };
-            let waited = stored_at - accepted_at.max(free_at);
+            let Some(stored) = stored(evidence, *talk, posted) else { continue };
+            // A vendor that creates or resolves late stores it long after it has left.
+            let (left_at, stored_at) = (stored.received_at - BEGINNING, stored.at - BEGINNING);
+            let waited = left_at - accepted_at.max(free_at);
             if waited > PROMPT_MS {
                 verdict.wrong(format!("{name}: left {waited} ms after it could have"));
             }
@@ -73,11 +76,10 @@ fn is_unlisted(evidence: &Evidence, talk: Talk, posted: &Posted) -> bool {
     home.is_some_and(|(home, _)| evidence.vendor.inbound[home].iter().all(|stored| stored.role != "user"))
 }
 
-/// When Fini stored a message.
-fn stored_at(evidence: &Evidence, talk: Talk, posted: &Posted) -> Option<i64> {
-    let stored =
-        evidence.stored(talk).find(|(_, stored)| stored.user_attributes["sim_message"] == posted.id.as_str())?;
-    Some(stored.1.at - BEGINNING)
+/// A message as Fini stored it.
+fn stored<'a>(evidence: &'a Evidence, talk: Talk, posted: &Posted) -> Option<&'a Inbound> {
+    let mut all = evidence.stored(talk).map(|(_, stored)| stored);
+    all.find(|stored| stored.user_attributes["sim_message"] == posted.id.as_str())
 }
 
 fn recorded_at(event: &Value) -> i64 {

@@ -1,0 +1,314 @@
+//! The server that takes writes: which of the database's servers it is, and going over to another one.
+//!
+//! Everybody who works on the database takes the connections of the [`Current`] server, and says so when something is wrong
+//! with it ([`Primary::suspect`]). Then all servers are asked, and the one that takes writes is the current one from then on; of
+//! two that do (one of them was taken for dead), the one whose history goes on from the other's. What belongs to the server
+//! before is closed: who waits for a connection of it is told at once, and takes one of the next.
+//!
+//! A server that was promoted may lack the last commits of the one before. That the history branched there is seen by its
+//! timeline; whoever keeps in memory what follows from the store is told to begin anew ([`Changes::announce_restored`]), before
+//! anything of the new server is shown.
+
+use std::{
+    cmp::Reverse,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use sqlx::PgPool;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, timeout, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    connect::{History, Server},
+    losses::Losses,
+    sessions,
+};
+use crate::store::{Changes, Result, StoreError};
+
+/// A server is given so long to say what it is.
+const ASKED_FOR: Duration = Duration::from_secs(3);
+/// Once one takes writes, the others may say so within this.
+const OTHERS: Duration = Duration::from_millis(300);
+/// Between two rounds while none takes writes.
+const AGAIN: Duration = Duration::from_millis(300);
+/// Suspicions are looked into no more often than this.
+const REST: Duration = Duration::from_millis(500);
+/// Sessions are tried so often.
+const TRIED_EVERY: Duration = Duration::from_secs(30);
+/// And so often while something is wrong.
+const TRIED_SOON: Duration = Duration::from_secs(5);
+/// So long those who remember what follows from the store have to forget it, before a server of another history is used.
+const FORGOTTEN_WITHIN: Duration = Duration::from_millis(200);
+
+/// Connections to the server that takes writes, until it is another one.
+pub(super) struct Current {
+    /// Counts the servers one after the other.
+    pub(super) number: u64,
+    /// For transactions and reads.
+    pub(super) pool: PgPool,
+    /// For the one connection that listens.
+    pub(super) listening: PgPool,
+    place: usize,
+    history: Option<History>,
+}
+
+/// The servers of the database.
+pub(super) struct Primary {
+    servers: Vec<Server>,
+    connections: u32,
+    current: Mutex<Arc<Current>>,
+    suspected: Arc<Notify>,
+    closing: CancellationToken,
+    switches: AtomicU64,
+    /// True while a pooler was seen to give transactions to other sessions.
+    pooled: Mutex<bool>,
+}
+
+/// A server that takes writes.
+struct Found {
+    place: usize,
+    history: Option<History>,
+}
+
+impl Primary {
+    /// Finds the server among `servers`, one at least.
+    pub(super) async fn find(servers: Vec<Server>, connections: u32) -> Result<Arc<Self>> {
+        let found = first(&servers).await?;
+        let suspected = Arc::new(Notify::new());
+        let current = Self::connections_to(&servers, &found, connections, 0, &suspected);
+        Ok(Arc::new(Self {
+            servers,
+            connections,
+            current: Mutex::new(Arc::new(current)),
+            suspected,
+            closing: CancellationToken::new(),
+            switches: AtomicU64::new(0),
+            pooled: Mutex::new(false),
+        }))
+    }
+
+    fn connections_to(
+        servers: &[Server],
+        found: &Found,
+        connections: u32,
+        number: u64,
+        suspected: &Arc<Notify>,
+    ) -> Current {
+        let server = &servers[found.place];
+        Current {
+            number,
+            pool: server.pool(connections, suspected),
+            listening: server.for_listening(suspected),
+            place: found.place,
+            history: found.history.clone(),
+        }
+    }
+
+    /// The one that takes writes, as far as anybody knows.
+    pub(super) fn current(&self) -> Arc<Current> {
+        Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How many connections there are at most.
+    pub(super) const fn connections(&self) -> u32 {
+        self.connections
+    }
+
+    /// The server itself.
+    pub(super) fn server(&self) -> &Server {
+        &self.servers[self.current().place]
+    }
+
+    /// Whether these connections are of a server before.
+    pub(super) fn is_past(&self, current: &Current) -> bool {
+        self.current().number != current.number
+    }
+
+    /// Something is wrong with the current server, perhaps.
+    pub(super) fn suspect(&self) {
+        self.suspected.notify_one();
+    }
+
+    /// Why its connections cannot be worked with, where they cannot.
+    pub(super) fn fault(&self) -> Option<StoreError> {
+        let is_pooled = *self.pooled.lock().unwrap_or_else(PoisonError::into_inner);
+        is_pooled.then(|| StoreError::Unavailable(sessions::POOLED.to_owned()))
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closing.is_cancelled()
+    }
+
+    /// Done once it is closed.
+    pub(super) async fn closed(&self) {
+        self.closing.cancelled().await;
+    }
+
+    /// Nothing is looked for any more, and nobody listens.
+    pub(super) async fn stop(&self) {
+        self.closing.cancel();
+        let current = self.current();
+        current.listening.close().await;
+    }
+
+    /// Looks into suspicions and tries sessions, until it is closed.
+    pub(super) async fn keep(self: Arc<Self>, changes: Changes, losses: Arc<Losses>) {
+        let closing = self.closing.clone();
+        let work = async {
+            let mut tried_at = Instant::now();
+            loop {
+                let every = if self.fault().is_some() { TRIED_SOON } else { TRIED_EVERY };
+                let is_suspected = timeout_at(tried_at + every, self.suspected.notified()).await.is_ok();
+                if is_suspected {
+                    self.look_into(&changes, &losses).await;
+                }
+                if !is_suspected || tried_at.elapsed() >= TRIED_SOON {
+                    tried_at = Instant::now();
+                    self.try_sessions().await;
+                }
+                sleep(REST).await;
+            }
+        };
+        tokio::select! {
+            () = closing.cancelled() => {}
+            () = work => {}
+        }
+    }
+
+    /// Asks all servers until one takes writes, and goes over to it where it is another one.
+    async fn look_into(&self, changes: &Changes, losses: &Losses) {
+        let mut is_told = false;
+        loop {
+            match ask(&self.servers, ASKED_FOR).await {
+                Ok(found) => {
+                    let is_new = self.go_over(&found, changes, losses).await;
+                    if is_told && !is_new {
+                        let server = self.servers[found.place].name();
+                        tracing::info!(server, "the database takes writes again");
+                    }
+                    return;
+                }
+                Err(error) => {
+                    if !is_told {
+                        tracing::warn!(%error, "no server of the database takes writes");
+                    }
+                    is_told = true;
+                    sleep(AGAIN).await;
+                }
+            }
+        }
+    }
+
+    /// Whether it is another server, or another history, than before.
+    async fn go_over(&self, found: &Found, changes: &Changes, losses: &Losses) -> bool {
+        let before = self.current();
+        let has_branched = match (&before.history, &found.history) {
+            (Some(before), Some(now)) => before != now,
+            _ => false,
+        };
+        if before.place == found.place && !has_branched {
+            return false;
+        }
+        let (server, was) = (self.servers[found.place].name(), self.servers[before.place].name());
+        if has_branched {
+            changes.announce_restored();
+            sleep(FORGOTTEN_WITHIN).await;
+        }
+        self.renew(&before, found);
+        let timeline = found.history.as_ref().map(|history| history.timeline);
+        tracing::warn!(server, was, timeline, "another server of the database takes writes now");
+        if let Err(error) = self.servers[found.place].mend_sequences().await {
+            tracing::warn!(%error, "the sequences of the new server could not be compared");
+        }
+        if has_branched {
+            changes.announce_restored();
+            losses.look(&self.current().pool).await;
+        }
+        changes.announce_lapse();
+        true
+    }
+
+    /// Has everybody take new connections, to a server that was found.
+    fn renew(&self, before: &Current, found: &Found) {
+        let number = self.switches.fetch_add(1, Ordering::Relaxed) + 1;
+        let current = Self::connections_to(&self.servers, found, self.connections, number, &self.suspected);
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(current);
+        // At once for whoever waits; what is under way on them ends by itself.
+        drop((before.pool.close(), before.listening.close()));
+    }
+
+    /// Sees whether the connections are sessions still.
+    async fn try_sessions(&self) {
+        let Some(are_sessions) = sessions::try_out(&self.current().pool).await else { return };
+        let was_pooled = {
+            let mut pooled = self.pooled.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *pooled, !are_sessions)
+        };
+        if !are_sessions && !was_pooled {
+            tracing::error!(detail = sessions::POOLED, "the database's connections are no sessions");
+        } else if are_sessions && was_pooled {
+            // What was prepared or listened to on one of them may be gone.
+            let before = self.current();
+            self.renew(&before, &Found { place: before.place, history: before.history.clone() });
+            tracing::info!("the database's connections are sessions again");
+        }
+    }
+}
+
+/// The server that takes writes at a start.
+pub(super) async fn at_a_start(servers: &[Server]) -> Result<&Server> {
+    first(servers).await.map(|found| &servers[found.place])
+}
+
+async fn first(servers: &[Server]) -> Result<Found> {
+    ask(servers, servers.iter().map(Server::patience).max().unwrap_or(ASKED_FOR)).await
+}
+
+/// Asks every server; the one that takes writes, or what each of them said.
+async fn ask(servers: &[Server], patience: Duration) -> Result<Found> {
+    let asked = servers.iter().enumerate().map(async |(place, server)| {
+        let said = timeout(patience, server.history()).await;
+        let late = || StoreError::Unavailable("the server did not answer in time".to_owned());
+        (place, said.unwrap_or_else(|_| Err(late())))
+    });
+    let mut answers: FuturesUnordered<_> = asked.collect();
+    let (mut found, mut refused) = (Vec::new(), Vec::new());
+    let mut until: Option<Instant> = None;
+    while let Some((place, said)) = match until {
+        None => answers.next().await,
+        Some(until) => timeout_at(until, answers.next()).await.ok().flatten(),
+    } {
+        match said {
+            Ok(history) => {
+                until.get_or_insert_with(|| Instant::now() + OTHERS);
+                found.push(Found { place, history });
+            }
+            Err(error) => refused.push((place, error)),
+        }
+    }
+    let timeline = |found: &Found| found.history.as_ref().map(|history| history.timeline);
+    if let Some(found) = found.into_iter().max_by_key(|found| (timeline(found), Reverse(found.place))) {
+        return Ok(found);
+    }
+    refused.sort_by_key(|(place, _)| *place);
+    match refused.len() {
+        // What it says is more than a text.
+        1 => refused.pop().map_or_else(|| Err(none(String::new())), |(_, error)| Err(error)),
+        _ => {
+            let said = refused.iter().map(|(place, error)| format!("{}: {error}", servers[*place].name()));
+            Err(none(said.collect::<Vec<_>>().join("; ")))
+        }
+    }
+}
+
+fn none(said: String) -> StoreError {
+    StoreError::Unavailable(format!("no server of the database takes writes: {said}"))
+}
