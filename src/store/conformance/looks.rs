@@ -89,7 +89,7 @@ async fn an_escalation_is_reported_once_and_watched_longer(fixture: Fixture) {
     assert_eq!((recorded.added, recorded.state), (1, Some(State::Escalated)), "it is the same escalation");
     let resolved = Says { resolved: Some(true), ..Says::default() };
     let recorded = fixture.read(key, "i-1", resolved, begun("c-1"), at(40)).await;
-    assert_eq!((recorded.added, recorded.state), (2, Some(State::Resolved)));
+    assert_eq!((recorded.added, recorded.state), (3, Some(State::Resolved)), "the handoff ends with it");
     assert_eq!(fixture.conversation("c-1").await.watch_until, Some(at(40).plus(DAY)));
 }
 
