@@ -26,7 +26,7 @@ use crate::{
     metrics::{CallStatus, Metrics},
     service::{
         breakers::Breakers, eraser::Eraser, handoff::Handoffs, housekeeper::Housekeeper, intake::Intake,
-        ledger::Ledger, numberer::Numberer, prober::Prober, reader::Reader, sender::Sender, walk::Walker,
+        ledger::Ledger, numberer::Numberer, prober::Prober, reader::Reader, sender::Sender, waits::Waits, walk::Walker,
     },
     store::{Bindings, Change, Heard, Lease, LongestWaits, LostClaims, Owner, PostgresStore, SqliteStore, Store},
     telemetry::{
@@ -55,6 +55,7 @@ pub(super) struct Rooms {
     pub(super) store: Arc<dyn Store>,
     bindings: Bindings,
     budget: Arc<Budget>,
+    waits: Arc<Waits>,
     departures: Option<Departures>,
     breakers: Arc<Breakers>,
     fini: Arc<dyn FiniApi>,
@@ -87,6 +88,7 @@ impl Rooms {
         let bindings = Bindings::new(Arc::clone(&store), cache.interaction_ids, cache.time_to_idle, metrics.clone());
         let (budget, departures) = Budget::new(Arc::clone(&store), Arc::clone(&clock), parts::budget(config));
         let budget = Arc::new(budget);
+        let waits = Waits::new(Arc::clone(&store), Arc::clone(&budget), Arc::clone(&clock));
         let wakes = Wakes::default();
         let breakers = Breakers::new(
             parts::breakers(config),
@@ -117,6 +119,7 @@ impl Rooms {
             store,
             bindings,
             budget,
+            waits: Arc::new(waits),
             departures: Some(departures),
             breakers: Arc::new(breakers),
             fini: Arc::clone(&keys) as Arc<dyn FiniApi>,
@@ -163,6 +166,7 @@ impl Rooms {
             ledger: Arc::clone(&self.ledger),
             breakers: Arc::clone(&self.breakers),
             budget: Arc::clone(&self.budget),
+            waits: Arc::clone(&self.waits),
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
             tasks: self.lifecycle.tasks(),
@@ -254,6 +258,7 @@ impl Rooms {
             store: Arc::clone(&self.store),
             bindings: self.bindings.clone(),
             eraser: self.wakes.eraser.clone(),
+            waits: Arc::clone(&self.waits),
             frontends: Known::new(holders.frontends.subscribe()),
             clock: Arc::clone(&self.clock),
             wall: Arc::clone(&self.wall),

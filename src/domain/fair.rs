@@ -9,7 +9,7 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap, HashMap, VecDeque},
-    hash::Hash,
+    hash::{BuildHasher, Hash},
 };
 
 use super::Timestamp;
@@ -18,9 +18,9 @@ use super::Timestamp;
 pub type Placed = (usize, Timestamp);
 
 /// The order in which `waiting` (whose, and due since when) are served; `served` says when people were served last.
-pub fn order<P: Clone + Eq + Hash + Ord>(
+pub fn order<P: Eq + Hash + Ord, S: BuildHasher>(
     waiting: &[(P, Timestamp)],
-    served: &HashMap<P, Timestamp>,
+    served: &HashMap<P, Timestamp, S>,
     now: Timestamp,
 ) -> Vec<Placed> {
     let mut people: BTreeMap<&P, VecDeque<usize>> = BTreeMap::new();
@@ -62,7 +62,7 @@ mod tests {
 
     fn people(waiting: &[(u32, i64)], served: &[(u32, i64)], now: i64) -> Vec<u32> {
         let waiting: Vec<_> = waiting.iter().map(|(person, due)| (*person, at(*due))).collect();
-        let served = served.iter().map(|(person, when)| (*person, at(*when))).collect();
+        let served: HashMap<u32, Timestamp> = served.iter().map(|(person, when)| (*person, at(*when))).collect();
         order(&waiting, &served, at(now)).into_iter().map(|(number, _)| waiting[number].0).collect()
     }
 

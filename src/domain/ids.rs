@@ -116,6 +116,34 @@ impl MessageId {
     }
 }
 
+/// Whose message ids: pages make up theirs in a space of their own, so that one can neither guess what the server's are nor be in
+/// their way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdSpace {
+    /// The frontend's server's.
+    Server,
+    /// Browsers'.
+    Browser,
+}
+
+/// Stands before an id of a browser where it is stored: no id that is accepted holds a blank.
+const OF_BROWSER: &str = "browser ";
+
+impl MessageId {
+    /// The id as it is stored.
+    pub fn stored(&self, space: IdSpace) -> String {
+        match space {
+            IdSpace::Server => self.0.to_string(),
+            IdSpace::Browser => format!("{OF_BROWSER}{self}"),
+        }
+    }
+
+    /// The id that is stored so.
+    pub fn from_stored(stored: &str) -> Self {
+        Self(stored.strip_prefix(OF_BROWSER).unwrap_or(stored).into())
+    }
+}
+
 impl UserId {
     /// Accepts 1–200 characters other than U+0000, but for `.` and `..`, which clients fold away in a path.
     pub fn parse(value: &str) -> Result<Self, InvalidId> {
@@ -172,6 +200,15 @@ mod tests {
         for bad in ["", ".", "..", "a b", "a/b", "a%20", "é", "a\n", &"x".repeat(201)] {
             assert!(ConversationId::parse(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_browsers_message_id_is_no_id_of_a_server() {
+        let id = MessageId::parse("m-17").expect("valid");
+        let stored = [IdSpace::Server, IdSpace::Browser].map(|space| id.stored(space));
+        assert_ne!(stored[0], stored[1]);
+        assert!(stored.iter().all(|stored| MessageId::from_stored(stored) == id));
+        assert!(MessageId::parse(&stored[1]).is_err(), "nobody can write it");
     }
 
     #[test]

@@ -39,6 +39,7 @@ pub mod time;
 pub mod turn;
 pub mod vendor;
 pub mod vendor_clock;
+pub mod wait;
 pub mod window;
 
 pub use entropy::Entropy;

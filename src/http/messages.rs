@@ -27,7 +27,7 @@ use crate::{
         customer::Customer,
         exact,
         handoff::Agent,
-        ids::{ConversationId, MessageId},
+        ids::{ConversationId, ConversationKey, FrontendName, IdSpace, MessageId},
         message::{InboundMessage, MAX_TEXT_CHARS, Role},
         shown::{HIDDEN, to_browser},
     },
@@ -41,6 +41,8 @@ struct Answer<'a> {
     message_id: &'a MessageId,
     status: &'a str,
     duplicate: bool,
+    /// How long it is going to wait; null where it is sent at once, or was.
+    expected_wait_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     events: Option<Vec<Box<RawValue>>>,
 }
@@ -115,9 +117,9 @@ pub async fn post(State(public): State<Public>, request: Request) -> Result<Resp
     let (conversation_id, message_id) = (message.conversation_id.clone(), message.message_id.clone());
     let cause = parts.extensions.get::<Correlation>().cloned().unwrap_or_default();
     let taken = public.intake.accept(caller.frontend(), message, person, counted_for, cause).await?;
-    let (stored_in, status, duplicate) = match taken {
-        Taken::New(stored_in) => (stored_in, "queued", false),
-        Taken::Duplicate(stored_in, status) => (stored_in, status, true),
+    let (stored_in, status, duplicate, is_next) = match taken {
+        Taken::New(stored_in, is_next) => (stored_in, "queued", false, is_next),
+        Taken::Duplicate(stored_in, status) => (stored_in, status, true, false),
         Taken::NotTheirs => return Err(not_theirs()),
         Taken::Conflict => return Err(Problem::new(Code::MessageConflict)),
         Taken::Limited(wait) => {
@@ -126,10 +128,24 @@ pub async fn post(State(public): State<Public>, request: Request) -> Result<Resp
         }
         Taken::Full(wait) => return Err(Problem::new(Code::BacklogFull).retry_after(wait)),
     };
-    let answer = Answer { conversation_id: &conversation_id, message_id: &message_id, status, duplicate, events: None };
+    let answer = Answer {
+        conversation_id: &conversation_id,
+        message_id: &message_id,
+        status,
+        duplicate,
+        expected_wait_ms: None,
+        events: None,
+    };
 
-    let Some(patience) = patience else { return Ok(respond(StatusCode::ACCEPTED, &answer)) };
-    let waiting = public.intake.wait(stored_in, caller.frontend(), &conversation_id, &message_id, patience);
+    let Some(patience) = patience else {
+        let is_at_once = status != "queued" || is_next && public.waits.is_calm().await;
+        let expected_wait_ms =
+            if is_at_once { None } else { expected_wait(&public, caller.frontend(), stored_in, &message_id).await };
+        return Ok(respond(StatusCode::ACCEPTED, &Answer { expected_wait_ms, ..answer }));
+    };
+    let space = if caller.is_browser() { IdSpace::Browser } else { IdSpace::Server };
+    let message = (&message_id, space);
+    let waiting = public.intake.wait(stored_in, caller.frontend(), &conversation_id, message, patience);
     let turn = tokio::select! {
         turn = waiting => turn,
         () = public.stop.soft().cancelled() => return Ok(respond(StatusCode::ACCEPTED, &answer)),
@@ -142,12 +158,24 @@ pub async fn post(State(public): State<Public>, request: Request) -> Result<Resp
         let events = turn.events.into_iter().filter_map(|body| RawValue::from_string(show(body)).ok()).collect();
         respond(StatusCode::OK, &Answer { events: Some(events), ..answer })
     } else {
-        respond(StatusCode::ACCEPTED, &answer)
+        let expected_wait_ms = expected_wait(&public, caller.frontend(), stored_in, &message_id).await;
+        respond(StatusCode::ACCEPTED, &Answer { expected_wait_ms, ..answer })
     };
     if let Ok(applied) = HeaderValue::from_str(&format!("wait={}", patience.as_secs())) {
         response.headers_mut().insert("preference-applied", applied);
     }
     Ok(response)
+}
+
+/// How long a message is going to wait until it is sent; `None` where that is at once, or it was.
+async fn expected_wait(
+    public: &Public,
+    frontend: &FrontendName,
+    stored_in: ConversationKey,
+    message: &MessageId,
+) -> Option<u64> {
+    let sent_at = public.waits.expected_send(frontend, stored_in, message).await?;
+    u64::try_from(sent_at.since(public.clock.now()).as_millis()).ok()
 }
 
 fn respond(status: StatusCode, answer: &Answer<'_>) -> Response {

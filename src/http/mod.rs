@@ -50,7 +50,7 @@ use crate::{
     domain::{Clock, Entropy, WallClock},
     lifecycle::{Stop, Wake},
     metrics::Metrics,
-    service::{handoff::Handoffs, intake::Intake},
+    service::{handoff::Handoffs, intake::Intake, waits::Waits},
     store::{Bindings, Store},
     telemetry::spans::Spans,
 };
@@ -74,6 +74,8 @@ pub struct Public {
     pub bindings: Bindings,
     /// Wakes the eraser.
     pub eraser: Wake,
+    /// Says how long messages wait.
+    pub waits: Arc<Waits>,
     /// Who may call.
     pub frontends: auth::Known,
     /// The time that waiting goes by.

@@ -42,10 +42,11 @@ use super::{
 };
 use crate::{
     domain::{
-        Clock, WallClock, WallTime,
-        delay::{delay, told_next},
+        Clock, Timestamp, WallClock, WallTime,
+        delay::{PATIENCE, delay, told_next},
         ids::{ConversationId, ConversationKey, FrontendName, MessageId},
     },
+    service::waits::Waits,
     signature::token::CLOCK_SKEW_SECS,
     store::{Follower, Most, Store, Topic, Unanswered},
 };
@@ -180,6 +181,7 @@ pub async fn get(
     let mut feed = Feed {
         store: Arc::clone(&public.store),
         reads: Arc::clone(&public.reads),
+        waits: Arc::clone(&public.waits),
         stop: public.stop.soft().clone(),
         frontend,
         id,
@@ -241,6 +243,7 @@ fn left(exp: i64, now: WallTime) -> Duration {
 struct Feed {
     store: Arc<dyn Store>,
     reads: Arc<Reads>,
+    waits: Arc<Waits>,
     stop: CancellationToken,
     frontend: FrontendName,
     id: ConversationId,
@@ -272,8 +275,8 @@ struct Feed {
 struct Hinted {
     message: MessageId,
     is_started: bool,
-    /// How often its estimate had doubled.
-    doubled: u32,
+    /// How long it was said that the answer would take.
+    told: Option<Duration>,
 }
 
 enum Woken {
@@ -376,22 +379,37 @@ impl Feed {
         let unanswered = self.store.unanswered(key).await.unwrap_or_default();
         let now = self.clock.now();
         let before = std::mem::take(&mut self.hinted);
-        for Unanswered { message, is_sent, accepted_at } in unanswered {
-            let known = before.iter().find(|hinted| hinted.message == message);
+        for open in &unanswered {
+            let &Unanswered { is_sent, accepted_at, .. } = open;
+            let known = before.iter().find(|hinted| hinted.message == open.message);
             if is_sent && known.is_none_or(|hinted| !hinted.is_started) {
-                self.push_hint("turn.started", &serde_json::json!({ "message_id": message.as_str() }));
+                self.push_hint("turn.started", &json!({ "message_id": open.message.as_str() }));
             }
-            let delay = delay(accepted_at, now);
-            let doubled = delay.map_or(0, |delay| delay.doubled);
-            if let Some(delay) = delay.filter(|_| known.is_none_or(|hinted| hinted.doubled < doubled)) {
-                let expected_at = self.wall.now().point().plus(delay.expected_at.since(now)).to_string();
-                let data = serde_json::json!({ "message_id": message.as_str(), "expected_at": expected_at });
-                self.push_hint("turn.delayed", &data);
+            let mut told = known.and_then(|hinted| hinted.told);
+            if now.since(accepted_at) >= PATIENCE {
+                let reckoned = if is_sent { None } else { self.reckoned(key, &unanswered, &open.message).await };
+                if let Some(delay) = delay(accepted_at, now, told, reckoned) {
+                    told = Some(delay.estimate);
+                    let expected_at = self.wall.now().point().plus(delay.expected_at.since(now)).to_string();
+                    let data = json!({ "message_id": open.message.as_str(), "expected_at": expected_at });
+                    self.push_hint("turn.delayed", &data);
+                }
             }
-            let next = Instant::now() + told_next(accepted_at, now).since(now);
+            let next = Instant::now() + told_next(accepted_at, now, !is_sent).since(now);
             self.hint_at = Some(self.hint_at.map_or(next, |at| at.min(next)));
-            self.hinted.push(Hinted { message, is_started: is_sent, doubled });
+            self.hinted.push(Hinted { message: open.message.clone(), is_started: is_sent, told });
         }
+    }
+
+    /// When the answer to a message that waits to be sent is expected.
+    async fn reckoned(
+        &self,
+        key: ConversationKey,
+        unanswered: &[Unanswered],
+        message: &MessageId,
+    ) -> Option<Timestamp> {
+        let sent_at = self.waits.expected_of(&self.frontend, key, unanswered, message).await?;
+        Some(sent_at.plus(self.waits.usual_reply()))
     }
 
     fn push_hint(&mut self, event: &str, data: &serde_json::Value) {

@@ -10,7 +10,7 @@ use crate::{
         Clock,
         correlation::Correlation,
         handoff::Agent,
-        ids::{ConversationId, ConversationKey, FrontendName, MessageId},
+        ids::{ConversationId, ConversationKey, FrontendName, IdSpace, MessageId},
         message::InboundMessage,
     },
     fini::budget::Budget,
@@ -47,8 +47,8 @@ pub struct Person {
 /// What a frontend is told.
 #[derive(Debug)]
 pub enum Taken {
-    /// Stored now, in this conversation.
-    New(ConversationKey),
+    /// Stored now, in this conversation; whether nothing of that comes before it.
+    New(ConversationKey, bool),
     /// Stored before, in this conversation; where it stands.
     Duplicate(ConversationKey, &'static str),
     /// The id was used for something else.
@@ -98,9 +98,9 @@ impl Intake {
             limits: self.limits,
         };
         Ok(match self.store.accept(message).await? {
-            Accepted::New { conversation, .. } => {
+            Accepted::New { conversation, is_next, .. } => {
                 self.metrics.message_accepted(frontend.as_str());
-                Taken::New(conversation)
+                Taken::New(conversation, is_next)
             }
             Accepted::Duplicate { conversation, state } => {
                 self.metrics.message_repeated(frontend.as_str());
@@ -125,14 +125,14 @@ impl Intake {
         stored_in: ConversationKey,
         frontend: &FrontendName,
         conversation: &ConversationId,
-        message: &MessageId,
+        (message, space): (&MessageId, IdSpace),
         patience: Duration,
     ) -> Result<Option<TurnView>> {
         let deadline = Instant::now() + patience;
         // Follow before asking: what settles in between is heard.
         let mut follower = self.store.changes().follow(stored_in, Topic::Ends);
         loop {
-            let Some(turn) = self.store.turn(frontend, conversation, message).await? else { return Ok(None) };
+            let Some(turn) = self.store.turn(frontend, conversation, message, space).await? else { return Ok(None) };
             // After an erasure the same message may be of another conversation; whoever waited, waited for the first.
             if turn.state.is_settled() || turn.conversation != stored_in || Instant::now() >= deadline {
                 return Ok(Some(turn));

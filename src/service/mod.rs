@@ -19,4 +19,5 @@ pub mod planner;
 pub mod prober;
 pub mod reader;
 pub mod sender;
+pub mod waits;
 pub mod walk;

@@ -15,13 +15,14 @@ use std::{
 use serde_json::Value;
 use tracing::Instrument as _;
 
-use super::{breakers::Breakers, ledger::Ledger};
+use super::{breakers::Breakers, ledger::Ledger, waits::Waits};
 use crate::{
     domain::{
         Clock, Entropy, Timestamp,
         backoff::Backoff,
         breaker::State,
         ids::FrontendName,
+        message::Role,
         resend,
         scopes::About,
         turn::{FailureCode, TurnFailure, TurnState},
@@ -82,6 +83,8 @@ pub struct Sender {
     pub breakers: Arc<Breakers>,
     /// Says how much may be sent.
     pub budget: Arc<Budget>,
+    /// Is told what replies take.
+    pub waits: Arc<Waits>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// For jitter, and the spans of requests.
@@ -269,7 +272,11 @@ impl Sender {
         };
         let permit = Permit { id: turn.permit, at: claimed_at };
         let departure = self.budget.departure(permit).on_behalf(turn.cause.onward(&*self.entropy));
+        let asked_at = self.clock.now();
         let result = self.fini.generate_answer(&request, &departure).await;
+        if result.is_ok() && turn.role == Role::User {
+            self.waits.replied(self.clock.now().since(asked_at));
+        }
         let bot = self.bot(turn).map_or(usize::MAX, |bot| self.breakers.bot(bot));
         self.breakers.learn(About::Message(bot, turn.conversation.key), claimed_at, &result);
         result

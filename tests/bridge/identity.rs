@@ -174,6 +174,32 @@ async fn a_users_token_opens_the_conversations_of_that_user_and_new_ones() {
     bridge.finish().await;
 }
 
+/// A page that guesses the ids of the backend's messages, with their text or another, is told nothing and is in nobody's way.
+#[tokio::test]
+async fn what_a_page_calls_its_messages_tells_it_nothing_of_the_servers() {
+    let mut bridge = Setup::new().start().await;
+    let text = unique("Your parcel is on its way");
+    let message = json!({"conversation_id": "c", "message_id": "order-17", "text": text});
+    bridge.post(&message).await.expect(202);
+    bridge.end_of("c", "order-17").await;
+    let token = token(&bridge, json!({"conversation_id": "c"}));
+    let by_page = |text: &str| {
+        let body = json!({"conversation_id": "c", "message_id": "order-17", "text": text});
+        bridge.anonymous("POST", "/v1/messages").bearer(&token).header("prefer", "wait=20").json(&body)
+    };
+    let guess = by_page(&text).send().await.expect(200).json();
+    assert_eq!((&guess["duplicate"], &guess["message_id"]), (&json!(false), &json!("order-17")), "{guess}");
+    // Its own repeats are recognised all the same, and its own conflicts told.
+    let repeat = by_page(&text).send().await.expect(200).json();
+    assert_eq!(repeat["duplicate"], true, "{repeat}");
+    by_page("something else").send().await.problem(409, "message_conflict");
+    // The server's message is still the server's.
+    let again = bridge.post(&message).await.expect(202).json();
+    assert_eq!(again["duplicate"], true, "{again}");
+    assert_eq!(bridge.times_stored(&text), 2, "each once");
+    bridge.finish().await;
+}
+
 /// Two pages begin one conversation at the same moment: it is the first one's, and the other learns nothing.
 #[tokio::test]
 async fn who_comes_second_to_a_free_id_is_refused() {

@@ -26,7 +26,7 @@ async fn a_message_is_stored_before_it_is_answered() {
     let mut bridge = Setup::new().set("turns.absence_window", "\"1s\"").start().await;
     let text = unique("Where is my order?");
     let answer = bridge.post(&message("m-1", &text)).await.expect(202);
-    let expected = json!({"conversation_id": "c", "message_id": "m-1", "status": "queued", "duplicate": false});
+    let expected = json!({"conversation_id": "c", "message_id": "m-1", "status": "queued", "duplicate": false, "expected_wait_ms": null});
     assert_eq!(answer.json(), expected);
     bridge.kill9().await;
     bridge.restart().await;

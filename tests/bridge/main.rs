@@ -57,4 +57,5 @@ mod unclear;
 mod updates;
 mod upgrade;
 mod vendor;
+mod waiting;
 mod written;

@@ -91,6 +91,10 @@ pub struct Accepted {
     pub status: TurnStatus,
     /// Whether the same message was stored before.
     pub duplicate: bool,
+    /// An estimate of how long it waits until it is sent, in milliseconds, by what is known of budget and backlog; null where it
+    /// is sent at once, or was.
+    #[schema(required, minimum = 0)]
+    pub expected_wait_ms: Option<i64>,
 }
 
 /// The same, with the feed events of the turn: `Prefer: wait=N`.
@@ -104,6 +108,10 @@ pub struct Answered {
     pub status: TurnStatus,
     /// Whether the same message was stored before.
     pub duplicate: bool,
+    /// An estimate of how long it waits until it is sent, in milliseconds, by what is known of budget and backlog; null where it
+    /// is sent at once, or was.
+    #[schema(required, minimum = 0)]
+    pub expected_wait_ms: Option<i64>,
     /// The feed events of the turn.
     pub events: Vec<FeedEvent>,
 }

@@ -63,7 +63,7 @@ async fn nothing_that_was_said_survives_erasure(fixture: Fixture) {
     }
     assert_eq!(fixture.store.conversation(&web(), &id("c-1")).await.expect("reads"), None);
     assert_eq!(fixture.store.feed(&web(), &id("c-1"), 0, most(10)).await.expect("reads"), None);
-    assert_eq!(fixture.store.turn(&web(), &id("c-1"), &message_id("m-0")).await.expect("reads"), None);
+    assert_eq!(fixture.store.turn(&web(), &id("c-1"), &message_id("m-0"), IdSpace::Server).await.expect("reads"), None);
     assert_eq!(fixture.store.binding(key).await.expect("reads"), None);
 
     // What was in flight finds nothing to complete, and a late look nothing to show.

@@ -7,6 +7,7 @@ suite!(
     a_message_becomes_a_turn_and_a_feed_event,
     a_repeat_changes_nothing,
     other_content_under_the_same_id_is_a_conflict,
+    what_a_browser_calls_its_messages_is_its_own_affair,
     a_full_backlog_stores_nothing,
     a_person_writes_so_much_in_any_minute,
     two_messages_at_once_are_both_counted,
@@ -22,7 +23,7 @@ async fn a_message_becomes_a_turn_and_a_feed_event(fixture: Fixture) {
     let store = &fixture.store;
     let key = fixture.post("c-1", "m-1", at(5)).await;
     let view = store
-        .turn(&web(), &ConversationId::trusted("c-1"), &MessageId::trusted("m-1"))
+        .turn(&web(), &ConversationId::trusted("c-1"), &MessageId::trusted("m-1"), IdSpace::Server)
         .await
         .expect("reads")
         .expect("is there");
@@ -45,13 +46,47 @@ async fn a_repeat_changes_nothing(fixture: Fixture) {
     let again = fixture.store.accept(new_message("c-1", "m-1", at(9))).await.expect("accepts");
     assert_eq!(again, Accepted::Duplicate { conversation, state: TurnState::Queued });
     let next = fixture.store.accept(new_message("c-1", "m-2", at(9))).await.expect("accepts");
-    assert_eq!(next, Accepted::New { conversation, sequence: 2 });
+    assert_eq!(next, Accepted::New { conversation, sequence: 2, is_next: false });
 }
 
 async fn other_content_under_the_same_id_is_a_conflict(fixture: Fixture) {
     fixture.post("c-1", "m-1", at(0)).await;
     let other = wrap(inbound("c-1", "m-1", "something else", Role::User), at(1));
     assert_eq!(fixture.store.accept(other).await.expect("answers"), Accepted::Conflict);
+}
+
+async fn what_a_browser_calls_its_messages_is_its_own_affair(fixture: Fixture) {
+    let store = &fixture.store;
+    let key = fixture.post("c-1", "m-1", at(0)).await;
+    // Neither a repeat of the server's nor in conflict with it, whatever it says.
+    let by_page = |message: &str, text: &str, now| {
+        let message = wrap(inbound("c-1", message, text, Role::User), now);
+        NewMessage { counted_for: Some("u-1".to_owned()), ..message }
+    };
+    let text = "text of m-1";
+    let first = store.accept(by_page("m-1", text, at(1))).await.expect("accepts");
+    assert_eq!(first, Accepted::New { conversation: key, sequence: 2, is_next: false });
+    let repeat = store.accept(by_page("m-1", text, at(2))).await.expect("accepts");
+    assert_eq!(repeat, Accepted::Duplicate { conversation: key, state: TurnState::Queued });
+    assert_eq!(store.accept(by_page("m-1", "other", at(3))).await.expect("answers"), Accepted::Conflict);
+    // Nor is the server in its way, and each hears of its own.
+    store.accept(by_page("m-2", "first", at(4))).await.expect("accepts");
+    let second = store.accept(new_message("c-1", "m-2", at(5))).await.expect("accepts");
+    assert!(matches!(second, Accepted::New { .. }), "{second:?}");
+    for (space, text) in [(IdSpace::Browser, "first"), (IdSpace::Server, "text of m-2")] {
+        let turn = store.turn(&web(), &ConversationId::trusted("c-1"), &MessageId::trusted("m-2"), space).await;
+        let events = turn.expect("reads").expect("is there").events;
+        let [body] = events.as_slice() else { panic!("{events:?}") };
+        let message = &json(body)["data"]["message"];
+        assert_eq!((&message["id"], &message["text"]), (&Value::from("m-2"), &Value::from(text)));
+    }
+    // Sent under the name that the page gave it.
+    let claimed = store.claim_turns(super::talk::claim_of(at(9), 1)).await.expect("claims");
+    assert_eq!(claimed.turns[0].messages, [MessageId::trusted("m-1")]);
+    // What the version before stored of browsers is recognised by them alone.
+    store.execute("UPDATE turns SET message_id = 'm-9' WHERE message_id = 'browser m-2'").await.expect("updates");
+    let before = store.accept(by_page("m-9", "first", at(10))).await.expect("accepts");
+    assert_eq!(before, Accepted::Duplicate { conversation: key, state: TurnState::Queued });
 }
 
 async fn a_full_backlog_stores_nothing(fixture: Fixture) {
@@ -68,7 +103,8 @@ async fn a_full_backlog_stores_nothing(fixture: Fixture) {
     try_one("c-2", "m-1").await.expect("accepts");
     let full = try_one("c-3", "m-1").await.expect("answers");
     assert_eq!(full, Accepted::BacklogFull { waiting_in_frontend: 3, waiting_in_conversation: 0 });
-    let nothing = fixture.store.turn(&web(), &ConversationId::trusted("c-3"), &MessageId::trusted("m-1")).await;
+    let nothing =
+        fixture.store.turn(&web(), &ConversationId::trusted("c-3"), &MessageId::trusted("m-1"), IdSpace::Server).await;
     assert_eq!(nothing.expect("reads"), None);
     // A repeat is not a new message: it is answered however long the queue is.
     assert!(matches!(try_one("c-1", "m-2").await.expect("answers"), Accepted::Duplicate { .. }));
@@ -124,12 +160,13 @@ async fn frontends_and_conversations_are_apart(fixture: Fixture) {
     let web_key = fixture.post("c-1", "m-1", at(0)).await;
     let app = FrontendName::trusted("app");
     let other = NewMessage { frontend: app.clone(), ..new_message("c-1", "m-1", at(0)) };
-    let Accepted::New { conversation, sequence: 1 } = fixture.store.accept(other).await.expect("accepts") else {
+    let Accepted::New { conversation, sequence: 1, .. } = fixture.store.accept(other).await.expect("accepts") else {
         panic!("it is a conversation of its own");
     };
     assert_ne!(conversation, web_key);
     assert_ne!(fixture.post("c-2", "m-1", at(0)).await, web_key);
-    let missing = fixture.store.turn(&app, &ConversationId::trusted("c-2"), &MessageId::trusted("m-1")).await;
+    let missing =
+        fixture.store.turn(&app, &ConversationId::trusted("c-2"), &MessageId::trusted("m-1"), IdSpace::Server).await;
     assert_eq!(missing.expect("reads"), None);
 }
 
@@ -154,7 +191,7 @@ async fn a_confined_person_writes_into_conversations_of_its_own(fixture: Fixture
             assert_eq!(refused, Accepted::NotTheirs, "{conversation}");
         }
         let id = ConversationId::trusted(conversation);
-        let nothing = fixture.store.turn(&web(), &id, &MessageId::trusted("m-3")).await;
+        let nothing = fixture.store.turn(&web(), &id, &MessageId::trusted("m-3"), IdSpace::Server).await;
         assert_eq!(nothing.expect("reads"), None);
     }
     let person = async |conversation: &str| {

@@ -48,7 +48,7 @@ use crate::domain::{
     correlation::Correlation,
     destination::{Destination, MAIN, Subscription, Subscriptions},
     handoff::HandoffPolicies,
-    ids::{ConversationId, ConversationKey, EventId, FrontendName, MessageId},
+    ids::{ConversationId, ConversationKey, EventId, FrontendName, IdSpace, MessageId},
     message::{InboundMessage, Role},
 };
 

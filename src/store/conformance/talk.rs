@@ -190,7 +190,11 @@ impl Fixture {
     }
 
     pub(super) async fn turn(&self, conversation: &str, message: &str) -> TurnView {
-        self.store.turn(&web(), &id(conversation), &message_id(message)).await.expect("reads").expect("is there")
+        self.store
+            .turn(&web(), &id(conversation), &message_id(message), IdSpace::Server)
+            .await
+            .expect("reads")
+            .expect("is there")
     }
 
     pub(super) async fn state_of(&self, conversation: &str, message: &str) -> TurnState {

@@ -48,6 +48,8 @@ pub struct Unanswered {
     pub is_sent: bool,
     /// When it was accepted.
     pub accepted_at: Timestamp,
+    /// Since when it has kept the next message of the conversation waiting; `None` where it does not.
+    pub busy_since: Option<Timestamp>,
 }
 
 /// Reading the feed.

@@ -7,7 +7,7 @@ use crate::domain::{
     Timestamp,
     correlation::Correlation,
     handoff::Agent,
-    ids::{ConversationId, ConversationKey, FrontendName, MessageId},
+    ids::{ConversationId, ConversationKey, FrontendName, IdSpace, MessageId},
     message::InboundMessage,
     turn::TurnState,
 };
@@ -37,6 +37,13 @@ pub struct NewMessage {
     pub limits: BacklogLimits,
 }
 
+impl NewMessage {
+    /// Whose ids its own is one of.
+    pub const fn id_space(&self) -> IdSpace {
+        if self.counted_for.is_some() { IdSpace::Browser } else { IdSpace::Server }
+    }
+}
+
 /// How many turns may wait (be queued) before further messages are refused, and how many a browser may send. 0 of bytes or
 /// of browsers' messages is no limit.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +67,8 @@ pub enum Accepted {
         conversation: ConversationKey,
         /// Its number in the feed.
         sequence: i64,
+        /// Whether nothing of its conversation comes before it: it waits for the budget alone.
+        is_next: bool,
     },
     /// The same message was stored before; nothing was changed.
     Duplicate {
@@ -110,11 +119,12 @@ pub trait IntakeStore: Send + Sync {
     /// (frontend, conversation, message id). Announces `Turns` and `Feed`.
     async fn accept(&self, message: NewMessage) -> Result<Accepted>;
 
-    /// A turn by its frontend's ids.
+    /// A turn by its frontend's ids, or a browser's of it.
     async fn turn(
         &self,
         frontend: &FrontendName,
         conversation: &ConversationId,
         message: &MessageId,
+        space: IdSpace,
     ) -> Result<Option<TurnView>>;
 }

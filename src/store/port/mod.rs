@@ -14,6 +14,7 @@ mod people;
 mod reading;
 mod time;
 mod turns;
+mod waits;
 
 pub use admin::*;
 pub use budget::*;
@@ -29,6 +30,7 @@ pub use people::*;
 pub use reading::*;
 pub use time::*;
 pub use turns::*;
+pub use waits::*;
 
 use super::{Changes, StoreError};
 use crate::domain::Timestamp;
@@ -53,6 +55,7 @@ pub trait Store:
     + BudgetStore
     + AdminStore
     + TimeStore
+    + WaitStore
 {
     /// The feed of changes.
     fn changes(&self) -> &Changes;

@@ -91,6 +91,8 @@ mod time;
 mod turns;
 #[path = "../sql/unbound.rs"]
 mod unbound;
+#[path = "../sql/waits.rs"]
+mod waits;
 
 use std::{fmt, sync::Arc, time::Duration};
 

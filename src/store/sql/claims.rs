@@ -173,16 +173,13 @@ async fn due_in(conn: &mut Conn, claim: &ClaimTurns, frontend: &FrontendName) ->
             if !seen.insert(key) {
                 continue;
             }
-            let whose = match rows::maybe_text(row, "person")? {
-                Some(person) => {
-                    people.insert(person.clone());
-                    Whose::Person(person)
-                }
-                None => {
-                    let served_at = rows::maybe_time(row, "last_sent_at")?;
-                    served.extend(served_at.map(|served_at| (Whose::Nobody(key), served_at)));
-                    Whose::Nobody(key)
-                }
+            let whose = if let Some(person) = rows::maybe_text(row, "person")? {
+                people.insert(person.clone());
+                Whose::Person(person)
+            } else {
+                let served_at = rows::maybe_time(row, "last_sent_at")?;
+                served.extend(served_at.map(|served_at| (Whose::Nobody(key), served_at)));
+                Whose::Nobody(key)
             };
             found.push((key, (whose, due_at)));
         }
@@ -431,7 +428,7 @@ async fn queued(conn: &mut Conn, conversation: ConversationKey, limit: i64) -> R
     let message = |row: &Row| {
         Ok(Queued {
             key: TurnKey(rows::int(row, "key")?),
-            message: MessageId::trusted(rows::text(row, "message_id")?),
+            message: rows::message_id(row, "message_id")?,
             role: rows::role(row, "role")?,
             text: rows::text(row, "text")?,
             extras: serde_json::from_str(&rows::text(row, "extras")?)?,

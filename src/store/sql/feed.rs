@@ -11,7 +11,7 @@ use crate::{
         Timestamp,
         destination::Poster,
         event::{Envelope, FeedEvent},
-        ids::{ConversationId, ConversationKey, EventId, FrontendName, MessageId, TurnKey},
+        ids::{ConversationId, ConversationKey, EventId, FrontendName, TurnKey},
         turn::TurnState,
     },
     store::{Change, FeedEntry, FeedPage, FeedStore, Most, Result, Unanswered},
@@ -99,18 +99,21 @@ pub(in crate::store) async fn append(
 }
 
 /// The turns of a conversation that are not over, by the indexes of those alone.
-pub(in crate::store) const UNANSWERED: &str = "SELECT key, message_id, state, accepted_at FROM turns \
+pub(in crate::store) const UNANSWERED: &str = "SELECT key, message_id, state, accepted_at, sent_at FROM turns \
         WHERE conversation_key = $1 AND role = 'user' AND state IN ('queued', 'sending', 'awaiting', 'unclear') \
-     UNION ALL SELECT key, message_id, state, accepted_at FROM turns \
+     UNION ALL SELECT key, message_id, state, accepted_at, sent_at FROM turns \
         WHERE conversation_key = $1 AND role = 'user' AND state = 'late' ORDER BY key LIMIT 50";
 
 async fn unanswered(conn: &mut Conn, conversation: ConversationKey) -> Result<Vec<Unanswered>> {
     let found = db::query(UNANSWERED).bind(conversation.0).fetch_all(conn).await?;
     let message = |row| {
+        let state = rows::turn_state(row, "state")?;
+        let is_sent = state != TurnState::Queued;
         Ok(Unanswered {
-            message: MessageId::trusted(rows::text(row, "message_id")?),
-            is_sent: rows::turn_state(row, "state")? != TurnState::Queued,
+            message: rows::message_id(row, "message_id")?,
+            is_sent,
             accepted_at: rows::time(row, "accepted_at")?,
+            busy_since: rows::maybe_time(row, "sent_at")?.filter(|_| is_sent && state != TurnState::Late),
         })
     };
     found.iter().map(message).collect()

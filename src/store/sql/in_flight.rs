@@ -124,7 +124,7 @@ pub(in crate::store) async fn all(conn: &mut Conn, conversation: ConversationKey
 fn turns(rows: &[Row]) -> Result<Vec<InFlight>> {
     let mut turns: Vec<InFlight> = Vec::new();
     for row in rows {
-        let message = (TurnKey(rows::int(row, "key")?), MessageId::trusted(rows::text(row, "message_id")?));
+        let message = (TurnKey(rows::int(row, "key")?), rows::message_id(row, "message_id")?);
         let text = rows::text(row, "text")?;
         let leader = row.try_get::<Option<i64>, _>("leader_key")?.map(TurnKey);
         if let Some(turn) = turns.iter_mut().find(|turn| Some(turn.key) == leader) {

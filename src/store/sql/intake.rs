@@ -19,7 +19,7 @@ use crate::{
         destination::Poster,
         event::{Author, Envelope, FeedEvent, Message, Origin},
         exact,
-        ids::{ConversationId, ConversationKey, EventId, FrontendName, InteractionId, MessageId},
+        ids::{ConversationId, ConversationKey, EventId, FrontendName, IdSpace, InteractionId, MessageId},
         message::{InboundMessage, Role},
         window::MINUTE,
     },
@@ -37,9 +37,10 @@ impl IntakeStore for ThisStore {
         frontend: &FrontendName,
         conversation: &ConversationId,
         message: &MessageId,
+        space: IdSpace,
     ) -> Result<Option<TurnView>> {
-        let of = (frontend.clone(), conversation.clone(), message.clone());
-        self.serve(of, |conn, of| turn(conn, &of.0, &of.1, &of.2).boxed()).await
+        let of = (frontend.clone(), conversation.clone(), message.clone(), space);
+        self.serve(of, |conn, of| turn(conn, &of.0, &of.1, &of.2, of.3).boxed()).await
     }
 }
 
@@ -65,11 +66,13 @@ pub(in crate::store) struct Extras {
 }
 
 /// The conversation of a message, and the turn of one of the same id. Not joined: a planner that knows nothing of a young
-/// table would look for the message in all conversations.
+/// table would look for the message in all conversations. The version before stored a browser's ids among the server's ($4).
 pub(in crate::store) const KNOWN: &str = concat!(
     "SELECT c.key, c.queued, CASE WHEN c.user_vouched THEN c.user_id END AS person, \
-        (SELECT t.fingerprint FROM turns t WHERE t.conversation_key = c.key AND t.message_id = $3) AS fingerprint, \
-        (SELECT t.state FROM turns t WHERE t.conversation_key = c.key AND t.message_id = $3) AS state \
+        (SELECT t.fingerprint FROM turns t WHERE t.conversation_key = c.key AND t.message_id IN ($3, $4) \
+            AND (t.message_id = $3 OR t.counted_for IS NOT NULL) LIMIT 1) AS fingerprint, \
+        (SELECT t.state FROM turns t WHERE t.conversation_key = c.key AND t.message_id IN ($3, $4) \
+            AND (t.message_id = $3 OR t.counted_for IS NOT NULL) LIMIT 1) AS state \
      FROM conversations c WHERE c.frontend = $1 AND c.conversation_id = $2 AND c.erased_at IS NULL",
     for_update!("c")
 );
@@ -78,6 +81,7 @@ pub(in crate::store) async fn accept(conn: &mut Conn, cx: &mut Cx, new: &NewMess
     let known = db::query(KNOWN)
         .bind(new.frontend.as_str())
         .bind(new.message.conversation_id.as_str())
+        .bind(new.message.message_id.stored(new.id_space()))
         .bind(new.message.message_id.as_str())
         .fetch_optional(&mut *conn)
         .await?;
@@ -173,7 +177,7 @@ async fn store(conn: &mut Conn, cx: &mut Cx, new: &NewMessage) -> Result<Accepte
             user_vouched = CASE WHEN excluded.user_id IS NULL THEN conversations.user_vouched \
                 WHEN conversations.user_id IS NULL THEN TRUE \
                 ELSE conversations.user_vouched AND conversations.user_id = excluded.user_id END \
-         RETURNING key, last_sequence, interaction_id, turn_due_at, shown_updated_at, \
+         RETURNING key, last_sequence, interaction_id, turn_due_at, shown_updated_at, queued, \
             CASE WHEN user_vouched THEN user_id END AS person",
     )
     .bind(new.frontend.as_str())
@@ -235,10 +239,12 @@ async fn store(conn: &mut Conn, cx: &mut Cx, new: &NewMessage) -> Result<Accepte
         // Whoever waits for it to begin knows its name alone.
         cx.announce(Change::Feed(ConversationKey::unborn(&new.frontend, &new.message.conversation_id)));
     }
-    if conversation.try_get::<Option<i64>, _>("turn_due_at")?.is_some() {
+    let due_at = rows::maybe_time(&conversation, "turn_due_at")?;
+    if due_at.is_some() {
         cx.announce(Change::Turns);
     }
-    Ok(Accepted::New { conversation: ConversationKey(key), sequence })
+    let is_next = rows::int(&conversation, "queued")? == 1 && due_at.is_some_and(|due_at| due_at <= new.now);
+    Ok(Accepted::New { conversation: ConversationKey(key), sequence, is_next })
 }
 
 /// Whether a message may go into this conversation.
@@ -261,7 +267,7 @@ async fn insert_turn(conn: &mut Conn, cx: &Cx, new: &NewMessage, conversation: i
     )
     .bind(conversation)
     .bind(new.frontend.as_str())
-    .bind(message_id.as_str())
+    .bind(message_id.stored(new.id_space()))
     .bind(&new.fingerprint)
     .bind(role.as_str())
     .bind(text)
@@ -314,14 +320,17 @@ async fn turn(
     frontend: &FrontendName,
     conversation: &ConversationId,
     message: &MessageId,
+    space: IdSpace,
 ) -> Result<Option<TurnView>> {
     let found = db::query(
         "SELECT c.key AS conversation_key, t.key, t.leader_key, t.state FROM conversations c \
-         JOIN turns t ON t.conversation_key = c.key AND t.message_id = $3 \
-         WHERE c.frontend = $1 AND c.conversation_id = $2 AND c.erased_at IS NULL",
+         JOIN turns t ON t.conversation_key = c.key AND t.message_id IN ($3, $4) \
+            AND (t.message_id = $3 OR t.counted_for IS NOT NULL) \
+         WHERE c.frontend = $1 AND c.conversation_id = $2 AND c.erased_at IS NULL LIMIT 1",
     )
     .bind(frontend.as_str())
     .bind(conversation.as_str())
+    .bind(message.stored(space))
     .bind(message.as_str())
     .fetch_optional(&mut *conn)
     .await?;

@@ -66,8 +66,9 @@ impl PersonStore for ThisStore {
         batch: usize,
     ) -> Result<Option<usize>> {
         let of = of.map(|(frontend, user)| (frontend.clone(), user.to_owned()));
-        let erased = self
-            .write((of, now, batch), |conn, cx, of| person_erasures::erase_some(conn, cx, &of.0, of.1, of.2).boxed());
+        let erased = self.write((of, now, batch), |conn, cx, of| {
+            person_erasures::erase_some(conn, cx, of.0.as_ref(), of.1, of.2).boxed()
+        });
         let erased = erased.await;
         self.left_traces();
         erased

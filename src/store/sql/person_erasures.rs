@@ -68,13 +68,13 @@ const OPEN: &str = concat!(
 pub(in crate::store) async fn erase_some(
     conn: &mut Conn,
     cx: &mut Cx,
-    of: &Option<(FrontendName, String)>,
+    of: Option<&(FrontendName, String)>,
     now: Timestamp,
     batch: usize,
 ) -> Result<Option<usize>> {
     let open = db::query(OPEN)
-        .bind(of.as_ref().map(|(frontend, _)| frontend.as_str()))
-        .bind(of.as_ref().map(|(_, user)| user.as_str()))
+        .bind(of.map(|(frontend, _)| frontend.as_str()))
+        .bind(of.map(|(_, user)| user.as_str()))
         .fetch_optional(&mut *conn)
         .await?;
     let Some(open) = open else { return Ok(None) };

@@ -7,6 +7,7 @@ use crate::{
         conversation::State,
         correlation::{Correlation, RequestId, TraceContext},
         handoff::Speaker,
+        ids::MessageId,
         message::Role,
         turn::TurnState,
     },
@@ -76,6 +77,11 @@ pub(in crate::store) fn state(row: &Row, column: &str) -> Result<State> {
 /// Who may speak to the customer.
 pub(in crate::store) fn speaker(row: &Row, column: &str) -> Result<Speaker> {
     named(row, column, Speaker::parse)
+}
+
+/// A message's id.
+pub(in crate::store) fn message_id(row: &Row, column: &str) -> Result<MessageId> {
+    Ok(MessageId::from_stored(&text(row, column)?))
 }
 
 /// A role.

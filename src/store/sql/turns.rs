@@ -13,7 +13,7 @@ use super::{
 use crate::{
     domain::{
         Timestamp,
-        ids::{ConversationId, ConversationKey, FrontendName, InteractionId, MessageId, TurnKey},
+        ids::{ConversationId, ConversationKey, FrontendName, InteractionId, TurnKey},
         look::TurnResult,
         resend::Tries,
         turn::{FailureCode, TurnFailure, TurnMove, TurnState},
@@ -390,7 +390,7 @@ async fn expire(
         let mut happened = ended
             .iter()
             .map(|row| {
-                let message = MessageId::trusted(rows::text(row, "message_id")?);
+                let message = rows::message_id(row, "message_id")?;
                 Ok((in_flight::closing(&message, failure), Some(TurnKey(rows::int(row, "key")?))))
             })
             .collect::<Result<Vec<feed::Happened>>>()?;
@@ -404,7 +404,7 @@ async fn expire(
     Ok(expired)
 }
 
-async fn queued(conn: &mut Conn) -> Result<Vec<(FrontendName, u64)>> {
+pub(in crate::store) async fn queued(conn: &mut Conn) -> Result<Vec<(FrontendName, u64)>> {
     let found = db::query(
         "SELECT frontend, CAST(SUM(turns) AS BIGINT) AS queued FROM waiting GROUP BY frontend HAVING SUM(turns) > 0 \
          ORDER BY frontend",

@@ -80,6 +80,8 @@ mod time;
 mod turns;
 #[path = "../sql/unbound.rs"]
 mod unbound;
+#[path = "../sql/waits.rs"]
+mod waits;
 
 use std::{
     path::Path,
