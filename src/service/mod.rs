@@ -18,5 +18,6 @@ pub mod numberer;
 pub mod planner;
 pub mod prober;
 pub mod reader;
+pub mod replayer;
 pub mod sender;
 pub mod walk;

@@ -35,6 +35,7 @@ mod log;
 mod network;
 mod older;
 mod operating;
+mod operators;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod outages;
@@ -44,6 +45,7 @@ mod people;
 mod postgres;
 mod program;
 mod refusals;
+mod replay;
 mod replicas;
 mod requests;
 mod restart;

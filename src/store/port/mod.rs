@@ -1,6 +1,7 @@
 //! The port: what a store can be asked, by aggregate. Types here carry no SQL and no behaviour.
 
 mod admin;
+mod audit;
 mod budget;
 mod conversations;
 mod deliveries;
@@ -12,10 +13,12 @@ mod ledger;
 mod log;
 mod people;
 mod reading;
+mod replays;
 mod time;
 mod turns;
 
 pub use admin::*;
+pub use audit::*;
 pub use budget::*;
 pub use conversations::*;
 pub use deliveries::*;
@@ -27,6 +30,7 @@ pub use ledger::*;
 pub use log::*;
 pub use people::*;
 pub use reading::*;
+pub use replays::*;
 pub use time::*;
 pub use turns::*;
 
@@ -50,8 +54,10 @@ pub trait Store:
     + FeedStore
     + LogStore
     + DeliveryStore
+    + ReplayStore
     + BudgetStore
     + AdminStore
+    + AuditStore
     + TimeStore
 {
     /// The feed of changes.
