@@ -19,6 +19,7 @@ use crate::{
     fini::{ClientSettings, Network, budget::BudgetSettings},
     http::{
         PublicSettings,
+        admin::Operators,
         asked::TrustedProxies,
         auth::{Credentials, Frontends, digest},
         server::{Addresses, Limits},
@@ -82,6 +83,12 @@ pub(super) fn credentials(config: &Config) -> Result<Frontends> {
 /// By what Fini's own requests are known.
 pub(super) fn action_key(config: &Config) -> Option<[u8; 32]> {
     config.fini.action_key.as_ref().map(|key| digest(key.expose_secret()))
+}
+
+/// Who may ask the operators' API.
+pub(super) fn operators(config: &Config) -> Operators {
+    let named = config.admin.operators.iter().map(|one| (one.operator.clone(), one.token.clone()));
+    Operators::new(config.admin.token.as_ref(), named)
 }
 
 /// The names that metrics know: of each frontend, and of each further destination as `frontend/name`.

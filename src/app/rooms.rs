@@ -26,7 +26,8 @@ use crate::{
     metrics::{CallStatus, Metrics},
     service::{
         breakers::Breakers, eraser::Eraser, handoff::Handoffs, housekeeper::Housekeeper, intake::Intake,
-        ledger::Ledger, numberer::Numberer, prober::Prober, reader::Reader, sender::Sender, waits::Waits, walk::Walker,
+        ledger::Ledger, numberer::Numberer, prober::Prober, reader::Reader, replayer::Replayer, sender::Sender,
+        waits::Waits, walk::Walker,
     },
     store::{Bindings, Change, Heard, Lease, LongestWaits, LostClaims, Owner, PostgresStore, SqliteStore, Store},
     telemetry::{
@@ -236,7 +237,7 @@ impl Rooms {
     pub(super) fn holders(&self, config: &Config, delivery: &Delivery) -> Result<Holders> {
         Ok(Holders {
             frontends: watch::channel(Arc::new(parts::credentials(config)?)).0,
-            admin: watch::channel(config.admin.token.clone()).0,
+            admin: watch::channel(Arc::new(parts::operators(config))).0,
             action_key: watch::channel(parts::action_key(config)).0,
             endpoints: delivery.endpoints.clone(),
             fini: Arc::clone(&self.keys),
@@ -287,7 +288,9 @@ impl Rooms {
             receivers: Arc::clone(&delivery.receivers),
             endpoints: delivery.endpoints.clone(),
             frontends: parts::names(config),
-            token: holders.admin.subscribe(),
+            replayer: self.wakes.replayer.clone(),
+            operators: holders.admin.subscribe(),
+            eraser: self.wakes.eraser.clone(),
             clock: Arc::clone(&self.clock),
             clocks: {
                 let timekeeper = Arc::clone(&self.timekeeper);
@@ -330,6 +333,8 @@ impl Rooms {
         // Whoever follows the log waits that long for what comes in quick succession.
         supervisor.spawn("numberer", numberer, wakes.numberer, Pace { rest: Duration::from_millis(10), ..pace(60) });
         supervisor.spawn("handoff", Arc::clone(&self.handoffs), Wake::new(), pace(60));
+        let replayer = Arc::new(Replayer { store: Arc::clone(&self.store), clock: Arc::clone(&self.clock) });
+        supervisor.spawn("replayer", replayer, wakes.replayer, pace(60));
         supervisor.spawn("housekeeper", housekeeper, Wake::new(), pace(120));
         Ok(())
     }
@@ -346,6 +351,8 @@ struct Wakes {
     /// By whoever wants something deleted; other processes find it when they look.
     eraser: Wake,
     numberer: Wake,
+    /// By whoever begins a replay or steers one; other processes find it when they look.
+    replayer: Wake,
 }
 
 impl Wakes {

@@ -7,7 +7,6 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
-use secrecy::SecretString;
 use sha2::{Digest as _, Sha256};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -20,7 +19,7 @@ use crate::{
     delivery::Endpoint,
     domain::WallClock,
     fini::FiniClient,
-    http::auth::Frontends,
+    http::{admin::Operators, auth::Frontends},
 };
 
 /// How often the files are compared.
@@ -34,7 +33,7 @@ pub(super) struct Holders {
     /// Who may call the public API.
     pub(super) frontends: watch::Sender<Arc<Frontends>>,
     /// Who may call the operators' API.
-    pub(super) admin: watch::Sender<Option<SecretString>>,
+    pub(super) admin: watch::Sender<Arc<Operators>>,
     /// By what Fini's own requests are known.
     pub(super) action_key: watch::Sender<Option<[u8; 32]>>,
     /// What signs callbacks.
@@ -57,7 +56,7 @@ impl Holders {
             }
         }
         self.frontends.send_replace(Arc::new(frontends));
-        self.admin.send_replace(config.admin.token.clone());
+        self.admin.send_replace(Arc::new(parts::operators(config)));
         self.action_key.send_replace(parts::action_key(config));
         Ok(())
     }

@@ -40,6 +40,9 @@ struct ListArgs {
     /// Only those of this frontend
     #[arg(long, value_name = "NAME")]
     frontend: Option<String>,
+    /// Only those to destinations of this name
+    #[arg(long, value_name = "NAME")]
+    destination: Option<String>,
     /// Only those of this conversation (the frontend's own id)
     #[arg(long, value_name = "ID")]
     conversation: Option<String>,
@@ -74,11 +77,14 @@ struct ShowArgs {
 #[derive(Debug, clap::Args)]
 struct RetryArgs {
     /// The delivery; a delivered one is sent again under the same event id
-    #[arg(required_unless_present_any = ["frontend", "conversation", "since", "until", "all"])]
+    #[arg(required_unless_present_any = ["frontend", "destination", "conversation", "since", "until", "all"])]
     id: Option<String>,
     /// All dead ones of this frontend
     #[arg(long, value_name = "NAME", conflicts_with = "id")]
     frontend: Option<String>,
+    /// All dead ones to destinations of this name
+    #[arg(long, value_name = "NAME", conflicts_with = "id")]
+    destination: Option<String>,
     /// All dead ones of this conversation (the frontend's own id)
     #[arg(long, value_name = "ID", conflicts_with = "id")]
     conversation: Option<String>,
@@ -89,7 +95,7 @@ struct RetryArgs {
     #[arg(long, value_name = "TIME", conflicts_with = "id")]
     until: Option<String>,
     /// All dead ones there are
-    #[arg(long, conflicts_with_all = ["id", "frontend", "conversation", "since", "until"])]
+    #[arg(long, conflicts_with_all = ["id", "frontend", "destination", "conversation", "since", "until"])]
     all: bool,
     /// Do not ask before sending many again
     #[arg(long)]
@@ -102,9 +108,10 @@ struct RetryArgs {
 const PAGE: usize = 100;
 
 /// The columns of the table.
-const COLUMNS: [(&str, &str); 9] = [
+const COLUMNS: [(&str, &str); 10] = [
     ("ID", "id"),
     ("FRONTEND", "frontend"),
+    ("DESTINATION", "destination"),
     ("CONVERSATION", "conversation_id"),
     ("SEQ", "sequence"),
     ("TYPE", "type"),
@@ -129,7 +136,12 @@ async fn list(args: ListArgs) -> Done {
         State::Dead => "dead".to_owned(),
         State::Delivered => "delivered".to_owned(),
     });
-    let filter = [("state", state), ("frontend", args.frontend), ("conversation_id", args.conversation)];
+    let filter = [
+        ("state", state),
+        ("frontend", args.frontend),
+        ("destination", args.destination),
+        ("conversation_id", args.conversation),
+    ];
     let filter: Vec<(&str, String)> =
         filter.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))).collect();
     let most = if args.limit == 0 { usize::MAX } else { args.limit };
@@ -265,6 +277,7 @@ fn filter(args: &RetryArgs, now: Timestamp) -> Result<Map<String, Value>, CliErr
     };
     let fields = [
         ("frontend", args.frontend.clone()),
+        ("destination", args.destination.clone()),
         ("conversation_id", args.conversation.clone()),
         ("since", time("since", &args.since)?),
         ("until", time("until", &args.until)?),

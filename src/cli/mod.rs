@@ -6,6 +6,7 @@
 
 mod admin;
 mod agents;
+mod audit;
 mod check;
 mod console;
 mod deliveries;
@@ -18,6 +19,7 @@ mod healthcheck;
 mod listen;
 mod openapi;
 mod pace;
+mod replay;
 mod sandbox;
 mod secret;
 mod serve;
@@ -67,6 +69,10 @@ enum Command {
     Export(export::Args),
     /// Show callbacks that are owed, delivered or given up, and send them again
     Deliveries(deliveries::Args),
+    /// Send delivered events of a time range again, and watch or steer it
+    Replay(replay::Args),
+    /// List what operators did and looked at
+    Audit(audit::Args),
     /// Post every event of a frontend to an address on this machine, as it happens
     Listen(listen::Args),
     /// Print every event of a frontend, as it happens
@@ -112,6 +118,8 @@ fn dispatch(command: Command) -> Done {
         Command::Erase(args) => block_on(erase::run(args)),
         Command::Export(args) => block_on(export::run(args)),
         Command::Deliveries(args) => block_on(deliveries::run(args)),
+        Command::Replay(args) => block_on(replay::run(args)),
+        Command::Audit(args) => block_on(audit::run(args)),
         Command::Listen(args) => block_on(listen::run(args)),
         Command::Tail(args) => block_on(tail::run(args)),
         Command::Token(args) => token::run(args),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use super::{
-    Callback, Config, Frontend, LogFormat, OnExhausted,
+    Callback, Config, Frontend, LogFormat, NamedOperator, OnExhausted,
     load::forms::{size_text, span},
 };
 use crate::domain::handoff::{HandoffPolicy, OnUnclaimed};
@@ -21,14 +21,7 @@ pub fn describe(config: &Config) -> Vec<String> {
             size_text(config.server.max_body),
             config.server.max_connections
         ),
-        format!(
-            "listens on {} for operators, {}",
-            config.admin.listen,
-            match &config.admin.token {
-                Some(_) => "who need the admin token",
-                None => "without a token",
-            }
-        ),
+        format!("listens on {} for operators, {}", config.admin.listen, operators(config)),
         format!(
             "stores in {} and keeps finished conversations and delivered callbacks for {}",
             config.store.url,
@@ -55,6 +48,24 @@ pub fn describe(config: &Config) -> Vec<String> {
         lines.push(handoff(one));
     }
     lines
+}
+
+fn operators(config: &Config) -> String {
+    let admin = &config.admin;
+    let named: Vec<String> = admin
+        .operators
+        .iter()
+        .map(|NamedOperator { operator, .. }| {
+            let texts = if operator.texts { ", texts" } else { "" };
+            format!("{} ({}{texts})", operator.name, operator.role.as_str())
+        })
+        .collect();
+    match (&admin.token, named.as_slice()) {
+        (Some(_), []) => "who need the admin token".to_owned(),
+        (None, []) => "without a token".to_owned(),
+        (Some(_), named) => format!("who need the admin token or their own: {}", named.join(", ")),
+        (None, named) => format!("who need their own token: {}", named.join(", ")),
+    }
 }
 
 fn fini(config: &Config) -> String {

@@ -24,8 +24,8 @@ pub use load::{ConfigErrors, Finding, Loaded, Needs, Origin, Place, Severity, So
 pub use postgres_url::PostgresUrlError;
 pub use renew::Renewed;
 pub use sections::{
-    Admin, ApiKeys, Cache, Delivery, Fini, Log, LogFormat, OnExhausted, Poll, RateLimit, Server, Store, Telemetry,
-    Turns,
+    Admin, ApiKeys, Cache, Delivery, Fini, Log, LogFormat, NamedOperator, OnExhausted, Poll, RateLimit, Server, Store,
+    Telemetry, Turns,
 };
 pub use store_url::StoreUrl;
 

@@ -35,6 +35,12 @@ impl Config {
         config.fini.action_key.clone_from(&newer.fini.action_key);
         note(!same_option(self.admin.token.as_ref(), newer.admin.token.as_ref()), "admin.token".to_owned());
         config.admin.token.clone_from(&newer.admin.token);
+        for known in &mut config.admin.operators {
+            let newer = newer.admin.operators.iter().find(|newer| newer.operator.name == known.operator.name);
+            let Some(newer) = newer else { continue };
+            note(!same(&known.token, &newer.token), format!("admin.operators.{}.token", known.operator.name));
+            known.token.clone_from(&newer.token);
+        }
         for frontend in &mut config.frontends {
             let Some(newer) = newer.frontends.iter().find(|newer| newer.name == frontend.name) else { continue };
             for key in renew(frontend, newer) {

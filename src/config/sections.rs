@@ -13,6 +13,8 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use url::Url;
 
+use crate::domain::operator::Operator;
+
 use super::StoreUrl;
 
 const MINUTE: u64 = 60;
@@ -70,11 +72,22 @@ pub struct Admin {
     pub listen: SocketAddr,
     /// Bearer token of `/admin/v1`. Always present when `listen` is not a loopback address.
     pub token: Option<SecretString>,
+    /// Operators with a name and a token each.
+    pub operators: Vec<NamedOperator>,
+}
+
+/// An operator with a name and a token of its own.
+#[derive(Debug, Clone)]
+pub struct NamedOperator {
+    /// Who it is, and what it may do.
+    pub operator: Operator,
+    /// Its bearer token.
+    pub token: SecretString,
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)), token: None }
+        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)), token: None, operators: Vec::new() }
     }
 }
 

@@ -80,6 +80,10 @@ text_id!(
     EventId
 );
 text_id!(
+    /// The bridge's id of a replay (`rpl_…`): deliveries of a range, sent again.
+    ReplayId
+);
+text_id!(
     /// The bridge's id of a delivery (`dlv_…`): one event owed to one frontend.
     DeliveryId
 );

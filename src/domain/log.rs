@@ -77,6 +77,16 @@ impl TypeFilter {
         Ok(())
     }
 
+    /// Patterns that were checked before.
+    pub const fn trusted(patterns: Vec<String>) -> Self {
+        Self(patterns)
+    }
+
+    /// The patterns; none for all.
+    pub fn patterns(&self) -> &[String] {
+        &self.0
+    }
+
     /// Whether events of this type are wanted; without any pattern, all are.
     pub fn wants(&self, kind: &str) -> bool {
         self.0.is_empty()

@@ -19,12 +19,14 @@ pub mod exact;
 pub mod fair;
 pub mod handoff;
 pub mod ids;
+pub mod job;
 pub mod log;
 pub mod look;
 #[cfg(test)]
 mod look_props;
 pub mod message;
 pub mod nearest;
+pub mod operator;
 pub mod origin;
 pub mod pace;
 pub mod page_size;

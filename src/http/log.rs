@@ -49,9 +49,9 @@ struct Page {
         is told as `conversation.erased`, which names the hash of its id, and its events are gone. A frontend's token only.",
     params(
         ("after" = Option<String>, Query, description = "Go on from this cursor; without it the page begins at the oldest event that is kept"),
-        ("since" = Option<String>, Query, description = "Begin at this time (RFC 3339); not together with `after`"),
-        ("type" = Option<String>, Query, description = "Only these types: `*`, `conversation.*` or full types; may be repeated, or several with commas"),
-        ("conversation_id" = Option<String>, Query, description = "Only this conversation"),
+        ("since" = Option<String>, Query, format = DateTime, description = "Begin at this time (RFC 3339); not together with `after`"),
+        ("type" = inline(Option<schema::TypePattern>), Query, description = "Only these types: `*`, `conversation.*` or full types; may be repeated, or several with commas"),
+        ("conversation_id" = Option<String>, Query, pattern = "^[A-Za-z0-9._~:@+=-]{1,200}$", description = "Only this conversation"),
         ("limit" = Option<i64>, Query, minimum = 1, description = "At most so many; 100 by default, never more than 500, and never more than about 1 MiB of them"),
         ("Prefer" = Option<String>, Header, description = "`wait=N`: where nothing is there yet, wait for the next event, N ≤ 60 seconds"),
     ),

@@ -41,9 +41,9 @@ const GATHERED: Duration = Duration::from_millis(100);
         alive. Resumes from `Last-Event-ID` or `after`; without them, and without `since`, it begins now. A frontend's token only.",
     params(
         ("after" = Option<String>, Query, description = "Go on from this cursor"),
-        ("since" = Option<String>, Query, description = "Begin at this time (RFC 3339); not together with `after`"),
-        ("type" = Option<String>, Query, description = "Only these types: `*`, `conversation.*` or full types; may be repeated, or several with commas"),
-        ("conversation_id" = Option<String>, Query, description = "Only this conversation"),
+        ("since" = Option<String>, Query, format = DateTime, description = "Begin at this time (RFC 3339); not together with `after`"),
+        ("type" = inline(Option<schema::TypePattern>), Query, description = "Only these types: `*`, `conversation.*` or full types; may be repeated, or several with commas"),
+        ("conversation_id" = Option<String>, Query, pattern = "^[A-Za-z0-9._~:@+=-]{1,200}$", description = "Only this conversation"),
         ("Last-Event-ID" = Option<String>, Header, description = "Go on from this cursor; stands above `after`"),
     ),
     responses(

@@ -18,6 +18,7 @@ pub mod numberer;
 pub mod planner;
 pub mod prober;
 pub mod reader;
+pub mod replayer;
 pub mod sender;
 pub mod waits;
 pub mod walk;

@@ -37,6 +37,7 @@ mod log;
 mod network;
 mod older;
 mod operating;
+mod operators;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod outages;
@@ -47,6 +48,7 @@ mod poolers;
 mod postgres;
 mod program;
 mod refusals;
+mod replay;
 mod replicas;
 mod requests;
 mod restart;

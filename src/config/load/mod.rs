@@ -13,6 +13,7 @@ pub(super) mod forms;
 mod frontends;
 mod keys;
 mod limits;
+mod operators;
 mod reader;
 mod relations;
 mod secret_forms;

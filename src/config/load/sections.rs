@@ -10,7 +10,7 @@ use super::{
     Needs, addresses,
     finding::{Wrong, quote},
     forms::{self, Form, POSITIVE, TEN_YEARS},
-    frontends, keys, limits,
+    frontends, keys, limits, operators,
     reader::Scope,
     secret_forms,
     tree::Value,
@@ -98,12 +98,13 @@ fn admin(s: &mut Scope<'_>, default: &Admin) -> Admin {
     let token = s.secret("token", "token_file", check);
     let (key, file_key) = (s.path("token"), s.path("token_file"));
     let faulty = s.cx.has_error(&key) || s.cx.has_error(&file_key);
-    if token.is_none() && !local && !faulty {
+    let operators = operators::read(s);
+    if token.is_none() && operators.is_empty() && !local && !faulty {
         let help = "set FINI_BRIDGE__ADMIN__TOKEN (or `token_file`) to at least 24 characters, or listen on 127.0.0.1";
         let what = format!("is required because admin.listen ({listen}) is not a loopback address");
         s.cx.error(key, Wrong::new(what, help));
     }
-    Admin { listen, token }
+    Admin { listen, token, operators }
 }
 
 fn store(s: &mut Scope<'_>, default: Store) -> Store {

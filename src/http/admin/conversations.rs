@@ -3,6 +3,8 @@
 use axum::{
     Json,
     extract::{RawQuery, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
 };
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -112,4 +114,30 @@ pub(super) async fn bind(
         "state": after.state,
         "interaction_id": after.interaction.as_ref().map(InteractionId::as_str),
     })))
+}
+
+/// Erases a conversation here and, with `?upstream=true`, at Fini.
+pub(super) async fn erase(
+    State(admin): State<Admin>,
+    Path((frontend, id)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let frontend = admin.frontend(&frontend)?.clone();
+    let id = ConversationId::trusted(id);
+    let mut members = url::form_urlencoded::parse(query.as_deref().unwrap_or_default().as_bytes());
+    let upstream = members.any(|(name, value)| name == "upstream" && value == "true");
+    let erased = admin.store.erase(&frontend, &id, upstream, admin.clock.now()).await?;
+    let interaction = erased.ok_or_else(no_conversation)?;
+    let is_gone = admin.store.scrub().await?;
+    admin.eraser.notify();
+    let hash = id.erased();
+    tracing::info!(%frontend, conversation = %hash, upstream, "conversation erased by an operator");
+    let view = json!({
+        "frontend": frontend,
+        "conversation_id": hash,
+        "local": if is_gone { "erased" } else { "pending" },
+        "upstream": if upstream { "pending" } else { "not_requested" },
+        "interaction_id": interaction.as_ref().map(InteractionId::as_str),
+    });
+    Ok((StatusCode::ACCEPTED, Json(view)).into_response())
 }

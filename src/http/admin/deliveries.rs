@@ -193,7 +193,8 @@ impl FilterForm {
     }
 }
 
-fn time(text: &str) -> Option<Timestamp> {
+/// A point in time as operators write it.
+pub(super) fn time(text: &str) -> Option<Timestamp> {
     if let Ok(millis) = text.parse::<i64>() {
         return Some(Timestamp::from_millis(millis));
     }

@@ -1,28 +1,28 @@
 //! The operators' API on the admin listener: health, readiness, metrics and `/admin/v1`. Never behind the ingress.
 
+mod audit;
 mod budget;
 mod conversations;
 mod deliveries;
 mod frontends;
 mod handoffs;
+pub mod operators;
 mod probes;
+mod replays;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::{Request, State},
     http::{HeaderMap, header, uri::Authority},
-    middleware::{self, Next},
-    response::Response,
+    middleware,
     routing::{get, post},
 };
-use secrecy::{ExposeSecret as _, SecretString};
-use subtle::ConstantTimeEq as _;
 use tokio::sync::watch;
 
+pub use operators::Operators;
+
 use super::{
-    auth::digest,
     context,
     problem::{Code, Problem},
     refused::Refused,
@@ -31,7 +31,7 @@ use crate::{
     delivery::{Endpoint, ReceiverApi},
     domain::{Clock, ClockOffsets, Entropy, WallClock, ids::FrontendName},
     fini::budget::Budget,
-    lifecycle::Health,
+    lifecycle::{Health, Wake},
     metrics::Metrics,
     service::{breakers::Breakers, reader::Reader},
     store::{Bindings, Store},
@@ -63,8 +63,12 @@ pub struct Admin {
     pub endpoints: Vec<Arc<Endpoint>>,
     /// Every frontend's name.
     pub frontends: Vec<FrontendName>,
-    /// The bearer token, where one is required.
-    pub token: watch::Receiver<Option<SecretString>>,
+    /// Wakes what does replays.
+    pub replayer: Wake,
+    /// Who may ask.
+    pub operators: watch::Receiver<Arc<Operators>>,
+    /// Wakes what deletes at Fini.
+    pub eraser: Wake,
     /// The time that waiting goes by.
     pub clock: Arc<dyn Clock>,
     /// How far clocks lie apart.
@@ -91,18 +95,25 @@ pub fn admin(state: Admin) -> Router {
     let guarded = Router::new()
         .route("/admin/v1/deliveries", get(deliveries::deliveries))
         .route("/admin/v1/deliveries/retry", post(deliveries::retry_many))
+        .route("/admin/v1/deliveries/replay", post(replays::begin))
+        .route("/admin/v1/deliveries/replay/{id}", get(replays::get))
+        .route("/admin/v1/deliveries/replay/{id}/pause", post(replays::pause))
+        .route("/admin/v1/deliveries/replay/{id}/resume", post(replays::resume))
+        .route("/admin/v1/deliveries/replay/{id}/cancel", post(replays::cancel))
         .route("/admin/v1/deliveries/{id}", get(deliveries::delivery))
         .route("/admin/v1/deliveries/{id}/retry", post(deliveries::retry_one))
         .route("/admin/v1/frontends", get(frontends::frontends))
         .route("/admin/v1/frontends/{name}/pause", post(frontends::pause))
         .route("/admin/v1/frontends/{name}/resume", post(frontends::resume))
         .route("/admin/v1/frontends/{name}/ping", post(frontends::ping))
-        .route("/admin/v1/conversations/{frontend}/{id}", get(conversations::conversation))
+        .route("/admin/v1/conversations/{frontend}/{id}", get(conversations::conversation).delete(conversations::erase))
         .route("/admin/v1/conversations/{frontend}/{id}/bind", post(conversations::bind))
         .route("/admin/v1/handoffs", get(handoffs::handoffs))
+        .route("/admin/v1/audit", get(audit::audit))
+        .route("/admin/v1/operators/me", get(audit::me))
         .route("/admin/v1/budget", get(budget::budget))
         .route("/admin/v1/budget/permits", post(budget::permit))
-        .route_layer(middleware::from_fn_with_state(state.clone(), authorize));
+        .route_layer(middleware::from_fn_with_state(state.clone(), operators::authorize));
     Router::new()
         .route("/healthz", get(probes::healthz))
         .route("/readyz", get(probes::readyz))
@@ -145,26 +156,6 @@ fn is_local(headers: &HeaderMap) -> bool {
         })
     };
     text(header::HOST).is_none_or(is_loopback) && text(header::ORIGIN).is_none_or(is_own)
-}
-
-async fn authorize(State(admin): State<Admin>, request: Request, next: Next) -> Result<Response, Problem> {
-    let token = admin.token.borrow().clone();
-    if token.is_none() && !is_local(request.headers()) {
-        let detail = "without an admin token only requests to a loopback name, from no other origin, are answered";
-        return Err(Problem::new(Code::Forbidden).detail(detail));
-    }
-    if let Some(token) = &token {
-        // Of two, nobody can say which one is meant.
-        let given = context::only(request.headers(), &header::AUTHORIZATION);
-        let given =
-            given.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-        let matches =
-            given.is_some_and(|(_, given)| bool::from(digest(given.trim()).ct_eq(&digest(token.expose_secret()))));
-        if !matches {
-            return Err(Problem::new(Code::Unauthorized).detail("the admin token is required"));
-        }
-    }
-    Ok(next.run(request).await)
 }
 
 /// Returns true where the operator asks for texts, too (`?content=true`).

@@ -4,12 +4,14 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::{
-    ToSchema,
+    PartialSchema, ToSchema,
     openapi::{
         RefOr, Schema,
         schema::{Object, ObjectBuilder, SchemaType, Type},
     },
 };
+
+use crate::domain::{event::EVENT_TYPES, log::ERASED};
 
 /// A message from a frontend.
 #[derive(ToSchema)]
@@ -454,6 +456,25 @@ pub struct LogPage {
     /// Whether there are events behind that already.
     pub has_more: bool,
 }
+
+/// Which events are wanted: `*`, a group such as `conversation.*`, or a type; several with commas.
+pub struct TypePattern;
+
+impl PartialSchema for TypePattern {
+    fn schema() -> RefOr<Schema> {
+        let types = || EVENT_TYPES.into_iter().chain([ERASED]);
+        let mut groups: Vec<&str> = types().filter_map(|kind| kind.split_once('.').map(|(group, _)| group)).collect();
+        groups.sort_unstable();
+        groups.dedup();
+        let any =
+            groups.iter().map(|group| format!("{group}[.][*]")).chain(types().map(|kind| kind.replace('.', "[.]")));
+        let one = format!("([*]|{})", any.collect::<Vec<_>>().join("|"));
+        let pattern = format!("^{one}(,{one})*$");
+        RefOr::T(ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern)).into())
+    }
+}
+
+impl ToSchema for TypePattern {}
 
 /// An entry of the log: a feed event, or that a conversation was erased.
 #[derive(ToSchema)]

@@ -25,6 +25,7 @@ mod people;
 mod races;
 mod reading;
 mod replay;
+mod replays;
 mod talk;
 mod time;
 mod turns;

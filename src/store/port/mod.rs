@@ -1,6 +1,7 @@
 //! The port: what a store can be asked, by aggregate. Types here carry no SQL and no behaviour.
 
 mod admin;
+mod audit;
 mod budget;
 mod conversations;
 mod deliveries;
@@ -12,11 +13,13 @@ mod ledger;
 mod log;
 mod people;
 mod reading;
+mod replays;
 mod time;
 mod turns;
 mod waits;
 
 pub use admin::*;
+pub use audit::*;
 pub use budget::*;
 pub use conversations::*;
 pub use deliveries::*;
@@ -28,6 +31,7 @@ pub use ledger::*;
 pub use log::*;
 pub use people::*;
 pub use reading::*;
+pub use replays::*;
 pub use time::*;
 pub use turns::*;
 pub use waits::*;
@@ -52,8 +56,10 @@ pub trait Store:
     + FeedStore
     + LogStore
     + DeliveryStore
+    + ReplayStore
     + BudgetStore
     + AdminStore
+    + AuditStore
     + TimeStore
     + WaitStore
 {

@@ -33,6 +33,8 @@ mod tests;
 mod admin;
 #[path = "../sql/attempts.rs"]
 mod attempts;
+#[path = "../sql/audit.rs"]
+mod audit;
 #[path = "../sql/bindings.rs"]
 mod bindings;
 #[path = "../sql/budget.rs"]
@@ -83,6 +85,8 @@ mod reading;
 mod records;
 #[path = "../sql/replay.rs"]
 mod replay;
+#[path = "../sql/replays.rs"]
+mod replays;
 #[path = "../sql/rows.rs"]
 mod rows;
 #[cfg(test)]

@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 
 use super::{
     Frame, PostgresStore, Read, admin, attempts, bindings, claims, erasures, evidence, expiry, feed, handoff,
-    in_flight, intake, lanes, log, people, prune, reading, records, server, turns, unbound,
+    in_flight, intake, lanes, log, people, prune, reading, records, replays, server, turns, unbound,
 };
 use crate::{domain::destination::Subscriptions, store::conformance};
 
@@ -66,6 +66,7 @@ async fn frequent_questions_go_by_their_index_from_the_first_row_on() {
         "conversations_wanted",
         "conversations_quarantined",
         "deliveries_owed",
+        "deliveries_owed_to",
     ];
     for (name, sql, asked_for) in [
         ("a repeated message", intake::KNOWN, &[][..]),
@@ -103,6 +104,8 @@ async fn frequent_questions_go_by_their_index_from_the_first_row_on() {
         ("next head", attempts::NEXT_HEAD[0], &[]),
         ("next head of further destinations", attempts::NEXT_HEAD[1], &[]),
         ("finished deliveries", prune::FINISHED, &[]),
+        ("next piece of a replay", replays::NEXT_PIECE, &[]),
+        ("what a replay sends again", replays::MATCHING, &[]),
         ("overdue lanes", expiry::OVERDUE, &["lanes_blocked"]),
         ("overdue lanes of further destinations", expiry::OVERDUE_FURTHER, &["destination_lanes_blocked"]),
         ("what has no position in the log", log::UNNUMBERED, &["events_unlogged", "log_notices_pkey"]),

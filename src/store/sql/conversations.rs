@@ -3,7 +3,7 @@
 use futures_util::FutureExt;
 
 use super::{
-    Conn, Cx, Row, ThisStore,
+    Conn, Cx, Row, ThisStore, audit,
     db::{self, Columns as _},
     erased,
     erasures::{self, Wish},
@@ -213,5 +213,6 @@ pub(in crate::store) async fn erase(
     cx.announce(Change::Settled(key));
     cx.announce(Change::Feed(key));
     log::tell_erased(conn, cx, frontend, (key, id), now).await?;
+    audit::forget(conn, frontend, id).await?;
     Ok(Some(interaction))
 }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{Conn, db, erased, handoff, lanes, log, person_erasures, rows};
+use super::{Conn, db, erased, handoff, lanes, log, person_erasures, replays, rows};
 use crate::{domain::Timestamp, store::Result};
 
 /// Callbacks that ended before the retention. The time is asked for twice: one that is replayed meanwhile is kept.
@@ -64,6 +64,7 @@ pub(super) async fn prune(conn: &mut Conn, now: Timestamp, retention: Duration, 
     erased::forget(conn, now).await?;
     person_erasures::forget(conn, before).await?;
     db::query(handoff::FORGOTTEN).bind(before).execute(&mut *conn).await?;
+    replays::forget(conn, before).await?;
     db::query(DEAD).bind(now.minus(DEAD_FOR).as_millis()).execute(&mut *conn).await?;
     let spent = db::query(SPENT).bind(before).bind(limit).execute(&mut *conn).await?.rows_affected();
     let erased = db::query(ERASED).bind(before).bind(limit).execute(&mut *conn).await?.rows_affected();

@@ -180,7 +180,7 @@ pub(super) async fn held(conn: &mut Conn) -> Result<Vec<DestinationHold>> {
 }
 
 /// Gives deliveries a fresh schedule that begins now. A pending one is merely hurried; that is no replay.
-async fn revive(conn: &mut Conn, keys: &[i64], now: Timestamp) -> Result<()> {
+pub(super) async fn revive(conn: &mut Conn, keys: &[i64], now: Timestamp) -> Result<()> {
     db::query(concat!(
         "UPDATE deliveries SET replays = replays + CASE WHEN state = 'pending' THEN 0 ELSE 1 END, state = 'pending', \
              attempts_before = attempts, due_at = $2, owed_since = $2, dead_end = NULL, finished_at = NULL \

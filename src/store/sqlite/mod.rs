@@ -17,6 +17,8 @@ mod tests;
 mod admin;
 #[path = "../sql/attempts.rs"]
 mod attempts;
+#[path = "../sql/audit.rs"]
+mod audit;
 #[path = "../sql/bindings.rs"]
 mod bindings;
 #[path = "../sql/budget.rs"]
@@ -69,6 +71,8 @@ mod reading;
 mod records;
 #[path = "../sql/replay.rs"]
 mod replay;
+#[path = "../sql/replays.rs"]
+mod replays;
 #[path = "../sql/rows.rs"]
 mod rows;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use futures_util::FutureExt as _;
 
 use super::{
     Read, SqliteStore, admin, attempts, claims, erasures, evidence, expiry, feed, handoff, in_flight, intake, lanes,
-    log, people, prune, reading, turns, unbound,
+    log, people, prune, reading, replays, turns, unbound,
 };
 use crate::{domain::destination::Subscriptions, store::conformance};
 
@@ -51,6 +51,8 @@ async fn frequent_questions_never_scan_a_table_that_grows() {
         ("next head", attempts::NEXT_HEAD[0]),
         ("next head of further destinations", attempts::NEXT_HEAD[1]),
         ("finished deliveries", prune::FINISHED),
+        ("next piece of a replay", replays::NEXT_PIECE),
+        ("what a replay sends again", replays::MATCHING),
         ("overdue lanes", expiry::OVERDUE),
         ("overdue lanes of further destinations", expiry::OVERDUE_FURTHER),
         ("what has no position in the log", log::UNNUMBERED),
