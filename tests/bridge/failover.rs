@@ -33,13 +33,7 @@ echo ready
 while read -r word which; do
     case $word in
         kill) "$bin/pg_ctl" -s -D "$folder/$which" -m immediate stop ;;
-        stop) "$bin/pg_ctl" -s -D "$folder/$which" -m fast stop ;;
         promote) "$bin/pg_ctl" -s -w -D "$folder/$which" promote ;;
-        # What was the first follows the second from now on, at the address that it had.
-        follow) "$bin/pg_rewind" -D "$folder/one" --source-server="host=127.0.0.1 port=$3 user=fini_bridge dbname=postgres"
-            touch "$folder/one/standby.signal"
-            echo "primary_conninfo = 'host=127.0.0.1 port=$3 user=fini_bridge'" >> "$folder/one/postgresql.auto.conf"
-            up one "$2" ;;
     esac >/dev/null 2>&1 </dev/null
     echo "$word"
 done
@@ -213,17 +207,6 @@ async fn a_planned_switchover_whose_old_server_still_answers_read_only() {
         .await;
     let nothing = "the database's history branched off; nothing that was taken in here is missing";
     logged(&bridge, nothing, 2).await;
-    // Back again: the old one follows, and is promoted in its turn.
-    pair.tell("stop one");
-    pair.tell("follow");
-    let id = insist(&mut bridge, "c", "With a standby again").await;
-    answered(&bridge, "c", &id).await;
-    let receiving = "SELECT COUNT(*) FROM pg_stat_replication WHERE state = 'streaming'";
-    let second = pair.on(1, "postgres");
-    within(PATIENCE, "the old one to follow", async || (number(&second, receiving).await == 1).then_some(())).await;
-    pair.tell("stop two");
-    pair.tell("promote one");
-    all_work_again(&mut bridge, now(), 4, "back again").await;
     allow_what_an_outage_does(&mut bridge);
     bridge.finish().await;
 }

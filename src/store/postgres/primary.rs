@@ -299,16 +299,17 @@ async fn ask(servers: &[Server], patience: Duration) -> Result<Found> {
         return Ok(found);
     }
     refused.sort_by_key(|(place, _)| *place);
-    match refused.len() {
-        // What it says is more than a text.
-        1 => refused.pop().map_or_else(|| Err(none(String::new())), |(_, error)| Err(error)),
-        _ => {
-            let said = refused.iter().map(|(place, error)| format!("{}: {error}", servers[*place].name()));
-            Err(none(said.collect::<Vec<_>>().join("; ")))
-        }
+    if let ([_], Some((_, error))) = (servers, refused.pop_if(|_| servers.len() == 1)) {
+        // What the only one says is more than a text.
+        return Err(error);
     }
-}
-
-fn none(said: String) -> StoreError {
-    StoreError::Unavailable(format!("no server of the database takes writes: {said}"))
+    let said = refused.into_iter().map(|(place, error)| {
+        let said = match error {
+            StoreError::Unavailable(said) => said,
+            other => other.to_string(),
+        };
+        format!("{}: {said}", servers[place].name())
+    });
+    let said = said.collect::<Vec<_>>().join("; ");
+    Err(StoreError::Unavailable(format!("no server of the database takes writes: {said}")))
 }
