@@ -68,7 +68,7 @@ impl Bridge {
         let holders = rooms.holders(config, &delivery)?;
         let public = http::public(rooms.public(config, &holders));
         let admin = http::admin::admin(rooms.admin(config, &delivery, Arc::clone(&reader), &holders));
-        rooms.start_loops(config, Arc::clone(&reader), Arc::clone(&housekeeper), delivery)?;
+        rooms.start_loops(config, Arc::clone(&reader), Arc::clone(&housekeeper), delivery);
         Ok(Self {
             public,
             admin,

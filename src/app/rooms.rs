@@ -180,8 +180,8 @@ impl Rooms {
         }
     }
 
-    fn dispatcher(&self, config: &Config, delivery: Delivery) -> Result<Dispatcher> {
-        Ok(Dispatcher {
+    fn dispatcher(&self, config: &Config, delivery: Delivery) -> Dispatcher {
+        Dispatcher {
             store: Arc::clone(&self.store),
             receivers: delivery.receivers,
             endpoints: delivery.endpoints,
@@ -197,7 +197,7 @@ impl Rooms {
             settings: parts::dispatcher(config),
             lost_claims: LostClaims::default(),
             expires_at: Mutex::new(Timestamp::ZERO),
-        })
+        }
     }
 
     pub(super) fn housekeeper(&self, config: &Config) -> Housekeeper {
@@ -309,7 +309,7 @@ impl Rooms {
         reader: Arc<Reader>,
         housekeeper: Arc<Housekeeper>,
         delivery: Delivery,
-    ) -> Result<()> {
+    ) {
         let (last, stop) = (self.lifecycle.last_tasks(), self.lifecycle.stop());
         drop(last.spawn("wake", until(&stop, self.wakes.clone().route(self.store.changes().listen()))));
         let (bindings, changes) = (self.bindings.clone(), self.store.changes().listen());
@@ -326,7 +326,7 @@ impl Rooms {
         supervisor.spawn("sender", Arc::new(self.sender(config)), wakes.sender, pace(60));
         // Fini allows two requests a second; more looks than twenty to find the next one would only cost.
         supervisor.spawn("reader", reader, wakes.reader, Pace { rest: Duration::from_millis(50), ..pace(60) });
-        supervisor.spawn("dispatcher", Arc::new(self.dispatcher(config, delivery)?), wakes.dispatcher, pace(60));
+        supervisor.spawn("dispatcher", Arc::new(self.dispatcher(config, delivery)), wakes.dispatcher, pace(60));
         supervisor.spawn("prober", Arc::new(self.prober()), wakes.prober, pace(60));
         supervisor.spawn("eraser", Arc::new(self.eraser()), wakes.eraser, pace(60));
         let numberer = Arc::new(Numberer { store: Arc::clone(&self.store) });
@@ -336,7 +336,6 @@ impl Rooms {
         let replayer = Arc::new(Replayer { store: Arc::clone(&self.store), clock: Arc::clone(&self.clock) });
         supervisor.spawn("replayer", replayer, wakes.replayer, pace(60));
         supervisor.spawn("housekeeper", housekeeper, Wake::new(), pace(120));
-        Ok(())
     }
 }
 

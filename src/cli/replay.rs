@@ -13,6 +13,7 @@ use crate::{
 };
 
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "independent flags of a command line")]
 pub(super) struct Args {
     /// Look at a replay that was begun, instead of beginning one
     #[arg(value_name = "REPLAY")]
@@ -39,13 +40,13 @@ pub(super) struct Args {
     #[arg(long, conflicts_with = "id")]
     dry_run: bool,
     /// Hold it
-    #[arg(long, requires = "id")]
+    #[arg(long, requires = "id", conflicts_with = "frontend")]
     pause: bool,
     /// Go on with it
-    #[arg(long, requires = "id", conflicts_with = "pause")]
+    #[arg(long, requires = "id", conflicts_with_all = ["frontend", "pause"])]
     resume: bool,
     /// End it
-    #[arg(long, requires = "id", conflicts_with_all = ["pause", "resume"])]
+    #[arg(long, requires = "id", conflicts_with_all = ["frontend", "pause", "resume"])]
     cancel: bool,
     /// Why; stands in the audit
     #[arg(long, value_name = "TEXT")]
@@ -60,22 +61,19 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args) -> Done {
     let admin = args.admin.connect()?;
     let reason = args.reason.as_ref().map_or(json!({}), |reason| json!({"reason": reason}));
-    let answer = match &args.id {
-        Some(id) => {
-            let acts = [(args.pause, "pause"), (args.resume, "resume"), (args.cancel, "cancel")];
-            match acts.into_iter().find(|(wanted, _)| *wanted) {
-                Some((_, act)) => admin.post(&["deliveries", "replay", id, act], &reason).await,
-                None => admin.get(&["deliveries", "replay", id], &[]).await,
-            }
+    let answer = if let Some(id) = &args.id {
+        let acts = [(args.pause, "pause"), (args.resume, "resume"), (args.cancel, "cancel")];
+        match acts.into_iter().find(|(wanted, _)| *wanted) {
+            Some((_, act)) => admin.post(&["deliveries", "replay", id, act], &reason).await,
+            None => admin.get(&["deliveries", "replay", id], &[]).await,
         }
-        None => {
-            let wish = wish(&args, SystemClock.now().point())?;
-            let question = format!("Send what was delivered again that matches {}?", Value::Object(wish.clone()));
-            if !args.dry_run {
-                confirm(&question, args.yes)?;
-            }
-            admin.post(&["deliveries", "replay"], &Value::Object(wish)).await
+    } else {
+        let wish = wish(&args, SystemClock.now().point())?;
+        let question = format!("Send what was delivered again that matches {}?", Value::Object(wish.clone()));
+        if !args.dry_run {
+            confirm(&question, args.yes)?;
         }
+        admin.post(&["deliveries", "replay"], &Value::Object(wish)).await
     };
     put(answer.map_err(|refusal| admin.explain(&refusal))?)
 }

@@ -197,7 +197,7 @@ fn callback(callback: &Callback) -> String {
         text.push_str(", also what its own server posted");
     }
     if !callback.headers.is_empty() {
-        text.push_str(&format!(", with {}", count(callback.headers.len(), "further header")));
+        text = format!("{text}, with {}", count(callback.headers.len(), "further header"));
     }
     if callback.proxy.is_some() {
         text.push_str(", through a proxy");
@@ -207,7 +207,7 @@ fn callback(callback: &Callback) -> String {
     }
     if let Some(schedule) = &callback.retry_schedule {
         let over = humantime::format_duration(schedule.iter().sum());
-        text.push_str(&format!(", with {} over {over}", count_of(schedule.len(), "retry", "retries")));
+        text = format!("{text}, with {} over {over}", count_of(schedule.len(), "retry", "retries"));
     }
     text
 }

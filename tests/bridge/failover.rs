@@ -4,7 +4,7 @@
 use std::{
     io::{BufRead as _, BufReader, Lines, Write as _},
     net::TcpListener,
-    process::{ChildStdin, ChildStdout, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Stdio},
     time::{Duration, Instant},
 };
 
@@ -44,7 +44,8 @@ rm -rf "$folder"
 /// A server and its standby.
 struct Pair {
     ports: [u16; 2],
-    input: ChildStdin,
+    keeper: Child,
+    input: Option<ChildStdin>,
     output: Lines<BufReader<ChildStdout>>,
 }
 
@@ -60,8 +61,8 @@ impl Pair {
         let mut command = as_ordinary_user();
         command.args(["sh", "-c", SCRIPT, "sh"]).arg(programs).args(ports.map(|port| port.to_string()));
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a shell is everywhere");
-        let (input, output) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
-        let mut pair = Self { ports, input, output: BufReader::new(output).lines() };
+        let (input, output) = (child.stdin.take(), child.stdout.take().expect("piped"));
+        let mut pair = Self { ports, keeper: child, input, output: BufReader::new(output).lines() };
         assert_eq!(pair.answer(), "ready");
         Some(pair)
     }
@@ -71,7 +72,8 @@ impl Pair {
     }
 
     fn tell(&mut self, words: &str) {
-        writeln!(self.input, "{words}").and_then(|()| self.input.flush()).expect("the servers' keeper listens");
+        let input = self.input.as_mut().expect("piped");
+        writeln!(input, "{words}").and_then(|()| input.flush()).expect("the servers' keeper listens");
         let said = self.answer();
         assert!(words.starts_with(&said), "{words}: {said}");
     }
@@ -95,6 +97,14 @@ impl Pair {
         let level =
             format!("SELECT COUNT(*) FROM pg_stat_replication WHERE pg_wal_lsn_diff(replay_lsn, '0/0') >= {written}");
         within(PATIENCE, "the standby to be level", async || (number(&url, &level).await == 1).then_some(())).await;
+    }
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        // At the end of its input the keeper stops both servers.
+        drop(self.input.take());
+        let _ = self.keeper.wait();
     }
 }
 
@@ -182,6 +192,7 @@ async fn all_work_again(bridge: &mut Bridge, promoted: (Instant, jiff::Timestamp
     logged(bridge, "notices of the other replicas are heard again", switches).await;
 }
 
+#[expect(clippy::disallowed_methods, reason = "the bridge's log says by the wall clock when it heard of something")]
 fn now() -> (Instant, jiff::Timestamp) {
     (Instant::now(), jiff::Timestamp::now())
 }

@@ -89,6 +89,7 @@ async fn a_page_waits_for_what_happens_next_and_a_cursor_survives_a_crash() {
     assert_eq!(empty.header("preference-applied"), "wait=1");
     assert_eq!(empty.json()["events"], json!([]));
     let waiting = bridge.call("GET", &format!("/v1/events?after={end}")).header("prefer", "wait=30");
+    #[expect(clippy::disallowed_methods, reason = "it is waited for below")]
     let waiting = tokio::spawn(waiting.send());
     let (id, _) = bridge.say("c", "And another thing").await;
     let woken = waiting.await.expect("it answers").expect(200).json();
@@ -276,7 +277,7 @@ async fn listen_posts_events_signed_by_the_developer_and_takes_nothing_away() {
     let log = whole_log(&bridge, &["before"]).await;
     // The developer's own server: another path of the same receiver, which knows the developer's secret.
     let secret = crate::harness::random_secret();
-    bridge.receiver.expect_secrets("developer", &[secret.clone()]);
+    bridge.receiver.expect_secrets("developer", std::slice::from_ref(&secret));
     let file = std::path::Path::new(&bridge.config_file()).with_file_name("developer");
     std::fs::write(&file, &secret).expect("writable");
     let to = format!("{}/callback/developer", bridge.receiver.url);

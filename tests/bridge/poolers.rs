@@ -100,6 +100,7 @@ async fn a_pooler_without_sessions_is_refused_and_one_with_sessions_works() {
 }
 
 /// One address with several poolers behind it, each connection at the next one.
+#[expect(clippy::disallowed_methods, reason = "it ends with the runtime of its test")]
 async fn in_turn(ports: [u16; 2]) -> u16 {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
     let port = listener.local_addr().expect("it is bound").port();

@@ -104,7 +104,7 @@ async fn frequent_questions_go_by_their_index_from_the_first_row_on() {
         ("next head", attempts::NEXT_HEAD[0], &[]),
         ("next head of further destinations", attempts::NEXT_HEAD[1], &[]),
         ("finished deliveries", prune::FINISHED, &[]),
-        ("next piece of a replay", replays::NEXT_PIECE, &[]),
+        ("next piece of a replay", replays::NEXT_PIECE, &["replays_next"]),
         ("what a replay sends again", replays::MATCHING, &[]),
         ("overdue lanes", expiry::OVERDUE, &["lanes_blocked"]),
         ("overdue lanes of further destinations", expiry::OVERDUE_FURTHER, &["destination_lanes_blocked"]),
