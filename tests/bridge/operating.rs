@@ -33,7 +33,7 @@ async fn every_metric_is_there_from_the_start() {
         "fini_bridge_fini_budget_used ",
         "fini_bridge_fini_budget_limit ",
         "fini_bridge_event_lag_seconds_count 0",
-        "fini_bridge_deliveries_total{frontend=\"web\",outcome=\"delivered\"} 0",
+        "fini_bridge_deliveries_total{frontend=\"web\",destination=\"main\",outcome=\"delivered\"} 0",
         "fini_bridge_delivery_latency_seconds_count 0",
         "fini_bridge_backlog{kind=\"deliveries\"} 0",
         "fini_bridge_backlog{kind=\"turns\"} 0",
@@ -73,8 +73,8 @@ async fn metrics_count_what_happens() {
     at_least("fini_bridge_fini_requests_total{route=\"generate_answer\",status=\"200\"}", 2.0).await;
     at_least("fini_bridge_fini_request_duration_seconds_count{route=\"list_conversations\"}", 1.0).await;
     at_least("fini_bridge_event_lag_seconds_count", 1.0).await;
-    at_least("fini_bridge_deliveries_total{frontend=\"web\",outcome=\"delivered\"}", 3.0).await;
-    at_least("fini_bridge_deliveries_total{frontend=\"web\",outcome=\"retried\"}", 1.0).await;
+    at_least("fini_bridge_deliveries_total{frontend=\"web\",destination=\"main\",outcome=\"delivered\"}", 3.0).await;
+    at_least("fini_bridge_deliveries_total{frontend=\"web\",destination=\"main\",outcome=\"retried\"}", 1.0).await;
     at_least("fini_bridge_delivery_latency_seconds_count", 3.0).await;
     at_least("fini_bridge_watched_conversations", 1.0).await;
     at_least("fini_bridge_cache_hits_total", 1.0).await;

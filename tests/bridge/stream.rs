@@ -97,8 +97,10 @@ async fn a_late_answer_is_announced_while_its_message_waits_and_while_it_is_awai
     let (started, delayed) = ("turn.started", "turn.delayed");
     // Before the next is sent, at least; how long it takes then is another matter.
     let until_sent = told.iter().position(|told| *told == ("next", started)).expect("it is sent");
-    let wanted = [("slow", started), ("slow", delayed), ("next", delayed), ("slow", delayed), ("next", delayed)];
+    let wanted = [("slow", started), ("slow", delayed), ("next", delayed), ("slow", delayed)];
     assert!(told[..until_sent].starts_with(&wanted), "after 5 s, and when the estimate has doubled: {told:?}");
+    // The second of the next may come just before it is sent, or just after.
+    assert!(told.iter().filter(|told| **told == ("next", delayed)).count() >= 2, "{told:?}");
     let expected = |index: usize| {
         let data: &serde_json::Value = &hints[index].2;
         assert_eq!(data.as_object().map(serde_json::Map::len), Some(2), "{data}");

@@ -176,7 +176,8 @@ impl Bridge {
         for event in feed {
             let kind = event["type"].as_str().unwrap_or_default();
             let own = kind == "message.created" && event["data"]["origin"] == "frontend";
-            let by_browser = own && posted_by_browser(&self.urls, event);
+            let by_browser = if own { posted_by_browser(&self.urls, event) } else { Some(false) };
+            let Some(by_browser) = by_browser else { continue };
             let wanted = wants(kind, own, by_browser);
             let id = event["id"].as_str().unwrap_or_default();
             if !wanted && callbacks.iter().any(|callback| callback.id() == id) {

@@ -8,14 +8,16 @@ use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
-/// Messages that were posted with a browser token: to which bridge, into which conversation, which text.
-static BY_BROWSERS: Mutex<BTreeSet<(String, String, String)>> = Mutex::new(BTreeSet::new());
+/// Who posted a message: to which bridge, into which conversation, which text, and whether with a browser token.
+static POSTED: Mutex<BTreeSet<(String, String, String, bool)>> = Mutex::new(BTreeSet::new());
 
-/// Whether a message of the feed was posted with a browser token to a bridge of these addresses.
-pub(super) fn posted_by_browser(urls: &BTreeSet<String>, event: &Value) -> bool {
-    let all = BY_BROWSERS.lock().unwrap_or_else(PoisonError::into_inner);
+/// Whether a message of the feed was posted with a browser token to a bridge of these addresses; `None` where both a browser and
+/// the backend posted such a text.
+pub(super) fn posted_by_browser(urls: &BTreeSet<String>, event: &Value) -> Option<bool> {
+    let all = POSTED.lock().unwrap_or_else(PoisonError::into_inner);
     let (conversation, text) = (event["conversation_id"].to_string(), event["data"]["message"]["text"].to_string());
-    urls.iter().any(|url| all.contains(&(url.clone(), conversation.clone(), text.clone())))
+    let by = |browser| urls.iter().any(|url| all.contains(&(url.clone(), conversation.clone(), text.clone(), browser)));
+    (!by(true) || !by(false)).then(|| by(true))
 }
 
 /// A request being put together.
@@ -97,7 +99,7 @@ impl Call {
 
     /// Sends it and gives the response with its body still to come.
     pub async fn response(self) -> reqwest::Result<reqwest::Response> {
-        self.note_browser();
+        self.note_post();
         let mut request = self.client.request(self.method, &self.url).headers(self.headers);
         if let Some(body) = self.body {
             request = request.body(body);
@@ -105,18 +107,16 @@ impl Call {
         request.send().await
     }
 
-    /// Remembers a message that is posted with a browser token: the backend has not seen it, and is called back.
-    fn note_browser(&self) {
+    /// Remembers who posts a message: of what a browser posts the backend has not seen anything, and is called back.
+    fn note_post(&self) {
         let Some(base) = self.url.strip_suffix("/v1/messages") else { return };
         let token = self.headers.get("authorization").and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
         // The beginning of every JWT.
-        if !token.is_some_and(|token| token.starts_with("eyJ")) {
-            return;
-        }
+        let by_browser = token.is_some_and(|token| token.starts_with("eyJ"));
         let message: Value =
             self.body.as_deref().and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default();
-        let key = (base.to_owned(), message["conversation_id"].to_string(), message["text"].to_string());
-        BY_BROWSERS.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
+        let key = (base.to_owned(), message["conversation_id"].to_string(), message["text"].to_string(), by_browser);
+        POSTED.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
     }
 
     /// Sends it.
