@@ -52,12 +52,17 @@ pub async fn post(State(public): State<Public>, Path(id): Path<String>, request:
     Ok(admitted.until_taken(axum::Json(marked).into_response()))
 }
 
+/// The largest whole number that a script in a browser holds exactly; no feed gets so long.
+const MAX_SEQUENCE: i64 = (1 << 53) - 1;
+
 fn sequence(body: &[u8]) -> Result<i64, Problem> {
     let fields = body::object(body)?;
     let mut errors = body::unknown(&fields, "", &["sequence"]);
     let sequence = match fields.get("sequence") {
         None | Some(Value::Null) => Err("is required"),
-        Some(value) => whole(value).filter(|sequence| *sequence >= 0).ok_or("must be a sequence number"),
+        Some(value) => {
+            whole(value).filter(|sequence| (0..=MAX_SEQUENCE).contains(sequence)).ok_or("must be a sequence number")
+        }
     };
     match sequence {
         Ok(sequence) if errors.is_empty() => Ok(sequence),
@@ -78,9 +83,15 @@ mod tests {
         for (body, expected) in [(r#"{"sequence": 0}"#, 0), (r#"{"sequence": 7.0}"#, 7)] {
             assert_eq!(sequence(body.as_bytes()).ok(), Some(expected), "{body}");
         }
-        for bad in
-            ["", "{}", r#"{"sequence": -1}"#, r#"{"sequence": "7"}"#, r#"{"sequence": 1.5}"#, r#"{"sequence": null}"#]
-        {
+        for bad in [
+            "",
+            "{}",
+            r#"{"sequence": -1}"#,
+            r#"{"sequence": 9223372036854775808}"#,
+            r#"{"sequence": "7"}"#,
+            r#"{"sequence": 1.5}"#,
+            r#"{"sequence": null}"#,
+        ] {
             assert_eq!(sequence(bad.as_bytes()).expect_err("no number").code(), Code::InvalidRequest, "{bad}");
         }
         assert!(sequence(br#"{"sequence": 1, "upto": 2}"#).is_err(), "nobody knows upto");

@@ -168,9 +168,9 @@ export class FakeBridge {
     this.acts.push([what, fields]);
     const fault = this.actFaults.shift();
     if (fault) return breakDown(response, fault);
-    if (what === 'read') this.raw(conversation.id, `event: read.updated\ndata: ${JSON.stringify({ sequence: fields.sequence })}\n\n`);
-    if (what === 'handoff') this.emit(conversation.id, 'handoff.requested', { reason: fields.reason ?? 'requested', desk_open: true, next_open: null });
     const read = Math.min(fields.sequence, conversation.events.length);
+    if (what === 'read') this.raw(conversation.id, `event: read.updated\ndata: ${JSON.stringify({ sequence: read })}\n\n`);
+    if (what === 'handoff') this.emit(conversation.id, 'handoff.requested', { reason: fields.reason ?? 'requested', desk_open: true, next_open: null });
     return json(response, 200, what === 'read' ? { conversation_id: conversation.id, read_sequence: read, last_sequence: conversation.events.length } : {});
   }
 

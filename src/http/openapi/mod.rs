@@ -31,7 +31,7 @@ use super::{
         read_marks::post, users::conversations, users::claim, person::get, person::delete,
         handoff::request, handoff::claim, handoff::position, handoff::typing, handoff::leave, handoff::give_back,
         handoff::put_desk, fini_push::escalate, fini_push::attributes),
-    components(schemas(schema::FeedEvent, schema::ProblemBody)),
+    components(schemas(schema::FeedEvent, schema::ProblemBody, schema::With)),
     modifiers(&Surroundings),
 )]
 struct Document;

@@ -731,7 +731,7 @@ pub struct LastMessage {
 #[serde(deny_unknown_fields)]
 pub struct ReadWish {
     /// The number of the newest event that was read.
-    #[schema(minimum = 0)]
+    #[schema(minimum = 0, maximum = 9_007_199_254_740_991_i64)]
     pub sequence: i64,
 }
 
