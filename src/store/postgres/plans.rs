@@ -68,6 +68,7 @@ async fn frequent_questions_go_by_their_index_from_the_first_row_on() {
         "deliveries_owed",
         "deliveries_owed_to",
     ];
+    let mut faults = Vec::new();
     for (name, sql, asked_for) in [
         ("a repeated message", intake::KNOWN, &[][..]),
         ("due turns", claims::DUE, &[]),
@@ -119,13 +120,17 @@ async fn frequent_questions_go_by_their_index_from_the_first_row_on() {
         ("due deletions", erasures::DUE, &[]),
         ("a person's conversations", people::LISTED, &[]),
         ("due handoffs", handoff::DUE, &[]),
-        ("next handoff", handoff::NEXT_AT, &[]),
+        ("next handoff", handoff::NEXT_AT, &["conversations_handoff_due"]),
         ("customers who wait", handoff::WAITING, &[]),
         ("a conversation by its attribute", handoff::BY_ATTRIBUTE, &[]),
     ] {
         let plan = plan(&store, sql).await;
-        assert_eq!(read_whole(&plan, asked_for), Vec::<String>::new(), "{name}:\n{plan}");
+        let whole = read_whole(&plan, asked_for);
+        if !whole.is_empty() {
+            faults.push(format!("{name}: {whole:?} in\n{plan}"));
+        }
     }
+    assert!(faults.is_empty(), "{}", faults.join("\n\n"));
 }
 
 /// What is due is taken in the order of its index: nobody sorts all that is due to find the first few.

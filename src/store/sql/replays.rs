@@ -75,9 +75,9 @@ fn pattern(range: &ReplayRange) -> (String, String) {
 
 /// Delivered events of a range behind a key, no further than to another one, by the index of states.
 pub(super) const MATCHING: &str = "SELECT d.key, d.conversation_key, d.kind FROM deliveries AS d \
-     JOIN conversations AS c ON c.key = d.conversation_key \
      WHERE d.state = 'delivered' AND d.key > $1 AND d.key <= $2 AND (d.frontend = $3 OR d.frontend LIKE $4) \
-       AND d.recorded_at >= $5 AND d.recorded_at < $6 AND c.erased_at IS NULL ORDER BY d.key";
+       AND d.recorded_at >= $5 AND d.recorded_at < $6 \
+       AND (SELECT c.erased_at IS NULL FROM conversations AS c WHERE c.key = d.conversation_key) ORDER BY d.key";
 
 async fn matching(conn: &mut Conn, range: &ReplayRange, after: i64, to: i64) -> Result<Vec<(i64, i64)>> {
     let (name, like) = pattern(range);
