@@ -3,11 +3,11 @@
 
 #![expect(clippy::needless_pass_by_value, reason = "JSON literals read best where they are handed over")]
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use crate::harness::{
-    Answer, Bridge, Frontend, Setup, Stream, browser_token, database, epoch_seconds, eventually, unique,
-};
+use crate::harness::{Answer, Bridge, Frontend, Setup, Stream, browser_token, database, epoch_seconds, unique, within};
 
 fn token(bridge: &Bridge, more: Value) -> String {
     let now = epoch_seconds();
@@ -236,7 +236,8 @@ async fn is_erased(mut bridge: Bridge, restarts: bool) {
         bridge.kill9().await;
         bridge.restart().await;
     }
-    let proved = eventually("the proof", async || {
+    // A deletion that a crash cut short is due again after a minute.
+    let proved = within(Duration::from_secs(100), "the proof", async || {
         let now = bridge.call("GET", "/v1/users/u-9").send().await.expect(200).json();
         (now["upstream"] == "erased").then_some(now)
     })
