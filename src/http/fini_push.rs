@@ -9,14 +9,14 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use serde_json::Value;
 use subtle::ConstantTimeEq as _;
 
 use super::{
     Public,
     auth::digest,
     body,
-    handoff::{Form, joined},
+    form::Form,
+    handoff::joined,
     openapi::{Errors, schema},
     problem::{Code, Problem},
 };
@@ -58,15 +58,7 @@ struct Escalated {
 pub async fn escalate(State(public): State<Public>, request: Request) -> Result<Response, Problem> {
     let mut form = read(&public, request, &["reason", "summary", "priority"]).await?;
     let meant = meant(&mut form);
-    let priority = match form.fields.remove("priority") {
-        Some(Value::Number(number)) => Some(number.to_string()),
-        Some(Value::Bool(flag)) => Some(flag.to_string()),
-        Some(other) => {
-            form.fields.insert("priority".to_owned(), other);
-            form.text("priority", ID)
-        }
-        None => None,
-    };
+    let priority = form.word("priority", ID);
     let (reason, summary) = (form.text("reason", TEXT), form.text("summary", TEXT));
     form.finish()?;
     let priority = priority.map(|priority| format!("priority {priority}"));

@@ -5,17 +5,17 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{
     Public,
     auth::Caller,
     body,
     conversations::{is_current, no_conversation, own},
+    form::Form,
     openapi::{Errors, schema},
     path::Path,
     problem::{Code, FieldError, Problem},
-    tokens::whole,
 };
 use crate::{
     domain::{
@@ -32,8 +32,6 @@ use crate::{
 const SHORT: usize = 200;
 /// Characters of a note at most.
 const NOTE: usize = 4000;
-/// Characters of an address at most.
-const LONGEST_ADDRESS: usize = 2000;
 
 /// A handoff as it is shown.
 #[derive(Serialize)]
@@ -123,10 +121,11 @@ pub async fn claim(
     request: Request,
 ) -> Result<Response, Problem> {
     let (caller, id, mut form) = of_desk(&public, &id, request, &["agent", "join"]).await?;
-    let agent = agent(form.fields.remove("agent"), true, &mut form.errors);
+    let mut faults = Vec::new();
+    let agent = agent(form.take("agent"), true, &mut faults);
+    form.faults(faults);
     let joins = form.flag("join").unwrap_or(false);
-    form.finish()?;
-    let agent = agent.ok_or_else(|| Problem::new(Code::InvalidRequest))?;
+    let agent = form.finish_with("agent", agent)?;
     done(&public, &caller, &id, HandoffAct::Claim { agent, joins }).await
 }
 
@@ -151,13 +150,13 @@ pub async fn position(
     request: Request,
 ) -> Result<Response, Problem> {
     let (caller, id, mut form) = of_desk(&public, &id, request, &["position", "expected_wait_seconds"]).await?;
-    let position = form.count("position", 1);
-    if position.is_none() && form.errors.is_empty() {
-        form.fault("position", "is required");
-    }
-    let expected_wait_seconds = form.count("expected_wait_seconds", 0);
-    form.finish()?;
-    let place = Place { position: position.unwrap_or_default(), expected_wait_seconds };
+    let position = form.number("position", 1..=u32::MAX.into());
+    let expected_wait_seconds = form.number("expected_wait_seconds", 0..=u32::MAX.into());
+    let position = form.finish_with("position", position)?;
+    let place = Place {
+        position: u32::try_from(position).unwrap_or(u32::MAX),
+        expected_wait_seconds: expected_wait_seconds.and_then(|seconds| u32::try_from(seconds).ok()),
+    };
     done(&public, &caller, &id, HandoffAct::Position(place)).await
 }
 
@@ -178,8 +177,7 @@ pub async fn typing(
     request: Request,
 ) -> Result<Response, Problem> {
     let (caller, id, mut form) = of_desk(&public, &id, request, &["agent"]).await?;
-    let named = form.fields.remove("agent").filter(|value| !value.is_null());
-    let _ = named.map(|named| agent(Some(named), false, &mut form.errors));
+    which_agent(&mut form);
     form.finish()?;
     let found = public.store.conversation(caller.frontend(), &id).await?.ok_or_else(no_conversation)?;
     public.handoffs.typing(found.reference.key).await?;
@@ -207,8 +205,7 @@ pub async fn leave(
     request: Request,
 ) -> Result<Response, Problem> {
     let (caller, id, mut form) = of_desk(&public, &id, request, &["agent"]).await?;
-    let named = form.fields.remove("agent").filter(|value| !value.is_null());
-    let agent = named.and_then(|named| agent(Some(named), false, &mut form.errors));
+    let agent = which_agent(&mut form);
     form.finish()?;
     done(&public, &caller, &id, HandoffAct::Leave { agent: agent.map(|agent| agent.id) }).await
 }
@@ -234,10 +231,8 @@ pub async fn give_back(
     request: Request,
 ) -> Result<Response, Problem> {
     let (caller, id, mut form) = of_desk(&public, &id, request, &["to"]).await?;
-    match form.fields.remove("to") {
-        None | Some(Value::Null) => {}
-        Some(Value::String(to)) if to == "bot" => {}
-        Some(_) => form.fault("to", "must be \"bot\""),
+    if form.take("to").is_some_and(|to| to != "bot") {
+        form.fault("to", "must be \"bot\"");
     }
     form.finish()?;
     done(&public, &caller, &id, HandoffAct::Return).await
@@ -264,19 +259,8 @@ pub async fn put_desk(State(public): State<Public>, request: Request) -> Result<
     let frontend = caller.server_only()?;
     let mut form = Form::read(&body, &["open", "next_open"])?;
     let open = form.flag("open");
-    if open.is_none() && form.errors.is_empty() {
-        form.fault("open", "is required");
-    }
-    let next_open = match form.fields.remove("next_open") {
-        None | Some(Value::Null) => None,
-        Some(Value::String(at)) if at.parse::<jiff::Timestamp>().is_ok() => Some(at),
-        Some(_) => {
-            form.fault("next_open", "must be a time such as 2027-01-04T08:00:00Z");
-            None
-        }
-    };
-    form.finish()?;
-    let desk = Desk { open: open.unwrap_or_default(), next_open };
+    let next_open = form.time("next_open");
+    let desk = Desk { open: form.finish_with("open", open)?, next_open };
     public.handoffs.set_desk(&frontend, &desk).await?;
     Ok(axum::Json(DeskView { open: desk.open, next_open: desk.next_open }).into_response())
 }
@@ -312,6 +296,14 @@ pub(super) fn joined<const N: usize>(texts: [Option<String>; N]) -> Option<Strin
     (!texts.is_empty()).then(|| texts.join(": "))
 }
 
+/// The agent whom the desk names, of whom the id alone counts.
+fn which_agent(form: &mut Form) -> Option<Agent> {
+    let mut faults = Vec::new();
+    let agent = form.take("agent").and_then(|named| agent(Some(named), false, &mut faults));
+    form.faults(faults);
+    agent
+}
+
 /// An agent of a desk; with `whole` it has a name too.
 pub(super) fn agent(value: Option<Value>, whole: bool, errors: &mut Vec<FieldError>) -> Option<Agent> {
     let fields = match value {
@@ -325,105 +317,16 @@ pub(super) fn agent(value: Option<Value>, whole: bool, errors: &mut Vec<FieldErr
             return None;
         }
     };
-    let mut form = Form { errors: body::unknown(&fields, "agent", &["id", "name", "avatar_url"]), fields };
-    let (id, name) = (form.line("id"), form.line("name"));
-    let avatar_url = form.address("avatar_url");
-    for (member, is_missing) in [("id", id.is_none()), ("name", whole && name.is_none())] {
-        if is_missing && form.errors.is_empty() {
-            form.fault(member, "is required");
-        }
-    }
-    let is_whole = form.errors.is_empty();
-    errors.extend(form.errors.into_iter().map(|error| {
+    let mut form = Form::of(fields, "agent", &["id", "name", "avatar_url"]);
+    let (id, name, avatar_url) = (form.line("id"), form.line("name"), form.address("avatar_url"));
+    let id = form.required("id", id);
+    let name = if whole { form.required("name", name) } else { name };
+    let faults = form.into_faults();
+    let is_whole = faults.is_empty();
+    errors.extend(faults.into_iter().map(|error| {
         let field =
             if error.field.starts_with("agent.") { error.field } else { format!("agent.{}", error.field).into() };
         FieldError { field, ..error }
     }));
     is_whole.then(|| Agent { id: id.unwrap_or_default(), name: name.unwrap_or_default(), avatar_url })
-}
-
-/// The members of a body, and what is wrong with them.
-pub(super) struct Form {
-    pub(super) fields: Map<String, Value>,
-    pub(super) errors: Vec<FieldError>,
-}
-
-impl Form {
-    pub(super) fn read(body: &[u8], members: &[&str]) -> Result<Self, Problem> {
-        let fields = body::object(body)?;
-        let errors = body::unknown(&fields, "", members);
-        Ok(Self { fields, errors })
-    }
-
-    fn fault(&mut self, field: &'static str, message: impl Into<String>) {
-        self.errors.push(FieldError::new(field, message));
-    }
-
-    /// A text that may be left out; blank is left out too.
-    pub(super) fn text(&mut self, field: &'static str, longest: usize) -> Option<String> {
-        let is_plain = |text: &str| !text.contains(|c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r'));
-        match self.fields.remove(field) {
-            None | Some(Value::Null) => None,
-            Some(Value::String(text)) if text.trim().is_empty() => None,
-            Some(Value::String(text)) if text.chars().count() <= longest && is_plain(&text) => Some(text),
-            Some(_) => {
-                self.fault(field, format!("must be a string of at most {longest} characters, without controls"));
-                None
-            }
-        }
-    }
-
-    /// A name of one line; blank is none.
-    fn line(&mut self, field: &'static str) -> Option<String> {
-        match self.fields.remove(field) {
-            None | Some(Value::Null) => None,
-            Some(Value::String(text)) if text.chars().count() <= SHORT && !text.contains(char::is_control) => {
-                (!text.trim().is_empty()).then_some(text)
-            }
-            Some(_) => {
-                self.fault(field, format!("must be a string of at most {SHORT} characters, without controls"));
-                None
-            }
-        }
-    }
-
-    /// An address that a page may show: of the web, and of no scheme that runs something.
-    fn address(&mut self, field: &'static str) -> Option<String> {
-        let is_web = |text: &str| {
-            let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-            rest.is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_graphic()))
-        };
-        match self.fields.remove(field) {
-            None | Some(Value::Null) => None,
-            Some(Value::String(text)) if text.len() <= LONGEST_ADDRESS && is_web(&text) => Some(text),
-            Some(_) => {
-                self.fault(field, "must be an absolute http or https address");
-                None
-            }
-        }
-    }
-
-    fn flag(&mut self, field: &'static str) -> Option<bool> {
-        match self.fields.remove(field) {
-            None | Some(Value::Null) => None,
-            Some(Value::Bool(flag)) => Some(flag),
-            Some(_) => {
-                self.fault(field, "must be true or false");
-                None
-            }
-        }
-    }
-
-    fn count(&mut self, field: &'static str, least: u32) -> Option<u32> {
-        let value = self.fields.remove(field).filter(|value| !value.is_null())?;
-        let count = whole(&value).and_then(|count| u32::try_from(count).ok()).filter(|count| *count >= least);
-        if count.is_none() {
-            self.fault(field, format!("must be a whole number, {least} or more"));
-        }
-        count
-    }
-
-    pub(super) fn finish(self) -> Result<(), Problem> {
-        if self.errors.is_empty() { Ok(()) } else { Err(Problem::new(Code::InvalidRequest).errors(self.errors)) }
-    }
 }

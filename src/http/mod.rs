@@ -14,6 +14,7 @@ pub mod conversations;
 mod cors;
 pub mod erase;
 pub mod fini_push;
+mod form;
 mod forwarded;
 pub mod handoff;
 pub mod log;

@@ -5,15 +5,14 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use serde_json::Value;
 
 use super::{
     Public, body,
     conversations::{is_current, no_conversation, own},
+    form::Form,
     openapi::{Errors, schema},
     path::Path,
-    problem::{Code, FieldError, Problem},
-    tokens::whole,
+    problem::Problem,
 };
 use crate::domain::ids::ConversationId;
 
@@ -56,27 +55,15 @@ pub async fn post(State(public): State<Public>, Path(id): Path<String>, request:
 const MAX_SEQUENCE: i64 = (1 << 53) - 1;
 
 fn sequence(body: &[u8]) -> Result<i64, Problem> {
-    let fields = body::object(body)?;
-    let mut errors = body::unknown(&fields, "", &["sequence"]);
-    let sequence = match fields.get("sequence") {
-        None | Some(Value::Null) => Err("is required"),
-        Some(value) => {
-            whole(value).filter(|sequence| (0..=MAX_SEQUENCE).contains(sequence)).ok_or("must be a sequence number")
-        }
-    };
-    match sequence {
-        Ok(sequence) if errors.is_empty() => Ok(sequence),
-        Ok(_) => Err(Problem::new(Code::InvalidRequest).errors(errors)),
-        Err(why) => {
-            errors.push(FieldError::new("sequence", why));
-            Err(Problem::new(Code::InvalidRequest).errors(errors))
-        }
-    }
+    let mut form = Form::read(body, &["sequence"])?;
+    let sequence = form.number("sequence", 0..=MAX_SEQUENCE);
+    form.finish_with("sequence", sequence)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::problem::Code;
 
     #[test]
     fn takes_whole_numbers_alone() {

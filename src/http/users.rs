@@ -6,7 +6,6 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Serialize;
-use serde_json::Value;
 
 use super::{
     Public,
@@ -14,6 +13,7 @@ use super::{
     auth::{Caller, Reach},
     body,
     conversations::{authenticate, is_of_present_person, no_conversation},
+    form::Form,
     openapi::{Errors, schema},
     path::Path,
     problem::{Code, FieldError, Problem},
@@ -200,21 +200,9 @@ pub async fn claim(
 }
 
 fn claimed(body: &[u8]) -> Result<ConversationId, Problem> {
-    let fields = body::object(body)?;
-    let mut errors = body::unknown(&fields, "", &["conversation_id"]);
-    let parsed = match fields.get("conversation_id") {
-        None | Some(Value::Null) => Err("is required".to_owned()),
-        Some(Value::String(id)) => ConversationId::parse(id).map_err(|error| error.to_string()),
-        Some(_) => Err("must be a string".to_owned()),
-    };
-    match parsed {
-        Ok(id) if errors.is_empty() => Ok(id),
-        Ok(_) => Err(Problem::new(Code::InvalidRequest).errors(errors)),
-        Err(why) => {
-            errors.push(FieldError::new("conversation_id", why));
-            Err(Problem::new(Code::InvalidRequest).errors(errors))
-        }
-    }
+    let mut form = Form::read(body, &["conversation_id"])?;
+    let id = form.parsed("conversation_id", ConversationId::parse);
+    form.finish_with("conversation_id", id)
 }
 
 /// The user that a path names.

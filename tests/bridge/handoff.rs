@@ -236,7 +236,7 @@ async fn what_is_wrong_is_named() {
     let script = json!({"agent": {"id": "a", "name": "A", "avatar_url": "javascript:alert(1)"}});
     assert_eq!(faults("/claim", script).await, ["agent.avatar_url"]);
     assert_eq!(faults("/position", json!({"position": 0})).await, ["position"]);
-    assert_eq!(faults("/position", json!({"place": 1})).await, ["place"]);
+    assert_eq!(faults("/position", json!({"place": 1})).await, ["place", "position"]);
     assert_eq!(faults("/return", json!({"to": "desk"})).await, ["to"]);
     assert_eq!(faults("", json!({"notes": "x"})).await, ["notes"]);
     let desk = bridge.call("PUT", "/v1/desk").json(&json!({"open": "yes", "next_open": "tomorrow"})).send().await;
