@@ -1,7 +1,6 @@
 //! The program under test as a process: started, watched, killed.
 
 use std::{
-    collections::HashMap,
     ffi::OsString,
     fs::OpenOptions,
     net::SocketAddr,
@@ -132,19 +131,6 @@ impl Bridge {
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(12)..].join("\n")
-    }
-
-    /// How many events of each conversation it said that it keeps from everybody, since nobody can tell whose they are.
-    pub fn withheld(&self) -> HashMap<String, u64> {
-        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
-        let mut withheld = HashMap::new();
-        for line in log.lines().filter(|line| line.contains("\"events withheld: ")) {
-            let Ok(line) = serde_json::from_str::<serde_json::Value>(line) else { continue };
-            if let (Some(conversation), Some(events)) = (line["conversation_id"].as_str(), line["events"].as_u64()) {
-                *withheld.entry(conversation.to_owned()).or_default() += events;
-            }
-        }
-        withheld
     }
 
     /// SIGKILL, and the end of it.

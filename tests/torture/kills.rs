@@ -1,7 +1,6 @@
 //! SIGKILL at random moments, restart at once, and in the end the audit.
 
 use std::{
-    collections::HashMap,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -127,12 +126,7 @@ pub async fn drain(world: &World, bridges: &mut [Bridge]) -> Result<Verdict> {
             sleep(Duration::from_millis(500)).await;
             continue;
         }
-        let feeds = feed::read(world).await?;
-        let mut withheld = HashMap::new();
-        for (conversation, events) in bridges.iter().flat_map(Bridge::withheld) {
-            *withheld.entry(conversation).or_default() += events;
-        }
-        let mut verdict = Evidence { withheld, ..Evidence::gather(world, feeds) }.judge();
+        let mut verdict = Evidence::gather(world, feed::read(world).await?).judge();
         verdict.violations.extend(world.receiver.violations());
         let now = Instant::now();
         if verdict.violations.is_empty() {

@@ -126,9 +126,6 @@ fn failed(
             if reply.is_some_and(|reply| answers_another(feed, &reply.id, &message.id)) {
                 // Two messages waited, and nothing in Fini says which of them its reply answers: the first had it.
                 verdict.count("replies told of the message before", 1);
-            } else if reply.is_some() && name.split('/').next().is_some_and(|talk| evidence.withheld.contains_key(talk))
-            {
-                verdict.count("turns failed: no_reply_in_time, the reply withheld", 1);
             } else if let Some(reply) = reply {
                 verdict.wrong(format!("{name}: {code}, but Fini had replied: {:?}", reply.message));
             } else if !message.text.contains("fail") {

@@ -80,7 +80,6 @@ pub fn judge_vendor(evidence: &Evidence, stored: &StoredBy, verdict: &mut Verdic
     }
     for (interaction, known) in &evidence.interactions {
         let Some(conversation) = owners.get(interaction.as_str()) else { continue };
-        let mut withheld = evidence.withheld.get(*conversation).copied().unwrap_or(0);
         if known.events.iter().all(|event| event.role != "user") {
             // Fini's List leaves it out, and nothing else would tell its id.
             verdict.count("Fini conversations without a customer", 1);
@@ -90,10 +89,7 @@ pub fn judge_vendor(evidence: &Evidence, stored: &StoredBy, verdict: &mut Verdic
             let hidden = matches!(&*event.kind, "internalnote" | "debounce" | "no_reply" | "silent_escalation");
             let due = u32::from(!hidden && !ours.contains(event.id.as_str()));
             let times = shown.remove(&(*conversation, event.id.as_str())).unwrap_or(0);
-            if times < due && withheld > 0 {
-                withheld -= 1;
-                verdict.count("Fini events withheld, as the log says", 1);
-            } else if times != due {
+            if times != due {
                 let what = format!("{} {} {:?}", event.role, event.kind, event.message);
                 verdict.wrong(format!("{conversation}: Fini's {what} is shown {times} times where {due} is due"));
             }
