@@ -43,7 +43,7 @@ use self::body::{Deadline, Held};
 use self::io::{Activity, Guarded};
 pub use self::pace::EndsAt;
 use self::pace::Progress;
-use self::watch::{Turn, Watch};
+use self::watch::{LAST_CALL, Turn, Watch};
 use crate::lifecycle::Tasks;
 use crate::metrics::{ConnectionEnd, Metrics};
 
@@ -118,7 +118,8 @@ pub struct Server {
     pub tasks: Tasks,
     /// Counts them.
     pub metrics: Metrics,
-    /// When cancelled: accept no more, finish what was asked, close. Handlers of endless responses must heed it themselves.
+    /// When cancelled: accept no more, finish what was asked or is on its way, close. Handlers of endless responses must heed it
+    /// themselves.
     pub drain: CancellationToken,
 }
 
@@ -139,16 +140,34 @@ impl Server {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => match server.addresses.admit(peer.ip()) {
-                    Some(place) => server.clone().start(stream, peer, (permit, place), router.clone()),
-                    None => server.metrics.connection_ended(server.name, ConnectionEnd::AddressLimit),
-                },
+                Ok((stream, peer)) => server.clone().admit(stream, peer, permit, &router),
                 Err(error) => server.accept_failed(&error).await,
             }
         }
-        drop(listener);
+        server.accept_queued(listener, &permits, &router);
         // All permits are back when all connections have ended. The semaphore is never closed, so this cannot fail.
         let _ = permits.acquire_many(most).await;
+    }
+
+    /// Serves the connections that the kernel has made already: closing the listener would reset them, with the requests that
+    /// were sent on them.
+    fn accept_queued(self: &Arc<Self>, listener: TcpListener, permits: &Arc<Semaphore>, router: &Router) {
+        // Asked of the kernel itself: the runtime answers from what it was told last.
+        let Ok(listener) = listener.into_std() else { return };
+        while let Ok(permit) = permits.clone().try_acquire_owned() {
+            let Ok((stream, peer)) = listener.accept() else { return };
+            let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+            if let Ok(stream) = stream {
+                self.clone().admit(stream, peer, permit, router);
+            }
+        }
+    }
+
+    fn admit(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit, router: &Router) {
+        match self.addresses.admit(peer.ip()) {
+            Some(place) => self.start(stream, peer, (permit, place), router.clone()),
+            None => self.metrics.connection_ended(self.name, ConnectionEnd::AddressLimit),
+        }
     }
 
     async fn permit(&self, permits: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
@@ -199,8 +218,8 @@ impl Server {
         let deadline = Instant::now() + self.limits.header_timeout;
         let sniffed = tokio::select! {
             sniffed = tokio::time::timeout_at(deadline, sniff(&mut stream)) => sniffed,
-            // A peer that has not finished saying which protocol it speaks has asked nothing yet.
-            () = self.drain.cancelled() => return,
+            // One that has not even begun a request by then has asked nothing.
+            () = self.last_call() => return,
         };
         let (protocol, prefix) = match sniffed {
             Ok(Some(sniffed)) => sniffed,
@@ -221,6 +240,12 @@ impl Server {
                 self.http2(io, peer, router, activity.clone()).await;
             }
         }
+    }
+
+    /// Until the server has drained for as long as connections may stay quiet then.
+    async fn last_call(&self) {
+        self.drain.cancelled().await;
+        tokio::time::sleep(LAST_CALL).await;
     }
 
     async fn http1(&self, io: Guarded, peer: SocketAddr, router: Router, activity: Activity) {
@@ -323,9 +348,11 @@ impl Server {
         parts.extensions.insert(ConnectInfo(peer));
         let mut response = router.clone().call(Request::from_parts(parts, Body::new(body))).await?;
         let goes_on = !rest.is_left() || (!is_held_back && rest.is_drained(DRAINED, DRAINED_WITHIN).await);
-        if is_http1 && !goes_on {
-            // Else the next request on this connection, perhaps another customer's behind a proxy, would meet its end.
+        if !goes_on {
             activity.left_unread();
+        }
+        if is_http1 && (!goes_on || self.drain.is_cancelled()) {
+            // Else the next request on this connection, perhaps another customer's behind a proxy, would meet its end.
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         let ends_at = response.extensions_mut().remove::<EndsAt>().map(|EndsAt(at)| at);

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
@@ -18,12 +19,17 @@ pub(super) enum Turn {
     Drop,
 }
 
+/// How long a connection may stay quiet once the server drains. A proxy sends on a connection of its pool, or on one that it has
+/// just opened, until it sees it closed: closing at once would cut off what is on its way, and a POST is not tried elsewhere.
+pub(super) const LAST_CALL: Duration = Duration::from_secs(1);
+
 /// Says when a connection has to close: when the server drains, when it was idle for too long, or when a response had to be
 /// over; and when one that was told to close has nothing in flight and still does not.
 pub(super) struct Watch<'a> {
     limits: Limits,
     activity: &'a Activity,
     drain: Pin<Box<dyn Future<Output = ()> + Send + 'a>>,
+    draining: Option<Instant>,
     timer: Pin<Box<Sleep>>,
     closing: Option<Instant>,
     /// Running while a response is under way that has an end.
@@ -36,6 +42,7 @@ impl<'a> Watch<'a> {
             limits: server.limits,
             activity,
             drain: Box::pin(server.drain.cancelled()),
+            draining: None,
             timer: Box::pin(tokio::time::sleep(server.limits.idle_timeout)),
             closing: None,
             end: None,
@@ -66,13 +73,19 @@ impl<'a> Watch<'a> {
         if self.poll_end(cx).is_ready() {
             return Poll::Ready(Turn::Drop);
         }
-        if self.closing.is_none() && self.drain.as_mut().poll(cx).is_ready() {
+        if self.closing.is_none() && self.draining.is_none() && self.drain.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            self.draining = Some(now);
+            self.timer.as_mut().reset(now + LAST_CALL);
+        }
+        if self.closing.is_none() && self.draining.is_some() && self.activity.idle_since().is_none() {
             return self.close();
         }
         while self.timer.as_mut().poll(cx).is_ready() {
-            let (allowed, since) = match self.closing {
-                Some(closing) => (self.limits.header_timeout, Some(closing)),
-                None => (self.limits.idle_timeout, None),
+            let (allowed, since) = match (self.closing, self.draining) {
+                (Some(closing), _) => (self.limits.header_timeout, Some(closing)),
+                (None, Some(draining)) => (LAST_CALL, Some(draining)),
+                (None, None) => (self.limits.idle_timeout, None),
             };
             let now = Instant::now();
             // While a request is in flight the question is only put off.
