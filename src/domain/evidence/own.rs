@@ -121,7 +121,7 @@ pub struct Attribution {
     pub wants_whole: bool,
 }
 
-/// A message in the snapshot that is not the owner's, or not provably.
+/// A customer's message in the snapshot that is not the owner's, or not provably.
 struct Foreign {
     index: usize,
     at: Timestamp,
@@ -268,7 +268,8 @@ impl<'a> Scene<'a> {
                 Some(Whose::Others(conversation, _) | Whose::Withheld(conversation)) => Some(*conversation),
                 Some(Whose::Pending) => None,
             };
-            if event.role == FiniRole::Bot {
+            // Only a customer's words are answered: a desk's ask for nothing, and neither do a colleague's or a bot's.
+            if matches!(event.role, FiniRole::Bot | FiniRole::Agent | FiniRole::OtherBot) {
                 continue;
             }
             let state = facts.seen.get(&event.id).and_then(|seen| seen.turn);

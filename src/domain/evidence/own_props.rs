@@ -3,7 +3,7 @@
 //!
 //! The model: the owner's conversation is bound to it. Others fall into it with their first message, which is all that is
 //! ever sent there for them; they may be found out (and quarantined) at any time, or given up. A person of the vendor's
-//! answers whoever spoke last.
+//! answers the customer who spoke last; what a frontend's desk says is answered by nobody.
 
 use std::collections::HashMap;
 
@@ -15,6 +15,7 @@ use super::{
 };
 use crate::domain::{
     Timestamp,
+    echo::fini_role,
     ids::{ConversationKey, FiniEventId, TurnKey},
     message::Role,
     turn::TurnState,
@@ -25,11 +26,12 @@ const OWNER: usize = 0;
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// Somebody writes, if nothing of theirs is open and it is not another's second message.
-    Write { who: usize, text: usize, pause: i64 },
+    /// Somebody writes, if nothing of theirs is open and it is not another's second message: the customer, or the frontend's desk to
+    /// its customer, which gets no reply.
+    Write { who: usize, role: Role, text: usize, pause: i64 },
     /// The bot replies to somebody whose message has none; by Fini's clock at most so much earlier than the message.
     Reply { who: usize, early: i64 },
-    /// A person of the vendor's answers the last customer.
+    /// A person of the vendor's answers the customer who spoke last.
     Agent { pause: i64 },
     /// What becomes of the answer to somebody's message.
     Answer { who: usize, is_lost: bool },
@@ -44,7 +46,8 @@ enum Step {
 fn steps(people: usize) -> impl Strategy<Value = Vec<Step>> {
     let who = 0..people;
     let step = prop_oneof![
-        4 => (who.clone(), 0..3_usize, 0..4_000_i64).prop_map(|(who, text, pause)| Step::Write { who, text, pause }),
+        4 => (who.clone(), prop_oneof![3 => Just(Role::User), 1 => Just(Role::Agent)], 0..3_usize, 0..4_000_i64)
+            .prop_map(|(who, role, text, pause)| Step::Write { who, role, text, pause }),
         4 => (who.clone(), prop_oneof![3 => Just(0), 1 => 0..1_000_i64]).prop_map(|(who, early)| Step::Reply { who, early }),
         1 => (0..3_000_i64).prop_map(|pause| Step::Agent { pause }),
         4 => (who.clone(), any::<bool>()).prop_map(|(who, is_lost)| Step::Answer { who, is_lost }),
@@ -60,6 +63,7 @@ fn steps(people: usize) -> impl Strategy<Value = Vec<Step>> {
 #[derive(Clone, Debug)]
 struct Turn {
     who: usize,
+    role: Role,
     text: String,
     state: TurnState,
     event: usize,
@@ -67,6 +71,13 @@ struct Turn {
     has_echo: bool,
     shares: bool,
     sent_at: Timestamp,
+}
+
+impl Turn {
+    /// Where it stands once its event is known and no reply is.
+    fn without_reply(&self) -> TurnState {
+        if self.role == Role::User { TurnState::Awaiting } else { TurnState::Stored }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -111,7 +122,7 @@ impl World {
 
     fn step(&mut self, step: &Step) {
         match *step {
-            Step::Write { who, text, pause } => {
+            Step::Write { who, role, text, pause } => {
                 let is_free = self.last_of(who).is_none_or(|turn| who == OWNER && self.turns[turn].state.is_settled());
                 // The owner is there first: that is how it became the owner.
                 if !is_free || (who != OWNER && self.turns.is_empty()) {
@@ -119,10 +130,11 @@ impl World {
                 }
                 self.now += pause;
                 let text = if text == 0 { "ok".to_owned() } else { format!("{who} says {text}") };
-                let event = self.append(self.at(), FiniRole::User, &text, who);
+                let event = self.append(self.at(), fini_role(role), &text, who);
                 let (state, sent_at) = (TurnState::Sending, self.at());
                 self.turns.push(Turn {
                     who,
+                    role,
                     text,
                     state,
                     event,
@@ -133,7 +145,9 @@ impl World {
                 });
             }
             Step::Reply { who, early } => {
-                let Some(turn) = self.last_of(who).filter(|turn| self.turns[*turn].replies.is_empty()) else { return };
+                let is_owed =
+                    |turn: &usize| self.turns[*turn].replies.is_empty() && self.turns[*turn].role == Role::User;
+                let Some(turn) = self.last_of(who).filter(is_owed) else { return };
                 self.now += 1 - early.signum();
                 let at = if early > 0 {
                     self.events[self.turns[turn].event].0.created_at.plus(std::time::Duration::ZERO)
@@ -145,7 +159,7 @@ impl World {
                 self.turns[turn].replies.push(reply);
             }
             Step::Agent { pause } => {
-                let Some(turn) = self.turns.last() else { return };
+                let Some(turn) = self.turns.iter().rfind(|turn| turn.role == Role::User) else { return };
                 let who = turn.who;
                 self.now += pause;
                 self.append(self.at(), FiniRole::Agent, "a person", who);
@@ -171,8 +185,8 @@ impl World {
             return;
         };
         if is_lost {
-            self.turns[number].state =
-                if self.turns[number].has_echo { TurnState::Awaiting } else { TurnState::Unclear };
+            let turn = &mut self.turns[number];
+            turn.state = if turn.has_echo { turn.without_reply() } else { TurnState::Unclear };
             return;
         }
         let turn = self.turns[number].clone();
@@ -189,7 +203,7 @@ impl World {
             }
         }
         self.turns[number].has_echo = true;
-        self.turns[number].state = if turn.replies.is_empty() { TurnState::Awaiting } else { TurnState::Answered };
+        self.turns[number].state = if turn.replies.is_empty() { turn.without_reply() } else { TurnState::Answered };
     }
 
     fn look(&mut self, lag: usize, most: usize) {
@@ -217,7 +231,7 @@ impl World {
                 Unseen {
                     conversation: key(turn.who),
                     turn: turn_key(number),
-                    role: Role::User,
+                    role: turn.role,
                     text: Wording::Text(turn.text.clone()),
                     state: turn.state,
                     shares: turn.shares,
@@ -244,11 +258,11 @@ impl World {
             }
             match whose {
                 Whose::Own | Whose::News => {
-                    let turn = (event.role == FiniRole::User).then(|| self.own_turn_of(event)).flatten();
+                    let turn = self.own_turn_of(event);
                     if let Some(turn) = turn {
                         self.turns[turn].has_echo = true;
                         if self.turns[turn].state == TurnState::Unclear {
-                            self.turns[turn].state = TurnState::Awaiting;
+                            self.turns[turn].state = self.turns[turn].without_reply();
                         }
                     }
                     let open = self.last_of(OWNER).filter(|turn| self.turns[*turn].state == TurnState::Awaiting);
@@ -262,7 +276,7 @@ impl World {
                     let turn = usize::try_from(turn.0).unwrap_or_default();
                     self.turns[turn].has_echo = true;
                     if self.turns[turn].state == TurnState::Unclear {
-                        self.turns[turn].state = TurnState::Awaiting;
+                        self.turns[turn].state = self.turns[turn].without_reply();
                     }
                     let who = self.turns[turn].who;
                     self.marks.insert(event.id.clone(), Mark { who, withheld: true, turn: Some(turn) });
@@ -279,7 +293,9 @@ impl World {
 
     fn own_turn_of(&self, event: &FiniEvent) -> Option<usize> {
         let text = event.text.as_deref().unwrap_or_default();
-        self.turns.iter().position(|turn| turn.who == OWNER && !turn.has_echo && turn.text == text)
+        self.turns.iter().position(|turn| {
+            turn.who == OWNER && !turn.has_echo && fini_role(turn.role) == event.role && turn.text == text
+        })
     }
 }
 
@@ -300,6 +316,16 @@ proptest! {
         for (id, number) in &world.told {
             let (event, truth) = &world.events[*number];
             prop_assert_eq!(*truth, OWNER, "{} {:?} was told", id, event);
+        }
+    }
+
+    #[test]
+    fn a_desks_word_to_somebody_else_keeps_nothing_from_the_owner(steps in steps(3)) {
+        let desks = |step: &Step| matches!(step, Step::Write { who: 1.., role: Role::User, .. });
+        let world = play(&steps.into_iter().filter(|step| !desks(step)).collect::<Vec<_>>());
+        for (id, mark) in world.marks.iter().filter(|(_, mark)| mark.withheld) {
+            let event = world.events.iter().map(|(event, _)| event).find(|event| event.id == *id).unwrap();
+            prop_assert!(event.role == FiniRole::Agent && event.text.as_deref() != Some("a person"), "{event:?} for {}", mark.who);
         }
     }
 
