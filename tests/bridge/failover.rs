@@ -34,8 +34,15 @@ while read -r word which; do
     case $word in
         kill) "$bin/pg_ctl" -s -D "$folder/$which" -m immediate stop ;;
         promote) "$bin/pg_ctl" -s -w -D "$folder/$which" promote ;;
-    esac >/dev/null 2>&1 </dev/null
-    echo "$word"
+        follow)
+            "$bin/pg_ctl" -s -w -D "$folder/$which" -m fast stop
+            [ "$which" = one ] && own=$2 other=$3 || { own=$3 other=$2; }
+            # Until its first checkpoint the promoted one does not say in its files that it is on a timeline of its own.
+            "$bin/psql" -h 127.0.0.1 -p "$other" -c CHECKPOINT &&
+            "$bin/pg_rewind" -D "$folder/$which" --source-server="host=127.0.0.1 port=$other user=fini_bridge dbname=postgres" &&
+            printf "primary_conninfo = 'host=127.0.0.1 port=%s user=fini_bridge'\ndefault_transaction_read_only = off\n" "$other" >> "$folder/$which/postgresql.auto.conf" &&
+            touch "$folder/$which/standby.signal" && up "$which" "$own" ;;
+    esac >"$folder/err" 2>&1 </dev/null && echo "$word" || { echo "$word failed"; cat "$folder/err" "$folder"/*.log >&2; }
 done
 for which in one two; do "$bin/pg_ctl" -s -D "$folder/$which" -m immediate stop; done >/dev/null 2>&1 </dev/null
 rm -rf "$folder"
@@ -74,8 +81,7 @@ impl Pair {
     fn tell(&mut self, words: &str) {
         let input = self.input.as_mut().expect("piped");
         writeln!(input, "{words}").and_then(|()| input.flush()).expect("the servers' keeper listens");
-        let said = self.answer();
-        assert!(words.starts_with(&said), "{words}: {said}");
+        assert_eq!(Some(self.answer().as_str()), words.split(' ').next());
     }
 
     /// The address of a database on one of them.
@@ -90,9 +96,24 @@ impl Pair {
         format!("postgres://fini_bridge@127.0.0.1:{one},127.0.0.1:{two}/bridge?target_session_attrs=read-write")
     }
 
+    /// Has one of them take no further writes, with every session living on; returns once what was begun before has ended.
+    async fn refuse_writes(&self, which: usize) {
+        let url = self.on(which, "postgres");
+        execute(&url, "ALTER SYSTEM SET default_transaction_read_only = on").await;
+        execute(&url, "SELECT pg_reload_conf()").await;
+        let set = "SELECT COUNT(*) FROM pg_settings WHERE name = 'default_transaction_read_only' AND setting = 'on'";
+        eventually("a new session to take no writes", async || (number(&url, set).await == 1).then_some(())).await;
+        // A session hears of it before its next transaction.
+        let now = number(&url, "SELECT CAST(1000 * EXTRACT(EPOCH FROM clock_timestamp()) AS BIGINT)").await + 1;
+        let older = format!(
+            "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = 'bridge' AND 1000 * EXTRACT(EPOCH FROM xact_start) <= {now}"
+        );
+        eventually("what was begun before to end", async || (number(&url, &older).await == 0).then_some(())).await;
+    }
+
     /// Waits until the standby has everything that was written until now.
-    async fn level(&self) {
-        let url = self.on(0, "postgres");
+    async fn level(&self, which: usize) {
+        let url = self.on(which, "postgres");
         let written = number(&url, "SELECT CAST(pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0') AS BIGINT)").await;
         let level =
             format!("SELECT COUNT(*) FROM pg_stat_replication WHERE pg_wal_lsn_diff(replay_lsn, '0/0') >= {written}");
@@ -203,13 +224,11 @@ fn allow_what_an_outage_does(bridge: &mut Bridge) {
 }
 
 #[tokio::test]
-async fn a_planned_switchover_whose_old_server_still_answers_read_only() {
+async fn a_planned_switchover_whose_old_server_still_answers_read_only_and_back() {
     let Some(mut pair) = Pair::start() else { return };
     let mut bridge = replicas(&pair).await;
-    // Nothing is cut: every session lives on, and takes no writes any more.
-    execute(&pair.on(0, "postgres"), "ALTER SYSTEM SET default_transaction_read_only = on").await;
-    execute(&pair.on(0, "postgres"), "SELECT pg_reload_conf()").await;
-    pair.level().await;
+    pair.refuse_writes(0).await;
+    pair.level(0).await;
     pair.tell("promote two");
     all_work_again(&mut bridge, now(), 2, "switchover").await;
     let sessions = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = 'bridge'";
@@ -218,6 +237,13 @@ async fn a_planned_switchover_whose_old_server_still_answers_read_only() {
         .await;
     let nothing = "the database's history branched off; nothing that was taken in here is missing";
     logged(&bridge, nothing, 2).await;
+    // And back, to the one that has meanwhile followed.
+    pair.tell("follow one");
+    pair.refuse_writes(1).await;
+    pair.level(1).await;
+    pair.tell("promote one");
+    all_work_again(&mut bridge, now(), 4, "and back").await;
+    logged(&bridge, nothing, 4).await;
     allow_what_an_outage_does(&mut bridge);
     bridge.finish().await;
 }
@@ -227,7 +253,7 @@ async fn a_server_that_is_killed_and_its_standby_that_is_promoted() {
     let Some(mut pair) = Pair::start() else { return };
     let mut bridge = replicas(&pair).await;
     let before = insist(&mut bridge, "c", "Just before").await;
-    pair.level().await;
+    pair.level(0).await;
     pair.tell("kill one");
     pair.tell("promote two");
     all_work_again(&mut bridge, now(), 2, "kill and promote").await;
@@ -242,7 +268,7 @@ async fn a_promotion_that_loses_the_last_commits_names_what_was_answered_202_and
     let mut bridge = replicas(&pair).await;
     let kept = insist(&mut bridge, "c", "It is there").await;
     answered(&bridge, "c", &kept).await;
-    pair.level().await;
+    pair.level(0).await;
     // The standby hears nothing any more.
     execute(&pair.on(1, "postgres"), "ALTER SYSTEM SET primary_conninfo = ''").await;
     execute(&pair.on(1, "postgres"), "SELECT pg_reload_conf()").await;

@@ -89,6 +89,9 @@ pub struct Facts<'a> {
     pub seen: &'a HashMap<FiniEventId, SeenBy>,
     /// Messages without an event of their own: the owner's, and everybody else's that may stand here.
     pub unseen: &'a [Unseen],
+    /// The owner's unseen message that our attribute on the Fini conversation names as the latest that reached it, settled for longer
+    /// than Fini's reads lag behind.
+    pub named: Option<TurnKey>,
     /// Conversations of the same person: what is said to them may be said to the owner.
     pub companions: &'a [ConversationKey],
     /// Whether the beginning may be cut off: then a word that nobody saw may answer one that is not shown.
@@ -144,7 +147,7 @@ pub fn attribute(events: &[FiniEvent], facts: &Facts<'_>) -> Attribution {
                 let is_in_doubt = by.withheld && by.turn.is_none() && facts.may_be_the_owners(event);
                 (Some(Whose::Others(by.conversation, None)), is_in_doubt)
             }
-            None => facts.by_text(event),
+            None => facts.by_text(event, events),
         };
         owner_in_doubt |= doubt;
         known.push(whose);
@@ -168,7 +171,7 @@ impl Facts<'_> {
 
     /// Whose message an event is that nobody saw, if it may be one of ours; and whether it may be one of the owner's
     /// without being provably so.
-    fn by_text(&self, event: &FiniEvent) -> (Option<Whose>, bool) {
+    fn by_text(&self, event: &FiniEvent, events: &[FiniEvent]) -> (Option<Whose>, bool) {
         let mut own = None;
         let mut others: Vec<&Unseen> = Vec::new();
         for message in self.unseen.iter().filter(|message| message.may_be(event)) {
@@ -183,6 +186,9 @@ impl Facts<'_> {
         let Some(likeliest) = others.iter().find(|other| other.shares).or(others.first()) else {
             return (own.map(|_| Whose::Own), false);
         };
+        if own.is_some_and(|own| self.is_named(own, &others, events)) {
+            return (Some(Whose::Own), false);
+        }
         // Two who say the same cannot be told apart.
         let is_certain = others.iter().all(|other| other.conversation == likeliest.conversation);
         if own.is_none() && likeliest.shares && is_certain && event.text.is_some() {
@@ -195,6 +201,18 @@ impl Facts<'_> {
             || event.text.is_none();
         let whose = if is_open { Whose::Pending } else { Whose::Withheld(likeliest.conversation) };
         (Some(whose), own.is_some())
+    }
+}
+
+impl Facts<'_> {
+    /// Whether the one event that may be this message of the owner is it, although others said the same: Fini's conversation names it
+    /// as the latest, so that none of them came after it, and one that had come before would stand there besides.
+    fn is_named(&self, own: &Unseen, others: &[&Unseen], events: &[FiniEvent]) -> bool {
+        let is_unseen = |event: &&FiniEvent| !self.seen.contains_key(&event.id) && own.may_be(event);
+        self.named == Some(own.turn)
+            && !self.is_cut
+            && others.iter().all(|other| !other.shares && other.state != TurnState::Sending)
+            && events.iter().filter(is_unseen).count() == 1
     }
 }
 
@@ -380,6 +398,7 @@ mod tests {
             owner_is_answered: false,
             seen: &HashMap::new(),
             unseen: &[erased],
+            named: None,
             companions: &[],
             is_cut: false,
         };
@@ -408,6 +427,7 @@ mod tests {
                 owner_is_answered: false,
                 seen: &HashMap::from([(events[0].id.clone(), by)]),
                 unseen: std::slice::from_ref(&own),
+                named: None,
                 companions: &[],
                 is_cut: false,
             };

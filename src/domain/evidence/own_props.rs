@@ -39,8 +39,8 @@ enum Step {
     Quarantine { who: usize },
     /// A message is given up.
     GiveUp { who: usize },
-    /// A look at it: so much is not shown yet, and so much at most is shown.
-    Look { lag: usize, most: usize },
+    /// A look at it: so much is not shown yet, so much at most is shown, and our attribute on it is so many messages older.
+    Look { lag: usize, most: usize, behind: usize },
 }
 
 fn steps(people: usize) -> impl Strategy<Value = Vec<Step>> {
@@ -53,8 +53,12 @@ fn steps(people: usize) -> impl Strategy<Value = Vec<Step>> {
         4 => (who.clone(), any::<bool>()).prop_map(|(who, is_lost)| Step::Answer { who, is_lost }),
         1 => who.clone().prop_map(|who| Step::Quarantine { who }),
         1 => who.prop_map(|who| Step::GiveUp { who }),
-        5 => (prop_oneof![3 => Just(0), 1 => 0..3_usize], prop_oneof![2 => Just(usize::MAX), 1 => 1..5_usize])
-            .prop_map(|(lag, most)| Step::Look { lag, most }),
+        5 => (
+            prop_oneof![3 => Just(0), 1 => 0..3_usize],
+            prop_oneof![2 => Just(usize::MAX), 1 => 1..5_usize],
+            prop_oneof![2 => Just(0), 1 => 0..3_usize],
+        )
+            .prop_map(|(lag, most, behind)| Step::Look { lag, most, behind }),
     ];
     vec(step, 1..40)
 }
@@ -176,7 +180,7 @@ impl World {
                     self.turns[turn].state = TurnState::Failed;
                 }
             }
-            Step::Look { lag, most } => self.look(lag, most),
+            Step::Look { lag, most, behind } => self.look(lag, most, behind),
         }
     }
 
@@ -206,7 +210,7 @@ impl World {
         self.turns[number].state = if turn.replies.is_empty() { turn.without_reply() } else { TurnState::Answered };
     }
 
-    fn look(&mut self, lag: usize, most: usize) {
+    fn look(&mut self, lag: usize, most: usize, behind: usize) {
         let shown = self.events.len().saturating_sub(lag);
         let mut events: Vec<FiniEvent> = self.events[..shown].iter().map(|(event, _)| event.clone()).collect();
         events.sort_by_key(|event| event.created_at);
@@ -241,7 +245,10 @@ impl World {
             })
             .collect();
         let owners = self.last_of(OWNER).map(|turn| self.turns[turn].state);
+        let is_settled = |turn: &usize| self.turns[*turn].who == OWNER && self.turns[*turn].state != TurnState::Sending;
+        let latest = self.turns.iter().enumerate().filter(|(_, turn)| turn.event < shown).map(|(number, _)| number);
         let facts = Facts {
+            named: latest.rev().nth(behind).filter(is_settled).map(turn_key),
             owner: key(OWNER),
             owner_is_answered: owners == Some(TurnState::Sending),
             seen: &seen,
@@ -333,7 +340,7 @@ proptest! {
     fn of_a_customer_alone_nothing_is_withheld_and_nothing_stays_unknown(steps in steps(1)) {
         let mut world = play(&steps);
         world.step(&Step::Answer { who: OWNER, is_lost: true });
-        world.step(&Step::Look { lag: 0, most: usize::MAX });
+        world.step(&Step::Look { lag: 0, most: usize::MAX, behind: 0 });
         prop_assert_eq!(world.withheld, 0);
         prop_assert_eq!(world.told.len(), world.events.len());
     }

@@ -24,6 +24,7 @@ suite!(
     an_own_message_behind_the_mixed_in_is_found_with_its_reply,
     a_message_of_somebody_who_is_looked_for_shows_nothing_until_it_is_clear_whose_it_is,
     an_own_message_that_somebody_else_says_too_waits_until_it_is_clear_whose_it_is,
+    of_two_who_say_the_same_the_one_whose_message_fini_names_has_it,
     a_past_that_a_cut_list_hides_quarantines_when_it_shows,
     a_list_that_may_be_cut_says_nothing_of_words_that_nobody_saw,
     what_the_desk_wrote_first_is_the_conversations_own_past,
@@ -337,6 +338,25 @@ async fn an_own_message_that_somebody_else_says_too_waits_until_it_is_clear_whos
     assert_eq!((recorded.turn, recorded.added, recorded.doubtful), (Some(TurnState::Unclear), 0, true));
     fixture.respond(&other, vec![echo("e-20", "m-9"), reply("e-21")], at(15)).await;
     assert_eq!(read().await.turn, Some(TurnState::Answered));
+}
+
+async fn of_two_who_say_the_same_the_one_whose_message_fini_names_has_it(fixture: Fixture) {
+    let (owner, other) = mixed(&fixture).await;
+    lose_sight(&fixture, &other, at(12)).await;
+    fixture.post("c-1", "m-9", at(13)).await;
+    let turn = fixture.claim_turn(at(14)).await;
+    lose_sight(&fixture, &turn, at(15)).await;
+    let named = || Says { turn_attribute: Some(turn.turn_attribute.clone()), ..Says::default() };
+    let others = || Says { turn_attribute: Some("another".to_owned()), ..Says::default() };
+    let one = || vec![reply("c-1-e2"), echo("e-8", "m-9"), reply("e-9")];
+    let two = || [one(), vec![echo("e-10", "m-9")]].concat();
+    let (soon, later) = (at(10_000), at(30_000));
+    for (says, events, now) in [(named(), one(), soon), (others(), one(), later), (named(), two(), later)] {
+        let recorded = fixture.read(owner, "i-1", says, events, now).await;
+        assert_eq!((recorded.turn, recorded.added, recorded.withheld), (Some(TurnState::Unclear), 0, 0));
+    }
+    assert_eq!(fixture.read(owner, "i-1", named(), one(), later).await.turn, Some(TurnState::Answered));
+    assert_eq!(shown(&fixture, "c-1").await, ["c-1-e2", "e-9"]);
 }
 
 async fn a_past_that_a_cut_list_hides_quarantines_when_it_shows(fixture: Fixture) {

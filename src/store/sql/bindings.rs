@@ -98,6 +98,7 @@ async fn weigh(
         created_at: snapshot.created_at,
         events: &snapshot.events,
         is_whole: false,
+        turn_attribute: snapshot.turn_attribute(),
     };
     evidence::weigh(conn, conversation, turn.as_ref(), &unechoed, &seen, part, now).await
 }

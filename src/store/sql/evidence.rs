@@ -36,6 +36,8 @@ use crate::{
 const UNECHOED_ROWS: i64 = 40;
 /// How many such messages are still expected to turn up.
 const UNECHOED: usize = 5;
+/// Fini's reads show a message, and our attributes, by then.
+const SHOWN_WITHIN: std::time::Duration = newer::LIST_LAG.saturating_mul(2);
 /// The longest after its sending that a message of somebody else's is still thought of. What was given up is forgotten far
 /// earlier.
 pub(in crate::store) const UNSEEN_FOR: std::time::Duration = std::time::Duration::from_hours(24);
@@ -113,6 +115,8 @@ pub(in crate::store) struct Snapshot<'a> {
     pub(in crate::store) events: &'a [FiniEvent],
     /// Whether it cannot be cut.
     pub(in crate::store) is_whole: bool,
+    /// Our key of the latest turn that reached it, where Fini returned the attribute.
+    pub(in crate::store) turn_attribute: Option<&'a str>,
 }
 
 /// A snapshot as it is to a conversation that is bound to it, or would be.
@@ -176,7 +180,11 @@ pub(in crate::store) async fn weigh(
     let has_others = seen.by.values().any(|by| by.conversation != conversation.key())
         || unseen.iter().any(|message| message.conversation != conversation.key());
     let companions = if has_others { continued::companions(conn, snapshot.interaction).await? } else { Vec::new() };
+    // A send of which more may be heard yet, or that Fini's reads may not show yet, is named by nothing.
+    let is_past = |turn: &&InFlight| turn.state != TurnState::Sending && now >= turn.sent_at.plus(SHOWN_WITHIN);
+    let is_named = |turn: &&InFlight| snapshot.turn_attribute == Some(turn.attribute.as_str());
     let facts = Facts {
+        named: in_flight.filter(is_past).filter(is_named).map(|turn| turn.key),
         owner: conversation.key(),
         owner_is_answered: turn.is_some_and(|turn| turn.state == TurnState::Sending),
         seen: &seen.by,

@@ -256,11 +256,12 @@ async fn take(
     seen: &Seen,
     (look, end): (&Record, usize),
 ) -> Result<Taken> {
-    let Source::Wrapper { interaction, created_at, is_whole, look_at, .. } = &look.source else {
+    let Source::Wrapper { interaction, created_at, is_whole, look_at, turn_attribute, .. } = &look.source else {
         return Ok(Taken { events: named(&look.events[..end], seen, turn), ..Taken::default() });
     };
     let (created_at, is_whole) = (*created_at, *is_whole);
-    let snapshot = Snapshot { interaction, created_at, events: &look.events, is_whole };
+    let turn_attribute = turn_attribute.as_deref();
+    let snapshot = Snapshot { interaction, created_at, events: &look.events, is_whole, turn_attribute };
     let weighed = evidence::weigh(conn, conversation, turn, unechoed, seen, snapshot, look.now).await?;
     let (attribution, novelty) = (weighed.attribution, weighed.novelty);
     erased::found(conn, &weighed.erased, &attribution.whose, interaction).await?;
