@@ -2,14 +2,17 @@
 //! addresses.
 
 use std::{
-    io::{BufRead as _, BufReader, Lines, Write as _},
     net::TcpListener,
-    process::{Child, ChildStdin, ChildStdout, Stdio},
+    process::{Child, Stdio},
     time::{Duration, Instant},
 };
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
+    process::{ChildStdin, ChildStdout},
+};
 
 use crate::harness::{Allow, Bridge, Call, Setup, eventually, left_out, said, unique, within};
 use crate::postgres::{as_ordinary_user, execute, number, programs};
@@ -58,7 +61,7 @@ struct Pair {
 
 impl Pair {
     /// Starts them; `None` where there is no PostgreSQL.
-    fn start() -> Option<Self> {
+    async fn start() -> Option<Self> {
         let Some(programs) = programs() else {
             left_out("PostgreSQL (initdb)");
             return None;
@@ -68,20 +71,22 @@ impl Pair {
         let mut command = as_ordinary_user();
         command.args(["sh", "-c", SCRIPT, "sh"]).arg(programs).args(ports.map(|port| port.to_string()));
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a shell is everywhere");
-        let (input, output) = (child.stdin.take(), child.stdout.take().expect("piped"));
-        let mut pair = Self { ports, keeper: child, input, output: BufReader::new(output).lines() };
-        assert_eq!(pair.answer(), "ready");
+        // Asynchronous, since the tests' receiver and vendor run meanwhile.
+        let input = ChildStdin::from_std(child.stdin.take().expect("piped")).expect("a pipe");
+        let output = ChildStdout::from_std(child.stdout.take().expect("piped")).expect("a pipe");
+        let mut pair = Self { ports, keeper: child, input: Some(input), output: BufReader::new(output).lines() };
+        assert_eq!(pair.answer().await, "ready");
         Some(pair)
     }
 
-    fn answer(&mut self) -> String {
-        self.output.next().and_then(Result::ok).expect("the servers' keeper answers")
+    async fn answer(&mut self) -> String {
+        self.output.next_line().await.ok().flatten().expect("the servers' keeper answers")
     }
 
-    fn tell(&mut self, words: &str) {
+    async fn tell(&mut self, words: &str) {
         let input = self.input.as_mut().expect("piped");
-        writeln!(input, "{words}").and_then(|()| input.flush()).expect("the servers' keeper listens");
-        assert_eq!(Some(self.answer().as_str()), words.split(' ').next());
+        input.write_all(format!("{words}\n").as_bytes()).await.expect("the servers' keeper listens");
+        assert_eq!(Some(self.answer().await.as_str()), words.split(' ').next());
     }
 
     /// The address of a database on one of them.
@@ -225,11 +230,11 @@ fn allow_what_an_outage_does(bridge: &mut Bridge) {
 
 #[tokio::test]
 async fn a_planned_switchover_whose_old_server_still_answers_read_only_and_back() {
-    let Some(mut pair) = Pair::start() else { return };
+    let Some(mut pair) = Pair::start().await else { return };
     let mut bridge = replicas(&pair).await;
     pair.refuse_writes(0).await;
     pair.level(0).await;
-    pair.tell("promote two");
+    pair.tell("promote two").await;
     all_work_again(&mut bridge, now(), 2, "switchover").await;
     let sessions = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = 'bridge'";
     let url = pair.on(0, "postgres");
@@ -238,10 +243,10 @@ async fn a_planned_switchover_whose_old_server_still_answers_read_only_and_back(
     let nothing = "the database's history branched off; nothing that was taken in here is missing";
     logged(&bridge, nothing, 2).await;
     // And back, to the one that has meanwhile followed.
-    pair.tell("follow one");
+    pair.tell("follow one").await;
     pair.refuse_writes(1).await;
     pair.level(1).await;
-    pair.tell("promote one");
+    pair.tell("promote one").await;
     all_work_again(&mut bridge, now(), 4, "and back").await;
     logged(&bridge, nothing, 4).await;
     allow_what_an_outage_does(&mut bridge);
@@ -250,12 +255,12 @@ async fn a_planned_switchover_whose_old_server_still_answers_read_only_and_back(
 
 #[tokio::test]
 async fn a_server_that_is_killed_and_its_standby_that_is_promoted() {
-    let Some(mut pair) = Pair::start() else { return };
+    let Some(mut pair) = Pair::start().await else { return };
     let mut bridge = replicas(&pair).await;
     let before = insist(&mut bridge, "c", "Just before").await;
     pair.level(0).await;
-    pair.tell("kill one");
-    pair.tell("promote two");
+    pair.tell("kill one").await;
+    pair.tell("promote two").await;
     all_work_again(&mut bridge, now(), 2, "kill and promote").await;
     answered(&bridge, "c", &before).await;
     allow_what_an_outage_does(&mut bridge);
@@ -264,7 +269,7 @@ async fn a_server_that_is_killed_and_its_standby_that_is_promoted() {
 
 #[tokio::test]
 async fn a_promotion_that_loses_the_last_commits_names_what_was_answered_202_and_is_gone() {
-    let Some(mut pair) = Pair::start() else { return };
+    let Some(mut pair) = Pair::start().await else { return };
     let mut bridge = replicas(&pair).await;
     let kept = insist(&mut bridge, "c", "It is there").await;
     answered(&bridge, "c", &kept).await;
@@ -277,8 +282,8 @@ async fn a_promotion_that_loses_the_last_commits_names_what_was_answered_202_and
     eventually("the standby to be cut off", async || (number(&first, senders).await == 0).then_some(())).await;
     let lost = insist(&mut bridge, "d", "It will be lost").await;
     answered(&bridge, "d", &lost).await;
-    pair.tell("kill one");
-    pair.tell("promote two");
+    pair.tell("kill one").await;
+    pair.tell("promote two").await;
     all_work_again(&mut bridge, now(), 2, "a promotion that loses commits").await;
     let message = "a message that was answered 202 is lost with the server that had it";
     logged(&bridge, message, 1).await;

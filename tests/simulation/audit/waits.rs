@@ -70,10 +70,12 @@ pub fn judge(evidence: &Evidence, verdict: &mut Verdict) {
     }
 }
 
-/// Whether a message began a Fini conversation in which no customer wrote: List does not show it.
+/// Whether a message came into a Fini conversation in which no customer had written until then: List did not show it.
 fn is_unlisted(evidence: &Evidence, talk: Talk, posted: &Posted) -> bool {
-    let home = evidence.stored(talk).find(|(_, stored)| stored.user_attributes["sim_message"] == posted.id.as_str());
-    home.is_some_and(|(home, _)| evidence.vendor.inbound[home].iter().all(|stored| stored.role != "user"))
+    let found = evidence.stored(talk).find(|(_, stored)| stored.user_attributes["sim_message"] == posted.id.as_str());
+    let Some((home, own)) = found else { return false };
+    let until_then = evidence.vendor.inbound[home].iter().filter(|stored| stored.received_at <= own.received_at);
+    until_then.into_iter().all(|stored| stored.role != "user")
 }
 
 /// A message as Fini stored it.
