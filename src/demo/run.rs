@@ -21,7 +21,7 @@ use super::{DemoSettings, guarded, router};
 use crate::{
     app::{App, Surroundings},
     config::{ApiKeys, Callback, Config, Frontend, RotatingSecret, StoreUrl},
-    domain::{Entropy, WallClock, destination::MAIN, handoff::HandoffPolicy},
+    domain::{Entropy, WallClock, destination::MAIN, event::TextFormat, handoff::HandoffPolicy},
     lifecycle::OsSignals,
     outbound::install_crypto,
     sandbox::{self, DEFAULT_API_KEY, DEFAULT_BOT_ID, Sandbox, SandboxConfig},
@@ -138,6 +138,7 @@ fn config(
         signing_secrets: Vec::new(),
         browser_token_secrets: vec![SecretString::from(browser_secret)],
         browser_attributes: Vec::new(),
+        text_format: TextFormat::Plain,
         handoff: HandoffPolicy::default(),
         callback: Some(Callback::plain(
             MAIN,

@@ -93,7 +93,7 @@ export class FakeBridge {
   }
 
   say(id, author, text, more = {}) {
-    const message = { id: randomUUID(), author, text, created_at: new Date().toISOString(), articles: [], attachments: [], tags: [], ...more.message };
+    const message = { id: randomUUID(), author, text, format: 'plain', created_at: new Date().toISOString(), articles: [], attachments: [], tags: [], ...more.message };
     this.conversation(id).wrapper.events.push({ id: message.id, createdAt: Date.now(), role: author === 'bot' ? 'finibot' : author, type: 'message', message: text });
     return this.emit(id, 'message.created', { message, origin: 'fini', in_reply_to: more.inReplyTo ?? null }, more);
   }
@@ -152,7 +152,7 @@ export class FakeBridge {
     conversation.messages.set(id, { raw, status: 'queued' });
     Object.assign(conversation.wrapper.userAttributes, user?.attributes, claims.attributes);
     conversation.wrapper.events.push({ id: randomUUID(), createdAt: Date.now(), role: 'user', type: 'message', message: text });
-    const message = { id, author: 'user', text, created_at: new Date().toISOString(), articles: [], attachments: [], tags: [] };
+    const message = { id, author: 'user', text, format: 'plain', created_at: new Date().toISOString(), articles: [], attachments: [], tags: [] };
     this.emit(conversation.id, 'message.created', { message, origin: 'frontend', in_reply_to: null });
     if (this.autoReply) setTimeout(() => this.reply(conversation.id, id, text), this.replyDelay);
   }

@@ -149,6 +149,7 @@ export interface FeedMessage {
   readonly id: string;
   readonly author: Author;
   readonly text: string;
+  /** Left out of events that were recorded before there were formats: those are plain. */
   readonly format?: 'plain' | 'markdown' | (string & {});
   readonly created_at: string;
   readonly articles: readonly { id: string; title: string | null; url: string | null }[];
@@ -182,11 +183,6 @@ export type FeedEvent =
   | FeedEventBase<'conversation.status_changed', { state: ConversationState; previous_state: ConversationState; status_text: string | null; awaiting_customer: boolean }>
   | FeedEventBase<'conversation.resolved', { resolved: boolean }>
   | FeedEventBase<'conversation.continued', { by: string }>
-  | FeedEventBase<'handoff.requested', { reason: string; desk_open: boolean | null; next_open: string | null }>
-  | FeedEventBase<'handoff.claimed' | 'handoff.agent_joined' | 'handoff.agent_left', { agent: Agent }>
-  | FeedEventBase<'handoff.position', { position: number | null; expected_wait_seconds: number | null }>
-  | FeedEventBase<'handoff.unclaimed', { waited_seconds: number; then: 'bot' | 'stay' | 'ask' | (string & {}) }>
-  | FeedEventBase<'handoff.returned', { by: 'desk' | 'resolution' | 'idle' | (string & {}) }>
   | FeedEventBase<'form.presented', { event_id: string; text: string | null }>
   /** In place of an event that is not for the customer: nothing to show, and no gap in the numbers. */
   | FeedEventBase<'hidden', Record<string, never>>;
