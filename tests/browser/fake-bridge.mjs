@@ -9,6 +9,7 @@ import { demoRoutes } from './fake-demo.mjs';
 const ROOT = new URL('../../', import.meta.url);
 const FILES = {
   '/v1/client.js': 'src/http/client/fini-bridge.js',
+  '/v1/markdown.js': 'src/http/client/markdown.js',
   '/blank': 'tests/browser/blank.html',
 };
 const SECRET = 'only-for-these-tests';

@@ -66,7 +66,10 @@ export interface Handoff {
   readonly reason: string | null;
   readonly requestedAt: string | null;
   readonly claimedAt: string | null;
+  /** Whose it is: the first of `agents`. */
   readonly agent: Agent | null;
+  /** Who is there; none while Fini's own human answers, or while somebody is waited for again. */
+  readonly agents: readonly Agent[];
   readonly position: number | null;
   readonly expectedWaitSeconds: number | null;
   readonly deskOpen: boolean | null;
@@ -182,11 +185,6 @@ export type FeedEvent =
   | FeedEventBase<'conversation.status_changed', { state: ConversationState; previous_state: ConversationState; status_text: string | null; awaiting_customer: boolean }>
   | FeedEventBase<'conversation.resolved', { resolved: boolean }>
   | FeedEventBase<'conversation.continued', { by: string }>
-  | FeedEventBase<'handoff.requested', { reason: string; desk_open: boolean | null; next_open: string | null }>
-  | FeedEventBase<'handoff.claimed' | 'handoff.agent_joined' | 'handoff.agent_left', { agent: Agent }>
-  | FeedEventBase<'handoff.position', { position: number | null; expected_wait_seconds: number | null }>
-  | FeedEventBase<'handoff.unclaimed', { waited_seconds: number; then: 'bot' | 'stay' | 'ask' | (string & {}) }>
-  | FeedEventBase<'handoff.returned', { by: 'desk' | 'resolution' | 'idle' | (string & {}) }>
   | FeedEventBase<'form.presented', { event_id: string; text: string | null }>
   /** In place of an event that is not for the customer: nothing to show, and no gap in the numbers. */
   | FeedEventBase<'hidden', Record<string, never>>;
