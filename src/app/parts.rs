@@ -201,6 +201,7 @@ pub fn rules(config: &Config, wall: Arc<dyn WallClock>, entropy: Arc<dyn Entropy
         handoffs: HandoffPolicies::new(
             config.frontends.iter().map(|frontend| (name(frontend), frontend.handoff.clone())),
         ),
+        formats: config.frontends.iter().map(|frontend| (name(frontend), frontend.text_format)).collect(),
     }
 }
 

@@ -10,7 +10,10 @@ use super::{
     Callback, Config, Frontend, LogFormat, NamedOperator, OnExhausted,
     load::forms::{size_text, span},
 };
-use crate::domain::handoff::{HandoffPolicy, OnUnclaimed};
+use crate::domain::{
+    event::TextFormat,
+    handoff::{HandoffPolicy, OnUnclaimed},
+};
 
 /// One line per thing an operator would ask about.
 pub fn describe(config: &Config) -> Vec<String> {
@@ -45,6 +48,9 @@ pub fn describe(config: &Config) -> Vec<String> {
     }
     for one in &config.frontends {
         lines.extend(std::iter::once(frontend(one)).chain(destinations(one)));
+        if one.text_format == TextFormat::Markdown {
+            lines.push(format!("tells {} that what Fini's side writes is Markdown", one.name));
+        }
         lines.push(handoff(one));
     }
     lines

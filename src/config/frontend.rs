@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use url::Url;
 use uuid::Uuid;
 
-use crate::domain::handoff::HandoffPolicy;
+use crate::domain::{event::TextFormat, handoff::HandoffPolicy};
 
 /// A chat frontend.
 #[derive(Debug, Clone)]
@@ -26,6 +26,8 @@ pub struct Frontend {
     pub browser_token_secrets: Vec<SecretString>,
     /// The names of user attributes that a browser may set itself; others only its token may.
     pub browser_attributes: Vec<String>,
+    /// In which format Fini's side writes to this frontend's customers; told with each of its messages.
+    pub text_format: TextFormat,
     /// How handoffs end that nobody ends.
     pub handoff: HandoffPolicy,
     /// Where events go, the destination `main`; `None` for a frontend without a callback of its own.

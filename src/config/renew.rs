@@ -115,7 +115,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::domain::handoff::HandoffPolicy;
+    use crate::domain::{event::TextFormat, handoff::HandoffPolicy};
 
     fn frontend(name: &str, token: &str) -> Frontend {
         Frontend {
@@ -125,6 +125,7 @@ mod tests {
             signing_secrets: Vec::new(),
             browser_token_secrets: Vec::new(),
             browser_attributes: Vec::new(),
+            text_format: TextFormat::Plain,
             handoff: HandoffPolicy::default(),
             callback: None,
             destinations: Vec::new(),

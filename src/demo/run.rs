@@ -21,7 +21,7 @@ use super::{DemoSettings, guarded, router};
 use crate::{
     app::{App, Surroundings},
     config::{ApiKeys, Callback, Config, Frontend, RotatingSecret, StoreUrl},
-    domain::{Entropy, WallClock, destination::MAIN, handoff::HandoffPolicy},
+    domain::{Entropy, WallClock, destination::MAIN, event::TextFormat, handoff::HandoffPolicy},
     lifecycle::OsSignals,
     outbound::install_crypto,
     sandbox::{self, DEFAULT_API_KEY, DEFAULT_BOT_ID, Sandbox, SandboxConfig},
@@ -147,6 +147,7 @@ fn config(
         signing_secrets: Vec::new(),
         browser_token_secrets: vec![SecretString::from(secrets.browser.as_str())],
         browser_attributes: Vec::new(),
+        text_format: TextFormat::Markdown,
         handoff: HandoffPolicy { claim_timeout, ..HandoffPolicy::default() },
         callback: Some(Callback {
             // The desk's own words too, so that the numbers that the page shows have no gap to wonder about.

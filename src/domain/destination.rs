@@ -119,7 +119,7 @@ mod tests {
     use super::*;
     use crate::domain::{
         Timestamp,
-        event::{Author, Message},
+        event::{Author, Message, TextFormat},
     };
 
     fn web() -> FrontendName {
@@ -131,6 +131,7 @@ mod tests {
             id: "m".to_owned(),
             author: Author::User,
             text: "text".to_owned(),
+            format: TextFormat::Plain,
             created_at: Timestamp::ZERO,
             articles: Vec::new(),
             attachments: Vec::new(),

@@ -60,6 +60,17 @@ pub enum Origin {
     Frontend,
 }
 
+/// How a text is meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TextFormat {
+    /// As it stands: every character is itself.
+    #[default]
+    Plain,
+    /// As Markdown, with any HTML in it taken as text.
+    Markdown,
+}
+
 /// A message as customers may see it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Message {
@@ -69,6 +80,8 @@ pub struct Message {
     pub author: Author,
     /// Its text, never markup of ours.
     pub text: String,
+    /// How that is meant. Bodies that were rendered before there were formats lack it: they are plain.
+    pub format: TextFormat,
     /// When it was written.
     #[serde(serialize_with = "as_rfc3339")]
     pub created_at: Timestamp,

@@ -18,7 +18,7 @@ use super::{
     content::Content,
     conversation::{Judgement, Standing, State, StatusPolicy},
     echo::Echo,
-    event::{Author, FeedEvent, Message, Origin},
+    event::{Author, FeedEvent, Message, Origin, TextFormat},
     ids::{FiniEventId, MessageId, TurnKey},
     message::Role,
     turn::Outcome,
@@ -145,6 +145,8 @@ pub struct Look<'a> {
     pub wrapper: Option<&'a Wrapper>,
     /// The events, oldest first.
     pub events: &'a [FiniEvent],
+    /// In which format Fini's side writes to this frontend.
+    pub format: TextFormat,
     /// The present time.
     pub now: Timestamp,
 }
@@ -522,6 +524,8 @@ impl<'a> Pass<'a> {
             id: event.id.to_string(),
             author,
             text: event.text.clone().unwrap_or_default(),
+            // A customer types text: an asterisk of theirs is one.
+            format: if author == Author::User { TextFormat::Plain } else { self.look.format },
             created_at: event.created_at,
             articles: event.articles.clone(),
             attachments: event.attachments.clone(),

@@ -10,7 +10,7 @@ use proptest::{collection::vec, prelude::*, sample::select};
 use super::{
     Timestamp,
     conversation::{Standing, StatusPolicy},
-    event::{FeedEvent, Origin},
+    event::{FeedEvent, Origin, TextFormat},
     ids::{FiniEventId, MessageId, TurnKey},
     look::{Look, Mark, OpenTurn, OpenTurns, Progress, TurnResult, Unechoed, Wrapper},
     message::Role,
@@ -96,7 +96,7 @@ struct Recorded {
 
 impl Recorded {
     fn look(&mut self, events: &[FiniEvent], wrapper: Option<&Wrapper>) {
-        let look = Look { policy: &self.policy, wrapper, events, now: Timestamp::ZERO };
+        let look = Look { policy: &self.policy, wrapper, events, format: TextFormat::Plain, now: Timestamp::ZERO };
         let turns = OpenTurns { current: self.open.as_ref(), late: &self.late };
         let applied = look.apply(&self.standing, turns, &self.unechoed, &self.seen);
         for (id, turn, mark) in applied.marks {
@@ -225,7 +225,7 @@ fn an_attribute_without_an_event_settles_nothing() {
     };
     let result = |events: &[FiniEvent]| {
         let (policy, wrapper) = (StatusPolicy::default(), wrapper(true));
-        let look = Look { policy: &policy, wrapper: Some(&wrapper), events, now: sent_at };
+        let look = Look { policy: &policy, wrapper: Some(&wrapper), events, format: TextFormat::Plain, now: sent_at };
         let turns = OpenTurns { current: Some(&turn), late: &[] };
         look.apply(&Standing::default(), turns, &[], &HashMap::new()).turn
     };
@@ -471,7 +471,13 @@ mod twins {
         }
         let wrapper = wrapper(names_open_turn);
         let policy = StatusPolicy::default();
-        let look = Look { policy: &policy, wrapper: Some(&wrapper), events: &events, now: Timestamp::ZERO };
+        let look = Look {
+            policy: &policy,
+            wrapper: Some(&wrapper),
+            events: &events,
+            format: TextFormat::Plain,
+            now: Timestamp::ZERO,
+        };
         let turn = turn(sent_at);
         let turns = OpenTurns { current: Some(&turn), late: &[] };
         let applied = look.apply(&Standing::default(), turns, &[earlier], &HashMap::new());

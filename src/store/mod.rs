@@ -30,11 +30,11 @@ pub use port::*;
 pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use crate::domain::{
-    Entropy, WallClock, conversation::StatusPolicy, destination::Subscriptions, handoff::HandoffPolicies,
-    turn::IllegalMove,
+    Entropy, WallClock, conversation::StatusPolicy, destination::Subscriptions, event::TextFormat,
+    handoff::HandoffPolicies, ids::FrontendName, turn::IllegalMove,
 };
 
 /// Why a store could not do what it was asked.
@@ -84,4 +84,6 @@ pub struct Rules {
     pub watch: WatchPolicy,
     /// How handoffs end that nobody ends.
     pub handoffs: HandoffPolicies,
+    /// In which format Fini's side writes to each frontend; plain where it is not named.
+    pub formats: HashMap<FrontendName, TextFormat>,
 }

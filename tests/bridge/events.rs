@@ -37,6 +37,41 @@ fn remark(bridge: &Bridge, interaction: &str, text: &str) {
 }
 
 #[tokio::test]
+async fn each_message_says_its_format_and_what_was_recorded_keeps_its_bytes() {
+    let mut bridge = Setup::new().start().await;
+    bridge.turn("c", "*Where* is my order?").await;
+    let before = bridge.events("c").await;
+    bridge.stop().await;
+    bridge.restart_with(|setup| setup.set_web("text_format", r#""markdown""#)).await;
+    bridge.turn("c", "*Where* is it?").await;
+    let interaction = bridge.bound("c").await;
+    inject(&bridge, &interaction, json!({"role": "agent", "type": "message", "message": "I look into **it**"}));
+    bridge.event("c", "the agent", |event| event["data"]["message"]["author"] == "agent").await;
+    let desk = json!({"conversation_id": "c", "message_id": "desk", "role": "otherbot", "text": "2*3*4"});
+    bridge.post(&desk).await.expect(202);
+    bridge.end_of("c", "desk").await;
+    let feed = bridge.events("c").await;
+    assert_eq!(feed[..before.len()], before, "what was told stays as it was told");
+    let told: Vec<_> = of_kind(&feed, "message.created")
+        .iter()
+        .map(|event| {
+            let message = &event["data"]["message"];
+            [message["author"].as_str().expect("an author"), message["format"].as_str().expect("a format")]
+        })
+        .collect();
+    let wanted = [
+        ["user", "plain"],
+        ["bot", "plain"],
+        ["user", "plain"],
+        ["bot", "markdown"],
+        ["agent", "markdown"],
+        ["otherbot", "plain"],
+    ];
+    assert_eq!(told, wanted);
+    bridge.finish().await;
+}
+
+#[tokio::test]
 async fn the_envelope_and_a_message_have_exactly_their_members() {
     let mut bridge = Setup::new().start().await;
     let (id, text) = bridge.say("c", "Where is my order?").await;
@@ -57,7 +92,7 @@ async fn the_envelope_and_a_message_have_exactly_their_members() {
 
     let own = data(&feed[0]);
     assert_eq!(keys(own), ["in_reply_to", "message", "origin"]);
-    let message_keys = ["articles", "attachments", "author", "created_at", "id", "tags", "text"];
+    let message_keys = ["articles", "attachments", "author", "created_at", "format", "id", "tags", "text"];
     assert_eq!(keys(&own["message"]), message_keys);
     assert_eq!((&own["message"]["author"], &own["in_reply_to"]), (&json!("user"), &Value::Null));
     assert_eq!(own["message"]["text"], text.as_str());

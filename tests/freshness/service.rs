@@ -194,6 +194,7 @@ async fn seed(sandbox: &Sandbox, database: &std::path::Path, conversations: u32)
         hold_window: Duration::from_secs(20),
         watch: WatchPolicy { idle: DAY, escalated: DAY * 7 },
         handoffs: HandoffPolicies::default(),
+        formats: std::collections::HashMap::new(),
     };
     SqliteStore::open(database, rules).await?.close().await;
     let mut connection = rusqlite::Connection::open(database)?;

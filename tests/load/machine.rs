@@ -89,6 +89,7 @@ pub fn rules(wanted: Vec<(FrontendName, Vec<String>)>) -> Rules {
         hold_window: Duration::from_secs(20),
         watch: WatchPolicy { idle: Duration::from_hours(24), escalated: Duration::from_hours(168) },
         handoffs: HandoffPolicies::default(),
+        formats: std::collections::HashMap::new(),
     }
 }
 

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     config::Frontend,
     domain::{
+        event::TextFormat,
         handoff::{HandoffPolicy, OnUnclaimed},
         message::MAX_TEXT_CHARS,
     },
@@ -68,6 +69,11 @@ fn frontend(s: &mut Scope<'_>, names: &mut BTreeMap<String, String>) -> Option<F
             "give the frontend at least one token of 24 characters; `signing_secrets` or `browser_token_secret` do too";
         s.cx.error(key, Wrong::new("is missing: nobody could post to this frontend", help));
     }
+    let text_format = s.value(
+        "text_format",
+        TextFormat::default(),
+        forms::one_of(&[("plain", TextFormat::Plain), ("markdown", TextFormat::Markdown)]),
+    );
     let handoff = s.section("handoff", handoff);
     let (callback, destinations) = callbacks::read(s);
     Some(Frontend {
@@ -77,6 +83,7 @@ fn frontend(s: &mut Scope<'_>, names: &mut BTreeMap<String, String>) -> Option<F
         signing_secrets,
         browser_token_secrets,
         browser_attributes,
+        text_format,
         handoff,
         callback: callback.ok()?,
         destinations,

@@ -12,6 +12,7 @@ const IDEAS = [
   ['Where is my order?', 'the bot answers, with its sources'],
   ['I want to talk to a human', 'escalation to a person'],
   ['Please escalate silently', 'handed over without a word'],
+  ['Answer in Markdown', 'the client draws it, as nodes and nothing else'],
   ['Answer me later', 'the reply comes after the turn'],
   ['Give me no reply', 'the bot decides to stay silent'],
   ['Show me the form', 'a form the widget may draw'],
@@ -112,7 +113,7 @@ export function startCustomer({ news }) {
     const words = banner(handoff, toldOfHandoff);
     $('banner').hidden = !words;
     $('banner').dataset.speaker = handoff.speaker;
-    $('ask-person').disabled = handoff.speaker !== 'bot';
+    $('ask-person').hidden = handoff.speaker !== 'bot';
     if (!words) return;
     setText($('banner-title'), words[0]);
     setText($('banner-text'), words[1]);
@@ -194,13 +195,15 @@ export function startCustomer({ news }) {
   enterSends($('chat-text'));
   $('new-customer').addEventListener('click', add);
   $('ask-person').addEventListener('click', async () => {
-    $('ask-person').disabled = true;
+    $('ask-person').disabled = true; // until the feed tells what came of it, or nothing did
     try {
       await chat.requestHandoff();
     } catch (error) {
       const sequence = chat.lastSequence + 0.5; // after what is there
       notices.push({ key: `asked${sequence}`, sequence, text: `Nobody could be asked: ${error.message}` });
       schedule();
+    } finally {
+      $('ask-person').disabled = false;
     }
   });
   $('chat-jump').addEventListener('click', () => { toBottom($('chat-scroll')); $('chat-jump').hidden = true; });

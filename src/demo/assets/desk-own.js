@@ -14,7 +14,7 @@ const TYPING_EVERY = 2500; // ms
 
 export function ownDesk({ me }) {
   const present = new Map(); // conversation -> ids of the agents who are in it, as the callbacks tell
-  let typedAt = 0;
+  let typedAt = -Infinity;
 
   const act = (one, name, body) => call(`/demo/desk/conversations/${encodeURIComponent(one.id)}/${name}`, body);
   const isIn = (one) => present.get(one.id)?.has(me().id) || one.handoff.agent?.id === me().id;
@@ -70,15 +70,18 @@ export function ownDesk({ me }) {
       const [isBots, waits, joins] = [speaker === 'bot', speaker === 'waiting', speaker === 'human' && one.handoff.agent && !isIn(one)];
       return [
         { id: 'claim', label: joins ? 'Join' : 'Claim', isOff: isIn(one), isPrimary: !isIn(one), run: () => act(one, 'claim', { agent: me(), ...(joins && { join: true }) }) },
-        { id: 'place', label: 'Tell place in line', isOff: !waits, run: () => act(one, 'position', { position: one.place, expected_wait_seconds: one.place * WAIT }) },
+        { id: 'place', label: 'Tell place', isOff: !waits, run: () => act(one, 'position', { position: one.place, expected_wait_seconds: one.place * WAIT }) },
         { id: 'leave', label: 'Leave', isOff: !isIn(one), run: () => act(one, 'leave', { agent: { id: me().id } }) },
         { id: 'return-bot', label: 'Return to bot', isOff: isBots, run: () => act(one, 'return', { to: 'bot' }) },
       ];
     },
 
-    placeholder: (one) => (isIn(one) ? `Reply as ${me().name}` : `Reply as ${me().name}: who speaks first claims, others join`),
+    placeholder: (one) => (isIn(one) ? `Reply as ${me().name}` : `Reply as ${me().name} (claims it)`),
 
-    send: (one, text) => call('/demo/desk/messages', { conversation_id: one.id, role: 'agent', text, agent: me() }),
+    send(one, text) {
+      typedAt = -Infinity; // the next word is news
+      return call('/demo/desk/messages', { conversation_id: one.id, role: 'agent', text, agent: me() });
+    },
 
     typing(one) {
       const now = performance.now();

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::{
     conversation::{Judgement, Standing, State, StatusPolicy},
+    event::TextFormat,
     look::{Look, OpenTurns},
     vendor::{FiniEvent, FiniRole},
 };
@@ -173,7 +174,7 @@ impl World {
         self.replies += 1;
         let policy = statuses();
         let events = [FiniEvent::message(format!("e-{}", self.replies), self.now, role, "word")];
-        let look = Look { policy: &policy, wrapper: None, events: &events, now: self.now };
+        let look = Look { policy: &policy, wrapper: None, events: &events, format: TextFormat::Plain, now: self.now };
         let applied = look.apply(&self.standing, OpenTurns::default(), &[], &std::collections::HashMap::new());
         self.standing = applied.standing;
         applied.feed.into_iter().map(|(event, _)| event).collect()

@@ -152,6 +152,7 @@ export interface FeedMessage {
   readonly id: string;
   readonly author: Author;
   readonly text: string;
+  /** Left out of events that were recorded before there were formats: those are plain. */
   readonly format?: 'plain' | 'markdown' | (string & {});
   readonly created_at: string;
   readonly articles: readonly { id: string; title: string | null; url: string | null }[];

@@ -543,7 +543,7 @@ pub struct FeedEvent {
 
 /// What happened.
 ///
-/// `message.created`: `{message: {id, author, text, created_at, articles, attachments, tags}, origin, in_reply_to, withheld?}` ·
+/// `message.created`: `{message: {id, author, text, format, created_at, articles, attachments, tags}, origin, in_reply_to, withheld?}` ·
 /// `message.updated`: `{message_id, changed: {text?, articles?, attachments?, tags?}}` ·
 /// `turn.completed`: `{message_id, outcome, replies}` · `turn.failed`: `{message_id, code, detail, may_resend}` ·
 /// `conversation.escalated`: `{reason, status_text}` · `conversation.status_changed`: `{state, previous_state, status_text, awaiting_customer}` ·

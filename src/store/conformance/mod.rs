@@ -150,6 +150,7 @@ pub(super) fn rules(subscriptions: Subscriptions) -> Rules {
         hold_window: Duration::from_secs(20),
         watch: WatchPolicy { idle: Duration::from_hours(24), escalated: Duration::from_hours(7 * 24) },
         handoffs: HandoffPolicies::default(),
+        formats: std::collections::HashMap::new(),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     domain::{
         WallTime,
         destination::Poster,
-        event::{Author, Envelope, FeedEvent, Message, Origin},
+        event::{Author, Envelope, FeedEvent, Message, Origin, TextFormat},
         exact,
         ids::{ConversationId, ConversationKey, EventId, FrontendName, IdSpace, InteractionId, MessageId},
         message::{InboundMessage, Role},
@@ -293,6 +293,7 @@ fn posted(new: &NewMessage, shown_at: WallTime) -> FeedEvent {
                 Role::OtherBot => Author::OtherBot,
             },
             text: new.message.text.clone(),
+            format: TextFormat::Plain,
             created_at: shown_at.point(),
             articles: Vec::new(),
             attachments: Vec::new(),

@@ -11,7 +11,7 @@ use crate::{
     domain::{
         Timestamp,
         destination::Poster,
-        event::{Author, FeedEvent, Message, Origin},
+        event::{Author, FeedEvent, Message, Origin, TextFormat},
         ids::{ConversationKey, EventId, FrontendName},
     },
     store::{Listener, Result, Store, conformance::Rig},
@@ -77,6 +77,7 @@ async fn owe(conn: &mut Conn, cx: &mut Cx, conversation: ConversationKey, now: T
         id: "m".to_owned(),
         author: Author::Bot,
         text: String::new(),
+        format: TextFormat::Plain,
         created_at: now,
         articles: Vec::new(),
         attachments: Vec::new(),

@@ -95,6 +95,7 @@ frontends[0].callback_url | "http://chat.example.com/" | frontends[0].callback_u
 frontends[0].callback_url | "https://chat.example.com/#x" | frontends[0].callback_url | has a fragment |
 frontends[0].callback_url | "https://user@chat.example.com/" | frontends[0].callback_url | holds a user or a password | before the @
 frontends[0].callbacks | false | frontends[0].callback_url | is given, but `callbacks` is false |
+frontends[0].text_format | "html" | frontends[0].text_format | cannot be "html" | "plain" or "markdown"
 frontends[0].browser_attributes | ["page", "user_id"] | frontends[0].browser_attributes[1] | has user_id | sub
 frontends[0].browser_token_secrets | ["thirty-one-bytes-is-one-too-few"] | frontends[0].browser_token_secrets[0] | has only 31 bytes | at least 32
 frontends[0].callback_events | [] | frontends[0].callback_events | is empty | ["*"]

@@ -63,6 +63,7 @@ fn key() -> impl Strategy<Value = String> {
         "bot_id",
         "tokens",
         "signing_secrets",
+        "text_format",
         "callback_url",
         "callback_secrets",
         "callback_events",
