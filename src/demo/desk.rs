@@ -1,62 +1,89 @@
-//! The agent's desk: passes a closed set of actions on to the sandbox's control routes.
+//! The company's own desk, outside Fini: the bridge's handoff routes, asked with the frontend's token.
 //!
-//! Never a general proxy: only the routes named here, and only ids without anything a path could be built from.
-
-use std::time::Duration;
+//! What a company's backend does for its agents' page, which must not hold that token. Never a general proxy: only the acts
+//! named here, and messages of role `agent` alone.
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde_json::Value;
+use futures_util::future::join_all;
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+use url::Url;
 
-use super::{Demo, problem};
+use super::known::Customer;
+use super::{Demo, TIMEOUT, passed_on, problem};
 
-/// The sandbox runs beside the page; it either answers soon or not at all.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// What an agent can do with a conversation.
+const ACTS: [&str; 5] = ["claim", "position", "typing", "leave", "return"];
 
-/// What a human can do in the vendor's inbox.
-const ACTIONS: [&str; 5] = ["agent-message", "note", "status", "resolve", "bot-message"];
+/// Messages of a transcript.
+const WORDS: &str = "50";
 
+const UNREACHABLE: &str = "the bridge does not answer";
+
+/// `{desk, conversations}`: what the bridge was told of the desk, and every conversation that has begun, as the bridge has it,
+/// with the customer's `name` and `plan`.
 pub(super) async fn list(State(demo): State<Demo>) -> Response {
-    let url = format!("{}/_sandbox/conversations", demo.settings.sandbox_url);
-    forward(demo.http.get(url)).await
+    let views = join_all(demo.known.customers().into_iter().map(|customer| view(&demo, customer))).await;
+    let conversations: Vec<Value> = views.into_iter().flatten().collect();
+    Json(json!({ "desk": demo.known.desk(), "conversations": conversations })).into_response()
 }
 
-pub(super) async fn show(State(demo): State<Demo>, Path(id): Path<String>) -> Response {
-    if !plain(&id) {
-        return problem(StatusCode::NOT_FOUND, "no such conversation");
+async fn view(demo: &Demo, customer: Customer) -> Option<Value> {
+    let request = ask(demo, Method::GET, &["conversations", &customer.conversation_id])?;
+    let request = request.query(&[("with", "transcript"), ("messages", WORDS)]);
+    let response = request.timeout(TIMEOUT).send().await.ok()?;
+    let mut view: Value = response.error_for_status().ok()?.json().await.ok()?;
+    view["customer"] = json!({ "name": customer.name, "plan": customer.plan });
+    Some(view)
+}
+
+/// `PUT /v1/desk`.
+pub(super) async fn open(State(demo): State<Demo>, Json(desk): Json<Value>) -> Response {
+    let Some(request) = ask(&demo, Method::PUT, &["desk"]) else { return no_such_act() };
+    let answer = passed_on(request.json(&desk), UNREACHABLE).await;
+    if answer.status().is_success() {
+        demo.known.set_desk(desk);
     }
-    let url = format!("{}/_sandbox/conversations/{id}", demo.settings.sandbox_url);
-    forward(demo.http.get(url)).await
+    answer
 }
 
+/// `POST /v1/messages` of role `agent`.
+pub(super) async fn say(State(demo): State<Demo>, Json(message): Json<Value>) -> Response {
+    if message["role"] != "agent" {
+        return problem(StatusCode::FORBIDDEN, "the desk speaks as an agent only");
+    }
+    let Some(request) = ask(&demo, Method::POST, &["messages"]) else { return no_such_act() };
+    passed_on(request.json(&message), UNREACHABLE).await
+}
+
+/// `POST /v1/conversations/{id}/handoff/…`.
 pub(super) async fn act(
     State(demo): State<Demo>,
-    Path((id, action)): Path<(String, String)>,
+    Path((id, act)): Path<(String, String)>,
     Json(body): Json<Value>,
 ) -> Response {
-    if !plain(&id) || !ACTIONS.contains(&action.as_str()) {
-        return problem(StatusCode::NOT_FOUND, "no such action");
+    let is_known = ACTS.contains(&act.as_str());
+    let request = is_known.then(|| ask(&demo, Method::POST, &["conversations", &id, "handoff", &act]));
+    match request.flatten() {
+        Some(request) => passed_on(request.json(&body), UNREACHABLE).await,
+        None => no_such_act(),
     }
-    let url = format!("{}/_sandbox/conversations/{id}/{action}", demo.settings.sandbox_url);
-    forward(demo.http.post(url).json(&body)).await
 }
 
-/// Whether this can stand in a path as it is.
-fn plain(id: &str) -> bool {
-    let safe = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    !id.is_empty() && id.bytes().all(safe)
+/// A request for this path below `/v1`; each part stands in it as one, whatever it holds.
+fn ask(demo: &Demo, method: Method, path: &[&str]) -> Option<reqwest::RequestBuilder> {
+    let is_step = |part: &&str| matches!(*part, "" | "." | "..");
+    let mut url = Url::parse(&demo.settings.bridge_url).ok()?;
+    if path.iter().any(|part| is_step(&part)) {
+        return None;
+    }
+    url.path_segments_mut().ok()?.pop_if_empty().push("v1").extend(path);
+    Some(demo.http.request(method, url).bearer_auth(demo.settings.token.expose_secret()))
 }
 
-/// The sandbox's own status and JSON; 502 where it gives none.
-async fn forward(request: reqwest::RequestBuilder) -> Response {
-    let answer = async {
-        let response = request.timeout(TIMEOUT).send().await?;
-        Ok::<_, reqwest::Error>((response.status(), response.bytes().await?))
-    };
-    match answer.await {
-        Ok((status, body)) => (status, [("content-type", "application/json")], body).into_response(),
-        Err(_) => problem(StatusCode::BAD_GATEWAY, "the simulated Fini does not answer"),
-    }
+fn no_such_act() -> Response {
+    problem(StatusCode::NOT_FOUND, "no such act")
 }

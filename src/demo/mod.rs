@@ -1,9 +1,10 @@
 //! The demo's page and the small server behind it: a customer's chat, a human agent's desk, and the callbacks as they arrive.
 //!
-//! It plays the two parts a company would write itself: the frontend (a widget on the browser client, with tokens minted by
-//! "its own backend") and the receiver of callbacks. It knows the bridge only from outside, over HTTP, as any frontend
-//! does; the desk talks to the sandbox's control routes, never to the bridge. Starting things is not its business:
-//! [`router`] is merged with the bridge's public routes into one origin, so that the page needs no other address.
+//! It plays the parts a company would write itself: the frontend (a widget on the browser client, with tokens minted by
+//! "its own backend"), the desk (`desk`: the bridge's handoff routes, with the frontend's token) and the receiver of callbacks.
+//! It knows the bridge only from outside, over HTTP, as any frontend does; Fini's own inbox (`vendor`) is the sandbox's control
+//! routes. Starting things is not its business: [`router`] is merged with the bridge's public routes into one origin, so that
+//! the page needs no other address.
 //!
 //! Nothing here outlives the process, and nothing here is meant for anything but loopback: whoever reaches `/demo/token`
 //! gets a token.
@@ -11,14 +12,17 @@
 mod budget;
 mod desk;
 mod inbox;
+mod known;
 mod page;
 mod receiver;
 mod run;
 mod token;
+mod vendor;
 mod verify;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -26,6 +30,7 @@ use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use secrecy::SecretString;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +39,7 @@ use crate::sandbox::Guard;
 use crate::signature::CallbackSecret;
 use crate::signature::token::TokenSecret;
 use inbox::Inbox;
+use known::Known;
 pub use run::run;
 
 /// Where the demo's parts are and what they share. Base URLs carry no trailing slash.
@@ -41,6 +47,10 @@ pub use run::run;
 pub struct DemoSettings {
     /// Base URL of the sandbox, whose control routes stand under `/_sandbox`.
     pub sandbox_url: String,
+    /// Base URL of the bridge's public listener, where the desk's routes are.
+    pub bridge_url: String,
+    /// A token of the frontend, which its desk acts by.
+    pub token: SecretString,
     /// Base URL of the bridge's admin listener; where it does not answer, the page shows no figures.
     pub admin_url: String,
     /// Name of the frontend the demo plays.
@@ -61,6 +71,7 @@ struct Demo {
     settings: Arc<DemoSettings>,
     http: reqwest::Client,
     inbox: Arc<Inbox>,
+    known: Arc<Known>,
 }
 
 /// Larger than any callback (a message has at most 16,000 characters), small enough to hold a few hundred of them.
@@ -68,7 +79,7 @@ const MAX_BODY: usize = 512 * 1024;
 
 /// The page at `/` and everything it asks for under `/demo/`. The page loads the browser client from `/v1/client.js`.
 pub fn router(settings: DemoSettings, http: reqwest::Client) -> Router {
-    let demo = Demo { settings: Arc::new(settings), http, inbox: Arc::default() };
+    let demo = Demo { settings: Arc::new(settings), http, inbox: Arc::default(), known: Arc::default() };
     Router::new()
         .route("/", get(page::index))
         .route("/demo/assets/{name}", get(page::asset))
@@ -76,9 +87,12 @@ pub fn router(settings: DemoSettings, http: reqwest::Client) -> Router {
         .route("/demo/callbacks/stream", get(receiver::stream))
         .route("/demo/callbacks/receiver", post(receiver::switch))
         .route("/demo/token", post(token::mint))
-        .route("/demo/desk/conversations", get(desk::list))
-        .route("/demo/desk/conversations/{id}", get(desk::show))
-        .route("/demo/desk/conversations/{id}/{action}", post(desk::act))
+        .route("/demo/desk", get(desk::list).put(desk::open))
+        .route("/demo/desk/messages", post(desk::say))
+        .route("/demo/desk/conversations/{id}/{act}", post(desk::act))
+        .route("/demo/fini/conversations", get(vendor::list))
+        .route("/demo/fini/conversations/{id}", get(vendor::show))
+        .route("/demo/fini/conversations/{id}/{action}", post(vendor::act))
         .route("/demo/budget", get(budget::show))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(demo)
@@ -94,6 +108,21 @@ async fn own_pages(State(guard): State<Guard>, request: Request, next: Next) -> 
     match guard.admit(request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(_) => problem(StatusCode::FORBIDDEN, "the demo answers only under its own address, and its own pages"),
+    }
+}
+
+/// Everything that the page's server asks runs in the same process: it either answers soon or not at all.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The status and the JSON of what was asked; 502 with `unreachable` where it gives none.
+async fn passed_on(request: reqwest::RequestBuilder, unreachable: &str) -> Response {
+    let answer = async {
+        let response = request.timeout(TIMEOUT).send().await?;
+        Ok::<_, reqwest::Error>((response.status(), response.bytes().await?))
+    };
+    match answer.await {
+        Ok((status, body)) => (status, [("content-type", "application/json")], body).into_response(),
+        Err(_) => problem(StatusCode::BAD_GATEWAY, unreachable),
     }
 }
 

@@ -15,13 +15,18 @@ const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// Name, media type and content of each file.
-const ASSETS: [(&str, &str, &str); 8] = [
+const ASSETS: [(&str, &str, &str); 13] = [
+    ("ada.svg", SVG, include_str!("assets/ada.svg")),
     ("app.js", JAVASCRIPT, include_str!("assets/app.js")),
     ("base.css", CSS, include_str!("assets/base.css")),
     ("callbacks.js", JAVASCRIPT, include_str!("assets/callbacks.js")),
     ("customer.js", JAVASCRIPT, include_str!("assets/customer.js")),
+    ("desk-fini.js", JAVASCRIPT, include_str!("assets/desk-fini.js")),
+    ("desk-own.js", JAVASCRIPT, include_str!("assets/desk-own.js")),
     ("desk.js", JAVASCRIPT, include_str!("assets/desk.js")),
     ("dom.js", JAVASCRIPT, include_str!("assets/dom.js")),
+    ("grace.svg", SVG, include_str!("assets/grace.svg")),
+    ("handoff.js", JAVASCRIPT, include_str!("assets/handoff.js")),
     ("mark.svg", SVG, include_str!("assets/mark.svg")),
     ("panes.css", CSS, include_str!("assets/panes.css")),
 ];

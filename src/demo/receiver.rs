@@ -15,7 +15,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::stream::{self, Stream};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -44,7 +44,11 @@ pub(super) async fn receive(State(demo): State<Demo>, headers: HeaderMap, body: 
         (Err(_), true) => StatusCode::UNAUTHORIZED,
         (Ok(()), true) => StatusCode::NO_CONTENT,
     };
-    let event = serde_json::from_slice(&body).ok();
+    let event: Option<Value> = serde_json::from_slice(&body).ok();
+    let conversation = event.as_ref().and_then(|event| event["conversation_id"].as_str());
+    if let (Some(id), StatusCode::NO_CONTENT) = (conversation, status) {
+        demo.known.called_back(id);
+    }
     demo.inbox.push(Arrival {
         n: 0,
         received_at: now.to_string(),

@@ -34,8 +34,8 @@ use crate::{
 const PORT: u16 = 8080;
 const FRONTEND: &str = "demo";
 
-/// Runs the demo until SIGTERM or SIGINT.
-pub async fn run(listen: Option<SocketAddr>) -> Result<()> {
+/// Runs the demo until SIGTERM or SIGINT; a request for a human expires after `claim_timeout`.
+pub async fn run(listen: Option<SocketAddr>, claim_timeout: Duration) -> Result<()> {
     let wall: Arc<dyn WallClock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let log = LogSettings { format: LogFormat::Pretty, level: "warn".to_owned(), content: false };
@@ -60,11 +60,15 @@ pub async fn run(listen: Option<SocketAddr>) -> Result<()> {
     let callback_secret = CallbackSecret::generate(random(entropy.as_ref()));
     let browser_secret = entropy.key() + &entropy.key() + &entropy.key();
     let token = entropy.key() + &entropy.key();
-    let config = config(&folder, address, admin, &sandbox_url, &callback_secret, &browser_secret, &token)?;
+    let secrets = Secrets { callback: callback_secret, browser: browser_secret, token };
+    let config = config(&folder, (address, admin), &sandbox_url, &secrets, claim_timeout)?;
+    let Secrets { callback: callback_secret, browser: browser_secret, token } = secrets;
     let stopping = CancellationToken::new();
     let page = router(
         DemoSettings {
             sandbox_url: sandbox_url.clone(),
+            bridge_url: format!("http://{address}"),
+            token: SecretString::from(token.as_str()),
             admin_url: format!("http://{admin}"),
             frontend: FRONTEND.to_owned(),
             callback_secrets: vec![callback_secret],
@@ -112,14 +116,19 @@ pub async fn run(listen: Option<SocketAddr>) -> Result<()> {
     vendor.context("the sandbox")
 }
 
+/// Made at each start.
+struct Secrets {
+    callback: CallbackSecret,
+    browser: String,
+    token: String,
+}
+
 fn config(
     folder: &Folder,
-    public: SocketAddr,
-    admin: SocketAddr,
+    (public, admin): (SocketAddr, SocketAddr),
     sandbox_url: &str,
-    callback_secret: &CallbackSecret,
-    browser_secret: &str,
-    token: &str,
+    secrets: &Secrets,
+    claim_timeout: Duration,
 ) -> Result<Config> {
     let mut config = Config::defaults();
     config.server.listen = public;
@@ -134,17 +143,21 @@ fn config(
     config.frontends = vec![Frontend {
         name: FRONTEND.to_owned(),
         bot_id: DEFAULT_BOT_ID.parse().context("the sandbox's bot")?,
-        tokens: vec![SecretString::from(token)],
+        tokens: vec![SecretString::from(secrets.token.as_str())],
         signing_secrets: Vec::new(),
-        browser_token_secrets: vec![SecretString::from(browser_secret)],
+        browser_token_secrets: vec![SecretString::from(secrets.browser.as_str())],
         browser_attributes: Vec::new(),
-        text_format: TextFormat::Plain,
-        handoff: HandoffPolicy::default(),
-        callback: Some(Callback::plain(
-            MAIN,
-            Url::parse(&format!("http://{public}/demo/callback")).context("the page's address")?,
-            vec![RotatingSecret::lasting(SecretString::from(callback_secret.reveal()))],
-        )),
+        text_format: TextFormat::Markdown,
+        handoff: HandoffPolicy { claim_timeout, ..HandoffPolicy::default() },
+        callback: Some(Callback {
+            // The desk's own words too, so that the numbers that the page shows have no gap to wonder about.
+            posted: true,
+            ..Callback::plain(
+                MAIN,
+                Url::parse(&format!("http://{public}/demo/callback")).context("the page's address")?,
+                vec![RotatingSecret::lasting(SecretString::from(secrets.callback.reveal()))],
+            )
+        }),
         destinations: Vec::new(),
     }];
     Ok(config)

@@ -33,6 +33,8 @@ fn secret(byte: u8) -> CallbackSecret {
 fn settings(elsewhere: &str) -> DemoSettings {
     DemoSettings {
         sandbox_url: elsewhere.to_owned(),
+        bridge_url: elsewhere.to_owned(),
+        token: "a-token-of-the-frontend".into(),
         admin_url: elsewhere.to_owned(),
         frontend: "demo".to_owned(),
         callback_secrets: vec![secret(1)],
@@ -156,7 +158,7 @@ async fn streams_end_when_the_demo_stops() {
 }
 
 #[tokio::test]
-async fn the_desk_does_what_a_human_does_in_the_vendors_inbox_and_nothing_else() {
+async fn the_vendors_inbox_does_what_a_human_does_there_and_nothing_else() {
     let sandbox = Sandbox::new(SandboxConfig::instant());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -171,10 +173,10 @@ async fn the_desk_does_what_a_human_does_in_the_vendors_inbox_and_nothing_else()
         let message = json!({ "content": "Hello", "botId": DEFAULT_BOT_ID, "metadata": { "user_attributes": { "chat": "c-1" } } });
         let ask = client().post(format!("{url}/v2/hc-interactions/events/public")).bearer_auth(DEFAULT_API_KEY);
         assert!(ask.json(&message).send().await.unwrap().status().is_success());
-        let list = get("/demo/desk/conversations").await;
+        let list = get("/demo/fini/conversations").await;
         let conversation = &list["conversations"][0];
         assert_eq!(conversation["userAttributes"]["chat"], "c-1");
-        let path = format!("/demo/desk/conversations/{}", conversation["id"].as_str().unwrap());
+        let path = format!("/demo/fini/conversations/{}", conversation["id"].as_str().unwrap());
         for (action, body) in [
             ("status", json!({ "status": "Escalated to Human Agent" })),
             ("agent-message", json!({ "text": "A person" })),
@@ -189,7 +191,7 @@ async fn the_desk_does_what_a_human_does_in_the_vendors_inbox_and_nothing_else()
         let kinds: Vec<_> =
             after["events"].as_array().unwrap().iter().map(|event| json!([event["role"], event["type"]])).collect();
         assert!(kinds.contains(&json!(["agent", "message"])) && kinds.iter().any(|kind| kind[1] == "internalnote"));
-        for path in [format!("{path}/events"), "/demo/desk/conversations/c%2F..%2Fx/note".to_owned()] {
+        for path in [format!("{path}/events"), "/demo/fini/conversations/c%2F..%2Fx/note".to_owned()] {
             let (status, _) = send(&router, post_json(&path, &json!({}))).await;
             assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
         }
@@ -201,14 +203,87 @@ async fn the_desk_does_what_a_human_does_in_the_vendors_inbox_and_nothing_else()
 }
 
 #[tokio::test]
+async fn the_desk_acts_by_the_bridges_handoff_routes_with_the_frontends_token_and_no_others() {
+    let (seen, mut asked) = tokio::sync::mpsc::unbounded_channel();
+    let bridge = Router::new().fallback(async move |request: Request<Body>| {
+        let (head, body) = request.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let body = serde_json::from_slice::<Value>(&body).unwrap_or_default();
+        let path = head.uri.to_string();
+        let bearer = head.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let _ = seen.send((format!("{} {path}", head.method), bearer.unwrap_or_default(), body.clone()));
+        if path.contains("/c-none") {
+            StatusCode::NOT_FOUND.into_response()
+        } else {
+            axum::Json(json!({"seen": body})).into_response()
+        }
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let serving = axum::serve(listener, bridge).into_future();
+    let router = router(settings(&url), client());
+    let checks = async {
+        let agent = json!({ "agent": { "id": "ada", "name": "Ada" } });
+        let word = json!({ "conversation_id": "c-1", "role": "agent", "text": "Hello" });
+        let desk = json!({ "open": false, "next_open": null });
+        let put = Request::put("/demo/desk").header(header::CONTENT_TYPE, "application/json");
+        for (request, expected, body) in [
+            (
+                post_json("/demo/desk/conversations/c-1/claim", &agent),
+                "POST /v1/conversations/c-1/handoff/claim",
+                &agent,
+            ),
+            (
+                post_json("/demo/desk/conversations/a%2F..%3Fb/typing", &agent),
+                "POST /v1/conversations/a%2F..%3Fb/handoff/typing",
+                &agent,
+            ),
+            (post_json("/demo/desk/messages", &word), "POST /v1/messages", &word),
+            (put.body(desk.to_string().into()).unwrap(), "PUT /v1/desk", &desk),
+        ] {
+            let (status, answer) = send(&router, request).await;
+            assert_eq!((status, answer), (StatusCode::OK, json!({ "seen": body }).to_string()), "{expected}");
+            let (path, bearer, given) = asked.recv().await.unwrap();
+            assert_eq!((path.as_str(), bearer.as_str(), &given), (expected, "Bearer a-token-of-the-frontend", body));
+        }
+        for request in [
+            post_json("/demo/desk/conversations/c-1/tokens", &json!({})),
+            post_json("/demo/desk/conversations/%2E%2E/claim", &agent),
+            post_json("/demo/desk/messages", &json!({ "conversation_id": "c-1", "role": "user", "text": "Hello" })),
+        ] {
+            assert!(send(&router, request).await.0.is_client_error());
+        }
+        assert!(asked.is_empty(), "none of these was asked");
+
+        // Who has a token or was in a callback is known; what has not begun is not shown.
+        let attributes = json!({ "name": "Maya", "plan": "Pro" });
+        for id in ["c-1", "c-none"] {
+            send(&router, post_json("/demo/token", &json!({ "conversation_id": id, "attributes": attributes }))).await;
+        }
+        let body = r#"{"type":"message.created","conversation_id":"c-2"}"#;
+        send(&router, signed_callback("evt_1", secret(1), body)).await;
+        let (_, listed) = send(&router, Request::get("/demo/desk").body(Body::empty()).unwrap()).await;
+        let listed: Value = serde_json::from_str(&listed).unwrap();
+        let customers: Vec<&Value> =
+            listed["conversations"].as_array().unwrap().iter().map(|each| &each["customer"]).collect();
+        assert_eq!(customers, [&json!({ "name": null, "plan": null }), &attributes]);
+        assert_eq!(listed["desk"], desk);
+    };
+    tokio::select! {
+        _ = serving => unreachable!("it serves until it is dropped"),
+        () = checks => {}
+    }
+}
+
+#[tokio::test]
 async fn missing_neighbours_are_told_and_not_fatal() {
     let router = demo();
-    let (status, _) = send(&router, Request::get("/demo/desk/conversations").body(Body::empty()).unwrap()).await;
+    let (status, _) = send(&router, Request::get("/demo/fini/conversations").body(Body::empty()).unwrap()).await;
     assert_eq!(status, StatusCode::BAD_GATEWAY);
     let (status, body) = send(&router, Request::get("/demo/budget").body(Body::empty()).unwrap()).await;
     assert_eq!(status, StatusCode::OK);
     let figures: Value = serde_json::from_str(&body).unwrap();
-    assert_eq!(figures, json!({ "available": false, "ready": null, "watched": null }));
+    assert_eq!(figures, json!({ "available": false, "ready": null, "watched": null, "sent": null, "read": null }));
 }
 
 #[tokio::test]

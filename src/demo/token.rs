@@ -28,6 +28,7 @@ pub(super) async fn mint(State(demo): State<Demo>, Json(wanted): Json<Wanted>) -
     if wanted.conversation_id.is_empty() {
         return problem(StatusCode::UNPROCESSABLE_ENTITY, "conversation_id is empty");
     }
+    demo.known.introduce(&wanted.conversation_id, &wanted.attributes);
     let now = demo.settings.wall.now();
     let token = verify::browser_token(
         &demo.settings.browser_token_secret,

@@ -19,6 +19,11 @@ pub struct Topic {
 pub const FALLBACK: &str =
     "I am not sure I understood that. Could you tell me a little more, or write \"human\" to talk to a colleague?";
 
+/// A reply as bots write it where Markdown is drawn.
+pub const MARKDOWN: &str = "Sending something back takes **three steps**:\n\n1. Open *Orders* and choose the parcel.\n\
+     2. Choose `Return` and print the label:\n   - at home, or\n   - at any of our shops.\n\
+     3. Hand it in within 14 days.\n\nMore in [Refunds and returns](https://help.example.com/returns).";
+
 /// In order of preference: "cancel my order" is about cancelling.
 const TOPICS: &[Topic] = &[
     Topic {

@@ -24,6 +24,7 @@ pub const TRIGGERS: &[(&str, &str)] = &[
     ("note", "an internalnote beside the reply: it must never reach the customer"),
     ("debounce", "a debounce event before the reply"),
     ("odd", "events of an unknown role, an unknown type and with unknown fields beside the reply"),
+    ("markdown", "a reply with a list, bold, code and a link in Markdown"),
     ("essay", "a reply of several thousand characters"),
     ("twice", "the reply comes as two messages"),
     ("fail", "the customer's message is stored, then generating the reply fails: 500, and no reply ever comes"),
@@ -126,6 +127,8 @@ pub fn plan(text: &str) -> Plan {
             "widget_form",
             "Please give us your order number and your e-mail address.",
         ));
+    } else if has("markdown") {
+        plan.drafts.push(bot(knowledge::MARKDOWN));
     } else {
         plan.drafts = reply(&words);
     }

@@ -5,10 +5,12 @@ import { createHmac, randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { demoRoutes } from './fake-demo.mjs';
+import { handOff, newHandoff } from './fake-handoff.mjs';
 
 const ROOT = new URL('../../', import.meta.url);
 const FILES = {
   '/v1/client.js': 'src/http/client/fini-bridge.js',
+  '/v1/markdown.js': 'src/http/client/markdown.js',
   '/blank': 'tests/browser/blank.html',
 };
 const SECRET = 'only-for-these-tests';
@@ -38,6 +40,7 @@ export class FakeBridge {
   acts = []; // read marks and wishes for a human: [route, body]
   actFaults = [];
   streamsOpened = 0;
+  desk = { open: true, next_open: null };
   refusePosts = null; // a fault for some messages: (message) => fault | undefined
   #sockets = new Set();
   #server = null;
@@ -74,7 +77,7 @@ export class FakeBridge {
   conversation(id, create = true) {
     if (!this.conversations.has(id) && create) {
       const wrapper = { id: randomUUID(), createdAt: Date.now(), status: null, resolved: false, userAttributes: {}, events: [] };
-      this.conversations.set(id, { id, events: [], messages: new Map(), streams: new Set(), wrapper });
+      this.conversations.set(id, { id, events: [], messages: new Map(), streams: new Set(), wrapper, words: [], handoff: newHandoff() });
     }
     return this.conversations.get(id);
   }
@@ -88,13 +91,17 @@ export class FakeBridge {
     };
     conversation.events.push(event);
     if (push) this.frame(id, event);
-    if (!(data.origin === 'frontend')) this.demo?.callback(event);
+    this.demo?.callback(event);
     return event;
   }
 
   say(id, author, text, more = {}) {
     const message = { id: randomUUID(), author, text, format: 'plain', created_at: new Date().toISOString(), articles: [], attachments: [], tags: [], ...more.message };
-    this.conversation(id).wrapper.events.push({ id: message.id, createdAt: Date.now(), role: author === 'bot' ? 'finibot' : author, type: 'message', message: text });
+    const { wrapper, words, handoff } = this.conversation(id);
+    wrapper.events.push({ id: message.id, createdAt: Date.now(), role: author === 'bot' ? 'finibot' : author, type: 'message', message: text });
+    const isWithheld = author === 'bot' && handoff.isFenced;
+    words.push({ ...message, ...(isWithheld && { withheld: true }) });
+    if (isWithheld) return this.emit(id, 'hidden', {}, more);
     return this.emit(id, 'message.created', { message, origin: 'fini', in_reply_to: more.inReplyTo ?? null }, more);
   }
 
@@ -125,7 +132,7 @@ export class FakeBridge {
     const [, id, what] = /^\/v1\/conversations\/([^/]+)\/(events|stream|read|handoff)$/.exec(url.pathname) ?? [];
     if (!id) return problem(response, 404, 'not_found', 'no such route');
     if (decodeURIComponent(id) !== claims.conversation_id) return problem(response, 403, 'forbidden', 'token is for another conversation');
-    const conversation = this.conversation(decodeURIComponent(id), false);
+    const conversation = this.conversation(decodeURIComponent(id), what === 'handoff');
     if (!conversation) return problem(response, 404, 'not_found', 'no such conversation');
     if (request.method === 'POST') return this.#act(what, JSON.parse(await body(request)), response, conversation);
     return what === 'events' ? this.#events(url, response, conversation) : this.#stream(request, response, conversation);
@@ -153,6 +160,7 @@ export class FakeBridge {
     Object.assign(conversation.wrapper.userAttributes, user?.attributes, claims.attributes);
     conversation.wrapper.events.push({ id: randomUUID(), createdAt: Date.now(), role: 'user', type: 'message', message: text });
     const message = { id, author: 'user', text, format: 'plain', created_at: new Date().toISOString(), articles: [], attachments: [], tags: [] };
+    conversation.words.push(message);
     this.emit(conversation.id, 'message.created', { message, origin: 'frontend', in_reply_to: null });
     if (this.autoReply) setTimeout(() => this.reply(conversation.id, id, text), this.replyDelay);
   }
@@ -170,7 +178,7 @@ export class FakeBridge {
     if (fault) return breakDown(response, fault);
     const read = Math.min(fields.sequence, conversation.events.length);
     if (what === 'read') this.raw(conversation.id, `event: read.updated\ndata: ${JSON.stringify({ sequence: read })}\n\n`);
-    if (what === 'handoff') this.emit(conversation.id, 'handoff.requested', { reason: fields.reason ?? 'requested', desk_open: true, next_open: null });
+    if (what === 'handoff') handOff(this, conversation, 'request', fields);
     return json(response, 200, what === 'read' ? { conversation_id: conversation.id, read_sequence: read, last_sequence: conversation.events.length } : {});
   }
 

@@ -2,6 +2,7 @@
 
 import { createHmac, randomUUID } from 'node:crypto';
 import { body, json, mint, sendFile } from './fake-bridge.mjs';
+import { handOff, shown } from './fake-handoff.mjs';
 
 const CSP = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 const ESCALATED = 'Escalated to Human Agent';
@@ -15,9 +16,25 @@ export function demoRoutes(fake) {
 
   const frame = (row) => `id: ${row.n}\nevent: callback\ndata: ${JSON.stringify(row)}\n\n`;
 
-  /** Refused callbacks come again, as from the bridge; the rest of the fake does not depend on them. */
+  const due = [];
+  let isHeld = false;
+
+  /** Refused callbacks come again, in order, as from the bridge; the rest of the fake does not depend on them. */
+  function callBack(event) {
+    due.push(event);
+    if (!isHeld) pump();
+  }
+
+  function pump() {
+    for (isHeld = false; due.length && !isHeld;) {
+      isHeld = !working;
+      record(due[0]);
+      if (isHeld) setTimeout(pump, 150);
+      else due.shift();
+    }
+  }
+
   function record(event) {
-    if (!working) setTimeout(() => record(event), 150);
     const text = JSON.stringify(event);
     const timestamp = String(Math.floor(Date.now() / 1000));
     const signature = `v1,${createHmac('sha256', key).update(`${event.id}.${timestamp}.${text}`).digest('base64')}`;
@@ -35,8 +52,9 @@ export function demoRoutes(fake) {
     const was = wrapper.status === ESCALATED ? 'escalated' : 'open';
     wrapper.status = status;
     const is = status === ESCALATED ? 'escalated' : 'open';
-    if (is === 'escalated' && was !== is) fake.emit(id, 'conversation.escalated', { reason: 'status', status_text: status });
-    if (is !== was) fake.emit(id, 'conversation.status_changed', { state: is, previous_state: was, status_text: status });
+    if (is === 'escalated' && was !== is) handOff(fake, conversation, 'request', { reason: 'status' });
+    if (is === 'open' && was !== is) handOff(fake, conversation, 'return');
+    if (is === 'escalated' && was !== is) fake.emit(id, 'conversation.status_changed', { state: is, previous_state: was, status_text: status });
   }
 
   const internal = (conversation, type, message) => conversation.wrapper.events.push({ id: randomUUID(), createdAt: Date.now(), role: type === 'internalnote' ? 'agent' : 'finibot', type, message });
@@ -51,7 +69,7 @@ export function demoRoutes(fake) {
     if (conversation.wrapper.status === ESCALATED) return done('stored', 0);
     if (lower.includes('silently')) {
       internal(conversation, 'silent_escalation', null);
-      fake.emit(id, 'conversation.escalated', { reason: 'silent_escalation', status_text: null });
+      handOff(fake, conversation, 'request', { reason: 'silent_escalation' });
       conversation.wrapper.status = ESCALATED;
       return done('escalated', 0);
     }
@@ -60,6 +78,9 @@ export function demoRoutes(fake) {
       setStatus(conversation, ESCALATED);
       return done('escalated', 1);
     }
+    if (lower.includes('markdown')) { says('**Three steps**:\n\n1. Open `Orders`\n2. Print it\n\n[More](https://help.example.com)', { message: { format: 'markdown' } }); return done('answered', 1); }
+    if (lower.includes('later')) { setTimeout(() => says('Here it is, late.'), 1500); return done('no_reply', 0); }
+    if (conversation.handoff.isFenced) { says('On its way when somebody claimed.'); return done('stored', 0); }
     if (lower.includes('no reply')) { internal(conversation, 'no_reply', null); return done('no_reply', 0); }
     if (lower.includes('note')) internal(conversation, 'internalnote', 'Customer asked for a note. Check the account first.');
     if (lower.includes('debounce')) internal(conversation, 'debounce', null);
@@ -69,6 +90,30 @@ export function demoRoutes(fake) {
       message: { articles: [{ id: randomUUID(), title: 'Tracking an order', url: 'https://help.example.com/tracking' }, { id: randomUUID(), title: 'Delivery times', url: null }] },
     });
     return done('answered', 1);
+  }
+
+  /** The company's own desk: what its backend passes on. */
+  async function ownDesk(request, response, path) {
+    if (request.method === 'GET') {
+      const conversations = [...fake.conversations.values()].map(({ id, events, words, handoff, wrapper }) => ({
+        conversation_id: id, state: wrapper.resolved ? 'resolved' : handoff.speaker === 'bot' ? 'open' : 'escalated', handoff: shown(handoff), transcript: words,
+        customer: { name: wrapper.userAttributes.name ?? null, plan: wrapper.userAttributes.plan ?? null }, updated_at: events.at(-1)?.timestamp ?? new Date().toISOString(),
+      }));
+      return json(response, 200, { desk: fake.desk, conversations });
+    }
+    const given = JSON.parse(await body(request));
+    if (request.method === 'PUT') return json(response, 200, (fake.desk = given));
+    const [, id, act] = /^\/conversations\/([^/]+)\/([a-z]+)$/.exec(path) ?? [null, given.conversation_id, 'speak'];
+    const conversation = fake.conversations.get(decodeURIComponent(id));
+    if (!conversation) return json(response, 404, { detail: 'no such conversation' });
+    const refused = handOff(fake, conversation, act, given);
+    if (refused) return json(response, refused.status, refused);
+    if (act === 'speak') {
+      const message = { id: randomUUID(), author: 'agent', text: given.text, format: 'plain', created_at: new Date().toISOString(), articles: [], attachments: [], tags: [] };
+      conversation.words.push(message);
+      fake.emit(id, 'message.created', { message, origin: 'frontend', in_reply_to: null });
+    }
+    return json(response, 200, {});
   }
 
   async function desk(request, response, path) {
@@ -104,17 +149,18 @@ export function demoRoutes(fake) {
       const { conversation_id: id, attributes } = JSON.parse(await body(request));
       return json(response, 200, { token: mint(id, { attributes }), expires_at: new Date(Date.now() + 3.6e6).toISOString() });
     }
-    if (path.startsWith('/demo/desk/conversations')) return desk(request, response, path.slice('/demo/desk/conversations'.length));
+    if (path.startsWith('/demo/fini/conversations')) return desk(request, response, path.slice('/demo/fini/conversations'.length));
+    if (path.startsWith('/demo/desk')) return ownDesk(request, response, path.slice('/demo/desk'.length));
     if (path === '/demo/callbacks/stream') return stream(request, response, url);
     if (path === '/demo/callbacks/receiver') {
       working = JSON.parse(await body(request)).working;
       return json(response, 200, { working });
     }
     if (path === '/demo/budget') {
-      return json(response, 200, { available: true, limit: 100, window_seconds: 60, used: Math.min(100, 17 + used), waiting: { send: 0, bind: 0, sweep: 1, get: 0 }, sweep_age_ms: 1400, watched: fake.conversations.size, ready: true });
+      return json(response, 200, { available: true, limit: 100, window_seconds: 60, used: Math.min(100, 17 + used), waiting: { send: 0, bind: 0, sweep: 1, get: 0 }, sweep_age_ms: 1400, watched: fake.conversations.size, sent: 1, read: 16 + used, ready: true });
     }
     return json(response, 404, { detail: 'no such route' });
   }
 
-  return { route, answer, callback: record };
+  return { route, answer, callback: callBack };
 }

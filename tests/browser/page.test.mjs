@@ -73,6 +73,11 @@ async function atDesk(page, text) {
   await page.locator('#case-log', { hasText: text }).waitFor();
 }
 
+/** The desk shows Fini's inbox instead of the company's own desk. */
+const inFini = (page) => page.getByText('Fini\'s inbox', { exact: true }).click();
+
+const banner = (page, text) => page.locator('#banner', { hasText: text }).waitFor();
+
 async function reply(page, text) {
   await page.getByLabel('Text of the agent').fill(text);
   await page.locator('#desk-form').getByRole('button', { name: 'Send' }).click();
@@ -95,15 +100,83 @@ test('a customer writes, the bot answers, the callbacks arrive verified', async 
   assert.deepEqual(numbers, numbers.toSorted((a, b) => b - a), 'newest first, in order');
 });
 
-test('a human takes over, answers, and gives the conversation back', async (t) => {
+test('a customer asks for a person, knows who is there, and gets the bot back', async (t) => {
+  const page = await visit(t);
+  const state = (text) => page.locator('#chat-state', { hasText: text }).waitFor();
+  const speak = async (name, text) => {
+    await page.locator('#agent').selectOption({ label: name });
+    await reply(page, text);
+    await agent(page).getByText(text).waitFor();
+  };
+  await say(page, 'Where is my order?');
+  await bot(page).first().waitFor();
+  await page.getByRole('button', { name: 'Talk to a person' }).click();
+  await banner(page, 'You are waiting for a person');
+  await banner(page, 'Nobody has joined yet');
+  await state('waiting for a person');
+  await atDesk(page, 'Where is my order?');
+  await page.getByRole('button', { name: 'Tell place' }).click();
+  await banner(page, /You are number \d+ in line, about/);
+
+  // A reply of the bot is on its way when somebody claims.
+  await say(page, 'Answer me later 2');
+  await own(page).getByText('Answer me later 2').waitFor();
+  await page.locator('#case-log', { hasText: 'Answer me later 2' }).waitFor();
+  await page.getByRole('button', { name: 'Claim' }).click();
+  await banner(page, 'Ada Lovelace is with you');
+  await state('with a person');
+  assert.equal(await page.locator('#banner-faces img').evaluate((image) => image.complete && image.naturalWidth > 0), true, 'her picture');
+  await page.locator('#case-log .withheld').waitFor();
+  await speak('Ada Lovelace', 'After the late reply');
+  assert.equal(await bot(page).count(), 1, 'the late reply is not shown');
+  assert.equal(await agent(page).first().locator('.meta span').textContent(), 'Ada Lovelace');
+  await page.getByLabel('Text of the agent').pressSequentially('I am');
+  await page.locator('#chat-typing', { hasText: 'Ada Lovelace is writing' }).waitFor();
+  await page.getByLabel('Text of the agent').fill('');
+
+  // A second one joins; the last one who leaves lets it wait, and the bot stays silent.
+  await page.locator('#agent').selectOption({ label: 'Grace Hopper' });
+  await page.getByRole('button', { name: 'Join' }).click();
+  await banner(page, 'Ada Lovelace and Grace Hopper are with you');
+  await page.getByRole('button', { name: 'Leave' }).click();
+  await banner(page, 'Ada Lovelace is with you');
+  await page.locator('#agent').selectOption({ label: 'Ada Lovelace' });
+  await page.getByRole('button', { name: 'Leave' }).click();
+  await banner(page, 'Ada Lovelace has left. You are waiting for somebody else');
+  await banner(page, 'The bot stays silent meanwhile');
+  await state('waiting for a person');
+  await say(page, 'Is anybody there?');
+  await own(page).getByText('Is anybody there?').waitFor();
+  await page.locator('#case-log', { hasText: 'Is anybody there?' }).waitFor();
+  await speak('Grace Hopper', 'I am here now');
+  await banner(page, 'Grace Hopper is with you');
+  assert.equal(await bot(page).count(), 1);
+
+  await page.getByRole('button', { name: 'Return to bot' }).click();
+  await page.locator('#banner').waitFor({ state: 'hidden' });
+  await state('with the bot');
+  await say(page, 'Where is my order?');
+  await bot(page).nth(1).waitFor();
+  const lines = await chat(page).locator('.notice').allTextContents();
+  assert.deepEqual(lines, [
+    'A person was asked for.', 'Ada Lovelace has joined.', 'Grace Hopper has joined.', 'Grace Hopper has left.', 'Ada Lovelace has left.', 'Grace Hopper has joined.', 'The bot is back.',
+  ]);
+  await page.reload();
+  await bot(page).nth(1).waitFor();
+  assert.deepEqual(await chat(page).locator('.notice').allTextContents(), lines, 'the same after a reload');
+});
+
+test('somebody takes over in Fini, answers, and gives the conversation back', async (t) => {
   const page = await visit(t);
   await say(page, 'Where is my order?');
   await bot(page).first().waitFor();
+  await inFini(page);
   await atDesk(page, 'Where is my order?');
   await page.getByRole('button', { name: 'Take over' }).click();
-  await page.locator('#chat-state', { hasText: 'with a human' }).waitFor();
+  await page.locator('#chat-state', { hasText: 'waiting for a person' }).waitFor();
   await reply(page, 'Hello, a person speaking.');
   await agent(page).getByText('Hello, a person speaking.').waitFor();
+  await banner(page, 'A person is answering you');
   await page.getByRole('button', { name: 'Return to bot' }).click();
   await page.locator('#chat-state', { hasText: 'with the bot' }).waitFor();
   await page.getByRole('button', { name: 'Resolve' }).click();
@@ -111,10 +184,55 @@ test('a human takes over, answers, and gives the conversation back', async (t) =
   assert.equal(await agent(page).count(), 1);
 });
 
+test('the bot\'s Markdown is drawn, the customer\'s is not', async (t) => {
+  const page = await visit(t);
+  await say(page, 'Answer in **Markdown**');
+  await bot(page).locator('ol li').nth(1).waitFor();
+  assert.equal(await own(page).first().locator('.text').textContent(), 'Answer in **Markdown**');
+  assert.equal(await bot(page).locator('strong').first().textContent(), await bot(page).locator('strong').first().innerHTML());
+  const link = bot(page).locator('.text a');
+  assert.deepEqual(await link.evaluate(({ protocol, target, relList }) => [protocol, target, relList.contains('noopener')]), ['https:', '_blank', true]);
+});
+
+test('the numbers on the page say what they mean', async (t) => {
+  const page = await visit(t);
+  await page.locator('#welcome', { hasText: 'The bot is a script' }).waitFor();
+  await page.getByRole('button', { name: 'What these numbers mean' }).click();
+  await page.locator('#budget-legend', { hasText: 'why the meter is busy while nobody writes' }).waitFor();
+  await page.locator('#budget-total', { hasText: /\d+ messages? sent, \d+ requests? to read/ }).waitFor();
+  const named = await page.locator('#budget-words dt').allTextContents();
+  for (const shown of await page.locator('#budget-waiting dt').allTextContents()) assert.ok(named.includes(shown), shown);
+  await page.keyboard.press('Escape');
+  await page.getByLabel('Receiver works').uncheck({ force: true });
+  await say(page, 'Where is my order?');
+  const refused = rows(page, 'refused: 503').first();
+  await refused.waitFor();
+  assert.ok(!(await refused.locator('.verdict').textContent()).includes('✓'), 'a 503 is no success');
+  await page.getByLabel('Receiver works').check({ force: true });
+  await rows(page, 'tried again').first().waitFor();
+  await bot(page).first().waitFor();
+  await atDesk(page, 'Where is my order?');
+  const times = await page.locator('time').allTextContents();
+  assert.deepEqual(times.filter((time) => !/^\d\d:\d\d(:\d\d)?$/.test(time)), [], 'one clock');
+  await page.locator('#only-this').check();
+  await page.getByLabel('Text of the agent').fill('From the desk');
+  await page.locator('#desk-form').getByRole('button', { name: 'Send' }).click();
+  await rows(page, 'From the desk').first().waitFor();
+  const numbers = async () => {
+    const passed = await page.locator('#callback-list .callback[data-refused="false"] .seq').allTextContents();
+    return [...new Set(passed.map((text) => Number(text.slice(1))))].sort((a, b) => a - b);
+  };
+  const found = await numbers();
+  assert.deepEqual(found, found.map((_, n) => n + 1), 'no number is missing');
+  await page.getByLabel('Customer has network').uncheck({ force: true });
+  await page.locator('#chat-state', { hasText: 'no network' }).waitFor();
+});
+
 test('an internal note reaches colleagues and nobody else', async (t) => {
   const page = await visit(t);
   await say(page, 'Write a note about me');
   await bot(page).first().waitFor();
+  await inFini(page);
   await page.locator('#case-log .internal').first().waitFor();
   await page.getByText('Internal note', { exact: true }).click();
   await page.getByLabel('Text of the agent').fill('Between us: zebra');
@@ -139,7 +257,7 @@ test('markup, scripts and long words are shown as they were typed', async (t) =>
   await agent(page).first().waitFor();
   await rows(page, 'agent').first().waitFor({ state: 'attached' });
   for (const message of [own(page), agent(page)]) assert.equal(await message.first().locator('.text').textContent(), hostile);
-  assert.equal(await page.locator('main').locator('script, img, b').count(), 0);
+  assert.equal(await page.locator('main .text').locator('script, img, b').count(), 0);
   assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
 });
 
@@ -174,7 +292,7 @@ test('a receiver that was down gets everything afterwards', async (t) => {
   await receiver.uncheck({ force: true });
   await say(page, 'Where is my order?');
   await bot(page).first().waitFor(); // the customer does not suffer
-  await rows(page, 'answered 503').first().waitFor();
+  await rows(page, 'refused: 503').first().waitFor();
   await receiver.check({ force: true });
   await page.locator('#callback-list .callback[data-refused="false"]', { hasText: 'turn.completed' }).first().waitFor();
   const delivered = await page.locator('#callback-list .callback[data-refused="false"] .seq').allTextContents();
@@ -231,9 +349,9 @@ test('everything works from the keyboard', async (t) => {
   assert.equal(await own(page).first().locator('.text').textContent(), 'Line one\nline two');
   await bot(page).first().waitFor();
   await atDesk(page, 'line two');
-  await tabTo('take-over');
+  await tabTo('claim');
   await press('Enter');
-  await page.locator('#chat-state', { hasText: 'with a human' }).waitFor();
+  await page.locator('#chat-state', { hasText: 'with a person' }).waitFor();
   await tabTo('desk-text');
   await page.keyboard.type('From the keyboard');
   await press('Enter');
@@ -272,6 +390,9 @@ for (const colorScheme of ['light', 'dark']) {
     await atDesk(page, 'talk to a human');
     await reply(page, 'Here I am');
     await agent(page).first().waitFor();
+    assert.deepEqual(await page.evaluate(weak), [], 'the desk');
+    await inFini(page);
+    await atDesk(page, 'talk to a human');
     await page.getByText('Internal note', { exact: true }).click();
     await page.getByLabel('Customer has network').uncheck({ force: true });
     await say(page, 'Waiting');

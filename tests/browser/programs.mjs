@@ -46,8 +46,8 @@ class Program {
 }
 
 /** The demo on a port of its own: {url, stop}. */
-export async function demo() {
-  const program = new Program('demo', '--listen', '127.0.0.1:0');
+export async function demo(...more) {
+  const program = new Program('demo', '--listen', '127.0.0.1:0', ...more);
   const [, url] = await program.line(/open (http:\S+)/);
   return { url, stop: () => program.stop() };
 }

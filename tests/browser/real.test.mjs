@@ -89,12 +89,16 @@ test('the page of the README works as it stands there', async (t) => {
   }
 });
 
-test('the script is small on the wire, and nothing but the comments of the source is missing', async () => {
-  const served = await (await fetch(`${world.url}/v1/client.js`)).text();
-  const source = await readFile(new URL('../../src/http/client/fini-bridge.js', import.meta.url), 'utf8');
-  assert.ok(gzipSync(served, { level: 9 }).length <= 14 * 1024, `${gzipSync(served, { level: 9 }).length} bytes`);
+test('the scripts are small on the wire, and nothing but the comments of the sources is missing', async () => {
+  let bytes = 0;
   const code = (text) => text.split('\n').map((line) => line.split(' // ')[0].trim()).filter((line) => line && !/^(\/\/|\/\*\*|\*)/.test(line));
-  assert.deepEqual(code(served), code(source));
+  for (const [path, name] of [['client.js', 'fini-bridge.js'], ['markdown.js', 'markdown.js']]) {
+    const served = await (await fetch(`${world.url}/v1/${path}`)).text();
+    const source = await readFile(new URL(`../../src/http/client/${name}`, import.meta.url), 'utf8');
+    assert.deepEqual(code(served), code(source));
+    bytes += gzipSync(served, { level: 9 }).length;
+  }
+  assert.ok(bytes <= 14 * 1024, `${bytes} bytes together`);
 });
 
 test('a page of an origin that is not listed gets nothing', async (t) => {

@@ -5,7 +5,15 @@ import { startCustomer } from './customer.js';
 import { startDesk } from './desk.js';
 import { $, call, h, keyed, setText, toBottom } from './dom.js';
 
-const WAITING = { send: 'waiting to send', bind: 'to bind', sweep: 'to sweep', get: 'to read' };
+/** What waits for a free request: [name, what it means]. */
+const WAITING = {
+  send: ['to send', 'Customers\' messages that wait for a free request'],
+  bind: ['to match', 'New conversations whose number at Fini is being looked up'],
+  sweep: ['lists to read', 'Pages of Fini\'s list of conversations: how an agent\'s words are found there'],
+  get: ['chats to read', 'Single conversations of which news is expected'],
+};
+const LAST_LOOK = ['last look', 'When the newest page of that list was read'];
+const WATCHED = ['watched', 'Conversations of which news may come'];
 
 function startTabs() {
   const buttons = [...document.querySelectorAll('.tabs button')];
@@ -49,12 +57,16 @@ function showBudget(budget) {
   bar.setAttribute('aria-valuenow', String(used));
   bar.firstElementChild.style.inlineSize = `${limit ? (100 * used) / limit : 0}%`;
   bar.dataset.level = used > limit * 0.9 ? 'high' : used > limit * 0.6 ? 'middle' : 'low';
-  const rows = Object.entries(WAITING).map(([key, name]) => [name, String(budget.waiting?.[key] ?? 0)]);
-  if (budget.sweep_age_ms !== null && budget.sweep_age_ms !== undefined) rows.push(['last sweep', `${(budget.sweep_age_ms / 1000).toFixed(1)} s ago`]);
-  if (budget.watched !== null && budget.watched !== undefined) rows.push(['watched', String(budget.watched)]);
-  keyed($('budget-waiting'), budget.available ? rows : [], ([name]) => name,
-    ([name]) => h('div', {}, h('dt', {}, name), h('dd', {})),
+  const rows = Object.entries(WAITING).map(([key, meant]) => [meant, String(budget.waiting?.[key] ?? 0)]);
+  if (budget.sweep_age_ms !== null && budget.sweep_age_ms !== undefined) rows.push([LAST_LOOK, `${(budget.sweep_age_ms / 1000).toFixed(1)} s ago`]);
+  if (budget.watched !== null && budget.watched !== undefined) rows.push([WATCHED, String(budget.watched)]);
+  keyed($('budget-waiting'), budget.available ? rows : [], ([[name]]) => name,
+    ([[name, why]]) => h('div', { title: why }, h('dt', {}, name), h('dd', {})),
     (row, [, value]) => setText(row.lastElementChild, value));
+  const count = (n, one, many) => `${n} ${n === 1 ? one : many}`;
+  const { sent, read } = budget;
+  const isCounted = typeof sent === 'number' && typeof read === 'number';
+  setText($('budget-total'), isCounted ? `Since the start: ${count(sent, 'message', 'messages')} sent, ${count(read, 'request', 'requests')} to read.` : '');
   const ready = $('ready');
   const state = budget.ready === true ? 'ready' : budget.ready === false ? 'not ready' : 'running';
   setText(ready, state);
@@ -79,14 +91,16 @@ function startBudget() {
 
 const tabs = startTabs();
 startTheme();
+for (const [name, why] of [...Object.values(WAITING), LAST_LOOK, WATCHED]) $('budget-words').append(h('div', {}, h('dt', {}, name), h('dd', {}, why)));
 startBudget();
 const customer = startCustomer({ news: () => tabs.news('customer') });
-startDesk({ current: customer.conversationId, onCurrentChange: customer.onChange, news: () => tabs.news('desk') });
+const desk = startDesk({ current: customer.conversationId, onCurrentChange: customer.onChange, news: () => tabs.news('desk') });
 startCallbacks({
   current: customer.conversationId,
   onCurrentChange: customer.onChange,
   seen(event) {
     tabs.news('callbacks');
     customer.noticed(event);
+    desk.noticed(event);
   },
 });

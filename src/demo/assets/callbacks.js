@@ -49,13 +49,12 @@ export function startCallbacks({ current, onCurrentChange, seen }) {
   function item(row) {
     const event = row.event ?? {};
     const latency = Date.parse(row.received_at) - Date.parse(event.timestamp);
-    const verdict = row.verified ? h('span', { class: 'verdict good' }, '✓ verified') : h('span', { class: 'verdict bad', title: row.reason ?? '' }, `✗ ${row.reason ?? 'failed'}`);
-    const extra = row.status >= 500 ? `answered ${row.status}` : row.repeat ? 'repeat, same id' : '';
+    const [tone, verdict, why] = verdictOf(row);
     return h('li', { class: 'callback', 'data-type': (event.type ?? '').split('.')[0], 'data-refused': String(row.status >= 300) },
       h('details', {},
         h('summary', {},
-          h('span', { class: 'callback-line' }, h('span', { class: 'type' }, event.type ?? 'not JSON'), h('span', { class: 'seq' }, event.sequence ? `#${event.sequence}` : ''), verdict),
-          h('span', { class: 'callback-line muted' }, h('time', {}, preciseClock(row.received_at)), h('code', {}, event.conversation_id ?? ''), extra && h('span', { class: 'extra' }, extra), h('span', { class: 'latency', title: 'from the event to its arrival' }, Number.isFinite(latency) ? duration(latency) : ''))),
+          h('span', { class: 'callback-line' }, h('span', { class: 'type' }, event.type ?? 'not JSON'), h('span', { class: 'seq', title: `number ${event.sequence} of this conversation's feed` }, event.sequence ? `#${event.sequence}` : ''), h('span', { class: `verdict ${tone}`, title: why }, verdict)),
+          h('span', { class: 'callback-line muted' }, h('time', {}, preciseClock(row.received_at)), h('code', {}, event.conversation_id ?? ''), h('span', { class: 'latency', title: 'from the event to its arrival' }, Number.isFinite(latency) ? duration(latency) : ''))),
         h('dl', { class: 'headers' },
           ...['webhook-id', 'webhook-timestamp', 'webhook-signature'].flatMap((name) => [h('dt', {}, name), h('dd', {}, row.headers?.[name] ?? '(missing)')])),
         h('pre', { tabIndex: 0, dir: 'auto', 'aria-label': 'Body of the callback' }, row.event ? JSON.stringify(row.event, null, 2) : row.body ?? '')));
@@ -82,6 +81,13 @@ export function startCallbacks({ current, onCurrentChange, seen }) {
     else { source?.close(); source = null; }
   });
   connect();
+}
+
+/** What became of a callback: tone, words, and why. A right signature alone makes no callback a success. */
+function verdictOf({ verified, reason, status, repeat }) {
+  if (!verified) return ['bad', `✗ ${reason ?? 'failed'}`, reason ?? ''];
+  if (status >= 300) return ['bad', `refused: ${status}`, 'The signature is right; the receiver refused it, and the bridge tries again'];
+  return ['good', repeat ? '✓ verified, tried again' : '✓ verified', repeat ? 'Came before under the same webhook-id: a receiver takes each id once' : 'The signature is right'];
 }
 
 function duration(ms) {

@@ -1,7 +1,8 @@
 // The customer's side: what a company's own chat widget would be, on top of fini-bridge.js and nothing else.
 
 import { FiniChat } from '/v1/client.js';
-import { $, atBottom, call, clock, enterSends, h, initials, keyed, link, setText, toBottom } from './dom.js';
+import { $, atBottom, call, clock, enterSends, h, initials, keyed, link, says, setText, toBottom } from './dom.js';
+import { NOTHING_TOLD, banner, notice, told } from './handoff.js';
 
 const STORE = 'fini-bridge-demo:customers';
 const NAMES = ['Maya Lind', 'Omar Haddad', 'Chloé Dupont', '李 雷', 'Tomás Rivera', 'נועה לוי', 'Ada Okafor', 'Jonas Berg'];
@@ -11,6 +12,7 @@ const IDEAS = [
   ['Where is my order?', 'the bot answers, with its sources'],
   ['I want to talk to a human', 'escalation to a person'],
   ['Please escalate silently', 'handed over without a word'],
+  ['Answer in Markdown', 'the client draws it, as nodes and nothing else'],
   ['Answer me later', 'the reply comes after the turn'],
   ['Give me no reply', 'the bot decides to stay silent'],
   ['Show me the form', 'a form the widget may draw'],
@@ -20,7 +22,7 @@ const IDEAS = [
   ['<b>bold?</b> <img src=x onerror=alert(1)>', 'markup stays text'],
   ['أين طلبي؟ 🙂', 'right to left, and emoji'],
 ];
-const STATES = { new: ['not started', ''], open: ['with the bot', 'good'], escalated: ['with a human', 'human'], resolved: ['resolved', ''], quarantined: ['on hold', 'warn'], lost: ['lost', 'warn'], continued: ['goes on elsewhere', ''] };
+const STATES = { new: ['not started', ''], open: ['with the bot', 'good'], escalated: ['with a person', 'human'], resolved: ['resolved', ''], quarantined: ['on hold', 'warn'], lost: ['lost', 'warn'], continued: ['goes on elsewhere', ''] };
 const WHO = { bot: 'Bot', agent: 'Human agent', otherbot: 'Other bot' };
 
 let offline = false;
@@ -33,6 +35,8 @@ export function startCustomer({ news }) {
   let current = null;
   let chat = null;
   let notices = []; // lines between messages: {sequence, text}
+  let toldOfHandoff = NOTHING_TOLD;
+  const speakers = new Map(); // message id -> the agent's name, where only one was there
   let frame = 0;
 
   const schedule = () => { frame ||= requestAnimationFrame(() => { frame = 0; draw(); }); };
@@ -41,6 +45,7 @@ export function startCustomer({ news }) {
     chat?.close();
     current = customer;
     notices = [];
+    toldOfHandoff = NOTHING_TOLD;
     delete customer.unread;
     $('chat-log').replaceChildren();
     $('chat-log').parentElement.setAttribute('aria-live', 'off'); // history is not news; switched on once it is there
@@ -52,8 +57,8 @@ export function startCustomer({ news }) {
       fetch: customerFetch,
       share: false, // the switch above is this tab's alone
     });
-    for (const type of ['message', 'state', 'typing', 'connection', 'reset']) chat.on(type, schedule);
-    chat.on('reset', () => { notices = []; });
+    for (const type of ['message', 'state', 'typing', 'connection', 'reset', 'handoff']) chat.on(type, schedule);
+    chat.on('reset', () => { notices = []; toldOfHandoff = NOTHING_TOLD; });
     chat.on('event', (event) => { note(event); schedule(); });
     chat.on('ready', () => { draw(); if (chat.messages.length) toBottom($('chat-scroll')); setTimeout(() => $('chat-log').parentElement.setAttribute('aria-live', 'polite'), 500); });
     chat.on('error', (error) => setText($('chat-connection'), error.message));
@@ -63,15 +68,16 @@ export function startCustomer({ news }) {
     draw();
   }
 
-  function note({ type, sequence, data }) {
-    const text = {
-      'conversation.escalated': () => 'You are being handed to a human.',
-      'conversation.resolved': () => (data.resolved ? 'This conversation is resolved.' : 'This conversation is open again.'),
-      'conversation.status_changed': () => (data.previous_state === 'escalated' && data.state === 'open' ? 'The bot is back.' : null),
-      'form.presented': () => `Form: ${data.text || 'the support team asks for some details.'}`,
-    }[type]?.();
+  function note(event) {
+    const { type, sequence, data } = event;
+    toldOfHandoff = told(toldOfHandoff, event);
+    const text = type === 'conversation.resolved' ? (data.resolved ? 'This conversation is resolved.' : 'This conversation is open again.') : notice(event);
     if (text) notices.push({ key: `n${sequence}`, sequence, text });
-    if (type === 'message.created' && data.message.author !== 'user') news();
+    if (type === 'form.presented') notices.push({ key: `n${sequence}`, sequence, text: data.text || 'The support team asks for some details.', isForm: true });
+    if (type !== 'message.created' || data.message.author === 'user') return;
+    const { agents } = chat.handoff;
+    if (data.message.author === 'agent' && data.origin === 'frontend' && agents.length === 1) speakers.set(data.message.id, agents[0].name);
+    news();
   }
 
   function draw() {
@@ -81,32 +87,60 @@ export function startCustomer({ news }) {
     const scroll = $('chat-scroll');
     const stick = atBottom(scroll);
     const count = $('chat-log').children.length;
-    keyed($('chat-log'), rows, (row) => row.key, (row) => (row.author ? bubble(row) : h('li', { class: 'notice', dir: 'auto' }, row.text)), (element, row) => row.author && status(element, row));
+    keyed($('chat-log'), rows, (row) => row.key, (row) => (row.author ? bubble(row) : line(row)), (element, row) => row.author && refresh(element, row));
     $('welcome').hidden = rows.length > 0 || !chat.ready;
     $('chips').hidden = rows.length === 0;
     // The bridge may announce that a reply is being written; a turn that is accepted and open means the same.
     const open = messages.findLast((message) => message.author === 'user');
-    const typing = chat.typing ?? (open?.status === 'queued' && chat.state !== 'escalated' && chat.connection === 'online' ? { author: 'bot' } : null);
+    const { handoff } = chat;
+    const typing = chat.typing ?? (open?.status === 'queued' && handoff.speaker === 'bot' && chat.connection === 'online' ? { author: 'bot' } : null);
     $('chat-typing').hidden = !typing;
-    setText($('typing-text'), typing ? `${WHO[typing.author] ?? 'Somebody'} is writing` : '');
+    const name = typing?.author === 'agent' && handoff.agents.length === 1 ? handoff.agents[0].name : WHO[typing?.author] ?? 'Somebody';
+    setText($('typing-text'), typing ? `${name} is writing` : '');
+    drawBanner(handoff);
     if (stick && rows.length) toBottom(scroll);
     else if (rows.length > count) $('chat-jump').hidden = false;
     setText($('chat-name'), current.name);
     setText($('chat-id'), current.conversationId);
-    const [label, tone] = STATES[chat.state] ?? [chat.state, ''];
+    const waits = chat.state === 'escalated' && handoff.speaker === 'waiting' && ['waiting for a person', 'human'];
+    const [label, tone] = chat.connection === 'online' ? waits || (STATES[chat.state] ?? [chat.state, '']) : [offline ? 'no network' : 'connecting', 'warn'];
     setText($('chat-state'), label);
     $('chat-state').dataset.tone = tone;
     setText($('chat-connection'), chat.connection === 'online' ? '' : offline ? 'offline: messages wait here' : 'connecting…');
+  }
+
+  function drawBanner(handoff) {
+    const words = banner(handoff, toldOfHandoff);
+    $('banner').hidden = !words;
+    $('banner').dataset.speaker = handoff.speaker;
+    $('ask-person').hidden = handoff.speaker !== 'bot';
+    if (!words) return;
+    setText($('banner-title'), words[0]);
+    setText($('banner-text'), words[1]);
+    keyed($('banner-faces'), handoff.agents, ({ id }) => id, ({ name, avatar_url: picture }) => (picture
+      ? h('img', { class: 'avatar', src: picture, alt: '', width: 34, height: 34 })
+      : h('span', { class: 'avatar', 'aria-hidden': 'true' }, initials(name))));
+  }
+
+  function line({ text, isForm }) {
+    if (!isForm) return h('li', { class: 'notice', dir: 'auto' }, text);
+    return h('li', { class: 'form-card' }, h('strong', {}, 'Form'), h('p', { dir: 'auto' }, text), h('p', { class: 'hint' }, 'Fini asks for a form here. Your widget draws it; this page does not.'));
   }
 
   function bubble(message) {
     const own = message.author === 'user';
     const sources = (message.articles ?? []).map((article) => h('li', {}, link(article.title || article.url || 'source', article.url)));
     return h('li', { class: `message ${own ? 'own' : message.author}` },
-      h('div', { class: 'meta' }, own ? h('span', { class: 'sr' }, 'You') : h('span', {}, WHO[message.author] ?? 'Support'), h('time', { dateTime: message.createdAt }, clock(message.createdAt))),
-      h('div', { class: 'text', dir: 'auto' }, message.text),
+      h('div', { class: 'meta' }, own ? h('span', { class: 'sr' }, 'You') : h('span', {}, speakers.get(message.id) ?? WHO[message.author] ?? 'Support'), h('time', { dateTime: message.createdAt }, clock(message.createdAt))),
+      h('div', { class: 'text', dir: 'auto' }),
       sources.length > 0 && h('ul', { class: 'sources', 'aria-label': 'Sources' }, ...sources),
       own && h('div', { class: 'status' }));
+  }
+
+  function refresh(element, message) {
+    // What customers type is no Markdown.
+    says(element.querySelector('.text'), message.text, message.author === 'user' ? 'plain' : message.format);
+    status(element, message);
   }
 
   function status(element, message) {
@@ -132,10 +166,12 @@ export function startCustomer({ news }) {
   }
 
   function add() {
-    const n = customers.length;
-    const name = NAMES[n % NAMES.length] + (n < NAMES.length ? '' : ` ${Math.floor(n / NAMES.length) + 1}`);
-    const tail = crypto.getRandomValues(new Uint32Array(1))[0].toString(36).padStart(7, '0');
-    const customer = { conversationId: `demo-${tail}`, userId: `customer-${tail}`, name, plan: PLANS[n % PLANS.length] };
+    const [chance] = crypto.getRandomValues(new Uint32Array(1));
+    const tail = chance.toString(36).padStart(7, '0');
+    // By chance, so that the desk can tell the visitors of several browsers apart.
+    const free = NAMES.filter((each) => !customers.some((other) => other.name === each));
+    const name = free.length ? free[chance % free.length] : `Customer ${customers.length + 1}`;
+    const customer = { conversationId: `demo-${tail}`, userId: `customer-${tail}`, name, plan: PLANS[chance % PLANS.length] };
     customers.push(customer);
     open(customer);
     $('chat-text').focus();
@@ -158,6 +194,18 @@ export function startCustomer({ news }) {
   });
   enterSends($('chat-text'));
   $('new-customer').addEventListener('click', add);
+  $('ask-person').addEventListener('click', async () => {
+    $('ask-person').disabled = true; // until the feed tells what came of it, or nothing did
+    try {
+      await chat.requestHandoff();
+    } catch (error) {
+      const sequence = chat.lastSequence + 0.5; // after what is there
+      notices.push({ key: `asked${sequence}`, sequence, text: `Nobody could be asked: ${error.message}` });
+      schedule();
+    } finally {
+      $('ask-person').disabled = false;
+    }
+  });
   $('chat-jump').addEventListener('click', () => { toBottom($('chat-scroll')); $('chat-jump').hidden = true; });
   $('chat-scroll').addEventListener('scroll', () => { if (atBottom($('chat-scroll'))) $('chat-jump').hidden = true; }, { passive: true });
   $('customer-online').addEventListener('change', (event) => {

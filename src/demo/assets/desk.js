@@ -1,143 +1,151 @@
-// The human agent's desk: reads and writes the simulated Fini workspace, as a person in Fini's inbox would.
+// The human agent's desk: one view of two places, the company's own desk and Fini's inbox.
 
-import { $, atBottom, call, clock, enterSends, h, initials, keyed, setText, toBottom } from './dom.js';
+import { finiInbox } from './desk-fini.js';
+import { AGENTS, ownDesk } from './desk-own.js';
+import { $, atBottom, clock, enterSends, h, initials, keyed, says, setText, toBottom } from './dom.js';
 
-const ESCALATED = 'Escalated to Human Agent';
-const OPEN = 'Open';
-const PACE = 1500; // ms between looks; the sandbox's own control routes cost no Fini requests
-const WHO = { user: 'Customer', agent: 'Agent', finibot: 'Bot', otherbot: 'Other bot' };
-const INTERNAL = { debounce: 'Customer was still typing: the bot waited', no_reply: 'The bot chose not to reply', silent_escalation: 'The bot escalated silently' };
+const PACE = 1500; // ms between looks; neither place costs a request to Fini
 
 export function startDesk({ current, onCurrentChange, news }) {
-  let conversations = [];
+  const me = () => AGENTS.find((agent) => agent.id === $('agent').value) ?? AGENTS[0];
+  const places = { own: ownDesk({ me }), fini: finiInbox() };
+  let place = places.own;
+  let cases = [];
   let selected = null;
   let following = true; // shows the customer whose chat is open, until the agent picks another
-  const seen = new Map(); // conversation id -> number of events shown to the agent
+  let looks = 0;
+  let complaint = ''; // of the last act; it stays until the next one
+  const seenAt = new Map([[places.own, new Map()], [places.fini, new Map()]]); // conversation -> number of entries shown to the agent
 
-  const nameOf = (wrapper) => String(wrapper.userAttributes?.name ?? wrapper.subjectPreview ?? 'Customer');
-  const escalated = (wrapper) => (wrapper.status ?? '').toLowerCase() === ESCALATED.toLowerCase();
-
-  function statusOf(wrapper) {
-    if (wrapper.resolved) return ['Resolved', ''];
-    if (escalated(wrapper)) return ['Needs a human', 'human'];
-    if (wrapper.events?.some((event) => event.type === 'silent_escalation')) return ['Asked for a human', 'human'];
-    return [wrapper.status || 'With the bot', 'good'];
-  }
+  const chosen = () => cases.find((one) => one.id === selected);
+  const kind = () => (place.hasNotes ? new FormData($('desk-form')).get('kind') : 'agent-message');
 
   async function refresh() {
+    const [asked, look] = [place, ++looks];
     try {
-      const answer = await call('/demo/desk/conversations');
-      conversations = Array.isArray(answer) ? answer : answer.conversations ?? answer.interactions ?? [];
-      setText($('desk-problem'), '');
+      const found = await asked.list();
+      if (place !== asked || look < looks) return; // a later look says more
+      cases = found.sort((a, b) => b.at - a.at);
+      setText($('desk-problem'), complaint);
     } catch (error) {
       setText($('desk-problem'), error.message);
     }
-    const latest = (wrapper) => wrapper.events?.at(-1)?.createdAt ?? wrapper.createdAt ?? 0;
-    conversations.sort((a, b) => latest(b) - latest(a));
-    const own = conversations.find((wrapper) => wrapper.userAttributes?.chat === current());
-    if (own && following && !$('desk-text').value) selected = own.id;
-    selected ??= conversations[0]?.id ?? null;
+    if (following && !$('desk-text').value && cases.some((one) => one.id === current())) selected = current();
+    if (!chosen()) selected = cases[0]?.id ?? null;
     draw();
   }
 
   function draw() {
-    const chosen = conversations.find((wrapper) => wrapper.id === selected);
-    if (chosen) seen.set(chosen.id, chosen.events?.length ?? 0);
-    keyed($('queue'), conversations, (wrapper) => wrapper.id, queueItem, (item, wrapper) => {
-      const last = wrapper.events?.findLast((event) => event.message);
-      const [label, tone] = statusOf(wrapper);
-      const unread = (wrapper.events?.length ?? 0) > (seen.get(wrapper.id) ?? 0);
-      item.setAttribute('aria-pressed', String(wrapper.id === selected));
+    const [one, seen] = [chosen(), seenAt.get(place)];
+    if (one) seen.set(one.id, one.entries.length);
+    keyed($('queue'), cases, ({ id }) => id, queueItem, (item, { id, name, label, tone, at, entries }) => {
+      const unread = entries.length > (seen.get(id) ?? 0);
+      item.setAttribute('aria-pressed', String(id === selected));
       if (unread && item.dataset.news === undefined) news();
       if (unread) item.dataset.news = ''; else delete item.dataset.news;
-      setText(item.querySelector('.name'), nameOf(wrapper));
-      setText(item.querySelector('.preview'), last?.message ?? '');
-      setText(item.querySelector('time'), last ? clock(last.createdAt) : '');
+      setText(item.querySelector('.name'), name);
+      setText(item.querySelector('.preview'), entries.findLast((entry) => entry.text)?.text ?? '');
+      setText(item.querySelector('time'), clock(at));
       const pill = item.querySelector('.pill');
       setText(pill, label);
       pill.dataset.tone = tone;
     });
-    $('desk-empty').hidden = conversations.length > 0;
-    $('case').hidden = !chosen;
-    if (chosen) drawCase(chosen);
+    $('desk-empty').hidden = cases.length > 0;
+    $('case').hidden = !one;
+    if (one) drawCase(one);
+    const isOwn = place === places.own;
+    for (const each of document.querySelectorAll('#pane-desk [data-own]')) each.hidden = !isOwn;
+    $('desk-kinds').hidden = !place.hasNotes;
+    setText($('desk-hint'), place.hint);
+    if (isOwn && place.desk) $('desk-open').checked = place.desk.open;
   }
 
-  function queueItem(wrapper) {
-    return h('button', { type: 'button', class: 'queue-item', onclick: () => { following = false; selected = wrapper.id; $('case-log').replaceChildren(); draw(); toBottom($('case-scroll')); } },
-      h('span', { class: 'avatar', 'aria-hidden': 'true' }, initials(nameOf(wrapper))),
+  function queueItem({ id, name }) {
+    const choose = () => { following = false; selected = id; $('case-log').replaceChildren(); draw(); toBottom($('case-scroll')); };
+    return h('button', { type: 'button', class: 'queue-item', onclick: choose },
+      h('span', { class: 'avatar', 'aria-hidden': 'true' }, initials(name)),
       h('span', { class: 'queue-text' },
         h('span', { class: 'queue-line' }, h('span', { class: 'name', dir: 'auto' }), h('time', {})),
         h('span', { class: 'preview', dir: 'auto' }),
         h('span', { class: 'pill small' })));
   }
 
-  function drawCase(wrapper) {
-    $('case').dataset.chat = wrapper.userAttributes?.chat ?? '';
-    setText($('case-name'), nameOf(wrapper));
-    setText($('case-plan'), wrapper.userAttributes?.plan ? `${wrapper.userAttributes.plan} plan` : '');
-    const [label, tone] = statusOf(wrapper);
-    setText($('case-status'), label);
-    $('case-status').dataset.tone = tone;
-    $('take-over').disabled = escalated(wrapper) && !wrapper.resolved;
-    // What no human has taken cannot be given back: it waits for one, whatever its status becomes.
-    $('return-bot').disabled = !escalated(wrapper) || !(wrapper.events ?? []).some((event) => event.role === 'agent' && event.type === 'message');
-    setText($('resolve'), wrapper.resolved ? 'Reopen' : 'Resolve');
+  function drawCase(one) {
+    $('case').dataset.chat = one.chat;
+    setText($('case-name'), one.name);
+    setText($('case-plan'), one.plan ? `${one.plan} plan` : '');
+    setText($('case-status'), one.label);
+    $('case-status').dataset.tone = one.tone;
+    setText($('case-info'), one.info);
+    $('case-info').hidden = !one.info;
+    keyed($('case-actions'), place.actions(one), ({ id }) => id,
+      ({ id }) => h('button', { type: 'button', class: 'button', id, onclick: () => act(id) }),
+      (button, { label, isOff, isPrimary }) => {
+        setText(button, label);
+        button.disabled = isOff;
+        button.classList.toggle('primary', Boolean(isPrimary));
+      });
+    $('desk-text').placeholder = place.placeholder(one, kind());
     const scroll = $('case-scroll');
     const stick = atBottom(scroll);
-    keyed($('case-log'), wrapper.events ?? [], (event) => event.id, entry);
+    keyed($('case-log'), one.entries, ({ key }) => key, entry, (element, { text, format }) => element.querySelector('.text') && says(element.querySelector('.text'), text, format));
     if (stick) toBottom(scroll);
   }
 
-  function entry(event) {
-    const time = h('time', {}, clock(event.createdAt));
-    if (event.type === 'internalnote') {
-      return h('li', { class: 'message internal' }, h('div', { class: 'meta' }, h('span', {}, 'Internal note, not for the customer'), time), h('div', { class: 'text', dir: 'auto' }, event.message ?? ''));
-    }
-    if (event.type !== 'message' || !event.message) {
-      const words = INTERNAL[event.type] ?? `${event.role}: ${event.type}`;
-      return h('li', { class: 'notice', dir: 'auto' }, event.message && !INTERNAL[event.type] ? `${words}: ${event.message}` : words);
-    }
-    const side = { user: 'user', agent: 'agent mine', finibot: 'bot mine', otherbot: 'otherbot mine' }[event.role] ?? 'user';
-    return h('li', { class: `message ${side}` }, h('div', { class: 'meta' }, h('span', {}, WHO[event.role] ?? event.role), time), h('div', { class: 'text', dir: 'auto' }, event.message));
+  function entry({ notice, isNote, isWithheld, side, who, at }) {
+    if (notice) return h('li', { class: 'notice', dir: 'auto' }, notice);
+    const looks = isNote ? 'internal' : `${side}${side === 'user' ? '' : ' mine'}${isWithheld ? ' withheld' : ''}`;
+    return h('li', { class: `message ${looks}` }, h('div', { class: 'meta' }, h('span', {}, who), h('time', {}, clock(at))), h('div', { class: 'text', dir: 'auto' }));
   }
 
-  async function act(action, body) {
-    if (!selected) return false;
+  /** Does it and shows what came of it; whether it was done. */
+  async function attempt(work) {
+    complaint = '';
     try {
-      await call(`/demo/desk/conversations/${encodeURIComponent(selected)}/${action}`, body);
-      await refresh();
-      toBottom($('case-scroll'));
-      return true;
+      await work();
     } catch (error) {
-      setText($('desk-problem'), error.message);
-      return false;
+      const holder = error.problem?.agent?.name;
+      complaint = holder ? `${holder} has it already` : error.message;
     }
+    await refresh();
+    if (!complaint) toBottom($('case-scroll'));
+    return !complaint;
+  }
+
+  function act(id) {
+    const one = chosen();
+    const action = one && place.actions(one).find((each) => each.id === id);
+    return action && attempt(() => action.run());
   }
 
   onCurrentChange(() => { following = true; void refresh(); });
-  $('take-over').addEventListener('click', () => act('status', { status: ESCALATED }));
-  // The bot has a conversation back when it speaks again; a status alone ends no escalation.
-  $('return-bot').addEventListener('click', async () => {
-    if (await act('status', { status: OPEN })) await act('bot-message', { text: 'The assistant is back. What else can I do for you?' });
-  });
-  $('resolve').addEventListener('click', () => act('resolve', { resolved: !conversations.find((wrapper) => wrapper.id === selected)?.resolved }));
+  for (const { id, name } of AGENTS) $('agent').append(h('option', { value: id }, name));
+  $('agent').addEventListener('change', draw);
+  $('desk-open').addEventListener('change', (event) => attempt(() => places.own.open(event.target.checked)));
+  for (const radio of document.querySelectorAll('input[name="desk"]')) {
+    radio.addEventListener('change', () => {
+      place = places[radio.value];
+      cases = [];
+      for (const id of ['queue', 'case-log', 'case-actions']) $(id).replaceChildren();
+      void refresh();
+    });
+  }
   enterSends($('desk-text'));
+  $('desk-text').addEventListener('input', () => { if (chosen()) place.typing(chosen()); });
   for (const radio of document.querySelectorAll('input[name="kind"]')) {
     radio.addEventListener('change', () => {
-      const note = radio.value === 'note';
       $('desk-form').dataset.kind = radio.value;
-      $('desk-text').placeholder = note ? 'Only your colleagues will see this' : 'Reply to the customer';
-      setText($('desk-form').querySelector('button'), note ? 'Save note' : 'Send');
+      setText($('desk-form').querySelector('button'), radio.value === 'note' ? 'Save note' : 'Send');
+      draw();
     });
   }
   $('desk-form').addEventListener('submit', async (event) => {
     event.preventDefault();
-    const field = $('desk-text');
+    const [field, one] = [$('desk-text'), chosen()];
     const text = field.value;
-    if (!text.trim()) return;
+    if (!text.trim() || !one) return;
     field.value = '';
-    const kind = new FormData(event.target).get('kind');
-    if (!(await act(kind, { text })) && !field.value) field.value = text; // nothing an agent wrote is lost
+    if (!(await attempt(() => place.send(one, text, kind()))) && !field.value) field.value = text; // nothing an agent wrote is lost
   });
 
   const loop = async () => {
@@ -145,4 +153,13 @@ export function startDesk({ current, onCurrentChange, news }) {
     setTimeout(loop, PACE);
   };
   void loop();
+
+  return {
+    /** A callback tells the desk that something has changed. */
+    noticed(event) {
+      if (!event?.conversation_id || !event.data) return;
+      places.own.noticed(event);
+      if (place === places.own) void refresh();
+    },
+  };
 }

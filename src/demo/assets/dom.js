@@ -1,5 +1,7 @@
 // Small helpers for the demo page. Text always goes in as text: nothing here can turn a string into markup.
 
+import { markdown } from '/v1/markdown.js';
+
 export const $ = (id) => document.getElementById(id);
 
 /** An element with properties (`class`, `data-…`, `aria-…` and plain ones) and children; strings become text nodes. */
@@ -18,6 +20,14 @@ export function h(tag, properties = {}, ...children) {
 /** Sets text only when it differs, so that live regions speak only when something changed. */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
+}
+
+/** A message's words, in the format that it says; drawn again only when they differ. */
+export function says(element, text, format) {
+  if (element.said === text && element.dataset.format === (format ?? 'plain')) return;
+  element.said = text;
+  element.dataset.format = format ?? 'plain';
+  element.replaceChildren(format === 'markdown' ? markdown(text) : text);
 }
 
 /**
@@ -42,22 +52,25 @@ export function keyed(list, items, keyOf, create, update) {
   for (const element of old.values()) element.remove();
 }
 
-export const clock = (when) => new Date(when).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
+/** One clock for the whole page: of 24 hours, in the reader's own time zone. */
+const HOURS = { hourCycle: 'h23', hour: '2-digit', minute: '2-digit' };
 
-export const preciseClock = (when) => new Date(when).toLocaleTimeString([], { hour12: false, hour: '2-digit', minute: '2-digit', second: '2-digit' });
+export const clock = (when) => new Date(when).toLocaleTimeString([], HOURS);
+
+export const preciseClock = (when) => new Date(when).toLocaleTimeString([], { ...HOURS, second: '2-digit' });
 
 export const atBottom = (element) => element.scrollHeight - element.scrollTop - element.clientHeight < 60;
 
 export const toBottom = (element) => { element.scrollTop = element.scrollHeight; };
 
-/** JSON over the page's own origin. Throws with the server's words where it has some. */
-export async function call(path, body) {
-  const options = body === undefined ? {} : { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
+/** JSON over the page's own origin. Throws with the server's words where it has some, and its whole answer as `problem`. */
+export async function call(path, body, method = 'POST') {
+  const options = body === undefined ? {} : { method, headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
   const response = await fetch(path, options);
   const text = await response.text();
   let value = null;
   try { value = JSON.parse(text); } catch { /* not JSON: judged by its status alone */ }
-  if (!response.ok) throw new Error(value?.detail ?? `${path} answered ${response.status}`);
+  if (!response.ok) throw Object.assign(new Error(value?.detail ?? `${path} answered ${response.status}`), { problem: value });
   return value;
 }
 

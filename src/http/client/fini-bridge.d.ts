@@ -66,7 +66,10 @@ export interface Handoff {
   readonly reason: string | null;
   readonly requestedAt: string | null;
   readonly claimedAt: string | null;
+  /** Whose it is: the first of `agents`. */
   readonly agent: Agent | null;
+  /** Who is there; none while Fini's own human answers, or while somebody is waited for again. */
+  readonly agents: readonly Agent[];
   readonly position: number | null;
   readonly expectedWaitSeconds: number | null;
   readonly deskOpen: boolean | null;

@@ -26,7 +26,7 @@ const BEAT = 5_000; // ms between two signs of life of the tab that leads
 const FAILED_TTL = 7 * 86_400_000; // ms that a failed message is remembered
 const RANK = { pending: 0, queued: 1, stored: 2, answered: 2, failed: 2 };
 const BOT = Object.freeze({
-  speaker: 'bot', reason: null, requestedAt: null, claimedAt: null, agent: null, position: null, expectedWaitSeconds: null, deskOpen: null, nextOpen: null,
+  speaker: 'bot', reason: null, requestedAt: null, claimedAt: null, agent: null, agents: Object.freeze([]), position: null, expectedWaitSeconds: null, deskOpen: null, nextOpen: null,
 });
 
 /** Why something failed. `code` is stable (the bridge's problem codes, or one of ours), `message` is for people. */
@@ -826,7 +826,7 @@ export class FiniChat {
 
   /** Stream-only hints carry no number and are not part of the feed. */
   #hint(name, data) {
-    if (name === 'turn.started') this.#setTyping({ author: 'bot' }, 130_000);
+    if (name === 'turn.started') this.#handoff.speaker === 'human' || this.#setTyping({ author: 'bot' }, 130_000);
     else if (name === 'turn.delayed') this.#emit('delayed', { messageId: data.message_id, expectedAt: data.expected_at ?? null });
     else if (name === 'read.updated') this.#setRead(data.sequence);
     else if (name === 'typing') this.#setTyping(data.active === false ? null : { author: data.author ?? 'agent' }, 8_000);
@@ -1121,6 +1121,7 @@ export class FiniChat {
   #setHandoff(handoff) {
     if (handoff === this.#handoff) return;
     this.#handoff = Object.freeze(handoff);
+    if (handoff.speaker === 'human' && this.#typing?.author === 'bot') this.#setTyping(null); // what it writes is not shown
     this.#changed();
     this.#emit('handoff', handoff);
   }
@@ -1175,9 +1176,11 @@ function handedOff(now, { type, timestamp }, data) {
       return { ...BOT, speaker: 'waiting', reason: data.reason ?? null, requestedAt: timestamp, deskOpen: data.desk_open ?? null, nextOpen: data.next_open ?? null };
     case 'handoff.claimed':
     case 'handoff.agent_joined':
-      return { ...now, speaker: 'human', claimedAt: now.claimedAt ?? timestamp, agent: data.agent ?? null, position: null, expectedWaitSeconds: null };
-    case 'handoff.agent_left':
-      return now.agent?.id === data.agent?.id ? { ...now, agent: null } : now;
+      return { ...held(now, data.agent, true), speaker: 'human', claimedAt: now.claimedAt ?? timestamp, position: null, expectedWaitSeconds: null };
+    case 'handoff.agent_left': {
+      const left = held(now, data.agent, false);
+      return left.agents.length ? left : { ...left, speaker: 'waiting', claimedAt: null };
+    }
     case 'handoff.position':
       return { ...now, position: data.position ?? null, expectedWaitSeconds: data.expected_wait_seconds ?? null };
     case 'handoff.unclaimed':
@@ -1187,12 +1190,19 @@ function handedOff(now, { type, timestamp }, data) {
     case 'conversation.resolved':
       return data.resolved ? BOT : now;
     case 'message.created':
+      if (data.message?.author === 'agent' && now.speaker === 'waiting') return { ...now, speaker: 'human' };
       if (now.claimedAt || data.origin !== 'fini') return now;
       if (data.message?.author === 'agent') return { ...now, speaker: 'human' };
       return data.message?.author === 'bot' && now.speaker === 'human' ? BOT : now;
     default:
       return now;
   }
+}
+
+/** With an agent, who comes last, or without; the first of those who are there has the conversation. */
+function held(now, agent, isIn) {
+  const agents = Object.freeze([...now.agents.filter((other) => other.id !== agent?.id), ...(isIn && agent ? [agent] : [])]);
+  return { ...now, agents, agent: agents[0] ?? null };
 }
 
 const listed = (entry) => ({

@@ -25,7 +25,7 @@ export function useFiniChat(options) {
 const EMPTY = Object.freeze({
   messages: Object.freeze([]), state: 'new', statusText: null, connection: 'connecting', typing: null, readSequence: 0, ready: false,
   handoff: Object.freeze({
-    speaker: 'bot', reason: null, requestedAt: null, claimedAt: null, agent: null, position: null, expectedWaitSeconds: null, deskOpen: null, nextOpen: null,
+    speaker: 'bot', reason: null, requestedAt: null, claimedAt: null, agent: null, agents: Object.freeze([]), position: null, expectedWaitSeconds: null, deskOpen: null, nextOpen: null,
   }),
 });
 const empty = () => EMPTY;
