@@ -9,6 +9,7 @@ mod handoffs;
 pub mod operators;
 mod probes;
 mod replays;
+mod report;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -109,6 +110,7 @@ pub fn admin(state: Admin) -> Router {
         .route("/admin/v1/conversations/{frontend}/{id}", get(conversations::conversation).delete(conversations::erase))
         .route("/admin/v1/conversations/{frontend}/{id}/bind", post(conversations::bind))
         .route("/admin/v1/handoffs", get(handoffs::handoffs))
+        .route("/admin/v1/report", get(report::report))
         .route("/admin/v1/audit", get(audit::audit))
         .route("/admin/v1/operators/me", get(audit::me))
         .route("/admin/v1/budget", get(budget::budget))

@@ -14,6 +14,7 @@ mod log;
 mod people;
 mod reading;
 mod replays;
+mod report;
 mod time;
 mod turns;
 mod waits;
@@ -32,6 +33,7 @@ pub use log::*;
 pub use people::*;
 pub use reading::*;
 pub use replays::*;
+pub use report::*;
 pub use time::*;
 pub use turns::*;
 pub use waits::*;
@@ -57,6 +59,7 @@ pub trait Store:
     + LogStore
     + DeliveryStore
     + ReplayStore
+    + ReportStore
     + BudgetStore
     + AdminStore
     + AuditStore
