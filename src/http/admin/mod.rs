@@ -24,7 +24,7 @@ use tokio::sync::watch;
 pub use operators::Operators;
 
 use super::{
-    context,
+    console, context,
     problem::{Code, Problem},
     refused::Refused,
 };
@@ -121,6 +121,7 @@ pub fn admin(state: Admin) -> Router {
         .route("/readyz", get(probes::readyz))
         .route("/metrics", get(probes::encode_metrics))
         .merge(guarded)
+        .merge(console::router())
         .fallback(super::not_found)
         .method_not_allowed_fallback(super::method_not_allowed)
         .layer(context::contained(state.metrics.clone()))
