@@ -94,6 +94,14 @@ impl Admin {
         self.exchange(self.http.request(Method::GET, url)).await
     }
 
+    /// `GET /admin/v1/…` of what is no JSON.
+    pub(super) async fn get_text(&self, path: &[&str], query: &[(&str, String)]) -> Result<String, Refusal> {
+        let mut url = self.url(path);
+        url.query_pairs_mut().extend_pairs(query);
+        let response = self.send(self.http.request(Method::GET, url)).await?;
+        response.text().await.map_err(|error| Refusal::unanswered(&error))
+    }
+
     /// `POST /admin/v1/…`
     pub(super) async fn post(&self, path: &[&str], body: &Value) -> Result<Value, Refusal> {
         self.exchange(self.http.request(Method::POST, self.url(path)).json(body)).await
@@ -131,19 +139,22 @@ impl Admin {
     }
 
     async fn exchange(&self, request: RequestBuilder) -> Result<Value, Refusal> {
+        let response = self.send(request).await?;
+        let status = response.status();
+        response.json().await.map_err(|_| Refusal {
+            status: Some(status),
+            detail: "the answer is not JSON; is this the admin listener of a bridge?".to_owned(),
+        })
+    }
+
+    /// The answer, where it is a success.
+    async fn send(&self, request: RequestBuilder) -> Result<Response, Refusal> {
         let request = match &self.token {
             Some(token) => request.bearer_auth(token.expose_secret()),
             None => request,
         };
         let response = request.send().await.map_err(|error| Refusal::unanswered(&error))?;
-        let status = response.status();
-        if !status.is_success() {
-            return Err(Refusal::of(response).await);
-        }
-        response.json().await.map_err(|_| Refusal {
-            status: Some(status),
-            detail: "the answer is not JSON; is this the admin listener of a bridge?".to_owned(),
-        })
+        if response.status().is_success() { Ok(response) } else { Err(Refusal::of(response).await) }
     }
 }
 
@@ -163,11 +174,20 @@ impl Refusal {
         let problem: Value = response.json().await.unwrap_or_default();
         let said = ["detail", "title", "code"].iter().find_map(|name| problem[*name].as_str());
         let detail = match said {
-            Some(said) => format!("{status}: {}", one_line(said)),
+            Some(said) => format!("{status}: {}{}", one_line(said), faults(&problem)),
             None => status.to_string(),
         };
         Self { status: Some(status), detail }
     }
+}
+
+/// What the answer says of single parameters.
+fn faults(problem: &Value) -> String {
+    let fault = |error: &Value| {
+        let (field, message) = (error["field"].as_str()?, error["message"].as_str()?);
+        Some(format!("; {} {}", one_line(field), one_line(message)))
+    };
+    problem["errors"].as_array().into_iter().flatten().filter_map(fault).collect()
 }
 
 /// The address that was given. It may hold a password, so that no message repeats it as it is.

@@ -20,6 +20,7 @@ mod listen;
 mod openapi;
 mod pace;
 mod replay;
+mod report;
 mod sandbox;
 mod secret;
 mod serve;
@@ -71,6 +72,8 @@ enum Command {
     Deliveries(deliveries::Args),
     /// Send delivered events of a time range again, and watch or steer it
     Replay(replay::Args),
+    /// Count messages, answers, escalations and waiting times by hour or day
+    Report(report::Args),
     /// List what operators did and looked at
     Audit(audit::Args),
     /// Post every event of a frontend to an address on this machine, as it happens
@@ -119,6 +122,7 @@ fn dispatch(command: Command) -> Done {
         Command::Export(args) => block_on(export::run(args)),
         Command::Deliveries(args) => block_on(deliveries::run(args)),
         Command::Replay(args) => block_on(replay::run(args)),
+        Command::Report(args) => block_on(report::run(args)),
         Command::Audit(args) => block_on(audit::run(args)),
         Command::Listen(args) => block_on(listen::run(args)),
         Command::Tail(args) => block_on(tail::run(args)),

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use serde_json::value::RawValue;
 
 use super::compact;
-use crate::domain::Timestamp;
+use crate::domain::{Timestamp, spreadsheet::safe_cell};
 
 /// One column.
 #[derive(Clone, Copy, Debug)]
@@ -251,10 +251,7 @@ impl Parts<'_> {
         }
         // Half a surrogate pair is no text; its escape is shown as it came.
         let text: String = serde_json::from_str(raw).unwrap_or_else(|_| raw.to_owned());
-        if self.cells == Cells::Safe && text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) {
-            return format!("'{text}");
-        }
-        text
+        if self.cells == Cells::Safe { safe_cell(text) } else { text }
     }
 }
 

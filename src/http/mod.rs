@@ -9,6 +9,7 @@ pub mod asked;
 pub mod auth;
 mod body;
 pub mod client;
+pub mod console;
 mod context;
 pub mod conversations;
 mod cors;

@@ -52,6 +52,7 @@ mod program;
 mod refusals;
 mod replay;
 mod replicas;
+mod report;
 mod requests;
 mod restart;
 mod retry_after;

@@ -62,6 +62,7 @@ fn routes() -> Vec<(&'static str, &'static str, Value, &'static str)> {
         ("GET", "/admin/v1/configuration", none.clone(), "read"),
         ("GET", "/admin/v1/budget", none.clone(), "read"),
         ("POST", "/admin/v1/budget/permits", json!({"class": "get"}), "operate"),
+        ("GET", "/admin/v1/report", none.clone(), "read"),
         ("GET", "/admin/v1/audit", none.clone(), "read"),
         ("GET", "/admin/v1/operators/me", none, "read"),
     ]

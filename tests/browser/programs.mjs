@@ -82,17 +82,49 @@ async function pages(bridge) {
   return { origin: `http://127.0.0.1:${server.address().port}`, answers, stop };
 }
 
+/** A receiver of callbacks: answers `status`, and keeps what it was sent. */
+async function receiver() {
+  const self = { status: 200, taken: [] };
+  const server = createServer(async (request, response) => {
+    let body = '';
+    for await (const part of request) body += part;
+    if (self.status < 300) self.taken.push(JSON.parse(body));
+    response.writeHead(self.status).end();
+  });
+  await new Promise((done) => server.listen(0, '127.0.0.1', done));
+  self.url = `http://127.0.0.1:${server.address().port}/callback`;
+  self.stop = () => new Promise((done) => { server.close(done); server.closeAllConnections(); });
+  return self;
+}
+
+/** Named operators, and callbacks that are given up soon. */
+const operated = (world) => `
+[delivery]
+allow_http = true
+allow_networks = ["127.0.0.0/8"]
+retry_schedule = ["100ms"]
+${world.operators.map(({ name, role, texts, token }) => `[[admin.operators]]
+name = "${name}"
+role = "${role}"
+texts = ${texts}
+token = "${token}"`).join('\n')}
+`;
+
 /** A sandbox, a bridge on it, and two shops, of which only the first may talk to the bridge. */
 export class World {
   #token = randomBytes(24).toString('hex');
 
-  static async start() {
+  /** With `operators`, of whom the console asks for a token, callbacks go to a receiver of the test's. */
+  static async start({ operators = [] } = {}) {
     const world = new World();
+    world.operators = operators.map((each) => ({ ...each, token: randomBytes(24).toString('hex') }));
+    world.receiver = await receiver();
     world.folder = await mkdtemp(join(tmpdir(), 'fini-bridge-browser.'));
     world.sandboxProgram = new Program('sandbox', '--listen', '127.0.0.1:0', '--reply-latency', '50ms', '--unlimited');
     [world.sandbox] = await world.sandboxProgram.line(/http:\/\/127\.0\.0\.1:\d+/);
     const [listen, admin] = [await freePort(), await freePort()];
     world.url = `http://127.0.0.1:${listen}`;
+    world.admin = `http://127.0.0.1:${admin}`;
     world.shop = await pages(world.url);
     world.stranger = await pages(world.url);
     await writeFile(join(world.folder, 'bridge.toml'), `
@@ -112,12 +144,13 @@ rate_limit = { requests = 100000, window = "60s" }
 sweep_interval = "250ms"
 [turns]
 absence_window = "1s"
+${operators.length ? operated(world) : ''}
 [[frontends]]
 name = "web"
 bot_id = "${BOT}"
 tokens = ["${world.#token}"]
 browser_token_secret = "${randomBytes(32).toString('hex')}"
-callbacks = false
+${operators.length ? `callback_url = "${world.receiver.url}"\ncallback_secrets = ["whsec_${randomBytes(32).toString('base64')}"]` : 'callbacks = false'}
 `);
     await world.up();
     return world;
@@ -129,7 +162,7 @@ callbacks = false
   }
 
   async stop() {
-    await Promise.all([this.bridge.stop(), this.sandboxProgram.stop(), this.shop.stop(), this.stranger.stop()]);
+    await Promise.all([this.bridge.stop(), this.sandboxProgram.stop(), this.receiver.stop(), this.shop.stop(), this.stranger.stop()]);
     await rm(this.folder, { recursive: true });
   }
 
@@ -140,8 +173,45 @@ callbacks = false
     return (await answer.json()).token;
   }
 
-  async #control(path, body) {
-    const answer = await fetch(`${this.sandbox}/_sandbox/${path}`, body && { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+  /** What a customer writes, told by the shop's backend; gives its message's id once the turn is over. */
+  async say(conversation, text, user) {
+    const headers = { authorization: `Bearer ${this.#token}`, 'content-type': 'application/json', prefer: 'wait=30' };
+    const body = { conversation_id: conversation, text, ...(user ? { user: { id: user } } : {}) };
+    const answer = await fetch(`${this.url}/v1/messages`, { method: 'POST', headers, body: JSON.stringify(body) });
+    const { message_id: id } = await answer.json();
+    return { id, requestId: answer.headers.get('x-request-id'), status: answer.status };
+  }
+
+  /** Asks for a human. */
+  async askForHuman(conversation) {
+    const headers = { authorization: `Bearer ${this.#token}`, 'content-type': 'application/json' };
+    await fetch(`${this.url}/v1/conversations/${conversation}/handoff`, { method: 'POST', headers, body: '{}' });
+  }
+
+  /** One of the operators' routes, as the operator of that name. */
+  async operate(name, path) {
+    const { token } = this.operators.find((each) => each.name === name);
+    const answer = await fetch(`${this.admin}/admin/v1/${path}`, { headers: { authorization: `Bearer ${token}` } });
+    return answer.json();
+  }
+
+  /** What a command of the program prints, as the operator of that name; rejects where it fails. */
+  async command(name, ...words) {
+    const file = join(this.folder, `token-${name}`);
+    await writeFile(file, this.operators.find((each) => each.name === name).token, { mode: 0o600 });
+    const program = new Program(...words, '--admin', this.admin, '--admin-token-file', file);
+    const [status] = await program.ended;
+    if (status !== 0) throw new Error(`${words.join(' ')} ended with ${status}: ${program.output}`);
+    return program.output;
+  }
+
+  /** Another character of the simulated Fini. */
+  async vendor(settings) {
+    await this.#control('settings', settings, 'PATCH');
+  }
+
+  async #control(path, body, method = 'POST') {
+    const answer = await fetch(`${this.sandbox}/_sandbox/${path}`, body && { method, headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
     return answer.json();
   }
 

@@ -14,6 +14,7 @@ mod part;
 mod probes;
 mod quarantines;
 mod replays;
+mod report;
 mod search;
 
 use std::{
@@ -34,7 +35,7 @@ use tokio::sync::watch;
 pub use operators::Operators;
 
 use super::{
-    context,
+    console, context,
     problem::{Code, Problem},
     refused::Refused,
 };
@@ -135,6 +136,7 @@ pub fn admin(state: Admin) -> Router {
         .route("/admin/v1/lanes", get(lanes::lanes))
         .route("/admin/v1/figures", get(figures::figures))
         .route("/admin/v1/configuration", get(figures::configuration))
+        .route("/admin/v1/report", get(report::report))
         .route("/admin/v1/audit", get(audit::audit))
         .route("/admin/v1/operators/me", get(audit::me))
         .route("/admin/v1/budget", get(budget::budget))
@@ -145,6 +147,7 @@ pub fn admin(state: Admin) -> Router {
         .route("/readyz", get(probes::readyz))
         .route("/metrics", get(probes::encode_metrics))
         .merge(guarded)
+        .merge(console::router())
         .fallback(super::not_found)
         .method_not_allowed_fallback(super::method_not_allowed)
         .layer(context::contained(state.metrics.clone()))

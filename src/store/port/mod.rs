@@ -15,6 +15,7 @@ mod operator;
 mod people;
 mod reading;
 mod replays;
+mod report;
 mod time;
 mod turns;
 mod waits;
@@ -34,6 +35,7 @@ pub use operator::*;
 pub use people::*;
 pub use reading::*;
 pub use replays::*;
+pub use report::*;
 pub use time::*;
 pub use turns::*;
 pub use waits::*;
@@ -59,6 +61,7 @@ pub trait Store:
     + LogStore
     + DeliveryStore
     + ReplayStore
+    + ReportStore
     + BudgetStore
     + AdminStore
     + AuditStore

@@ -6,7 +6,8 @@ use sqlx::{AssertSqlSafe, Row as _};
 
 use super::{
     Frame, PostgresStore, Read, admin, attempts, bindings, blocked, claims, erasures, evidence, expiry, feed, handoff,
-    in_flight, intake, lanes, log, operator, people, prune, reading, records, replays, server, tries, turns, unbound,
+    in_flight, intake, lanes, log, operator, people, prune, reading, records, replays, report, server, tries, turns,
+    unbound,
 };
 use crate::{domain::destination::Subscriptions, store::conformance};
 
@@ -123,6 +124,9 @@ async fn frequent_questions_go_by_their_index_from_the_first_row_on() {
         ("a conversation in a log", log::ENTRIES_OF, &[]),
         ("the ends of a log", log::BOUNDS, &[]),
         ("a time in a log", log::SINCE, &[]),
+        ("which logs there are", report::LOGS, &[]),
+        ("what entered a log", report::ENTERED, &[]),
+        ("sums of a report", report::SUMS, &[]),
         ("ended conversations", prune::ENDED, &[]),
         ("spent budget", prune::SPENT, &[]),
         ("deletions that ended", prune::ERASED, &[]),

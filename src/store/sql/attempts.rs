@@ -137,6 +137,9 @@ pub(super) async fn finish(conn: &mut Conn, cx: &mut Cx, finish: &FinishDelivery
         let (key, number) = (rows::int(&row, "key")?, rows::small(&row, "attempts")?);
         tries::failed(conn, key, number, (finish.status, error.as_deref()), finish.now).await?;
     }
+    if end.given_up.is_some() {
+        cx.add_dead_letters(&lane.destination.frontend, 1);
+    }
     if let Some(due_at) = rows::maybe_time(&row, "due_at")? {
         lanes::leave(conn, lane, due_at, rows::small(&row, "spent")? > 0).await?;
         return Ok(Finished { counted: true, ..Finished::default() });

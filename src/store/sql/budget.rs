@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
-use super::{Conn, ThisStore, db, dialect, rows};
+use super::{Conn, ThisStore, db, dialect, report, rows};
 use crate::{
     domain::Timestamp,
     store::{BudgetStore, BudgetTerms, BudgetUse, Grant, PermitId, RequestClass, Result},
@@ -167,7 +167,8 @@ async fn insert(
     .bind(class.as_str())
     .bind(now.as_millis())
     .bind(i64::try_from(entries).unwrap_or(i64::MAX))
-    .fetch_all(conn)
+    .fetch_all(&mut *conn)
     .await?;
+    report::add_requests(conn, i64::try_from(keys.len()).unwrap_or(i64::MAX), now).await?;
     Ok(keys.into_iter().map(PermitId).collect())
 }

@@ -3,9 +3,12 @@
 //! Changes are announced only once the transaction is durable. Counts per frontend are added up here and written once per
 //! transaction, however many messages it takes in.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
-use super::{Conn, db};
+use super::{Conn, db, report};
 use crate::{
     domain::{Timestamp, ids::FrontendName},
     store::{Change, Result, Rules},
@@ -16,6 +19,7 @@ pub(in crate::store) struct Cx {
     rules: Arc<Rules>,
     changes: Vec<Change>,
     waiting: HashMap<FrontendName, Waiting>,
+    dead_letters: BTreeMap<FrontendName, i64>,
 }
 
 /// Turns of one frontend that wait.
@@ -30,7 +34,7 @@ struct Waiting {
 impl Cx {
     /// The context of a transaction that begins.
     pub(in crate::store) fn new(rules: Arc<Rules>) -> Self {
-        Self { rules, changes: Vec::new(), waiting: HashMap::new() }
+        Self { rules, changes: Vec::new(), waiting: HashMap::new(), dead_letters: BTreeMap::new() }
     }
 
     /// The domain's rules.
@@ -62,6 +66,12 @@ impl Cx {
         }
     }
 
+    /// Counts callbacks of a frontend that were given up.
+    pub(in crate::store) fn add_dead_letters(&mut self, frontend: &FrontendName, dead: u64) {
+        let count = self.dead_letters.entry(frontend.clone()).or_default();
+        *count = count.saturating_add(i64::try_from(dead).unwrap_or(i64::MAX));
+    }
+
     /// How many turns of a frontend wait, this transaction's own included.
     pub(in crate::store) async fn waiting(&mut self, conn: &mut Conn, frontend: &FrontendName) -> Result<i64> {
         let waiting = self.waiting.entry(frontend.clone()).or_default();
@@ -88,6 +98,10 @@ impl Cx {
             .bind(waiting.added)
             .execute(&mut *conn)
             .await?;
+        }
+        let now = self.rules.wall.now();
+        for (frontend, dead) in std::mem::take(&mut self.dead_letters) {
+            report::add_dead_letters(conn, &frontend, dead, now).await?;
         }
         Ok(())
     }

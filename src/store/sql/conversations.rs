@@ -153,6 +153,7 @@ pub(in crate::store) async fn erase(
         "DELETE FROM destination_lanes WHERE conversation_key = $1",
         "DELETE FROM deliveries WHERE conversation_key = $1",
         "DELETE FROM events WHERE conversation_key = $1",
+        "DELETE FROM report_waits WHERE conversation_key = $1",
         // What stands in a Fini conversation with somebody else's, or may, since nobody knows in which it stands, must not
         // become that one's for want of an owner.
         "DELETE FROM marks WHERE conversation_key = $1 AND EXISTS (SELECT 1 FROM conversations own \

@@ -84,8 +84,8 @@ impl DeliveryStore for ThisStore {
         max_age: Duration,
         hold_lane: bool,
     ) -> Result<Vec<(Destination, u64)>> {
-        self.write((now, max_age, hold_lane), |conn, _, (now, max_age, hold_lane)| {
-            expiry::expire(conn, *now, *max_age, *hold_lane).boxed()
+        self.write((now, max_age, hold_lane), |conn, cx, (now, max_age, hold_lane)| {
+            expiry::expire(conn, cx, *now, *max_age, *hold_lane).boxed()
         })
         .await
     }

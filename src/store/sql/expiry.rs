@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{Conn, db, dialect, lanes, rows};
+use super::{Conn, Cx, db, dialect, lanes, rows};
 use crate::{
     domain::{Timestamp, destination::Destination},
     store::{DeadEnd, Result},
@@ -63,6 +63,7 @@ const GIVE_UP: [&str; 2] = [give_up!("lanes"), give_up!("destination_lanes")];
 /// Gives up a batch; returns how many of each destination.
 pub(super) async fn expire(
     conn: &mut Conn,
+    cx: &mut Cx,
     now: Timestamp,
     max_age: Duration,
     hold_lane: bool,
@@ -71,7 +72,12 @@ pub(super) async fn expire(
     for (overdue, give_up) in [OVERDUE, OVERDUE_FURTHER].into_iter().zip(GIVE_UP) {
         expire_of(conn, (overdue, give_up), now.minus(max_age), (now, hold_lane), &mut counts).await?;
     }
-    Ok(counts.into_iter().map(|(destination, count)| (Destination::recorded(&destination), count)).collect())
+    let counts: Vec<_> =
+        counts.into_iter().map(|(destination, count)| (Destination::recorded(&destination), count)).collect();
+    for (destination, dead) in &counts {
+        cx.add_dead_letters(&destination.frontend, *dead);
+    }
+    Ok(counts)
 }
 
 async fn expire_of(

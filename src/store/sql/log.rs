@@ -11,7 +11,7 @@
 
 use futures_util::FutureExt;
 
-use super::{Conn, Cx, Row, ThisStore, db, dialect, rows};
+use super::{Conn, Cx, Row, ThisStore, db, dialect, report, rows};
 use crate::{
     domain::{
         Timestamp,
@@ -46,13 +46,16 @@ impl LogStore for ThisStore {
     }
 }
 
-/// Whether there is anything without a position.
+/// Whether there is anything without a position, or that the report has not counted.
 pub(in crate::store) const UNNUMBERED: &str = "SELECT (SELECT MIN(recorded_at) FROM events WHERE log_position IS NULL) AS event, \
-        (SELECT MIN(key) FROM log_notices) AS notice";
+        (SELECT MIN(key) FROM log_notices) AS notice, \
+        COALESCE((SELECT position FROM log_head WHERE name = 'log'), 0) AS head, \
+        COALESCE((SELECT position FROM log_head WHERE name = 'report'), 0) AS counted";
 
 async fn is_numbered(conn: &mut Conn) -> Result<bool> {
     let row = db::query(UNNUMBERED).fetch_one(conn).await?;
-    Ok(rows::maybe_time(&row, "event")?.is_none() && rows::maybe_time(&row, "notice")?.is_none())
+    let is_counted = rows::int(&row, "counted")? >= rows::int(&row, "head")?;
+    Ok(is_counted && rows::maybe_time(&row, "event")?.is_none() && rows::maybe_time(&row, "notice")?.is_none())
 }
 
 /// Numbers the oldest events without a position, beginning behind `$1`: of each conversation all up to the youngest that is
@@ -90,7 +93,8 @@ async fn number(conn: &mut Conn, cx: &mut Cx, most: i64) -> Result<usize> {
     dialect::lock_log(conn).await?;
     let head: Option<(i64, String)> =
         db::query_as("SELECT position, shown_at FROM log_head WHERE name = 'log'").fetch_optional(&mut *conn).await?;
-    let (mut head, shown_at) = head.unwrap_or_default();
+    let (before, shown_at) = head.unwrap_or_default();
+    let mut head = before;
     let numbered: Vec<(i64, i64)> = db::query_as(NUMBER).bind(head).bind(most).fetch_all(&mut *conn).await?;
     let mut grown: Vec<String> = Vec::new();
     let mut latest = shown_at.clone();
@@ -114,8 +118,9 @@ async fn number(conn: &mut Conn, cx: &mut Cx, most: i64) -> Result<usize> {
         }
     }
     let notices = enter_notices(conn, cx, &mut head, &mut latest, &mut grown).await?;
+    let counted = report::catch_up(conn, before, head, &grown).await?;
     if numbered.is_empty() && notices == 0 {
-        return Ok(0);
+        return Ok(counted);
     }
     db::query(
         "INSERT INTO log_head (name, position, shown_at) VALUES ('log', $1, $2) \

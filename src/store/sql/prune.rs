@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{Conn, db, erased, handoff, lanes, log, person_erasures, replays, rows};
+use super::{Conn, db, erased, handoff, lanes, log, person_erasures, replays, report, rows};
 use crate::{domain::Timestamp, store::Result};
 
 /// Callbacks that ended before the retention. The time is asked for twice: one that is replayed meanwhile is kept.
@@ -103,6 +103,7 @@ async fn delete_ended(conn: &mut Conn, before: i64, now: Timestamp, batch: i64) 
     if keys.is_empty() {
         return Ok(0);
     }
+    report::forget(conn, &keys).await?;
     let deleted = db::query(concat!("DELETE FROM conversations WHERE key", is_key_in!("$1"),))
         .bind(rows::array(&keys)?)
         .execute(conn)

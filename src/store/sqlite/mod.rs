@@ -77,6 +77,8 @@ mod records;
 mod replay;
 #[path = "../sql/replays.rs"]
 mod replays;
+#[path = "../sql/report.rs"]
+mod report;
 #[path = "../sql/rows.rs"]
 mod rows;
 #[cfg(test)]

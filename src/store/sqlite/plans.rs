@@ -4,13 +4,25 @@ use futures_util::FutureExt as _;
 
 use super::{
     Read, SqliteStore, admin, attempts, blocked, claims, erasures, evidence, expiry, feed, handoff, in_flight, intake,
-    lanes, log, operator, people, prune, reading, replays, tries, turns, unbound,
+    lanes, log, operator, people, prune, reading, replays, report, tries, turns, unbound,
 };
 use crate::{domain::destination::Subscriptions, store::conformance};
 
 /// Tables with a few rows per frontend, parts of statements, and parameters: these may be read from end to end.
-const SMALL: [&str; 11] =
-    ["frontends", "waiting", "called", "f", "due", "firsts", "retries", "named", "picked", "json_each", "CONSTANT ROW"];
+const SMALL: [&str; 12] = [
+    "logs",
+    "frontends",
+    "waiting",
+    "called",
+    "f",
+    "due",
+    "firsts",
+    "retries",
+    "named",
+    "picked",
+    "json_each",
+    "CONSTANT ROW",
+];
 
 async fn plan(store: &SqliteStore, sql: &str) -> Vec<String> {
     let explain: Read<String, Vec<String>> = |conn, sql| {
@@ -69,6 +81,9 @@ async fn frequent_questions_never_scan_a_table_that_grows() {
         ("a conversation in a log", log::ENTRIES_OF),
         ("the ends of a log", log::BOUNDS),
         ("a time in a log", log::SINCE),
+        ("which logs there are", report::LOGS),
+        ("what entered a log", report::ENTERED),
+        ("sums of a report", report::SUMS),
         ("ended conversations", prune::ENDED),
         ("spent budget", prune::SPENT),
         ("deletions that ended", prune::ERASED),

@@ -1,0 +1,127 @@
+// The operators' drill on the real bridge: what an operator finds and mends at night by the console, what each of it leaves in the
+// audit, and the same numbers by the command line.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { eventually, launch } from './harness.mjs';
+import { World } from './programs.mjs';
+
+let browser;
+let world;
+before(async () => {
+  const operators = [{ name: 'ada', role: 'erase', texts: true }, { name: 'bob', role: 'read', texts: false }];
+  [browser, world] = await Promise.all([launch(), World.start({ operators })]);
+});
+after(() => Promise.all([browser.close(), world.stop()]));
+
+/** The console, signed in as this operator; it must never throw, nor break its own policy. */
+async function console_(t, name = 'ada') {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 860 } });
+  const page = await context.newPage();
+  page.setDefaultTimeout(20_000);
+  const faults = [];
+  page.on('pageerror', (error) => faults.push(error.message));
+  page.on('console', (message) => { if (/content security policy/i.test(message.text())) faults.push(message.text()); });
+  t.after(async () => {
+    await context.close();
+    assert.deepEqual(faults, []);
+  });
+  await page.goto(`${world.admin}/admin/`);
+  await page.getByLabel('Token').fill(world.operators.find((each) => each.name === name).token);
+  await page.keyboard.press('Enter');
+  await page.getByText(`${name} (`).waitFor();
+  return page;
+}
+
+const dialog = (page) => page.getByRole('dialog');
+const row = (page, text) => page.getByRole('row').filter({ hasText: text });
+
+async function find(page, id) {
+  await page.getByRole('searchbox').fill(id);
+  await page.keyboard.press('Enter');
+}
+
+async function give(page, reason, label) {
+  await dialog(page).getByLabel('Reason').fill(reason);
+  await dialog(page).getByRole('button', { name: label, exact: true }).click();
+}
+
+const acts = async (reason) => (await world.operate('ada', 'audit')).audit.filter((act) => act.reason === reason).map((act) => [act.operator, act.act, act.refused]);
+
+test('a stuck conversation is found by an id, its dead letters are retried, and the receiver has them', async (t) => {
+  world.receiver.status = 500;
+  const { id, requestId } = await world.say('stuck', 'Where is my order?');
+  await eventually(async () => (await world.operate('ada', 'deliveries?state=dead')).deliveries.length === 2);
+  const page = await console_(t);
+  for (const [key, name] of [[id, 'message id'], [requestId, 'request id']]) {
+    await find(page, key);
+    await row(page, name).getByRole('link', { name: 'stuck' }).waitFor();
+  }
+  await page.getByRole('link', { name: 'stuck' }).click();
+  await page.locator('.moment', { hasText: 'HTTP 500' }).first().waitFor();
+  assert.ok(await page.locator('.moment[data-kind="request"]').count() >= 1, 'the request to Fini stands on the time line');
+  assert.equal(await page.getByText('Where is my order?').count(), 0);
+  world.receiver.status = 200;
+  await page.getByRole('button', { name: 'Retry dead letters' }).click();
+  await give(page, 'the receiver works again', 'Retry');
+  await eventually(() => world.receiver.taken.length === 2);
+  assert.deepEqual(world.receiver.taken.map((event) => event.type), ['message.created', 'turn.completed']);
+  assert.deepEqual(await acts('the receiver works again'), [['ada', 'deliveries.retry', false]]);
+});
+
+test('texts are shown to whoever may see them, and the look is on record', async (t) => {
+  await world.say('private', 'Something <b>private</b>');
+  const page = await console_(t);
+  await page.goto(`${world.admin}/admin/#/conversation/web/private`);
+  await page.getByRole('button', { name: 'Show texts' }).click();
+  await give(page, 'a complaint of today', 'Show texts');
+  await page.locator('.words', { hasText: 'Something <b>private</b>' }).first().waitFor();
+  const looks = await acts('a complaint of today');
+  assert.ok(looks.length >= 1 && looks.every(([operator, act]) => operator === 'ada' && act === 'texts.read'));
+  const reader = await console_(t, 'bob');
+  await reader.goto(`${world.admin}/admin/#/conversation/web/private`);
+  await reader.locator('.moment').first().waitFor();
+  assert.equal(await reader.getByText('private</b>').count(), 0);
+  assert.deepEqual(await reader.locator('#acts button').allTextContents(), []);
+});
+
+test('who waits for a human is seen with how long', async (t) => {
+  await world.say('patient', 'Hello');
+  await world.askForHuman('patient');
+  const page = await console_(t);
+  await row(page, 'patient').getByText(/^\d+(\.\d)? (ms|s)/).first().waitFor();
+});
+
+test('a quarantine is settled after a look at both sides', async (t) => {
+  await world.vendor({ resolve_mode: 'newest_of_bot' });
+  await world.say('first', 'I am the first', 'u-1');
+  await world.say('second', 'I am another', 'u-2');
+  await eventually(async () => (await world.operate('ada', 'quarantines')).quarantines.length === 1);
+  await world.vendor({ resolve_mode: 'always_new' });
+  const page = await console_(t);
+  await page.getByRole('link', { name: 'Quarantines' }).click();
+  await page.getByText('Ours: waits for you').waitFor();
+  assert.match(await page.locator('.sides').textContent(), /second.*u-2.*quarantined.*first.*u-1/);
+  await page.getByRole('button', { name: 'Settle second' }).click();
+  await give(page, 'asked u-2', 'Settle');
+  await dialog(page).getByText('no history comes along').waitFor();
+  await dialog(page).getByRole('button', { name: 'Settle it so' }).click();
+  await page.getByText('No conversation is in quarantine.').waitFor();
+  const left = await acts('asked u-2');
+  assert.ok(left.some(([operator, act, refused]) => operator === 'ada' && act === 'conversation.bind' && !refused));
+});
+
+test('the numbers are the same by the console, by the command line and by the route', async (t) => {
+  const page = await console_(t);
+  await page.getByRole('link', { name: 'Report' }).click();
+  const table = page.getByRole('table', { name: 'The report' });
+  await table.waitFor();
+  const { total } = await world.operate('ada', 'report');
+  assert.ok(total.messages >= 1 && total.dead_letters >= 1, JSON.stringify(total));
+  const shown = await table.getByRole('row').last().getByRole('cell').allTextContents();
+  assert.deepEqual(shown.slice(0, 7), ['All', ...['messages', 'answered', 'escalated', 'resolved', 'failed', 'dead_letters'].map((name) => String(total[name]))]);
+  const lines = (await world.command('bob', 'report', '--csv')).trim().split('\r\n').map((line) => line.split(','));
+  const column = lines[0].indexOf('messages');
+  assert.equal(lines.slice(1).reduce((sum, line) => sum + Number(line[column]), 0), total.messages);
+  await assert.rejects(world.command('bob', 'report', '--tz', 'Mars/Olympus'), /tz is no time zone/);
+});
