@@ -69,7 +69,9 @@ struct Page {
     get,
     path = "/v1/conversations/{conversation_id}",
     operation_id = "getConversation",
+    tag = "Conversations",
     summary = "Where a conversation stands",
+    description = "Its state, who may speak, how far its feed goes and how far the customer has read; with `with=transcript` also what was said last.",
     params(
         ("conversation_id" = String, Path, description = "The frontend's own id"),
         ("with" = Option<schema::With>, Query, description = "`transcript`: the latest messages too"),
@@ -80,7 +82,7 @@ struct Page {
         (status = 429, description = "rate_limited", body = schema::ProblemBody, content_type = "application/problem+json"),
         Errors,
     ),
-    security(("bearer" = []))
+    security(("frontend_token" = []), ("browser_token" = []))
 )]
 pub async fn get(
     State(public): State<Public>,
@@ -124,7 +126,9 @@ pub async fn get(
     get,
     path = "/v1/conversations/{conversation_id}/events",
     operation_id = "getEvents",
+    tag = "Conversations",
     summary = "Read the feed",
+    description = "Everything that happened in the conversation, each once, under numbers without gaps. A browser is shown `hidden` in place of what is not for it.",
     params(
         ("conversation_id" = String, Path, description = "The frontend's own id"),
         ("after" = Option<i64>, Query, minimum = 0, description = "Only events with a higher sequence"),
@@ -135,7 +139,7 @@ pub async fn get(
         (status = 429, description = "rate_limited", body = schema::ProblemBody, content_type = "application/problem+json"),
         Errors,
     ),
-    security(("bearer" = []))
+    security(("frontend_token" = []), ("browser_token" = []))
 )]
 pub async fn events(
     State(public): State<Public>,

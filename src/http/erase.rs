@@ -40,13 +40,15 @@ struct Erased<'a> {
     delete,
     path = "/v1/conversations/{conversation_id}",
     operation_id = "eraseConversation",
+    tag = "Conversations",
     summary = "Erase a conversation here and, on request, at Fini",
+    description = "Texts and mapping go from every table and file of the bridge. Repeat it to see how far it is. A message under the same id begins a new conversation.",
     params(
         ("conversation_id" = String, Path, description = "The frontend's own id"),
         ("upstream" = Option<bool>, Query, description = "Ask Fini to delete it too, and read back to prove it"),
     ),
     responses((status = 202, description = "What was erased", body = schema::Erased), Errors),
-    security(("bearer" = []))
+    security(("frontend_token" = []))
 )]
 pub async fn delete(
     State(public): State<Public>,

@@ -48,6 +48,7 @@ struct Escalated {
     post,
     path = "/v1/fini/actions/escalate",
     operation_id = "finiEscalates",
+    tag = "Fini",
     summary = "Fini's action that asks for a human",
     description = "For an action at Fini, with `x-api-key`. Answers what the rulebook can say: whether the desk is there, and \
         where the customer stands. A request that fits no conversation is kept for an operator, or until it fits one.",
@@ -88,6 +89,7 @@ struct Attributes {
     post,
     path = "/v1/fini/attributes",
     operation_id = "finiAttributes",
+    tag = "Fini",
     summary = "The attributes that Fini can fetch before it answers",
     description = "For attributes that Fini fetches, with `x-api-key`: whose the conversation is, and since when a human has it.",
     request_body = schema::FiniMeans,

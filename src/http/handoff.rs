@@ -73,7 +73,9 @@ struct Answer<'a> {
     post,
     path = "/v1/conversations/{conversation_id}/handoff",
     operation_id = "requestHuman",
+    tag = "Handoff",
     summary = "Ask for a human: the desk, or the customer with a browser token",
+    description = "Tells `conversation.escalated` and `handoff.requested` once; asking again changes nothing. `note` is for the desk alone.",
     params(("conversation_id" = String, Path, description = "The frontend's own id"),),
     request_body(content = Option<schema::HumanWish>),
     responses(
@@ -81,7 +83,7 @@ struct Answer<'a> {
         (status = 429, description = "rate_limited", body = schema::ProblemBody, content_type = "application/problem+json"),
         Errors,
     ),
-    security(("bearer" = []))
+    security(("frontend_token" = []), ("browser_token" = []))
 )]
 pub async fn request(
     State(public): State<Public>,
@@ -105,7 +107,9 @@ pub async fn request(
     post,
     path = "/v1/conversations/{conversation_id}/handoff/claim",
     operation_id = "claimHandoff",
+    tag = "Handoff",
     summary = "An agent takes the conversation, or joins: from then on the bot is silent",
+    description = "Whether anybody asked for a human or not. Another agent who has it is told, unless `join` is true.",
     params(("conversation_id" = String, Path, description = "The frontend's own id"),),
     request_body = schema::Claim,
     responses(
@@ -113,7 +117,7 @@ pub async fn request(
         (status = 409, description = "already_claimed, with the `agent` who has it", body = schema::ProblemBody, content_type = "application/problem+json"),
         Errors,
     ),
-    security(("bearer" = []))
+    security(("frontend_token" = []))
 )]
 pub async fn claim(
     State(public): State<Public>,
@@ -134,7 +138,9 @@ pub async fn claim(
     post,
     path = "/v1/conversations/{conversation_id}/handoff/position",
     operation_id = "setPosition",
+    tag = "Handoff",
     summary = "Say where the customer who waits stands",
+    description = "Told as `handoff.position`.",
     params(("conversation_id" = String, Path, description = "The frontend's own id"),),
     request_body = schema::Position,
     responses(
@@ -142,7 +148,7 @@ pub async fn claim(
         (status = 409, description = "no_handoff: nobody waits", body = schema::ProblemBody, content_type = "application/problem+json"),
         Errors,
     ),
-    security(("bearer" = []))
+    security(("frontend_token" = []))
 )]
 pub async fn position(
     State(public): State<Public>,
@@ -165,11 +171,13 @@ pub async fn position(
     post,
     path = "/v1/conversations/{conversation_id}/handoff/typing",
     operation_id = "typing",
+    tag = "Handoff",
     summary = "An agent is writing: open streams are told `typing`",
+    description = "Nothing is stored.",
     params(("conversation_id" = String, Path, description = "The frontend's own id"),),
     request_body(content = Option<schema::WhichAgent>),
     responses((status = 204, description = "Told"), Errors),
-    security(("bearer" = []))
+    security(("frontend_token" = []))
 )]
 pub async fn typing(
     State(public): State<Public>,
@@ -189,7 +197,9 @@ pub async fn typing(
     post,
     path = "/v1/conversations/{conversation_id}/handoff/leave",
     operation_id = "leaveHandoff",
+    tag = "Handoff",
     summary = "An agent leaves; after the last one the customer waits again",
+    description = "Told as `handoff.agent_left`.",
     params(("conversation_id" = String, Path, description = "The frontend's own id"),),
     request_body(content = Option<schema::WhichAgent>),
     responses(
@@ -197,7 +207,7 @@ pub async fn typing(
         (status = 409, description = "no_handoff", body = schema::ProblemBody, content_type = "application/problem+json"),
         Errors,
     ),
-    security(("bearer" = []))
+    security(("frontend_token" = []))
 )]
 pub async fn leave(
     State(public): State<Public>,
@@ -215,7 +225,9 @@ pub async fn leave(
     post,
     path = "/v1/conversations/{conversation_id}/handoff/return",
     operation_id = "returnHandoff",
+    tag = "Handoff",
     summary = "Give the conversation back to the bot",
+    description = "Told as `handoff.returned`: the bot answers again.",
     params(("conversation_id" = String, Path, description = "The frontend's own id"),),
     request_body(content = Option<schema::Return>),
     responses(
@@ -223,7 +235,7 @@ pub async fn leave(
         (status = 409, description = "no_handoff", body = schema::ProblemBody, content_type = "application/problem+json"),
         Errors,
     ),
-    security(("bearer" = []))
+    security(("frontend_token" = []))
 )]
 pub async fn give_back(
     State(public): State<Public>,
@@ -249,10 +261,12 @@ struct DeskView {
     put,
     path = "/v1/desk",
     operation_id = "setDesk",
+    tag = "Handoff",
     summary = "Say whether the frontend's desk is there",
+    description = "Told to customers who wait, and to Fini where it asks. The bridge keeps no calendar.",
     request_body = schema::Desk,
     responses((status = 200, description = "As it is noted", body = schema::Desk), Errors),
-    security(("bearer" = []))
+    security(("frontend_token" = []))
 )]
 pub async fn put_desk(State(public): State<Public>, request: Request) -> Result<Response, Problem> {
     let (caller, body) = body::of_caller(&public, request).await?;

@@ -42,6 +42,7 @@ struct Page {
     get,
     path = "/v1/events",
     operation_id = "getLog",
+    tag = "Log",
     summary = "Read the log of the frontend",
     description = "Every event of the frontend over all its conversations, in the order in which they became durable: the same \
         objects as in the feeds, each once. `next_cursor` goes on behind what was looked at, also where nothing matched; it is good \
@@ -61,7 +62,7 @@ struct Page {
         (status = 410, description = "cursor_expired, with `oldest_cursor`", body = schema::ProblemBody, content_type = "application/problem+json"),
         Errors,
     ),
-    security(("bearer" = []))
+    security(("frontend_token" = []))
 )]
 pub async fn get(State(public): State<Public>, RawQuery(query): RawQuery, asked: Asked) -> Result<Response, Problem> {
     let frontend = authenticate(&public, &asked)?.server_only()?;

@@ -36,6 +36,7 @@ const GATHERED: Duration = Duration::from_millis(100);
     get,
     path = "/v1/stream",
     operation_id = "streamLog",
+    tag = "Log",
     summary = "The log of the frontend as server-sent events",
     description = "`id:` is the cursor behind the event, `event:` the type, `data:` the feed event. A comment every 15 s keeps it \
         alive. Resumes from `Last-Event-ID` or `after`; without them, and without `since`, it begins now. A frontend's token only.",
@@ -53,7 +54,7 @@ const GATHERED: Duration = Duration::from_millis(100);
         (status = 429, description = "too_many_streams", body = schema::ProblemBody, content_type = "application/problem+json"),
         Errors,
     ),
-    security(("bearer" = []))
+    security(("frontend_token" = []))
 )]
 pub async fn get(State(public): State<Public>, RawQuery(query): RawQuery, asked: Asked) -> Result<Response, Problem> {
     let frontend = authenticate(&public, &asked)?.server_only()?;

@@ -52,7 +52,9 @@ struct Answer<'a> {
     post,
     path = "/v1/messages",
     operation_id = "postMessage",
+    tag = "Messages",
     summary = "Post a message",
+    description = "Durable before the answer. A repeat with the same `message_id` and the same content sends nothing twice; with other content it is refused. A browser token posts as its customer, and only with the role `user`.",
     request_body = schema::NewMessage,
     params(
         ("Idempotency-Key" = Option<String>, Header, pattern = "^[\\x21-\\x7e]{1,200}$",
@@ -72,7 +74,7 @@ struct Answer<'a> {
         (status = 429, description = "backlog_full, rate_limited", body = schema::ProblemBody, content_type = "application/problem+json"),
         Errors,
     ),
-    security(("bearer" = []), ("signature" = []))
+    security(("frontend_token" = []), ("browser_token" = []), ("signature" = []))
 )]
 pub async fn post(State(public): State<Public>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();

@@ -51,6 +51,7 @@ struct Counts {
     delete,
     path = "/v1/users/{user_id}",
     operation_id = "eraseUser",
+    tag = "Users",
     summary = "Erase everything of a person here and, on request, at Fini",
     description = "Every conversation of the person is erased, those included that begin before the last one is found. It goes \
         on over restarts; ask with `GET` how far it is. Browser tokens of the person that are older are refused from now on.",
@@ -59,7 +60,7 @@ struct Counts {
         ("upstream" = Option<bool>, Query, description = "Ask Fini to delete them too, and read back to prove it"),
     ),
     responses((status = 202, description = "How far it is", body = schema::PersonErased), Errors),
-    security(("bearer" = []))
+    security(("frontend_token" = []))
 )]
 pub async fn delete(
     State(public): State<Public>,
@@ -95,10 +96,12 @@ pub async fn delete(
     get,
     path = "/v1/users/{user_id}",
     operation_id = "getErasedUser",
+    tag = "Users",
     summary = "How far the erasure of a person is, and what was proved",
+    description = "Known from the moment it was asked for.",
     params(("user_id" = String, Path, min_length = 1, max_length = 200, description = "The frontend's own id of the user; neither `.` nor `..`"),),
     responses((status = 200, description = "How far it is", body = schema::PersonErased), Errors),
-    security(("bearer" = []))
+    security(("frontend_token" = []))
 )]
 pub async fn get(State(public): State<Public>, Path(user): Path<String>, asked: Asked) -> Result<Response, Problem> {
     let frontend = authenticate(&public, &asked)?.server_only()?;

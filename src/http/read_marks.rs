@@ -28,6 +28,7 @@ struct Marked<'a> {
     post,
     path = "/v1/conversations/{conversation_id}/read",
     operation_id = "markRead",
+    tag = "Conversations",
     summary = "Say how far the customer has read",
     description = "Moves the read mark up to `sequence`, never back and no further than the feed goes. The conversation's open \
         streams are told by the hint `read.updated`. With a server's token, or a browser's for this conversation or its user.",
@@ -38,7 +39,7 @@ struct Marked<'a> {
         (status = 429, description = "rate_limited", body = schema::ProblemBody, content_type = "application/problem+json"),
         Errors,
     ),
-    security(("bearer" = []))
+    security(("frontend_token" = []), ("browser_token" = []))
 )]
 pub async fn post(State(public): State<Public>, Path(id): Path<String>, request: Request) -> Result<Response, Problem> {
     let (caller, body) = body::of_caller(&public, request).await?;

@@ -125,6 +125,7 @@ fn decrement<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
     get,
     path = "/v1/conversations/{conversation_id}/stream",
     operation_id = "streamEvents",
+    tag = "Conversations",
     summary = "The feed as server-sent events",
     description = "`id:` is the sequence, `event:` the type, `data:` the feed event. A comment every 15 s keeps it alive. \
         Hints stand between, without an `id`, each told once or not at all: `turn.started`, `data:` `{\"message_id\": …}`, when \
@@ -142,7 +143,7 @@ fn decrement<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
         (status = 429, description = "too_many_streams, rate_limited", body = schema::ProblemBody, content_type = "application/problem+json"),
         Errors,
     ),
-    security(("bearer" = []))
+    security(("frontend_token" = []), ("browser_token" = []), ("access_token" = []))
 )]
 pub async fn get(
     State(public): State<Public>,

@@ -36,7 +36,9 @@ struct Minted {
     post,
     path = "/v1/conversations/{conversation_id}/tokens",
     operation_id = "mintToken",
+    tag = "Tokens",
     summary = "Mint a browser token for one conversation",
+    description = "For the customer's browser. It opens this conversation alone, whether it has begun or not, and says who the customer is.",
     params(("conversation_id" = String, Path, description = "The frontend's own id"),),
     request_body(content = Option<schema::TokenWish>),
     responses(
@@ -44,7 +46,7 @@ struct Minted {
         (status = 409, description = "browser_tokens_disabled", body = schema::ProblemBody, content_type = "application/problem+json"),
         Errors,
     ),
-    security(("bearer" = []))
+    security(("frontend_token" = []))
 )]
 pub async fn post(State(public): State<Public>, Path(id): Path<String>, request: Request) -> Result<Response, Problem> {
     let (caller, body) = body::of_caller(&public, request).await?;

@@ -63,7 +63,9 @@ struct Claimed<'a> {
     post,
     path = "/v1/users/{user_id}/tokens",
     operation_id = "mintUserToken",
+    tag = "Tokens",
     summary = "Mint a browser token for all conversations of one user, and for new ones",
+    description = "For a logged-in customer's browser. It opens what is this user's, and begins new conversations.",
     params(("user_id" = String, Path, min_length = 1, max_length = 200, description = "The frontend's own id of the user; neither `.` nor `..`"),),
     request_body(content = Option<schema::UserTokenWish>),
     responses(
@@ -71,7 +73,7 @@ struct Claimed<'a> {
         (status = 409, description = "browser_tokens_disabled", body = schema::ProblemBody, content_type = "application/problem+json"),
         Errors,
     ),
-    security(("bearer" = []))
+    security(("frontend_token" = []))
 )]
 pub async fn post_token(
     State(public): State<Public>,
@@ -89,6 +91,7 @@ pub async fn post_token(
     get,
     path = "/v1/users/{user_id}/conversations",
     operation_id = "listUserConversations",
+    tag = "Users",
     summary = "A person's conversations, newest first",
     description = "With a server's token, or a browser's token of that user. A message counts as unread while its sequence is \
         above `read_sequence`. Conversations in which several users were named are nobody's, and in no list.",
@@ -101,7 +104,7 @@ pub async fn post_token(
         (status = 429, description = "rate_limited", body = schema::ProblemBody, content_type = "application/problem+json"),
         Errors,
     ),
-    security(("bearer" = []))
+    security(("frontend_token" = []), ("browser_token" = []))
 )]
 pub async fn conversations(
     State(public): State<Public>,
@@ -169,6 +172,7 @@ fn cursor(query: Option<&str>) -> Result<Option<Place>, Problem> {
     post,
     path = "/v1/users/{user_id}/claim",
     operation_id = "claimConversation",
+    tag = "Users",
     summary = "Give an anonymous conversation to a user",
     description = "On your backend's word, when an anonymous visitor has logged in. Repeating it changes nothing.",
     params(("user_id" = String, Path, min_length = 1, max_length = 200, description = "The frontend's own id of the user; neither `.` nor `..`"),),
@@ -178,7 +182,7 @@ fn cursor(query: Option<&str>) -> Result<Option<Place>, Problem> {
         (status = 409, description = "of_another_user", body = schema::ProblemBody, content_type = "application/problem+json"),
         Errors,
     ),
-    security(("bearer" = []))
+    security(("frontend_token" = []))
 )]
 pub async fn claim(
     State(public): State<Public>,

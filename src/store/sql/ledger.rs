@@ -145,13 +145,8 @@ async fn record_part(
         let opened = |turn: &InFlight| open_turn(turn, look.now, rules.hold_window);
         let (current, late) = (turn.as_ref().map(opened), late.iter().map(opened).collect::<Vec<_>>());
         let turns = OpenTurns { current: current.as_ref(), late: &late };
-        let rules = Look {
-            policy: &rules.statuses,
-            wrapper: wrapper.as_ref(),
-            events: &events,
-            format: rules.formats.get(&conversation.reference.frontend).copied().unwrap_or_default(),
-            now: look.now,
-        };
+        let format = rules.formats.get(&conversation.reference.frontend).copied().unwrap_or_default();
+        let rules = Look { policy: &rules.statuses, wrapper: wrapper.as_ref(), events: &events, format, now: look.now };
         rules.apply(&conversation.standing, turns, &unechoed, &seen.marks)
     };
     let open: Vec<TurnKey> = late.iter().chain(&turn).map(|turn| turn.key).collect();

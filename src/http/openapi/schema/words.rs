@@ -1,0 +1,161 @@
+//! Words that the API answers with. Further ones may come in later versions, so each is open: a reader takes any text.
+
+use serde_json::Value;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        RefOr, Schema,
+        schema::{AdditionalProperties, AnyOfBuilder, Object, ObjectBuilder, Type},
+    },
+};
+
+macro_rules! words {
+    ($($(#[doc = $doc:literal])+ $name:ident = $($word:literal)|+;)+) => {$(
+        $(#[doc = $doc])+
+        pub struct $name;
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                open(concat!($($doc, "\n"),+).trim(), &[$($word),+])
+            }
+        }
+
+        impl ToSchema for $name {}
+    )+};
+}
+
+/// One of these words, or another one that came later.
+fn open(description: &str, words: &[&str]) -> RefOr<Schema> {
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    let any_of = AnyOfBuilder::new()
+        .description(Some(description))
+        .item(text().enum_values(Some(words.iter().copied())))
+        .item(text());
+    RefOr::T(Schema::AnyOf(any_of.build()))
+}
+
+/// An object with any members.
+pub(super) fn free_form(description: &str) -> Object {
+    ObjectBuilder::new()
+        .description(Some(description))
+        .additional_properties(Some(AdditionalProperties::<Schema>::FreeForm(true)))
+        .build()
+}
+
+words! {
+    /// Where a turn stands: it waits, is on its way, or is over. `answered`: Fini answered, decided not to, or handed over;
+    /// `stored`: mirrored; `failed`: see `turn.failed`.
+    TurnStatus = "queued" | "sending" | "answered" | "stored" | "failed";
+    /// Where a conversation stands: with the bot, with a human, done; `quarantined` until an operator settles whose Fini
+    /// conversation is whose; `lost` where its Fini conversation is gone, so that the next message starts a new one; `continued`
+    /// where Fini goes on for another conversation of the same person, until a message takes it up again.
+    State = "open" | "escalated" | "resolved" | "quarantined" | "lost" | "continued";
+    /// Who may speak to the customer: Fini's bot, nobody yet (a human was asked for), or a human.
+    Speaker = "bot" | "waiting" | "human";
+    /// Who wrote a message: the customer, Fini's bot, a human agent, or another automation.
+    Author = "user" | "bot" | "agent" | "otherbot";
+    /// How a text is meant: every character as itself, or as Markdown, in which HTML is text.
+    TextFormat = "plain" | "markdown";
+    /// Where a message entered the conversation: it was found in Fini, or the frontend posted it.
+    MessageOrigin = "fini" | "frontend";
+    /// How a turn ended: with replies, without any since Fini decided so, with a human, or mirrored.
+    Outcome = "answered" | "no_reply" | "escalated" | "stored";
+    /// Why a turn failed.
+    FailureCode = "fini_rejected" | "fini_unavailable" | "no_reply_in_time" | "interaction_lost" | "unclear_outcome";
+    /// Why a human takes over.
+    EscalationReason = "status" | "silent_escalation" | "human_message" | "action" | "requested";
+    /// What happens after nobody came: the bot goes on, the customer waits on, or is asked for an address.
+    Unclaimed = "bot" | "stay" | "ask";
+    /// Who or what ended a handoff.
+    ReturnedBy = "desk" | "resolution" | "idle";
+}
+
+/// A message in the feed.
+#[derive(ToSchema)]
+pub struct FeedMessage {
+    /// Fini's event id; of what the frontend posted, the `message_id`.
+    pub id: String,
+    /// Who wrote it.
+    pub author: Author,
+    /// Its text.
+    pub text: String,
+    /// How the text is meant. Left out of events that were recorded before there were formats: those are plain.
+    #[schema(nullable = false)]
+    pub format: Option<TextFormat>,
+    /// When it was written.
+    #[schema(format = DateTime)]
+    pub created_at: String,
+    /// The articles behind it.
+    pub articles: Vec<Article>,
+    /// As Fini gives them.
+    pub attachments: Vec<Value>,
+    /// As Fini gives them; empty for browsers.
+    pub tags: Vec<Value>,
+}
+
+/// A message of a transcript: as it is now.
+#[derive(ToSchema)]
+pub struct TranscriptMessage {
+    /// Fini's event id; of what the frontend posted, the `message_id`.
+    pub id: String,
+    /// Who wrote it.
+    pub author: Author,
+    /// Its text, as it was last changed.
+    pub text: String,
+    /// How the text is meant; plain where it is left out.
+    #[schema(nullable = false)]
+    pub format: Option<TextFormat>,
+    /// When it was written.
+    #[schema(format = DateTime)]
+    pub created_at: String,
+    /// The articles behind it.
+    pub articles: Vec<Article>,
+    /// As Fini gives them.
+    pub attachments: Vec<Value>,
+    /// As Fini gives them; empty for browsers.
+    pub tags: Vec<Value>,
+    /// True where the customer was not shown it.
+    #[schema(nullable = false)]
+    pub withheld: Option<bool>,
+}
+
+/// What changed of a message.
+#[derive(ToSchema)]
+pub struct MessageChange {
+    /// Its text now.
+    #[schema(nullable = false)]
+    pub text: Option<String>,
+    /// All its articles now.
+    #[schema(nullable = false)]
+    pub articles: Option<Vec<Article>>,
+    /// All its attachments now.
+    #[schema(nullable = false)]
+    pub attachments: Option<Vec<Value>>,
+    /// All its tags now. Not for browsers.
+    #[schema(nullable = false)]
+    pub tags: Option<Vec<Value>>,
+}
+
+/// An article behind a message.
+#[derive(ToSchema)]
+pub struct Article {
+    /// Fini's id of it.
+    pub id: String,
+    /// Its title.
+    pub title: String,
+    /// Its source: an absolute http or https address, when there is one.
+    #[schema(required)]
+    pub url: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_named_and_any_other_text_passes() {
+        let schema = serde_json::to_value(Speaker::schema()).expect("JSON");
+        assert_eq!(schema["anyOf"][0]["enum"], serde_json::json!(["bot", "waiting", "human"]));
+        assert_eq!(schema["anyOf"][1], serde_json::json!({"type": "string"}));
+    }
+}
