@@ -106,7 +106,7 @@ export interface ChatMessage {
   readonly id: string;
   readonly author: Author;
   readonly text: string;
-  /** How the author's words are meant. Never HTML: whatever draws Markdown has to make it safe. */
+  /** How the author's words are meant. Never HTML: whatever draws Markdown has to make it safe, as `fini-bridge-client/markdown` does. */
   readonly format: 'plain' | 'markdown' | (string & {});
   /** RFC 3339. */
   readonly createdAt: string;
