@@ -81,7 +81,7 @@ pub async fn post(State(public): State<Public>, request: Request) -> Result<Resp
     let now = public.wall.now();
     let frontends = public.frontends.current();
     let known = frontends.by_token_or_signature(&Asked::of(&parts, &public), now)?;
-    if public.stop.is_stopping() {
+    if public.stop.is_closed() {
         return Err(Problem::new(Code::ShuttingDown).retry_after(Duration::from_secs(1)));
     }
     require_json(&parts.headers)?;

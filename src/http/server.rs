@@ -43,8 +43,8 @@ use self::body::{Deadline, Held};
 use self::io::{Activity, Guarded};
 pub use self::pace::EndsAt;
 use self::pace::Progress;
-use self::watch::{LAST_CALL, Turn, Watch};
-use crate::lifecycle::Tasks;
+use self::watch::{Turn, Watch};
+use crate::lifecycle::{LAST_CALL, Tasks};
 use crate::metrics::{ConnectionEnd, Metrics};
 
 /// What an HTTP/2 client sends first (RFC 9113 §3.4); no HTTP/1 request begins like it.

@@ -19,7 +19,7 @@ mod supervisor;
 mod tasks;
 
 pub use self::health::{Health, LoopHealth, LoopState};
-pub use self::shutdown::{Ended, Lifecycle, OsSignals, Signals, Stop};
+pub use self::shutdown::{Ended, LAST_CALL, Lifecycle, OsSignals, Signals, Stop};
 pub use self::step::{Loop, Step, Wake};
 pub use self::supervisor::{Pace, Supervisor};
 pub use self::tasks::Tasks;

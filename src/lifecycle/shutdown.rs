@@ -2,10 +2,11 @@
 
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Health, Supervisor, Tasks};
@@ -16,9 +17,14 @@ use crate::metrics::Metrics;
 /// ever spent on one that blocks its thread.
 const CUT_ALLOWANCE: Duration = Duration::from_secs(2);
 
+/// How long requests that are on their way when a stop is asked for are still served. A proxy sends on a connection of its pool, or on
+/// one that it has just opened, until it sees it closed, and does not try a POST elsewhere.
+pub const LAST_CALL: Duration = Duration::from_secs(1);
+
 /// The stages of stopping, to be asked and awaited by everyone. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
+    asked_at: Arc<OnceLock<Instant>>,
     soft: CancellationToken,
     hard: CancellationToken,
     end: CancellationToken,
@@ -32,12 +38,13 @@ impl Stop {
 
     /// Asks for an orderly stop.
     pub fn request(&self) {
+        self.asked_at.get_or_init(Instant::now);
         self.soft.cancel();
     }
 
     /// Ends the grace at once.
     pub fn force(&self) {
-        self.soft.cancel();
+        self.request();
         self.hard.cancel();
     }
 
@@ -50,6 +57,11 @@ impl Stop {
     /// Whether an orderly stop has been asked for: take no new work.
     pub fn is_stopping(&self) -> bool {
         self.soft.is_cancelled()
+    }
+
+    /// Whether even what was on its way when the stop was asked for has had its time to come in.
+    pub fn is_closed(&self) -> bool {
+        self.asked_at.get().is_some_and(|asked| asked.elapsed() >= LAST_CALL)
     }
 
     /// Cancelled when no new work may be taken.

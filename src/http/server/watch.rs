@@ -3,12 +3,12 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
 use super::io::Activity;
 use super::{Limits, Server};
+use crate::lifecycle::LAST_CALL;
 
 /// What a connection should do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,10 +18,6 @@ pub(super) enum Turn {
     /// It had its time to do so.
     Drop,
 }
-
-/// How long a connection may stay quiet once the server drains. A proxy sends on a connection of its pool, or on one that it has
-/// just opened, until it sees it closed: closing at once would cut off what is on its way, and a POST is not tried elsewhere.
-pub(super) const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// Says when a connection has to close: when the server drains, when it was idle for too long, or when a response had to be
 /// over; and when one that was told to close has nothing in flight and still does not.
