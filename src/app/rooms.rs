@@ -25,9 +25,20 @@ use crate::{
     lifecycle::{Lifecycle, Pace, Stop, Wake},
     metrics::{CallStatus, Metrics},
     service::{
-        breakers::Breakers, eraser::Eraser, handoff::Handoffs, housekeeper::Housekeeper, inspector::Inspector,
-        intake::Intake, ledger::Ledger, numberer::Numberer, prober::Prober, reader::Reader, replayer::Replayer,
-        sender::Sender, waits::Waits, walk::Walker,
+        breakers::Breakers,
+        eraser::Eraser,
+        handoff::Handoffs,
+        housekeeper::Housekeeper,
+        inspector::Inspector,
+        intake::Intake,
+        ledger::{self, Ledger},
+        numberer::Numberer,
+        prober::Prober,
+        reader::Reader,
+        replayer::Replayer,
+        sender::Sender,
+        waits::Waits,
+        walk::Walker,
     },
     store::{
         Bindings, Change, Heard, Lease, LeftAlone, LongestWaits, LostClaims, Owner, PostgresStore, RequestClass,
@@ -108,6 +119,8 @@ impl Rooms {
         let observer =
             observer(metrics.clone(), spans.clone(), Arc::clone(&wall), (Arc::clone(&vendor), Arc::clone(&clock)));
         let keys = Arc::new(FiniClient::over(fini, parts::fini(config), observer).context("the Fini client")?);
+        let told = metrics.clone();
+        store.changes().on_end_of_turn(move |end| ledger::report(&told, end));
         let ledger = Arc::new(Ledger::new(Arc::clone(&store), Arc::clone(&clock), metrics.clone()));
         let handoffs = Arc::new(Handoffs { store: Arc::clone(&store), clock: Arc::clone(&clock) });
         Ok(Self {

@@ -217,6 +217,8 @@ impl Dispatcher {
             slot.endpoint.go_on(&mut slot.seat, delivery.attempts > 0);
             let span = tracing::info_span!(
                 "attempt",
+                delivery_id = %delivery.id,
+                "type" = delivery.kind,
                 request_id = delivery.cause.request_id(),
                 trace_id = delivery.cause.trace_id()
             );

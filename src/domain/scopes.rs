@@ -71,6 +71,17 @@ pub enum Trouble {
     Unreachable,
 }
 
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Refused(status) => write!(f, "refused with {status}"),
+            Self::Throttled => f.write_str("throttled"),
+            Self::Failing => f.write_str("failing"),
+            Self::Unreachable => f.write_str("unreachable"),
+        }
+    }
+}
+
 /// A scope that has a breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {

@@ -99,7 +99,8 @@ pub async fn observe(State(observed): State<Observed>, mut request: Request, nex
         %request_id,
         trace_id = correlation.trace_id(),
         frontend = tracing::field::Empty,
-        conversation_id = tracing::field::Empty
+        conversation_id = tracing::field::Empty,
+        message_id = tracing::field::Empty
     );
     request.extensions_mut().insert(correlation);
     let mut response = next.run(request).instrument(span.clone()).await;

@@ -110,6 +110,7 @@ pub async fn post(State(public): State<Public>, request: Request) -> Result<Resp
     let span = tracing::Span::current();
     span.record("frontend", caller.frontend().as_str());
     span.record("conversation_id", message.conversation_id.as_str());
+    span.record("message_id", message.message_id.as_str());
 
     let person = Person { agent, ..person(&caller, &message) };
     let counted_for = match &caller {

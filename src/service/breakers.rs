@@ -159,12 +159,12 @@ impl Breakers {
             Change::Opened(scope, trouble) => tracing::warn!(
                 scope = scope.as_str(),
                 bot = self.named(scope),
-                trouble = ?trouble,
+                %trouble,
                 error = failure.map(tracing::field::display),
                 "Fini is left alone for a while"
             ),
             Change::Closed(scope, trouble) => {
-                tracing::info!(scope = scope.as_str(), bot = self.named(scope), trouble = ?trouble, "Fini answers again");
+                tracing::info!(scope = scope.as_str(), bot = self.named(scope), %trouble, "Fini answers again");
             }
         }
     }

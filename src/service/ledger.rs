@@ -5,13 +5,12 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     domain::{
         Clock, Timestamp,
-        correlation::Correlation,
         ids::TurnKey,
         turn::TurnFailure,
         vendor::{FiniConversation, FiniEvent},
     },
     metrics::{LeftOut, Metrics},
-    store::{ConversationRef, Ended, Hold, Record, Recorded, Result, Source, Store, Token},
+    store::{ConversationRef, EndOfTurn, Hold, Record, Recorded, Result, Source, Store, Token},
 };
 
 /// How long after a look without a reply the next one is due.
@@ -72,32 +71,9 @@ impl Ledger {
         self.metrics.rows_left_out(reason, count);
     }
 
-    /// Fails a turn visibly, if it is still in those hands. `cause` is what its lines carry.
-    pub async fn fail(
-        &self,
-        conversation: &ConversationRef,
-        turn: TurnKey,
-        hold: Hold,
-        accepted_at: Timestamp,
-        failure: &TurnFailure,
-        cause: &Correlation,
-    ) -> Result<bool> {
-        let now = self.clock.now();
-        let failed = self.store.fail_turn(turn, hold, now, failure).await?;
-        if failed {
-            let frontend = conversation.frontend.as_str();
-            self.metrics.turn_finished(frontend, failure.code.as_str(), now.since(accepted_at));
-            tracing::warn!(
-                frontend,
-                conversation_id = %conversation.id,
-                request_id = cause.request_id(),
-                trace_id = cause.trace_id(),
-                code = failure.code.as_str(),
-                error = %failure.detail,
-                "turn failed"
-            );
-        }
-        Ok(failed)
+    /// Fails a turn visibly, if it is still in those hands.
+    pub async fn fail(&self, turn: TurnKey, hold: Hold, failure: &TurnFailure) -> Result<bool> {
+        self.store.fail_turn(turn, hold, self.clock.now(), failure).await
     }
 
     async fn record(
@@ -122,22 +98,40 @@ impl Ledger {
                 "events withheld: nobody can tell which of two conversations they belong to"
             );
         }
-        for Ended { outcome, accepted_at, cause } in &recorded.ended {
-            let took = now.since(*accepted_at);
-            self.metrics.turn_finished(frontend, *outcome, took);
-            tracing::info!(
-                frontend,
-                conversation_id = %conversation.id,
-                request_id = cause.request_id(),
-                trace_id = cause.trace_id(),
-                outcome = *outcome,
-                duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-                "turn completed"
-            );
-        }
         if recorded.ended.is_empty() && recorded.added > 0 {
             tracing::info!(frontend, conversation_id = %conversation.id, events = recorded.added, "feed extended");
         }
         Ok(recorded)
+    }
+}
+
+/// Counts the ends of turns and tells the log of each, whoever brought it about.
+pub fn report(metrics: &Metrics, end: &EndOfTurn) {
+    let EndOfTurn { conversation, message, outcome, failure, took, cause } = end;
+    let frontend = conversation.frontend.as_str();
+    metrics.turn_finished(frontend, *outcome, *took);
+    let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    match failure {
+        None => tracing::info!(
+            frontend,
+            conversation_id = %conversation.id,
+            message_id = %message,
+            request_id = cause.request_id(),
+            trace_id = cause.trace_id(),
+            outcome,
+            duration_ms,
+            "turn completed"
+        ),
+        Some(error) => tracing::warn!(
+            frontend,
+            conversation_id = %conversation.id,
+            message_id = %message,
+            request_id = cause.request_id(),
+            trace_id = cause.trace_id(),
+            code = outcome,
+            duration_ms,
+            error,
+            "turn failed"
+        ),
     }
 }

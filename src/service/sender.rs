@@ -340,16 +340,7 @@ impl Sender {
 
     async fn fail(&self, turn: &ClaimedTurn, code: FailureCode, detail: &str, may_resend: bool) -> Result<()> {
         let failure = TurnFailure { code, detail: detail.to_owned(), may_resend };
-        self.ledger
-            .fail(
-                &turn.conversation,
-                turn.key,
-                Hold::Sender(turn.token.clone()),
-                turn.accepted_at,
-                &failure,
-                &turn.cause,
-            )
-            .await?;
+        self.ledger.fail(turn.key, Hold::Sender(turn.token.clone()), &failure).await?;
         Ok(())
     }
 }

@@ -6,14 +6,20 @@
 //! Rooms, of which there are a few, listen to everything. Readers of one conversation, of which there are thousands,
 //! follow that one, and sleep while others talk.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    fmt,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tokio::sync::broadcast;
 
-use super::followers::{Follower, Followers, Topic};
+use super::{
+    EndOfTurn,
+    followers::{Follower, Followers, Topic},
+};
 use crate::domain::ids::ConversationKey;
 
 /// What has changed.
@@ -46,11 +52,26 @@ pub struct Changes {
     rooms: broadcast::Sender<Option<Change>>,
     followers: Arc<Followers>,
     restored: Arc<AtomicU64>,
+    ends: Arc<OnceLock<Reporter>>,
+}
+
+/// Hears of the ends of turns.
+struct Reporter(Box<dyn Fn(&EndOfTurn) + Send + Sync>);
+
+impl fmt::Debug for Reporter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reporter")
+    }
 }
 
 impl Default for Changes {
     fn default() -> Self {
-        Self { rooms: broadcast::channel(CAPACITY).0, followers: Arc::default(), restored: Arc::default() }
+        Self {
+            rooms: broadcast::channel(CAPACITY).0,
+            followers: Arc::default(),
+            restored: Arc::default(),
+            ends: Arc::default(),
+        }
     }
 }
 
@@ -59,6 +80,17 @@ impl Changes {
     pub fn announce(&self, change: Change) {
         let _ = self.rooms.send(Some(change));
         self.followers.tell(change);
+    }
+
+    /// Has the ends of turns reported, each once, by the process that committed it. The first that asks is heard.
+    pub fn on_end_of_turn(&self, reporter: impl Fn(&EndOfTurn) + Send + Sync + 'static) {
+        let _ = self.ends.set(Reporter(Box::new(reporter)));
+    }
+
+    /// Reports the ends of turns that were committed.
+    pub(super) fn report(&self, ends: &[EndOfTurn]) {
+        let Some(Reporter(report)) = self.ends.get() else { return };
+        ends.iter().for_each(report);
     }
 
     /// Tells every listener that changes may have been missed, and to look for itself.

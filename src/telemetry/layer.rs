@@ -23,6 +23,8 @@ use crate::metrics::LogCounters;
 pub(super) struct LineLayer {
     pub(super) style: Style,
     pub(super) content: bool,
+    /// The process's own name, on every line; none for a person at a terminal.
+    pub(super) replica: Option<Arc<str>>,
     pub(super) clock: Arc<dyn WallClock>,
     pub(super) lines: Lines,
     pub(super) counters: LogCounters,
@@ -31,13 +33,13 @@ pub(super) struct LineLayer {
 
 impl LineLayer {
     /// Whether to write this line; tells of earlier ones that were not.
-    fn admit(&self, metadata: &'static Metadata<'static>, message: &str) -> bool {
+    fn admit(&self, metadata: &'static Metadata<'static>, fields: &Fields) -> bool {
         let now = Instant::now();
         let (over, admitted) = {
             let mut repeats = self.repeats.lock().unwrap_or_else(PoisonError::into_inner);
             let over = repeats.expired(now);
-            let complaint = *metadata.level() <= Level::WARN && metadata.target() != ACCESS;
-            (over, !complaint || repeats.admit(metadata, message, now))
+            let complaint = *metadata.level() <= Level::WARN && metadata.target() != ACCESS && !names_one(fields);
+            (over, !complaint || repeats.admit(metadata, &fields.message, now))
         };
         for each in over {
             let source = (each.metadata.file().unwrap_or_default(), each.metadata.line().unwrap_or_default());
@@ -49,6 +51,7 @@ impl LineLayer {
                     ("lines", Value::Uint(each.lines)),
                 ],
             };
+            let fields = self.signed(fields);
             let head = Head { target: each.metadata.target(), at: self.clock.now(), level: *each.metadata.level() };
             self.lines.send(self.style.render(head, &fields));
         }
@@ -57,6 +60,19 @@ impl LineLayer {
         }
         admitted
     }
+
+    /// The fields with the process's name.
+    fn signed(&self, mut fields: Fields) -> Fields {
+        if let Some(replica) = &self.replica {
+            fields.named.push(("replica", Value::Text(replica.to_string())));
+        }
+        fields
+    }
+}
+
+/// Whether a line names, by itself and not by what surrounds it, one thing to act on: each such line stands for another one.
+fn names_one(fields: &Fields) -> bool {
+    ["event_id", "delivery_id", "message_id", "conversation_id"].iter().any(|name| fields.has(name))
 }
 
 impl Style {
@@ -89,7 +105,7 @@ where
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut fields = Fields::default();
         event.record(&mut Collector { fields: &mut fields, content: self.content });
-        if !self.admit(event.metadata(), &fields.message) {
+        if !self.admit(event.metadata(), &fields) {
             return;
         }
         for span in context.event_scope(event).into_iter().flatten() {
@@ -102,6 +118,6 @@ where
             }
         }
         let head = Head::new(self.clock.now(), event.metadata());
-        self.lines.send(self.style.render(head, &fields));
+        self.lines.send(self.style.render(head, &self.signed(fields)));
     }
 }

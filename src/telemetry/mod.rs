@@ -8,7 +8,8 @@
 //! Logging never waits: lines go through a bounded queue, and what does not fit is dropped and counted. Secrets are not
 //! handed to the log in the first place; as a second line of defence, fields named like one are shown as `[redacted]`, and so
 //! is what follows a well-known secret prefix in any text. Of a WARN or ERROR that keeps coming from one place in the code,
-//! ten lines pass in ten seconds and the rest are counted into one line; the [`ACCESS`] target is exempt.
+//! ten lines pass in ten seconds and the rest are counted into one line. The [`ACCESS`] target is exempt, and so is a line that names one
+//! thing to act on: an event, a delivery, a message or a conversation.
 
 mod layer;
 mod line;
@@ -38,6 +39,7 @@ use self::repeat::Repeats;
 use self::writer::Lines;
 use crate::domain::WallClock;
 use crate::metrics::LogCounters;
+use crate::system::replica;
 
 /// The target of the closing line of each request and each delivery attempt: one line per piece of work, however many fail.
 /// Use it as `tracing::info!(target: telemetry::ACCESS, …)`.
@@ -145,6 +147,7 @@ fn subscriber(
     let layer = LineLayer {
         style,
         content: settings.content,
+        replica: matches!(style, Style::Json).then(replica),
         clock,
         lines: lines.clone(),
         counters: counters.clone(),

@@ -29,7 +29,7 @@ fn shown(lane: &BlockedLane) -> Value {
         "blocked_by": lane.standstill.by.as_str(),
         "until": lane.standstill.until.map(|until| until.to_string()),
         "waiting": lane.waiting,
-        "since": lane.since.to_string(),
+        "since": lane.since.map(|since| since.to_string()),
         "head": lane.head.as_ref().map(|head| json!({
             "delivery_id": head.id,
             "event_id": head.event_id.as_str(),

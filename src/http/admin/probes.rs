@@ -46,7 +46,7 @@ pub(super) async fn readyz(State(admin): State<Admin>, RawQuery(query): RawQuery
         .open()
         .into_iter()
         .map(|(scope, bot, trouble, since)| {
-            json!({"scope": scope, "bot": bot, "trouble": format!("{trouble:?}"), "since": since.to_string()})
+            json!({"scope": scope, "bot": bot, "trouble": trouble.to_string(), "since": since.to_string()})
         })
         .collect();
     let behind = admin.sweep_age();

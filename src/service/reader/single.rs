@@ -203,9 +203,7 @@ impl Reader {
                 Ok(())
             }
             Next::Fail(failure) => {
-                self.ledger
-                    .fail(&turn.conversation, turn.key, Hold::Looked(turn.attempt), turn.sent_at, &failure, &turn.cause)
-                    .await?;
+                self.ledger.fail(turn.key, Hold::Looked(turn.attempt), &failure).await?;
                 Ok(())
             }
         }

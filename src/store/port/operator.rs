@@ -97,8 +97,8 @@ pub struct BlockedLane {
     pub standstill: Standstill,
     /// How many callbacks or messages wait.
     pub waiting: u64,
-    /// When the first of them was recorded or accepted.
-    pub since: Timestamp,
+    /// When the first of them was recorded or accepted; `None` where a dead letter alone is left.
+    pub since: Option<Timestamp>,
     /// The callback at its head.
     pub head: Option<Head>,
     /// The dead letter that it waits for.

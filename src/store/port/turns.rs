@@ -1,5 +1,7 @@
 //! Claiming, sending and settling turns.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value};
 
 use super::{BudgetTerms, Lease, Result, Token};
@@ -22,6 +24,23 @@ pub struct ConversationRef {
     pub frontend: FrontendName,
     /// The frontend's id.
     pub id: ConversationId,
+}
+
+/// The end of a turn, for log and figures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndOfTurn {
+    /// Its conversation.
+    pub conversation: ConversationRef,
+    /// Its first message.
+    pub message: MessageId,
+    /// The name of its outcome, or the code of its failure.
+    pub outcome: &'static str,
+    /// Why it failed, in words; `None` where it did not.
+    pub failure: Option<String>,
+    /// From the acceptance of that message to the end.
+    pub took: Duration,
+    /// The request that brought that message.
+    pub cause: Correlation,
 }
 
 /// A request to claim turns for sending.

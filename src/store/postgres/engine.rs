@@ -18,6 +18,7 @@ use tokio::time::{Instant, error::Elapsed, timeout};
 use super::{
     Conn, Cx, Read, Write,
     connect::{Patience, is_closed},
+    context::Told,
     doubts::Doubts,
     notices::Teller,
     primary::Primary,
@@ -105,19 +106,20 @@ impl Engine {
         let (mut tries, mut cut) = (1, 0);
         loop {
             let mut connection = self.connection().await?;
-            let mut changes = Vec::new();
-            let attempt = self.attempt(&mut connection, frame, inputs, work, &mut changes);
+            let mut told = Told::default();
+            let attempt = self.attempt(&mut connection, frame, inputs, work, &mut told);
             let done = timeout(self.patience.call, attempt).await;
             match self.in_time(connection, done).await {
                 Ok(found) => {
-                    changes.extend(self.doubts.due(Instant::now()));
-                    self.announce(&changes);
+                    self.changes.report(&told.ends);
+                    told.changes.extend(self.doubts.due(Instant::now()));
+                    self.announce(&told.changes);
                     return Ok(found);
                 }
                 Err(Failed::Within(StoreError::Contended(_))) if tries < most => tries += 1,
                 Err(failed) => {
-                    self.announce(&changes);
-                    self.doubts.add(changes, Instant::now());
+                    self.announce(&told.changes);
+                    self.doubts.add(told.changes, Instant::now());
                     self.passes_by(failed, &mut cut)?;
                 }
             }
@@ -184,14 +186,14 @@ impl Engine {
         drop(self.teller.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
-    /// Once there are `changes`, they may be in effect, whatever comes of it.
+    /// Once there is something to be told, it may be in effect, whatever comes of it.
     async fn attempt<I: Sync, T>(
         &self,
         connection: &mut Conn,
         frame: Frame,
         inputs: &[I],
         work: Write<I, T>,
-        changes: &mut Vec<Change>,
+        told: &mut Told,
     ) -> std::result::Result<Vec<T>, Failed> {
         let mut cx = Cx::new(Arc::clone(&self.rules));
         let mut found = Vec::with_capacity(inputs.len());
@@ -202,7 +204,7 @@ impl Engine {
                     Err(error) => return Err(unframed(connection, error).await),
                 }
             }
-            *changes = cx.into_changes();
+            *told = cx.into_told();
             return Ok(found);
         }
         let mut transaction = connection.begin().await.map_err(|error| Failed::NotBegun(error.into()))?;
@@ -210,7 +212,7 @@ impl Engine {
             found.push(work(&mut transaction, &mut cx, input).await?);
         }
         cx.flush(&mut transaction).await?;
-        *changes = cx.into_changes();
+        *told = cx.into_told();
         transaction.commit().await?;
         Ok(found)
     }

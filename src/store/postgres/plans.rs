@@ -94,6 +94,8 @@ async fn frequent_questions_go_by_their_index_from_the_first_row_on() {
         ("what is held up", admin::HELD, &counted),
         ("blocked lanes", blocked::BLOCKED[0], &[]),
         ("blocked lanes of further destinations", blocked::BLOCKED[1], &[]),
+        ("the head of a lane", blocked::HEAD, &[]),
+        ("conversations by their keys", operator::OUTLINES, &[]),
         ("conversations in which messages wait", blocked::WAITING, &[]),
         ("quarantines", operator::QUARANTINES, &["conversations_quarantined"]),
         ("a conversation by any id", operator::FIND, &[]),

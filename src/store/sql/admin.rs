@@ -30,8 +30,8 @@ macro_rules! is_called {
 
 /// All figures in one statement. Due times are asked for per frontend, the first column of both indexes.
 pub(super) const BACKLOG: &str = concat!(
-    "WITH called AS (SELECT DISTINCT w.frontend FROM waiting AS w WHERE ",
-    is_called!("w.frontend"),
+    "WITH called AS (SELECT DISTINCT waiting.frontend FROM waiting WHERE ",
+    is_called!("waiting.frontend"),
     ") SELECT \
      (SELECT COUNT(*) FROM turns WHERE state = 'queued') AS queued_turns, \
      (SELECT COUNT(*) FROM turns WHERE state = 'sending') AS sending_turns, \
@@ -59,6 +59,27 @@ pub(super) const BACKLOG: &str = concat!(
           WHERE watch_until IS NOT NULL AND interaction_id IS NOT NULL AND watch_until > $1) AS watched"
 );
 
+/// A row of the lanes of some destinations; asked destination by destination, in the order of the index.
+macro_rules! held_lanes {
+    ($kind:literal, $of:literal, $lanes:literal, $due:literal) => {
+        concat!(
+            "SELECT '",
+            $kind,
+            "', CAST(COALESCE(SUM((SELECT COUNT(*) FROM ",
+            $lanes,
+            " AS l WHERE l.frontend = f.frontend",
+            $due,
+            ")), 0) AS BIGINT), MIN((SELECT MIN(l.due_at) FROM ",
+            $lanes,
+            " AS l WHERE l.frontend = f.frontend",
+            $due,
+            ")) FROM ",
+            $of,
+            " AS f"
+        )
+    };
+}
+
 /// What is held up, in rows of how many and since when: messages behind one in flight (or a Fini conversation that is looked
 /// for), quarantines, callbacks of paused destinations, callbacks of those that are left alone ($2, or as they asked), and
 /// messages that Fini is not sent at present ($3).
@@ -79,14 +100,19 @@ pub(super) const HELD: &str = concat!(
         ON t.conversation_key = busy.key AND t.state = 'queued' AND t.state IN ('queued', 'sending', 'awaiting', 'unclear') \
      UNION ALL SELECT 'quarantine', COUNT(*), MIN(COALESCE(quarantined_since, updated_at)) FROM conversations \
         WHERE state = 'quarantined' \
-     UNION ALL SELECT 'pause', COUNT(*), MIN(l.due_at) FROM paused AS f JOIN lanes AS l ON l.frontend = f.frontend \
-     UNION ALL SELECT 'pause', COUNT(*), MIN(l.due_at) FROM paused AS f JOIN destination_lanes AS l ON l.frontend = f.frontend \
-     UNION ALL SELECT 'breaker', COUNT(*), MIN(l.due_at) FROM alone AS f JOIN lanes AS l ON l.frontend = f.frontend \
-        AND l.due_at <= $1 \
-     UNION ALL SELECT 'breaker', COUNT(*), MIN(l.due_at) FROM alone AS f JOIN destination_lanes AS l \
-        ON l.frontend = f.frontend AND l.due_at <= $1 \
-     UNION ALL SELECT 'breaker', COUNT(*), MIN(c.turn_due_at) FROM unsent AS f JOIN conversations AS c \
-        ON c.frontend = f.frontend AND c.turn_due_at IS NOT NULL AND c.turn_due_at <= $1"
+     UNION ALL ",
+    held_lanes!("pause", "paused", "lanes", ""),
+    " UNION ALL ",
+    held_lanes!("pause", "paused", "destination_lanes", ""),
+    " UNION ALL ",
+    held_lanes!("breaker", "alone", "lanes", " AND l.due_at <= $1"),
+    " UNION ALL ",
+    held_lanes!("breaker", "alone", "destination_lanes", " AND l.due_at <= $1"),
+    " \
+     UNION ALL SELECT 'breaker', CAST(COALESCE(SUM((SELECT COUNT(*) FROM conversations AS c WHERE c.frontend = f.frontend \
+            AND c.turn_due_at IS NOT NULL AND c.turn_due_at <= $1)), 0) AS BIGINT), \
+        MIN((SELECT MIN(c.turn_due_at) FROM conversations AS c WHERE c.frontend = f.frontend AND c.turn_due_at IS NOT NULL \
+            AND c.turn_due_at <= $1)) FROM unsent AS f"
 );
 
 /// The figures at `now`.

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     domain::{
         Timestamp,
-        blocked::{Callbacks, Messages, Standstill},
+        blocked::{Callbacks, Messages},
         conversation::State,
         destination::Destination,
         ids::{DeliveryId, EventId},
@@ -20,9 +20,12 @@ use crate::{
 macro_rules! blocked {
     ($lanes:literal) => {
         concat!(
-            "SELECT l.conversation_key AS key, c.frontend, c.conversation_id, l.frontend AS destination, l.due_at, l.is_retry, \
-                 f.hold_reason, f.not_before, letter.id AS dead_letter, d.id, d.event_id, d.kind, d.sequence, d.attempts, \
-                 d.last_status, d.last_error, COALESCE(d.recorded_at, letter.recorded_at, c.created_at) AS since, \
+            "SELECT l.conversation_key AS key, l.frontend AS destination, l.due_at, l.is_retry, \
+                 (SELECT c.frontend FROM conversations AS c WHERE c.key = l.conversation_key) AS frontend, \
+                 (SELECT c.conversation_id FROM conversations AS c WHERE c.key = l.conversation_key) AS conversation_id, \
+                 (SELECT f.hold_reason FROM frontends AS f WHERE f.frontend = l.frontend) AS hold_reason, \
+                 (SELECT f.not_before FROM frontends AS f WHERE f.frontend = l.frontend) AS not_before, \
+                 (SELECT d.id FROM deliveries AS d WHERE d.key = l.blocked_by AND d.state = 'dead') AS dead_letter, \
                  l.frontend",
             is_text_in!("$4"),
             " AS is_left_alone, \
@@ -30,21 +33,20 @@ macro_rules! blocked {
                      AND w.frontend = l.frontend AND w.state = 'pending') AS waiting \
              FROM ",
             $lanes,
-            " AS l JOIN conversations AS c ON c.key = l.conversation_key \
-             LEFT JOIN frontends AS f ON f.frontend = l.frontend \
-             LEFT JOIN deliveries AS letter ON letter.key = l.blocked_by AND letter.state = 'dead' \
-             LEFT JOIN deliveries AS d ON d.key = (SELECT h.key FROM deliveries AS h \
-                 WHERE h.conversation_key = l.conversation_key AND h.frontend = l.frontend AND h.state = 'pending' \
-                 ORDER BY h.sequence LIMIT 1) \
-             WHERE l.conversation_key >= $1 AND (l.conversation_key > $1 OR l.frontend > $2) \
-               AND (l.blocked_by IS NOT NULL OR f.hold_reason IS NOT NULL OR f.not_before > $3 \
-                   OR (l.is_retry = TRUE AND l.due_at > $3) OR l.frontend",
+            " AS l WHERE l.conversation_key >= $1 AND (l.conversation_key > $1 OR l.frontend > $2) \
+               AND (l.blocked_by IS NOT NULL OR (l.is_retry = TRUE AND l.due_at > $3) \
+                   OR l.frontend IN (SELECT f.frontend FROM frontends AS f WHERE f.hold_reason IS NOT NULL OR f.not_before > $3) \
+                   OR l.frontend",
             is_text_in!("$4"),
             ") ORDER BY l.conversation_key, l.frontend LIMIT $5"
         )
     };
 }
 pub(super) const BLOCKED: [&str; 2] = [blocked!("lanes"), blocked!("destination_lanes")];
+
+/// The head of a lane: what is owed first.
+pub(super) const HEAD: &str = "SELECT id, event_id, kind, sequence, attempts, last_status, last_error, recorded_at FROM deliveries \
+     WHERE conversation_key = $1 AND frontend = $2 AND state = 'pending' ORDER BY sequence LIMIT 1";
 
 /// Conversations in which messages wait, with the message in flight that comes before them.
 pub(super) const WAITING: &str = "SELECT c.key, c.frontend, c.conversation_id, c.state, c.queued, c.occupied, c.held_until, \
@@ -102,7 +104,11 @@ pub(super) async fn list(
             messages(conn, place.key, limit).await?
         };
         for row in &found {
-            let lane = if place.list < BLOCKED.len() { of_callbacks(row, now)? } else { of_messages(row, alone, now)? };
+            let lane = if place.list < BLOCKED.len() {
+                of_callbacks(conn, row, now).await?
+            } else {
+                of_messages(row, alone, now)?
+            };
             entries.extend(lane);
         }
         let is_over = found.len() < room;
@@ -136,7 +142,7 @@ async fn messages(conn: &mut Conn, after: i64, limit: i64) -> Result<Vec<Row>> {
     Ok(db::query(WAITING).bind(after).bind(limit).fetch_all(conn).await?)
 }
 
-fn of_callbacks(row: &Row, now: Timestamp) -> Result<Option<BlockedLane>> {
+async fn of_callbacks(conn: &mut Conn, row: &Row, now: Timestamp) -> Result<Option<BlockedLane>> {
     let dead_letter = rows::maybe_text(row, "dead_letter")?.map(DeliveryId::trusted);
     let lane = Callbacks {
         is_paused: rows::maybe_text(row, "hold_reason")?.is_some(),
@@ -146,21 +152,35 @@ fn of_callbacks(row: &Row, now: Timestamp) -> Result<Option<BlockedLane>> {
         due_at: rows::maybe_time(row, "due_at")?,
         is_retry: rows::flag(row, "is_retry")?,
     };
-    let head = match rows::maybe_text(row, "id")? {
-        None => None,
-        Some(id) => Some(Head {
-            id: DeliveryId::trusted(id),
-            event_id: EventId::trusted(rows::text(row, "event_id")?),
-            sequence: rows::int(row, "sequence")?,
-            kind: rows::text(row, "kind")?,
-            attempts: rows::small(row, "attempts")?,
-            last_status: rows::maybe_int(row, "last_status")?.and_then(|status| u16::try_from(status).ok()),
-            last_error: rows::maybe_text(row, "last_error")?,
-        }),
+    let Some(standstill) = lane.standstill(now) else { return Ok(None) };
+    let name = rows::text(row, "destination")?;
+    let found = db::query(HEAD).bind(rows::int(row, "key")?).bind(name.as_str()).fetch_optional(conn).await?;
+    let (head, since) = match &found {
+        None => (None, None),
+        Some(row) => (Some(head(row)?), Some(rows::time(row, "recorded_at")?)),
     };
-    let destination = Some(Destination::recorded(&rows::text(row, "destination")?));
-    let waiting = rows::count(row, "waiting")?;
-    held(row, lane.standstill(now), |lane| BlockedLane { destination, waiting, head, dead_letter, ..lane })
+    Ok(Some(BlockedLane {
+        conversation: bindings::reference(row)?,
+        destination: Some(Destination::recorded(&name)),
+        standstill,
+        waiting: rows::count(row, "waiting")?,
+        since,
+        head,
+        dead_letter,
+        open: None,
+    }))
+}
+
+fn head(row: &Row) -> Result<Head> {
+    Ok(Head {
+        id: DeliveryId::trusted(rows::text(row, "id")?),
+        event_id: EventId::trusted(rows::text(row, "event_id")?),
+        sequence: rows::int(row, "sequence")?,
+        kind: rows::text(row, "kind")?,
+        attempts: rows::small(row, "attempts")?,
+        last_status: rows::maybe_int(row, "last_status")?.and_then(|status| u16::try_from(status).ok()),
+        last_error: rows::maybe_text(row, "last_error")?,
+    })
 }
 
 fn of_messages(row: &Row, alone: &LeftAlone, now: Timestamp) -> Result<Option<BlockedLane>> {
@@ -185,25 +205,15 @@ fn of_messages(row: &Row, alone: &LeftAlone, now: Timestamp) -> Result<Option<Bl
             rows::time(row, "state_since")?,
         )),
     };
-    let waiting = rows::count(row, "queued")?;
-    held(row, messages.standstill(now), |lane| BlockedLane { waiting, open, ..lane })
-}
-
-/// The lane of a row, if something holds it.
-fn held(
-    row: &Row,
-    standstill: Option<Standstill>,
-    complete: impl FnOnce(BlockedLane) -> BlockedLane,
-) -> Result<Option<BlockedLane>> {
-    let Some(standstill) = standstill else { return Ok(None) };
-    Ok(Some(complete(BlockedLane {
-        conversation: bindings::reference(row)?,
+    let Some(standstill) = messages.standstill(now) else { return Ok(None) };
+    Ok(Some(BlockedLane {
+        conversation: of,
         destination: None,
         standstill,
-        waiting: 0,
-        since: rows::time(row, "since")?,
+        waiting: rows::count(row, "queued")?,
+        since: rows::maybe_time(row, "since")?,
         head: None,
         dead_letter: None,
-        open: None,
-    })))
+        open,
+    }))
 }

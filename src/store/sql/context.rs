@@ -11,15 +11,24 @@ use std::{
 use super::{Conn, db, report};
 use crate::{
     domain::{Timestamp, ids::FrontendName},
-    store::{Change, Result, Rules},
+    store::{Change, EndOfTurn, Result, Rules},
 };
 
 /// The context of one transaction.
 pub(in crate::store) struct Cx {
     rules: Arc<Rules>,
-    changes: Vec<Change>,
+    told: Told,
     waiting: HashMap<FrontendName, Waiting>,
     dead_letters: BTreeMap<FrontendName, i64>,
+}
+
+/// What is said once a transaction is durable.
+#[derive(Debug, Default)]
+pub(in crate::store) struct Told {
+    /// To whoever listens, in every process.
+    pub(in crate::store) changes: Vec<Change>,
+    /// To log and figures.
+    pub(in crate::store) ends: Vec<EndOfTurn>,
 }
 
 /// Turns of one frontend that wait.
@@ -34,7 +43,7 @@ struct Waiting {
 impl Cx {
     /// The context of a transaction that begins.
     pub(in crate::store) fn new(rules: Arc<Rules>) -> Self {
-        Self { rules, changes: Vec::new(), waiting: HashMap::new(), dead_letters: BTreeMap::new() }
+        Self { rules, told: Told::default(), waiting: HashMap::new(), dead_letters: BTreeMap::new() }
     }
 
     /// The domain's rules.
@@ -49,14 +58,19 @@ impl Cx {
 
     /// Remembers to announce a change after the commit, once.
     pub(in crate::store) fn announce(&mut self, change: Change) {
-        if !self.changes.contains(&change) {
-            self.changes.push(change);
+        if !self.told.changes.contains(&change) {
+            self.told.changes.push(change);
         }
     }
 
-    /// What is to be announced.
-    pub(in crate::store) fn into_changes(self) -> Vec<Change> {
-        self.changes
+    /// Remembers to report the end of a turn after the commit.
+    pub(in crate::store) fn ended(&mut self, end: EndOfTurn) {
+        self.told.ends.push(end);
+    }
+
+    /// What is to be said.
+    pub(in crate::store) fn into_told(self) -> Told {
+        self.told
     }
 
     /// Counts turns of a frontend that began (positive) or ceased (negative) to wait.

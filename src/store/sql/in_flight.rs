@@ -22,7 +22,7 @@ use crate::{
         message::Role,
         turn::{Outcome, TurnFailure, TurnMove, TurnState},
     },
-    store::{Change, Hold, Result, Token},
+    store::{Change, EndOfTurn, Hold, Result, Token},
 };
 
 /// The states in which a turn occupies its conversation, by the index of those that wait or do.
@@ -315,6 +315,7 @@ pub(in crate::store) async fn complete(
     step: Step<'_>,
 ) -> Result<TurnState> {
     let replies = step.progress.map_or(0, |progress| progress.replies);
+    report(cx, conversation, turn, (outcome.as_str(), None), step.now);
     let closing = |message: &MessageId| FeedEvent::TurnCompleted { message_id: message.clone(), outcome, replies };
     end(conn, cx, conversation, turn, step, closing).await
 }
@@ -328,6 +329,7 @@ pub(in crate::store) async fn fail(
     now: Timestamp,
     failure: &TurnFailure,
 ) -> Result<()> {
+    report(cx, conversation, turn, (failure.code.as_str(), Some(&failure.detail)), now);
     let step = Step {
         detail: Some(&failure.detail),
         is_absent: failure.code.proves_absence(),
@@ -335,6 +337,24 @@ pub(in crate::store) async fn fail(
     };
     end(conn, cx, conversation, turn, step, |id| closing(id, failure)).await?;
     Ok(())
+}
+
+/// Has the end of a turn in flight reported.
+fn report(
+    cx: &mut Cx,
+    conversation: &ConversationRecord,
+    turn: &InFlight,
+    (outcome, failure): (&'static str, Option<&str>),
+    now: Timestamp,
+) {
+    cx.ended(EndOfTurn {
+        conversation: conversation.reference.clone(),
+        message: turn.messages.first().map_or_else(|| turn.last_message.clone(), |(_, message)| message.clone()),
+        outcome,
+        failure: failure.map(str::to_owned),
+        took: now.since(turn.accepted_at),
+        cause: turn.cause.clone(),
+    });
 }
 
 /// What a frontend is told of a message that failed.

@@ -124,12 +124,9 @@ async fn quarantines(conn: &mut Conn, frontend: Option<&FrontendName>, part: &Pa
     })
 }
 
-/// Conversations one of whose ids is $1. $2 is the same as a message's id that a browser gave, $3 where the part before ended.
-/// Ids that are only unique within a frontend are looked for in each.
-pub(super) const FIND: &str = concat!(
-    "SELECT found.matched, ",
-    listed!("c", ""),
-    " FROM (SELECT key, MIN(matched) AS matched FROM ( \
+/// The keys of conversations one of whose ids is $1. $2 is the same as a message's id that a browser gave, $3 where the part
+/// before ended. Ids that are only unique within a frontend are looked for in each.
+pub(super) const FIND: &str = "SELECT key, MIN(matched) AS matched FROM ( \
         SELECT c.key, 'conversation_id' AS matched FROM (SELECT DISTINCT frontend FROM waiting) AS f \
             JOIN conversations AS c ON c.frontend = f.frontend AND c.conversation_id = $1 AND c.erased_at IS NULL \
         UNION ALL SELECT c.key, 'user_id' FROM (SELECT DISTINCT frontend FROM waiting) AS f \
@@ -144,9 +141,11 @@ pub(super) const FIND: &str = concat!(
         UNION ALL SELECT e.conversation_key, 'event_id' FROM events AS e WHERE e.id = $1 \
         UNION ALL SELECT d.conversation_key, 'delivery_id' FROM deliveries AS d WHERE d.id = $1 \
         UNION ALL SELECT m.conversation_key, 'fini_event_id' FROM marks AS m WHERE m.fini_event_id = $1 AND NOT m.withheld \
-     ) AS ids WHERE key < $3 GROUP BY key ORDER BY key DESC LIMIT $4) AS found \
-     JOIN conversations AS c ON c.key = found.key AND c.erased_at IS NULL ORDER BY c.key DESC"
-);
+     ) AS ids WHERE key < $3 GROUP BY key ORDER BY key DESC LIMIT $4";
+
+/// Conversations by their keys.
+pub(super) const OUTLINES: &str =
+    concat!("SELECT c.erased_at, ", listed!("c", ""), " FROM conversations AS c WHERE c.key", is_key_in!("$1"));
 
 async fn find(conn: &mut Conn, id: &str, part: &Part) -> Result<Entries<Hit>> {
     let Some(before) = place(part, i64::MAX) else { return Ok(nothing()) };
@@ -155,9 +154,22 @@ async fn find(conn: &mut Conn, id: &str, part: &Part) -> Result<Entries<Hit>> {
         .bind(MessageId::trusted(id).stored(IdSpace::Browser))
         .bind(before)
         .bind(one_more(part))
-        .fetch_all(conn)
+        .fetch_all(&mut *conn)
         .await?;
-    entries(&found, part, |row| Ok(Hit { conversation: listed(row, "")?, matched: rows::text(row, "matched")? }))
+    let keys = entries(&found, part, |row| Ok((ConversationKey(rows::int(row, "key")?), rows::text(row, "matched")?)))?;
+    let all = db::query(OUTLINES).bind(rows::array(keys.entries.iter().map(|(key, _)| key.0))?).fetch_all(conn).await?;
+    let mut outlines = Vec::new();
+    for row in &all {
+        // Of one that was erased a message may still be on its way.
+        if rows::maybe_time(row, "erased_at")?.is_none() {
+            outlines.push(listed(row, "")?);
+        }
+    }
+    let hit = |(key, matched): (ConversationKey, String)| {
+        let found = outlines.iter().find(|outline| outline.conversation.key == key)?;
+        Some(Hit { conversation: found.clone(), matched })
+    };
+    Ok(Entries { entries: keys.entries.into_iter().filter_map(hit).collect(), next_cursor: keys.next_cursor })
 }
 
 fn listed(row: &Row, prefix: &str) -> Result<Outline> {

@@ -19,8 +19,8 @@ use crate::{
         turn::{FailureCode, TurnFailure, TurnMove, TurnState},
     },
     store::{
-        Change, ClaimTurns, ClaimedTurns, ConversationRef, Hold, Lease, Result, StoreError, Token, TurnStore,
-        TurnToRead,
+        Change, ClaimTurns, ClaimedTurns, ConversationRef, EndOfTurn, Hold, Lease, Result, StoreError, Token,
+        TurnStore, TurnToRead,
     },
 };
 
@@ -378,7 +378,7 @@ async fn expire(
         let ended = db::query(
             "UPDATE turns SET state = $2, state_since = $3, detail = $4 WHERE conversation_key = $1 \
                 AND state IN ('queued', 'sending', 'awaiting', 'unclear') AND state = 'queued' AND accepted_at < $5 \
-             RETURNING key, message_id",
+             RETURNING key, message_id, accepted_at, request_id, traceparent",
         )
         .bind(key.0)
         .bind(failed.as_str())
@@ -387,6 +387,16 @@ async fn expire(
         .bind(accepted_before.as_millis())
         .fetch_all(&mut *conn)
         .await?;
+        for row in &ended {
+            cx.ended(EndOfTurn {
+                conversation: conversation.reference.clone(),
+                message: rows::message_id(row, "message_id")?,
+                outcome: failure.code.as_str(),
+                failure: Some(failure.detail.clone()),
+                took: now.since(rows::time(row, "accepted_at")?),
+                cause: rows::cause(row)?,
+            });
+        }
         let mut happened = ended
             .iter()
             .map(|row| {

@@ -26,8 +26,9 @@ use tokio::{
 use super::{
     Conn, Cx, Write, at_once,
     connect::{Location, ProcessLock, truncate_log},
+    context::Told,
 };
-use crate::store::{Change, Changes, Result, Rules, StoreError};
+use crate::store::{Changes, Result, Rules, StoreError};
 
 /// Jobs in one transaction.
 const BATCH: usize = 128;
@@ -232,9 +233,9 @@ impl Task {
     /// Does the jobs and answers every caller; leaves `jobs` empty.
     fn settle(&mut self, jobs: &mut Vec<Box<dyn Job>>) {
         match self.commit(jobs) {
-            Ok(changes) => {
+            Ok(told) => {
                 // First, so that who begins to listen once it is answered hears nothing of its own work.
-                self.announce(changes);
+                self.announce(told);
                 for job in jobs.drain(..) {
                     job.answer(Ok(()));
                 }
@@ -242,8 +243,8 @@ impl Task {
             Err(Failed::ByJob(_)) if jobs.len() > 1 => {
                 for mut job in jobs.drain(..) {
                     match self.commit(std::slice::from_mut(&mut job)) {
-                        Ok(changes) => {
-                            self.announce(changes);
+                        Ok(told) => {
+                            self.announce(told);
                             job.answer(Ok(()));
                         }
                         Err(Failed::ByJob(error) | Failed::ByDatabase(error)) => job.answer(Err(error)),
@@ -263,14 +264,15 @@ impl Task {
         self.connection.as_ref().map_or(Ok(false), truncate_log)
     }
 
-    fn announce(&self, changes: Vec<Change>) {
-        for change in changes {
+    fn announce(&self, told: Told) {
+        self.changes.report(&told.ends);
+        for change in told.changes {
             self.changes.announce(change);
         }
     }
 
     /// Does the jobs in one transaction; returns what to announce, or undoes everything.
-    fn commit(&mut self, jobs: &mut [Box<dyn Job>]) -> std::result::Result<Vec<Change>, Failed> {
+    fn commit(&mut self, jobs: &mut [Box<dyn Job>]) -> std::result::Result<Told, Failed> {
         if self.connection.is_none() {
             self.connection = Some(self.location.connect().map_err(Failed::ByDatabase)?);
         }
@@ -291,7 +293,7 @@ impl Task {
     }
 }
 
-fn transaction(conn: &mut Conn, jobs: &mut [Box<dyn Job>], mut cx: Cx) -> std::result::Result<Vec<Change>, Failed> {
+fn transaction(conn: &mut Conn, jobs: &mut [Box<dyn Job>], mut cx: Cx) -> std::result::Result<Told, Failed> {
     let database = |error: rusqlite::Error| Failed::ByDatabase(error.into());
     conn.execute_batch("BEGIN IMMEDIATE").map_err(database)?;
     for job in jobs {
@@ -299,7 +301,7 @@ fn transaction(conn: &mut Conn, jobs: &mut [Box<dyn Job>], mut cx: Cx) -> std::r
     }
     at_once(cx.flush(conn).boxed()).map_err(by_whom)?;
     conn.execute_batch("COMMIT").map_err(database)?;
-    Ok(cx.into_changes())
+    Ok(cx.into_told())
 }
 
 fn by_whom(error: StoreError) -> Failed {

@@ -9,7 +9,7 @@ use super::{
 use crate::{domain::destination::Subscriptions, store::conformance};
 
 /// Tables with a few rows per frontend, parts of statements, and parameters: these may be read from end to end.
-const SMALL: [&str; 12] = [
+const SMALL: [&str; 16] = [
     "logs",
     "frontends",
     "waiting",
@@ -22,6 +22,10 @@ const SMALL: [&str; 12] = [
     "picked",
     "json_each",
     "CONSTANT ROW",
+    "paused",
+    "busy",
+    "page",
+    "ids",
 ];
 
 async fn plan(store: &SqliteStore, sql: &str) -> Vec<String> {
@@ -51,6 +55,8 @@ async fn frequent_questions_never_scan_a_table_that_grows() {
         ("what is held up", admin::HELD),
         ("blocked lanes", blocked::BLOCKED[0]),
         ("blocked lanes of further destinations", blocked::BLOCKED[1]),
+        ("the head of a lane", blocked::HEAD),
+        ("conversations by their keys", operator::OUTLINES),
         ("conversations in which messages wait", blocked::WAITING),
         ("quarantines", operator::QUARANTINES),
         ("a conversation by any id", operator::FIND),
