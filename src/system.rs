@@ -4,6 +4,7 @@
 //! an [`Entropy`], so that tests decide all of them. It decides nothing.
 
 use std::fs;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -108,6 +109,17 @@ pub fn prepare_process() {
 /// How many files and connections may be open; `None` where there is no limit.
 pub fn max_open_files() -> Option<u64> {
     getrlimit(Resource::Nofile).current
+}
+
+/// The name of this process among its replicas: the machine's (a pod's own), and the process's number where it is not the
+/// machine's only one.
+pub fn replica() -> Arc<str> {
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = host.trim();
+    match std::process::id() {
+        1 => Arc::from(host),
+        id => Arc::from(format!("{host}:{id}")),
+    }
 }
 
 /// What the process uses of the machine, from `/proc` (proc(5)); all zero where there is none.

@@ -63,11 +63,13 @@ impl Bridge {
     pub async fn start(config: &Config, ports: Ports) -> Result<Self> {
         let receivers = Arc::clone(&ports.receivers);
         let mut rooms = Rooms::build(config, ports).await?;
-        let (reader, housekeeper) = (rooms.reader(config), Arc::new(rooms.housekeeper(config)));
         let delivery = Delivery { receivers, endpoints: parts::endpoints(config)? };
+        let reader = rooms.reader(config);
+        let watched = rooms.watched(config, &delivery);
+        let housekeeper = Arc::new(rooms.housekeeper(config, Arc::clone(&reader), &watched));
         let holders = rooms.holders(config, &delivery)?;
         let public = http::public(rooms.public(config, &holders));
-        let admin = http::admin::admin(rooms.admin(config, &delivery, Arc::clone(&reader), &holders));
+        let admin = http::admin::admin(rooms.admin(config, &delivery, Arc::clone(&reader), &holders, watched));
         rooms.start_loops(config, Arc::clone(&reader), Arc::clone(&housekeeper), delivery);
         Ok(Self {
             public,

@@ -14,9 +14,9 @@ use tokio::sync::watch;
 
 use super::{bridge::Ports, clock::Timekeeper, parts, secrets::Holders};
 use crate::{
-    config::{Config, StoreUrl},
+    config::{self, Config, StoreUrl},
     delivery::{Dispatcher, Endpoint, ReceiverApi},
-    domain::{Clock, Entropy, Timestamp, VendorClock, WallClock},
+    domain::{Clock, Entropy, Timestamp, VendorClock, WallClock, breaker::State, figures::Figures},
     fini::{
         Failure, FiniApi, FiniClient, Observer, RequestFacts,
         budget::{Budget, Departures},
@@ -25,11 +25,15 @@ use crate::{
     lifecycle::{Lifecycle, Pace, Stop, Wake},
     metrics::{CallStatus, Metrics},
     service::{
-        breakers::Breakers, eraser::Eraser, handoff::Handoffs, housekeeper::Housekeeper, intake::Intake,
-        ledger::Ledger, numberer::Numberer, prober::Prober, reader::Reader, replayer::Replayer, sender::Sender,
-        waits::Waits, walk::Walker,
+        breakers::Breakers, eraser::Eraser, handoff::Handoffs, housekeeper::Housekeeper, inspector::Inspector,
+        intake::Intake, ledger::Ledger, numberer::Numberer, prober::Prober, reader::Reader, replayer::Replayer,
+        sender::Sender, waits::Waits, walk::Walker,
     },
-    store::{Bindings, Change, Heard, Lease, LongestWaits, LostClaims, Owner, PostgresStore, SqliteStore, Store},
+    store::{
+        Bindings, Change, Heard, Lease, LeftAlone, LongestWaits, LostClaims, Owner, PostgresStore, RequestClass,
+        SqliteStore, Store,
+    },
+    system::replica,
     telemetry::{
         self,
         spans::{FinishedSpan, SpanKind, Spans},
@@ -105,8 +109,7 @@ impl Rooms {
             observer(metrics.clone(), spans.clone(), Arc::clone(&wall), (Arc::clone(&vendor), Arc::clone(&clock)));
         let keys = Arc::new(FiniClient::over(fini, parts::fini(config), observer).context("the Fini client")?);
         let ledger = Arc::new(Ledger::new(Arc::clone(&store), Arc::clone(&clock), metrics.clone()));
-        let handoffs =
-            Arc::new(Handoffs { store: Arc::clone(&store), clock: Arc::clone(&clock), metrics: metrics.clone() });
+        let handoffs = Arc::new(Handoffs { store: Arc::clone(&store), clock: Arc::clone(&clock) });
         Ok(Self {
             lifecycle,
             clock,
@@ -200,8 +203,29 @@ impl Rooms {
         }
     }
 
-    pub(super) fn housekeeper(&self, config: &Config) -> Housekeeper {
+    /// What both the housekeeper and operators look at.
+    pub(super) fn watched(&self, config: &Config, delivery: &Delivery) -> Watched {
+        let (clock, breakers, budget) = (Arc::clone(&self.clock), Arc::clone(&self.breakers), Arc::clone(&self.budget));
+        let (endpoints, bots) = (delivery.endpoints.clone(), parts::sender(config).bots);
+        let left_alone = move || {
+            let now = clock.now();
+            let fails = |endpoint: &&Arc<Endpoint>| endpoint.state(now) != State::Closed;
+            let is_unsent = |bot: &str| breakers.sends(breakers.bot(bot)) != State::Closed;
+            LeftAlone {
+                destinations: endpoints.iter().filter(fails).map(|endpoint| endpoint.destination.clone()).collect(),
+                frontends: bots.iter().filter(|(_, bot)| is_unsent(bot)).map(|(name, _)| name.clone()).collect(),
+                budget: budget.waiting(RequestClass::Send) > 0,
+            }
+        };
+        Watched { left_alone: Arc::new(left_alone), figures: Arc::default() }
+    }
+
+    pub(super) fn housekeeper(&self, config: &Config, reader: Arc<Reader>, watched: &Watched) -> Housekeeper {
         Housekeeper {
+            reader,
+            left_alone: Arc::clone(&watched.left_alone),
+            figures: Arc::clone(&watched.figures),
+            sized_at: Mutex::default(),
             store: Arc::clone(&self.store),
             budget: Arc::clone(&self.budget),
             clock: Arc::clone(&self.clock),
@@ -275,8 +299,26 @@ impl Rooms {
         }
     }
 
-    pub(super) fn admin(&self, config: &Config, delivery: &Delivery, reader: Arc<Reader>, holders: &Holders) -> Admin {
+    pub(super) fn admin(
+        &self,
+        config: &Config,
+        delivery: &Delivery,
+        reader: Arc<Reader>,
+        holders: &Holders,
+        watched: Watched,
+    ) -> Admin {
+        let inspector = Inspector {
+            fini: Arc::clone(&self.fini),
+            breakers: Arc::clone(&self.breakers),
+            budget: Arc::clone(&self.budget),
+            clock: Arc::clone(&self.clock),
+        };
         Admin {
+            inspector: Arc::new(inspector),
+            left_alone: watched.left_alone,
+            figures: watched.figures,
+            configuration: Arc::new(config::shown(config)),
+            replica: replica(),
             store: Arc::clone(&self.store),
             bindings: self.bindings.clone(),
             health: self.lifecycle.health(),
@@ -337,6 +379,12 @@ impl Rooms {
         supervisor.spawn("replayer", replayer, wakes.replayer, pace(60));
         supervisor.spawn("housekeeper", housekeeper, Wake::new(), pace(120));
     }
+}
+
+/// What both the housekeeper and operators look at.
+pub(super) struct Watched {
+    left_alone: Arc<dyn Fn() -> LeftAlone + Send + Sync>,
+    figures: Arc<Mutex<Figures>>,
 }
 
 /// Which loop is woken by which change.

@@ -15,6 +15,7 @@ mod load;
 mod postgres_url;
 mod renew;
 mod sections;
+mod shown;
 mod store_url;
 
 pub use describe::describe;
@@ -27,6 +28,7 @@ pub use sections::{
     Admin, ApiKeys, Cache, Delivery, Fini, Log, LogFormat, NamedOperator, OnExhausted, Poll, RateLimit, Server, Store,
     Telemetry, Turns,
 };
+pub use shown::shown;
 pub use store_url::StoreUrl;
 
 /// Everything an operator can set. See `config/default.toml` for the same keys with their commented defaults.

@@ -4,6 +4,7 @@
 //! same rules be tested in virtual time, replayed under a seed and shared by every store.
 
 pub mod backoff;
+pub mod blocked;
 pub mod breaker;
 pub mod content;
 pub mod conversation;
@@ -17,6 +18,7 @@ pub mod event;
 pub mod evidence;
 pub mod exact;
 pub mod fair;
+pub mod figures;
 pub mod handoff;
 pub mod ids;
 pub mod job;

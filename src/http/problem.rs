@@ -62,6 +62,8 @@ codes! {
     NotQuarantined = "not_quarantined", CONFLICT, "The conversation is not quarantined";
     /// The Fini conversation belongs to another conversation.
     AlreadyBound = "already_bound", CONFLICT, "The Fini conversation belongs to another conversation";
+    /// Fini has no such conversation.
+    UnknownInteraction = "unknown_interaction", CONFLICT, "Fini does not know this conversation";
     /// Events behind the cursor were pruned.
     CursorExpired = "cursor_expired", GONE, "What stood behind the cursor is kept no longer";
     /// Another agent has the conversation.
@@ -86,6 +88,8 @@ codes! {
     Internal = "internal", INTERNAL_SERVER_ERROR, "The bridge failed";
     /// The bridge stops; another replica, or the next start, takes the request.
     ShuttingDown = "shutting_down", SERVICE_UNAVAILABLE, "The bridge is shutting down";
+    /// Fini cannot be asked at present.
+    FiniUnavailable = "fini_unavailable", SERVICE_UNAVAILABLE, "Fini does not answer";
     /// The database does not answer; nothing was stored.
     StoreUnavailable = "store_unavailable", SERVICE_UNAVAILABLE, "The store is not available";
 }

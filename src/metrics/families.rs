@@ -16,8 +16,9 @@ use super::LogCounters;
 use super::labels::{
     AttemptClass, Backlog, BudgetClass, Class, DeliveryOutcome, FiniCall, FiniRoute, FiniRouteOnly, Frontend,
     FrontendAttempt, FrontendDelivery, FrontendTurn, HttpCall, HttpRoute, Key, Kind, LeftOut, LeftOutBy, Listener,
-    ListenerEnd, LoopName, Operation, OtherClock, PanicPlace, Place, TurnOutcome, Version, Waiting, WaitingFor,
+    ListenerEnd, LoopName, Operation, OtherClock, PanicPlace, Place, StoreFile, TurnOutcome, Version, WaitingFor,
 };
+use crate::domain::figures::WaitsFor;
 use crate::system::ProcessFacts;
 
 pub(super) type IntGauge = Gauge<i64, AtomicI64>;
@@ -75,6 +76,8 @@ pub(super) struct Families {
     pub(super) oldest_due: Family<Kind, FloatGauge>,
     pub(super) waiting: Family<WaitingFor, IntGauge>,
     pub(super) oldest_waiting: Family<WaitingFor, FloatGauge>,
+    pub(super) store_bytes: Family<StoreFile, IntGauge>,
+    pub(super) oldest_snapshot: FloatGauge,
     pub(super) watched: IntGauge,
     pub(super) cache_hits: Counter,
     pub(super) cache_misses: Counter,
@@ -153,6 +156,12 @@ impl Families {
             oldest_due: add.bridge("oldest_due_seconds", "How long the oldest due work of a kind has been due"),
             waiting: add.bridge("waiting", "What waits for something that is not the bridge's own work, by kind"),
             oldest_waiting: add.bridge("oldest_waiting_seconds", "How long the oldest of a kind has been waiting"),
+            store_bytes: add
+                .bridge("store_bytes", "Size of the database: its file and its log, or on PostgreSQL the whole of it"),
+            oldest_snapshot: add.bridge(
+                "postgres_oldest_snapshot_seconds",
+                "Age of the oldest transaction whose snapshot keeps rows from being vacuumed; 0 with SQLite",
+            ),
             watched: add.bridge("watched_conversations", "Conversations watched for what happens at Fini"),
             cache_hits: add.bridge("cache_hits", "Bindings found in memory"),
             cache_misses: add.bridge("cache_misses", "Bindings read from the store"),
@@ -217,7 +226,7 @@ impl Families {
             let _ = self.backlog.get_or_create(&Kind { kind });
             let _ = self.oldest_due.get_or_create(&Kind { kind });
         }
-        for kind in Waiting::KNOWN.iter().copied() {
+        for kind in WaitsFor::ALL.map(WaitsFor::as_str) {
             let _ = self.waiting.get_or_create(&WaitingFor { kind });
             let _ = self.oldest_waiting.get_or_create(&WaitingFor { kind });
         }

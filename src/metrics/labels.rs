@@ -160,14 +160,6 @@ closed_label! {
 }
 
 closed_label! {
-    /// What waits for something that is not work of the bridge's own.
-    Waiting {
-        /// Customers, for a human.
-        Handoff = "handoff",
-    }
-}
-
-closed_label! {
     /// Priority classes of the request budget.
     BudgetClass {
         /// Generate Answer.
@@ -295,7 +287,8 @@ label_sets! {
     FiniCall { route: FiniRoute, status: CallStatus }
     FiniRouteOnly { route: FiniRoute }
     Kind { kind: Backlog }
-    WaitingFor { kind: Waiting }
+    WaitingFor { kind: &'static str }
+    StoreFile { file: &'static str }
     Class { class: BudgetClass }
     Key { key: &'static str }
     HttpCall { route: Arc<str>, method: HttpMethod, status: CallStatus }

@@ -22,6 +22,7 @@ pub use self::labels::{
     LeftOut, PanicPlace, TurnOutcome,
 };
 pub use self::text::CONTENT_TYPE;
+use crate::domain::figures::{Waiting, WaitsFor};
 use crate::system::ProcessFacts;
 
 /// Route templates beyond this many are counted as `other`: a template is code, so more of them is a raw path slipping in.
@@ -78,6 +79,8 @@ struct Inner {
     other: Arc<str>,
     routes: Mutex<HashMap<String, Arc<str>>>,
     log: LogCounters,
+    /// In milliseconds, and one more; zero where none was observed.
+    longest_lag: AtomicU64,
 }
 
 impl Metrics {
@@ -110,6 +113,7 @@ impl Metrics {
             other: Arc::from(OTHER),
             routes: Mutex::default(),
             log,
+            longest_lag: AtomicU64::new(0),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -177,6 +181,13 @@ impl Metrics {
     /// A Fini event was recorded this long after its `createdAt`.
     pub fn event_lag(&self, lag: Duration) {
         self.inner.families.event_lag.observe(lag.as_secs_f64());
+        self.inner.longest_lag.fetch_max(millis(lag).saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// The longest lag since this was last asked; `None` where nothing was recorded.
+    pub fn take_longest_lag(&self) -> Option<Duration> {
+        let longest = self.inner.longest_lag.swap(0, Ordering::Relaxed);
+        longest.checked_sub(1).map(Duration::from_millis)
     }
 
     /// So many attempts (or decisions to make none) changed the state of a delivery to a destination.
@@ -210,11 +221,21 @@ impl Metrics {
         self.inner.families.oldest_due.get_or_create(&labels).set(age.as_secs_f64());
     }
 
-    /// How many customers wait for a human, and how long the first of them has.
-    pub fn waiting_for_humans(&self, customers: u64, longest: Duration) {
-        let labels = labels::WaitingFor { kind: labels::Waiting::Handoff };
-        self.inner.families.waiting.get_or_create(&labels).set(clamp(customers));
-        self.inner.families.oldest_waiting.get_or_create(&labels).set(longest.as_secs_f64());
+    /// How much waits for something that is not the bridge's own work, and how long the oldest of it has.
+    pub fn waiting(&self, kind: WaitsFor, waiting: Waiting) {
+        let labels = labels::WaitingFor { kind: kind.as_str() };
+        self.inner.families.waiting.get_or_create(&labels).set(clamp(waiting.count));
+        self.inner.families.oldest_waiting.get_or_create(&labels).set(waiting.oldest.as_secs_f64());
+    }
+
+    /// The size of one of the database's files, in bytes.
+    pub fn store_bytes(&self, file: &'static str, bytes: u64) {
+        self.inner.families.store_bytes.get_or_create(&labels::StoreFile { file }).set(clamp(bytes));
+    }
+
+    /// How old the oldest snapshot in the database is.
+    pub fn oldest_snapshot(&self, age: Duration) {
+        self.inner.families.oldest_snapshot.set(age.as_secs_f64());
     }
 
     /// How many conversations are being watched for what happens at Fini.
@@ -334,6 +355,10 @@ impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0.dec();
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX - 1)
 }
 
 fn clamp(count: u64) -> i64 {

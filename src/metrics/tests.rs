@@ -59,7 +59,9 @@ fn sample() -> Metrics {
     metrics.delivery_latency(Duration::from_millis(80));
     metrics.backlog(Backlog::DeadLetters, 4);
     metrics.oldest_due(Backlog::Turns, Duration::from_millis(1250));
-    metrics.waiting_for_humans(3, Duration::from_secs(90));
+    metrics.waiting(WaitsFor::Handoff, Waiting { count: 3, oldest: Duration::from_secs(90) });
+    metrics.store_bytes("database", 4096);
+    metrics.oldest_snapshot(Duration::from_secs(1));
     metrics.watched(12);
     metrics.cache_hit();
     metrics.cache_miss();

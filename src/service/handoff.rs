@@ -7,12 +7,11 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     domain::{
-        Clock, Timestamp,
+        Clock,
         handoff::Desk,
         ids::{ConversationId, ConversationKey, FrontendName},
     },
     lifecycle::{Loop, Step},
-    metrics::Metrics,
     store::{HandedOff, HandoffAct, Meant, MeantConversation, Result, Store, StoreError},
 };
 
@@ -27,8 +26,6 @@ pub struct Handoffs {
     pub store: Arc<dyn Store>,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// Told.
-    pub metrics: Metrics,
 }
 
 impl Handoffs {
@@ -60,12 +57,6 @@ impl Handoffs {
     pub async fn typing(&self, conversation: ConversationKey) -> Result<()> {
         self.store.type_along(conversation).await
     }
-
-    async fn measure(&self, now: Timestamp) -> Result<()> {
-        let (waiting, since) = self.store.waiting_for_humans().await?;
-        self.metrics.waiting_for_humans(waiting, since.map_or(Duration::ZERO, |since| now.since(since)));
-        Ok(())
-    }
 }
 
 impl Loop for Arc<Handoffs> {
@@ -85,7 +76,6 @@ impl Loop for Arc<Handoffs> {
         if !ticked.is_empty() {
             return Ok(Step::Did(ticked.len()));
         }
-        self.measure(now).await?;
         let soon = now.plus(EVERY);
         let next = self.store.next_handoff_at().await?;
         Ok(Step::Idle { until: Some(next.map_or(soon, |next| next.min(soon))) })

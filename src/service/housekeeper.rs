@@ -8,12 +8,14 @@ use std::{
 use crate::{
     domain::{
         Clock, Timestamp,
+        figures::{Figures, Sample, Waiting, WaitsFor},
         turn::{FailureCode, TurnFailure},
     },
     fini::budget::Budget,
     lifecycle::{Loop, Step},
     metrics::Metrics,
-    store::{Lease, Owner, RequestClass, Result, Store, StoreError},
+    service::reader::Reader,
+    store::{Held, Lease, LeftAlone, Owner, RequestClass, Result, Store, StoreError},
 };
 
 /// Measured this often.
@@ -23,6 +25,8 @@ const ALIVE: Duration = Duration::from_secs(15);
 /// Pruned this often, and in batches of this size.
 const PRUNE_EVERY: Duration = Duration::from_mins(1);
 const PRUNE_BATCH: usize = 500;
+/// The size of the database is asked for this often.
+const SIZE_EVERY: Duration = Duration::from_mins(1);
 
 /// What the housekeeper has to know.
 #[derive(Clone, Copy, Debug)]
@@ -41,14 +45,22 @@ pub struct Housekeeper {
     pub budget: Arc<Budget>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// How reading keeps up.
+    pub reader: Arc<Reader>,
+    /// Who is left alone for a while, as far as this process knows.
+    pub left_alone: Arc<dyn Fn() -> LeftAlone + Send + Sync>,
     /// Told.
     pub metrics: Metrics,
+    /// Kept for operators.
+    pub figures: Arc<Mutex<Figures>>,
     /// This process.
     pub owner: Owner,
     /// What it has to know.
     pub settings: HousekeeperSettings,
     /// When it pruned last.
     pub pruned_at: Mutex<Option<Timestamp>>,
+    /// When the size of the database was asked for last.
+    pub sized_at: Mutex<Option<Timestamp>>,
 }
 
 impl Loop for Arc<Housekeeper> {
@@ -109,7 +121,8 @@ impl Housekeeper {
     }
 
     async fn measure(&self, now: Timestamp) -> Result<()> {
-        let backlog = self.store.backlog(now).await?;
+        let left_alone = (self.left_alone)();
+        let backlog = self.store.backlog(&left_alone, now).await?;
         let metrics = &self.metrics;
         metrics.backlog(
             "turns",
@@ -130,6 +143,49 @@ impl Housekeeper {
             metrics.budget_used_by(class.as_str(), used);
             metrics.budget_waiting(class.as_str(), self.budget.waiting(class));
         }
+        let (customers, since) = self.store.waiting_for_humans().await?;
+        let for_budget = self.budget.waiting(RequestClass::Send);
+        let waiting = WaitsFor::ALL.map(|kind| {
+            let held = match kind {
+                WaitsFor::Turn => backlog.behind_turns,
+                WaitsFor::Breaker => backlog.left_alone,
+                WaitsFor::Pause => backlog.paused,
+                WaitsFor::Quarantine => backlog.in_quarantine,
+                WaitsFor::Budget => {
+                    Held { count: for_budget, since: backlog.oldest_due_turn.filter(|_| for_budget > 0) }
+                }
+                WaitsFor::Handoff => Held { count: customers, since },
+            };
+            Waiting { count: held.count, oldest: overdue(held.since) }
+        });
+        for (kind, waiting) in WaitsFor::ALL.into_iter().zip(waiting) {
+            metrics.waiting(kind, waiting);
+        }
+        let sample = Sample {
+            budget_used: used.used(),
+            budget_limit: self.budget.limit(),
+            waiting,
+            due_turns: overdue(backlog.oldest_due_turn),
+            due_deliveries: overdue(backlog.oldest_due_delivery),
+            unread: overdue(self.reader.age().unread_since),
+            lag: metrics.take_longest_lag(),
+        };
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner).add(now, sample);
+        self.size_up(now).await
+    }
+
+    /// Asks for the size of the database, now and then.
+    async fn size_up(&self, now: Timestamp) -> Result<()> {
+        let sized_at = *self.sized_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if sized_at.is_some_and(|at| now.since(at) < SIZE_EVERY) {
+            return Ok(());
+        }
+        let footprint = self.store.footprint().await?;
+        for (file, bytes) in footprint.files {
+            self.metrics.store_bytes(file, bytes);
+        }
+        self.metrics.oldest_snapshot(footprint.oldest_snapshot.unwrap_or_default());
+        *self.sized_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
         Ok(())
     }
 }

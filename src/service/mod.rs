@@ -9,6 +9,7 @@ pub mod eraser;
 pub mod gone;
 pub mod handoff;
 pub mod housekeeper;
+pub mod inspector;
 pub mod intake;
 pub mod ledger;
 pub mod lookup;

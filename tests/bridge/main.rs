@@ -12,6 +12,8 @@
     reason = "counts of a test are small, and its texts short"
 )]
 
+mod admin_looks;
+mod admin_settles;
 mod auth;
 mod browser;
 mod budget;

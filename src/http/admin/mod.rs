@@ -1,17 +1,27 @@
 //! The operators' API on the admin listener: health, readiness, metrics and `/admin/v1`. Never behind the ingress.
 
 mod audit;
+mod bind;
 mod budget;
 mod conversations;
 mod deliveries;
+mod figures;
 mod frontends;
 mod handoffs;
+mod lanes;
 pub mod operators;
+mod part;
 mod probes;
+mod quarantines;
 mod replays;
 mod report;
+mod search;
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -19,6 +29,7 @@ use axum::{
     middleware,
     routing::{get, post},
 };
+use serde_json::Value;
 use tokio::sync::watch;
 
 pub use operators::Operators;
@@ -30,12 +41,12 @@ use super::{
 };
 use crate::{
     delivery::{Endpoint, ReceiverApi},
-    domain::{Clock, ClockOffsets, Entropy, WallClock, ids::FrontendName},
+    domain::{Clock, ClockOffsets, Entropy, WallClock, figures::Figures, ids::FrontendName},
     fini::budget::Budget,
     lifecycle::{Health, Wake},
     metrics::Metrics,
-    service::{breakers::Breakers, reader::Reader},
-    store::{Bindings, Store},
+    service::{breakers::Breakers, inspector::Inspector, reader::Reader},
+    store::{Bindings, LeftAlone, Store},
     telemetry::spans::Spans,
 };
 
@@ -62,6 +73,16 @@ pub struct Admin {
     pub receivers: Arc<dyn ReceiverApi>,
     /// The destinations' callback addresses.
     pub endpoints: Vec<Arc<Endpoint>>,
+    /// Reads at Fini what an operator asks for.
+    pub inspector: Arc<Inspector>,
+    /// Who is left alone for a while, as far as this process knows.
+    pub left_alone: Arc<dyn Fn() -> LeftAlone + Send + Sync>,
+    /// What this process was busy with.
+    pub figures: Arc<Mutex<Figures>>,
+    /// The configuration, without secrets.
+    pub configuration: Arc<Value>,
+    /// This process by name.
+    pub replica: Arc<str>,
     /// Every frontend's name.
     pub frontends: Vec<FrontendName>,
     /// Wakes what does replays.
@@ -107,10 +128,15 @@ pub fn admin(state: Admin) -> Router {
         .route("/admin/v1/frontends/{name}/pause", post(frontends::pause))
         .route("/admin/v1/frontends/{name}/resume", post(frontends::resume))
         .route("/admin/v1/frontends/{name}/ping", post(frontends::ping))
+        .route("/admin/v1/conversations", get(search::search))
         .route("/admin/v1/conversations/{frontend}/{id}", get(conversations::conversation).delete(conversations::erase))
-        .route("/admin/v1/conversations/{frontend}/{id}/bind", post(conversations::bind))
+        .route("/admin/v1/conversations/{frontend}/{id}/bind", post(bind::bind))
         .route("/admin/v1/handoffs", get(handoffs::handoffs))
         .route("/admin/v1/report", get(report::report))
+        .route("/admin/v1/quarantines", get(quarantines::quarantines))
+        .route("/admin/v1/lanes", get(lanes::lanes))
+        .route("/admin/v1/figures", get(figures::figures))
+        .route("/admin/v1/configuration", get(figures::configuration))
         .route("/admin/v1/audit", get(audit::audit))
         .route("/admin/v1/operators/me", get(audit::me))
         .route("/admin/v1/budget", get(budget::budget))

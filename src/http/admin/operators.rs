@@ -37,7 +37,7 @@ const MAX_REASON: usize = 1_000;
 type Rule = (&'static str, &'static str, Role, Option<&'static str>);
 
 /// Every route of the operators' API.
-pub(super) const RULES: [Rule; 22] = [
+pub(super) const RULES: [Rule; 27] = [
     ("GET", "/admin/v1/deliveries", Role::Read, None),
     ("POST", "/admin/v1/deliveries/retry", Role::Operate, Some("deliveries.retry")),
     ("GET", "/admin/v1/deliveries/{id}", Role::Read, None),
@@ -51,10 +51,15 @@ pub(super) const RULES: [Rule; 22] = [
     ("POST", "/admin/v1/frontends/{name}/pause", Role::Operate, Some("frontend.pause")),
     ("POST", "/admin/v1/frontends/{name}/resume", Role::Operate, Some("frontend.resume")),
     ("POST", "/admin/v1/frontends/{name}/ping", Role::Operate, Some("frontend.ping")),
+    ("GET", "/admin/v1/conversations", Role::Read, None),
     ("GET", "/admin/v1/conversations/{frontend}/{id}", Role::Read, None),
     ("DELETE", "/admin/v1/conversations/{frontend}/{id}", Role::Erase, Some("conversation.erase")),
     ("POST", "/admin/v1/conversations/{frontend}/{id}/bind", Role::Operate, Some("conversation.bind")),
     ("GET", "/admin/v1/handoffs", Role::Read, None),
+    ("GET", "/admin/v1/quarantines", Role::Read, None),
+    ("GET", "/admin/v1/lanes", Role::Read, None),
+    ("GET", "/admin/v1/figures", Role::Read, None),
+    ("GET", "/admin/v1/configuration", Role::Read, None),
     ("GET", "/admin/v1/budget", Role::Read, None),
     // A machine's word for an export, many a minute: it changes nothing that anybody would ask about.
     ("POST", "/admin/v1/budget/permits", Role::Operate, None),
@@ -112,28 +117,27 @@ pub(super) async fn authorize(
     let (role, act) = rule.map_or((Role::Erase, Some("unknown")), |(_, _, role, act)| (*role, *act));
     let with_texts = wants_texts(request.uri().query());
     let refusal = operator.refusal(role, with_texts);
-    let act = act.or_else(|| with_texts.then_some("texts.read"));
-    let act = act.or_else(|| refusal.is_some().then_some("look"));
-    let (request, reason) = match act {
-        Some(_) if request.method() == Method::POST => with_reason(request).await?,
-        Some(_) => {
+    let (request, asked) = match act {
+        Some(_) if request.method() == Method::POST => with_body(request).await?,
+        _ => {
             let reason = in_query(request.uri().query());
-            (request, reason)
+            (request, Asked { reason, is_dry: false })
         }
-        None => (request, None),
     };
-    if let Some(act) = act {
+    let act = act.map(|act| if asked.is_dry { format!("{act}.dry_run") } else { act.to_owned() });
+    let look = with_texts.then_some("texts.read").or_else(|| (refusal.is_some() && act.is_none()).then_some("look"));
+    for act in act.into_iter().chain(look.map(str::to_owned)) {
         let row = Act {
             at: admin.wall.now(),
             operator: operator.name.clone(),
-            act: act.to_owned(),
+            act,
             object: object(&route, &parameters, request.uri().query()),
             conversation: conversation(&route, &parameters),
-            reason: reason.map(|reason| reason.chars().take(MAX_REASON).collect()),
+            reason: asked.reason.as_ref().map(|reason| reason.chars().take(MAX_REASON).collect()),
             is_refused: refusal.is_some(),
         };
         admin.store.add_act(&row).await?;
-        tracing::info!(operator = row.operator, act, refused = row.is_refused, "act of an operator");
+        tracing::info!(operator = row.operator, act = row.act, refused = row.is_refused, "act of an operator");
     }
     if let Some(detail) = refusal {
         return Err(Problem::new(Code::Forbidden).detail(detail));
@@ -160,13 +164,21 @@ fn who(admin: &Admin, request: &Request) -> Result<Operator, Problem> {
     found.ok_or_else(|| Problem::new(Code::Unauthorized).detail("the admin token, or an operator's own, is required"))
 }
 
-/// The reason that a body gives; the body goes on as it came.
-async fn with_reason(request: Request) -> Result<(Request, Option<String>), Problem> {
+/// What a request says of itself, for the audit.
+struct Asked {
+    reason: Option<String>,
+    /// Whether nothing is to be done but to say what would be.
+    is_dry: bool,
+}
+
+/// What the body of an act says of it; the body goes on as it came.
+async fn with_body(request: Request) -> Result<(Request, Asked), Problem> {
     let (parts, body) = request.into_parts();
     let bytes: Bytes = axum::body::to_bytes(body, MAX_BODY).await.map_err(|_| Problem::new(Code::TooLarge))?;
     let fields: Value = serde_json::from_slice(&bytes).unwrap_or_default();
     let reason = fields["reason"].as_str().map(str::to_owned).or_else(|| in_query(parts.uri.query()));
-    Ok((Request::from_parts(parts, Body::from(bytes)), reason))
+    let is_dry = fields["dry_run"] == true;
+    Ok((Request::from_parts(parts, Body::from(bytes)), Asked { reason, is_dry }))
 }
 
 fn in_query(query: Option<&str>) -> Option<String> {

@@ -229,7 +229,7 @@ async fn many_workers_deliver_everything_once_and_in_order(fixture: Fixture) {
     let arrived = Arc::new(std::sync::Mutex::new(std::collections::HashMap::<String, Vec<i64>>::new()));
     let work = async |seed: u64| {
         let mut random = fastrand::Rng::with_seed(seed);
-        while fixture.store.backlog(at(0)).await.expect("counts").pending_deliveries > 0 {
+        while fixture.store.backlog(&LeftAlone::default(), at(0)).await.expect("counts").pending_deliveries > 0 {
             for head in fixture.claim(at(0), 3).await {
                 let mut head = Some(head);
                 while let Some(held) = head.take() {

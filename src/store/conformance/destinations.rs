@@ -113,7 +113,7 @@ async fn a_pause_and_a_wish_to_be_left_alone_are_one_destination_s(fixture: Fixt
     assert_eq!(fixture.store.held_destinations().await.expect("lists"), [hold]);
     assert!(fixture.claim_of(desk(), at(1)).await.is_empty());
     assert_eq!((fixture.next_of(desk()).await, fixture.next_of(own()).await), (None, Some(at(0))));
-    let due = fixture.store.backlog(at(1)).await.expect("counts").oldest_due_delivery;
+    let due = fixture.store.backlog(&LeftAlone::default(), at(1)).await.expect("counts").oldest_due_delivery;
     assert_eq!(due, Some(at(0)), "the one that is not held");
     fixture.store.defer_destination(&own(), at(70)).await.expect("defers");
     assert!(fixture.claim_of(own(), at(60)).await.is_empty());

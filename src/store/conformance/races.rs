@@ -57,7 +57,7 @@ async fn waiting_turns_are_counted_right_by_many_at_once(fixture: Fixture) {
     let claimed: usize = join_all(claims).await.iter().map(|claimed| claimed.turns.len()).sum();
     let waiting = fixture.store.queued_turns().await.expect("counts");
     assert_eq!(waiting, [(web(), u64::try_from(40 - claimed).expect("fewer"))]);
-    assert_eq!(fixture.store.backlog(at(1)).await.expect("counts").queued_turns, waiting[0].1);
+    assert_eq!(fixture.store.backlog(&LeftAlone::default(), at(1)).await.expect("counts").queued_turns, waiting[0].1);
 }
 
 async fn a_turn_is_claimed_by_one(fixture: Fixture) {

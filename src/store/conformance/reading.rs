@@ -131,7 +131,7 @@ async fn the_watch_is_summed_up(fixture: Fixture) {
     fixture.store.execute(&sql).await.expect("updates");
     let summary = fixture.store.watch_summary(at(10)).await.expect("sums up");
     assert_eq!(summary, WatchSummary { watched: 2, escalated: 1, oldest_created_at: Some(at(-5)) });
-    assert_eq!(fixture.store.backlog(at(10)).await.expect("counts").watched, 2);
+    assert_eq!(fixture.store.backlog(&LeftAlone::default(), at(10)).await.expect("counts").watched, 2);
 }
 
 async fn the_front_of_the_watch_is_with_humans_and_recently_active(fixture: Fixture) {

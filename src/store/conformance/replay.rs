@@ -128,7 +128,7 @@ async fn many_dead_letters_are_replayed_in_batches(fixture: Fixture) {
         .expect("fills");
     let retried = fixture.store.retry_deliveries(&DeliveryFilter::default(), at(0)).await.expect("replays");
     assert_eq!(retried, 1200);
-    assert_eq!(fixture.store.backlog(at(0)).await.expect("counts").pending_deliveries, 1201);
+    assert_eq!(fixture.store.backlog(&LeftAlone::default(), at(0)).await.expect("counts").pending_deliveries, 1201);
     assert_eq!(fixture.claim(at(0), 5).await.len(), 1, "they are all in one lane");
 }
 

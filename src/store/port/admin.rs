@@ -1,6 +1,6 @@
 //! Figures over everything, for metrics and readiness.
 
-use super::Result;
+use super::{LeftAlone, Result};
 use crate::domain::Timestamp;
 
 /// Figures over everything.
@@ -24,15 +24,32 @@ pub struct Backlog {
     pub dead_deliveries: u64,
     /// Due time of the longest overdue turn.
     pub oldest_due_turn: Option<Timestamp>,
-    /// Due time of the longest overdue delivery of a frontend that is not held.
+    /// Due time of the longest overdue delivery to a destination that is neither paused nor left alone.
     pub oldest_due_delivery: Option<Timestamp>,
     /// Bound conversations that are watched.
     pub watched: u64,
+    /// Messages behind one in flight, or behind a Fini conversation that is looked for.
+    pub behind_turns: Held,
+    /// Conversations in quarantine.
+    pub in_quarantine: Held,
+    /// Conversations whose callbacks to a paused destination wait, each destination counted.
+    pub paused: Held,
+    /// Conversations whose callbacks wait for a receiver that is left alone, or whose messages for Fini.
+    pub left_alone: Held,
+}
+
+/// What is held up by something that is not the bridge's own work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// How many.
+    pub count: u64,
+    /// Since when the first of them.
+    pub since: Option<Timestamp>,
 }
 
 /// Figures over everything.
 #[async_trait::async_trait]
 pub trait AdminStore: Send + Sync {
     /// The figures at `now`. Cheap enough to ask every few seconds.
-    async fn backlog(&self, now: Timestamp) -> Result<Backlog>;
+    async fn backlog(&self, left_alone: &LeftAlone, now: Timestamp) -> Result<Backlog>;
 }

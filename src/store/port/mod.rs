@@ -11,6 +11,7 @@ mod handoff;
 mod intake;
 mod ledger;
 mod log;
+mod operator;
 mod people;
 mod reading;
 mod replays;
@@ -30,6 +31,7 @@ pub use handoff::*;
 pub use intake::*;
 pub use ledger::*;
 pub use log::*;
+pub use operator::*;
 pub use people::*;
 pub use reading::*;
 pub use replays::*;
@@ -63,6 +65,7 @@ pub trait Store:
     + BudgetStore
     + AdminStore
     + AuditStore
+    + OperatorStore
     + TimeStore
     + WaitStore
 {
@@ -72,6 +75,9 @@ pub trait Store:
     /// Proves that the database can be written: used by readiness.
     async fn ping(&self) -> Result<()>;
 
+    /// How large it is, and how old the oldest snapshot in it; asked every minute.
+    async fn footprint(&self) -> Result<Footprint>;
+
     /// Whether another process may work on the same database at the same time.
     fn is_shared(&self) -> bool;
 
@@ -80,6 +86,15 @@ pub trait Store:
 
     /// Finishes what was begun, checkpoints and closes. Calls after it fail with `Unavailable`.
     async fn close(&self);
+}
+
+/// The size of a database.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Footprint {
+    /// Bytes by file: `database` and `wal`, or `database` alone where it is on a server.
+    pub files: Vec<(&'static str, u64)>,
+    /// How long the oldest transaction has been keeping its snapshot, of those that the role may see; none with SQLite.
+    pub oldest_snapshot: Option<std::time::Duration>,
 }
 
 /// Who holds a lease: one running process. Random per start, so that a restarted process never passes for its predecessor.

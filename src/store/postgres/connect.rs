@@ -17,7 +17,7 @@ use super::sessions;
 use crate::store::{Result, StoreError, failure};
 
 /// Every schema there was, oldest first; never changed once released.
-const MIGRATIONS: [(i64, &str, &str); 17] = [
+const MIGRATIONS: [(i64, &str, &str); 18] = [
     (1, "initial", include_str!("migrations/0001_initial.sql")),
     (2, "erasures", include_str!("migrations/0002_erasures.sql")),
     (3, "correlation", include_str!("migrations/0003_correlation.sql")),
@@ -34,6 +34,7 @@ const MIGRATIONS: [(i64, &str, &str); 17] = [
     (18, "log", include_str!("migrations/0018_log.sql")),
     (19, "destinations", include_str!("migrations/0019_destinations.sql")),
     (20, "operators", include_str!("migrations/0020_operators.sql")),
+    (21, "following", include_str!("migrations/0021_following.sql")),
     (22, "report", include_str!("migrations/0022_report.sql")),
 ];
 /// An idle connection is given back to the server.

@@ -37,6 +37,8 @@ mod attempts;
 mod audit;
 #[path = "../sql/bindings.rs"]
 mod bindings;
+#[path = "../sql/blocked.rs"]
+mod blocked;
 #[path = "../sql/budget.rs"]
 mod budget;
 #[path = "../sql/claims.rs"]
@@ -71,6 +73,8 @@ mod lanes;
 mod ledger;
 #[path = "../sql/log.rs"]
 mod log;
+#[path = "../sql/operator.rs"]
+mod operator;
 #[path = "../sql/outbox.rs"]
 mod outbox;
 #[path = "../sql/people.rs"]
@@ -96,6 +100,8 @@ mod rows;
 mod testing;
 #[path = "../sql/time.rs"]
 mod time;
+#[path = "../sql/tries.rs"]
+mod tries;
 #[path = "../sql/turns.rs"]
 mod turns;
 #[path = "../sql/unbound.rs"]
@@ -122,7 +128,7 @@ use self::{
     notices::Teller,
     primary::Primary,
 };
-use super::{Accepted, Changes, NewMessage, Result, Rules, Store, StoreError};
+use super::{Accepted, Changes, Footprint, NewMessage, Result, Rules, Store, StoreError};
 
 /// The connection that transaction bodies work on.
 type Conn = sqlx::PgConnection;
@@ -236,6 +242,10 @@ impl Store for PostgresStore {
         self.write((), |conn, _, ()| ping(conn).boxed()).await
     }
 
+    async fn footprint(&self) -> Result<Footprint> {
+        self.read((), |conn, ()| footprint(conn).boxed()).await
+    }
+
     fn is_shared(&self) -> bool {
         dialect::SHARED
     }
@@ -261,4 +271,18 @@ async fn ping(conn: &mut Conn) -> Result<()> {
         .execute(conn)
         .await?;
     Ok(())
+}
+
+/// The size of the database, and the oldest snapshot in it. Of other roles' sessions a role sees nothing unless it is a member
+/// of `pg_read_all_stats`.
+async fn footprint(conn: &mut Conn) -> Result<Footprint> {
+    let (bytes, age): (i64, Option<f64>) = db::query_as(
+        "SELECT pg_database_size(current_database()), (SELECT CAST(EXTRACT(EPOCH FROM \
+            MAX(clock_timestamp() - COALESCE(xact_start, query_start))) AS DOUBLE PRECISION) FROM pg_stat_activity \
+            WHERE datname = current_database() AND backend_xmin IS NOT NULL)",
+    )
+    .fetch_one(conn)
+    .await?;
+    let age = age.map(|age| Duration::try_from_secs_f64(age.max(0.0)).unwrap_or_default());
+    Ok(Footprint { files: vec![("database", u64::try_from(bytes).unwrap_or(0))], oldest_snapshot: age })
 }

@@ -5,8 +5,9 @@ use futures_util::FutureExt as _;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::{
-    Frame, PostgresStore, Read, admin, attempts, bindings, claims, erasures, evidence, expiry, feed, handoff,
-    in_flight, intake, lanes, log, people, prune, reading, records, replays, report, server, turns, unbound,
+    Frame, PostgresStore, Read, admin, attempts, bindings, blocked, claims, erasures, evidence, expiry, feed, handoff,
+    in_flight, intake, lanes, log, operator, people, prune, reading, records, replays, report, server, tries, turns,
+    unbound,
 };
 use crate::{domain::destination::Subscriptions, store::conformance};
 
@@ -90,6 +91,15 @@ async fn frequent_questions_go_by_their_index_from_the_first_row_on() {
         ("turns to read", turns::TO_READ, &[]),
         ("turns that wait too long", turns::WAITING_LONGEST, &[]),
         ("backlog", admin::BACKLOG, &counted),
+        ("what is held up", admin::HELD, &counted),
+        ("blocked lanes", blocked::BLOCKED[0], &[]),
+        ("blocked lanes of further destinations", blocked::BLOCKED[1], &[]),
+        ("conversations in which messages wait", blocked::WAITING, &[]),
+        ("quarantines", operator::QUARANTINES, &["conversations_quarantined"]),
+        ("a conversation by any id", operator::FIND, &[]),
+        ("a conversation's messages", tries::TURNS, &[]),
+        ("requests for messages", tries::SENT, &[]),
+        ("failed attempts of a conversation", tries::FAILED, &[]),
         ("watch summary", reading::WATCH_SUMMARY, &[]),
         ("front of the watch", reading::WATCHED_UNTIL, &[]),
         ("due reads", reading::DUE_READS, &[]),

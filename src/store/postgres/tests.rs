@@ -156,7 +156,10 @@ async fn several_processes_start_at_once(url: SecretString) {
     let stores: [_; 6] = open_several(&url).await;
     for store in &stores {
         store.ping().await.expect("works");
-        assert_eq!(store.backlog(Timestamp::ZERO).await.expect("counts").queued_turns, 0);
+        assert_eq!(
+            store.backlog(&super::super::LeftAlone::default(), Timestamp::ZERO).await.expect("counts").queued_turns,
+            0
+        );
     }
 }
 

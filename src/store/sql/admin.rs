@@ -3,22 +3,36 @@
 
 use futures_util::FutureExt;
 
-use super::{Conn, ThisStore, db, rows};
+use super::{Conn, Row, ThisStore, db, rows};
 use crate::{
-    domain::Timestamp,
-    store::{AdminStore, Backlog, Result},
+    domain::{Timestamp, ids::FrontendName},
+    store::{AdminStore, Backlog, Held, LeftAlone, Result},
 };
 
 #[async_trait::async_trait]
 impl AdminStore for ThisStore {
-    async fn backlog(&self, now: Timestamp) -> Result<Backlog> {
-        self.read(now, |conn, now| backlog(conn, *now).boxed()).await
+    async fn backlog(&self, left_alone: &LeftAlone, now: Timestamp) -> Result<Backlog> {
+        self.read((left_alone.clone(), now), |conn, of| backlog(conn, &of.0, of.1).boxed()).await
     }
 }
 
+/// Whether callbacks to the destination in that column go out at $1; those in $2 are left alone.
+macro_rules! is_called {
+    ($column:literal) => {
+        concat!(
+            $column,
+            " NOT IN (SELECT f.frontend FROM frontends AS f WHERE f.hold_reason IS NOT NULL OR f.not_before > $1) AND NOT ",
+            $column,
+            is_text_in!("$2")
+        )
+    };
+}
+
 /// All figures in one statement. Due times are asked for per frontend, the first column of both indexes.
-pub(super) const BACKLOG: &str = "WITH called AS (SELECT DISTINCT frontend FROM waiting \
-         WHERE frontend NOT IN (SELECT frontend FROM frontends WHERE hold_reason IS NOT NULL)) SELECT \
+pub(super) const BACKLOG: &str = concat!(
+    "WITH called AS (SELECT DISTINCT w.frontend FROM waiting AS w WHERE ",
+    is_called!("w.frontend"),
+    ") SELECT \
      (SELECT COUNT(*) FROM turns WHERE state = 'queued') AS queued_turns, \
      (SELECT COUNT(*) FROM turns WHERE state = 'sending') AS sending_turns, \
      (SELECT COUNT(*) FROM turns WHERE look_at IS NOT NULL AND state = 'awaiting') \
@@ -38,15 +52,53 @@ pub(super) const BACKLOG: &str = "WITH called AS (SELECT DISTINCT frontend FROM 
           SELECT (SELECT MIN(l.due_at) FROM lanes AS l WHERE l.frontend = f.frontend AND l.is_retry = TRUE) \
           FROM called AS f \
           UNION ALL \
-          SELECT (SELECT MIN(l.due_at) FROM destination_lanes AS l WHERE l.due_at IS NOT NULL AND l.due_at <= $1 \
-              AND l.frontend NOT IN (SELECT frontend FROM frontends WHERE hold_reason IS NOT NULL))) AS due \
-          WHERE due.at <= $1) AS oldest_due_delivery, \
+          SELECT (SELECT MIN(l.due_at) FROM destination_lanes AS l WHERE l.due_at IS NOT NULL AND l.due_at <= $1 AND ",
+    is_called!("l.frontend"),
+    ")) AS due WHERE due.at <= $1) AS oldest_due_delivery, \
      (SELECT COUNT(*) FROM conversations \
-          WHERE watch_until IS NOT NULL AND interaction_id IS NOT NULL AND watch_until > $1) AS watched";
+          WHERE watch_until IS NOT NULL AND interaction_id IS NOT NULL AND watch_until > $1) AS watched"
+);
+
+/// What is held up, in rows of how many and since when: messages behind one in flight (or a Fini conversation that is looked
+/// for), quarantines, callbacks of paused destinations, callbacks of those that are left alone ($2, or as they asked), and
+/// messages that Fini is not sent at present ($3).
+pub(super) const HELD: &str = concat!(
+    "WITH busy AS (SELECT conversation_key AS key FROM turns WHERE state = 'sending' \
+        UNION SELECT conversation_key FROM turns WHERE look_at IS NOT NULL AND state = 'awaiting' \
+        UNION SELECT conversation_key FROM turns WHERE look_at IS NOT NULL AND state = 'unclear' \
+        UNION SELECT key FROM conversations WHERE binding_wanted_since IS NOT NULL), \
+     paused AS (SELECT frontend FROM frontends WHERE hold_reason IS NOT NULL), \
+     alone AS (SELECT value AS frontend FROM ",
+    texts!("$2"),
+    " AS named WHERE value NOT IN (SELECT frontend FROM paused) UNION SELECT frontend FROM frontends \
+        WHERE not_before > $1 AND hold_reason IS NULL), \
+     unsent AS (SELECT value AS frontend FROM ",
+    texts!("$3"),
+    " AS named) \
+     SELECT 'turn' AS kind, COUNT(*) AS held, MIN(t.accepted_at) AS since FROM busy JOIN turns AS t \
+        ON t.conversation_key = busy.key AND t.state = 'queued' AND t.state IN ('queued', 'sending', 'awaiting', 'unclear') \
+     UNION ALL SELECT 'quarantine', COUNT(*), MIN(COALESCE(quarantined_since, updated_at)) FROM conversations \
+        WHERE state = 'quarantined' \
+     UNION ALL SELECT 'pause', COUNT(*), MIN(l.due_at) FROM paused AS f JOIN lanes AS l ON l.frontend = f.frontend \
+     UNION ALL SELECT 'pause', COUNT(*), MIN(l.due_at) FROM paused AS f JOIN destination_lanes AS l ON l.frontend = f.frontend \
+     UNION ALL SELECT 'breaker', COUNT(*), MIN(l.due_at) FROM alone AS f JOIN lanes AS l ON l.frontend = f.frontend \
+        AND l.due_at <= $1 \
+     UNION ALL SELECT 'breaker', COUNT(*), MIN(l.due_at) FROM alone AS f JOIN destination_lanes AS l \
+        ON l.frontend = f.frontend AND l.due_at <= $1 \
+     UNION ALL SELECT 'breaker', COUNT(*), MIN(c.turn_due_at) FROM unsent AS f JOIN conversations AS c \
+        ON c.frontend = f.frontend AND c.turn_due_at IS NOT NULL AND c.turn_due_at <= $1"
+);
 
 /// The figures at `now`.
-async fn backlog(conn: &mut Conn, now: Timestamp) -> Result<Backlog> {
-    let row = db::query(BACKLOG).bind(now.as_millis()).fetch_one(conn).await?;
+async fn backlog(conn: &mut Conn, left_alone: &LeftAlone, now: Timestamp) -> Result<Backlog> {
+    let destinations = rows::array(left_alone.destinations.iter().map(ToString::to_string))?;
+    let row = db::query(BACKLOG).bind(now.as_millis()).bind(&destinations).fetch_one(&mut *conn).await?;
+    let held = db::query(HELD)
+        .bind(now.as_millis())
+        .bind(&destinations)
+        .bind(rows::array(left_alone.frontends.iter().map(FrontendName::as_str))?)
+        .fetch_all(conn)
+        .await?;
     Ok(Backlog {
         queued_turns: rows::count(&row, "queued_turns")?,
         sending_turns: rows::count(&row, "sending_turns")?,
@@ -59,5 +111,21 @@ async fn backlog(conn: &mut Conn, now: Timestamp) -> Result<Backlog> {
         oldest_due_turn: rows::maybe_time(&row, "oldest_due_turn")?,
         oldest_due_delivery: rows::maybe_time(&row, "oldest_due_delivery")?,
         watched: rows::count(&row, "watched")?,
+        behind_turns: sum(&held, "turn")?,
+        in_quarantine: sum(&held, "quarantine")?,
+        paused: sum(&held, "pause")?,
+        left_alone: sum(&held, "breaker")?,
     })
+}
+
+/// What is held up in this way, over its rows.
+fn sum(all: &[Row], kind: &str) -> Result<Held> {
+    let mut sum = Held::default();
+    for row in all {
+        if rows::text(row, "kind")? == kind {
+            sum.count += rows::count(row, "held")?;
+            sum.since = [sum.since, rows::maybe_time(row, "since")?].into_iter().flatten().min();
+        }
+    }
+    Ok(sum)
 }

@@ -8,7 +8,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Conn, Cx, Row, db, lanes, rows};
+use super::{Conn, Cx, Row, db, lanes, rows, tries};
 use crate::{
     domain::{
         Timestamp,
@@ -106,7 +106,7 @@ macro_rules! ended {
             $lanes,
             " AS lane WHERE lane.conversation_key = $2 AND lane.frontend = $13 AND lane.token = $3",
             for_update!("lane"),
-            ") RETURNING key, due_at, attempts - attempts_before AS spent"
+            ") RETURNING key, due_at, attempts, attempts - attempts_before AS spent"
         )
     };
 }
@@ -134,6 +134,11 @@ pub(super) async fn finish(conn: &mut Conn, cx: &mut Cx, finish: &FinishDelivery
     let Some(row) = row else { return Ok(Finished::default()) };
     if end.given_up.is_some() {
         cx.add_dead_letters(&lane.destination.frontend, 1);
+    }
+    if end.attempts > 0 && !matches!(finish.outcome, DeliveryOutcome::Delivered) {
+        let error = storable(finish.error.as_deref());
+        let (key, number) = (rows::int(&row, "key")?, rows::small(&row, "attempts")?);
+        tries::failed(conn, key, number, (finish.status, error.as_deref()), finish.now).await?;
     }
     if let Some(due_at) = rows::maybe_time(&row, "due_at")? {
         lanes::leave(conn, lane, due_at, rows::small(&row, "spent")? > 0).await?;

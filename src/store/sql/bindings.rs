@@ -268,6 +268,7 @@ async fn set_aside(
     conversation.wanted = None;
     conversation.read.at = None;
     conversation.note = Some(note);
+    conversation.quarantined_since = Some(now);
     change_state(conn, cx, conversation, State::Quarantined, now).await?;
     records::refresh_turns(conn, cx, conversation).await
 }

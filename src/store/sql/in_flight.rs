@@ -10,7 +10,7 @@ use super::{
     evidence,
     feed::{self, Happened},
     records::{self, ConversationRecord},
-    rows,
+    rows, tries,
 };
 use crate::{
     domain::{
@@ -204,6 +204,9 @@ impl Step<'_> {
 /// Moves a turn in flight to a state in which it is not being sent. The lease is over; looks are counted anew.
 pub(in crate::store) async fn advance(conn: &mut Conn, cx: &Cx, turn: &InFlight, step: Step<'_>) -> Result<TurnState> {
     let state = turn.state.after(step.by)?;
+    if turn.state == TurnState::Sending {
+        tries::sent(conn, turn, turn.attempt, (step.by, step.detail), step.now).await?;
+    }
     let progress = step.progress.unwrap_or(&turn.progress);
     let has_arrived = progress.has_arrived() || step.by == TurnMove::Await;
     db::query(concat!(

@@ -46,6 +46,8 @@ pub(in crate::store) struct Columns {
     pub(in crate::store) person: Option<String>,
     /// The Fini conversation that it shares with somebody else: why it is in quarantine, or was.
     pub(in crate::store) shares: Option<InteractionId>,
+    /// When it was last put there.
+    pub(in crate::store) quarantined_since: Option<Timestamp>,
     pub(in crate::store) last_sequence: i64,
     pub(in crate::store) queue: Queue,
     pub(in crate::store) updated_at: Timestamp,
@@ -247,7 +249,7 @@ impl ConversationRecord {
                 read_urgency = $21, read_misses = $22, held_until = $23, awaiting_customer = $24, escalation = $25, \
                 unjudged_since = $26, status_as_of = $27, shown_updated_at = $28, own_since = $29, has_past = $30, \
                 shared_interaction_id = $31, missed_since = $32, latest_message_at = $33, speaker = $34, handoff = $35, \
-                handoff_due_at = $36 WHERE key = $1",
+                handoff_due_at = $36, quarantined_since = $37 WHERE key = $1",
         )
         .bind(reference.key.0)
         .bind(columns.standing.state.as_str())
@@ -285,6 +287,7 @@ impl ConversationRecord {
         .bind(handoff.speaker().as_str())
         .bind(handoff.is_begun().then(|| serde_json::to_string(handoff)).transpose()?)
         .bind(columns.handoff_due_at.map(Timestamp::as_millis))
+        .bind(columns.quarantined_since.map(Timestamp::as_millis))
         .execute(conn)
         .await?;
         Ok(())
@@ -298,7 +301,7 @@ pub(in crate::store) async fn load(conn: &mut Conn, key: ConversationKey) -> Res
             binding_version, binding_wanted_since, binding_look_at, binding_looks, first_sent_at, last_sequence, \
             queued, occupied, turn_due_at, updated_at, last_activity_at, watch_until, read_at, read_urgency, read_misses, \
             held_until, awaiting_customer, escalation, unjudged_since, status_as_of, shown_updated_at, \
-            own_since, has_past, shared_interaction_id, missed_since, latest_message_at, handoff, handoff_due_at, \
+            own_since, has_past, shared_interaction_id, quarantined_since, missed_since, latest_message_at, handoff, handoff_due_at, \
             CASE WHEN user_vouched THEN user_id END AS person \
          FROM conversations WHERE key = $1 AND erased_at IS NULL",
         for_update!("conversations")
@@ -348,6 +351,7 @@ fn columns(row: &Row) -> Result<Columns> {
         has_past: rows::flag(row, "has_past")?,
         person: rows::maybe_text(row, "person")?,
         shares: rows::maybe_text(row, "shared_interaction_id")?.map(InteractionId::trusted),
+        quarantined_since: rows::maybe_time(row, "quarantined_since")?,
         last_sequence: rows::int(row, "last_sequence")?,
         queue: Queue {
             queued: rows::int(row, "queued")?,

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Every schema there was, oldest first; never changed once released. Their number stands in `user_version`.
-const MIGRATIONS: [&str; 17] = [
+const MIGRATIONS: [&str; 18] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_erasures.sql"),
     include_str!("migrations/0003_correlation.sql"),
@@ -35,6 +35,7 @@ const MIGRATIONS: [&str; 17] = [
     include_str!("migrations/0018_log.sql"),
     include_str!("migrations/0019_destinations.sql"),
     include_str!("migrations/0020_operators.sql"),
+    include_str!("migrations/0021_following.sql"),
     include_str!("migrations/0022_report.sql"),
 ];
 /// `application_id` of our files ("FINI"), so that somebody else's database is never taken for ours.

@@ -21,6 +21,8 @@ mod attempts;
 mod audit;
 #[path = "../sql/bindings.rs"]
 mod bindings;
+#[path = "../sql/blocked.rs"]
+mod blocked;
 #[path = "../sql/budget.rs"]
 mod budget;
 #[path = "../sql/claims.rs"]
@@ -55,6 +57,8 @@ mod lanes;
 mod ledger;
 #[path = "../sql/log.rs"]
 mod log;
+#[path = "../sql/operator.rs"]
+mod operator;
 #[path = "../sql/outbox.rs"]
 mod outbox;
 #[path = "../sql/people.rs"]
@@ -82,6 +86,8 @@ mod rows;
 mod testing;
 #[path = "../sql/time.rs"]
 mod time;
+#[path = "../sql/tries.rs"]
+mod tries;
 #[path = "../sql/turns.rs"]
 mod turns;
 #[path = "../sql/unbound.rs"]
@@ -98,7 +104,7 @@ use std::{
 };
 
 use self::{context::Cx, engine::Writer, readers::Readers};
-use super::{Accepted, Changes, NewMessage, Result, Rules, Store, StoreError};
+use super::{Accepted, Changes, Footprint, NewMessage, Result, Rules, Store, StoreError};
 use futures_util::{FutureExt, future::BoxFuture};
 
 /// The connection that transaction bodies work on.
@@ -234,6 +240,10 @@ impl Store for SqliteStore {
         self.write((), |conn, _, ()| ping(conn).boxed()).await
     }
 
+    async fn footprint(&self) -> Result<Footprint> {
+        self.readers.run(|conn| footprint(conn)).await
+    }
+
     fn is_shared(&self) -> bool {
         dialect::SHARED
     }
@@ -264,4 +274,13 @@ async fn ping(conn: &mut Conn) -> Result<()> {
         .execute(conn)
         .await?;
     Ok(())
+}
+
+/// What SQLite itself says of the file, and what stands of its log.
+fn footprint(conn: &Conn) -> Result<Footprint> {
+    let pragma = |name| conn.query_row(name, [], |row| row.get::<_, i64>(0));
+    let database = pragma("PRAGMA page_count")?.saturating_mul(pragma("PRAGMA page_size")?);
+    let log = conn.path().and_then(|path| std::fs::metadata(format!("{path}-wal")).ok());
+    let files = vec![("database", u64::try_from(database).unwrap_or(0)), ("wal", log.map_or(0, |log| log.len()))];
+    Ok(Footprint { files, oldest_snapshot: None })
 }

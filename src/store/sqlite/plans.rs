@@ -3,8 +3,8 @@
 use futures_util::FutureExt as _;
 
 use super::{
-    Read, SqliteStore, admin, attempts, claims, erasures, evidence, expiry, feed, handoff, in_flight, intake, lanes,
-    log, people, prune, reading, replays, report, turns, unbound,
+    Read, SqliteStore, admin, attempts, blocked, claims, erasures, evidence, expiry, feed, handoff, in_flight, intake,
+    lanes, log, operator, people, prune, reading, replays, report, tries, turns, unbound,
 };
 use crate::{domain::destination::Subscriptions, store::conformance};
 
@@ -48,6 +48,15 @@ async fn frequent_questions_never_scan_a_table_that_grows() {
         .expect("opens");
     for (name, sql) in [
         ("backlog", admin::BACKLOG),
+        ("what is held up", admin::HELD),
+        ("blocked lanes", blocked::BLOCKED[0]),
+        ("blocked lanes of further destinations", blocked::BLOCKED[1]),
+        ("conversations in which messages wait", blocked::WAITING),
+        ("quarantines", operator::QUARANTINES),
+        ("a conversation by any id", operator::FIND),
+        ("a conversation's messages", tries::TURNS),
+        ("requests for messages", tries::SENT),
+        ("failed attempts of a conversation", tries::FAILED),
         ("watch summary", reading::WATCH_SUMMARY),
         ("front of the watch", reading::WATCHED_UNTIL),
         ("due reads", reading::DUE_READS),
