@@ -70,14 +70,15 @@ pub(super) async fn run(args: Args) -> Done {
         return put(report);
     }
     let mut table = Table::new(&COLUMNS.map(|(title, _)| title));
-    let rows = report["rows"].as_array().into_iter().flatten();
-    for row in rows.chain([&report["total"]]) {
+    for row in report["rows"].as_array().into_iter().flatten() {
         table.row(COLUMNS.map(|(_, name)| cell(&row[name], name)));
     }
+    let total = &report["total"];
+    table.row(COLUMNS.map(|(_, name)| if name == "from" { Some("all".to_owned()) } else { cell(&total[name], name) }));
     table.print()
 }
 
-/// As a person reads it; the last row is the sum of those above.
+/// As a person reads it.
 fn cell(value: &Value, name: &str) -> Option<String> {
     let is_time_taken = name.ends_with("_seconds");
     match value {

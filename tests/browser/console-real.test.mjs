@@ -93,8 +93,8 @@ test('who waits for a human is seen with how long', async (t) => {
 });
 
 test('a quarantine is settled after a look at both sides', async (t) => {
-  await world.vendor({ resolve_mode: 'newest_of_bot' });
   await world.say('first', 'I am the first', 'u-1');
+  await world.vendor({ resolve_mode: 'newest_of_bot' });
   await world.say('second', 'I am another', 'u-2');
   await eventually(async () => (await world.operate('ada', 'quarantines')).quarantines.length === 1);
   await world.vendor({ resolve_mode: 'always_new' });

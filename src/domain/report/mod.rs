@@ -154,10 +154,11 @@ pub const COUNTED: [&str; 9] = [
     "handoff.returned",
 ];
 
-/// Folds the next event of a conversation, by its body, into what is counted. Gives the slot and what is to be added to it.
-pub fn fold(body: &str, waits: &mut Waits) -> Result<(Slot, Sums), serde_json::Error> {
-    let event: Event = serde_json::from_str(body)?;
-    let at = event.timestamp.parse::<jiff::Timestamp>().map_err(serde::de::Error::custom)?;
+/// Folds the next event of a conversation, by its body, into what is counted. Gives the slot and what is to be added to it;
+/// `None` for a body that is no event.
+pub fn fold(body: &str, waits: &mut Waits) -> Option<(Slot, Sums)> {
+    let event: Event = serde_json::from_str(body).ok()?;
+    let at = event.timestamp.parse::<jiff::Timestamp>().ok()?;
     let at = Timestamp::from_millis(at.as_millisecond());
     let mut sums = Sums::default();
     match event.kind.as_str() {
@@ -191,7 +192,7 @@ pub fn fold(body: &str, waits: &mut Waits) -> Result<(Slot, Sums), serde_json::E
         "handoff.unclaimed" if event.data.then == "bot" => waits.human_asked_at = None,
         _ => {}
     }
-    Ok((Slot::of(at), sums))
+    Some((Slot::of(at), sums))
 }
 
 impl Waits {

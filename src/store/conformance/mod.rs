@@ -26,6 +26,7 @@ mod races;
 mod reading;
 mod replay;
 mod replays;
+mod report;
 mod talk;
 mod time;
 mod turns;

@@ -132,13 +132,13 @@ pub(super) async fn finish(conn: &mut Conn, cx: &mut Cx, finish: &FinishDelivery
         .fetch_optional(&mut *conn)
         .await?;
     let Some(row) = row else { return Ok(Finished::default()) };
+    if end.given_up.is_some() {
+        cx.add_dead_letters(&lane.destination.frontend, 1);
+    }
     if end.attempts > 0 && !matches!(finish.outcome, DeliveryOutcome::Delivered) {
         let error = storable(finish.error.as_deref());
         let (key, number) = (rows::int(&row, "key")?, rows::small(&row, "attempts")?);
         tries::failed(conn, key, number, (finish.status, error.as_deref()), finish.now).await?;
-    }
-    if end.given_up.is_some() {
-        cx.add_dead_letters(&lane.destination.frontend, 1);
     }
     if let Some(due_at) = rows::maybe_time(&row, "due_at")? {
         lanes::leave(conn, lane, due_at, rows::small(&row, "spent")? > 0).await?;

@@ -96,8 +96,10 @@ async fn fold_log(conn: &mut Conn, frontend: &str, after: i64, end: i64) -> Resu
         // One that began before anybody counted has no beginning to measure from.
         let unknown = if is_begun { Waits::SETTLED } else { Waits::default() };
         let waits = now.entry(rows::int(row, "conversation_key")?).or_insert(unknown);
-        let (slot, more) = fold(&rows::text(row, "body")?, waits)?;
-        sums.entry(slot).or_default().add(&more);
+        // A log that goes on is worth more than a sum: a damaged body counts for nothing.
+        if let Some((slot, more)) = fold(&rows::text(row, "body")?, waits) {
+            sums.entry(slot).or_default().add(&more);
+        }
     }
     save_waits(conn, &before, &now).await?;
     for (slot, more) in sums.iter().filter(|(_, more)| **more != Sums::default()) {

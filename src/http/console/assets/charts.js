@@ -56,6 +56,8 @@ export function chart(title, points, show, { isSpan = false, latest = 'now' } = 
     if (point.value === null || point.value === undefined) runs.push([]);
     else runs.at(-1).push(`${x(point.at).toFixed(1)},${y(point.value).toFixed(1)}`);
   }
+  // A single point is all that is known of the whole time.
+  if (points.length === 1) runs[0].unshift(`0,${runs[0][0].split(',')[1]}`);
   const lines = runs.filter((run) => run.length).flatMap((run) => {
     const [start, end] = [run[0].split(',')[0], run.at(-1).split(',')[0]];
     return [svg('polygon', { class: 'area', points: `${start},${HEIGHT} ${run.join(' ')} ${end},${HEIGHT}` }), svg('polyline', { class: 'line', points: run.length > 1 ? run.join(' ') : `${run[0]} ${Number(start) + 1},${run[0].split(',')[1]}` })];
@@ -87,7 +89,7 @@ export function chart(title, points, show, { isSpan = false, latest = 'now' } = 
   const ends = document.createElement('div');
   ends.className = 'ends';
   ends.setAttribute('aria-hidden', 'true');
-  for (const at of [first, last]) ends.append(Object.assign(document.createElement('time'), { textContent: named(at) }));
+  for (const at of first === last ? [last] : [first, last]) ends.append(Object.assign(document.createElement('time'), { textContent: named(at) }));
   figure.append(plot, ends);
   return figure;
 }

@@ -14,9 +14,9 @@ const WAITING = { send: 'Waiting to send', bind: 'to bind', sweep: 'to sweep', g
 export async function load() {
   const [budget, { points, step_seconds: step, replica }] = await Promise.all([get('budget'), get('figures', { window: '24h' })]);
   const series = (value, limit) => points.map((point) => ({ at: point.at, value: value(point), limit: limit?.(point) }));
-  const whole = (value) => String(Math.round(value * 10) / 10);
+  const whole = (value) => (Math.round(value * 10) / 10).toLocaleString('en');
   const now = facts([
-    ['Budget used', `${budget.used} of ${budget.limit} in ${budget.window_seconds} s`],
+    ['Budget used', `${whole(budget.used)} of ${whole(budget.limit)} in ${budget.window_seconds} s`],
     ...Object.entries(WAITING).map(([kind, name]) => [name, String(budget.waiting[kind] ?? 0)]),
     ['Fini not read for', budget.sweep_age_ms === null || budget.sweep_age_ms === undefined ? 'nothing needs it' : span(budget.sweep_age_ms / 1000)],
   ]);
