@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     domain::{
+        conversation::State as Standing,
         correlation::Correlation,
         customer::Customer,
         exact,
@@ -45,6 +46,9 @@ struct Answer<'a> {
     expected_wait_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     events: Option<Vec<Box<RawValue>>>,
+    /// Where the conversation stands once the turn is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<Standing>,
 }
 
 /// Takes a message in: durable before the answer.
@@ -138,6 +142,7 @@ pub async fn post(State(public): State<Public>, request: Request) -> Result<Resp
         duplicate,
         expected_wait_ms: None,
         events: None,
+        state: None,
     };
 
     let Some(patience) = patience else {
@@ -159,7 +164,9 @@ pub async fn post(State(public): State<Public>, request: Request) -> Result<Resp
     let mut response = if turn.state.is_settled() {
         let show = |body: String| if caller.is_browser() { shown(&body) } else { body };
         let events = turn.events.into_iter().filter_map(|body| RawValue::from_string(show(body)).ok()).collect();
-        respond(StatusCode::OK, &Answer { events: Some(events), ..answer })
+        let found = public.store.conversation(caller.frontend(), &conversation_id).await.ok().flatten();
+        let state = found.map(|found| found.state);
+        respond(StatusCode::OK, &Answer { events: Some(events), state, ..answer })
     } else {
         let expected_wait_ms = expected_wait(&public, caller.frontend(), stored_in, &message_id).await;
         respond(StatusCode::ACCEPTED, &Answer { expected_wait_ms, ..answer })

@@ -159,6 +159,7 @@ async fn waiting_gives_the_events_of_the_turn() {
     let body = answer.json();
     assert_eq!((&body["status"], &body["duplicate"]), (&json!("answered"), &json!(false)));
     assert_eq!((&body["conversation_id"], &body["message_id"]), (&json!("c"), &json!("m-1")));
+    assert_eq!(body["state"], "open", "of the conversation");
     let events = body["events"].as_array().expect("events");
     let replies: Vec<_> = events.iter().filter(|event| event["type"] == "message.created").collect();
     assert!(replies.iter().any(|event| event["data"]["in_reply_to"] == "m-1"), "{body}");

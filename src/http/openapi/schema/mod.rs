@@ -1,6 +1,7 @@
 //! The shapes of the API as the document describes them. The handlers parse and render by hand (so that every fault is told at
 //! once and bodies keep their bytes); a test holds these shapes to what they really take and give.
 
+mod data;
 mod events;
 mod handoff;
 mod people;
@@ -16,6 +17,7 @@ use utoipa::{
     },
 };
 
+pub use data::*;
 pub use events::*;
 pub use handoff::*;
 pub use people::*;
@@ -143,6 +145,9 @@ pub struct Answered {
     pub expected_wait_ms: Option<i64>,
     /// The feed events of the turn.
     pub events: Vec<FeedEvent>,
+    /// Where the conversation stands now.
+    #[schema(nullable = false)]
+    pub state: Option<State>,
 }
 
 /// A conversation.
