@@ -33,6 +33,8 @@ pub struct Setup {
     pub store: Option<String>,
     /// A limit of requests to Fini other than what `sends` says.
     pub budget: Option<&'static str>,
+    /// The key of Fini's own requests.
+    pub action_key: Option<&'static str>,
     /// Its tokens begin with it; the same for all replicas.
     pub token: String,
     /// Whether turns are sent; else the limit is one request an hour.
@@ -59,11 +61,15 @@ impl Setup {
              [delivery]\nallow_networks = [\"127.0.0.0/8\"]\nallow_http = true\n",
             self.fini,
         );
+        if let Some(key) = self.action_key {
+            text = text.replace("[turns]\n", &format!("action_key = \"{key}\"\n[turns]\n"));
+        }
         for (n, frontend) in self.frontends.iter().enumerate() {
             let secret = STANDARD.encode([u8::try_from(n)? + 1; 32]);
             text += &format!(
                 "[[frontends]]\nname = \"{frontend}\"\nbot_id = \"{DEFAULT_BOT_ID}\"\ntokens = [\"{token}-{n}\"]\n\
                  callback_url = \"http://{}/{frontend}\"\ncallback_secrets = [\"whsec_{secret}\"]\n\
+                 browser_token_secret = \"{token}-of-browsers-{n}\"\n\
                  callback_events = [\"{}\"]\n",
                 self.receiver, self.events,
             );

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo bench --bench load                      everything
-//! cargo bench --bench load -- intake drain      some of: start intake reply paced drain neighbours streams replicas workspaces
+//! cargo bench --bench load -- intake drain      some of: start intake reply paced drain neighbours streams handoff replicas workspaces
 //! cargo bench --bench load -- replicas --store postgres --replicas 3
 //!                                               one to three replicas on a PostgreSQL of its own, without SQLite beside
 //! cargo bench --bench load -- --quick           shorter
@@ -27,6 +27,7 @@ mod bridge;
 mod client;
 mod delivery;
 mod fleet;
+mod handoff;
 mod histogram;
 mod intake;
 mod machine;
@@ -61,8 +62,8 @@ macro_rules! say {
 }
 pub(crate) use say;
 
-const SCENARIOS: [&str; 9] =
-    ["start", "intake", "reply", "paced", "drain", "neighbours", "streams", "replicas", "workspaces"];
+const SCENARIOS: [&str; 10] =
+    ["start", "intake", "reply", "paced", "drain", "neighbours", "streams", "handoff", "replicas", "workspaces"];
 
 /// What every scenario works with.
 pub struct Bench {
@@ -86,6 +87,7 @@ impl Bench {
             events: "message.created",
             store: None,
             budget: None,
+            action_key: None,
             token: format!("load-{:032x}", self.token),
             sends: true,
         }
@@ -151,6 +153,7 @@ async fn run() -> Result<()> {
             "paced" => delivery::paced(&bench).await?,
             "drain" => delivery::drain(&bench).await?,
             "streams" => streams::streams(&bench).await?,
+            "handoff" => handoff::run(&bench).await?,
             "workspaces" => workspaces::run(&bench).await?,
             "replicas" => replicas::run(&bench, store.as_deref(), most).await?,
             _ => delivery::neighbours(&bench).await?,

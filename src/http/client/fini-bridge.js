@@ -1,7 +1,7 @@
 /**
- * Browser client for fini-bridge: one conversation, messages in, the ordered feed out.
+ * Browser client for fini-bridge.
  *
- * What it keeps: a message is accepted by the bridge once however often it is tried (same `message_id`, same bytes);
+ * One conversation: messages in, the ordered feed out. What it keeps: a message is accepted by the bridge once however often it is tried (same `message_id`, same bytes);
  * feed events reach listeners once, in `sequence` order, without gaps. The tabs of an origin that show one conversation share
  * one stream and one queue. It draws nothing: every text it hands out is plain text and must be set with `textContent`.
  */

@@ -1,8 +1,9 @@
 /**
- * Markdown for fini-bridge: a small subset as DOM nodes, for messages whose `format` says so.
+ * Markdown for fini-bridge.
  *
- * Paragraphs and line breaks, bold, italic, code, lists, links to http(s), titles as bold lines; everything else is shown as it
- * was typed. No text becomes markup, an attribute other than a checked address, or anything that loads or runs.
+ * A small subset as DOM nodes, for messages whose `format` says so: paragraphs and line breaks, bold, italic, code, lists, links
+ * to http(s), titles as bold lines; everything else is shown as it was typed. No text becomes markup, an attribute other than a
+ * checked address, or anything that loads or runs.
  *
  * Its time grows with the length of the text and no faster, whatever the text: each character is passed over once, a mark that
  * is never closed is moved at most once per level, there are at most four levels, and what looks ahead stops at the next mark
@@ -159,17 +160,13 @@ function inline(text, parent, document, isLabel = false) {
     const isWithin = WORD.test(before) && WORD.test(after) && (run === 1 || char === '_');
     const marks = run === 3 ? [char + char, char] : [char.repeat(run)];
     if (run > 3 || isWithin) plain += text.slice(at, at + run);
-    else if (!/\s/.test(before) && marks.every(isOpen)) for (const mark of run === 3 ? innermostFirst(marks) : marks) close(mark);
+    else if (!/\s/.test(before) && marks.every(isOpen)) for (const { mark } of [...open].reverse()) marks.includes(mark) && close(mark);
     else if (!/\s/.test(after) && !marks.some(isOpen)) {
       settle();
       for (const mark of marks) open.push({ mark, nodes: [] });
     } else plain += text.slice(at, at + run);
   }
 
-  function innermostFirst(marks) {
-    const depth = (mark) => open.findIndex((each) => each.mark === mark);
-    return [...marks].sort((a, b) => depth(b) - depth(a));
-  }
 }
 
 /** How often the character stands there in a row. */
