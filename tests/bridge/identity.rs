@@ -3,6 +3,7 @@
 
 #![expect(clippy::needless_pass_by_value, reason = "JSON literals read best where they are handed over")]
 
+use fini_bridge::sandbox::Feedback;
 use serde_json::{Value, json};
 
 use crate::harness::{
@@ -289,6 +290,114 @@ async fn browsers_are_shown_nothing_that_is_not_for_customers() {
         assert_eq!(event.data, *expected);
     }
     drop(stream);
+    bridge.finish().await;
+}
+
+/// Every route there is, as the document names them, tried with a token for the conversation and its user.
+#[tokio::test]
+async fn a_browser_may_do_what_the_document_marks_and_nothing_else() {
+    let mut bridge = Setup::new().start().await;
+    let message = json!({"conversation_id": "c", "message_id": "m", "text": unique("hello"), "user": {"id": "u-9"}});
+    bridge.post(&message).await.expect(202);
+    bridge.end_of("c", "m").await;
+    let token = token(&bridge, json!({"conversation_id": "c", "sub": "u-9"}));
+    let users = self::token(&bridge, json!({"sub": "u-9"}));
+    let document = bridge.anonymous("GET", "/openapi.json").send().await.expect(200).json();
+    let (mut marked, mut others) = (Vec::new(), 0);
+    for (path, item) in document["paths"].as_object().expect("an object") {
+        let asked = path.replace("{conversation_id}", "c").replace("{user_id}", "u-9");
+        for (method, operation) in item.as_object().expect("an object") {
+            let schemes = operation["security"].as_array().expect("a list");
+            let takes = |name: &str| schemes.iter().any(|scheme| scheme.get(name).is_some());
+            let call = |token: &str| {
+                let call = bridge.anonymous(&method.to_uppercase(), &asked).bearer(token);
+                if method == "get" { call } else { call.json(&json!({})) }
+            };
+            for token in [&token, &users] {
+                let status = call(token).response().await.expect("an answer").status().as_u16();
+                if takes("browser_token") {
+                    // A token for one conversation lists none, whoever it names.
+                    let lists = path.ends_with("/conversations");
+                    assert!(![401, 403, 404].contains(&status) || lists, "{method} {path}: {status}");
+                } else if takes("frontend_token") {
+                    assert_eq!(status, 403, "{method} {path}");
+                } else {
+                    assert!(takes("action_key") && [401, 404].contains(&status), "{method} {path}: {status}");
+                }
+            }
+            if takes("browser_token") {
+                marked.push(operation["operationId"].as_str().expect("an id").to_owned());
+            } else {
+                others += 1;
+            }
+        }
+    }
+    marked.sort_unstable();
+    let wanted = [
+        "getConversation",
+        "getEvents",
+        "listUserConversations",
+        "markRead",
+        "postMessage",
+        "requestHuman",
+        "streamEvents",
+    ];
+    assert_eq!(marked, wanted);
+    assert!(others >= 14, "the server's own: {others}");
+    bridge.finish().await;
+}
+
+/// Each of the things that are not for customers happens, and a page looks for them in every way there is.
+#[tokio::test]
+async fn no_way_shows_a_browser_more_than_another() {
+    let mut bridge = Setup::new().start().await;
+    let first =
+        json!({"conversation_id": "c", "message_id": "m", "text": unique("Where is my order?"), "user": {"id": "u-9"}});
+    bridge.post(&first).await.expect(202);
+    bridge.end_of("c", "m").await;
+    let id = bridge.bound("c").await;
+    let [note, tag, opinion] = ["WHISPER-NOTE", "WHISPER-TAG", "WHISPER-OPINION"].map(unique);
+    let inject = |fields: Value| {
+        let Value::Object(fields) = fields else { panic!("an object") };
+        bridge.sandbox.inject(&id, &fields).expect("it exists").id.clone()
+    };
+    let reply = bridge.event("c", "the reply", |event| event["data"]["message"]["author"] == "bot").await;
+    let rating = Feedback {
+        event_id: reply["data"]["message"]["id"].as_str().expect("an id").to_owned(),
+        feedback: Some(opinion.clone()),
+        ..Feedback::default()
+    };
+    bridge.sandbox.feedback(&id, &rating).expect("it exists");
+    inject(json!({"role": "agent", "type": "private_note", "message": note}));
+    inject(json!({"role": "agent", "type": "widget_form", "message": "Your size?", "secret": note}));
+    let said = inject(json!({"role": "agent", "type": "message", "message": "I look into it", "tags": [tag]}));
+    for kind in ["fini.unrecognized", "form.presented", "feedback.updated"] {
+        bridge.event_of("c", kind).await;
+    }
+    let tagged = bridge.event("c", "the agent", |event| event["data"]["message"]["id"] == said.as_str()).await;
+    assert_eq!(tagged["data"]["message"]["tags"], json!([tag]), "the server is told");
+
+    let token = token(&bridge, json!({"sub": "u-9"}));
+    let mut ways = Vec::new();
+    for path in
+        ["conversations/c/events?limit=500", "conversations/c?with=transcript&messages=100", "users/u-9/conversations"]
+    {
+        ways.push(get(&bridge, &token, &format!("/v1/{path}")).await.expect(200).text);
+    }
+    let newest = bridge.events("c").await.len();
+    let mut stream = Stream::open(bridge.anonymous("GET", "/v1/conversations/c/stream").bearer(&token)).await;
+    for _ in 0..newest {
+        ways.push(stream.next().await.expect("an event").data.to_string());
+    }
+    drop(stream);
+    let (_, call) = page_message(&mut bridge, &token, "c", json!({}));
+    ways.push(call.header("prefer", "wait=20").send().await.text);
+    for told in &ways {
+        for hidden in [note.as_str(), &tag, &opinion, "\"raw\"", "csat_rating", "private_note"] {
+            assert!(!told.contains(hidden), "{hidden} in {told}");
+        }
+    }
+    assert!(ways[1].contains("I look into it"), "not hidden: {}", ways[1]);
     bridge.finish().await;
 }
 

@@ -10,7 +10,16 @@ use utoipa::{
     },
 };
 
-use super::{super::samples, data::*, free_form};
+use super::{
+    super::samples,
+    data::{
+        ConversationContinuedData, ConversationEscalatedData, ConversationResolvedData, ConversationStatusChangedData,
+        FeedbackUpdatedData, FiniUnrecognizedData, FormPresentedData, HandoffAgentData, HandoffPositionData,
+        HandoffRequestedData, HandoffReturnedData, HandoffUnclaimedData, HandoffWaitingData, HiddenData,
+        MessageCreatedData, MessageUpdatedData, TurnCompletedData, TurnFailedData,
+    },
+    free_form,
+};
 
 /// Collects schemas by their names.
 type Schemas = Vec<(String, RefOr<Schema>)>;
