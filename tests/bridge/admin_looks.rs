@@ -39,7 +39,7 @@ async fn a_conversation_is_found_by_any_of_its_ids() {
             ("m-of-c".to_owned(), "message_id"),
             ("req-of-c".to_owned(), "request_id"),
             (text(&reply["id"]), "event_id"),
-            (text(&callback.event()["id"]), "event_id"),
+            (text(&callback.event["id"]), "event_id"),
             (text(&reply["data"]["message"]["id"]), "fini_event_id"),
             (text(&delivery), "delivery_id"),
             (interaction, "interaction_id"),
