@@ -7,6 +7,7 @@
 mod admin;
 mod agents;
 mod audit;
+mod bind;
 mod check;
 mod console;
 mod deliveries;
@@ -71,6 +72,8 @@ enum Command {
     Deliveries(deliveries::Args),
     /// Send delivered events of a time range again, and watch or steer it
     Replay(replay::Args),
+    /// Settle a quarantine: bind a conversation to one of Fini's, or to a new one
+    Bind(bind::Args),
     /// List what operators did and looked at
     Audit(audit::Args),
     /// Post every event of a frontend to an address on this machine, as it happens
@@ -119,6 +122,7 @@ fn dispatch(command: Command) -> Done {
         Command::Export(args) => block_on(export::run(args)),
         Command::Deliveries(args) => block_on(deliveries::run(args)),
         Command::Replay(args) => block_on(replay::run(args)),
+        Command::Bind(args) => block_on(bind::run(args)),
         Command::Audit(args) => block_on(audit::run(args)),
         Command::Listen(args) => block_on(listen::run(args)),
         Command::Tail(args) => block_on(tail::run(args)),
