@@ -65,7 +65,7 @@ enum State {
 
 #[derive(Debug, clap::Args)]
 struct ShowArgs {
-    /// The delivery
+    /// The delivery; or an event, whose deliveries to all destinations are shown
     id: String,
     /// Print the JSON object
     #[arg(long)]
@@ -108,8 +108,9 @@ struct RetryArgs {
 const PAGE: usize = 100;
 
 /// The columns of the table.
-const COLUMNS: [(&str, &str); 10] = [
+const COLUMNS: [(&str, &str); 11] = [
     ("ID", "id"),
+    ("EVENT", "event_id"),
     ("FRONTEND", "frontend"),
     ("DESTINATION", "destination"),
     ("CONVERSATION", "conversation_id"),
@@ -212,8 +213,19 @@ fn cell(delivery: &Value, name: &str) -> Option<String> {
 
 async fn show(args: ShowArgs) -> Done {
     let admin = args.admin.connect()?;
-    let delivery = find(&admin, &args.id).await?;
-    if args.json {
+    if !args.id.starts_with("evt_") {
+        return print(find(&admin, &args.id).await?, args.json);
+    }
+    let mut pages = Pages::new(&admin, vec![("event_id", args.id.clone())]);
+    let found = pages.next(PAGE).await?.unwrap_or_default();
+    if found.is_empty() {
+        return Err(CliError::failed(format!("there is no delivery of event {}", args.id)));
+    }
+    found.into_iter().try_for_each(|delivery| print(delivery, args.json))
+}
+
+fn print(delivery: Value, as_json: bool) -> Done {
+    if as_json {
         return put(delivery);
     }
     let Value::Object(mut fields) = delivery else {

@@ -7,6 +7,7 @@
 mod admin;
 mod agents;
 mod audit;
+mod bind;
 mod check;
 mod console;
 mod deliveries;
@@ -74,6 +75,8 @@ enum Command {
     Replay(replay::Args),
     /// Count messages, answers, escalations and waiting times by hour or day
     Report(report::Args),
+    /// Settle a quarantine: bind a conversation to one of Fini's, or to a new one
+    Bind(bind::Args),
     /// List what operators did and looked at
     Audit(audit::Args),
     /// Post every event of a frontend to an address on this machine, as it happens
@@ -123,6 +126,7 @@ fn dispatch(command: Command) -> Done {
         Command::Deliveries(args) => block_on(deliveries::run(args)),
         Command::Replay(args) => block_on(replay::run(args)),
         Command::Report(args) => block_on(report::run(args)),
+        Command::Bind(args) => block_on(bind::run(args)),
         Command::Audit(args) => block_on(audit::run(args)),
         Command::Listen(args) => block_on(listen::run(args)),
         Command::Tail(args) => block_on(tail::run(args)),

@@ -54,6 +54,7 @@ pub struct Standstill {
 }
 
 /// A lane of callbacks as it is on record, and what is known of its receiver.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each of them asked by itself")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Callbacks {
     /// Whether an operator, or the receiver's 410, pauses the destination.
@@ -87,6 +88,7 @@ impl Callbacks {
 }
 
 /// The messages that wait in a conversation, as it is on record.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each of them asked by itself")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Messages {
     /// Whether it is in quarantine.

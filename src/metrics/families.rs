@@ -219,8 +219,10 @@ impl Families {
         }
         for route in FiniRoute::KNOWN.iter().copied() {
             let _ = self.fini_duration.get_or_create(&FiniRouteOnly { route });
-            let labels = FiniCall { route, status: 200_u16.into() };
-            let _ = self.fini_requests.get_or_create(&labels);
+            // What an alert asks the growth of has to be there before it first happens.
+            for status in [200_u16, 429] {
+                let _ = self.fini_requests.get_or_create(&FiniCall { route, status: status.into() });
+            }
         }
         for kind in Backlog::KNOWN.iter().copied() {
             let _ = self.backlog.get_or_create(&Kind { kind });

@@ -264,6 +264,9 @@ impl Metrics {
         let route = self.route(route);
         let labels = labels::HttpCall { route: route.clone(), method: method.into(), status: status.into() };
         self.inner.families.http_requests.get_or_create(&labels).inc();
+        // The alert asks the growth of these, which has to be seen from the first on.
+        let failed = labels::HttpCall { status: 500_u16.into(), ..labels };
+        let _ = self.inner.families.http_requests.get_or_create(&failed);
         self.inner.families.http_duration.get_or_create(&labels::HttpRoute { route }).observe(took.as_secs_f64());
     }
 

@@ -1,9 +1,14 @@
 //! Quarantines as operators see and settle them.
 
+use std::path::Path;
+
 use fini_bridge::sandbox::{DEFAULT_BOT_ID, ResolveMode};
 use serde_json::{Value, json};
 
-use crate::harness::{Allow, Answer, Bridge, Setup, database, random_token};
+use crate::{
+    harness::{Allow, Answer, Bridge, Setup, database, random_token},
+    program::run,
+};
 
 /// The bot's newest conversation is continued for whoever comes: `first` is bound, then `second` gets into the same.
 async fn mixed_up(store: Option<String>, setup: Setup) -> Bridge {
@@ -133,4 +138,26 @@ async fn the_texts_of_a_history_are_for_those_who_may_see_texts() {
     bridge.restart_with(|setup| setup.set("admin.operators", "[]")).await;
     bind(&bridge, json!({"new": true})).await.expect(200);
     bridge.finish().await;
+}
+
+#[tokio::test]
+async fn a_quarantine_is_settled_from_the_command_line() {
+    for bridge in on_both().await {
+        let other = elsewhere(&bridge, "Begun by somebody at the vendor's").await;
+        let (path, admin) = (bridge.config_file(), bridge.admin_url.clone());
+        let call = async |arguments: &[&str]| {
+            let whole = [&["bind", "web", "second"], arguments, &["--config", &path, "--admin", &admin]].concat();
+            run(Path::new("/"), &whole, &[]).await
+        };
+        let dry = call(&["--to", &other, "--dry-run"]).await;
+        let shown: Value = serde_json::from_slice(&dry.stdout).expect("JSON");
+        assert_eq!((dry.status.code(), &shown["history"]["messages"]["user"]), (Some(0), &json!(1)), "{shown}");
+        assert_eq!(call(&["--to", "nonsense", "--yes"]).await.status.code(), Some(1));
+        let done = call(&["--to", &other, "--yes", "--reason", "a complaint"]).await;
+        assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
+        assert_eq!(bridge.bound("second").await, other);
+        let audit = bridge.admin("GET", "/admin/v1/audit?limit=1").send().await.expect(200).json();
+        assert_eq!(audit["audit"][0]["reason"], "a complaint");
+        bridge.finish().await;
+    }
 }

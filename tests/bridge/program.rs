@@ -10,7 +10,7 @@ use tokio::process::Command;
 use crate::harness::{Allow, Reply, Setup, Stream, eventually, random_secret, random_token, unique};
 
 /// Runs the program in `folder` with these variables and no others.
-async fn run(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+pub async fn run(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fini-bridge"));
     command.args(arguments).current_dir(folder).env_clear().envs(environment.iter().copied());
     command.stdin(Stdio::null()).kill_on_drop(true).output().await.expect("the binary under test was built")
@@ -301,6 +301,14 @@ async fn operators_list_and_replay_dead_letters_from_the_command_line() {
         serde_json::from_str(&call(&["deliveries", "list", "--state", "dead", "--json"]).await).expect("JSON");
     assert_eq!(listed["id"], id.as_str());
     assert!(call(&["deliveries", "show", &id]).await.contains("500"));
+    // The ids of the log's line are those that the commands take.
+    let line = bridge.log().into_iter().find(|line| line["message"] == "callback given up: dead letter");
+    let line = line.expect("it is said");
+    assert_eq!((&line["delivery_id"], &line["event_id"]), (&dead["id"], &dead["event_id"]), "{line}");
+    assert!(line["type"].is_string() && line["replica"].is_string(), "{line}");
+    let event = dead["event_id"].as_str().expect("an id");
+    assert!(call(&["deliveries", "show", event]).await.contains(&id));
+    assert!(call(&["deliveries", "list"]).await.contains(event));
     call(&["deliveries", "retry", &id]).await;
     eventually("the replay", async || bridge.deliveries("state=dead").await.is_empty().then_some(())).await;
     bridge.allow(Allow::Undelivered);

@@ -357,6 +357,15 @@ async fn gone(status: u16) {
     assert_eq!((&end["type"], &end["data"]["code"]), (&json!("turn.failed"), &json!("interaction_lost")), "{status}");
     assert_eq!((end["data"]["may_resend"].as_bool(), bridge.times_stored(&text)), (Some(true), 0));
     bridge.state("c", "lost").await;
+    // Whatever ends a turn is in the log and in the figures.
+    let failed = bridge.log().into_iter().find(|line| line["message"] == "turn failed").expect("it is said");
+    assert_eq!(
+        (&failed["conversation_id"], &failed["message_id"], &failed["code"]),
+        (&json!("c"), &json!(id), &json!("interaction_lost")),
+        "{failed}"
+    );
+    let ended = "fini_bridge_turns_total{frontend=\"web\",outcome=\"interaction_lost\"}";
+    assert_eq!(bridge.metric(ended).await, Some(1.0));
     let gets = requests(&bridge, Route::Get);
     let (_, end) = bridge.turn("c", "Then from the beginning").await;
     assert_eq!(end["data"]["outcome"], "answered");

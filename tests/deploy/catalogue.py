@@ -6,7 +6,7 @@ from typing import NamedTuple
 from facts import ROOT
 
 # On every line, and what the spans around an event add to it.
-ALWAYS = {"timestamp", "level", "target", "message", "request_id", "trace_id", "frontend", "conversation_id", "interaction_id", "message_id", "attempt", "reason"}
+ALWAYS = {"timestamp", "level", "target", "message", "request_id", "trace_id", "frontend", "conversation_id", "interaction_id", "message_id", "attempt", "reason", "replica", "delivery_id", "type"}
 
 
 class Entry(NamedTuple):

@@ -15,7 +15,7 @@ use crate::{
     domain::{
         Timestamp,
         event::as_rfc3339,
-        ids::{ConversationId, DeliveryId, FrontendName},
+        ids::{ConversationId, DeliveryId, EventId, FrontendName},
     },
     http::{
         body,
@@ -167,6 +167,7 @@ impl FilterForm {
             "frontend" => self.filter.frontend = Some(FrontendName::trusted(value)),
             "destination" => self.filter.destination = Some(value.to_owned()),
             "conversation_id" => self.filter.conversation = Some(ConversationId::trusted(value)),
+            "event_id" => self.filter.event = Some(EventId::trusted(value)),
             "since" => match time(value) {
                 Some(at) => self.filter.since = Some(at),
                 None => self.fault("since", "must be RFC 3339 or epoch milliseconds"),
@@ -179,7 +180,7 @@ impl FilterForm {
             "reason" => {}
             name => self.errors.push(FieldError::new(
                 name.to_owned(),
-                "is not known; there are state, frontend, destination, conversation_id, since and until",
+                "is not known; there are state, frontend, destination, conversation_id, event_id, since and until",
             )),
         }
     }

@@ -226,6 +226,8 @@ pub struct DeliveryFilter {
     pub destination: Option<String>,
     /// Of this conversation.
     pub conversation: Option<ConversationId>,
+    /// Of this event.
+    pub event: Option<EventId>,
     /// Recorded at or after.
     pub since: Option<Timestamp>,
     /// Recorded before.

@@ -224,6 +224,12 @@ fn push_filter(query: &mut QueryBuilder, filter: &DeliveryFilter) {
         );
         query.push_bind(id.to_string()).push(")");
     }
+    if let Some(event) = &filter.event {
+        // Deliveries have no index by event; their conversation's do.
+        query.push(" AND d.event_id = ").push_bind(event.as_str().to_owned());
+        query.push(" AND d.conversation_key IN (SELECT named.conversation_key FROM events AS named WHERE named.id = ");
+        query.push_bind(event.as_str().to_owned()).push(")");
+    }
     if let Some(since) = filter.since {
         query.push(" AND d.recorded_at >= ").push_bind(since.as_millis());
     }
