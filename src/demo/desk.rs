@@ -75,9 +75,8 @@ pub(super) async fn act(
 
 /// A request for this path below `/v1`; each part stands in it as one, whatever it holds.
 fn ask(demo: &Demo, method: Method, path: &[&str]) -> Option<reqwest::RequestBuilder> {
-    let is_step = |part: &&str| matches!(*part, "" | "." | "..");
     let mut url = Url::parse(&demo.settings.bridge_url).ok()?;
-    if path.iter().any(|part| is_step(&part)) {
+    if path.iter().any(|part| matches!(*part, "" | "." | "..")) {
         return None;
     }
     url.path_segments_mut().ok()?.pop_if_empty().push("v1").extend(path);

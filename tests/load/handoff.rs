@@ -91,18 +91,18 @@ pub async fn run(bench: &Bench) -> Result<()> {
     say!("handoff   an agent's word at the desk → on the customer's stream {}", words.summary());
 
     let mut pushed = Histogram::default();
-    for number in each..2 * each {
+    for (number, interaction) in interactions.iter().enumerate().take(2 * each).skip(each) {
         let began = Instant::now();
-        world.push(&interactions[number]).await?;
+        world.push(interaction).await?;
         pushed.add(world.until(number, "handoff.requested").await?.saturating_duration_since(began));
         tokio::time::sleep(PAUSE).await;
     }
     say!("handoff   Fini's action → handoff.requested on the customer's stream {}", pushed.summary());
 
     let mut found = Histogram::default();
-    for number in 2 * each..3 * each {
+    for (number, interaction) in interactions.iter().enumerate().skip(2 * each) {
         let began = Instant::now();
-        world.escalate(&interactions[number]).await?;
+        world.escalate(interaction).await?;
         found.add(world.until(number, "handoff.requested").await?.saturating_duration_since(began));
         // At any moment of the reader's rounds.
         tokio::time::sleep(Duration::from_millis(fastrand::u64(..500))).await;

@@ -246,7 +246,7 @@ impl World {
     }
 
     /// Whoever got no answer, because the process was killed behind the commit, asks again: nothing is told twice.
-    fn is_asked_again(mut self, act: Act) {
+    fn asks_again(mut self, act: Act) {
         if matches!(act, Act::Ask | Act::Push | Act::Claim(_) | Act::Join(_) | Act::Leave(_) | Act::Return) {
             let feed = self.act(act);
             assert_eq!(feed, [], "{act:?} again");
@@ -291,7 +291,7 @@ fn no_order_shows_the_bots_word_between_claim_and_return_and_every_request_ends(
                     for act in ALL {
                         let mut next = world.clone();
                         next.step(act);
-                        next.clone().is_asked_again(act);
+                        next.clone().asks_again(act);
                         next.rename();
                         if met.insert(next.picture()) {
                             next.clone().runs_out();
