@@ -127,7 +127,7 @@ impl Figures {
         }
     }
 
-    /// The points of the last `window`, at most [`SHOWN`] of them, and how much time each covers.
+    /// The points of the last `window`, at most 288 of them, and how much time each covers.
     pub fn over(&self, window: Duration, now: Timestamp) -> (Duration, Vec<Point>) {
         let minutes = window.as_secs().div_ceil(EVERY.as_secs()).max(1);
         let step = EVERY * u32::try_from(minutes.div_ceil(SHOWN)).unwrap_or(u32::MAX);
