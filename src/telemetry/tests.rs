@@ -68,6 +68,7 @@ fn a_line_carries_its_fields_and_those_around_it_with_the_inner_winning() {
         "frontend": "app",
         "request_id": "r-1",
         "status": 202,
+        "replica": &*crate::system::replica(),
     }]);
     assert_eq!(Json::Array(given), wanted);
 }
