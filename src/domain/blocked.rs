@@ -9,7 +9,7 @@ use super::Timestamp;
 pub enum Blocker {
     /// Callbacks to the destination are paused.
     Pause,
-    /// The dead letter before it has to be replayed.
+    /// A dead letter ahead of it has to be replayed first.
     DeadLetter,
     /// The other side keeps failing and gets no requests for a while.
     Breaker,
@@ -28,7 +28,7 @@ pub enum Blocker {
 }
 
 impl Blocker {
-    /// The name shown to operators.
+    /// Returns the name it is shown under.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pause => "pause",

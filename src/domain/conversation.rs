@@ -18,8 +18,7 @@ use super::{
     handoff::{Handoff, ReturnedBy},
 };
 
-/// Time after the last word of an exchange by which Fini has judged its status: from then on it is believed, changed or
-/// not.
+/// Time after an exchange's last word by which Fini has judged its status: from then on it is believed, changed or not.
 pub const JUDGED_WITHIN: Duration = Duration::from_secs(10);
 
 /// The state of a conversation.
@@ -41,7 +40,7 @@ pub enum State {
 }
 
 impl State {
-    /// The name used in bodies and in the store.
+    /// Returns the name used in bodies and in the store.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
@@ -556,7 +555,7 @@ mod tests {
         let asked = || Talk::new().customer().bot().status(WORDS[2]);
         assert_eq!(asked().told(), "open?");
         assert_eq!(asked().customer().told(), "open? open");
-        // The judgement of before says nothing about the answer.
+        // The earlier judgement says nothing about the answer.
         assert_eq!(asked().customer().bot().later(3).status(WORDS[2]).told(), "open? open");
         assert_eq!(asked().customer().bot().later(10).status(WORDS[2]).told(), "open? open open?");
     }

@@ -46,8 +46,7 @@ impl Look<'_> {
         let rivals = unechoed
             .iter()
             .filter(|earlier| !is_named && earlier.role == turn.role && same_text(Some(&earlier.text), &turn.text));
-        // Earlier messages with this very text that Fini certainly has come first, unless Fini's attribute names the last
-        // one.
+        // Earlier messages with this text that Fini certainly has come first, unless Fini names the last one.
         let (arrived, unclear): (Vec<_>, Vec<_>) = rivals.partition(|earlier| earlier.arrived);
         let same_text = candidates.iter().filter(|event| same_text(event.text.as_deref(), &turn.text));
         let same_text: Vec<_> = same_text.skip(arrived.len()).collect();

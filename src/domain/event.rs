@@ -99,7 +99,7 @@ pub struct Message {
 pub enum EscalationReason {
     /// Fini's status says so.
     Status,
-    /// Fini escalated without a word (`silent_escalation`).
+    /// Fini escalated without a visible reply (`silent_escalation`).
     SilentEscalation,
     /// A human agent wrote in Fini.
     HumanMessage,
@@ -111,7 +111,7 @@ pub enum EscalationReason {
 }
 
 impl EscalationReason {
-    /// The name used in bodies.
+    /// Returns the name used in bodies.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Status => "status",
@@ -149,7 +149,7 @@ pub struct Customer {
     pub attributes: Map<String, Value>,
 }
 
-/// What happened, with its data.
+/// The content of an event: its kind, with its data.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum FeedEvent {
@@ -176,7 +176,7 @@ pub enum FeedEvent {
     TurnCompleted {
         /// The frontend's message.
         message_id: MessageId,
-        /// How it ended.
+        /// The kind of its end.
         outcome: Outcome,
         /// Number of replies that were shown.
         replies: u32,
@@ -293,7 +293,7 @@ pub enum FeedEvent {
 }
 
 impl FeedEvent {
-    /// The `type` of the envelope.
+    /// Returns the `type` of the envelope.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::MessageCreated { .. } => "message.created",

@@ -34,7 +34,7 @@ impl WaitsFor {
     /// All kinds, in the order of [`Sample::waiting`].
     pub const ALL: [Self; 6] = [Self::Turn, Self::Breaker, Self::Pause, Self::Quarantine, Self::Budget, Self::Handoff];
 
-    /// The name it is shown under.
+    /// Returns the name it is shown under.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Turn => "turn",

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The state of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobState {
-    /// It goes on.
+    /// In progress.
     Running,
     /// An operator holds it.
     Paused,
@@ -29,7 +29,7 @@ pub enum Act {
 }
 
 impl JobState {
-    /// The name it is stored and shown under.
+    /// Returns the name it is stored and shown under.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Running => "running",
@@ -51,8 +51,7 @@ impl JobState {
         matches!(self, Self::Done | Self::Cancelled)
     }
 
-    /// Returns the state after an act. A job that is over stays over, and what was handed on cannot be held back any
-    /// more.
+    /// Returns the state after an act. What is over stays over, and what was handed on cannot be held back any more.
     #[must_use]
     pub const fn after(self, act: Act) -> Self {
         match (self, act) {

@@ -1,5 +1,4 @@
-//! Interprets one look at a Fini conversation: the feed events that it causes, and the standing of conversation and turns
-//! after it.
+//! Interprets one look at a Fini conversation: its feed events, and the standing of conversation and turns after it.
 //!
 //! [`Look::apply`] is pure. It is called inside the transaction that records its result, with the conversation as it is
 //! in that transaction; so it does not matter whether the response, a sweep or a single read sees an event first, nor how
@@ -90,8 +89,7 @@ impl Progress {
         self.echo.is_some() || self.is_answered()
     }
 
-    /// Returns the result of a turn of `role` in a conversation with this standing; `Nothing` while no trace of the turn
-    /// was seen.
+    /// Returns the result of a turn of `role` in a conversation with this standing; `Nothing` without a trace of it.
     pub const fn result(&self, role: Role, standing: &Standing) -> TurnResult {
         if !self.has_arrived() {
             return TurnResult::Nothing;
@@ -130,8 +128,7 @@ pub struct Wrapper {
     pub status: Option<String>,
     /// Fini's resolved flag.
     pub resolved: Option<bool>,
-    /// True if our attribute on it names the open turn. That supports an event as the turn's message; it does not replace
-    /// one.
+    /// True if our attribute on it names the open turn: that supports an event as the turn's message, but is none.
     pub names_open_turn: bool,
     /// The snapshot shows Fini's state at this time or later.
     pub as_of: Timestamp,
@@ -344,8 +341,7 @@ impl<'a> Pass<'a> {
         self.with(self.current_number(), |progress| progress.echo = Some(event.id.clone()));
     }
 
-    /// Counts an event seen before that a response names as a reply to the response's turn, whichever turn it was
-    /// attributed to.
+    /// Counts an event seen before as a reply to the response's turn if the response names it, whatever turn it had.
     fn confirm(&mut self, event: &FiniEvent) {
         let is_reply = self.look.is_response() && is_word_of(event, &FiniRole::Bot);
         if let Some(number) = self.current_number().filter(|number| is_reply && self.waits(*number)) {
@@ -632,8 +628,7 @@ impl<'a> Pass<'a> {
         self.applied.late = results;
         if let Some((progress, result)) = self.applied.late.pop_if(|_| self.is_occupied) {
             self.applied.progress = progress;
-            // Only an event proves that Fini has the message: Fini merges the attributes even of messages that it then
-            // does not store.
+            // Only an event proves that Fini has the message: it merges attributes even of messages that it does not store.
             self.applied.turn = match result {
                 TurnResult::Nothing if in_doubt => TurnResult::Doubtful,
                 result => result,

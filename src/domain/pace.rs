@@ -11,8 +11,7 @@
 //!   faster again with each attempt taken: slowly near the known limit, quickly beyond it. The longer a refusal costs,
 //!   the more rarely the loop provokes one.
 //!
-//! Invariant: while a receiver is held back, no attempt is allowed; it always names a time, or waits for an attempt under
-//! way.
+//! Invariant: while it is held back, no attempt is allowed; it always names a time, or waits for an attempt under way.
 
 use std::time::Duration;
 
@@ -27,8 +26,7 @@ const STEP_WHILE_SILENT: Duration = Duration::from_millis(10);
 
 /// The share of the rate taken before that is tried after a refusal.
 const STEP_BACK: f64 = 0.92;
-/// The most by which one taken attempt quickens the pace, and the most by which a second does if a refusal costs a
-/// second.
+/// The most by which one taken attempt quickens the pace, and by which a second does if a refusal costs a second.
 const QUICKEN_PER_TAKEN: f64 = 0.003;
 const QUICKEN_PER_SECOND: f64 = 0.008;
 /// While the limit is a guess, and beyond this multiple of it, the pace quickens this many times faster.

@@ -17,7 +17,7 @@
 //! ```
 //!
 //! `awaiting` holds the conversation's next message for the hold window only; when that one is claimed, the turn becomes
-//! `late`: it stays open, its reply is looked for and attributed as before, but nothing waits for it.
+//! `late`: it stays open, its reply is searched for and attributed as before, but nothing waits for it.
 
 use serde::Serialize;
 
@@ -29,7 +29,7 @@ pub enum TurnState {
     Queued,
     /// On record as handed to Fini; the request may or may not have left.
     Sending,
-    /// Fini has the message; its reply is looked for by reading.
+    /// Fini has the message; its reply is searched for by reading.
     Awaiting,
     /// Like `Awaiting`, but a later message was claimed meanwhile.
     Late,
@@ -77,7 +77,7 @@ pub struct IllegalMove {
 }
 
 impl TurnState {
-    /// Every state there is.
+    /// All states.
     pub const ALL: [Self; 8] = [
         Self::Queued,
         Self::Sending,
@@ -89,7 +89,7 @@ impl TurnState {
         Self::Failed,
     ];
 
-    /// The name it is stored under.
+    /// Returns the name it is stored under.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -161,7 +161,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The name used in events and metrics.
+    /// Returns the name used in events and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Answered => "answered",
@@ -197,7 +197,7 @@ pub enum FailureCode {
 }
 
 impl FailureCode {
-    /// The name used in events and metrics.
+    /// Returns the name used in events and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::FiniRejected => "fini_rejected",

@@ -1,5 +1,4 @@
-//! Fini's conversations and events as the rest of the bridge sees them: parsed, tolerant of values that are not known
-//! yet.
+//! Fini's conversations and events as the rest of the bridge sees them: parsed, tolerant of unknown values.
 //!
 //! Source: Fini's public API pages "Generate Answer", "Get conversation" and "List conversations". Both of the vendor's
 //! lists (roles, types) say "currently", so an unknown value is a normal value here, never an error.
@@ -52,7 +51,7 @@ pub struct Article {
     pub id: String,
     /// Its title.
     pub title: String,
-    /// Its source document, when there is one.
+    /// Its source document, if there is one.
     pub url: Option<String>,
 }
 
@@ -96,7 +95,7 @@ pub struct FiniEvent {
     pub role: FiniRole,
     /// Its type.
     pub kind: FiniKind,
-    /// Its text, where it has one.
+    /// Its text, if it has one.
     pub text: Option<String>,
     /// Its rating.
     pub rating: Feedback,
@@ -112,7 +111,7 @@ pub struct FiniEvent {
 
 #[cfg(test)]
 impl FiniEvent {
-    /// A message with nothing else to it, for tests.
+    /// Creates a message with nothing else to it, for tests.
     pub fn message(id: impl Into<std::sync::Arc<str>>, created_at: Timestamp, role: FiniRole, text: &str) -> Self {
         Self {
             id: FiniEventId::trusted(id),
@@ -150,7 +149,7 @@ pub struct FiniConversation {
 pub const ATTRIBUTE_CONVERSATION: &str = "bridge_conversation";
 /// The attribute that carries the bridge's key of the latest turn through Fini.
 pub const ATTRIBUTE_TURN: &str = "bridge_turn";
-/// The attribute that tells Fini who may speak to the customer (`bot`, `waiting`, `human`), once a human was asked for.
+/// The attribute that tells Fini who may speak to the customer (`bot`, `waiting`, `human`), once a human was requested.
 pub const ATTRIBUTE_SPEAKER: &str = "bridge_speaker";
 
 impl FiniConversation {

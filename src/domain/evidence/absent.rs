@@ -1,4 +1,4 @@
-//! *Absent*: what a reading without a message proves about that message.
+//! *Absent*: the proof that a reading without a message gives about that message.
 //!
 //! An empty page, a failed one, a page of a lost cursor and a snapshot that lacks what must be there prove nothing.
 //! Invariant: only [`Seen::Absent`] may ever lead to another send.
@@ -17,7 +17,7 @@ const CLOCK_MARGIN: Duration = Duration::from_mins(2);
 pub enum Seen {
     /// It was not there, and the reading would have shown it.
     Absent,
-    /// It was there (the ledger knows the rest).
+    /// It was there (the ledger has the rest).
     Present,
     /// An event was there that may be it, and nothing tells whose it is.
     Doubtful,

@@ -44,8 +44,7 @@ impl Misses {
     }
 }
 
-/// Returns true if a conversation that `before` showed was deleted since: `after` lacks it and shows what stood beside
-/// it.
+/// Returns true if a conversation in `before` was deleted since: `after` lacks it and shows what stood beside it.
 pub fn was_deleted(before: &Shown, after: &Shown) -> bool {
     let (Shown::There(beside), Shown::Lacking(others)) = (before, after) else { return false };
     beside.is_empty() || !beside.is_disjoint(others)
@@ -176,7 +175,7 @@ mod tests {
         InteractionId::trusted(format!("i-{number}"))
     }
 
-    /// A List of conversations with the times of their last messages, newest first, in pages of `size`.
+    /// Returns a page of `size` from a List of conversations with the times of their last messages, newest first.
     fn page(list: &[(usize, i64)], wanted: &Wanted, size: usize) -> Page {
         let inside = list.iter().filter(|(_, last)| wanted.until.is_none_or(|until| at(*last) <= until));
         let after = |number: usize| wanted.cursor.as_ref().is_none_or(|cursor| cursor != &number.to_string());
@@ -218,7 +217,7 @@ mod tests {
             let of = of.index(ages.len());
             let (shown, pages) = scan(&whole, of, NOW - ages[of], size);
             prop_assert!(pages <= MOST);
-            // Small pages end a scan early; it never tells what is not so.
+            // Small pages end a scan early; it never shows anything untrue.
             prop_assert!(matches!(shown, Shown::There(_) | Shown::Nothing));
             let without: Vec<_> = whole.into_iter().filter(|(number, _)| *number != of).collect();
             let (shown, _) = scan(&without, of, NOW - ages[of], size);

@@ -83,7 +83,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
 
-        /// Whatever is read in whatever way, with whatever lag, the reported status never goes back to an earlier one.
+        /// Checks that the reported status never goes back to an earlier one, whatever is read in whatever way and lag.
         #[test]
         fn a_status_never_flips_back(
             truth in changes(),

@@ -123,7 +123,7 @@ mod tests {
         FiniEvent::message(format!("{role:?}-{secs}"), at(secs), role, "text")
     }
 
-    /// A snapshot of a conversation created at `created`, whose last event is the first message of ours.
+    /// Judges a snapshot of a conversation created at `created`, whose last event is the first message of ours.
     fn seen(created: i64, before: &[(i64, FiniRole, Whose)]) -> Novelty {
         seen_where(false, created, before)
     }

@@ -46,7 +46,7 @@ pub enum Speaker {
 }
 
 impl Speaker {
-    /// The name used in bodies and in the store.
+    /// Returns the name used in bodies and in the store.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Bot => "bot",
@@ -108,7 +108,7 @@ pub enum OnUnclaimed {
 }
 
 impl OnUnclaimed {
-    /// The name used in bodies.
+    /// Returns the name used in bodies.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Bot => "bot",
@@ -128,7 +128,7 @@ pub struct Desk {
     pub next_open: Option<String>,
 }
 
-/// The rules of all frontends.
+/// The handoff rules of all frontends.
 #[derive(Clone, Debug, Default)]
 pub struct HandoffPolicies {
     own: HashMap<FrontendName, HandoffPolicy>,
@@ -147,7 +147,7 @@ impl HandoffPolicies {
     }
 }
 
-/// A frontend's rules.
+/// A frontend's handoff rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandoffPolicy {
     /// Longest time for which a request may stay unclaimed.

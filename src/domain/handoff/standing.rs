@@ -1,6 +1,6 @@
 //! Applies the acts of desk, customer and time to a conversation's standing: its handoff and its state move together.
 //!
-//! What Fini shows moves both too, in [`Standing`]'s own file; a desk's claim takes precedence over it.
+//! Looks at Fini move both too, in [`Standing`]'s own file; a desk's claim takes precedence over them.
 
 use super::{Agent, AlreadyClaimed, Due, HandoffPolicy, NoHandoff, Place, ReturnedBy, Speaker};
 use crate::domain::{

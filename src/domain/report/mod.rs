@@ -4,8 +4,8 @@
 //! every time zone, those with half or three quarters of an hour included. Sums of slots add up, histograms too, so that
 //! a median over a year needs nothing else, long after the events themselves were pruned.
 //!
-//! Invariants: the time that counts is the event's own time stamp, as everybody reads it; nothing of a text is kept; an event
-//! is folded once, in the order of its conversation's feed.
+//! Invariants: the event's own time stamp counts, as everybody reads it; nothing of a text is kept; an event is folded once,
+//! in the order of its conversation's feed.
 
 mod histogram;
 mod periods;
@@ -116,7 +116,7 @@ impl Waits {
     pub const SETTLED: Self = Self { asked_at: None, is_answered: true, human_asked_at: None };
 }
 
-/// An event as the fold reads it out of its body.
+/// An event as the fold reads it from its body.
 #[derive(Debug, Deserialize)]
 struct Event {
     #[serde(rename = "type")]
