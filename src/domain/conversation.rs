@@ -218,8 +218,8 @@ impl Standing {
         is_escalated && self.state == State::Open && !self.is_newer_than(seen) && self.differs(seen)
     }
 
-    /// Applies that the customer wrote. That reopens a resolved conversation; judgements from before are of the exchange
-    /// before. Returns true if it was resolved.
+    /// Applies a message of the customer. It reopens a resolved conversation; judgements from before are of the exchange
+    /// before. Returns true if the conversation was resolved.
     pub(super) fn customer_wrote(&mut self, now: Timestamp, feed: &mut Vec<FeedEvent>) -> bool {
         let before = self.clone();
         self.unjudged_since = Some(now);
@@ -236,7 +236,7 @@ impl Standing {
         was_resolved
     }
 
-    /// Applies that the bot wrote. If a human wrote before, in this conversation, the bot has it back.
+    /// Applies a message of the bot. If a human wrote before, in this conversation, the bot has it back.
     pub(super) fn bot_wrote(&mut self, is_after_human: bool, now: Timestamp, feed: &mut Vec<FeedEvent>) {
         self.unjudged_since = self.unjudged_since.map(|_| now);
         // The bot cannot take a conversation from a desk.
@@ -253,7 +253,7 @@ impl Standing {
         }
     }
 
-    /// Applies that a human wrote in Fini: the conversation is theirs, whatever the status says. A good-bye in a resolved
+    /// Applies a human's message in Fini: the conversation is theirs, whatever the status says. A good-bye in a resolved
     /// conversation takes nothing over.
     pub(super) fn human_wrote(&mut self, now: Timestamp, feed: &mut Vec<FeedEvent>) {
         self.unjudged_since = self.unjudged_since.map(|_| now);
@@ -266,7 +266,7 @@ impl Standing {
         self.somebody_wrote(now);
     }
 
-    /// Applies that Fini escalated without a visible reply.
+    /// Applies an escalation of Fini's without a visible reply.
     pub(super) fn silently_escalated(&mut self, now: Timestamp, feed: &mut Vec<FeedEvent>) {
         if self.handoff.is_fenced() {
             self.escalation.by_event = true;
@@ -288,8 +288,8 @@ impl Standing {
         }
     }
 
-    /// Applies what a snapshot shows. Returns true if its status has been judged since the last word of the exchange:
-    /// until then it has to be read once more.
+    /// Applies what a snapshot shows. Returns true if its status has been judged since the last word of the exchange; if
+    /// not, it has to be read once more.
     pub(in crate::domain) fn judge(
         &mut self,
         seen: &Judgement<'_>,

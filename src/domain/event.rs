@@ -134,7 +134,7 @@ pub struct Requested {
     pub user: Customer,
     /// The tags that Fini has set so far, each once.
     pub tags: Vec<Value>,
-    /// True while the frontend's desk is open; `None` if the frontend has not said.
+    /// True if the frontend's desk is open; `None` if the frontend has not said.
     pub desk_open: Option<bool>,
     /// The desk's next opening time, as the frontend gave it.
     pub next_open: Option<String>,
@@ -176,7 +176,7 @@ pub enum FeedEvent {
     TurnCompleted {
         /// The frontend's message.
         message_id: MessageId,
-        /// The kind of its end.
+        /// The way in which it ended.
         outcome: Outcome,
         /// Number of replies that were shown.
         replies: u32,
@@ -245,7 +245,7 @@ pub enum FeedEvent {
         previous_state: State,
         /// Fini's status text, if known.
         status_text: Option<String>,
-        /// True while Fini waits for something from the customer.
+        /// True while the customer is asked for something.
         awaiting_customer: bool,
     },
     /// `conversation.resolved`

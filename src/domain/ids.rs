@@ -120,13 +120,13 @@ impl MessageId {
     }
 }
 
-/// The owner of message ids: pages have a space of their own, so that a page can neither guess the server's ids nor collide
-/// with them.
+/// The space of message ids: pages have one of their own, so that a page can neither guess the server's ids nor collide with
+/// them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdSpace {
-    /// The frontend's server.
+    /// Ids of the frontend's server.
     Server,
-    /// Browsers.
+    /// Ids of browsers.
     Browser,
 }
 

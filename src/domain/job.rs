@@ -66,7 +66,7 @@ impl JobState {
 /// Time between two pieces of a running job, unless its pace is slower.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Returns how much of a job is done at once, at so many a second.
+/// Returns how much of a job is done at once, at `per_second`.
 pub fn piece(per_second: u32) -> usize {
     let ticks = u32::try_from(1000 / TICK.as_millis()).unwrap_or(1);
     (per_second / ticks).max(1) as usize

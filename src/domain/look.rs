@@ -350,7 +350,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Applies that Fini has the message of the turn that occupies the conversation, once that is known.
+    /// Updates the standing once Fini is known to have the message of the turn that occupies the conversation.
     fn begin_turn(&mut self) {
         match self.current().map(|turn| turn.role) {
             Some(Role::User) => self.customer_wrote(),

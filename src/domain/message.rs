@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(prints.len(), numbers.len());
     }
 
-    /// Keeps repeats after an upgrade: a message stored under an older version's fingerprint is the same message.
+    /// Checks that a repeat after an upgrade is recognised by the fingerprint that an older version stored.
     #[test]
     fn the_fingerprint_stays_as_it_was() {
         let print = message("hi", r#"{"plan":"Pro","n":17}"#).fingerprint();

@@ -26,7 +26,7 @@ const STEP_WHILE_SILENT: Duration = Duration::from_millis(10);
 
 /// The share of the rate taken before that is tried after a refusal.
 const STEP_BACK: f64 = 0.92;
-/// The most by which one taken attempt quickens the pace, and by which a second does if a refusal costs a second.
+/// The most by which one taken attempt quickens the pace, and the most in one second if a refusal costs a second.
 const QUICKEN_PER_TAKEN: f64 = 0.003;
 const QUICKEN_PER_SECOND: f64 = 0.008;
 /// While the limit is a guess, and beyond this multiple of it, the pace quickens this many times faster.
@@ -35,9 +35,9 @@ const BOLDNESS: f64 = 20.0;
 /// With fewer taken than this between two refusals the pace was far too high: it is measured anew.
 const ENOUGH_TAKEN: u32 = 10;
 
-/// Milliseconds of the schedule of spaced attempts that are made up for if they are started late.
+/// Milliseconds by which spaced attempts may catch up with their schedule if they are started late.
 const SLACK_MS: f64 = 40.0;
-/// Most attempts a second that are spaced; beyond that there is no limit.
+/// Fastest rate at which attempts are spaced, in attempts a second; beyond it there is no limit.
 const FASTEST: f64 = 1_000.0;
 /// A limit that was not met for this long is forgotten.
 const FORGOTTEN_AFTER: Duration = Duration::from_mins(10);

@@ -12,7 +12,7 @@ use super::Timestamp;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause between a proof of absence and the send that follows it.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
-/// Longest `Retry-After` that is heeded.
+/// Longest wait that a `Retry-After` can cause.
 const MOST_ASKED_FOR: Duration = Duration::from_mins(2);
 /// Failures, and the time over which they last, that make a message fail by itself while others pass.
 const OWN_FAULT: (u32, Duration) = (3, Duration::from_mins(1));

@@ -1,6 +1,6 @@
 //! Sets the steady clock: at the start, and by what its processes agree on. Pure.
 //!
-//! Every process moves its clock by its own monotonic timer. Decided here is where the clock begins (so that what waited
+//! Every process moves its clock by its own monotonic timer. This module decides where the clock begins (so that what waited
 //! before a stop goes on waiting, whatever the wall clock says afterwards), and, if several processes share a database,
 //! what a difference between a process's own clock and the shared one means: the server's clock was set, or the process
 //! stood still.
@@ -58,9 +58,8 @@ impl Agreed {
 
 /// Returns the start of a process's steady clock: `clock_now` is the other clock's present, `uptime` the machine's.
 ///
-/// Since the last note the steady time moved as the machine's uptime did, if that can be told. Else, of a shared clock
-/// that other processes use at present, it is what they agreed on; otherwise the other clock's time, but never earlier
-/// than the note's.
+/// Since the last note the steady time moved as the machine's uptime did, if that can be told. Else it is what the processes
+/// agreed on that use a shared clock at present; otherwise the other clock's time, never earlier than the note's.
 pub fn begin(clock_now: Timestamp, uptime: Option<&Uptime>, shared: bool, agreed: Option<&Agreed>) -> Timestamp {
     let Some(agreed) = agreed else { return clock_now };
     let ran =
@@ -78,7 +77,7 @@ pub fn begin(clock_now: Timestamp, uptime: Option<&Uptime>, shared: bool, agreed
 /// The verdict on a difference between a process's own steady time and the shared one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judgement {
-    /// None worth the name, or this process stood still: it goes by the shared time.
+    /// No difference to speak of, or this process stood still: it follows the shared time.
     Follow,
     /// The shared clock was set: the agreement changes, the steady time does not.
     WasSet,

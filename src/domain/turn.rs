@@ -39,7 +39,7 @@ pub enum TurnState {
     Answered,
     /// Settled: mirrored into Fini, no reply was due.
     Stored,
-    /// Settled: given up, and the frontend was told why.
+    /// Settled: failed, and the frontend was told why.
     Failed,
 }
 

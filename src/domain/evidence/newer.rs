@@ -32,7 +32,7 @@ pub fn as_of(read: Read, asked_at: Timestamp) -> Timestamp {
     }
 }
 
-/// Returns the time since which an event must have been seen for a snapshot read at `now` to have to show it.
+/// Returns the time since which every event that was seen must be in a snapshot read at `now`.
 pub fn expected_since(now: Timestamp) -> Timestamp {
     now.minus(EXPECTED_FOR)
 }

@@ -189,7 +189,7 @@ pub struct Handoff {
     /// The reason why a human was requested; `None` if one came unasked.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<EscalationReason>,
-    /// True once a desk has claimed it, until the bot speaks again.
+    /// True once a desk has claimed it, until the bot has it again.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     fenced: bool,
     /// The desk's agents who are in it; the first one owns it. Empty while Fini's own human has it.
@@ -205,7 +205,7 @@ pub struct Handoff {
     /// True once it stayed unclaimed for too long, which was reported.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     expired: bool,
-    /// By the wall clock.
+    /// Time of the request, by the wall clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     requested_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -270,7 +270,7 @@ impl Handoff {
         self.speaker
     }
 
-    /// Returns true while no human is requested.
+    /// Returns true while the bot has the conversation.
     pub const fn is_bots(&self) -> bool {
         matches!(self.speaker, Speaker::Bot)
     }
