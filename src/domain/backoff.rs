@@ -19,7 +19,7 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// The delay after `failures` in a row (from 1), for a `jitter` in `0.0..1.0`: between half and all of the doubled delay.
+    /// Returns the delay after `failures` in a row (from 1), for a `jitter` in `0.0..1.0`: half to all of the doubled delay.
     pub fn delay(&self, failures: u32, jitter: f64) -> Duration {
         let doublings = failures.saturating_sub(1).min(31);
         let full = self.first.saturating_mul(1 << doublings).min(self.cap);

@@ -1,34 +1,34 @@
-//! What holds a lane: a conversation's callbacks to one destination, or its messages to Fini. Pure.
+//! Determines what holds a lane: a conversation's callbacks to one destination, or its messages to Fini. Pure.
 //!
-//! Several things may hold the same lane; the one is told that has to be settled first.
+//! If several things hold the same lane, the one that has to be settled first is reported.
 
 use super::Timestamp;
 
-/// What holds a lane.
+/// The reason why a lane is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blocker {
     /// Callbacks to the destination are paused.
     Pause,
-    /// The dead letter before it has to be replayed.
+    /// A dead letter ahead of it has to be replayed first.
     DeadLetter,
-    /// The other side only fails, and is left alone for a while.
+    /// The other side keeps failing and gets no requests for a while.
     Breaker,
-    /// The receiver asked to be left alone until then.
+    /// The receiver asked for no calls until then.
     Deferred,
-    /// It is tried again then.
+    /// The next attempt is due then.
     Retry,
     /// The conversation is in quarantine.
     Quarantine,
     /// An earlier message of the conversation is in flight.
     Turn,
-    /// The conversation at Fini into which something was sent is not known yet.
+    /// The Fini conversation into which an earlier message was sent is not known yet.
     Binding,
     /// No request is left in this window.
     Budget,
 }
 
 impl Blocker {
-    /// The name it is shown under.
+    /// Returns the name it is shown under.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pause => "pause",
@@ -44,35 +44,35 @@ impl Blocker {
     }
 }
 
-/// A lane's standing still: what holds it, and until when where that is known.
+/// A held lane: the reason, and the end of the hold if that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standstill {
-    /// What holds it.
+    /// The reason.
     pub by: Blocker,
-    /// Until when.
+    /// End of the hold, if known.
     pub until: Option<Timestamp>,
 }
 
-/// A lane of callbacks as it is on record, and what is known of its receiver.
+/// The record of a lane of callbacks and of its receiver.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, each of them asked by itself")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Callbacks {
-    /// Whether an operator, or the receiver's 410, pauses the destination.
+    /// True while the destination is paused, by an operator or by the receiver's 410.
     pub is_paused: bool,
-    /// Whether the lane waits for a dead letter.
+    /// True while the lane waits for a dead letter.
     pub waits_for_dead_letter: bool,
-    /// Whether the destination's breaker is not closed.
+    /// True while the destination's breaker is not closed.
     pub is_left_alone: bool,
-    /// Until when the receiver wants to be left alone.
+    /// Time until which the receiver asked for no calls.
     pub not_before: Option<Timestamp>,
-    /// When the head is due.
+    /// Due time of the head.
     pub due_at: Option<Timestamp>,
-    /// Whether the head was attempted before.
+    /// True if the head was attempted before.
     pub is_retry: bool,
 }
 
 impl Callbacks {
-    /// What holds the lane; `None` where nothing does.
+    /// Returns what holds the lane; `None` if nothing does.
     pub fn standstill(&self, now: Timestamp) -> Option<Standstill> {
         let held = |by, until| Some(Standstill { by, until });
         let later = |at: Option<Timestamp>| at.filter(|at| *at > now);
@@ -87,28 +87,28 @@ impl Callbacks {
     }
 }
 
-/// The messages that wait in a conversation, as it is on record.
+/// The record of the messages that wait in a conversation.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, each of them asked by itself")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Messages {
-    /// Whether it is in quarantine.
+    /// True while the conversation is in quarantine.
     pub is_quarantined: bool,
-    /// Whether an earlier message is in flight.
+    /// True while an earlier message is in flight.
     pub is_occupied: bool,
-    /// Until when that one holds the next, once Fini has it.
+    /// Time until which that message holds the next; `None` before Fini has it.
     pub held_until: Option<Timestamp>,
-    /// Whether its Fini conversation is looked for.
+    /// True while the conversation's Fini conversation is searched for.
     pub is_looked_for: bool,
-    /// Whether Fini is left alone, as far as this conversation's bot goes.
+    /// True while a breaker holds back sends to this conversation's bot.
     pub is_left_alone: bool,
-    /// Whether sends wait for the budget.
+    /// True while sends wait for the budget.
     pub budget_is_used_up: bool,
-    /// When the first may be sent.
+    /// Earliest send time of the first message.
     pub due_at: Option<Timestamp>,
 }
 
 impl Messages {
-    /// What holds the messages; `None` where nothing does.
+    /// Returns what holds the messages; `None` if nothing does.
     pub fn standstill(&self, now: Timestamp) -> Option<Standstill> {
         let held = |by, until| Some(Standstill { by, until });
         let later = |at: Option<Timestamp>| at.filter(|at| *at > now);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::{Timestamp, backoff::Backoff};
 
-/// When a breaker opens, and for how long.
+/// The rule by which a breaker opens, and its pauses.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
     /// Failures in a row that open it.
@@ -26,20 +26,20 @@ pub enum State<R> {
     Closed,
     /// None before that time.
     Open {
-        /// Why.
+        /// The reason.
         reason: R,
-        /// Until when.
+        /// End of the pause.
         until: Timestamp,
     },
     /// One may go, to find out.
     HalfOpen {
-        /// Why it was open.
+        /// The reason why it was open.
         reason: R,
     },
 }
 
 impl<R> State<R> {
-    /// The name shown to operators.
+    /// Returns the name shown to operators.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Closed => "closed",
@@ -61,20 +61,20 @@ pub struct Breaker<R> {
 #[derive(Clone, Copy, Debug)]
 struct Opened<R> {
     reason: R,
-    /// Since the last success there was, more or less.
+    /// Time at which it first opened since the last success.
     since: Timestamp,
-    /// When it opened last.
+    /// Time at which it last opened.
     at: Timestamp,
     until: Timestamp,
 }
 
 impl<R: Copy + PartialEq> Breaker<R> {
-    /// A closed breaker.
+    /// Creates a closed breaker.
     pub const fn new(policy: Policy) -> Self {
         Self { policy, failures: 0, pauses: 0, open: None }
     }
 
-    /// The state at `now`.
+    /// Returns the state at `now`.
     pub fn state(&self, now: Timestamp) -> State<R> {
         match self.open {
             None => State::Closed,
@@ -83,17 +83,17 @@ impl<R: Copy + PartialEq> Breaker<R> {
         }
     }
 
-    /// Why it is not closed, and since when; `None` where it is.
+    /// Returns why, and since when, it is not closed; `None` if it is.
     pub fn trouble(&self) -> Option<(R, Timestamp)> {
         self.open.map(|open| (open.reason, open.since))
     }
 
-    /// When its pause ends or has ended; `None` where it is closed.
+    /// Returns the past or future end of its pause; `None` if it is closed.
     pub fn until(&self) -> Option<Timestamp> {
         self.open.map(|open| open.until)
     }
 
-    /// A request that began at `began_at` succeeded. Returns the reason where that closed the breaker.
+    /// Records that a request that began at `began_at` succeeded. Returns the reason if that closed the breaker.
     pub fn succeeded(&mut self, began_at: Timestamp) -> Option<R> {
         if self.is_behind(began_at) {
             return None;
@@ -103,7 +103,7 @@ impl<R: Copy + PartialEq> Breaker<R> {
         closed
     }
 
-    /// A request that began at `began_at` failed. Returns until when the breaker is open, where this opened it.
+    /// Records that a request that began at `began_at` failed. Returns the end of the pause if that opened the breaker.
     pub fn failed(&mut self, reason: R, began_at: Timestamp, now: Timestamp, jitter: f64) -> Option<Timestamp> {
         if self.is_behind(began_at) {
             return None;
@@ -113,12 +113,12 @@ impl<R: Copy + PartialEq> Breaker<R> {
         is_enough.then(|| self.open(reason, self.next_pause(jitter), now))
     }
 
-    /// The pause that it would open for now.
+    /// Returns the pause for which it would open now.
     pub fn next_pause(&self, jitter: f64) -> Duration {
         self.policy.pauses.delay(self.pauses.saturating_add(1), jitter)
     }
 
-    /// Opens it at once, whatever was counted, for that long.
+    /// Opens it at once, whatever was counted, for that long. Returns the end of the pause.
     pub fn open(&mut self, reason: R, pause: Duration, now: Timestamp) -> Timestamp {
         self.pauses = self.pauses.saturating_add(1);
         let until = now.plus(pause);
@@ -127,7 +127,7 @@ impl<R: Copy + PartialEq> Breaker<R> {
         until
     }
 
-    /// A request goes to find out: nothing else goes until its end is known, or until `until` at the latest.
+    /// Records that a request goes to find out: nothing else goes until its end is known, or until `until` at the latest.
     pub fn probe(&mut self, until: Timestamp) {
         if let Some(open) = &mut self.open {
             open.until = until;
@@ -141,7 +141,7 @@ impl<R: Copy + PartialEq> Breaker<R> {
         }
     }
 
-    /// True for a request whose outcome says nothing new: it began before the breaker opened.
+    /// Returns true for a request whose outcome says nothing new: it began before the breaker opened.
     pub fn is_behind(&self, began_at: Timestamp) -> bool {
         self.open.is_some_and(|open| began_at <= open.at)
     }

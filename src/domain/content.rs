@@ -1,8 +1,9 @@
-//! What a message consists of, as digests by which a later picture of it is compared. Pure.
+//! The content of a message, as digests with which a later picture of it is compared. Pure.
 //!
-//! Fini changes messages after they were told: tags come after the reply, articles too, and the addresses of attachments are
-//! signed anew each time they are shown. So what is volatile is left out, order does not count, and what a picture lacks says
-//! nothing: not every answer of Fini's shows every field. The digests are stored, so they may never change with a compiler.
+//! Fini changes messages after they were reported: tags come after the reply, articles too, and the addresses of attachments
+//! are signed anew each time they are shown. So volatile parts are left out, order does not count, and a part that a picture
+//! lacks says nothing: not every answer of Fini's shows every field. The digests are stored, so they may never change with a
+//! compiler.
 
 use serde_json::Value;
 
@@ -35,7 +36,7 @@ pub struct Changed {
 }
 
 impl Content {
-    /// Of a message as it is now.
+    /// Returns the content of a message as it is now.
     pub fn of(event: &FiniEvent) -> Self {
         let articles: Vec<String> = event.articles.iter().map(article).collect();
         Self {
@@ -46,7 +47,7 @@ impl Content {
         }
     }
 
-    /// What of `event` differs from this, and the content after it; `None` where nothing does.
+    /// Returns the parts of `event` that differ from this, and the content after it; `None` if none does.
     pub fn revised(&self, event: &FiniEvent) -> Option<(Changed, Self)> {
         let now = Self::of(event);
         let differs = |before: Option<u64>, now: Option<u64>| now.is_some() && now != before;
@@ -65,13 +66,13 @@ impl Content {
         (changed != Changed::default()).then_some((changed, after))
     }
 
-    /// As it is stored.
+    /// Returns the stored form.
     pub fn to_text(&self) -> String {
         let part = |part: Option<u64>| part.map(|digest| format!("{digest:x}")).unwrap_or_default();
         [self.text, self.articles, self.attachments, self.tags].map(part).join(" ")
     }
 
-    /// From what was stored; what cannot be read is like what was never seen.
+    /// Parses the stored form; what cannot be read is like what was never seen.
     pub fn parse(text: &str) -> Option<Self> {
         let parts: Vec<Option<u64>> = text
             .split(' ')
@@ -92,7 +93,7 @@ fn unordered(mut parts: Vec<String>) -> Option<u64> {
     (!parts.is_empty()).then(|| digest(parts.iter().map(String::as_str)))
 }
 
-/// A value without what changes from one look to the next, members in order.
+/// Returns a value without the parts that change from one look to the next, members in order.
 fn canonical(value: &Value) -> String {
     match value {
         Value::String(text) => format!("{:?}", lasting(text)),
@@ -108,19 +109,19 @@ fn canonical(value: &Value) -> String {
     }
 }
 
-/// The address of a file without its signature; any other text as it is.
+/// Returns the address of a file without its signature; any other text as it is.
 fn lasting(text: &str) -> &str {
     let is_address = text.starts_with("http://") || text.starts_with("https://");
     if is_address { text.split(['?', '#']).next().unwrap_or(text) } else { text }
 }
 
-/// Members that say how long an address is good for, and what proves it.
+/// Returns true for members that say how long an address is valid, or that prove it.
 fn is_volatile(name: &str) -> bool {
     let name = name.to_lowercase();
     ["expir", "signature", "signed", "token"].iter().any(|part| name.contains(part))
 }
 
-/// FNV-1a, over the parts with a mark after each.
+/// Returns the FNV-1a digest of the parts, with a mark after each.
 fn digest<'a>(parts: impl IntoIterator<Item = &'a str>) -> u64 {
     let bytes = parts.into_iter().flat_map(|part| part.bytes().chain([0xff]));
     bytes.fold(0xcbf2_9ce4_8422_2325, |digest, byte| (digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
@@ -170,7 +171,7 @@ mod tests {
             assert_eq!(Content::parse(&content.to_text()), Some(content));
         }
         assert_eq!((Content::parse("x"), Content::parse("1 2 3")), (None, None));
-        // What an older version wrote has to be understood: neither the form nor the function may change.
+        // Digests of older versions have to be understood: neither the form nor the function may change.
         assert_eq!(Content::of(&message("a", json!([]), json!([]))).to_text().split(' ').count(), 4);
         assert_eq!(digest([]), 0xcbf2_9ce4_8422_2325);
         assert_eq!(digest(["a"]), 0x089b_c907_b544_c769, "FNV-1a of 0x61 0xff");

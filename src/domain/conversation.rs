@@ -1,12 +1,12 @@
-//! Where a conversation stands, and what changes it: who wrote, and how Fini's statuses are read. Pure.
+//! The standing of a conversation, and its changes by messages and by Fini's statuses. Pure.
 //!
-//! A status is a judgement of the exchange before it: a model chooses it some seconds after the reply. So it is evidence of
-//! an escalation or a resolution, never of a human's presence; and once the customer has written again, what it said before
-//! counts no more until it was judged anew ([`JUDGED_WITHIN`]).
+//! A status is a judgement of the exchange before it: a model chooses it some seconds after the reply. So it is evidence
+//! of an escalation or a resolution, never of a human's presence; and once the customer has written again, an earlier
+//! status does not count until it is judged anew ([`JUDGED_WITHIN`]).
 //!
-//! Invariants: an escalation is reported once and lasts until somebody who took it gave it back, or the conversation is
-//! resolved; no other status ends it. Each resolution is reported. A snapshot that is older than what is on record changes
-//! nothing.
+//! Invariants: an escalation is reported once and lasts until whoever took it gives it back, or the conversation is
+//! resolved; no other status ends it. Each resolution is reported. A snapshot that is older than what is on record
+//! changes nothing.
 
 use std::time::Duration;
 
@@ -18,10 +18,10 @@ use super::{
     handoff::{Handoff, ReturnedBy},
 };
 
-/// So long after the last word of an exchange its status has been judged: what stands then is believed, changed or not.
+/// Time after an exchange's last word by which Fini has judged its status: from then on it is believed, changed or not.
 pub const JUDGED_WITHIN: Duration = Duration::from_secs(10);
 
-/// Where a conversation stands.
+/// The state of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
@@ -35,12 +35,12 @@ pub enum State {
     Quarantined,
     /// Its Fini conversation is gone; the next message starts a new one.
     Lost,
-    /// Fini goes on with its Fini conversation for another one of the same person; a message takes it up again.
+    /// Its Fini conversation goes on for another conversation of the same person; a message takes it up again.
     Continued,
 }
 
 impl State {
-    /// The name used in bodies and in the store.
+    /// Returns the name used in bodies and in the store.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
@@ -52,13 +52,13 @@ impl State {
         }
     }
 
-    /// Whether the Fini conversation in which it spoke is read for another one, and what a late answer says changes nothing
-    /// of the state.
+    /// Returns true if its Fini conversation is read for another conversation, and a late answer does not change the
+    /// state.
     pub const fn is_set_aside(self) -> bool {
         matches!(self, Self::Quarantined | Self::Continued)
     }
 
-    /// The state of that name.
+    /// Parses the name of a state.
     pub fn parse(name: &str) -> Option<Self> {
         [Self::Open, Self::Escalated, Self::Resolved, Self::Quarantined, Self::Lost, Self::Continued]
             .into_iter()
@@ -66,7 +66,7 @@ impl State {
     }
 }
 
-/// How Fini's free status texts are read (configuration; compared trimmed and without case).
+/// The configured meanings of Fini's free status texts (compared trimmed and without case).
 #[derive(Clone, Debug, Default)]
 pub struct StatusPolicy {
     escalated: Vec<String>,
@@ -74,7 +74,7 @@ pub struct StatusPolicy {
     waiting: Vec<String>,
 }
 
-/// What a status says, as configured.
+/// The configured meaning of a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Meaning {
     /// Handed to a human.
@@ -83,12 +83,12 @@ enum Meaning {
     Resolved,
     /// The customer was asked for something.
     Waiting,
-    /// Not one of the configured words.
+    /// Not one of the configured texts.
     Unknown,
 }
 
 impl StatusPolicy {
-    /// From the configured texts.
+    /// Builds the policy from the configured texts.
     pub fn new(escalated: &[String], resolved: &[String], waiting: &[String]) -> Self {
         let normal = |texts: &[String]| texts.iter().map(|text| normalised(text)).collect();
         Self { escalated: normal(escalated), resolved: normal(resolved), waiting: normal(waiting) }
@@ -109,35 +109,35 @@ fn normalised(status: &str) -> String {
     status.trim().to_lowercase()
 }
 
-/// What is known of the escalation that lasts.
+/// The facts about the present escalation.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, each of them asked by itself")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Escalation {
-    /// An event of Fini's said so, not its status alone.
+    /// True if an event of Fini's showed it, not its status alone.
     pub by_event: bool,
-    /// A human has written since.
+    /// True once a human has written since.
     pub taken: bool,
-    /// The bot has written since.
+    /// True once the bot has written since.
     pub bot_wrote: bool,
-    /// The customer has written since.
+    /// True once the customer has written since.
     pub customer_wrote: bool,
 }
 
 impl Escalation {
-    /// As one number, for the store.
+    /// Encodes it as one number, for the store.
     pub fn to_bits(self) -> i64 {
         let flags = [self.by_event, self.taken, self.bot_wrote, self.customer_wrote];
         flags.into_iter().rev().fold(0, |bits, flag| bits << 1 | i64::from(flag))
     }
 
-    /// From that number.
+    /// Decodes that number.
     pub const fn from_bits(bits: i64) -> Self {
         Self { by_event: bits & 1 != 0, taken: bits & 2 != 0, bot_wrote: bits & 4 != 0, customer_wrote: bits & 8 != 0 }
     }
 
-    /// Whether one more `silent_escalation` is another escalation, not the event of this one.
+    /// Returns true if one more `silent_escalation` is another escalation, not the event of this one.
     const fn is_past(self) -> bool {
-        // Where a status was seen first, the bot's words before the event may belong to the same exchange.
+        // If a status was seen first, the bot's words before the event may belong to the same exchange.
         self.bot_wrote && (self.by_event || self.customer_wrote)
     }
 }
@@ -149,13 +149,13 @@ pub struct Judgement<'a> {
     pub status: Option<&'a str>,
     /// Fini's resolved flag.
     pub resolved: Option<bool>,
-    /// It was the truth at Fini no earlier than that.
+    /// The snapshot shows Fini's state at this time or later.
     pub as_of: Timestamp,
     /// The present time.
     pub now: Timestamp,
 }
 
-/// What is on record about a conversation's standing.
+/// The record of a conversation's standing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Standing {
     /// Its state.
@@ -164,27 +164,27 @@ pub struct Standing {
     pub status_text: Option<String>,
     /// Fini's resolved flag at the last read.
     pub resolved: Option<bool>,
-    /// Whether a snapshot was ever read; before that a status is learnt, not changed.
+    /// True once a snapshot was read; before that a status is learnt, not changed.
     pub wrapper_read: bool,
-    /// Whether the customer is asked for something.
+    /// True while the customer is asked for something.
     pub awaiting_customer: bool,
-    /// The escalation that lasts, while the state is [`State::Escalated`].
+    /// The present escalation, while the state is [`State::Escalated`].
     pub escalation: Escalation,
-    /// Who may speak to the customer.
+    /// The right to speak to the customer.
     pub handoff: Handoff,
-    /// Since when (the last word of the exchange) the status on record is waiting to be judged anew.
+    /// Time of the last word of the exchange, while the status on record waits to be judged anew.
     pub unjudged_since: Option<Timestamp>,
-    /// When Fini was last seen to have changed what is on record: only what is surely later changes it again.
+    /// Time of the last change seen at Fini: only a surely later snapshot changes the record again.
     pub as_of: Timestamp,
 }
 
 impl Standing {
-    /// The standing of a conversation that nobody has read yet.
+    /// Returns the standing of a conversation that nobody has read yet.
     pub const fn new() -> Self {
         Self::in_state(State::Open)
     }
 
-    /// The standing of a conversation in `state` of whose Fini conversation nothing is known.
+    /// Returns the standing of a conversation in `state` about whose Fini conversation nothing is known.
     pub const fn in_state(state: State) -> Self {
         Self {
             state,
@@ -199,27 +199,27 @@ impl Standing {
         }
     }
 
-    /// Moves to `state`; gives the report of it, where that is news.
+    /// Moves to `state`; returns the report of it, if that is news.
     pub fn enter(&mut self, state: State) -> Option<FeedEvent> {
         let before = self.clone();
         self.state = state;
         self.report(&before)
     }
 
-    /// Whether a snapshot would say that the conversation is resolved, were it taken.
+    /// Returns true if the snapshot, once applied, would show the conversation as resolved.
     pub(super) fn would_resolve(&self, seen: &Judgement<'_>, policy: &StatusPolicy) -> bool {
         let is_resolved = seen.resolved == Some(true) || policy.meaning(seen.status) == Meaning::Resolved;
         is_resolved && !self.is_newer_than(seen) && (self.differs(seen) || self.unjudged_since.is_none())
     }
 
-    /// Whether a snapshot says that the conversation has just been handed to a human.
+    /// Returns true if a snapshot shows that the conversation has just been handed to a human.
     pub(super) fn would_escalate(&self, seen: &Judgement<'_>, policy: &StatusPolicy) -> bool {
         let is_escalated = seen.resolved != Some(true) && policy.meaning(seen.status) == Meaning::Escalated;
         is_escalated && self.state == State::Open && !self.is_newer_than(seen) && self.differs(seen)
     }
 
-    /// The customer wrote. That opens what was resolved; whatever was judged before is of the exchange before. Says whether
-    /// it was resolved.
+    /// Applies a message of the customer. It reopens a resolved conversation; judgements from before are of the exchange
+    /// before. Returns true if the conversation was resolved.
     pub(super) fn customer_wrote(&mut self, now: Timestamp, feed: &mut Vec<FeedEvent>) -> bool {
         let before = self.clone();
         self.unjudged_since = Some(now);
@@ -236,10 +236,10 @@ impl Standing {
         was_resolved
     }
 
-    /// The bot wrote. Where a human wrote before, in this conversation, it has it back.
+    /// Applies a message of the bot. If a human wrote before, in this conversation, the bot has it back.
     pub(super) fn bot_wrote(&mut self, is_after_human: bool, now: Timestamp, feed: &mut Vec<FeedEvent>) {
         self.unjudged_since = self.unjudged_since.map(|_| now);
-        // Nothing that the bot says takes a conversation from a desk.
+        // The bot cannot take a conversation from a desk.
         if self.state != State::Escalated || self.handoff.is_fenced() {
             return;
         }
@@ -253,8 +253,8 @@ impl Standing {
         }
     }
 
-    /// A human wrote in Fini: whatever the status says, the conversation is theirs. One who says good-bye in what is
-    /// resolved takes nothing over.
+    /// Applies a human's message in Fini: the conversation is theirs, whatever the status says. A good-bye in a resolved
+    /// conversation takes nothing over.
     pub(super) fn human_wrote(&mut self, now: Timestamp, feed: &mut Vec<FeedEvent>) {
         self.unjudged_since = self.unjudged_since.map(|_| now);
         match self.state {
@@ -266,13 +266,13 @@ impl Standing {
         self.somebody_wrote(now);
     }
 
-    /// Fini escalated without a word.
+    /// Applies an escalation of Fini's without a visible reply.
     pub(super) fn silently_escalated(&mut self, now: Timestamp, feed: &mut Vec<FeedEvent>) {
         if self.handoff.is_fenced() {
             self.escalation.by_event = true;
             return;
         }
-        // Asked for at the bridge, it is said by Fini once more, with the words of that exchange.
+        // After a request at the bridge Fini reports the same escalation once more, with the words of that exchange.
         let is_past = self.escalation.is_past() && (self.escalation.by_event || !self.handoff.is_own());
         if self.state != State::Escalated || is_past {
             self.escalate(EscalationReason::SilentEscalation, now, feed);
@@ -281,15 +281,15 @@ impl Standing {
         self.escalation = Escalation { by_event: true, taken, ..Escalation::default() };
     }
 
-    /// The customer wrote in what was resolved, Fini's status says that a human has it, and nobody answered.
+    /// Escalates a reopened conversation that nobody answered, if Fini's status says that a human has it.
     pub(super) fn still_escalated(&mut self, policy: &StatusPolicy, now: Timestamp, feed: &mut Vec<FeedEvent>) {
         if self.state == State::Open && policy.meaning(self.status_text.as_deref()) == Meaning::Escalated {
             self.escalate(EscalationReason::Status, now, feed);
         }
     }
 
-    /// Takes in what a snapshot shows. Says whether its status has been judged since the last word of the exchange: until
-    /// then it has to be read once more.
+    /// Applies what a snapshot shows. Returns true if its status has been judged since the last word of the exchange; if
+    /// not, it has to be read once more.
     pub(in crate::domain) fn judge(
         &mut self,
         seen: &Judgement<'_>,
@@ -312,7 +312,7 @@ impl Standing {
         self.status_text = seen.status.map(str::to_owned);
         self.resolved = seen.resolved;
         self.wrapper_read = true;
-        // What is learnt first and says nothing is no change that an older picture could take back.
+        // A first snapshot that says nothing is no change that an older one could take back.
         if differs && (before.wrapper_read || is_resolved || meaning != Meaning::Unknown) {
             self.as_of = seen.now;
         }
@@ -320,7 +320,7 @@ impl Standing {
             self.unjudged_since = None;
             self.awaiting_customer = meaning == Meaning::Waiting && !is_resolved;
             if is_resolved {
-                // What it said before a human was asked for at the bridge says nothing of that.
+                // A status from before the request at the bridge says nothing about that request.
                 if differs || !self.handoff.is_own() {
                     self.resolve(feed);
                 }
@@ -353,7 +353,7 @@ impl Standing {
         }
     }
 
-    /// Whatever the handoff was, it is over; nothing where there was none.
+    /// Ends the handoff, if there is one.
     fn end_handoff(&mut self, by: ReturnedBy, feed: &mut Vec<FeedEvent>) {
         if !self.handoff.is_bots() {
             let _ = self.handoff.give_back(by, feed);
@@ -382,7 +382,7 @@ impl Standing {
         }
     }
 
-    /// The report of what differs from `before`, of what frontends are told.
+    /// Returns the report of the differences from `before` that frontends see.
     pub(super) fn report(&self, before: &Self) -> Option<FeedEvent> {
         let text_changed = before.wrapper_read && self.status_text != before.status_text;
         let changed = self.state != before.state || self.awaiting_customer != before.awaiting_customer || text_changed;
@@ -416,7 +416,7 @@ mod tests {
         Timestamp::from_millis(seconds * 1000)
     }
 
-    /// A conversation, what was told of it, and the time.
+    /// A conversation, the events reported of it, and the time.
     struct Talk(Standing, Vec<FeedEvent>, i64);
 
     impl Talk {
@@ -459,8 +459,8 @@ mod tests {
             self
         }
 
-        /// What was told: `!reason` of an escalation, `+` and `-` of a resolution, and each new state with `?` where the
-        /// customer is asked. What is told of a handoff besides is looked after where that is decided.
+        /// Renders the reports: `!reason` for an escalation, `+` and `-` for a resolution, and each new state, with `?`
+        /// if the customer is asked. Other events of a handoff are checked where they are decided.
         fn told(&self) -> String {
             let word = |event: &FeedEvent| match event {
                 FeedEvent::HandoffRequested(_) | FeedEvent::HandoffReturned { .. } => None,
@@ -555,7 +555,7 @@ mod tests {
         let asked = || Talk::new().customer().bot().status(WORDS[2]);
         assert_eq!(asked().told(), "open?");
         assert_eq!(asked().customer().told(), "open? open");
-        // The judgement of before says nothing about the answer.
+        // The earlier judgement says nothing about the answer.
         assert_eq!(asked().customer().bot().later(3).status(WORDS[2]).told(), "open? open");
         assert_eq!(asked().customer().bot().later(10).status(WORDS[2]).told(), "open? open open?");
     }

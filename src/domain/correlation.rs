@@ -1,9 +1,9 @@
-//! What ties work to the request that caused it: the request's id, and its place in a distributed trace.
+//! The link between work and the request that caused it: the request's id, and its place in a distributed trace.
 //!
-//! A message is kept together with the correlation of the request that brought it, so that what is done because of it,
-//! perhaps after a restart and by another process, can still be told to belong to it. The trace is W3C Trace Context's:
-//! <https://www.w3.org/TR/trace-context/>. Its `tracestate` is not kept: it holds whatever other vendors put there, which is
-//! nothing to hand to Fini.
+//! A message is kept together with the correlation of the request that brought it, so that work done because of it, perhaps
+//! after a restart and by another process, can still be linked to it. The trace is W3C Trace Context's:
+//! <https://www.w3.org/TR/trace-context/>. Its `tracestate` is not kept: it holds whatever other vendors put there, which
+//! must not go to Fini.
 
 use std::{
     fmt,
@@ -29,18 +29,18 @@ const LENGTH: usize = 55;
 pub struct RequestId(Arc<str>);
 
 impl RequestId {
-    /// Takes an id if it is fit to be repeated.
+    /// Accepts an id if it is fit to be repeated.
     pub fn parse(id: &str) -> Option<Self> {
         let sane = |b: u8| b.is_ascii_alphanumeric() || b"-_.:/+=@".contains(&b);
         ((1..=128).contains(&id.len()) && id.bytes().all(sane)).then(|| Self(id.into()))
     }
 
-    /// A new id, for a request that came without.
+    /// Creates an id for a request that came without one.
     pub fn new(entropy: &dyn Entropy, now: super::Timestamp) -> Self {
         Self(format!("req_{}", entropy.uuid_v7(now)).into())
     }
 
-    /// The id as text.
+    /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -58,7 +58,7 @@ impl fmt::Debug for RequestId {
     }
 }
 
-/// A place in a trace: what is done because of it is a child of this span. Displayed as a `traceparent` of version 00.
+/// A place in a trace: a span caused by it is its child. Displayed as a `traceparent` of version 00.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TraceContext {
     trace: NonZeroU128,
@@ -67,7 +67,7 @@ pub struct TraceContext {
 }
 
 impl TraceContext {
-    /// Reads a `traceparent` header; `None` for what the specification wants to be ignored.
+    /// Reads a `traceparent` header; `None` if the specification says to ignore it.
     pub fn parse(header: &str) -> Option<Self> {
         let bytes = header.as_bytes();
         let (known, rest) = bytes.split_at_checked(LENGTH)?;
@@ -91,39 +91,39 @@ impl TraceContext {
         })
     }
 
-    /// The beginning of a trace that is recorded.
+    /// Begins a trace that is recorded.
     pub fn begin(entropy: &dyn Entropy) -> Self {
         let trace = u128::from(entropy.next_u64()) << 64 | u128::from(entropy.next_u64());
         let span = NonZeroU64::MIN;
         Self { trace: NonZeroU128::new(trace).unwrap_or(NonZeroU128::MIN), span, flags: KNOWN_FLAGS }.child(entropy)
     }
 
-    /// The trace's id, as it is written into spans.
+    /// Returns the trace's id, as it is written into spans.
     pub const fn trace_bytes(&self) -> [u8; 16] {
         self.trace.get().to_be_bytes()
     }
 
-    /// The span's id, as it is written into spans.
+    /// Returns the span's id, as it is written into spans.
     pub const fn span_bytes(&self) -> [u8; 8] {
         self.span.get().to_be_bytes()
     }
 
-    /// The flags.
+    /// Returns the flags.
     pub const fn flags(&self) -> u8 {
         self.flags
     }
 
-    /// The trace's id, 32 hex digits.
+    /// Returns the trace's id, 32 hex digits.
     pub fn trace_id(&self) -> String {
         format!("{:032x}", self.trace)
     }
 
-    /// Whether whoever began the trace records it.
+    /// Returns true if the originator of the trace records it.
     pub const fn is_sampled(&self) -> bool {
         self.flags & SAMPLED != 0
     }
 
-    /// A span of its own below this one.
+    /// Returns a new span below this one.
     #[must_use]
     pub fn child(&self, entropy: &dyn Entropy) -> Self {
         Self { span: NonZeroU64::new(entropy.next_u64()).unwrap_or(NonZeroU64::MIN), ..*self }
@@ -136,7 +136,7 @@ impl fmt::Display for TraceContext {
     }
 }
 
-/// Which request caused something. Empty for what nobody asked for.
+/// The request that caused something. Empty if no request did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Correlation {
     /// The request's id.
@@ -146,17 +146,17 @@ pub struct Correlation {
 }
 
 impl Correlation {
-    /// The request's id, for the log.
+    /// Returns the request's id, for the log.
     pub fn request_id(&self) -> Option<&str> {
         self.request.as_ref().map(RequestId::as_str)
     }
 
-    /// The trace's id, for the log.
+    /// Returns the trace's id, for the log.
     pub fn trace_id(&self) -> Option<String> {
         self.trace.as_ref().map(TraceContext::trace_id)
     }
 
-    /// What one request carries that is made because of it: the same ids, and a span of its own.
+    /// Returns the correlation of one request that is made because of it: the same ids, and a span of its own.
     pub fn onward(&self, entropy: &dyn Entropy) -> Onward {
         let span = self.trace.map(|parent| Span { parent: Some(parent), own: parent.child(entropy) });
         Onward { request: self.request.clone(), span }
@@ -166,13 +166,13 @@ impl Correlation {
 /// A span of ours, and the one it is a child of, if any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// Whose child it is.
+    /// The parent of `own`.
     pub parent: Option<TraceContext>,
-    /// Itself.
+    /// The span itself.
     pub own: TraceContext,
 }
 
-/// What a single request to somebody else carries. Empty where nobody asked for it.
+/// The correlation that a single outgoing request carries. Empty if no request caused it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Onward {
     request: Option<RequestId>,
@@ -180,12 +180,12 @@ pub struct Onward {
 }
 
 impl Onward {
-    /// The span that the request is, if it is part of a trace.
+    /// Returns the span of the request, if it is part of a trace.
     pub const fn span(&self) -> Option<&Span> {
         self.span.as_ref()
     }
 
-    /// The headers that tell it.
+    /// Returns the headers that carry it.
     pub fn headers(&self) -> impl Iterator<Item = (&'static str, String)> {
         let request = self.request.as_ref().map(|id| (REQUEST_ID, id.to_string()));
         request.into_iter().chain(self.span.map(|span| (TRACEPARENT, span.own.to_string())))

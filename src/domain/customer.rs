@@ -1,4 +1,4 @@
-//! Who a browser's customer is: what its token says, and nothing that the page adds.
+//! The identity of a browser's customer: what its token says, and nothing that the page adds.
 //!
 //! Fini's actions may look up orders by an attribute. A page runs on the customer's own machine, so an attribute that it could
 //! set would be a way to another customer's data.
@@ -7,14 +7,14 @@ use serde_json::{Map, Value};
 
 use super::message::{InboundMessage, Role};
 
-/// What a token says of its customer.
+/// The claims of a token about its customer.
 #[derive(Clone, Copy, Debug)]
 pub struct Customer<'a> {
     /// The user (`sub`).
     pub user_id: Option<&'a str>,
-    /// What is known of the user (`attributes`).
+    /// The known attributes of the user (`attributes`).
     pub attributes: &'a Map<String, Value>,
-    /// The names of attributes that a page may set itself, where the token says nothing of them.
+    /// The names of attributes that a page may set itself, if the token does not.
     pub free: &'a [String],
 }
 
@@ -24,7 +24,7 @@ pub enum Trespass {
     /// A role other than the customer's.
     #[error("a browser token may only post as the user")]
     Role,
-    /// Another user, or one where the token names none.
+    /// Another user, or any user if the token names none.
     #[error("who the customer is says the browser token alone: leave out user.id, or name the token's own")]
     User,
     /// An attribute that pages may not set.
@@ -38,8 +38,8 @@ pub enum Trespass {
 }
 
 impl Customer<'_> {
-    /// The message with its user, if the page said nothing that is not its to say. What the token knows of the user is left
-    /// to be added once the message is recognised: a repeat under a newer token is the same message.
+    /// Returns the message with its user, if the page said nothing that only the token may say. The token's attributes are
+    /// added once the message is recognised: a repeat under a newer token is the same message.
     pub fn speaks(&self, mut message: InboundMessage) -> Result<InboundMessage, Trespass> {
         if message.role != Role::User {
             return Err(Trespass::Role);

@@ -1,32 +1,32 @@
-//! When a customer's message counts as delayed, and what is then expected. Pure.
+//! Decides when a customer's message counts as delayed, and when its answer is then expected. Pure.
 //!
-//! As long as a message waits to be sent, what is expected is reckoned from what is known of budget and backlog
-//! ([`wait`](super::wait)). Once Fini has it nobody knows, and the estimate is the simplest that keeps its word: an answer that
-//! has not come within it is expected after twice as long. A customer is told after 5 s, and again each time the estimate has
-//! doubled, seldom enough for the longest wait.
+//! As long as a message waits to be sent, its delay is estimated from budget and backlog ([`wait`](super::wait)). Once
+//! Fini has it nobody knows, and the estimate is the simplest that keeps its word: an answer that has not come within it
+//! is expected after twice as long. A customer is told after 5 s, and again each time the estimate has doubled, seldom
+//! enough for the longest wait.
 
 use std::time::Duration;
 
 use super::Timestamp;
 
-/// Nothing is said of an answer that comes within this.
+/// An answer that comes within this is not late.
 pub const PATIENCE: Duration = Duration::from_secs(5);
-/// A message that waits to be sent is reckoned anew this often.
+/// A message that waits to be sent is estimated anew this often.
 const RECKONED_EVERY: Duration = Duration::from_secs(5);
-/// The guess doubles so often at most: far beyond any wait.
+/// Most doublings of the guess: far beyond any wait.
 const MOST: u32 = 20;
 
-/// What is told of a message whose answer is late.
+/// The report on a message whose answer is late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delay {
-    /// When the answer is expected.
+    /// Time at which the answer is expected.
     pub expected_at: Timestamp,
-    /// How long that is after the message was accepted: told again when it has doubled.
+    /// Time from the message's acceptance until then; reported again when it has doubled.
     pub estimate: Duration,
 }
 
-/// What is to be told at `now` of a message that was accepted then and of which `told` was told last; `reckoned` says when its
-/// answer is expected, as far as that is known. `None` where there is nothing new.
+/// Returns what is to be reported at `now`; `None` if there is nothing new. `told` is the last reported estimate;
+/// `reckoned` is the time at which the answer is expected, as far as that is known.
 pub fn delay(
     accepted_at: Timestamp,
     now: Timestamp,
@@ -45,7 +45,7 @@ pub fn delay(
     is_new.then(|| Delay { expected_at: accepted_at.plus(estimate), estimate })
 }
 
-/// When there may be something to tell of it next; `waits` says whether it waits to be sent.
+/// Returns when there may be something to report next; `waits` says whether the message waits to be sent.
 pub fn told_next(accepted_at: Timestamp, now: Timestamp, waits: bool) -> Timestamp {
     let waited = now.since(accepted_at);
     if waited < PATIENCE {
@@ -55,7 +55,7 @@ pub fn told_next(accepted_at: Timestamp, now: Timestamp, waits: bool) -> Timesta
     if waits { guessed.min(now.plus(RECKONED_EVERY)) } else { guessed }
 }
 
-/// The first of 5 s, 10 s, 20 s … that lies ahead.
+/// Returns the first of 5 s, 10 s, 20 s … that lies ahead.
 fn guess(waited: Duration) -> Duration {
     let after = |doubled: u32| PATIENCE.saturating_mul(1 << doubled);
     after((0..MOST).find(|doubled| after(*doubled) > waited).unwrap_or(MOST))
@@ -71,7 +71,7 @@ mod tests {
         Timestamp::from_millis(seconds * 1000)
     }
 
-    /// What is told, second by second, of a message whose answer never comes.
+    /// Returns the reports, second by second, on a message whose answer never comes.
     fn told(reckoned: impl Fn(i64) -> Option<i64>) -> Vec<(i64, i64)> {
         let mut told = None;
         (0..=100)
@@ -92,7 +92,7 @@ mod tests {
     fn what_is_known_of_the_wait_is_told_instead_of_a_guess() {
         // Expected at 35 until it is sent there; then the guess counts, from twice as long on.
         assert_eq!(told(|now| (now < 35).then_some(35)), [(5, 35), (40, 80), (80, 160)]);
-        // Others come before it: told when that has made it twice as long.
+        // Others come before it: reported when that has made the wait twice as long.
         assert_eq!(told(|now| Some(30 + now)), [(5, 35), (40, 70)]);
     }
 

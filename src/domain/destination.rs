@@ -1,7 +1,7 @@
-//! Destinations: the receivers of a frontend's feed, and which of them an event is for. Pure.
+//! Destinations: the receivers of a frontend's feed, and the choice of those that get an event. Pure.
 //!
-//! Each destination has its own order, retries and dead letters. The frontend's own callback is the destination `main`; on
-//! record it goes by the frontend's name alone, as it did before there were others, a further one by `frontend/name`.
+//! Each destination has its own order, retries and dead letters. The frontend's own callback is the destination `main`; it
+//! is stored under the frontend's name alone, as it was before there were others, a further one as `frontend/name`.
 
 use std::{collections::HashMap, fmt};
 
@@ -16,59 +16,59 @@ pub const MAIN: &str = "main";
 /// One receiver of one frontend's feed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Destination {
-    /// Whose feed.
+    /// The frontend whose feed it receives.
     pub frontend: FrontendName,
     /// Its name within the frontend.
     pub name: String,
 }
 
 impl Destination {
-    /// The destination of that name.
+    /// Creates the destination of that name.
     pub fn new(frontend: FrontendName, name: impl Into<String>) -> Self {
         Self { frontend, name: name.into() }
     }
 
-    /// The frontend's own callback.
+    /// Returns the frontend's own callback.
     pub fn main(frontend: FrontendName) -> Self {
         Self::new(frontend, MAIN)
     }
 
-    /// The destination that stands on record so.
+    /// Parses the stored name of a destination.
     pub fn recorded(text: &str) -> Self {
         let (frontend, name) = text.split_once('/').unwrap_or((text, MAIN));
         Self::new(FrontendName::trusted(frontend), name)
     }
 
-    /// Whether it is the frontend's own callback.
+    /// Returns true if it is the frontend's own callback.
     pub fn is_main(&self) -> bool {
         self.name == MAIN
     }
 }
 
-/// As it stands on record.
+/// Its stored name.
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_main() { write!(f, "{}", self.frontend) } else { write!(f, "{}/{}", self.frontend, self.name) }
     }
 }
 
-/// Who brought a message into the feed.
+/// The party that brought a message into the feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Poster {
     /// The frontend's own server, which knows what it posted.
     Server,
-    /// A browser, whose backend has not seen it.
+    /// A browser: the frontend's server has not seen it.
     Browser,
 }
 
-/// What one destination wants.
+/// The events that one destination wants.
 #[derive(Clone, Debug)]
 pub struct Subscription {
     /// Its name within the frontend.
     pub destination: String,
     /// `*`, `group.*` or full types.
     pub patterns: Vec<String>,
-    /// Whether it is told what the frontend's own server posted.
+    /// True if it also gets what the frontend's own server posted.
     pub posted: bool,
 }
 
@@ -81,23 +81,23 @@ impl Subscription {
     }
 }
 
-/// Who wants which events called back; a frontend that is not listed wants all at its own callback.
+/// The events that each frontend's destinations want; an unlisted frontend wants all at its own callback.
 #[derive(Clone, Debug, Default)]
 pub struct Subscriptions(HashMap<FrontendName, Vec<Subscription>>);
 
 impl Subscriptions {
-    /// From what each frontend's destinations want.
+    /// Builds it from the subscriptions of each frontend's destinations.
     pub fn new(wanted: impl IntoIterator<Item = (FrontendName, Vec<Subscription>)>) -> Self {
         Self(wanted.into_iter().collect())
     }
 
-    /// From the patterns of each frontend's own callback, for frontends with no other destination.
+    /// Builds it from the patterns of each frontend's own callback, for frontends with no other destination.
     pub fn of_main(patterns: impl IntoIterator<Item = (FrontendName, Vec<String>)>) -> Self {
         let main = |patterns| vec![Subscription { destination: MAIN.to_owned(), patterns, posted: false }];
         Self::new(patterns.into_iter().map(|(frontend, patterns)| (frontend, main(patterns))))
     }
 
-    /// The destinations that an event is owed to; `poster` says who brought what the frontend itself posted.
+    /// Returns the destinations that an event is owed to; `poster` says who brought in what the frontend itself posted.
     pub fn owed<'a>(
         &'a self,
         frontend: &'a FrontendName,

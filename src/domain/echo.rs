@@ -1,5 +1,6 @@
-//! Which of Fini's events is the open turn's own message. Fini's answer to a send may be lost, and its reads name events by
-//! ids of its own: so the message is told by role, text, place and time, and by our attribute where Fini keeps it.
+//! Finds the open turn's own message among Fini's events. Fini's answer to a send may be lost, and its reads name events
+//! by ids of their own: so the message is recognised by role, text, place and time, and by our attribute if Fini keeps
+//! it.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -11,23 +12,23 @@ use super::{
     vendor::{FiniEvent, FiniRole},
 };
 
-/// What a look finds of the open turn's own message.
+/// The result of a search for the open turn's own message.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Echo<'e> {
-    /// This is it.
+    /// This event is it.
     Found(&'e FiniEventId),
-    /// This, or an earlier one's with the same text.
+    /// This event is it, or that of an earlier message with the same text.
     Doubtful(&'e FiniEventId),
     /// It is not there.
     Missing,
 }
 
 impl Look<'_> {
-    /// The event that is the open turn's own message.
+    /// Returns the event that is the open turn's own message.
     ///
-    /// In a response it is the first event of the turn's role. In a wrapper it is an unseen event of that role with the
-    /// turn's text; two equal texts in a row stay apart because the earlier one was seen. Where Fini altered the text,
-    /// our turn attribute on the wrapper and a single unseen event of the role are evidence enough.
+    /// In a response it is the first unseen event of the turn's role. In a wrapper it is an unseen event of that role
+    /// with the turn's text; two equal texts in a row stay apart because the earlier one was seen. If Fini altered the
+    /// text, our turn attribute on the wrapper and a single unseen event of the role are evidence enough.
     pub(super) fn find_echo<'e>(
         &'e self,
         open: Option<&OpenTurn>,
@@ -45,7 +46,7 @@ impl Look<'_> {
         let rivals = unechoed
             .iter()
             .filter(|earlier| !is_named && earlier.role == turn.role && same_text(Some(&earlier.text), &turn.text));
-        // Earlier messages with this very text that Fini certainly has come first, unless Fini says whose the last one is.
+        // Earlier messages with this text that Fini certainly has come first, unless Fini names the last one.
         let (arrived, unclear): (Vec<_>, Vec<_>) = rivals.partition(|earlier| earlier.arrived);
         let same_text = candidates.iter().filter(|event| same_text(event.text.as_deref(), &turn.text));
         let same_text: Vec<_> = same_text.skip(arrived.len()).collect();
@@ -63,7 +64,7 @@ impl Look<'_> {
 }
 
 impl Unechoed {
-    /// Whether an event that nobody has seen may be this message.
+    /// Returns true if an unseen event may be this message.
     pub(super) fn may_be(&self, event: &FiniEvent) -> bool {
         fini_role(self.role) == event.role && same_text(event.text.as_deref(), &self.text)
     }
@@ -72,17 +73,17 @@ impl Unechoed {
 /// Fini's clock and ours differ by no more than this.
 const CLOCK_MARGIN: Duration = Duration::from_mins(2);
 
-/// Those of the events that were made after the turn was sent, as far as two clocks can tell.
+/// Returns the events that were created after the turn was sent, as far as two clocks can tell.
 fn younger<'e>(events: &[&'e FiniEvent], turn: &OpenTurn) -> Vec<&'e FiniEvent> {
     let sent_at = turn.sent_at.minus(CLOCK_MARGIN);
     events.iter().copied().filter(|event| event.created_at >= sent_at).collect()
 }
 
-/// Messages with the same text that were sent within less than this cannot be told apart by Fini's clock, which is not ours.
+/// Messages with the same text sent within less than this cannot be told apart by Fini's clock, which is not ours.
 const TOLD_APART: Duration = Duration::from_mins(1);
 
-/// Whether an event is the open turn's message or that of an earlier one with the same text, sent at `earlier`, of which nobody
-/// knows whether Fini has it: the one in whose time it was made.
+/// Decides whether an event is the open turn's message or that of an earlier one with the same text, sent at `earlier`,
+/// of which it is unknown whether Fini has it: it is the message of the one in whose time it was created.
 fn between<'e>(event: &'e FiniEvent, turn: &OpenTurn, earlier: Option<Timestamp>) -> Echo<'e> {
     let Some(earlier) = earlier else { return Echo::Found(&event.id) };
     let apart = turn.sent_at.since(earlier);
@@ -95,12 +96,12 @@ fn between<'e>(event: &'e FiniEvent, turn: &OpenTurn, earlier: Option<Timestamp>
     }
 }
 
-/// Whether Fini shows the text that was sent: it may differ in white space.
+/// Returns true if Fini shows the text that was sent; white space may differ.
 pub fn same_text(found: Option<&str>, sent: &str) -> bool {
     found.is_some_and(|found| found.split_whitespace().eq(sent.split_whitespace()))
 }
 
-/// What Fini calls a role.
+/// Returns Fini's name of a role.
 pub const fn fini_role(role: Role) -> FiniRole {
     match role {
         Role::User => FiniRole::User,

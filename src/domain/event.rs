@@ -13,7 +13,7 @@ use super::{
     vendor::{Article, Feedback},
 };
 
-/// Every type of feed event there is, in the order of their first appearance in a conversation.
+/// All types of feed events, in the order of their first appearance in a conversation.
 pub const EVENT_TYPES: [&str; 19] = [
     "message.created",
     "message.updated",
@@ -36,7 +36,7 @@ pub const EVENT_TYPES: [&str; 19] = [
     "fini.unrecognized",
 ];
 
-/// Who wrote a message, in the bridge's words.
+/// The author of a message, in the bridge's terms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Author {
@@ -50,7 +50,7 @@ pub enum Author {
     OtherBot,
 }
 
-/// Where a message entered the conversation.
+/// The side on which a message entered the conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
@@ -60,14 +60,14 @@ pub enum Origin {
     Frontend,
 }
 
-/// How a text is meant.
+/// The markup of a text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TextFormat {
-    /// As it stands: every character is itself.
+    /// Plain text: every character stands for itself.
     #[default]
     Plain,
-    /// As Markdown, with any HTML in it taken as text.
+    /// Markdown, with any HTML in it taken as text.
     Markdown,
 }
 
@@ -76,16 +76,16 @@ pub enum TextFormat {
 pub struct Message {
     /// Fini's event id, or the frontend's `message_id`.
     pub id: String,
-    /// Who wrote it.
+    /// Its author.
     pub author: Author,
-    /// Its text, never markup of ours.
+    /// Its text, without any markup added by the bridge.
     pub text: String,
-    /// How that is meant. Bodies that were rendered before there were formats lack it: they are plain.
+    /// The markup of the text. Bodies rendered before this field existed lack it: they are plain.
     pub format: TextFormat,
-    /// When it was written.
+    /// Time of writing.
     #[serde(serialize_with = "as_rfc3339")]
     pub created_at: Timestamp,
-    /// Articles behind it.
+    /// Knowledge articles behind it.
     pub articles: Vec<Article>,
     /// Attachments as Fini passes them through.
     pub attachments: Vec<Value>,
@@ -93,25 +93,25 @@ pub struct Message {
     pub tags: Vec<Value>,
 }
 
-/// Why a conversation counts as escalated.
+/// The reason why a conversation counts as escalated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EscalationReason {
-    /// Its status says so.
+    /// Fini's status says so.
     Status,
-    /// Fini escalated without a word (`silent_escalation`).
+    /// Fini escalated without a visible reply (`silent_escalation`).
     SilentEscalation,
     /// A human agent wrote in Fini.
     HumanMessage,
-    /// Fini asked for it, by the action that it was given for that.
+    /// Fini requested it, by the action that it was given for that.
     Action,
-    /// The customer, or the desk, asked for it at the bridge.
+    /// The customer or the desk requested it at the bridge.
     #[default]
     Requested,
 }
 
 impl EscalationReason {
-    /// The name used in bodies.
+    /// Returns the name used in bodies.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Status => "status",
@@ -123,33 +123,33 @@ impl EscalationReason {
     }
 }
 
-/// A request for a human, with what a desk has to know. All but reason and note is added when it is recorded.
+/// A request for a human, with what a desk needs to know. All but reason and note is added when it is recorded.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Requested {
-    /// Why.
+    /// The reason for the request.
     pub reason: EscalationReason,
-    /// What whoever asked has to say about it.
+    /// The requester's note.
     pub note: Option<String>,
-    /// Who waits.
+    /// The customer who waits.
     pub user: Customer,
-    /// The tags that Fini set so far, each once.
+    /// The tags that Fini has set so far, each once.
     pub tags: Vec<Value>,
-    /// Whether the frontend's desk is there, as far as it has said so.
+    /// True if the frontend's desk is open; `None` if the frontend has not said.
     pub desk_open: Option<bool>,
-    /// When it is there again, as it has said.
+    /// The desk's next opening time, as the frontend gave it.
     pub next_open: Option<String>,
 }
 
-/// The customer, as far as the frontend has said who it is.
+/// The customer, as far as the frontend has identified it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Customer {
     /// The frontend's own id.
     pub id: Option<String>,
-    /// The attributes that were given with its messages; the latest of each counts.
+    /// The attributes sent with its messages; the latest value of each counts.
     pub attributes: Map<String, Value>,
 }
 
-/// What happened, with its data.
+/// The content of an event: its kind, with its data.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum FeedEvent {
@@ -157,79 +157,79 @@ pub enum FeedEvent {
     MessageCreated {
         /// The message.
         message: Message,
-        /// Where it came from.
+        /// The side it came from.
         origin: Origin,
         /// The frontend's message that it answers.
         in_reply_to: Option<MessageId>,
-        /// Whether it is the bot's while a desk has the conversation: not for the customer.
+        /// True for a message of the bot while a desk has the conversation: not for the customer.
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         withheld: bool,
     },
     /// `message.updated`
     MessageUpdated {
-        /// Fini's event id: the id of the message that was told.
+        /// Fini's event id: the id of the message that was reported.
         message_id: String,
-        /// The parts that Fini changed, as they are now.
+        /// The changed parts, with their new values.
         changed: Changed,
     },
     /// `turn.completed`
     TurnCompleted {
         /// The frontend's message.
         message_id: MessageId,
-        /// How it ended.
+        /// The way in which it ended.
         outcome: Outcome,
-        /// How many replies were shown.
+        /// Number of replies that were shown.
         replies: u32,
     },
     /// `turn.failed`
     TurnFailed {
         /// The frontend's message.
         message_id: MessageId,
-        /// Why, as a stable code.
+        /// The reason, as a stable code.
         code: FailureCode,
-        /// Why, in words.
+        /// The reason, in words.
         detail: String,
-        /// Whether the same text may be posted again (under a new id) without the risk of a double.
+        /// True if the same text may be posted again (under a new id) without the risk of a double.
         may_resend: bool,
     },
     /// `conversation.escalated`
     Escalated {
-        /// What showed it.
+        /// The sign that showed it.
         reason: EscalationReason,
-        /// Fini's status text, when known.
+        /// Fini's status text, if known.
         status_text: Option<String>,
     },
     /// `handoff.requested`
     HandoffRequested(Box<Requested>),
     /// `handoff.claimed`
     HandoffClaimed {
-        /// Who owns the conversation.
+        /// The agent who owns the conversation.
         agent: Agent,
     },
     /// `handoff.agent_joined`
     HandoffAgentJoined {
-        /// Who came.
+        /// The agent who joined.
         agent: Agent,
     },
     /// `handoff.agent_left`
     HandoffAgentLeft {
-        /// Who went.
+        /// The agent who left.
         agent: Agent,
     },
     /// `handoff.position`
     HandoffPosition(Place),
     /// `handoff.waiting`
     HandoffWaiting {
-        /// So long nobody has come.
+        /// Seconds for which nobody has come.
         waiting_seconds: u64,
     },
     /// `handoff.unclaimed`
     HandoffUnclaimed {
-        /// So long nobody came.
+        /// Seconds for which nobody came.
         waited_seconds: u64,
-        /// What happens now: `bot`, `stay` or `ask`.
+        /// The consequence: `bot`, `stay` or `ask`.
         then: &'static str,
-        /// The words in which the customer is asked for an address.
+        /// The text that asks the customer for an address.
         text: Option<String>,
     },
     /// `handoff.returned`
@@ -241,16 +241,16 @@ pub enum FeedEvent {
     StatusChanged {
         /// The state now.
         state: State,
-        /// The state before; the same where only Fini's text changed.
+        /// The state before; the same if only Fini's text changed.
         previous_state: State,
-        /// Fini's status text, when known.
+        /// Fini's status text, if known.
         status_text: Option<String>,
-        /// Whether the customer is asked for something.
+        /// True while the customer is asked for something.
         awaiting_customer: bool,
     },
     /// `conversation.resolved`
     Resolved {
-        /// Resolved, or opened again.
+        /// True for resolved, false for reopened.
         resolved: bool,
     },
     /// `conversation.continued`
@@ -262,11 +262,11 @@ pub enum FeedEvent {
     FormPresented {
         /// Fini's event id.
         event_id: String,
-        /// Its text, when it has one.
+        /// Its text, if it has one.
         text: Option<String>,
         /// The event as Fini sent it.
         raw: Value,
-        /// Whether it is the bot's while a desk has the conversation: not for the customer.
+        /// True for a form of the bot while a desk has the conversation: not for the customer.
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         withheld: bool,
     },
@@ -293,7 +293,7 @@ pub enum FeedEvent {
 }
 
 impl FeedEvent {
-    /// The `type` of the envelope.
+    /// Returns the `type` of the envelope.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::MessageCreated { .. } => "message.created",
@@ -319,26 +319,26 @@ impl FeedEvent {
     }
 }
 
-/// What surrounds an event in the feed. A body is rendered once, when the event is recorded; every callback attempt,
+/// The envelope around an event in the feed. A body is rendered once, when the event is recorded; every callback attempt,
 /// stream and read carries those same bytes.
 #[derive(Clone, Debug)]
 pub struct Envelope<'a> {
     /// The event's id.
     pub id: &'a EventId,
-    /// When it was recorded.
+    /// Time of recording.
     pub timestamp: WallTime,
-    /// Whose conversation.
+    /// The frontend of the conversation.
     pub frontend: &'a FrontendName,
-    /// Which conversation.
+    /// The conversation.
     pub conversation_id: &'a ConversationId,
-    /// Its Fini conversation, when bound.
+    /// Its Fini conversation, if bound.
     pub interaction_id: Option<&'a InteractionId>,
     /// Its number in the conversation's feed: 1, 2, 3 … without gaps.
     pub sequence: i64,
 }
 
 impl Envelope<'_> {
-    /// The event as JSON text.
+    /// Renders the event as JSON text.
     #[expect(clippy::missing_panics_doc, reason = "a feed event always has a JSON form")]
     pub fn render(&self, event: &FeedEvent) -> String {
         #[derive(Serialize)]

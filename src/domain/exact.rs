@@ -11,13 +11,13 @@ use serde_json::{Map, Number, Value, value::RawValue};
 
 /// Reads a value.
 pub fn value(json: &[u8]) -> serde_json::Result<Value> {
-    // Reads in full first: this finds every fault with its place, and no value that is nested deeper than the library allows
-    // comes any further.
+    // Reads in full first: this finds every fault with its place, and refuses a value that is nested deeper than the library
+    // allows.
     let value: Value = serde_json::from_slice(json)?;
     if has_exponent(&value) { exactly(serde_json::from_slice(json)?) } else { Ok(value) }
 }
 
-/// Reads an object: for fields of stored structures.
+/// Reads an object, for fields of stored structures.
 pub fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, Value>, D::Error> {
     let raw = Box::<RawValue>::deserialize(deserializer)?;
     match value(raw.get().as_bytes()).map_err(D::Error::custom)? {

@@ -1,10 +1,10 @@
-//! Whose turn it is to be sent, among the people of one frontend. Pure.
+//! Decides whose message is sent next, among the people of one frontend. Pure.
 //!
-//! A round over people: each is served once before anybody is served twice, however much one of them wrote. Nothing is kept for
-//! it but when each was served last. Whoever waits has waited since the oldest message, or since the last service where that was
-//! later; those who have waited for longest come first. So people who wrote one message each are served in the order in which they
-//! wrote, somebody who writes in a loop has one place among them, and nobody can be overtaken for ever: what comes later waits
-//! for less long.
+//! A round over people: each is served once before anybody is served twice, however much one of them wrote. It needs only
+//! the time at which each was last served. A person has waited since the oldest message, or since the last service if that
+//! was later; the longest wait comes first. So people who wrote one message each are served in the order in which they
+//! wrote, somebody who writes in a loop has one place among them, and nobody can be overtaken for ever: what comes later
+//! waits for less long.
 
 use std::{
     cmp::Reverse,
@@ -14,10 +14,10 @@ use std::{
 
 use super::Timestamp;
 
-/// A place in the round: the number of what waits there, and since when its person has waited.
+/// A place in the round: the index of what waits there, and the time since which its person has waited.
 pub type Placed = (usize, Timestamp);
 
-/// The order in which `waiting` (whose, and due since when) are served; `served` says when people were served last.
+/// Returns the order in which `waiting` (person, due time) is served; `served` holds the time of each last service.
 pub fn order<P: Eq + Hash + Ord, S: BuildHasher>(
     waiting: &[(P, Timestamp)],
     served: &HashMap<P, Timestamp, S>,
@@ -106,8 +106,8 @@ mod tests {
         }
     }
 
-    /// A frontend's messages against a budget of so many sends in any window, in virtual time: how long each honest message
-    /// waits, in ms. `messages` are (whose, written when); each person is one of `honest` or somebody else.
+    /// Returns the waits of honest messages, in ms: a frontend's messages against a budget of `sends` in any window, in
+    /// virtual time. `messages` are (person, time of writing); each person is one of `honest` or somebody else.
     fn waits(mut messages: Vec<(u32, i64)>, honest: u32, sends: usize, window: i64) -> Vec<i64> {
         messages.sort_by_key(|(_, written)| *written);
         let mut messages = VecDeque::from(messages);
@@ -143,8 +143,8 @@ mod tests {
         waits[(waits.len() * 99).div_ceil(100) - 1]
     }
 
-    /// 100 people who write three messages each in a rush, beside somebody who writes ten a second from before it began: by the
-    /// send budget that Fini's limit leaves.
+    /// Tests 100 people who write three messages each in a rush, beside somebody who writes ten a second from before it
+    /// began, with the send budget that Fini's limit leaves.
     #[test]
     fn one_who_writes_in_a_loop_delays_the_others_by_no_more_than_a_share() {
         const HONEST: u32 = 100;

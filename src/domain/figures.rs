@@ -1,19 +1,19 @@
-//! What the bridge was busy with lately: one point a minute over a day, bounded, for small charts. Pure.
+//! A bounded history of the bridge's load, for small charts: one point a minute over a day. Pure.
 //!
-//! A point is what stood worst within its minute; several points that are shown as one, likewise.
+//! A point holds the worst values within its minute; so does a point that is shown for several.
 
 use std::{collections::VecDeque, time::Duration};
 
 use super::Timestamp;
 
-/// What a point is made of.
+/// Time that one point covers.
 const EVERY: Duration = Duration::from_mins(1);
-/// A day of them.
+/// Most points kept: a day of them.
 const MOST: usize = 24 * 60;
-/// So many are shown at most.
+/// Most points shown; a window that begins within one has one more.
 const SHOWN: u64 = 288;
 
-/// What waits, by what it waits for.
+/// Waiting work, by what it waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WaitsFor {
     /// Messages, for an earlier one of their conversation, or for its Fini conversation to be known.
@@ -31,10 +31,10 @@ pub enum WaitsFor {
 }
 
 impl WaitsFor {
-    /// All of them, in the order of [`Sample::waiting`].
+    /// All kinds, in the order of [`Sample::waiting`].
     pub const ALL: [Self; 6] = [Self::Turn, Self::Breaker, Self::Pause, Self::Quarantine, Self::Budget, Self::Handoff];
 
-    /// The name it is shown under.
+    /// Returns the name it is shown under.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Turn => "turn",
@@ -47,12 +47,12 @@ impl WaitsFor {
     }
 }
 
-/// How much waits, and for how long the oldest of it has.
+/// An amount of waiting work, and the wait of its oldest item.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Waiting {
-    /// How many.
+    /// Number of items.
     pub count: u64,
-    /// How long the oldest has been waiting.
+    /// Wait of the oldest item.
     pub oldest: Duration,
 }
 
@@ -62,22 +62,22 @@ impl Waiting {
     }
 }
 
-/// How things stood at a time.
+/// The load at one time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sample {
-    /// Requests in the budget's window.
+    /// Requests made in the budget's window.
     pub budget_used: u32,
     /// Requests that it allows.
     pub budget_limit: u32,
-    /// What waits, by [`WaitsFor::ALL`].
+    /// Waiting work, in the order of [`WaitsFor::ALL`].
     pub waiting: [Waiting; WaitsFor::ALL.len()],
-    /// How long the oldest due message has been due.
+    /// Time for which the oldest due message has been due.
     pub due_turns: Duration,
-    /// The same of callbacks.
+    /// Time for which the oldest due callback has been due.
     pub due_deliveries: Duration,
-    /// How long Fini has not been read although something needs it.
+    /// Time for which Fini has not been read although something needs it.
     pub unread: Duration,
-    /// How much later than it happened the latest-found of Fini's events was found; `None` where none was.
+    /// Delay of the Fini event that was found latest after it happened; `None` if none was found.
     pub lag: Option<Duration>,
 }
 
@@ -89,7 +89,7 @@ impl Sample {
         }
         Self {
             budget_used: self.budget_used.max(other.budget_used),
-            // It shrinks after a refusal.
+            // The limit shrinks after a refusal.
             budget_limit: other.budget_limit,
             waiting,
             due_turns: self.due_turns.max(other.due_turns),
@@ -100,12 +100,12 @@ impl Sample {
     }
 }
 
-/// A minute, or several, and what stood worst in it.
+/// A minute, or several, with the worst values in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Point {
-    /// When it began.
+    /// Start of the period.
     pub at: Timestamp,
-    /// What stood worst.
+    /// The worst values in it.
     pub sample: Sample,
 }
 
@@ -114,11 +114,11 @@ pub struct Point {
 pub struct Figures(VecDeque<Point>);
 
 impl Figures {
-    /// Adds how things stand.
+    /// Adds a sample.
     pub fn add(&mut self, now: Timestamp, sample: Sample) {
         let at = begin(now, EVERY);
         match self.0.back_mut() {
-            // A clock that went back adds to what is there.
+            // After a clock went back, the sample joins the last point.
             Some(last) if last.at >= at => last.sample = last.sample.worse(sample),
             _ => self.0.push_back(Point { at, sample }),
         }
@@ -127,7 +127,7 @@ impl Figures {
         }
     }
 
-    /// The points of the last `window`, at most 288 of them, and how much time each covers.
+    /// Returns the points of the last `window`, at most 289 of them, and the time that each covers.
     pub fn over(&self, window: Duration, now: Timestamp) -> (Duration, Vec<Point>) {
         let minutes = window.as_secs().div_ceil(EVERY.as_secs()).max(1);
         let step = EVERY * u32::try_from(minutes.div_ceil(SHOWN)).unwrap_or(u32::MAX);

@@ -1,15 +1,15 @@
-//! The names things go by. Each is its own type, so that a Fini id can never be passed where a frontend's own id is meant.
+//! Ids. Each kind is its own type, so that a Fini id can never be passed where a frontend's own id is meant.
 
 use std::{fmt, sync::Arc};
 
 use super::evidence::absent::digest;
 use sha2::{Digest as _, Sha256};
 
-/// A text id could not be accepted; says what its form is.
+/// A text id was not accepted; says its expected form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be {expected}")]
 pub struct InvalidId {
-    /// The expected form, as it is told to the caller.
+    /// The expected form, as the caller reads it.
     pub expected: &'static str,
 }
 
@@ -25,7 +25,7 @@ macro_rules! text_id {
                 Self(value.into())
             }
 
-            /// The id as text.
+            /// Returns the id as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -102,7 +102,7 @@ impl ConversationId {
 }
 
 impl ConversationId {
-    /// The hash that stays of an erased conversation's id: it recognises the id for anybody who knows it, and tells nobody else.
+    /// Returns the hash kept of an erased conversation's id: whoever knows the id recognises it, nobody else learns it.
     #[must_use]
     pub fn erased(&self) -> Self {
         Self(format!("sha256:{}", digest(&self.0)).into())
@@ -120,21 +120,21 @@ impl MessageId {
     }
 }
 
-/// Whose message ids: pages make up theirs in a space of their own, so that one can neither guess what the server's are nor be in
-/// their way.
+/// The space of message ids: pages have one of their own, so that a page can neither guess the server's ids nor collide with
+/// them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdSpace {
-    /// The frontend's server's.
+    /// Ids of the frontend's server.
     Server,
-    /// Browsers'.
+    /// Ids of browsers.
     Browser,
 }
 
-/// Stands before an id of a browser where it is stored: no id that is accepted holds a blank.
+/// Prefix of a browser's id where it is stored: no id that is accepted holds a blank.
 const OF_BROWSER: &str = "browser ";
 
 impl MessageId {
-    /// The id as it is stored.
+    /// Returns the id as it is stored.
     pub fn stored(&self, space: IdSpace) -> String {
         match space {
             IdSpace::Server => self.0.to_string(),
@@ -142,7 +142,7 @@ impl MessageId {
         }
     }
 
-    /// The id that is stored so.
+    /// Parses the stored form of an id.
     pub fn from_stored(stored: &str) -> Self {
         Self(stored.strip_prefix(OF_BROWSER).unwrap_or(stored).into())
     }
@@ -165,18 +165,18 @@ impl UserId {
 pub struct ConversationKey(pub i64);
 
 impl ConversationKey {
-    /// The number that a conversation is followed by before it has begun: none that a store gives, and the same in every
-    /// process. Two names that share one wake each other for nothing.
+    /// Returns the number under which a conversation is followed before it has begun: none that a store gives, and the same
+    /// in every process. Two names that share one wake each other for nothing.
     pub fn unborn(frontend: &FrontendName, id: &ConversationId) -> Self {
         Self::named(&format!("{frontend}/{id}"))
     }
 
-    /// The number that the log of a frontend is followed by, which is the feed of all its conversations together.
+    /// Returns the number under which a frontend's log is followed: the feed of all its conversations together.
     pub fn log(frontend: &FrontendName) -> Self {
         Self::named(frontend.as_str())
     }
 
-    /// Whether a store gave it to a conversation.
+    /// Returns true if a store gave it to a conversation.
     pub const fn is_conversation(self) -> bool {
         self.0 > 0
     }

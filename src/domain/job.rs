@@ -1,11 +1,11 @@
-//! Long work of operators: where a job stands, what may be done about it, and its pace. Pure.
+//! Long work of operators: the states of a job, the acts on it, and its pace. Pure.
 
 use std::time::Duration;
 
-/// Where a job stands.
+/// The state of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobState {
-    /// It goes on.
+    /// In progress.
     Running,
     /// An operator holds it.
     Paused,
@@ -17,7 +17,7 @@ pub enum JobState {
     Cancelled,
 }
 
-/// What an operator does about a job.
+/// An operator's act on a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
     /// Hold it.
@@ -29,7 +29,7 @@ pub enum Act {
 }
 
 impl JobState {
-    /// The name it is stored and shown under.
+    /// Returns the name it is stored and shown under.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Running => "running",
@@ -40,18 +40,18 @@ impl JobState {
         }
     }
 
-    /// The state of that name.
+    /// Parses the name of a state.
     pub fn parse(name: &str) -> Option<Self> {
         let all = [Self::Running, Self::Paused, Self::Draining, Self::Done, Self::Cancelled];
         all.into_iter().find(|state| state.as_str() == name)
     }
 
-    /// Whether it has ended.
+    /// Returns true if it has ended.
     pub const fn is_over(self) -> bool {
         matches!(self, Self::Done | Self::Cancelled)
     }
 
-    /// The state after an act. What is over stays over, and what was handed on cannot be held back any more.
+    /// Returns the state after an act. What is over stays over, and what was handed on cannot be held back any more.
     #[must_use]
     pub const fn after(self, act: Act) -> Self {
         match (self, act) {
@@ -63,16 +63,16 @@ impl JobState {
     }
 }
 
-/// How often a running job does a piece, unless its pace is slower.
+/// Time between two pieces of a running job, unless its pace is slower.
 const TICK: Duration = Duration::from_millis(200);
 
-/// How much of a job is done at once at so many a second, and how long it rests after `done` of it.
+/// Returns how much of a job is done at once, at `per_second`.
 pub fn piece(per_second: u32) -> usize {
     let ticks = u32::try_from(1000 / TICK.as_millis()).unwrap_or(1);
     (per_second / ticks).max(1) as usize
 }
 
-/// How long a job rests after so much of it.
+/// Returns how long a job rests after `done` of it.
 pub fn rest(per_second: u32, done: usize) -> Duration {
     let done = u32::try_from(done).unwrap_or(u32::MAX);
     Duration::from_secs(1).saturating_mul(done) / per_second.max(1)

@@ -1,7 +1,7 @@
 //! The frontend's log: every event of a frontend over all its conversations, in the order in which they became durable.
 //!
 //! A position is a number, but never shown as one: a cursor names the position *and* proves the event that stands there. So
-//! one that nobody gave is told from one that somebody did, and a log that was restored from a backup, where other events got
+//! an invented cursor is told from one that was given out, and a log that was restored from a backup, where other events got
 //! the same numbers, is never taken for the one that the reader knew.
 
 use std::fmt;
@@ -15,7 +15,7 @@ use super::{
     nearest,
 };
 
-/// The type of the one event that stands in the log alone.
+/// The type of the only event that stands in the log but in no feed.
 pub const ERASED: &str = "conversation.erased";
 
 /// A place in a frontend's log: behind a certain event, or before the first.
@@ -28,21 +28,21 @@ pub struct LogCursor {
 }
 
 impl LogCursor {
-    /// Before the first event.
+    /// The place before the first event.
     pub const START: Self = Self { position: 0, tag: 0 };
 
-    /// Behind the event that stands at this position.
+    /// Returns the place behind the event at this position.
     pub fn behind(position: i64, event: &EventId) -> Self {
         let digest = Sha256::digest(event.as_str().as_bytes());
         Self { position, tag: digest.iter().take(8).fold(0, |tag, byte| tag << 8 | u64::from(*byte)) }
     }
 
-    /// The cursor that is written so; `None` where none is.
+    /// Parses a cursor; `None` if the text is none.
     pub fn parse(text: &str) -> Option<Self> {
         let (position, tag) = text.strip_prefix("log_")?.split_once('_')?;
         let cursor =
             Self { position: i64::from_str_radix(position, 16).ok()?, tag: u64::from_str_radix(tag, 16).ok()? };
-        // One writing for each: what a program changed on the way is not the same cursor.
+        // Each cursor has one spelling: what a program changed on the way is not the same cursor.
         (cursor.position >= 0 && cursor.to_string() == text).then_some(cursor)
     }
 }
@@ -53,12 +53,12 @@ impl fmt::Display for LogCursor {
     }
 }
 
-/// Which types of events are wanted: `*`, `group.*` or full types, as in `callback_events`.
+/// A choice of event types: `*`, `group.*` or full types, as in `callback_events`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TypeFilter(Vec<String>);
 
 impl TypeFilter {
-    /// Adds a pattern; several may stand in one text, with commas between. Says what is wrong with one that matches nothing.
+    /// Adds a pattern; a text may hold several, with commas between. Returns the fault of one that matches nothing.
     pub fn add(&mut self, text: &str) -> Result<(), String> {
         for pattern in text.split(',').map(str::trim) {
             let types = || EVENT_TYPES.into_iter().chain([ERASED]);
@@ -77,17 +77,17 @@ impl TypeFilter {
         Ok(())
     }
 
-    /// Patterns that were checked before.
+    /// Takes patterns that were checked before.
     pub const fn trusted(patterns: Vec<String>) -> Self {
         Self(patterns)
     }
 
-    /// The patterns; none for all.
+    /// Returns the patterns; none for all.
     pub fn patterns(&self) -> &[String] {
         &self.0
     }
 
-    /// Whether events of this type are wanted; without any pattern, all are.
+    /// Returns true if events of this type are wanted; without any pattern, all are.
     pub fn wants(&self, kind: &str) -> bool {
         self.0.is_empty()
             || self.0.iter().any(|pattern| match pattern.strip_suffix('*') {
@@ -97,7 +97,7 @@ impl TypeFilter {
     }
 }
 
-/// The body of the event that tells of an erasure: no number of a feed, and of the id the hash alone.
+/// Returns the body of the event that reports an erasure: without a feed number, and with only the hash of the id.
 pub fn erased_body(id: &EventId, at: WallTime, frontend: &FrontendName, conversation: &ConversationId) -> String {
     serde_json::json!({
         "id": id, "type": ERASED, "timestamp": at.point().to_string(), "frontend": frontend,

@@ -1,12 +1,12 @@
-//! What one look at a Fini conversation means: which feed events it causes, and where conversation and turns stand after it.
+//! Interprets one look at a Fini conversation: its feed events, and the standing of conversation and turns after it.
 //!
-//! [`Look::apply`] is pure. It is called inside the transaction that records its result, with the conversation as it is in
-//! that transaction; so it does not matter whether the response, a sweep or a single read sees an event first, nor how
+//! [`Look::apply`] is pure. It is called inside the transaction that records its result, with the conversation as it is
+//! in that transaction; so it does not matter whether the response, a sweep or a single read sees an event first, nor how
 //! often it is seen.
 //!
-//! Invariants: an event that was seen before causes nothing but, at most, `feedback.updated` and `message.updated`; internal notes and debounce
-//! events cause nothing at all; a reply is attributed to one open turn at most, and never to one whose message stands after
-//! it by more than Fini's times may be out of order.
+//! Invariants: an event that was seen before causes nothing but, at most, `feedback.updated` and `message.updated`;
+//! internal notes and debounce events cause nothing at all; a reply is attributed to one open turn at most, and never to
+//! one whose message follows it by more than Fini's times may be out of order.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -25,71 +25,71 @@ use super::{
     vendor::{Feedback, FiniEvent, FiniKind, FiniRole},
 };
 
-/// By so much a reply's time may precede that of the message which it answers.
+/// A reply's time may precede that of its message by up to this.
 const OUT_OF_ORDER: Duration = Duration::from_secs(2);
 
-/// A turn that was sent and is not over: the one that occupies the conversation, or a late one.
+/// A turn that was sent and is not settled: the one that occupies the conversation, or a late one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OpenTurn {
     /// Its key.
     pub key: TurnKey,
     /// The message that replies answer: the last one of a joined turn.
     pub message_id: MessageId,
-    /// On whose behalf it was sent.
+    /// The role it was sent as.
     pub role: Role,
     /// The text as it was sent.
     pub text: String,
-    /// When it was sent, the last time.
+    /// Time of the last send.
     pub sent_at: Timestamp,
-    /// Whether Fini's answer to it may still come, and name its replies.
+    /// True while Fini's response to it may still arrive and name its replies.
     pub is_answering: bool,
-    /// What is known of it.
+    /// The findings about it so far.
     pub progress: Progress,
 }
 
-/// An earlier message whose own event was never seen in Fini (its outcome stayed unclear, or its response lacked it).
-/// Should it turn up after all, it is recognised instead of shown as something new.
+/// An earlier message whose own event was never seen in Fini (its outcome stayed unclear, or its response lacked it). If
+/// the event turns up after all, it is recognised instead of reported as new.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unechoed {
     /// The turn it belongs to.
     pub key: TurnKey,
-    /// On whose behalf it was sent.
+    /// The role it was sent as.
     pub role: Role,
     /// The text as it was sent.
     pub text: String,
-    /// When it was sent, the last time.
+    /// Time of the last send.
     pub sent_at: Timestamp,
-    /// Whether Fini certainly has it: only the event itself was not seen so far.
+    /// True if Fini certainly has it and only the event itself was not seen so far.
     pub arrived: bool,
 }
 
-/// What was found of an open turn so far, over all looks.
+/// The findings about an open turn, accumulated over all looks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// The event that is the turn's own message in Fini.
     pub echo: Option<FiniEventId>,
-    /// How many replies were shown.
+    /// Number of replies shown to the customer.
     pub replies: u32,
-    /// Whether it was handed to a human.
+    /// True once it was handed to a human.
     pub escalated: bool,
-    /// Whether the bot closed the turn without a word.
+    /// True once the bot closed the turn without a reply.
     pub no_reply: bool,
-    /// Whether the bot answered while a desk had the conversation, so that the customer is not shown it.
+    /// True once the bot answered while a desk had the conversation; the customer is not shown that answer.
     pub withheld: bool,
 }
 
 impl Progress {
-    /// Whether anything ended the wait for a reply.
+    /// Returns true if anything ended the wait for a reply.
     const fn is_answered(&self) -> bool {
         self.replies > 0 || self.escalated || self.no_reply || self.withheld
     }
 
-    /// Whether Fini certainly has the message.
+    /// Returns true if Fini certainly has the message.
     pub const fn has_arrived(&self) -> bool {
         self.echo.is_some() || self.is_answered()
     }
 
-    /// What a turn of `role` has come to, in a conversation that stands like that; nothing where no trace of it was seen.
+    /// Returns the result of a turn of `role` in a conversation with this standing; `Nothing` without a trace of it.
     pub const fn result(&self, role: Role, standing: &Standing) -> TurnResult {
         if !self.has_arrived() {
             return TurnResult::Nothing;
@@ -101,9 +101,9 @@ impl Progress {
             (Self { escalated: true, .. }, _) => TurnResult::Over(Outcome::Escalated),
             (Self { replies: 1.., .. }, _) => TurnResult::Over(Outcome::Answered),
             (Self { withheld: true, .. }, _) => TurnResult::Over(Outcome::Stored),
-            // A desk has the conversation: nobody waits for what the bot may say.
+            // A desk has the conversation: nobody waits for the bot's answer.
             _ if standing.handoff.is_fenced() => TurnResult::Over(Outcome::Stored),
-            // What was resolved after the customer wrote, nobody will answer.
+            // Resolved after the customer wrote: nobody will answer.
             (Self { no_reply: true, .. }, _) | (_, State::Resolved) => TurnResult::Over(Outcome::NoReply),
             // A human owns the conversation: the bot stays silent on purpose.
             (_, State::Escalated) => TurnResult::Over(Outcome::Escalated),
@@ -112,92 +112,92 @@ impl Progress {
     }
 }
 
-/// What was seen of an event before.
+/// The state of an event when it was last seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mark {
-    /// Its rating when it was last seen.
+    /// Its rating when last seen.
     pub rating: Feedback,
-    /// What it consisted of when it was last seen; only of messages that were told as Fini's.
+    /// Its content when last seen; only of messages that were reported with origin Fini.
     pub content: Option<Content>,
 }
 
-/// What a snapshot from List or Get shows besides its events.
+/// The fields of a List or Get snapshot besides its events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wrapper {
     /// Fini's status text.
     pub status: Option<String>,
     /// Fini's resolved flag.
     pub resolved: Option<bool>,
-    /// True where our attribute on it names the open turn: evidence for an event of it, not one.
+    /// True if our attribute on it names the open turn: that supports an event as the turn's message, but is none.
     pub names_open_turn: bool,
-    /// It was the truth at Fini no earlier than that.
+    /// The snapshot shows Fini's state at this time or later.
     pub as_of: Timestamp,
-    /// Whether it lacks an event that was seen not long ago: then it says nothing of status, resolution or ratings.
+    /// True if it lacks a recently seen event; its status, resolution and ratings are then ignored.
     pub is_behind: bool,
 }
 
 /// One look at a Fini conversation.
 #[derive(Clone, Debug)]
 pub struct Look<'a> {
-    /// How statuses are read.
+    /// The configured meaning of Fini's status texts.
     pub policy: &'a StatusPolicy,
     /// The wrapper, unless this is a Generate Answer response (which has none).
     pub wrapper: Option<&'a Wrapper>,
     /// The events, oldest first.
     pub events: &'a [FiniEvent],
-    /// In which format Fini's side writes to this frontend.
+    /// The text format in which Fini's side writes to this frontend.
     pub format: TextFormat,
     /// The present time.
     pub now: Timestamp,
 }
 
-/// What is on record about the turns of a conversation.
+/// The open turns of a conversation.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OpenTurns<'a> {
-    /// The turn that occupies the conversation; a response is its response.
+    /// The turn that occupies the conversation; a response is the response to it.
     pub current: Option<&'a OpenTurn>,
     /// Late turns, oldest first.
     pub late: &'a [OpenTurn],
 }
 
-/// What a look changes.
+/// The changes that a look causes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Applied {
     /// The new feed events, in order, with the turn that each belongs to.
     pub feed: Vec<(FeedEvent, Option<TurnKey>)>,
-    /// The standing after it.
+    /// The standing after the look.
     pub standing: Standing,
     /// Events to mark as seen, with the turn they belong to.
     pub marks: Vec<(FiniEventId, Option<TurnKey>, Mark)>,
     /// The progress of the turn that occupies the conversation.
     pub progress: Progress,
-    /// What that turn has come to, if it may settle.
+    /// The result of that turn.
     pub turn: TurnResult,
-    /// The progress of each late turn, and what it has come to, in the order in which they were given.
+    /// The progress and the result of each late turn, in the order in which they were given.
     pub late: Vec<(Progress, TurnResult)>,
-    /// Whether an event was left unseen because nobody can tell yet whose it is.
+    /// True if an event was left unmarked because it is not known yet whose it is.
     pub is_doubtful: bool,
-    /// Whether nothing more is to be learnt of status and resolution: the snapshot was up to date, and the status was judged
-    /// since the last word of the exchange. A response says nothing of them.
+    /// True if status and resolution need no further read: the snapshot was up to date, and the status was judged since
+    /// the last word of the exchange. Always true of a response, which carries neither.
     pub is_judged: bool,
 }
 
-/// What a look says about an open turn.
+/// The result of a look for one open turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TurnResult {
     /// Nothing: no open turn, or no trace of it.
     #[default]
     Nothing,
-    /// What was found is its message or an earlier one with the same text, whose outcome is unclear too.
+    /// The event found is its message or that of an earlier turn with the same text, whose outcome is unclear too.
     Doubtful,
     /// Fini has the message; no reply yet.
     Stored,
-    /// It is over.
+    /// The turn is over.
     Over(Outcome),
 }
 
 impl Look<'_> {
-    /// What this look changes, given what is on record.
+    /// Returns the changes that this look causes, given what is on record.
     pub fn apply(
         &self,
         standing: &Standing,
@@ -217,7 +217,7 @@ impl Look<'_> {
         let mut unechoed: Vec<&Unechoed> = unechoed.iter().collect();
         let mut batch = HashSet::new();
         for (at, event) in self.events.iter().enumerate() {
-            // What is in doubt stays unseen: as soon as it is anybody's, the next look tells.
+            // The event in doubt stays unmarked, so that a later look can still attribute it.
             if !batch.insert(&event.id) || in_doubt == Some(&event.id) {
                 continue;
             }
@@ -227,7 +227,7 @@ impl Look<'_> {
                 pass.review(event, mark);
                 continue;
             }
-            // It may have been found first where it was mixed into somebody else's.
+            // The turn's message may have been found before, mixed into the Fini conversation of another one.
             if echo == Some(&event.id)
                 || pass.current().is_some_and(|turn| turn.progress.echo.as_ref() == Some(&event.id))
             {
@@ -263,13 +263,13 @@ impl Look<'_> {
     }
 }
 
-/// Whose an event is.
+/// The owner of an event.
 enum Owner {
-    /// The open turn of that number.
+    /// The open turn with this index.
     Turn(usize),
-    /// No open turn's.
+    /// No open turn.
     Nobody,
-    /// Nobody can tell before Fini's answer to the turn that is being sent.
+    /// Not known before Fini's response to the turn that is being sent.
     Unknown,
 }
 
@@ -278,19 +278,19 @@ struct Pass<'a> {
     look: &'a Look<'a>,
     seen: &'a HashMap<FiniEventId, Mark>,
     applied: Applied,
-    /// The open turns, oldest first, with the place of their message among the events.
+    /// The open turns, oldest first, each with the index of its message among the events.
     turns: Vec<(&'a OpenTurn, Progress, Option<usize>)>,
-    /// Whether the last of them occupies the conversation.
+    /// True if the last of them occupies the conversation.
     is_occupied: bool,
-    /// The place of the last message of a human agent that is not ours.
+    /// The index of the last message of a human agent.
     last_human: Option<usize>,
-    /// Whether the customer opened what was resolved.
+    /// True once the customer reopened a resolved conversation.
     reopened: bool,
-    /// Whether the look shows what is the truth now, so that what differs has changed.
+    /// True if the look is not older than the record, so that a difference is a change.
     is_current: bool,
-    /// Whether an event that was seen before has changed.
+    /// True once an event that was seen before has changed.
     has_changed: bool,
-    /// Whether one differs, and nobody can tell whether it has changed or this is a picture of before.
+    /// True once an event differs in a look that may be older than the record.
     is_outdated: bool,
 }
 
@@ -322,7 +322,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// The number of the turn that occupies the conversation.
+    /// Returns the index of the turn that occupies the conversation.
     fn current_number(&self) -> Option<usize> {
         self.turns.len().checked_sub(1).filter(|_| self.is_occupied)
     }
@@ -335,13 +335,13 @@ impl<'a> Pass<'a> {
         self.current().map(|turn| turn.key)
     }
 
-    /// The event is the message of the turn that occupies the conversation.
+    /// Records the event as the message of the turn that occupies the conversation.
     fn found(&mut self, event: &FiniEvent) {
         self.mark(event, self.current_key());
         self.with(self.current_number(), |progress| progress.echo = Some(event.id.clone()));
     }
 
-    /// A response names an event that was seen before: whoever was thought to be answered by it, its turn is.
+    /// Counts an event seen before as a reply to the response's turn if the response names it, whatever turn it had.
     fn confirm(&mut self, event: &FiniEvent) {
         let is_reply = self.look.is_response() && is_word_of(event, &FiniRole::Bot);
         if let Some(number) = self.current_number().filter(|number| is_reply && self.waits(*number)) {
@@ -350,11 +350,11 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// The message of the turn that occupies the conversation is in Fini, as is known for the first time.
+    /// Updates the standing once Fini is known to have the message of the turn that occupies the conversation.
     fn begin_turn(&mut self) {
         match self.current().map(|turn| turn.role) {
             Some(Role::User) => self.customer_wrote(),
-            // Whoever writes begins anew what was lost.
+            // A message of any other role reopens a lost conversation too.
             Some(_) if self.applied.standing.state == State::Lost => {
                 let active = self.applied.standing.active();
                 let report = self.applied.standing.enter(active);
@@ -370,13 +370,13 @@ impl<'a> Pass<'a> {
         self.tell(told, None);
     }
 
-    /// The open turn that an event belongs to which was never seen and is nobody's message.
+    /// Returns the open turn to which an event belongs that was never seen and is no message of ours.
     ///
-    /// What a response says belongs to its turn. In a wrapper, an event answers the oldest open turn without a reply whose
-    /// message stands before it; replies beyond that go to the last one. A message whose response was lost comes first, when it
-    /// is found together with what follows it: the response would have named that as its reply, and an earlier message may
-    /// never get one. What stands before the message, though it is seen only now, does not answer it, unless it is so near
-    /// that Fini's times may be out of order.
+    /// Every event of a response belongs to the response's turn. In a wrapper, an event answers the oldest open turn
+    /// without a reply whose message precedes it; further replies go to the last such turn. A message whose response was
+    /// lost comes first when it is found together with the events after it: the response would have named them as its
+    /// replies, and an earlier message may never get one. An event that precedes the message, even if it is seen only
+    /// now, does not answer it, unless it is so near that Fini's times may be out of order.
     fn owner(&self, at: usize, event: &FiniEvent) -> Owner {
         let current = self.current_number();
         if self.look.is_response() {
@@ -388,20 +388,20 @@ impl<'a> Pass<'a> {
         let waiting: Vec<usize> = before.into_iter().filter(|number| self.waits(*number)).collect();
         match waiting.as_slice() {
             [] | [_] => Owner::Turn(waiting.first().copied().unwrap_or(last)),
-            // The answer to the last one will say whether this is its reply or a late one.
+            // The response to the last one will say whether this is its reply or a late one.
             [.., newest] if self.turns[*newest].0.is_answering && is_of_bot(event) => Owner::Unknown,
             [.., newest] if self.turns[*newest].0.progress.echo.is_none() && is_of_bot(event) => Owner::Turn(*newest),
             [oldest, ..] => Owner::Turn(*oldest),
         }
     }
 
-    /// Whether an open turn waits for its first reply.
+    /// Returns true if an open turn waits for its first reply.
     fn waits(&self, number: usize) -> bool {
         let (turn, progress, _) = &self.turns[number];
         turn.role == Role::User && !progress.is_answered()
     }
 
-    /// A reply that stands just before its message.
+    /// Returns the owner of an event that may be a reply standing just before its message.
     fn answered_early(&self, at: usize, event: &FiniEvent) -> Owner {
         if !is_of_bot(event) {
             return Owner::Nobody;
@@ -422,7 +422,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Takes an event that was never seen and is nobody's message.
+    /// Applies an event that was never seen and is no message of ours.
     fn take(&mut self, at: usize, event: &FiniEvent, number: Option<usize>) {
         let turn = number.map(|number| self.turns[number].0);
         let key = turn.map(|turn| turn.key);
@@ -457,7 +457,7 @@ impl<'a> Pass<'a> {
                 self.count_reply(number.filter(|_| by_staff), event, is_withheld);
             }
             (FiniKind::Unknown(_), _) | (_, None) => {
-                // Whatever Fini's bot did, it was its answer: nobody should wait for another one.
+                // Whatever Fini's bot did was its answer: the turn waits for no other.
                 self.with(number.filter(|_| event.role == FiniRole::Bot), |progress| progress.no_reply = true);
                 told.push(FeedEvent::Unrecognized {
                     event_id: event.id.to_string(),
@@ -473,7 +473,7 @@ impl<'a> Pass<'a> {
             let is_after_human = self.last_human.is_none_or(|human| human < at);
             self.applied.standing.bot_wrote(is_after_human, now, &mut told);
         } else if is_word_of(event, &FiniRole::Agent) && !self.is_given_back(at) && !self.will_resolve() {
-            // Where the status says so too, it was the reason, and the human has come.
+            // If the status says so too, it was the reason, and the human has come.
             self.judge_if(Standing::would_escalate, &mut told);
             self.applied.standing.human_wrote(now, &mut told);
         }
@@ -481,7 +481,7 @@ impl<'a> Pass<'a> {
         self.rate(event);
     }
 
-    /// Reports what has changed of an event that was seen before.
+    /// Reports the changes of an event that was seen before.
     fn review(&mut self, event: &FiniEvent, mark: &Mark) {
         if is_internal(event) {
             return;
@@ -524,7 +524,7 @@ impl<'a> Pass<'a> {
             id: event.id.to_string(),
             author,
             text: event.text.clone().unwrap_or_default(),
-            // A customer types text: an asterisk of theirs is one.
+            // A customer types plain text: an asterisk of theirs is an asterisk.
             format: if author == Author::User { TextFormat::Plain } else { self.look.format },
             created_at: event.created_at,
             articles: event.articles.clone(),
@@ -534,18 +534,18 @@ impl<'a> Pass<'a> {
         self.applied
             .feed
             .push((FeedEvent::MessageCreated { message, origin: Origin::Fini, in_reply_to, withheld }, of));
-        // What the customer was not shown does not come to it by its changes either.
+        // A withheld message must not reach the customer by `message.updated` either.
         if let Some((_, _, mark)) = self.applied.marks.last_mut().filter(|_| !withheld) {
             mark.content = Some(Content::of(event));
         }
     }
 
-    /// Whether an event is the bot's word while a desk has the conversation.
+    /// Returns true if an event is the bot's while a desk has the conversation.
     fn is_withheld(&self, event: &FiniEvent) -> bool {
         event.role == FiniRole::Bot && self.applied.standing.handoff.is_fenced()
     }
 
-    /// Counts a reply. A human who answers before the bot has taken the conversation over.
+    /// Counts a reply. A human agent who answers before the bot takes the conversation over.
     fn count_reply(&mut self, number: Option<usize>, event: &FiniEvent, is_withheld: bool) {
         let by_human = event.role == FiniRole::Agent;
         if is_withheld {
@@ -563,19 +563,19 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Whether the bot was seen to have written after what stands there, which is found only now.
+    /// Returns true if an earlier look saw the bot write after the event at `at`, which is found only now.
     fn is_given_back(&self, at: usize) -> bool {
         let later = self.look.events.iter().skip(at + 1);
         later.filter(|event| is_word_of(event, &FiniRole::Bot)).any(|event| self.seen.contains_key(&event.id))
     }
 
-    /// Whether this look ends with the conversation resolved.
+    /// Returns true if this look resolves the conversation.
     fn will_resolve(&self) -> bool {
         let seen = self.look.judgement();
         seen.is_some_and(|seen| self.applied.standing.would_resolve(&seen, self.look.policy))
     }
 
-    /// Takes in what the snapshot says of status and resolution, if it says anything and is wanted.
+    /// Applies the snapshot's status and resolution, if it shows them and `wanted` accepts them.
     fn judge_if(
         &mut self,
         wanted: impl FnOnce(&Standing, &Judgement<'_>, &StatusPolicy) -> bool,
@@ -628,7 +628,7 @@ impl<'a> Pass<'a> {
         self.applied.late = results;
         if let Some((progress, result)) = self.applied.late.pop_if(|_| self.is_occupied) {
             self.applied.progress = progress;
-            // Only an event proves that Fini has the message: it merges attributes of messages that it then does not store.
+            // Only an event proves that Fini has the message: it merges attributes even of messages that it does not store.
             self.applied.turn = match result {
                 TurnResult::Nothing if in_doubt => TurnResult::Doubtful,
                 result => result,
@@ -638,8 +638,8 @@ impl<'a> Pass<'a> {
         self.applied
     }
 
-    /// What became known of the conversation belongs to the turn that occupies it, once Fini has its message. Ratings are of
-    /// earlier events, messages of whoever they answer.
+    /// Attributes the conversation's events to the turn that occupies it, once Fini has its message. Ratings belong to
+    /// earlier events, messages to the turn that they answer.
     fn belong_to_current(&mut self) {
         let Some(number) = self.current_number() else { return };
         let (turn, progress, _) = &self.turns[number];
@@ -660,17 +660,17 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// Whether an event is one that the customer sees, by somebody of that role.
+/// Returns true if somebody of that role wrote the event and the customer sees it.
 fn is_word_of(event: &FiniEvent, role: &FiniRole) -> bool {
     event.role == *role && matches!(event.kind, FiniKind::Message | FiniKind::WidgetForm)
 }
 
-/// Whether an event is something that the bot did with a message.
+/// Returns true if the event is the bot's and not internal.
 fn is_of_bot(event: &FiniEvent) -> bool {
     event.role == FiniRole::Bot && !is_internal(event)
 }
 
-/// Whether an event is Fini's own affair.
+/// Returns true if the event is internal to Fini.
 const fn is_internal(event: &FiniEvent) -> bool {
     matches!(event.kind, FiniKind::InternalNote | FiniKind::Debounce)
 }

@@ -1,4 +1,4 @@
-//! Whatever order looks come in, a conversation reads the same: property tests over histories, lag and lost responses.
+//! Property tests over histories, lag and lost responses: a conversation reads the same in whatever order looks come in.
 //!
 //! The model: a Fini conversation is a list of events that only grows. A response shows the events of its turn (or part of
 //! them, or is lost); a sweep or a single read shows any prefix of the list, later ones not necessarily longer.
@@ -21,11 +21,11 @@ use super::{
 #[derive(Clone, Debug)]
 struct Scripted {
     text: &'static str,
-    /// What Fini adds to it.
+    /// The kinds of events that Fini adds to it.
     replies: Vec<FiniKind>,
-    /// What becomes of its response.
+    /// The fate of its response.
     response: Response,
-    /// Which share (in eighths) of the conversation each look before the response shows, and each after it.
+    /// The share (in eighths) of the conversation that each look before the response shows, and each after it.
     before: Vec<usize>,
     after: Vec<usize>,
     /// Messages of a human agent after it.
@@ -70,7 +70,7 @@ fn turns() -> impl Strategy<Value = Vec<Scripted>> {
         0..2_usize,
     );
     let turn = turn.prop_map(|(text, replies, response, before, after, agents)| {
-        // Every turn of the model ends by something Fini says; that a reply is awaited in vain is no matter of a look.
+        // Every turn of the model ends by an event of Fini's; a look does not decide that a reply is awaited in vain.
         let replies = if replies.iter().all(|kind| matches!(kind, FiniKind::InternalNote | FiniKind::Debounce)) {
             [replies, vec![FiniKind::Message]].concat()
         } else {
@@ -81,7 +81,7 @@ fn turns() -> impl Strategy<Value = Vec<Scripted>> {
     vec(turn, 1..6)
 }
 
-/// The bridge's side of the model: what is on record, changed only by looks.
+/// The bridge's side of the model: the record, which only looks change.
 #[derive(Default)]
 struct Recorded {
     policy: StatusPolicy,
@@ -149,7 +149,7 @@ fn event(history: &[FiniEvent], role: FiniRole, kind: FiniKind, text: &str) -> F
     FiniEvent { kind, ..FiniEvent::message(format!("e{number}"), created_at, role, text) }
 }
 
-/// Plays the script; gives the whole history, the ids of the customer's own messages, and what is on record in the end.
+/// Plays the script; returns the whole history, the ids of the customer's own messages, and the record in the end.
 fn play(script: &[Scripted], merges: bool) -> (Vec<FiniEvent>, Vec<String>, Recorded) {
     let mut history: Vec<FiniEvent> = Vec::new();
     let mut own = Vec::new();
@@ -268,7 +268,7 @@ proptest! {
         let human = history.iter().filter(|event| event.role == FiniRole::Agent).count();
         prop_assert!(told >= usize::from(silent > 0), "none told");
         prop_assert!(told <= silent + human, "{told} told of {silent} and {human}");
-        // The bot stands for nothing but itself: without a word of it between them, all signs are one escalation.
+        // Only a word of the bot separates escalations: without one between them, all signs are one escalation.
         let bot = history.iter().filter(|event| event.role == FiniRole::Bot && event.kind != FiniKind::SilentEscalation);
         if bot.count() == 0 {
             prop_assert_eq!(told, usize::from(silent + human > 0));
@@ -303,8 +303,8 @@ mod late {
 
     use super::*;
 
-    /// One message: after how many later ones its reply comes, whether replies of earlier ones come before it, and which
-    /// shares of the conversation are read before and after its response.
+    /// One message: the number of later ones before its reply comes, true if replies of earlier ones come before it, and the
+    /// shares of the conversation that are read before and after its response.
     type Sent = (usize, bool, Vec<usize>, Vec<usize>);
 
     fn sent() -> impl Strategy<Value = Vec<Sent>> {
@@ -330,7 +330,7 @@ mod late {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 
-        /// Fini answers in the order in which it was asked, except what it answers at once.
+        /// Lets Fini answer in the order in which it was asked, except for messages that it answers at once.
         #[test]
         fn each_reply_is_told_of_its_own_message(script in sent()) {
             let mut bridge = Recorded::default();
@@ -415,7 +415,7 @@ mod late {
         assert_eq!(bridge.settled, [TurnKey(1), TurnKey(0)]);
     }
 
-    /// What a whole reading makes of a turn whose message is `message` among `events`, in order.
+    /// Returns the outcome that a whole reading gives a turn whose message stands among `events`, in order.
     fn outcome(events: &[(FiniRole, FiniKind, i64)]) -> (TurnResult, Option<String>) {
         let mut bridge = Recorded { open: Some(OpenTurn { is_answering: false, ..turn(1) }), ..Recorded::default() };
         let mut history: Vec<FiniEvent> = Vec::new();

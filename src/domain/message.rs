@@ -1,4 +1,4 @@
-//! What a frontend posts.
+//! The messages that frontends post.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -9,7 +9,7 @@ use super::ids::{ConversationId, MessageId};
 /// The longest text that is accepted, in characters.
 pub const MAX_TEXT_CHARS: usize = 16_000;
 
-/// On whose behalf a frontend posts.
+/// The party on whose behalf a frontend posts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -22,7 +22,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// The name, the same in the bridge's API and in Fini's.
+    /// Returns the name, which is the same in the bridge's API and in Fini's.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::User => "user",
@@ -31,7 +31,7 @@ impl Role {
         }
     }
 
-    /// The role of that name.
+    /// Parses the name of a role.
     pub fn parse(name: &str) -> Option<Self> {
         [Self::User, Self::Agent, Self::OtherBot].into_iter().find(|role| role.as_str() == name)
     }
@@ -46,20 +46,20 @@ pub struct InboundMessage {
     pub message_id: MessageId,
     /// 1–16,000 characters, not blank.
     pub text: String,
-    /// On whose behalf.
+    /// The role it is posted as.
     pub role: Role,
-    /// The frontend's user, if told.
+    /// The frontend's user, if given.
     pub user_id: Option<String>,
     /// Attributes of the user, passed to Fini.
     pub attributes: Map<String, Value>,
-    /// Fini's channel, if told.
+    /// Fini's channel, if given.
     pub channel: Option<String>,
     /// Further metadata, passed to Fini.
     pub metadata: Map<String, Value>,
 }
 
 impl InboundMessage {
-    /// A digest of everything but the ids: a repeat with the same digest is the same message.
+    /// Returns a digest of everything but the ids: a repeat with the same digest is the same message.
     ///
     /// JSON objects are hashed with sorted keys, so that a client that reorders keys on a retry is still recognised. Numbers
     /// are hashed as they were written: two parcels' numbers may differ in the twentieth digit alone.
@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(prints.len(), numbers.len());
     }
 
-    /// A repeat may come after an upgrade: what was stored under the fingerprint of an older version is the same message.
+    /// Checks that a repeat after an upgrade is recognised by the fingerprint that an older version stored.
     #[test]
     fn the_fingerprint_stays_as_it_was() {
         let print = message("hi", r#"{"plan":"Pro","n":17}"#).fingerprint();

@@ -1,7 +1,7 @@
-//! What the bridge knows about conversations, independent of how it is stored, sent or shown.
+//! The bridge's knowledge about conversations, independent of how it is stored, sent or shown.
 //!
-//! Nothing here does I/O, waits, logs or asks for the time: values come in, decisions come out. That is what lets the
-//! same rules be tested in virtual time, replayed under a seed and shared by every store.
+//! Nothing here does I/O, waits, logs or asks for the time: values come in, decisions come out. So the same rules can be
+//! tested in virtual time, replayed under a seed and shared by every store.
 
 pub mod backoff;
 pub mod blocked;

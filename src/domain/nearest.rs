@@ -1,6 +1,6 @@
-//! The word that was probably meant, for errors about names that nobody knows. Pure.
+//! The word that was probably meant, for errors about unknown names. Pure.
 
-/// The candidate that was probably meant, if one is near enough.
+/// Returns the candidate that was probably meant, if one is near enough.
 pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // A third of the letters may be wrong: more, and the suggestion is a guess.
     let tolerance = (word.chars().count() / 3).max(1);
@@ -12,7 +12,7 @@ pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// Letters to insert, delete, replace or swap with their neighbour (optimal string alignment).
+/// Counts letters to insert, delete, replace or swap with their neighbour (optimal string alignment).
 fn distance(a: &str, b: &str) -> usize {
     const LONGEST: usize = 80;
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(LONGEST).collect(), b.chars().take(LONGEST).collect());

@@ -1,9 +1,9 @@
-//! Operators: who they are and what they may do. Pure.
+//! Operators and their rights. Pure.
 
-/// What an operator may do; each may do what those before may.
+/// An operator's rights; each role includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
-    /// Look.
+    /// Read.
     Read,
     /// Act: pause, replay, settle.
     Operate,
@@ -15,7 +15,7 @@ impl Role {
     /// Every role, the least first.
     pub const ALL: [Self; 3] = [Self::Read, Self::Operate, Self::Erase];
 
-    /// The name it is configured and shown under.
+    /// Returns the name it is configured and shown under.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
@@ -25,24 +25,24 @@ impl Role {
     }
 }
 
-/// One who asks the operators' API.
+/// A caller of the operators' API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operator {
-    /// The name that the audit knows.
+    /// The name that the audit shows.
     pub name: String,
-    /// What it may do.
+    /// Its rights.
     pub role: Role,
-    /// Whether it may see what people wrote.
+    /// True if it may see what people wrote.
     pub texts: bool,
 }
 
 impl Operator {
-    /// Whoever may do everything, under this name.
+    /// Returns an operator who may do everything, under this name.
     pub fn almighty(name: &str) -> Self {
         Self { name: name.to_owned(), role: Role::Erase, texts: true }
     }
 
-    /// Why something is refused that takes this role, and texts where they are asked for.
+    /// Returns why a request is refused that needs this role, and texts if `with_texts` is true; `None` if it is allowed.
     pub fn refusal(&self, role: Role, with_texts: bool) -> Option<String> {
         if self.role < role {
             return Some(format!("this takes the role {}, and yours is {}", role.as_str(), self.role.as_str()));

@@ -5,7 +5,7 @@
 
 use url::Url;
 
-/// Why a text is no origin that a browser could send.
+/// The reason why a text is no origin that a browser could send.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAnOrigin {
     /// A pattern.
@@ -19,7 +19,7 @@ pub enum NotAnOrigin {
     Shape,
 }
 
-/// The origin as a browser sends it. A written default port or a name in capitals is the same origin, written otherwise.
+/// Returns the origin as a browser sends it. A written default port or a name in capitals makes no other origin.
 pub fn exact(written: &str) -> Result<String, NotAnOrigin> {
     if written.contains('*') {
         return Err(NotAnOrigin::Wildcard);
@@ -34,8 +34,8 @@ pub fn exact(written: &str) -> Result<String, NotAnOrigin> {
     }
 }
 
-/// Whether a request that was sent to `host` (with its port, where it has one) was sent to this origin. The scheme is not
-/// compared: what stands in front may have taken TLS off.
+/// Returns true if a request that was sent to `host` (with its port, if it has one) was sent to this origin. The scheme is
+/// not compared: a proxy in front may have taken TLS off.
 pub fn is_host(origin: &str, host: &str) -> bool {
     let Some((scheme, authority)) = origin.split_once("://") else { return false };
     let default_port = match scheme {

@@ -1,51 +1,51 @@
-//! How fast one receiver is called: a closed loop that finds what it takes, by what it answers.
+//! The rate at which one receiver is called: a closed loop that finds out what it takes by what it answers.
 //!
-//! Pure: time comes in, nothing is asked. Three rules make it:
+//! Pure: time comes in as an argument. Three rules make it:
 //!
-//! - *Begin small.* As long as no limit is known, the number of attempts at once grows from one: with answers, and with time,
-//!   so that a receiver that holds its answers back is called in parallel all the same. A limit that shows itself then
-//!   refuses few.
-//! - *A refusal is the endpoint's.* "Come again at that time" holds everything back until then; one attempt goes first and
-//!   finds out. What was under way when it came says nothing new.
+//! - *Begin small.* As long as no limit is known, the number of attempts at once grows from one: with answers, and with
+//!   time, so that a receiver that holds its answers back is called in parallel all the same. When a limit shows, few
+//!   attempts are refused.
+//! - *A refusal is the endpoint's.* "Come again at that time" holds everything back until then; one attempt goes first
+//!   and finds out. Attempts under way when it came say nothing new.
 //! - *Stay just below.* After a refusal attempts leave evenly spaced, a little slower than what was taken before, and
-//!   faster again by what is taken: slowly near the known limit, quickly beyond it. The longer a refusal costs, the rarer
-//!   the loop provokes one.
+//!   faster again with each attempt taken: slowly near the known limit, quickly beyond it. The longer a refusal costs,
+//!   the more rarely the loop provokes one.
 //!
-//! Invariant: while it is held back, nothing is allowed; it always names a time, or waits for an attempt that is under way.
+//! Invariant: while it is held back, no attempt is allowed; it always names a time, or waits for an attempt under way.
 
 use std::time::Duration;
 
 use super::Timestamp;
 
-/// While no limit is known, answers let one more attempt go after so many of them …
+/// While no limit is known, this many answers allow one more attempt at once …
 const TAKEN_PER_STEP: f64 = 8.0;
-/// … and so does time: this much, and where no answer at all has come for so long, that much.
+/// … and so does this much time, or `STEP_WHILE_SILENT` once no answer has come for `SILENT_FOR`.
 const STEP_AFTER: Duration = Duration::from_millis(100);
 const SILENT_FOR: Duration = Duration::from_secs(1);
 const STEP_WHILE_SILENT: Duration = Duration::from_millis(10);
 
-/// The share of what was taken that is tried after a refusal.
+/// The share of the rate taken before that is tried after a refusal.
 const STEP_BACK: f64 = 0.92;
-/// The most by which one taken attempt quickens the pace, and the most by which a second does where a refusal costs a second.
+/// The most by which one taken attempt quickens the pace, and the most in one second if a refusal costs a second.
 const QUICKEN_PER_TAKEN: f64 = 0.003;
 const QUICKEN_PER_SECOND: f64 = 0.008;
-/// As long as the limit is a guess, and beyond so much of it, it quickens so many times faster.
+/// While the limit is a guess, and beyond this multiple of it, the pace quickens this many times faster.
 const BEYOND: f64 = 1.1;
 const BOLDNESS: f64 = 20.0;
-/// Fewer taken than this between two refusals, and the pace was far too high: it is measured anew.
+/// With fewer taken than this between two refusals the pace was far too high: it is measured anew.
 const ENOUGH_TAKEN: u32 = 10;
 
-/// How far the schedule of spaced attempts may be made up for, when whoever starts them comes late.
+/// Milliseconds by which spaced attempts may catch up with their schedule if they are started late.
 const SLACK_MS: f64 = 40.0;
-/// No more attempts a second are counted as spaced; beyond, there is no limit.
+/// Fastest rate at which attempts are spaced, in attempts a second; beyond it there is no limit.
 const FASTEST: f64 = 1_000.0;
-/// A limit that was not met for so long is forgotten.
+/// A limit that was not met for this long is forgotten.
 const FORGOTTEN_AFTER: Duration = Duration::from_mins(10);
 
-/// How many attempts may begin.
+/// The number of attempts that may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Allowed {
-    /// So many at once; whoever begins all of them asks again.
+    /// So many at once; the caller asks again after it has begun all of them.
     Now(usize),
     /// None before this time.
     At(Timestamp),
@@ -53,25 +53,25 @@ pub enum Allowed {
     Blocked,
 }
 
-/// Which attempts one belongs to: those that began before a refusal was heard say nothing of what came after.
+/// The era of an attempt: one that began before a refusal was heard says nothing about the time after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pass(u32);
 
 /// The pace of one receiver.
 #[derive(Clone, Debug)]
 pub struct Pace {
-    /// Counts refusals that were news; those who began before belong to an older one.
+    /// Counts refusals that were news; attempts that began before one belong to an older era.
     era: u32,
     /// Attempts under way: all, and those of this era.
     in_flight: usize,
     in_flight_of_era: usize,
-    /// How many may be under way at once, as long as no limit is known.
+    /// Attempts that may be under way at once, as long as no limit is known.
     window: f64,
     widened_at: Timestamp,
-    /// When an attempt ended last, or the first began.
+    /// Time at which the receiver last took an attempt, or one began with no other under way.
     answered_at: Timestamp,
     held_until: Option<Timestamp>,
-    /// One attempt is to find out whether the receiver takes anything again.
+    /// True while one attempt is to find out whether the receiver takes anything again.
     is_probing: bool,
     limit: Option<Limit>,
     meter: Meter,
@@ -84,20 +84,20 @@ struct Limit {
     rate: f64,
     /// The rate at which it last refused.
     ceiling: f64,
-    /// Whether it refused attempts that were spaced, or so many at once that the limit is a guess.
+    /// True if it refused so many attempts at once that the limit is a guess; false if they were spaced.
     is_guess: bool,
-    /// How long the last refusal held everything back.
+    /// Time for which the last refusal held everything back.
     cost: Duration,
     met_at: Timestamp,
-    /// When the next attempt is due, in epoch milliseconds and parts of them.
+    /// Due time of the next attempt, in epoch milliseconds and parts of them.
     next_at: f64,
 }
 
-/// What was taken since the last refusal, and in how much time in which there was something to do.
+/// The attempts taken since the last refusal, and the time in which there was something to do.
 #[derive(Clone, Copy, Debug)]
 struct Meter {
     taken: u32,
-    /// Refusals of single attempts that were to find out.
+    /// Refusals of the single attempts that were to find out.
     probes: u32,
     busy: Duration,
     at: Timestamp,
@@ -122,7 +122,7 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// How many attempts may begin now, of at most `free`.
+    /// Returns how many attempts may begin now, of at most `free`.
     pub fn allowed(&mut self, now: Timestamp, free: usize) -> Allowed {
         self.meter.run(now, self.in_flight > 0 || self.held_until.is_some());
         if free == 0 {
@@ -149,7 +149,7 @@ impl Pace {
         let step = if is_silent { STEP_WHILE_SILENT } else { STEP_AFTER };
         if room(self.window) == 0 {
             let steps = now.since(self.widened_at).as_secs_f64() / step.as_secs_f64();
-            // It was full all the time, or it would have been asked before.
+            // The window was full all the time, or the caller would have asked before.
             self.window = (self.window + steps.floor()).min(exact(self.in_flight + free));
             if steps >= 1.0 {
                 self.widened_at = now;
@@ -163,27 +163,27 @@ impl Pace {
         }
     }
 
-    /// Whether attempts may follow each other without asking each time.
+    /// Returns true if attempts may follow each other without asking each time.
     pub fn is_free(&self) -> bool {
         self.limit.is_none() && self.held_until.is_none() && !self.is_probing
     }
 
-    /// Until when everything is held back, where it is.
+    /// Returns the end of the hold, if everything is held back.
     pub fn held_until(&self, now: Timestamp) -> Option<Timestamp> {
         self.held_until.filter(|until| now < *until)
     }
 
-    /// Attempts a second that the receiver is given, where it has shown a limit.
+    /// Returns the attempts a second that the receiver is given, if it has shown a limit.
     pub fn rate(&self) -> Option<f64> {
         self.limit.map(|limit| limit.rate)
     }
 
-    /// More was due than was allowed, or all of it was begun.
+    /// Sets whether more is due than is allowed.
     pub fn has_backlog(&mut self, has: bool) {
         self.meter.has_backlog = has;
     }
 
-    /// An attempt begins, or a row of them.
+    /// Records the start of an attempt, or of a row of them.
     pub fn begin(&mut self, now: Timestamp) -> Pass {
         self.meter.run(now, self.in_flight > 0 || self.held_until.is_some());
         if self.in_flight == 0 {
@@ -200,7 +200,7 @@ impl Pace {
         Pass(self.era)
     }
 
-    /// It has ended, whatever came of it.
+    /// Records the end of an attempt, whatever its result.
     pub fn end(&mut self, pass: Pass, now: Timestamp) {
         self.meter.run(now, true);
         self.in_flight = self.in_flight.saturating_sub(1);
@@ -209,7 +209,7 @@ impl Pace {
         }
     }
 
-    /// The receiver took one, or refused it for a reason that is not the pace. `slots` is the most at once.
+    /// Records that the receiver took one, or refused it for another reason than the pace. `slots` is the most at once.
     pub fn taken(&mut self, pass: Pass, now: Timestamp, slots: usize) {
         self.meter.run(now, true);
         self.answered_at = now;
@@ -236,8 +236,8 @@ impl Pace {
         }
     }
 
-    /// The receiver wants to be left alone for `hold`, or does not say for how long: then `otherwise`, longer each time;
-    /// never longer than `longest`. Returns until when, where that is news.
+    /// Records that the receiver wants no attempts for `hold`; without one, for `otherwise`, longer each time; never
+    /// longer than `longest`. Returns the end of the hold, if that is news.
     pub fn refused(
         &mut self,
         pass: Pass,
@@ -252,11 +252,11 @@ impl Pace {
         }
         let repeats = if self.meter.taken == 0 { self.meter.probes.min(16) } else { 0 };
         let cost = hold.filter(|hold| !hold.is_zero()).unwrap_or(otherwise.saturating_mul(1 << repeats)).min(longest);
-        // Nobody is called more rarely than it may be made to wait.
+        // The rate never falls below one attempt in the longest hold that is possible.
         let slowest = rate_of(if hold.is_some_and(|hold| !hold.is_zero()) { longest } else { otherwise.min(longest) });
         let measured = f64::from(self.meter.taken) * rate_of(self.meter.busy.max(cost));
         let rate = match self.limit {
-            // Nothing was taken since: what is known of its pace stays.
+            // Nothing was taken since: the known rate stays.
             Some(limit) if self.meter.taken == 0 => limit.rate,
             None if self.meter.taken == 0 => rate_of(cost),
             None => measured * STEP_BACK,

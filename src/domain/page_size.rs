@@ -1,8 +1,8 @@
-//! How many conversations a page of List is asked for. Pure.
+//! The number of conversations that a page of List is asked for. Pure.
 //!
 //! Fini documents 1 to 100, and promises neither that a hundred are given, nor that they fit into an answer or into a
-//! deadline: a conversation may have any number of events. A page that cannot be had is asked for at half its size; what
-//! works is remembered, and grows again by and by.
+//! deadline: a conversation may have any number of events. A page that cannot be had is asked for at half its size; a size
+//! that works is remembered, and grows again step by step.
 //!
 //! Invariant: a growth that failed is not tried again before a pause that doubles with each such failure.
 
@@ -16,15 +16,15 @@ pub const PAGE: u32 = 100;
 const FIRST_PAUSE: Duration = Duration::from_mins(1);
 const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 
-/// The size of pages, learnt from how they end.
+/// The size of pages, learnt from the results.
 #[derive(Clone, Debug)]
 pub struct PageSize {
     limit: u32,
     /// The size that worked last.
     good: u32,
-    /// Rows that a page has when there are more: the vendor's own cap, where it lies below what is asked for.
+    /// Rows of a page when there are more: the vendor's own cap, if it lies below the size asked for.
     rows: u32,
-    /// No growth before then: it was tried and failed.
+    /// Time before which it does not grow: a growth was tried and failed.
     rests_until: Option<Timestamp>,
     pause: Duration,
 }
@@ -36,17 +36,17 @@ impl Default for PageSize {
 }
 
 impl PageSize {
-    /// Conversations to ask for: 1 to [`PAGE`].
+    /// Returns the conversations to ask for: 1 to [`PAGE`].
     pub const fn limit(&self) -> u32 {
         self.limit
     }
 
-    /// Conversations that a page really has, 1 to [`PAGE`].
+    /// Returns the conversations that a page really has: 1 to [`PAGE`].
     pub fn rows(&self) -> u32 {
         self.rows.min(self.limit)
     }
 
-    /// A page of `rows` conversations came that was asked for with `limit`.
+    /// Records that a page of `rows` conversations came that was asked for with `limit`.
     pub fn came(&mut self, limit: u32, rows: usize, has_more: bool, now: Timestamp) {
         if has_more && rows > 0 {
             self.rows = match u32::try_from(rows) {
@@ -67,7 +67,7 @@ impl PageSize {
         }
     }
 
-    /// A page could not be had, and its size may be the reason. Whether a smaller one is left to try.
+    /// Records that a page could not be had, perhaps for its size. Returns true if a smaller one is left to try.
     ///
     /// An outage takes the size down and its end takes it up again at once; only a growth that fails while the smaller size
     /// works proves that size is the reason.
@@ -96,7 +96,7 @@ mod tests {
         Timestamp::from_millis(secs * 1000)
     }
 
-    /// A vendor that can give `most` conversations; gives how often it failed and the size at the end.
+    /// Runs a vendor that can give `most` conversations; returns how often it failed and the size at the end.
     fn against(most: u32, pages: i64) -> (u32, u32) {
         let (mut size, mut failures) = (PageSize::default(), 0);
         for page in 0..pages {

@@ -1,7 +1,7 @@
-//! A person's conversations: whose one is, how far it was read, and what of it a list shows. Pure.
+//! A person's conversations: whose one is, how far it was read, and what a list shows of it. Pure.
 //!
-//! A person is a frontend's user for whom its server, or the subject of a browser's token, vouches. A conversation in which two
-//! of them were named is nobody's.
+//! A person is a frontend's user for whom its server, or the subject of a browser's token, vouches. A conversation in which
+//! two persons were named belongs to nobody.
 
 use std::borrow::Cow;
 
@@ -13,24 +13,24 @@ use super::{
     shown::{HIDDEN, to_browser},
 };
 
-/// The hash that stays of a person of whom everything was erased: whoever knows the id finds it, and it tells nobody else.
+/// Returns the hash kept of a fully erased person: whoever knows the id recognises it, nobody else learns it.
 pub fn hash(user: &str) -> String {
     format!("sha256:{}", digest(user))
 }
 
-/// Whose a conversation is.
+/// The owner of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Belongs<'a> {
     /// Nobody was named yet.
     Anonymous,
-    /// This person's.
+    /// This person.
     To(&'a str),
-    /// Several were named: nobody's.
+    /// Several were named: it belongs to nobody.
     Disputed,
 }
 
 impl<'a> Belongs<'a> {
-    /// By the user who was named first, and whether nobody named another.
+    /// Decides by the user who was named first; `is_vouched` is true if nobody named another.
     pub fn of(user: Option<&'a str>, is_vouched: bool) -> Self {
         match (user, is_vouched) {
             (None, _) => Self::Anonymous,
@@ -39,7 +39,7 @@ impl<'a> Belongs<'a> {
         }
     }
 
-    /// What a backend's word that it is `user`'s makes of it.
+    /// Returns the result of a backend's claim that the conversation is `user`'s.
     pub fn claimed_by(self, user: &str) -> Claim {
         match self {
             Self::Anonymous => Claim::Given,
@@ -49,10 +49,10 @@ impl<'a> Belongs<'a> {
     }
 }
 
-/// What a claim comes to.
+/// The result of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// It was nobody's, and is that person's from now on.
+    /// It belonged to nobody, and is that person's from now on.
     Given,
     /// It was that person's before.
     Known,
@@ -60,7 +60,7 @@ pub enum Claim {
     Refused,
 }
 
-/// The read mark after somebody said that everything up to `asked` was read: it never goes back, nor beyond the feed.
+/// Returns the read mark after a report that everything up to `asked` was read: it never goes back, nor beyond the feed.
 pub const fn read_up_to(before: i64, asked: i64, last_sequence: i64) -> i64 {
     let reached = if asked < last_sequence { asked } else { last_sequence };
     if reached > before { reached } else { before }
@@ -69,19 +69,19 @@ pub const fn read_up_to(before: i64, asked: i64, last_sequence: i64) -> i64 {
 /// A place in a person's list, which goes from the newest to the oldest: what follows is older.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// When the conversation there was updated, in epoch milliseconds of the clock that waiting goes by.
+    /// Time of the last update of the conversation there, in epoch milliseconds of the steady clock.
     pub updated_at: i64,
     /// Its id.
     pub conversation: ConversationId,
 }
 
 impl Place {
-    /// The place as text.
+    /// Returns the place as text.
     pub fn as_text(&self) -> String {
         format!("{} {}", self.updated_at, self.conversation)
     }
 
-    /// The place that a text names.
+    /// Parses the text of a place.
     pub fn parse(text: &str) -> Option<Self> {
         let (updated_at, conversation) = text.split_once(' ')?;
         Some(Self { updated_at: updated_at.parse().ok()?, conversation: ConversationId::parse(conversation).ok()? })
@@ -95,13 +95,13 @@ pub struct LastMessage {
     pub author: String,
     /// Its text, as it was last changed.
     pub text: String,
-    /// When it was written, RFC 3339.
+    /// Time of writing, RFC 3339.
     pub created_at: String,
     #[serde(skip)]
     id: String,
 }
 
-/// The message of a feed event of type `message.created`; `None` where a browser asks that does not see it.
+/// Returns the message of a `message.created` event; `None` if a browser asks and does not see it.
 pub fn message(body: &str, sequence: i64, is_browser: bool) -> Option<LastMessage> {
     #[derive(Deserialize)]
     struct Event {
@@ -125,7 +125,7 @@ pub fn message(body: &str, sequence: i64, is_browser: bool) -> Option<LastMessag
 }
 
 impl LastMessage {
-    /// Takes over a later change that an event of type `message.updated` tells of this message.
+    /// Applies a later change that a `message.updated` event reports of this message.
     pub fn apply(&mut self, body: &str, sequence: i64, is_browser: bool) {
         #[derive(Deserialize)]
         struct Event {

@@ -1,8 +1,8 @@
-//! When a message that Fini provably does not have is sent again, and when it is given up.
+//! Decides when a message that Fini provably does not have is sent again, and when it is given up.
 //!
-//! Each further send follows a proof of absence, with growing pauses. The limit is the time since the first try, not a count:
-//! an outage of Fini's fails nothing that the frontend was promised. Only a message that goes on failing while others pass
-//! is given up sooner, so that its conversation goes on.
+//! Each further send follows a proof of absence, with growing pauses. The limit is the time since the first try, not a
+//! count: an outage of Fini's fails nothing that the frontend was promised. Only a message that goes on failing while others
+//! pass is given up sooner, so that its conversation goes on.
 
 use std::time::Duration;
 
@@ -12,24 +12,24 @@ use super::Timestamp;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause between a proof of absence and the send that follows it.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
-/// Nobody's `Retry-After` keeps a message longer.
+/// Longest wait that a `Retry-After` can cause.
 const MOST_ASKED_FOR: Duration = Duration::from_mins(2);
-/// A message that failed so often, over so long, while others passed, fails by itself.
+/// Failures, and the time over which they last, that make a message fail by itself while others pass.
 const OWN_FAULT: (u32, Duration) = (3, Duration::from_mins(1));
 
-/// The sends of a message, every one of them in vain.
+/// The sends of a message, all of them in vain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tries {
-    /// How many there were.
+    /// Number of sends.
     pub count: u32,
-    /// When the first of them was made.
+    /// Time of the first send.
     pub since: Timestamp,
 }
 
-/// What follows once the last one is proved absent.
+/// The next step once the last send is proved absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Then {
-    /// It is sent again then.
+    /// It is sent again at this time.
     SendAt(Timestamp),
     /// Fini does not take any message, and has not for too long.
     Unavailable,
@@ -38,13 +38,13 @@ pub enum Then {
 }
 
 impl Tries {
-    /// Whether it matters now that others pass: asking costs something.
+    /// Returns true if it matters by now whether others pass: finding that out costs something.
     pub fn may_be_own_fault(self, now: Timestamp) -> bool {
         self.count >= OWN_FAULT.0 && now.since(self.since) >= OWN_FAULT.1
     }
 
-    /// Decides. `others_pass`: another message of the same bot, sent since the first of these tries, arrived. `window` is
-    /// counted from the first try; the last send falls on its end.
+    /// Decides the next step. `others_pass`: another message of the same bot, sent since the first of these tries, arrived.
+    /// `window` is counted from the first try; the last send falls on its end.
     pub fn then(self, others_pass: bool, now: Timestamp, window: Duration) -> Then {
         if now.since(self.since) >= window {
             return Then::Unavailable;
@@ -57,7 +57,7 @@ impl Tries {
     }
 }
 
-/// Before when a message whose outcome is unclear is not sent again, given what the answer asked for.
+/// Returns the earliest time of another send of an unclear message, given the wait that the answer asked for.
 pub fn not_before(asked_for: Option<Duration>, now: Timestamp) -> Timestamp {
     now.plus(asked_for.unwrap_or_default().min(MOST_ASKED_FOR))
 }

@@ -1,17 +1,17 @@
-//! When to try again: a list of waits, stretched by chance and, within limits, by what the other side asks for.
+//! Retry times: a list of waits, stretched by chance and, within limits, by what the other side asks for.
 //!
-//! Pure arithmetic without a clock; chance comes in as a number. Two things always hold: a wait is never shorter than its
+//! Pure arithmetic without a clock; chance comes in as a number. Two rules always hold: a wait is never shorter than its
 //! step, and nobody can put an attempt off for longer than the next two steps together (and the jitter on top).
 
 use std::time::Duration;
 
-/// Longest single step: thirty days. Beyond, somebody has mistaken the unit.
+/// Longest single step: thirty days. A longer one means a mistaken unit.
 const MAX_STEP: Duration = Duration::from_hours(30 * 24);
 /// Most steps of one schedule.
 const MAX_STEPS: usize = 100;
-/// Stands for a step where a schedule has none.
+/// The step of a schedule that has none.
 const ALONE: Duration = Duration::from_secs(1);
-/// How much of a wait chance may add, so that what failed together does not come back together.
+/// Largest share of a wait that chance adds, so that what failed together does not come back together.
 const MAX_JITTER: f64 = 0.1;
 
 /// The waits between the attempts of one delivery: the first stands between the first and the second attempt.
@@ -20,7 +20,7 @@ pub struct RetrySchedule {
     steps: Vec<Duration>,
 }
 
-/// Why a list of waits is no schedule.
+/// The reason why a list of waits is no schedule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScheduleError {
     /// A wait is zero, which would make a failing receiver fail faster.
@@ -35,7 +35,7 @@ pub enum ScheduleError {
 }
 
 impl RetrySchedule {
-    /// Takes the waits in order. None at all is possible and means one attempt. Steps are counted from 1 in errors.
+    /// Takes the waits in order. An empty list is possible and means one attempt. Errors count steps from 1.
     pub fn new(steps: Vec<Duration>) -> Result<Self, ScheduleError> {
         if steps.len() > MAX_STEPS {
             return Err(ScheduleError::TooMany(steps.len()));
@@ -51,18 +51,18 @@ impl RetrySchedule {
         Ok(Self { steps })
     }
 
-    /// How many attempts there are in all.
+    /// Returns the number of attempts in all.
     pub fn attempts(&self) -> usize {
         self.steps.len() + 1
     }
 
-    /// How long a delivery is tried at least before it is given up, attempts themselves not counted.
+    /// Returns the least time before a delivery is given up, attempts themselves not counted.
     pub fn span(&self) -> Duration {
         self.steps.iter().sum()
     }
 
-    /// The step after attempt number `attempt` (counted from 1), and the most that a wish of the other side makes of it: this
-    /// step and the next together (after the last: twice the step). Beyond the last step, the last one.
+    /// Returns the step after attempt number `attempt` (counted from 1), and the longest wait that the other side can ask
+    /// for: this step and the next together (after the last: twice the step). Beyond the last step, the last one counts.
     pub fn reach(&self, attempt: u32) -> (Duration, Duration) {
         let last = self.steps.len().saturating_sub(1);
         let at = usize::try_from(attempt.max(1) - 1).unwrap_or(last).min(last);
@@ -70,7 +70,7 @@ impl RetrySchedule {
         (step, step + self.steps.get(at + 1).copied().unwrap_or(step))
     }
 
-    /// The wait after attempt number `attempt` (counted from 1), or `None` when that was the last.
+    /// Returns the wait after attempt number `attempt` (counted from 1), or `None` if that was the last.
     ///
     /// `hint` is the wait that the other side asked for; it lengthens the step up to the sum of this step and the next
     /// (after the last step: twice the step). `jitter` from 0 to 1 then adds up to a tenth; other numbers are clamped.
@@ -92,9 +92,9 @@ impl Default for RetrySchedule {
     }
 }
 
-/// `wait` and up to a tenth more, by `jitter` from 0 to 1.
+/// Returns `wait` and up to a tenth more, by `jitter` from 0 to 1.
 pub fn jittered(wait: Duration, jitter: f64) -> Duration {
-    // Comparing false with everything, NaN becomes 0 here.
+    // NaN compares false with everything, so it becomes 0 here.
     let share = if jitter > 0.0 { jitter.min(1.0) } else { 0.0 };
     wait.saturating_add(wait.min(MAX_STEP * 2).mul_f64(share * MAX_JITTER))
 }

@@ -1,14 +1,14 @@
-//! The scopes of trouble with Fini: a refusal is believed for the smallest thing that it can be about, and for a larger one
-//! only when others get the same.
+//! The scopes of trouble with Fini: a refusal counts for the smallest scope that it can be about, and for a larger one only
+//! if others get the same.
 //!
 //! ```text
 //! text → conversation → bot → key → vendor
 //! ```
 //!
-//! *Text* and *conversation* need no breaker: a turn that failed waits by itself, and its conversation waits behind it. A *bot*
-//! is left alone when sends of several conversations of it fail with no success in between, or when Fini itself refuses it.
-//! The *key* is doubted when several bots are refused, or a read with the same key, or a List, which is about nothing smaller.
-//! The *vendor* is left alone when it cannot be connected to, or when it says that the limit is used up.
+//! *Text* and *conversation* need no breaker: a turn that failed waits by itself, and its conversation waits behind it. A
+//! *bot* gets no requests for a while when sends of several of its conversations fail with no success in between, or when
+//! Fini itself refuses it. The *key* is doubted when several bots are refused, or a read with the same key, or a List, which
+//! is about nothing smaller. The *vendor* gets none when no connection succeeds, or when it says that the limit is used up.
 //!
 //! Pure: time and chance come in. Invariants: trouble of one bot never holds back another, trouble of one conversation holds
 //! back nobody, and every pause has an end.
@@ -22,9 +22,9 @@ use super::{
     ids::ConversationKey,
 };
 
-/// Different conversations whose sends must fail, with no success of their bot in between, before it is the bot's trouble.
+/// Different conversations whose sends must fail, with no success of their bot in between, before the bot is in trouble.
 const CONVERSATIONS: usize = 3;
-/// Bots that must be refused before it is the key's trouble.
+/// Bots that must be refused before the key is in trouble.
 const BOTS: usize = 2;
 /// The longest pause that somebody may ask for.
 const LONGEST_ASKED: Duration = Duration::from_mins(5);
@@ -49,7 +49,7 @@ pub enum Side {
 }
 
 impl Side {
-    /// The name shown in readiness and logs.
+    /// Returns the name shown in readiness and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Write => "write",
@@ -58,7 +58,7 @@ impl Side {
     }
 }
 
-/// Why a breaker is open.
+/// The reason why a breaker is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
     /// Fini itself refuses, with 401 or 403.
@@ -96,7 +96,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// The name shown in readiness and logs.
+    /// Returns the name shown in readiness and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Bot(_) => "bot",
@@ -161,9 +161,9 @@ pub struct Scopes {
     bots: Vec<Bot>,
     keys: [Breaker<Trouble>; 2],
     accepted: [bool; 2],
-    /// When the key is asked about for the first time; `None` once anything is known of it.
+    /// Time of the first question about the key; `None` once anything is known of it.
     first_question: Option<Timestamp>,
-    /// The same key has both rights.
+    /// True if the same key has both rights.
     is_one_key: bool,
     reads: Breaker<Trouble>,
     reachable: Breaker<Trouble>,
@@ -171,7 +171,7 @@ pub struct Scopes {
 }
 
 impl Scopes {
-    /// Closed breakers for that many bots, which are numbered from 0.
+    /// Creates closed breakers for that many bots, which are numbered from 0.
     pub fn new(bots: usize, is_one_key: bool) -> Self {
         let bot = Bot { breaker: Breaker::new(BOT), failing: Vec::new(), succeeded_at: None };
         Self {
@@ -186,30 +186,30 @@ impl Scopes {
         }
     }
 
-    /// The state that messages for a bot meet. Half-open asks for one of them: nothing cheaper tells of it.
+    /// Returns the state that messages for a bot meet. Half-open asks for one of them: nothing cheaper tells about the bot.
     pub fn sends(&self, bot: usize, now: Timestamp) -> State<Trouble> {
         let bot = self.bots.get(bot).map_or(State::Closed, |bot| bot.breaker.state(now));
         widest([self.common(Side::Write, now), bot])
     }
 
-    /// The state that deletions meet.
+    /// Returns the state that deletions meet.
     pub fn deletions(&self, now: Timestamp) -> State<Trouble> {
         self.common(Side::Write, now)
     }
 
-    /// The state that reads meet.
+    /// Returns the state that reads meet.
     pub fn reads(&self, now: Timestamp) -> State<Trouble> {
         widest([self.common(Side::Read, now), self.reads.state(now)])
     }
 
-    /// When List agents is to be asked next: it is quick, and tells of key and vendor what a send would tell only after its
-    /// reply was written. `None` as long as there is nothing to find out.
+    /// Returns when List agents is to be asked next: it is quick, and tells of key and vendor what a send would tell only
+    /// after its reply was written. `None` while there is nothing to find out.
     pub fn next_probe_at(&self) -> Option<Timestamp> {
         let key = |side: Side| self.is_probed_by_reading(side).then(|| self.keys[side as usize].until()).flatten();
         [self.first_question, self.reachable.until(), key(Side::Read), key(Side::Write)].into_iter().flatten().min()
     }
 
-    /// List agents is asked: what waits for that goes on waiting, until `until` at the latest.
+    /// Records that List agents is asked: what waits for that goes on waiting, until `until` at the latest.
     pub fn probe(&mut self, until: Timestamp, now: Timestamp) {
         self.first_question = self.first_question.map(|_| until);
         let tells_of_write = self.is_probed_by_reading(Side::Write);
@@ -221,7 +221,7 @@ impl Scopes {
         }
     }
 
-    /// A message goes to find out about its bot, and about a key that no read tells of.
+    /// Records that a message goes to find out about its bot, and about a key that no read tells of.
     pub fn probe_send(&mut self, bot: usize, until: Timestamp) {
         let tells_of_key = !self.is_probed_by_reading(Side::Write);
         let key = tells_of_key.then_some(&mut self.keys[Side::Write as usize]);
@@ -230,33 +230,33 @@ impl Scopes {
         }
     }
 
-    /// A read goes to find out about reading.
+    /// Records that a read goes to find out about reading.
     pub fn probe_reads(&mut self, until: Timestamp) {
         self.reads.probe(until);
     }
 
-    /// The trouble of a key, if any.
+    /// Returns the trouble of a key, if any.
     pub fn key_trouble(&self, side: Side) -> Option<Trouble> {
         self.keys[side as usize].trouble().map(|(trouble, _)| trouble)
     }
 
-    /// True once Fini has accepted this key since the start, and not refused it since.
+    /// Returns true if Fini has accepted this key since the start, and not refused it since.
     pub fn was_accepted(&self, side: Side) -> bool {
         self.accepted[side as usize]
     }
 
-    /// When a send of that bot succeeded last.
+    /// Returns the time of the bot's last successful send.
     pub fn succeeded_at(&self, bot: usize) -> Option<Timestamp> {
         self.bots.get(bot)?.succeeded_at
     }
 
-    /// Since when reads cannot be made, if they cannot.
+    /// Returns the time since which reads cannot be made, if they cannot.
     pub fn unread_since(&self) -> Option<Timestamp> {
         let breakers = [&self.reachable, &self.limit, &self.keys[Side::Read as usize], &self.reads];
         breakers.into_iter().filter_map(Breaker::trouble).map(|(_, since)| since).min()
     }
 
-    /// Everything that is not closed.
+    /// Returns everything that is not closed.
     pub fn open(&self, now: Timestamp) -> Vec<(Scope, Trouble, Timestamp)> {
         let bots = (0..).map(Scope::Bot).zip(self.bots.iter().map(|bot| &bot.breaker));
         let others = [
@@ -281,7 +281,7 @@ impl Scopes {
     ) -> Vec<Change> {
         let mut changes = Vec::new();
         if outcome != Outcome::NotSent {
-            // A request that left found somebody there.
+            // A request that left proves that the vendor is reachable.
             changes.extend(closed(Scope::Vendor, &mut self.reachable, began_at));
         }
         match outcome {
@@ -328,7 +328,7 @@ impl Scopes {
             let Some(trouble) = key.succeeded(began_at) else { continue };
             changes.push(Change::Closed(Scope::Key(side), trouble));
             if side == Side::Write {
-                // They may have been refused for the key's sake: the next message of each finds out.
+                // The bots may have been refused because of the key: the next message of each finds out.
                 self.bots.iter_mut().for_each(|bot| bot.breaker.end_pause(now));
             }
         }
@@ -346,8 +346,8 @@ impl Scopes {
         }
     }
 
-    /// Several conversations of one bot fail and none succeeds: it is the bot's trouble. The same conversation again is no
-    /// news, also where it went to find out: the next message, of another one, does that better.
+    /// Counts a failed send. If several conversations of one bot fail and none succeeds, the bot is in trouble. The same
+    /// conversation again is no news, even as a probe: the next message, of another one, finds out better.
     fn failed(
         &mut self,
         number: usize,
@@ -406,7 +406,7 @@ impl Scopes {
                     return;
                 }
                 let refused = self.bots.iter().filter(|bot| is_refused(&bot.breaker)).count();
-                // Where no read has the same key, a single bot is all there is to ask.
+                // If no read has the same key, a single bot is all there is to ask.
                 let is_all = !self.is_one_key && refused == self.bots.len();
                 refused >= BOTS || is_all || (self.is_one_key && is_refused(read))
             }
@@ -417,7 +417,7 @@ impl Scopes {
                 }
                 self.is_one_key && self.bots.iter().any(|bot| is_refused(&bot.breaker))
             }
-            // About that conversation, as far as one request tells.
+            // One request tells only about its conversation.
             About::Conversation | About::Deletion => false,
         };
         if doubts_write && refuse(Scope::Key(Side::Write), write) {
@@ -425,8 +425,8 @@ impl Scopes {
         }
     }
 
-    /// What all requests of a side meet. Whatever a probe by reading will settle is waited for; a pause for the sake of the
-    /// limit ends by time, since the budget's own log says how much may go then.
+    /// Returns the state that all requests of a side meet. What a probe by reading will settle is waited for; a pause
+    /// because of the limit ends by time, since the budget's own log says how much may go then.
     fn common(&self, side: Side, now: Timestamp) -> State<Trouble> {
         let limit = match self.throttled_until(now) {
             Some(until) => State::Open { reason: Trouble::Throttled, until },
@@ -448,13 +448,14 @@ impl Scopes {
         }
     }
 
-    /// Of the write key a read tells only where it is the same key, and refused for reading too: else it lacks a scope.
+    /// Returns true if a read tells of this side's key: of the write key only if it is the same key and refused for reading
+    /// too; else it lacks a scope.
     fn is_probed_by_reading(&self, side: Side) -> bool {
         side == Side::Read || (self.is_one_key && self.keys[Side::Read as usize].trouble().is_some())
     }
 }
 
-/// What waits for a probe asks again after so long.
+/// Time after which work that waits for a probe asks again.
 const PROBED_WITHIN: Duration = Duration::from_millis(100);
 
 impl About {
@@ -474,7 +475,7 @@ fn bounded(asked: Duration) -> Duration {
     asked.clamp(Duration::from_secs(1), LONGEST_ASKED)
 }
 
-/// The strictest of several states: the one that is open the longest, else one that is half-open.
+/// Returns the strictest of several states: the one that is open the longest, else one that is half-open.
 fn widest<const N: usize>(states: [State<Trouble>; N]) -> State<Trouble> {
     let rank = |state: &State<Trouble>| match state {
         State::Closed => (0, Timestamp::ZERO),

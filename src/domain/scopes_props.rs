@@ -1,4 +1,4 @@
-//! Whom trouble with Fini holds back, and whom never.
+//! Tests whom trouble with Fini holds back, and whom never.
 
 use proptest::prelude::*;
 
@@ -100,7 +100,7 @@ fn a_refused_bot_says_nothing_of_the_key_and_two_do() {
         assert_eq!(world.scopes.key_trouble(Side::Write), Some(Trouble::Refused(403)));
         assert_eq!(world.scopes.key_trouble(Side::Read), None);
         assert!(!world.passes(2));
-        // Reading goes on, so it is a scope that is missing: only a send finds out.
+        // Reading goes on, so the key lacks a scope: only a send finds out.
         world.wait(2_000);
         assert!(matches!(world.sends(2), State::HalfOpen { .. }));
         world.send(2, 3, Outcome::Answered);
@@ -211,7 +211,7 @@ fn any_trouble() -> impl Strategy<Value = Outcome> {
 }
 
 proptest! {
-    /// Whatever Fini answers about one bot, and however long: the others are not delayed for a moment.
+    /// Checks that no answers of Fini's about one bot, for however long, delay the others for a moment.
     #[test]
     fn trouble_of_one_bot_never_holds_back_another(
         steps in prop::collection::vec((any_outcome(), 0_i64..6, 0_i64..5_000), 0..80), is_one_key in any::<bool>()
@@ -226,7 +226,7 @@ proptest! {
         }
     }
 
-    /// Whatever happened: five minutes later everything passes, or one request may go that finds out.
+    /// Checks that five minutes later, whatever happened, everything passes or one request may go to find out.
     #[test]
     fn every_pause_has_an_end(
         steps in prop::collection::vec((any_trouble(), 0_usize..6, 0_i64..6, 0_i64..5_000), 0..80), is_one_key in any::<bool>()

@@ -1,16 +1,16 @@
-//! What a customer's browser sees of a feed event.
+//! Turns a feed event into what a customer's browser sees of it.
 //!
-//! A browser belongs to the customer, not to the company: what Fini says about the customer (tags, ratings, anything the bridge
-//! does not recognise) and what is kept from the customer stays behind. In its place stands `hidden`, under the same number,
-//! so that the browser's feed has no gap. A type that is not named here is hidden: what is new is for servers until somebody
-//! decides otherwise.
+//! A browser belongs to the customer, not to the company: it does not get what Fini says about the customer (tags, ratings,
+//! anything the bridge does not recognise), nor what is kept from the customer. `hidden` stands in its place, under the same
+//! number, so that the browser's feed has no gap. A type that is not named here is hidden: new types are for servers until
+//! somebody decides otherwise.
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json, value::RawValue};
 
-/// The type of what stands in place of an event that is not for browsers.
+/// The type that stands in place of an event that is not for browsers.
 pub const HIDDEN: &str = "hidden";
 
 /// The members of `handoff.requested` that are for the customer too.
@@ -25,7 +25,7 @@ pub struct Shown<'a> {
     pub body: Cow<'a, str>,
 }
 
-/// What surrounds the data of an event, byte by byte.
+/// The parts around the data of an event, byte by byte.
 #[derive(Serialize, Deserialize)]
 struct Envelope<'a> {
     #[serde(borrow)]
@@ -50,9 +50,9 @@ enum Verdict {
     Hidden,
 }
 
-/// The event of number `sequence` as a browser sees it.
+/// Returns the event of number `sequence` as a browser sees it.
 pub fn to_browser<'a>(kind: &'a str, body: &'a str, sequence: i64) -> Shown<'a> {
-    // Every body was rendered by the bridge; one that it cannot read is no less hidden.
+    // The bridge rendered every body; one that cannot be read is hidden all the same.
     let unreadable = || Shown {
         kind: HIDDEN.into(),
         body: json!({"type": HIDDEN, "sequence": sequence, "data": {}}).to_string().into(),
@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(to_browser("turn.completed", body, 3).body, body);
     }
 
-    /// Whoever adds a type decides here what a customer sees of it.
+    /// Forces a decision about what a customer sees of every new type.
     #[test]
     fn every_type_there_is_was_judged() {
         let hidden = ["fini.unrecognized", "feedback.updated", "message.updated", "handoff.waiting"];

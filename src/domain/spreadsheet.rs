@@ -1,6 +1,6 @@
 //! Texts in cells of a spreadsheet.
 
-/// A text as a cell that no spreadsheet runs: an apostrophe precedes what it would take for a formula (OWASP, "CSV Injection").
+/// Returns a text as a cell that no spreadsheet runs: an apostrophe precedes a would-be formula (OWASP, "CSV Injection").
 pub fn safe_cell(text: String) -> String {
     if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) { format!("'{text}") } else { text }
 }

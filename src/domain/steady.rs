@@ -1,8 +1,9 @@
-//! How the steady clock is set: at the start, and by what its processes agree on. Pure.
+//! Sets the steady clock: at the start, and by what its processes agree on. Pure.
 //!
-//! Every process moves its clock by its own monotonic timer. What has to be decided is where it begins (so that what waited
-//! before a stop goes on waiting, whatever the wall clock says afterwards), and, where several processes share a database, what
-//! a difference between one's own clock and the shared one means: a server's clock that was set, or a process that stood still.
+//! Every process moves its clock by its own monotonic timer. This module decides where the clock begins (so that what waited
+//! before a stop goes on waiting, whatever the wall clock says afterwards), and, if several processes share a database,
+//! what a difference between a process's own clock and the shared one means: the server's clock was set, or the process
+//! stood still.
 //!
 //! Invariant: a clock that was set, back or forward, never moves the steady time of a process that runs.
 
@@ -12,31 +13,31 @@ use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
 
-/// Differences up to this are what clocks and answers are like.
+/// Differences up to this are normal for clocks and answers.
 const TOLERANCE: Duration = Duration::from_millis(250);
-/// A shared clock that is ahead is not followed at once: it may have been set, or this process may have stood still. So long it
-/// is waited for another process to say which.
+/// A shared clock that is ahead is not followed at once: it may have been set, or this process may have stood still. This
+/// long the process waits for another one to say which.
 pub const DOUBT: Duration = Duration::from_secs(15);
-/// What was agreed this long ago is from a time when no process ran.
+/// An agreement older than this is from a time when no process ran.
 const FRESH: Duration = Duration::from_secs(30);
 
 /// The time since the machine's boot, which nobody can set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Uptime {
-    /// Which boot.
+    /// The id of the boot.
     pub boot: String,
-    /// Milliseconds since then, the time in which the machine slept included.
+    /// Milliseconds since the boot, the time in which the machine slept included.
     pub millis: i64,
 }
 
-/// What a process last wrote down: which steady time belonged to which time of another clock.
+/// The note that a process last wrote: which steady time belonged to which time of another clock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Agreed {
-    /// What the other clock showed: the database server's where processes share one, else this machine's.
+    /// Time on the other clock: the database server's where processes share one, else this machine's.
     pub clock_at: Timestamp,
-    /// What the steady clock showed.
+    /// Time on the steady clock.
     pub steady_at: Timestamp,
-    /// Which process wrote it.
+    /// The process that wrote it.
     pub by: String,
     /// The machine's uptime then, where it counts: in an embedded store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -44,7 +45,7 @@ pub struct Agreed {
 }
 
 impl Agreed {
-    /// The steady time that belongs to a later time of the same clock.
+    /// Returns the steady time that belongs to a later time of the same clock.
     pub fn steady(&self, clock_now: Timestamp) -> Timestamp {
         let moved = clock_now.as_millis().saturating_sub(self.clock_at.as_millis());
         Timestamp::from_millis(self.steady_at.as_millis().saturating_add(moved))
@@ -55,10 +56,10 @@ impl Agreed {
     }
 }
 
-/// Where a process's steady clock begins: `clock_now` is the other clock's present, `uptime` the machine's.
+/// Returns the start of a process's steady clock: `clock_now` is the other clock's present, `uptime` the machine's.
 ///
-/// Since the last note the steady time moved as the machine's uptime did, where that can be told. Else it is never earlier than
-/// the note says, and otherwise what the other clock says; of a shared clock that others go by at present, what they agreed on.
+/// Since the last note the steady time moved as the machine's uptime did, if that can be told. Else it is what the processes
+/// agreed on that use a shared clock at present; otherwise the other clock's time, never earlier than the note's.
 pub fn begin(clock_now: Timestamp, uptime: Option<&Uptime>, shared: bool, agreed: Option<&Agreed>) -> Timestamp {
     let Some(agreed) = agreed else { return clock_now };
     let ran =
@@ -73,20 +74,21 @@ pub fn begin(clock_now: Timestamp, uptime: Option<&Uptime>, shared: bool, agreed
     clock_now.max(agreed.steady_at)
 }
 
-/// What a difference between a process's own steady time and the shared one means.
+/// The verdict on a difference between a process's own steady time and the shared one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judgement {
-    /// None worth the name, or this process stood still: it goes by the shared time.
+    /// No difference to speak of, or this process stood still: it follows the shared time.
     Follow,
-    /// The shared clock was set: what is agreed changes, the steady time does not.
+    /// The shared clock was set: the agreement changes, the steady time does not.
     WasSet,
-    /// It cannot be told yet: the own timer carries on.
+    /// Not known yet: the process's own timer carries on.
     Doubtful,
 }
 
-/// Judges it. `confirmed`: another process wrote an agreement since the doubt began, so the shared clock moved as it should.
+/// Judges the difference. `confirmed`: another process wrote an agreement since the doubt began, so the shared clock
+/// moved as it should.
 ///
-/// A shared time that lies back is a clock that was set: no timer runs too fast.
+/// A shared time that lies back means a clock that was set: no timer runs too fast.
 pub fn judge(own: Timestamp, shared: Timestamp, confirmed: bool, doubted_for: Duration) -> Judgement {
     if own.since(shared).max(shared.since(own)) <= TOLERANCE || (shared > own && confirmed) {
         Judgement::Follow

@@ -1,14 +1,14 @@
 //! Half characters: a lone surrogate in a JSON text, which is what cutting an emoji in half leaves behind.
 //!
-//! JSON's grammar allows it, no text of Unicode can hold it. Whoever sent one is told where it stands.
+//! JSON's grammar allows it, but no text of Unicode can hold it. The error names its place to the sender.
 
 use serde_json::Value;
 
-/// Stands for a half character while it is looked for: a code point that Unicode keeps free of characters for ever.
+/// Stands for a half character during the search: a code point that Unicode keeps free of characters for ever.
 const MARK: char = '\u{fdd0}';
 const MARK_ESCAPE: &[u8; 6] = b"\\ufdd0";
 
-/// Where half a character stands.
+/// The place of a half character.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Half {
     /// The path of the text that holds it, such as `user.attributes.name`; empty for a body that is a text.
@@ -17,7 +17,7 @@ pub struct Half {
     pub escape: String,
 }
 
-/// The first half character of a text that is JSON in every other respect.
+/// Returns the first half character of a text that is JSON in every other respect.
 pub fn first_half(json: &[u8]) -> Option<Half> {
     let mut mended = json.to_vec();
     let mut escape = None;
@@ -40,14 +40,14 @@ pub fn first_half(json: &[u8]) -> Option<Half> {
     Some(Half { field: marked(&value)?, escape })
 }
 
-/// The UTF-16 code unit that the escape at `at` stands for.
+/// Returns the UTF-16 code unit that the escape at `at` stands for.
 fn unit(json: &[u8], at: usize) -> Option<u16> {
     let digits = json.get(at..at + 6)?.strip_prefix(b"\\u")?;
     let is_hex = digits.iter().all(u8::is_ascii_hexdigit);
     is_hex.then(|| u16::from_str_radix(str::from_utf8(digits).ok()?, 16).ok())?
 }
 
-/// The path to the first marked text.
+/// Returns the path to the first marked text.
 fn marked(value: &Value) -> Option<String> {
     let below = |name: &str, value: &Value| {
         if name.contains(MARK) {

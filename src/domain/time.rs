@@ -1,9 +1,9 @@
 //! Points in time, and the two clocks.
 //!
-//! A wall clock can be set, by people and by time servers, and by hours. So whatever *waits* (leases, the budget, retries,
-//! windows, ends of watches, retention) goes by a steady [`Clock`], which moves as real time does and never goes back; only
-//! what the *world judges* (signatures, tokens, time stamps that people read) goes by the [`WallClock`]. The types differ, so
-//! that neither is taken for the other.
+//! A wall clock can be set, by people and by time servers, and by hours. So everything that *waits* (leases, the budget,
+//! retries, windows, ends of watches, retention) uses a steady [`Clock`], which moves as real time does and never goes back;
+//! only what the *world judges* (signatures, tokens, time stamps that people read) uses the [`WallClock`]. The types differ,
+//! so that neither is taken for the other.
 
 use std::{fmt, time::Duration};
 
@@ -19,39 +19,39 @@ use super::steady::Uptime;
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The epoch: earlier than anything the bridge deals with.
+    /// The epoch: earlier than any time that the bridge handles.
     pub const ZERO: Self = Self(0);
-    /// Later than anything the bridge deals with.
+    /// Later than any time that the bridge handles.
     pub const MAX: Self = Self(i64::MAX);
 
-    /// From epoch milliseconds.
+    /// Creates it from epoch milliseconds.
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
 
-    /// As epoch milliseconds.
+    /// Returns epoch milliseconds.
     pub const fn as_millis(self) -> i64 {
         self.0
     }
 
-    /// As whole epoch seconds, rounded down (the unit of webhook timestamps and JWT claims).
+    /// Returns whole epoch seconds, rounded down (the unit of webhook timestamps and JWT claims).
     pub const fn as_secs(self) -> i64 {
         self.0.div_euclid(1000)
     }
 
-    /// This much later.
+    /// Returns the time this much later.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(millis(duration)))
     }
 
-    /// This much earlier.
+    /// Returns the time this much earlier.
     #[must_use]
     pub fn minus(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(millis(duration)))
     }
 
-    /// The time from `earlier` to this; zero where `earlier` is in fact later.
+    /// Returns the time from `earlier` to this; zero if `earlier` is in fact later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
@@ -67,35 +67,35 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// The steady clock: all that waits goes by it. It shows about the time of day, but moves with real time alone: setting a
+/// The steady clock, which all waiting uses. It shows about the time of day, but moves with real time alone: setting a
 /// machine's clock moves nothing.
 pub trait Clock: Send + Sync {
-    /// The present time. Never earlier than what it said before.
+    /// Returns the present time, never earlier than before.
     fn now(&self) -> Timestamp;
 }
 
-/// A time as the machine's wall clock shows it: for signatures, tokens, and what people read. Nothing waits for one.
+/// A time of the machine's wall clock: for signatures, tokens, and what people read. Nothing waits for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct WallTime(Timestamp);
 
 impl WallTime {
-    /// From epoch milliseconds.
+    /// Creates it from epoch milliseconds.
     pub const fn from_millis(millis: i64) -> Self {
         Self(Timestamp::from_millis(millis))
     }
 
-    /// As epoch milliseconds.
+    /// Returns epoch milliseconds.
     pub const fn as_millis(self) -> i64 {
         self.0.as_millis()
     }
 
-    /// As whole epoch seconds, rounded down (the unit of webhook timestamps and JWT claims).
+    /// Returns whole epoch seconds, rounded down (the unit of webhook timestamps and JWT claims).
     pub const fn as_secs(self) -> i64 {
         self.0.as_secs()
     }
 
-    /// As a point in time like any other: to compare it with another clock's, or to show it beside other people's times.
+    /// Returns it as a point in time like any other: to compare it with another clock's, or to show it beside other times.
     pub const fn point(self) -> Timestamp {
         self.0
     }
@@ -109,10 +109,10 @@ impl fmt::Display for WallTime {
 
 /// The machine's wall clock. It may step, in either direction and by any amount.
 pub trait WallClock: Send + Sync {
-    /// What it shows now.
+    /// Returns the time that it shows now.
     fn now(&self) -> WallTime;
 
-    /// How long the machine has been up, where that can be told: what no setting of its clock changes.
+    /// Returns the machine's uptime, if that can be told: no setting of its clock changes it.
     fn uptime(&self) -> Option<Uptime> {
         None
     }
@@ -122,20 +122,20 @@ fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// An operator should know of clocks that lie so far apart: signatures and tokens are judged by them.
+/// Clock difference of which an operator should know: signatures and tokens are judged by the clock.
 pub const FAR_OFF: Duration = Duration::from_secs(5);
 
-/// By how much this machine's wall clock is ahead of others, in milliseconds; `None` where nobody knows, or there is no such clock.
+/// Milliseconds by which this machine's wall clock is ahead of others; `None` if unknown, or if there is no such clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClockOffsets {
-    /// Of Fini's, as the `Date` of its answers tells.
+    /// Ahead of Fini's, by the `Date` of its answers.
     pub fini: Option<i64>,
-    /// Of the PostgreSQL server's.
+    /// Ahead of the PostgreSQL server's.
     pub postgres: Option<i64>,
 }
 
 impl ClockOffsets {
-    /// Whether one of them is so far off that somebody should know.
+    /// Returns true if one of them is so far off that an operator should know.
     pub fn are_far_off(&self) -> bool {
         [self.fini, self.postgres].into_iter().flatten().any(|by| u128::from(by.unsigned_abs()) >= FAR_OFF.as_millis())
     }

@@ -17,40 +17,40 @@
 //! ```
 //!
 //! `awaiting` holds the conversation's next message for the hold window only; when that one is claimed, the turn becomes
-//! `late`: it stays open, its reply is looked for and attributed as before, but nothing waits for it.
+//! `late`: it stays open, its reply is searched for and attributed as before, but nothing waits for it.
 
 use serde::Serialize;
 
-/// Where a turn stands. `Sending`, `Awaiting` and `Unclear` occupy the conversation: no other turn of it is sent. `Late` turns
-/// are open besides, as many as there are.
+/// The state of a turn. `Sending`, `Awaiting` and `Unclear` occupy the conversation: no other turn of it is sent. `Late`
+/// turns are open besides, as many as there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TurnState {
     /// Accepted and waiting for its turn or for budget.
     Queued,
     /// On record as handed to Fini; the request may or may not have left.
     Sending,
-    /// Fini has the message; its reply is looked for by reading.
+    /// Fini has the message; its reply is searched for by reading.
     Awaiting,
     /// Like `Awaiting`, but a later message was claimed meanwhile.
     Late,
-    /// Nobody knows whether Fini has the message; found out by reading, never by sending again.
+    /// Unknown whether Fini has the message; found out by reading, never by sending again.
     Unclear,
     /// Settled: Fini answered, decided not to, or handed over to a human.
     Answered,
     /// Settled: mirrored into Fini, no reply was due.
     Stored,
-    /// Settled: the frontend was told why.
+    /// Settled: failed, and the frontend was told why.
     Failed,
 }
 
-/// What moves a turn.
+/// A move of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TurnMove {
     /// Claimed for sending.
     Claim,
     /// The request provably never reached Fini, or Fini provably refused it for now.
     NotSent,
-    /// The outcome cannot be told (or the process died).
+    /// The outcome is unknown (or the process died).
     LoseSight,
     /// Fini has the message, without a reply so far.
     Await,
@@ -77,7 +77,7 @@ pub struct IllegalMove {
 }
 
 impl TurnState {
-    /// Every state there is.
+    /// All states.
     pub const ALL: [Self; 8] = [
         Self::Queued,
         Self::Sending,
@@ -89,7 +89,7 @@ impl TurnState {
         Self::Failed,
     ];
 
-    /// The name it is stored under.
+    /// Returns the name it is stored under.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -103,12 +103,12 @@ impl TurnState {
         }
     }
 
-    /// The state of that stored name.
+    /// Parses the stored name of a state.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == name)
     }
 
-    /// The `status` frontends are told: what is in flight in any way is `sending`.
+    /// Returns the `status` that frontends see: everything in flight is `sending`.
     pub const fn status(self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -119,17 +119,17 @@ impl TurnState {
         }
     }
 
-    /// Whether it keeps the conversation's next turn waiting.
+    /// Returns true if it keeps the conversation's next turn waiting.
     pub const fn occupies(self) -> bool {
         matches!(self, Self::Sending | Self::Awaiting | Self::Unclear)
     }
 
-    /// Whether it is over.
+    /// Returns true if it is over.
     pub const fn is_settled(self) -> bool {
         matches!(self, Self::Answered | Self::Stored | Self::Failed)
     }
 
-    /// The state after `by`: the one place that knows which moves there are.
+    /// Returns the state after `by`: the one place that defines the moves.
     pub const fn after(self, by: TurnMove) -> Result<Self, IllegalMove> {
         use TurnMove as M;
         match (self, by) {
@@ -146,7 +146,7 @@ impl TurnState {
     }
 }
 
-/// How a turn ended well.
+/// The successful end of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
@@ -161,7 +161,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The name used in events and metrics.
+    /// Returns the name used in events and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Answered => "answered",
@@ -171,7 +171,7 @@ impl Outcome {
         }
     }
 
-    /// The move that it is.
+    /// Returns the move for it.
     pub const fn as_move(self) -> TurnMove {
         match self {
             Self::Stored => TurnMove::Store,
@@ -180,7 +180,7 @@ impl Outcome {
     }
 }
 
-/// Why a turn failed, as a stable code.
+/// The reason why a turn failed, as a stable code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureCode {
@@ -192,12 +192,12 @@ pub enum FailureCode {
     NoReplyInTime,
     /// The Fini conversation is gone; the next message starts a new one.
     InteractionLost,
-    /// Nobody can tell whether Fini has the message.
+    /// Unknown whether Fini has the message.
     UnclearOutcome,
 }
 
 impl FailureCode {
-    /// The name used in events and metrics.
+    /// Returns the name used in events and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::FiniRejected => "fini_rejected",
@@ -208,20 +208,20 @@ impl FailureCode {
         }
     }
 
-    /// Whether it says that Fini does not have the message, so that nothing can be found of it later.
+    /// Returns true if it says that Fini does not have the message, so that nothing can be found of it later.
     pub const fn proves_absence(self) -> bool {
         matches!(self, Self::FiniRejected | Self::FiniUnavailable)
     }
 }
 
-/// A failure to tell the frontend.
+/// A failure to report to the frontend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TurnFailure {
     /// The stable code.
     pub code: FailureCode,
-    /// In words, without message texts or keys.
+    /// The reason in words, without message texts or keys.
     pub detail: String,
-    /// Whether posting the text again cannot make a double.
+    /// True if posting the text again cannot make a double.
     pub may_resend: bool,
 }
 

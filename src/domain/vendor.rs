@@ -1,4 +1,4 @@
-//! Fini's conversations and events as the rest of the bridge sees them: parsed, tolerant of what is not known yet.
+//! Fini's conversations and events as the rest of the bridge sees them: parsed, tolerant of unknown values.
 //!
 //! Source: Fini's public API pages "Generate Answer", "Get conversation" and "List conversations". Both of the vendor's
 //! lists (roles, types) say "currently", so an unknown value is a normal value here, never an error.
@@ -10,7 +10,7 @@ use super::{
     ids::{FiniEventId, InteractionId},
 };
 
-/// Who wrote an event, in Fini's words.
+/// The author of an event, in Fini's terms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FiniRole {
     /// `user`: the customer.
@@ -25,7 +25,7 @@ pub enum FiniRole {
     Unknown(String),
 }
 
-/// What an event is, in Fini's words.
+/// The type of an event, in Fini's terms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FiniKind {
     /// `message`: shown to the customer.
@@ -51,7 +51,7 @@ pub struct Article {
     pub id: String,
     /// Its title.
     pub title: String,
-    /// Its source document, when there is one.
+    /// Its source document, if there is one.
     pub url: Option<String>,
 }
 
@@ -67,7 +67,7 @@ pub struct Feedback {
 }
 
 impl Feedback {
-    /// This rating with what `newer` says beyond it. What a picture leaves out it does not take back: not every answer of
+    /// Returns this rating with what `newer` adds to it. A field that `newer` leaves out is kept: not every answer of
     /// Fini's shows every field.
     #[must_use]
     pub fn with(&self, newer: &Self) -> Self {
@@ -78,7 +78,7 @@ impl Feedback {
         }
     }
 
-    /// Whether nothing at all was rated.
+    /// Returns true if nothing at all was rated.
     pub fn is_empty(&self) -> bool {
         self.csat_rating.is_none() && self.feedback.is_none() && self.approved.is_none()
     }
@@ -87,15 +87,15 @@ impl Feedback {
 /// One event of a Fini conversation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FiniEvent {
-    /// Fini's id; every event is taken at most once by it.
+    /// Fini's id; the bridge takes every event at most once by it.
     pub id: FiniEventId,
-    /// When Fini created it.
+    /// Creation time at Fini.
     pub created_at: Timestamp,
-    /// Who wrote it.
+    /// Its author.
     pub role: FiniRole,
-    /// What it is.
+    /// Its type.
     pub kind: FiniKind,
-    /// Its text, where it has one.
+    /// Its text, if it has one.
     pub text: Option<String>,
     /// Its rating.
     pub rating: Feedback,
@@ -105,13 +105,13 @@ pub struct FiniEvent {
     pub attachments: Vec<Value>,
     /// Tags as Fini passes them through.
     pub tags: Vec<Value>,
-    /// The event as it arrived, for what the bridge does not understand.
+    /// The event as it arrived, for the parts that the bridge does not understand.
     pub raw: Value,
 }
 
 #[cfg(test)]
 impl FiniEvent {
-    /// A message with nothing else to it, for tests.
+    /// Creates a message with nothing else to it, for tests.
     pub fn message(id: impl Into<std::sync::Arc<str>>, created_at: Timestamp, role: FiniRole, text: &str) -> Self {
         Self {
             id: FiniEventId::trusted(id),
@@ -133,11 +133,11 @@ impl FiniEvent {
 pub struct FiniConversation {
     /// Fini's id.
     pub id: InteractionId,
-    /// When Fini created it.
+    /// Creation time at Fini.
     pub created_at: Timestamp,
     /// Free text such as "Escalated to Human Agent".
     pub status: Option<String>,
-    /// Whether somebody marked it as resolved.
+    /// True if somebody marked it as resolved.
     pub resolved: Option<bool>,
     /// The attributes captured on it, ours among them.
     pub attributes: Map<String, Value>,
@@ -149,28 +149,28 @@ pub struct FiniConversation {
 pub const ATTRIBUTE_CONVERSATION: &str = "bridge_conversation";
 /// The attribute that carries the bridge's key of the latest turn through Fini.
 pub const ATTRIBUTE_TURN: &str = "bridge_turn";
-/// The attribute that tells Fini who may speak to the customer (`bot`, `waiting`, `human`), once a human was asked for.
+/// The attribute that tells Fini who may speak to the customer (`bot`, `waiting`, `human`), once a human was requested.
 pub const ATTRIBUTE_SPEAKER: &str = "bridge_speaker";
 
 impl FiniConversation {
-    /// The bridge's key of the conversation, when Fini returned the attribute.
+    /// Returns the bridge's key of the conversation, if Fini returned the attribute.
     pub fn conversation_attribute(&self) -> Option<&str> {
         self.attributes.get(ATTRIBUTE_CONVERSATION).and_then(Value::as_str)
     }
 
-    /// The bridge's key of the latest turn that reached this conversation, when Fini returned the attribute.
+    /// Returns the bridge's key of the latest turn that reached this conversation, if Fini returned the attribute.
     pub fn turn_attribute(&self) -> Option<&str> {
         self.attributes.get(ATTRIBUTE_TURN).and_then(Value::as_str)
     }
 
-    /// When the newest message was created, by which Fini sorts its List; the wrapper's own creation where it has none.
+    /// Returns the creation time of the newest message, by which Fini sorts its List; the wrapper's own if it has none.
     pub fn latest_message_at(&self) -> Timestamp {
         let messages =
             self.events.iter().filter(|event| matches!(event.kind, FiniKind::Message | FiniKind::WidgetForm));
         messages.map(|event| event.created_at).max().unwrap_or(self.created_at)
     }
 
-    /// When the newest event was created; the wrapper's own creation where it has none.
+    /// Returns the creation time of the newest event; the wrapper's own if it has none.
     pub fn latest_at(&self) -> Timestamp {
         self.events.iter().map(|event| event.created_at).max().unwrap_or(self.created_at)
     }

@@ -1,7 +1,7 @@
-//! Fini's clock, as far as its answers tell: the `Date` of each says what time it is there.
+//! Fini's clock, as far as its answers tell: the `Date` of each gives the time there.
 //!
-//! Everything that is asked of Fini by time (`since`), and everything that compares one of its times with one of ours, goes by
-//! this difference: neither clock need be right.
+//! Requests to Fini by time (`since`), and comparisons between its times and ours, use this difference: neither clock need
+//! be right.
 
 use std::{
     collections::VecDeque,
@@ -15,12 +15,12 @@ const SAMPLES: usize = 9;
 /// A `Date` has whole seconds, cut off: on average it is half a second old.
 const CUT_OFF_MS: i64 = 500;
 
-/// How far Fini's clock is ahead of the steady one.
+/// The time by which Fini's clock is ahead of the steady one.
 #[derive(Debug, Default)]
 pub struct VendorClock(Mutex<VecDeque<i64>>);
 
 impl VendorClock {
-    /// An answer that was heard at `heard_at` named this date.
+    /// Records that an answer that was heard at `heard_at` named this date.
     pub fn observe(&self, date: Timestamp, heard_at: Timestamp) {
         let mut samples = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if samples.len() == SAMPLES {
@@ -30,14 +30,14 @@ impl VendorClock {
         samples.push_back(date.saturating_sub(heard_at.as_millis()));
     }
 
-    /// By how many milliseconds it is ahead; negative where it is behind, `None` where no answer told.
+    /// Returns the milliseconds by which it is ahead; negative if it is behind, `None` if no answer told.
     pub fn ahead_ms(&self) -> Option<i64> {
         let mut samples: Vec<i64> = self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
         samples.sort_unstable();
         samples.get(samples.len() / 2).copied()
     }
 
-    /// What Fini's clock showed when the steady one showed `at`; the same where nobody knows.
+    /// Returns the time on Fini's clock when the steady one showed `at`; the same while that is unknown.
     pub fn at(&self, at: Timestamp) -> Timestamp {
         Timestamp::from_millis(at.as_millis().saturating_add(self.ahead_ms().unwrap_or(0)))
     }

@@ -1,44 +1,44 @@
-//! When a message that waits will be sent, by what is known of the budget and of those who wait before it. Pure.
+//! Estimates when a waiting message will be sent, from the budget and the messages that wait before it. Pure.
 //!
-//! Two things hold a message back. Its conversation: one message is under way at a time, and the next one goes when the reply is
-//! there. And the budget: a sliding window of requests, of which sends may have all but what reading keeps, shared in a round over
-//! frontends and over the people inside each ([`fair`](super::fair)). The estimate plays both forward: the requests that are known
-//! leave the window when they do, and every place in the round is one send.
+//! Two things hold a message back. Its conversation: one message is under way at a time, and the next one goes when the
+//! reply is there. And the budget: a sliding window of requests, of which sends may have all but what reading keeps,
+//! shared in a round over frontends and over the people inside each ([`fair`](super::fair)). The estimate plays both
+//! forward: the known requests leave the window when their time comes, and every place in the round is one send.
 
 use std::{collections::VecDeque, time::Duration};
 
 use super::Timestamp;
 
-/// A message that will be sent this soon is sent at once, as far as anybody can tell.
+/// A message that will be sent within this counts as sent at once.
 const AT_ONCE: Duration = Duration::from_millis(500);
 
-/// The budget as it is.
+/// The budget at present.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Room {
-    /// Requests in any window.
+    /// Requests allowed in any window.
     pub limit: u32,
-    /// The window.
+    /// Length of the window.
     pub window: Duration,
-    /// Reading keeps so many of them while messages wait.
+    /// Requests kept for reading while messages wait.
     pub floor: u32,
-    /// When the sends of the running window left, oldest first.
+    /// Times of the sends in the running window, oldest first.
     pub sends: Vec<Timestamp>,
-    /// When its reads left, oldest first.
+    /// Times of its reads, oldest first.
     pub reads: Vec<Timestamp>,
 }
 
 impl Room {
-    /// How many sends a window holds while messages wait; one at least, since sends are never kept out for good.
+    /// Returns the sends that a window holds while messages wait; at least one, since sends are never kept out for good.
     fn sends_of_a_window(&self) -> usize {
         usize::try_from(self.limit.saturating_sub(self.floor).max(1)).unwrap_or(usize::MAX)
     }
 
-    /// Whether a send is let through at once with so much to spare that nobody needs to look closer.
+    /// Returns true if a send is let through at once with so much to spare that nothing needs to be estimated.
     pub fn is_wide(&self) -> bool {
         (self.sends.len() + self.reads.len()).saturating_mul(2) < self.sends_of_a_window()
     }
 
-    /// When a message is sent that has so many before it.
+    /// Returns the send time of a message that has `ahead` sends before it.
     pub fn sends_at(&self, ahead: u64, now: Timestamp) -> Timestamp {
         let most = self.sends_of_a_window();
         // From the second window on every send follows the one that leaves: the same again, a window later.
@@ -72,7 +72,7 @@ impl Room {
     }
 }
 
-/// Those who wait, besides the conversation that is asked about.
+/// The messages that wait outside the conversation in question.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
     /// Messages of the same person in other conversations.
@@ -84,7 +84,7 @@ pub struct Backlog {
 }
 
 impl Backlog {
-    /// How many sends come before the person's message that has so many of the same person before it.
+    /// Returns the number of sends before the person's message that has `own` of the same person before it.
     pub fn ahead(&self, own: u64) -> u64 {
         let in_round = |own: u64, others: &[u64]| -> u64 {
             others.iter().fold(own, |sum, other| sum.saturating_add((*other).min(own.saturating_add(1))))
@@ -93,22 +93,22 @@ impl Backlog {
     }
 }
 
-/// The conversation of a message that waits.
+/// The conversation of a waiting message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Line {
-    /// Since when one of its messages has been under way.
+    /// Time since which one of its messages has been under way.
     pub busy_since: Option<Timestamp>,
     /// Messages that wait before this one.
     pub before: u64,
-    /// What a reply usually takes.
+    /// The usual time until a reply.
     pub reply: Duration,
 }
 
-/// When the message is sent; `None` for at once.
+/// Estimates when the message is sent; `None` for at once.
 pub fn expected_send(room: &Room, backlog: &Backlog, line: Line, now: Timestamp) -> Option<Timestamp> {
     let mut free_at = line.busy_since.map_or(now, |since| since.plus(line.reply)).max(now);
     if let Some(busy_since) = line.busy_since.filter(|since| since.plus(line.reply) <= now) {
-        // Later than usual: as long again as it has taken, at a guess.
+        // Later than usual: half as long again as it has taken, at a guess.
         free_at = now.plus(now.since(busy_since) / 2);
     }
     let mut sent_at = now;

@@ -1,4 +1,4 @@
-//! At most so many in any window of time: the one rule behind the limits that are counted in memory.
+//! A limit on admissions in any window of time: the one rule behind the limits that are counted in memory.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -12,7 +12,7 @@ pub const MINUTE: Duration = Duration::from_secs(60);
 pub struct Window(VecDeque<Timestamp>);
 
 impl Window {
-    /// Admits one more, or says after which time there is room. A limit of 0 is none.
+    /// Admits one more, or returns the time after which there is room. A limit of 0 is none.
     pub fn admit(&mut self, now: Timestamp, most: usize, length: Duration) -> Result<(), Duration> {
         self.forget(now, length);
         if most == 0 {
@@ -22,12 +22,12 @@ impl Window {
             self.0.push_back(now);
             return Ok(());
         }
-        // Fewer may have been admitted by a smaller limit than were by a larger one.
+        // A larger limit may have admitted more than this one allows.
         let leaving = self.0[self.0.len() - most];
         Err(leaving.plus(length).since(now).max(Duration::from_millis(1)))
     }
 
-    /// Returns true where nothing was admitted within the window.
+    /// Returns true if nothing was admitted within the window.
     pub fn is_quiet(&mut self, now: Timestamp, length: Duration) -> bool {
         self.forget(now, length);
         self.0.is_empty()

@@ -1,7 +1,7 @@
-//! *Absent*: what a reading without a message proves about that message.
+//! *Absent*: the proof that a reading without a message gives about that message.
 //!
-//! An empty page, a failed one, a page of a lost cursor and a picture in which nothing stands that must be there prove
-//! nothing. Invariant: only [`Seen::Absent`] may ever lead to another send.
+//! An empty page, a failed one, a page of a lost cursor and a snapshot that lacks what must be there prove nothing.
+//! Invariant: only [`Seen::Absent`] may ever lead to another send.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -12,34 +12,34 @@ use crate::domain::{Timestamp, echo::same_text};
 /// Fini's clock and ours differ by no more than this.
 const CLOCK_MARGIN: Duration = Duration::from_mins(2);
 
-/// What a reading showed of a message.
+/// The result of a reading for one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// It was not there, and would have been.
+    /// It was not there, and the reading would have shown it.
     Absent,
-    /// It was there (the ledger knows the rest).
+    /// It was there (the ledger has the rest).
     Present,
-    /// Something was there that may be it, and nothing tells whose that is.
+    /// An event was there that may be it, and nothing tells whose it is.
     Doubtful,
-    /// The reading says nothing.
+    /// The reading proves nothing.
     Nothing,
 }
 
 /// A reading that did not show the message as such.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
-    /// True where every part of it came, down to below the place where the message would stand.
+    /// True if every part of it came, down to below the place where the message would stand.
     pub is_whole: bool,
-    /// How many conversations, or known events of the conversation, it showed.
+    /// Number of conversations, or of known events of the conversation, that it showed.
     pub shown: u64,
-    /// How many of them it must show at least.
+    /// Least number of them that it must show.
     pub expected: u64,
-    /// True where it showed the message's text, written since, and nothing tells by whom.
+    /// True if it showed the message's text, written since, and nothing tells by whom.
     pub shows_text: bool,
 }
 
 impl Reading {
-    /// The verdict. When the reading began is judged by whoever knows how far Fini's reads lag behind.
+    /// Returns the verdict. The caller, which knows how far Fini's reads lag behind, judges when the reading began.
     pub const fn seen(self) -> Seen {
         if self.shows_text {
             Seen::Doubtful
@@ -51,12 +51,12 @@ impl Reading {
     }
 }
 
-/// Whether an event may be a message of this text that was sent then, going by text and time alone.
+/// Returns true if an event may be the message `sent` at `sent_at`, going by text and time alone.
 pub fn may_be(text: Option<&str>, created_at: Timestamp, sent: &str, sent_at: Timestamp) -> bool {
     created_at >= sent_at.minus(CLOCK_MARGIN) && same_text(text, sent)
 }
 
-/// What is kept of a text that is erased: enough to recognise it, white space apart.
+/// Returns the digest that is kept of an erased text: enough to recognise it, white space apart.
 pub fn digest(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     Sha256::digest(words.join(" ")).iter().fold(String::new(), |mut hex, byte| {
@@ -65,7 +65,7 @@ pub fn digest(text: &str) -> String {
     })
 }
 
-/// The same as [`may_be`], of a text that only its digest is left of.
+/// Does the same as [`may_be`] for a text of which only the digest is left.
 pub fn may_be_digest(text: Option<&str>, created_at: Timestamp, sent: &str, sent_at: Timestamp) -> bool {
     created_at >= sent_at.minus(CLOCK_MARGIN) && text.is_some_and(|text| digest(text) == sent)
 }

@@ -1,56 +1,56 @@
-//! *Gone*: what proves that Fini does not have a conversation any more.
+//! *Gone*: the proof that Fini no longer has a conversation.
 //!
-//! Fini answers 500 for what it does not know and when it is ill; a success of its deletion proves nothing, it says so of
-//! unknown ids too. So Fini's own 404 or 500 has to come twice, minutes apart or around a deletion of ours, and a whole
-//! reading of List, begun after the first one and reaching below the conversation's last message, has to lack it and show
-//! something else that must be there. What lies beyond List's reach stays unknown.
+//! Fini answers 500 for unknown ids and when it is ill; a success of its deletion proves nothing, since unknown ids get
+//! it too. So Fini's own 404 or 500 has to come twice, minutes apart or around a deletion of ours, and a whole reading of
+//! List, begun after the first one and reaching below the conversation's last message, has to lack it and show something
+//! else that must be there. What lies beyond List's reach stays unknown.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use crate::domain::{Timestamp, ids::InteractionId};
 
-/// Two answers that a conversation is not known count as two only so far apart: a bad minute ends meanwhile.
+/// Two answers that a conversation is unknown count as two only if they are this far apart: a bad minute ends meanwhile.
 pub const APART: Duration = Duration::from_mins(2);
 /// Fini's largest window is 90 days; a little less, for clocks that differ.
 const REACH: Duration = Duration::from_hours(89 * 24);
-/// How far below its last message a conversation is looked for.
+/// The search for a conversation goes this far below its last message.
 const MARGIN: Duration = Duration::from_mins(5);
-/// Pages from the top; what got messages lately stands there.
+/// Pages read from the top, where conversations with recent messages stand.
 const TOP: u32 = 3;
-/// Pages in all: what List cannot show within so many is beyond its reach.
+/// Most pages in all: what List cannot show within so many is beyond its reach.
 const MOST: u32 = 20;
-/// Rows at the end of a page of which the middle one counts: a single wild time proves nothing.
+/// Rows at the end of a page whose median time counts: a single wild time proves nothing.
 const ENDS: usize = 5;
 
-/// What is on record of the answers that a conversation is not known.
+/// The record of the answers that a conversation is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Misses {
-    /// When the first of them was asked for; nothing has shown the conversation since.
+    /// Time of the request that got the first of them; nothing has shown the conversation since.
     pub first_at: Timestamp,
-    /// When the last of them was asked for.
+    /// Time of the request that got the last of them.
     pub last_at: Timestamp,
 }
 
 impl Misses {
-    /// Whether it is worth asking List.
+    /// Returns true if it is worth reading List.
     pub fn are_apart(self) -> bool {
         self.last_at.since(self.first_at) >= APART
     }
 
-    /// Whether the conversation is gone, given what a reading of List showed that began at `began_at`.
+    /// Returns true if the conversation is gone, given what a reading of List showed that began at `began_at`.
     pub fn prove_gone(self, began_at: Timestamp, shown: &Shown) -> bool {
         let lacks_it = matches!(shown, Shown::Lacking(others) if !others.is_empty());
         self.are_apart() && began_at >= self.first_at && lacks_it
     }
 }
 
-/// Whether a conversation that `before` showed was deleted since: `after` lacks it and shows what stood beside it.
+/// Returns true if a conversation in `before` was deleted since: `after` lacks it and shows what stood beside it.
 pub fn was_deleted(before: &Shown, after: &Shown) -> bool {
     let (Shown::There(beside), Shown::Lacking(others)) = (before, after) else { return false };
     beside.is_empty() || !beside.is_disjoint(others)
 }
 
-/// What a reading of List showed of a conversation.
+/// The result of a reading of List for one conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shown {
     /// It, and these beside it.
@@ -64,11 +64,11 @@ pub enum Shown {
 /// The page that a scan wants next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// Begin of the window.
+    /// Start of the window.
     pub since: Timestamp,
     /// End of the window; `None` at the top of List.
     pub until: Option<Timestamp>,
-    /// Where it goes on.
+    /// Cursor from which it goes on.
     pub cursor: Option<String>,
 }
 
@@ -77,17 +77,17 @@ pub struct Wanted {
 pub struct Page {
     /// Its conversations, each with the time of its latest event.
     pub rows: Vec<(InteractionId, Option<Timestamp>)>,
-    /// True where a part of it could not be read.
+    /// True if a part of it could not be read.
     pub has_holes: bool,
-    /// Whether there is a further one.
+    /// True if there is a further page.
     pub has_more: bool,
     /// Its cursor.
     pub cursor: Option<String>,
 }
 
-/// A reading of List that looks for one conversation: from the top, and, where its last message is old, around that.
+/// A reading of List that looks for one conversation: from the top, and, if its last message is old, around that.
 ///
-/// The window begins as far back as Fini allows: so it is right whether `since` means creation or update. What stands
+/// The window begins as far back as Fini allows: so it is right whether `since` means creation or update. A conversation
 /// between the pages at the top and the window below them got its last message while sweeps read everything.
 #[derive(Clone, Debug)]
 pub struct Scan {
@@ -102,25 +102,25 @@ pub struct Scan {
 }
 
 impl Scan {
-    /// A scan for a conversation whose last known message is from then.
+    /// Creates a scan for a conversation whose last known message is from `last_at`.
     pub fn new(id: InteractionId, last_at: Timestamp, now: Timestamp) -> Self {
         let since = now.minus(REACH);
         let end = (last_at.minus(MARGIN) <= since).then_some(Shown::Nothing);
         Self { id, last_at, since, until: None, cursor: None, pages: 0, others: BTreeSet::new(), end }
     }
 
-    /// The next page, while there is one to read.
+    /// Returns the next page, while there is one to read.
     pub fn next(&self) -> Option<Wanted> {
         let wanted = || Wanted { since: self.since, until: self.until, cursor: self.cursor.clone() };
         self.end.is_none().then(wanted)
     }
 
-    /// What it showed, once nothing is left to read.
+    /// Returns the result, once nothing is left to read.
     pub fn shown(self) -> Shown {
         self.end.unwrap_or(Shown::Nothing)
     }
 
-    /// The page could not be read.
+    /// Ends the scan because the page could not be read.
     pub fn fail(&mut self) {
         self.end = Some(Shown::Nothing);
     }
@@ -175,7 +175,7 @@ mod tests {
         InteractionId::trusted(format!("i-{number}"))
     }
 
-    /// A List of conversations with the times of their last messages, newest first, in pages of `size`.
+    /// Returns a page of `size` from a List of conversations with the times of their last messages, newest first.
     fn page(list: &[(usize, i64)], wanted: &Wanted, size: usize) -> Page {
         let inside = list.iter().filter(|(_, last)| wanted.until.is_none_or(|until| at(*last) <= until));
         let after = |number: usize| wanted.cursor.as_ref().is_none_or(|cursor| cursor != &number.to_string());
@@ -217,7 +217,7 @@ mod tests {
             let of = of.index(ages.len());
             let (shown, pages) = scan(&whole, of, NOW - ages[of], size);
             prop_assert!(pages <= MOST);
-            // Small pages end a scan early; it never tells what is not so.
+            // Small pages end a scan early; it never shows anything untrue.
             prop_assert!(matches!(shown, Shown::There(_) | Shown::Nothing));
             let without: Vec<_> = whole.into_iter().filter(|(number, _)| *number != of).collect();
             let (shown, _) = scan(&without, of, NOW - ages[of], size);

@@ -1,5 +1,5 @@
-//! The rules of evidence: what proves whose something is, that it is new, that it is there or is not. Each rule stands once,
-//! as a pure function, and everybody asks it.
+//! The rules of evidence: the proofs of whose an event is, that it is new, and that something is there or is not. Each
+//! rule is one pure function, which all callers share.
 
 pub mod absent;
 pub mod gone;

@@ -1,9 +1,10 @@
-//! Which of two snapshots of a Fini conversation is the newer one. Fini's List may lag behind its Get and behind the answer
-//! to a send, and a page may take long: what an older picture says of status, resolution, ratings and contents is not news.
+//! Decides which of two snapshots of a Fini conversation is newer. Fini's List may lag behind its Get and behind the
+//! answer to a send, and a page may take long: status, resolution, ratings and contents of an older snapshot are not
+//! news.
 //!
-//! Two signs: it lacks an event that was seen a short while ago, or it may have been the truth before what is on record was
-//! seen to change. An event that has been missing for longer than any lag was cut off or deleted; its absence
-//! says nothing of the rest.
+//! Two signs mark the older one: it lacks an event that was seen a short while ago, or it may date from before the last
+//! change on record. An event that has been missing for longer than any lag was cut off or deleted; its absence says
+//! nothing of the rest.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -11,10 +12,10 @@ use crate::domain::{Timestamp, ids::FiniEventId};
 
 /// The most by which Fini's List lags behind its Get.
 pub const LIST_LAG: Duration = Duration::from_secs(10);
-/// For so long an event that was seen must be in every snapshot that is up to date.
+/// For this long every snapshot that is up to date must show an event that was seen.
 pub const EXPECTED_FOR: Duration = Duration::from_secs(60);
 
-/// How a snapshot was read.
+/// The request by which a snapshot was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Read {
     /// By Get.
@@ -23,7 +24,7 @@ pub enum Read {
     Listed,
 }
 
-/// The time before which a snapshot that was asked for at `asked_at` was surely not the truth any more.
+/// Returns the earliest time whose state a snapshot that was requested at `asked_at` can show.
 pub fn as_of(read: Read, asked_at: Timestamp) -> Timestamp {
     match read {
         Read::Singly => asked_at,
@@ -31,12 +32,12 @@ pub fn as_of(read: Read, asked_at: Timestamp) -> Timestamp {
     }
 }
 
-/// Since when an event that is on record must have been seen for a snapshot read at `now` to be allowed to lack it.
+/// Returns the time since which every event that was seen must be in a snapshot read at `now`.
 pub fn expected_since(now: Timestamp) -> Timestamp {
     now.minus(EXPECTED_FOR)
 }
 
-/// Whether a snapshot that shows `shown` lacks one of the events seen lately: it is a picture of before.
+/// Returns true if a snapshot that shows `shown` lacks one of the events seen lately: it is an older picture.
 pub fn is_behind<'a>(
     seen_lately: impl IntoIterator<Item = &'a FiniEventId>,
     shown: impl IntoIterator<Item = &'a FiniEventId>,
@@ -68,7 +69,7 @@ mod tests {
         assert_eq!(expected_since(at(60_000)), at(0));
     }
 
-    /// When Fini's status changed, each time into another one.
+    /// Times at which Fini's status changed, each time into another one.
     fn changes() -> impl Strategy<Value = Vec<i64>> {
         vec(1_000_i64..30_000, 1..6).prop_map(|steps| {
             let later = |now: &mut i64, after: i64| {
@@ -82,7 +83,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
 
-        /// Whatever is read in whatever way, with whatever lag: what is told never goes back to what was true before.
+        /// Checks that the reported status never goes back to an earlier one, whatever is read in whatever way and lag.
         #[test]
         fn a_status_never_flips_back(
             truth in changes(),
@@ -90,9 +91,9 @@ mod tests {
         ) {
             let reads = reads.into_iter().map(|(asked, listed, lag, took)| (asked + took, asked, listed, lag));
             let mut reads: Vec<_> = reads.collect();
-            // They are recorded in the order in which they are answered.
+            // Reads are recorded in the order in which they are answered.
             reads.sort_unstable();
-            // Each of them is one that means something.
+            // Each status is one that means something.
             let words: Vec<String> = (0..=truth.len()).map(|number| number.to_string()).collect();
             let (mut standing, policy) = (Standing::new(), StatusPolicy::new(&[], &[], &words));
             let mut latest = 0;

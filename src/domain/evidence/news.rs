@@ -1,11 +1,12 @@
-//! *News*: what is new to a conversation of the events that are its own, and whether its Fini conversation turns out to be
+//! *News*: decides which of a conversation's own events are new to it, and whether its Fini conversation turns out to be
 //! the continuation of somebody else's.
 //!
-//! News is what was created since the conversation's first message stood there. What a person said before that, and nobody
-//! here ever sent or was told, is somebody's past, and so is what somebody said whose conversation was erased here: then Fini
-//! has continued an older conversation, whose customer nobody knows. A snapshot may be cut, so this may show late; it counts at whatever moment it shows.
+//! An event is news if it was created since the conversation's first message. An earlier message of a person that nobody
+//! here sent or was shown is somebody's past, and so is a message of a conversation that was erased here: then Fini has
+//! continued an older conversation, whose customer is unknown. A snapshot may be cut, so this may show late; it counts
+//! whenever it shows.
 //!
-//! Times of Fini's are compared with each other where there are two; with ours only where there is no other way.
+//! Fini's times are compared with each other where there are two; with ours only where there is no other way.
 
 use std::{collections::HashSet, hash::BuildHasher, time::Duration};
 
@@ -16,35 +17,35 @@ use crate::domain::{
     vendor::{FiniEvent, FiniRole},
 };
 
-/// Fini creates a conversation with its first message, or says a greeting, within this.
+/// Fini creates a conversation within this of its first message or its greeting.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
-/// When a conversation began, as far as that is known.
+/// The beginning of a conversation, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Began {
-    /// When its first message was created at Fini, by Fini's clock; `None` while that was not seen.
+    /// Creation time of its first message at Fini, by Fini's clock; `None` while that was not seen.
     pub own_since: Option<Timestamp>,
-    /// True where an earlier message of its own may stand at Fini unrecognised: then `own_since` is not its beginning.
+    /// True if an earlier message of its own may stand at Fini unrecognised: then `own_since` is not its beginning.
     pub may_be_earlier: bool,
-    /// When its first message was sent, by our clock.
+    /// Send time of its first message, by our clock.
     pub first_sent_at: Timestamp,
-    /// Whether its Fini conversation is known, and allowed, to be older.
+    /// True if its Fini conversation is known, and allowed, to be older.
     pub has_past: bool,
 }
 
-/// What is new in a snapshot.
+/// The new events of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Novelty {
-    /// Whether each event may be told, in the order of the events.
+    /// For each event, in their order: true if it may be reported.
     pub is_news: Vec<bool>,
-    /// When the conversation's first message was created at Fini, as it is known with this snapshot.
+    /// Creation time of the conversation's first message at Fini, as it is known with this snapshot.
     pub own_since: Option<Timestamp>,
-    /// Whether a person whom nobody here knows has spoken in it before.
+    /// True if a person whom nobody here knows has spoken in it before.
     pub has_stranger: bool,
 }
 
-/// Says which of the events are new to the conversation to which `whose` attributes them. `created_at` is the snapshot's;
-/// the customers of the `erased` conversations are nobody any more.
+/// Decides which of the events are new to the conversation to which `whose` attributes them. `created_at` is the
+/// snapshot's; the customers of the `erased` conversations count as unknown.
 pub fn novelty(
     created_at: Timestamp,
     events: &[FiniEvent],
@@ -60,7 +61,7 @@ pub fn novelty(
         let mut own = events.iter().zip(whose);
         own.position(|(event, whose)| *whose == Whose::Own && event.created_at <= since)
     });
-    // Where times are whole seconds, and the order of equal ones is anybody's guess, what staff says in the second in which the
+    // Times may be whole seconds, and the order of equal ones is arbitrary: what staff wrote in the second in which the
     // conversation was created may stand before its first message.
     let is_begun_here = own_since.is_some_and(|since| created_at >= since);
     let is_answer_of = |event: &FiniEvent, since| event.role != FiniRole::User && Some(event.created_at) == since;
@@ -72,7 +73,7 @@ pub fn novelty(
         };
         by_place || by_time
     };
-    // What a bot says in the moment in which a conversation is created is its greeting.
+    // What a bot writes at the moment of a conversation's creation is its greeting.
     let is_fresh = !began.has_past && own_since.is_none_or(|since| created_at >= since.minus(AT_ONCE));
     let mut is_news = Vec::with_capacity(events.len());
     let mut has_stranger = false;
@@ -93,19 +94,19 @@ pub fn novelty(
     Novelty { is_news, own_since: seen_since, has_stranger }
 }
 
-/// Whether a Fini conversation that was created then is older than the conversation that began so, by more than clocks and
-/// delays explain.
+/// Returns true if a Fini conversation created at `created_at` is older than the conversation that began so, by more than
+/// clocks and delays explain.
 pub fn is_older(created_at: Timestamp, began: Began) -> bool {
     let since = began.own_since.filter(|_| !began.may_be_earlier).unwrap_or(began.first_sent_at);
     !began.has_past && created_at < since.minus(CLOCK_MARGIN)
 }
 
-/// Whether a Fini conversation that was created then was created for the first message of the conversation that began so.
+/// Returns true if a Fini conversation created at `created_at` was created for the conversation's first message.
 pub fn is_created_for(created_at: Timestamp, began: Began) -> bool {
     began.own_since.is_some_and(|since| since.minus(AT_ONCE) <= created_at && created_at <= since.plus(AT_ONCE))
 }
 
-/// Whether a snapshot may lack its beginning: it does not begin where its conversation was created.
+/// Returns true if a snapshot may lack its beginning: its first event is later than the creation of its conversation.
 pub fn is_cut(created_at: Timestamp, events: &[FiniEvent]) -> bool {
     events.first().is_some_and(|first| first.created_at > created_at.plus(AT_ONCE))
 }
@@ -122,7 +123,7 @@ mod tests {
         FiniEvent::message(format!("{role:?}-{secs}"), at(secs), role, "text")
     }
 
-    /// A snapshot of a conversation created at `created`, whose last event is the first message of ours.
+    /// Judges a snapshot of a conversation created at `created`, whose last event is the first message of ours.
     fn seen(created: i64, before: &[(i64, FiniRole, Whose)]) -> Novelty {
         seen_where(false, created, before)
     }

@@ -1,13 +1,13 @@
-//! *Ours*: which events of a snapshot belong to the conversation that is bound to it, where others of ours may have spoken
-//! in the same Fini conversation.
+//! *Ours*: decides which events of a snapshot belong to the conversation that is bound to it, where others of ours may
+//! have spoken in the same Fini conversation.
 //!
 //! Fini's "create or resolve" may put two customers into one Fini conversation, and no event says for whom it is. So each
-//! is attributed by proof: an id that one of Fini's answers named; the text of a message whose answer never came; the place
-//! behind the owner's own words while nobody else is owed a reply. What nothing proves is withheld: kept from everybody
-//! until an operator decides.
+//! is attributed by proof: an id that one of Fini's answers named; the text of a message whose answer never came; the
+//! place behind the owner's own words while nobody else is owed a reply. An event without proof is withheld from
+//! everybody until an operator decides.
 //!
-//! Invariant: nothing of one customer is attributed to another, whichever answers were lost, however far a snapshot lags or
-//! is cut. Where the owner alone has spoken, nothing is withheld.
+//! Invariant: nothing of one customer is attributed to another, whichever answers were lost, however far a snapshot lags
+//! or is cut. If the owner alone has spoken, nothing is withheld.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -21,21 +21,21 @@ use crate::domain::{
     vendor::{FiniEvent, FiniKind, FiniRole},
 };
 
-/// How far Fini's clock and ours may lie apart.
+/// The most by which Fini's clock and ours differ.
 pub const CLOCK_MARGIN: Duration = Duration::from_secs(120);
-/// The longest after its sending that a message of which nothing more is heard may still turn up.
+/// Longest time after its send at which a message may still turn up without further news of it.
 const LATEST_ARRIVAL: Duration = Duration::from_mins(20);
-/// By so much a reply may seem older than its message: whole seconds, and clocks of several machines.
+/// A reply may seem older than its message by up to this: whole seconds, and clocks of several machines.
 const REPLY_BEFORE: Duration = Duration::from_secs(2);
 
-/// Who saw an event first.
+/// The conversation that saw an event first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeenBy {
-    /// The conversation to which it belongs from then on.
+    /// The conversation to which the event belongs from then on.
     pub conversation: ConversationKey,
-    /// Whether it is only reserved for that one: an answer that names it for another outweighs that.
+    /// True if the event is only reserved for that one: an answer that names it for another overrides this.
     pub withheld: bool,
-    /// Where the turn stands to which it belongs, if it belongs to one.
+    /// The state of the turn to which it belongs, if any.
     pub turn: Option<TurnState>,
 }
 
@@ -60,52 +60,52 @@ impl Wording {
 /// A message of ours whose own event was never seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unseen {
-    /// Whose message.
+    /// The conversation of the message.
     pub conversation: ConversationKey,
     /// Its turn.
     pub turn: TurnKey,
-    /// On whose behalf it was sent.
+    /// The role it was sent as.
     pub role: Role,
     /// Its text.
     pub text: Wording,
-    /// Where its turn stands.
+    /// The state of its turn.
     pub state: TurnState,
-    /// Whether its conversation is known to share this Fini conversation.
+    /// True if its conversation is known to share this Fini conversation.
     pub shares: bool,
-    /// Its event was not created before this, by Fini's clock.
+    /// Earliest time at which its event was created, by Fini's clock.
     pub not_before: Timestamp,
-    /// Nor after this.
+    /// Latest such time.
     pub not_after: Timestamp,
 }
 
-/// What is on record about a snapshot's events and about who may have spoken in it.
+/// The records about a snapshot's events and about everybody who may have spoken in it.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
     /// The conversation that is bound to it.
     pub owner: ConversationKey,
-    /// Whether Fini's answer to a message of the owner is on its way, which will name its events.
+    /// True while Fini's answer to a message of the owner is on its way; it will name its events.
     pub owner_is_answered: bool,
-    /// Those of the events that somebody saw before.
+    /// The events that were seen before.
     pub seen: &'a HashMap<FiniEventId, SeenBy>,
-    /// Messages without an event of their own: the owner's, and everybody else's that may stand here.
+    /// Messages whose own event was not seen: the owner's, and all others that may stand here.
     pub unseen: &'a [Unseen],
-    /// The owner's unseen message that our attribute on the Fini conversation names as the latest that reached it, settled for longer
-    /// than Fini's reads lag behind.
+    /// The owner's unseen message that our attribute on the Fini conversation names as the latest to reach it, settled
+    /// for longer than Fini's reads lag behind.
     pub named: Option<TurnKey>,
-    /// Conversations of the same person: what is said to them may be said to the owner.
+    /// Conversations of the same person: a reply to them may be meant for the owner.
     pub companions: &'a [ConversationKey],
-    /// Whether the beginning may be cut off: then a word that nobody saw may answer one that is not shown.
+    /// True if the beginning may be cut off: an unseen event may then answer a message that is not shown.
     pub is_cut: bool,
 }
 
-/// Whose an event is.
+/// The conversation to which an event is attributed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whose {
     /// The owner's, provably: seen before as such, or a message of the owner.
     Own,
-    /// The owner's by its place: something new, unless it stood there before the owner came.
+    /// The owner's by its place: new, unless it stood there before the owner came.
     News,
-    /// Another conversation's; with the turn whose message it is, where its text has told that just now.
+    /// Another conversation's; with the turn whose message it is, if its text has just shown that.
     Others(ConversationKey, Option<TurnKey>),
     /// Not known yet: an answer that is on its way, or a search, will tell.
     Pending,
@@ -113,36 +113,36 @@ pub enum Whose {
     Withheld(ConversationKey),
 }
 
-/// A snapshot's events, each with whose it is.
+/// The attribution of a snapshot's events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attribution {
-    /// Whose, in the order of the events.
+    /// The attribution of each event, in the order of the events.
     pub whose: Vec<Whose>,
-    /// Whether one that is not the owner's may be a message of the owner: then its absence is not proved.
+    /// True if an event attributed to another may be a message of the owner, whose absence is then not proved.
     pub owner_in_doubt: bool,
-    /// Whether the whole conversation would tell more than this part of it.
+    /// True if the whole conversation would tell more than this part of it.
     pub wants_whole: bool,
 }
 
-/// A customer's message in the snapshot that is not the owner's, or not provably.
+/// A customer's message in the snapshot that is not, or not provably, the owner's.
 struct Foreign {
     index: usize,
     at: Timestamp,
     conversation: Option<ConversationKey>,
     is_answered: bool,
-    /// Whether more may be learnt of it.
+    /// True while more may be learnt about it.
     is_open: bool,
     is_companion: bool,
 }
 
-/// Says of each event whose it is. `events` are in Fini's order.
+/// Attributes each event to a conversation. `events` are in Fini's order.
 pub fn attribute(events: &[FiniEvent], facts: &Facts<'_>) -> Attribution {
     let mut owner_in_doubt = false;
     let mut known: Vec<Option<Whose>> = Vec::with_capacity(events.len());
     for event in events {
         let (whose, doubt) = match facts.seen.get(&event.id) {
             Some(by) if by.conversation == facts.owner => (Some(Whose::Own), false),
-            // Reserved without proof: the owner's own message is not absent for that.
+            // Reserved without proof: that does not prove the owner's own message absent.
             Some(by) => {
                 let is_in_doubt = by.withheld && by.turn.is_none() && facts.may_be_the_owners(event);
                 (Some(Whose::Others(by.conversation, None)), is_in_doubt)
@@ -169,7 +169,7 @@ impl Facts<'_> {
         self.unseen.iter().any(|message| message.conversation == self.owner && message.may_be(event))
     }
 
-    /// Whose message an event is that nobody saw, if it may be one of ours; and whether it may be one of the owner's
+    /// Returns whose message an unseen event is, if it may be one of ours; and true if it may be one of the owner's
     /// without being provably so.
     fn by_text(&self, event: &FiniEvent, events: &[FiniEvent]) -> (Option<Whose>, bool) {
         let mut own = None;
@@ -181,7 +181,7 @@ impl Facts<'_> {
                 others.push(message);
             }
         }
-        // The same person, saying the same: it is the owner's.
+        // The same person sent the same text: it is the owner's.
         others.retain(|other| own.is_none() || !self.companions.contains(&other.conversation));
         let Some(likeliest) = others.iter().find(|other| other.shares).or(others.first()) else {
             return (own.map(|_| Whose::Own), false);
@@ -189,7 +189,7 @@ impl Facts<'_> {
         if own.is_some_and(|own| self.is_named(own, &others, events)) {
             return (Some(Whose::Own), false);
         }
-        // Two who say the same cannot be told apart.
+        // Two senders of the same text cannot be told apart.
         let is_certain = others.iter().all(|other| other.conversation == likeliest.conversation);
         if own.is_none() && likeliest.shares && is_certain && event.text.is_some() {
             return (Some(Whose::Others(likeliest.conversation, Some(likeliest.turn))), false);
@@ -205,8 +205,9 @@ impl Facts<'_> {
 }
 
 impl Facts<'_> {
-    /// Whether the one event that may be this message of the owner is it, although others said the same: Fini's conversation names it
-    /// as the latest, so that none of them came after it, and one that had come before would stand there besides.
+    /// Returns true if the only event that may be this message of the owner is it, although others sent the same text:
+    /// Fini names it as the latest, so that none of theirs came after it, and one that had come before would show as
+    /// another event.
     fn is_named(&self, own: &Unseen, others: &[&Unseen], events: &[FiniEvent]) -> bool {
         let is_unseen = |event: &&FiniEvent| !self.seen.contains_key(&event.id) && own.may_be(event);
         self.named == Some(own.turn)
@@ -217,21 +218,21 @@ impl Facts<'_> {
 }
 
 impl Unseen {
-    /// Whether an event that nobody saw may be this message.
+    /// Returns true if an unseen event may be this message.
     fn may_be(&self, event: &FiniEvent) -> bool {
         if event.kind != FiniKind::Message || fini_role(self.role) != event.role {
             return false;
         }
         let is_text = match &event.text {
             Some(text) => self.text.is(text),
-            // Filled in later; of the owner's own it is shown what it says then.
+            // The text is filled in later; the owner's own is then shown as it reads.
             None => !self.state.is_settled(),
         };
         is_text && event.created_at >= self.not_before && event.created_at <= self.not_after
     }
 
-    /// A message of a conversation that was erased. It counts as one that may stand anywhere, since nobody will find out where:
-    /// what says the same in its time is never told as somebody else's.
+    /// Returns a message of an erased conversation. It counts as one that may stand anywhere, since nobody will find out
+    /// where: an event with the same text in its time is never reported as somebody else's.
     pub fn erased(
         (conversation, turn): (ConversationKey, TurnKey),
         role: Role,
@@ -252,8 +253,8 @@ impl Unseen {
         }
     }
 
-    /// When the event of a message of somebody else may have been created. One whose fate is open may be anywhere; of one
-    /// that was given up, and is not known to stand here, its text says little, so its time has to fit.
+    /// Returns when the event of somebody else's message may have been created: an unsettled one at any time; of one that
+    /// was given up and is not known to stand here, the text says little, so the time has to fit.
     pub fn window(sent_at: Timestamp, state: TurnState, shares: bool) -> (Timestamp, Timestamp) {
         if shares || !state.is_settled() {
             (Timestamp::ZERO, Timestamp::MAX)
@@ -263,12 +264,12 @@ impl Unseen {
     }
 }
 
-/// Who has spoken where.
+/// The places in a snapshot at which each side has spoken.
 struct Scene<'a> {
     events: &'a [FiniEvent],
     facts: &'a Facts<'a>,
     foreign: Vec<Foreign>,
-    /// Where the owner's customer, or the same person elsewhere, has spoken.
+    /// The indices of what the owner's customer, or the same person elsewhere, wrote.
     own: Vec<usize>,
 }
 
@@ -277,7 +278,7 @@ impl<'a> Scene<'a> {
         let mut scene = Self { events, facts, foreign: Vec::new(), own: Vec::new() };
         for (index, (event, known)) in events.iter().zip(known).enumerate() {
             let conversation = match known {
-                // Without an owner: the customer, writing by another way.
+                // No message of ours: the customer wrote through another channel.
                 Some(Whose::Own) | None if event.role == FiniRole::User => {
                     scene.own.push(index);
                     continue;
@@ -286,12 +287,12 @@ impl<'a> Scene<'a> {
                 Some(Whose::Others(conversation, _) | Whose::Withheld(conversation)) => Some(*conversation),
                 Some(Whose::Pending) => None,
             };
-            // Only a customer's words are answered: a desk's ask for nothing, and neither do a colleague's or a bot's.
+            // Only a customer's words are owed a reply: those of a desk, a colleague or a bot are not.
             if matches!(event.role, FiniRole::Bot | FiniRole::Agent | FiniRole::OtherBot) {
                 continue;
             }
             let state = facts.seen.get(&event.id).and_then(|seen| seen.turn);
-            // What is only reserved may be somebody's else again: nothing that was said to that one answers it.
+            // A reserved event may prove to be another conversation's: no reply to its holder answers it.
             let is_certain = match facts.seen.get(&event.id) {
                 Some(by) => !by.withheld || by.turn.is_some(),
                 None => matches!(known, Some(Whose::Others(_, Some(_)))),
@@ -316,7 +317,7 @@ impl<'a> Scene<'a> {
         scene
     }
 
-    /// Whose an event is that is nobody's message: by what stands around it.
+    /// Attributes an event that is no message of ours by the events around it.
     fn by_place(&self, index: usize, event: &FiniEvent) -> Whose {
         let is_owed = |other: &&Foreign| !self.is_no_reply_to(other, index);
         let near = |other: &&Foreign| other.index < index || other.at <= event.created_at.plus(REPLY_BEFORE);
@@ -337,8 +338,8 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// Whether an event that nobody saw may belong to what a cut snapshot does not show: a word of the bot anywhere, a person's
-    /// where the owner's customer has not spoken before it.
+    /// Returns true if an unseen event may belong to what a cut snapshot does not show: any word of the bot, or a
+    /// person's that no word of the owner's customer precedes.
     fn may_answer_what_is_cut_off(&self, index: usize, event: &FiniEvent) -> bool {
         let is_spoken_to = || self.own.iter().any(|own| *own < index);
         self.facts.is_cut
@@ -349,8 +350,8 @@ impl<'a> Scene<'a> {
             }
     }
 
-    /// Whether what stands at `index` is provably no reply to a message of somebody else: that one has its answer, and either
-    /// the answer named something later, but not this, or the owner has spoken since.
+    /// Returns true if the event at `index` is provably no reply to somebody else's message: that one has its answer, and
+    /// either the answer named something later, but not this, or the owner has spoken since.
     fn is_no_reply_to(&self, other: &Foreign, index: usize) -> bool {
         if other.is_companion {
             return other.is_answered || !other.is_open;
@@ -360,7 +361,7 @@ impl<'a> Scene<'a> {
                 || self.own.iter().any(|own| (other.index..index).contains(own)))
     }
 
-    /// Whether an answer to that conversation named a word of the bot that stands behind `index`.
+    /// Returns true if an answer to that conversation named a word of the bot after `index`.
     fn named_reply_after(&self, conversation: ConversationKey, index: usize) -> bool {
         self.events.iter().skip(index + 1).filter(|event| event.role == FiniRole::Bot).any(|event| {
             self.facts.seen.get(&event.id).is_some_and(|by| by.conversation == conversation && !by.withheld)
@@ -369,7 +370,7 @@ impl<'a> Scene<'a> {
 }
 
 impl Facts<'_> {
-    /// Whether Fini's answer to a message of that conversation is on its way.
+    /// Returns true while Fini's answer to a message of that conversation is on its way.
     fn is_being_answered(&self, conversation: ConversationKey) -> bool {
         self.unseen.iter().any(|one| one.conversation == conversation && one.state == TurnState::Sending)
     }

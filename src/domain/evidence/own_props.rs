@@ -1,9 +1,9 @@
 //! Several customers in one Fini conversation, with lost answers, lag, cuts and replies that seem older than their messages:
-//! against the truth, nothing of one is ever attributed to another.
+//! compared with the truth, nothing of one is ever attributed to another.
 //!
 //! The model: the owner's conversation is bound to it. Others fall into it with their first message, which is all that is
-//! ever sent there for them; they may be found out (and quarantined) at any time, or given up. A person of the vendor's
-//! answers the customer who spoke last; what a frontend's desk says is answered by nobody.
+//! ever sent there for them; they may be found (and quarantined) at any time, or given up. A human agent in Fini answers the
+//! customer who spoke last; nobody answers a frontend's desk.
 
 use std::collections::HashMap;
 
@@ -26,20 +26,20 @@ const OWNER: usize = 0;
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// Somebody writes, if nothing of theirs is open and it is not another's second message: the customer, or the frontend's desk to
-    /// its customer, which gets no reply.
+    /// Somebody writes, if nothing of theirs is open and it is not another's second message: the customer, or the frontend's
+    /// desk to its customer, which gets no reply.
     Write { who: usize, role: Role, text: usize, pause: i64 },
-    /// The bot replies to somebody whose message has none; by Fini's clock at most so much earlier than the message.
+    /// The bot replies to somebody whose message has no reply; by Fini's clock at most `early` ms before the message.
     Reply { who: usize, early: i64 },
-    /// A person of the vendor's answers the customer who spoke last.
+    /// A human agent in Fini answers the customer who spoke last.
     Agent { pause: i64 },
-    /// What becomes of the answer to somebody's message.
+    /// Fini's answer to somebody's message arrives or is lost.
     Answer { who: usize, is_lost: bool },
-    /// Somebody else is found out.
+    /// Somebody else is found to share the conversation.
     Quarantine { who: usize },
     /// A message is given up.
     GiveUp { who: usize },
-    /// A look at it: so much is not shown yet, so much at most is shown, and our attribute on it is so many messages older.
+    /// A look at it: `lag` events are not shown yet, `most` at most are, and our attribute is `behind` messages older.
     Look { lag: usize, most: usize, behind: usize },
 }
 
@@ -63,7 +63,7 @@ fn steps(people: usize) -> impl Strategy<Value = Vec<Step>> {
     vec(step, 1..40)
 }
 
-/// A message, and what is known of it on our side.
+/// A message, and our record of it.
 #[derive(Clone, Debug)]
 struct Turn {
     who: usize,
@@ -78,7 +78,7 @@ struct Turn {
 }
 
 impl Turn {
-    /// Where it stands once its event is known and no reply is.
+    /// Returns the state of its turn once its event is known and no reply is.
     fn without_reply(&self) -> TurnState {
         if self.role == Role::User { TurnState::Awaiting } else { TurnState::Stored }
     }
@@ -128,7 +128,7 @@ impl World {
         match *step {
             Step::Write { who, role, text, pause } => {
                 let is_free = self.last_of(who).is_none_or(|turn| who == OWNER && self.turns[turn].state.is_settled());
-                // The owner is there first: that is how it became the owner.
+                // The owner comes first: that is how it became the owner.
                 if !is_free || (who != OWNER && self.turns.is_empty()) {
                     return;
                 }
@@ -254,7 +254,7 @@ impl World {
             seen: &seen,
             unseen: &unseen,
             companions: &[],
-            // Whether a cut is noticed by time is another matter.
+            // Not tested here: whether a cut is noticed by time.
             is_cut: most != usize::MAX && news::is_cut(first.minus(std::time::Duration::from_secs(60)), &events),
         };
         let attribution = attribute(&events, &facts);

@@ -1,4 +1,4 @@
-//! Who may speak to the customer: the bot, nobody yet (the customer waits for a human), or a human. Pure.
+//! Decides who may speak to the customer: the bot, nobody yet (the customer waits for a human), or a human. Pure.
 //!
 //! ```text
 //!            asked for                     claimed, or a human wrote
@@ -11,12 +11,12 @@
 //!    └────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! A desk outside Fini owns what it claims: from the claim until it is given back the conversation is *fenced*, and no word of
-//! the bot reaches the customer, also while it waits again because the last agent left. Where nobody claimed, Fini itself
-//! decides who speaks, and nothing is withheld.
+//! A desk outside Fini owns what it claims: from the claim until it is given back the conversation is *fenced*, and no
+//! word of the bot reaches the customer, even while the customer waits again because the last agent left. Without a
+//! claim, Fini itself decides who speaks, and nothing is withheld.
 //!
-//! Invariants: only a claim fences, and only what gives back ends the fence; a request that nobody takes has an end, in every
-//! frontend's own way; each waiting time is reported once.
+//! Invariants: only a claim fences, and only giving the conversation back ends the fence; an unclaimed request times out,
+//! with the consequence that its frontend configured; each waiting time is reported once.
 
 #[cfg(test)]
 mod model;
@@ -32,21 +32,21 @@ use super::{
     ids::FrontendName,
 };
 
-/// Who may speak to the customer.
+/// The party that may speak to the customer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Speaker {
     /// Fini's bot.
     #[default]
     Bot,
-    /// A human was asked for, and none has come.
+    /// A human was requested, and none has come.
     Waiting,
     /// A human.
     Human,
 }
 
 impl Speaker {
-    /// The name used in bodies and in the store.
+    /// Returns the name used in bodies and in the store.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Bot => "bot",
@@ -55,7 +55,7 @@ impl Speaker {
         }
     }
 
-    /// The speaker of that name.
+    /// Parses the name of a speaker.
     pub fn parse(name: &str) -> Option<Self> {
         [Self::Bot, Self::Waiting, Self::Human].into_iter().find(|speaker| speaker.as_str() == name)
     }
@@ -66,49 +66,49 @@ impl Speaker {
 pub struct Agent {
     /// The desk's own id.
     pub id: String,
-    /// As the customer reads it.
+    /// The name shown to the customer.
     pub name: String,
     /// A picture, as an absolute web address.
     #[serde(default)]
     pub avatar_url: Option<String>,
 }
 
-/// The place of a customer who waits, as the desk tells it.
+/// The place of a waiting customer, as the desk reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
-    /// 1: next.
+    /// 1 for the next one.
     pub position: u32,
-    /// How long it may take.
+    /// The desk's estimate of the wait.
     #[serde(default)]
     pub expected_wait_seconds: Option<u32>,
 }
 
-/// The end of a handoff.
+/// The cause of a handoff's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ReturnedBy {
-    /// Whoever had it, the desk or Fini's own, gave it back.
+    /// The owner gave it back: the desk, or Fini's own human.
     Desk,
     /// The conversation was resolved.
     Resolution,
-    /// Nobody said a word for too long.
+    /// Nobody wrote for too long.
     Idle,
 }
 
-/// What becomes of a request that nobody claims.
+/// The consequence for a request that nobody claims.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum OnUnclaimed {
     /// The bot goes on.
     Bot,
-    /// It goes on waiting.
+    /// The customer goes on waiting.
     #[default]
     Stay,
-    /// It goes on waiting, and the customer is asked for an address, in these words.
+    /// The customer goes on waiting and is asked for an address, with this text.
     Ask(String),
 }
 
 impl OnUnclaimed {
-    /// The name used in bodies.
+    /// Returns the name used in bodies.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Bot => "bot",
@@ -118,17 +118,17 @@ impl OnUnclaimed {
     }
 }
 
-/// Whether a frontend's desk is there, as it said itself.
+/// The availability of a frontend's desk, as the frontend reported it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Desk {
-    /// Whether somebody is there.
+    /// True while somebody is there.
     pub open: bool,
-    /// When somebody is there again (RFC 3339).
+    /// Time at which somebody is there again (RFC 3339).
     #[serde(default)]
     pub next_open: Option<String>,
 }
 
-/// The rules of all frontends.
+/// The handoff rules of all frontends.
 #[derive(Clone, Debug, Default)]
 pub struct HandoffPolicies {
     own: HashMap<FrontendName, HandoffPolicy>,
@@ -136,25 +136,25 @@ pub struct HandoffPolicies {
 }
 
 impl HandoffPolicies {
-    /// From those of each frontend.
+    /// Collects the rules of frontends; all others get the default.
     pub fn new(own: impl IntoIterator<Item = (FrontendName, HandoffPolicy)>) -> Self {
         Self { own: own.into_iter().collect(), default: HandoffPolicy::default() }
     }
 
-    /// A frontend's rules.
+    /// Returns a frontend's rules.
     pub fn of(&self, frontend: &FrontendName) -> &HandoffPolicy {
         self.own.get(frontend).unwrap_or(&self.default)
     }
 }
 
-/// A frontend's rules.
+/// A frontend's handoff rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandoffPolicy {
-    /// So long a request may stay unclaimed.
+    /// Longest time for which a request may stay unclaimed.
     pub claim_timeout: Duration,
-    /// What happens then.
+    /// The consequence after that time.
     pub on_unclaimed: OnUnclaimed,
-    /// A claimed conversation in which nobody says a word for so long goes back to the bot.
+    /// A claimed conversation goes back to the bot after this long without a message.
     pub return_after: Duration,
 }
 
@@ -168,7 +168,7 @@ impl Default for HandoffPolicy {
     }
 }
 
-/// After these times of waiting it is reported that the customer still does.
+/// The waiting times after which the feed reports that the customer still waits.
 pub const WAITING_REPORTED: [Duration; 3] = [Duration::from_mins(1), Duration::from_mins(5), Duration::from_mins(15)];
 
 /// Another agent has the conversation.
@@ -176,41 +176,41 @@ pub const WAITING_REPORTED: [Duration; 3] = [Duration::from_mins(1), Duration::f
 #[error("another agent has the conversation")]
 pub struct AlreadyClaimed(pub Agent);
 
-/// There is no handoff that this could be about.
+/// No handoff is in progress that the request could be about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the bot has the conversation: no human was asked for")]
 pub struct NoHandoff;
 
-/// Who may speak in one conversation, since when, and why.
+/// The right to speak in one conversation: who has it, since when, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Handoff {
     speaker: Speaker,
-    /// Why a human was asked for; nothing where one came unasked.
+    /// The reason why a human was requested; `None` if one came unasked.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<EscalationReason>,
-    /// Whether a desk has claimed it since the bot spoke last.
+    /// True once a desk has claimed it, until the bot has it again.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     fenced: bool,
-    /// The desk's agents who are in it; the first one owns it. None while Fini's own human has it.
+    /// The desk's agents who are in it; the first one owns it. Empty while Fini's own human has it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     agents: Vec<Agent>,
-    /// Since when the speaker is who it is, by the clock that waiting goes by.
+    /// Time since which the speaker is the present one, by the steady clock.
     since: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     place: Option<Place>,
-    /// How many of [`WAITING_REPORTED`] were reported.
+    /// Number of [`WAITING_REPORTED`] times that were reported.
     #[serde(skip_serializing_if = "is_zero")]
     reported: usize,
-    /// Whether it stayed unclaimed for too long, which was reported.
+    /// True once it stayed unclaimed for too long, which was reported.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     expired: bool,
-    /// As people read it.
+    /// Time of the request, by the wall clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     requested_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     claimed_at: Option<Timestamp>,
-    /// Whether there was another one before, so that Fini may have been told of it.
+    /// True after an earlier handoff, of which Fini may have been told.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     again: bool,
 }
@@ -220,14 +220,14 @@ const fn is_zero(count: &usize) -> bool {
     *count == 0
 }
 
-/// What became due in a handoff.
+/// The consequence of what became due in a handoff.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Due {
-    /// It goes on as it is; what there is to say was said.
+    /// It goes on as it is; the feed has all reports.
     GoesOn,
-    /// The customer is asked for an address.
+    /// The customer is asked for an address, with this text.
     Asks(String),
-    /// The bot has it again.
+    /// The bot has the conversation again.
     GaveBack,
 }
 
@@ -238,7 +238,7 @@ impl Default for Handoff {
 }
 
 impl Handoff {
-    /// The handoff of a conversation in which no human was asked for.
+    /// Returns the handoff of a conversation in which no human was requested.
     pub const fn new() -> Self {
         Self {
             speaker: Speaker::Bot,
@@ -255,67 +255,67 @@ impl Handoff {
         }
     }
 
-    /// The one of a conversation that the bot has again.
+    /// Returns the handoff of a conversation that the bot has again.
     fn ended() -> Self {
         Self { again: true, ..Self::new() }
     }
 
-    /// Whether there is one, or was: Fini is told who speaks from then on.
+    /// Returns true once there is or was a handoff: Fini is told who speaks from then on.
     pub fn is_begun(&self) -> bool {
         *self != Self::new()
     }
 
-    /// Who may speak.
+    /// Returns who may speak.
     pub const fn speaker(&self) -> Speaker {
         self.speaker
     }
 
-    /// Whether no human was asked for.
+    /// Returns true while the bot has the conversation.
     pub const fn is_bots(&self) -> bool {
         matches!(self.speaker, Speaker::Bot)
     }
 
-    /// Whether the bot's words are withheld from the customer.
+    /// Returns true while the bot's words are withheld from the customer.
     pub const fn is_fenced(&self) -> bool {
         self.fenced
     }
 
-    /// Whether it began by an act at the bridge, so that Fini's status knows nothing of it.
+    /// Returns true if it began by an act at the bridge, which Fini's status does not show.
     pub(super) const fn is_own(&self) -> bool {
         self.fenced || matches!(self.reason, Some(EscalationReason::Requested | EscalationReason::Action))
     }
 
-    /// Why a human was asked for.
+    /// Returns the reason why a human was requested.
     pub const fn reason(&self) -> Option<EscalationReason> {
         self.reason
     }
 
-    /// The agent who owns it.
+    /// Returns the agent who owns the conversation.
     pub fn agent(&self) -> Option<&Agent> {
         self.agents.first()
     }
 
-    /// The place of the customer who waits.
+    /// Returns the waiting customer's place.
     pub const fn place(&self) -> Option<Place> {
         self.place
     }
 
-    /// When a human was asked for, as people read it.
+    /// Returns the time of the request, by the wall clock.
     pub const fn requested_at(&self) -> Option<Timestamp> {
         self.requested_at
     }
 
-    /// When a human took it, as people read it.
+    /// Returns the time at which a human took it, by the wall clock.
     pub const fn claimed_at(&self) -> Option<Timestamp> {
         self.claimed_at
     }
 
-    /// Since when the speaker is who it is, by the clock that waiting goes by.
+    /// Returns the time since which the speaker is the present one, by the steady clock.
     pub const fn since(&self) -> Timestamp {
         self.since
     }
 
-    /// Notes what the wall clock shows at what has just happened.
+    /// Records the wall-clock time of a request or claim that has just happened.
     pub fn stamp(&mut self, shown_at: WallTime) {
         if self.reason.is_some() {
             self.requested_at.get_or_insert(shown_at.point());
@@ -325,7 +325,7 @@ impl Handoff {
         }
     }
 
-    /// When there is something to do about it that nobody else will. `last_word_at` is when somebody wrote last.
+    /// Returns when the bridge has to act on it because nobody else will. `last_word_at` is the time of the last message.
     pub fn due_at(&self, policy: &HandoffPolicy, last_word_at: Timestamp) -> Option<Timestamp> {
         match self.speaker {
             Speaker::Bot => None,
@@ -334,13 +334,13 @@ impl Handoff {
                 let expiry = (!self.expired).then(|| self.since.plus(policy.claim_timeout));
                 [report, expiry].into_iter().flatten().min()
             }
-            // Fini's own human has no desk that could forget it.
+            // Fini's own human has no desk that could forget to give it back.
             Speaker::Human if !self.fenced => None,
             Speaker::Human => Some(self.since.max(last_word_at).plus(policy.return_after)),
         }
     }
 
-    /// A human is asked for, where that was not so before; each escalation says so.
+    /// Requests a human unless one is requested already; every escalation adds its event to the feed.
     pub(super) fn request(
         &mut self,
         reason: EscalationReason,
@@ -354,7 +354,7 @@ impl Handoff {
         feed.push(FeedEvent::HandoffRequested(Box::new(Requested { reason, note, ..Requested::default() })));
     }
 
-    /// An agent takes it, or joins those who have it.
+    /// Lets an agent take it, or join those who have it.
     fn claim(
         &mut self,
         agent: Agent,
@@ -379,7 +379,7 @@ impl Handoff {
         Ok(())
     }
 
-    /// An agent goes: that one, or the only one. What nobody is left in waits again, and stays fenced.
+    /// Lets the named agent leave, or the owner. After the last agent the customer waits again, and the fence stays.
     fn leave(&mut self, agent: Option<&str>, now: Timestamp, feed: &mut Vec<FeedEvent>) -> Result<(), NoHandoff> {
         if self.is_bots() {
             return Err(NoHandoff);
@@ -398,14 +398,14 @@ impl Handoff {
         Ok(())
     }
 
-    /// A human wrote whom no desk of ours knows: the waiting is over.
+    /// Ends the waiting: a human wrote who has not claimed it.
     fn human_wrote(&mut self, now: Timestamp) {
         if self.speaker == Speaker::Waiting {
             (self.speaker, self.since, self.place, self.claimed_at) = (Speaker::Human, now, None, None);
         }
     }
 
-    /// The desk says where the customer stands.
+    /// Sets the waiting customer's place, as the desk reports it.
     fn set_place(&mut self, place: Place, feed: &mut Vec<FeedEvent>) -> Result<(), NoHandoff> {
         if self.speaker != Speaker::Waiting {
             return Err(NoHandoff);
@@ -417,7 +417,7 @@ impl Handoff {
         Ok(())
     }
 
-    /// The bot has it again.
+    /// Gives the conversation back to the bot.
     pub(super) fn give_back(&mut self, by: ReturnedBy, feed: &mut Vec<FeedEvent>) -> Result<(), NoHandoff> {
         if self.is_bots() {
             return Err(NoHandoff);
@@ -435,7 +435,7 @@ impl Handoff {
         now: Timestamp,
         feed: &mut Vec<FeedEvent>,
     ) -> Due {
-        // Written under a clock that was ahead.
+        // `since` may have been written under a clock that was ahead.
         self.since = self.since.min(now);
         if self.due_at(policy, last_word_at.min(now)).is_none_or(|due_at| due_at > now) {
             return Due::GoesOn;
@@ -448,7 +448,7 @@ impl Handoff {
         let waited = now.since(self.since);
         let passed = WAITING_REPORTED.iter().filter(|after| **after <= waited).count();
         if passed > self.reported {
-            // After a stop only the longest is still true.
+            // After a stop of the bridge only the longest time is still true.
             feed.push(FeedEvent::HandoffWaiting { waiting_seconds: WAITING_REPORTED[passed - 1].as_secs() });
             self.reported = passed;
         }

@@ -1,9 +1,10 @@
-//! Every order of what may happen to a small conversation: two desks' agents, the customer, Fini's pushes, polls and replies,
-//! the time, and a kill at each step.
+//! Every order of acts on a small conversation: two desks' agents, the customer, Fini's pushes, polls and replies, the time,
+//! and a kill at each step.
 //!
-//! Of any length: every picture that can be reached is gone on from once, until no act leads to a new one. Pictures are few
-//! because the two agents are alike, and because time matters only where something falls due. A process that is killed before it
-//! has stored an act has not done it; one that is killed behind it goes on from what is stored, and may be asked again.
+//! Of any length: every state that can be reached is continued from once, until no act leads to a new one. States are few
+//! because the two agents are alike, and because time matters only where something falls due. A process that is killed
+//! before it has stored an act has not done it; one that is killed after that goes on from what is stored, and may be asked
+//! again.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -20,7 +21,7 @@ use crate::domain::{
     vendor::{FiniEvent, FiniRole},
 };
 
-/// What may happen.
+/// An act on the conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Act {
     /// The customer asks for a human.
@@ -33,7 +34,7 @@ enum Act {
     StatusOpen,
     /// A poll finds it resolved.
     StatusResolved,
-    /// Fini escalates without a word.
+    /// Fini escalates without a visible reply.
     Silent,
     /// A bot's reply that was on its way is recorded.
     Reply,
@@ -51,11 +52,11 @@ enum Act {
     Leave(u8),
     /// The desk gives it back.
     Return,
-    /// Time goes on until something falls due, which is done.
+    /// Time goes on until something falls due, and that is done.
     Due,
-    /// As long as a request may stay unclaimed.
+    /// Time goes on for as long as a request may stay unclaimed.
     Timeout,
-    /// As long as a claimed one may be silent.
+    /// Time goes on for as long as a claimed conversation may be silent.
     Idle,
 }
 
@@ -90,16 +91,16 @@ fn statuses() -> StatusPolicy {
     StatusPolicy::new(&["escalated".to_owned()], &["resolved".to_owned()], &[])
 }
 
-/// A conversation, what is known of it from the outside alone, and what its feed has told.
+/// A conversation, and what its readers know of it from its feed.
 #[derive(Clone)]
 struct World {
     standing: Standing,
     policy: HandoffPolicy,
     now: Timestamp,
     last_word_at: Timestamp,
-    /// As its readers know it: a desk has claimed it, and it was not given back since.
+    /// True, to its readers, once a desk has claimed it, until it is given back.
     is_claimed: bool,
-    /// As its readers know it: a human was asked for, and neither came nor was given up.
+    /// True, to its readers, while a requested human has neither come nor been given up.
     is_waiting: bool,
     replies: u32,
 }
@@ -118,7 +119,7 @@ impl World {
         }
     }
 
-    /// A step, the process killed and started again behind it: only what was stored goes on.
+    /// Does a step, after which the process is killed and started again: only what was stored goes on.
     fn step(&mut self, act: Act) {
         self.now = self.now.plus(Duration::from_secs(1));
         let before = self.standing.clone();
@@ -203,7 +204,7 @@ impl World {
         panic!("something stays due: {:?}", self.standing.handoff);
     }
 
-    /// Follows the feed as a reader does, and holds it against what is promised.
+    /// Follows the feed as a reader does, and checks it against what is promised.
     fn read(&mut self, act: Act, before: &Standing, feed: &[FeedEvent]) {
         let escalated = feed.iter().filter(|event| matches!(event, FeedEvent::Escalated { .. })).count();
         let requested = feed.iter().filter(|event| matches!(event, FeedEvent::HandoffRequested(_))).count();
@@ -233,7 +234,7 @@ impl World {
         assert!(handoff.agents.is_empty() || handoff.speaker() == Speaker::Human);
     }
 
-    /// Left alone, every request ends: claimed and given back, or expired, in the frontend's own way.
+    /// Checks that every request ends if left alone: claimed and given back, or expired, in the frontend's own way.
     fn runs_out(mut self) {
         for _ in 0..8 {
             self.step(Act::Due);
@@ -245,7 +246,7 @@ impl World {
         assert!(!is_expired || self.policy.on_unclaimed != OnUnclaimed::Bot, "the bot has it again");
     }
 
-    /// Whoever got no answer, because the process was killed behind the commit, asks again: nothing is told twice.
+    /// Repeats an act whose caller got no answer because the process was killed after the commit: nothing is reported twice.
     fn asks_again(mut self, act: Act) {
         if matches!(act, Act::Ask | Act::Push | Act::Claim(_) | Act::Join(_) | Act::Leave(_) | Act::Return) {
             let feed = self.act(act);
@@ -253,7 +254,7 @@ impl World {
         }
     }
 
-    /// The two agents are alike: the one who owns it is the first.
+    /// Makes the owner the first agent: the two are alike.
     fn rename(&mut self) {
         let agents = &mut self.standing.handoff.agents;
         if agents.first() == Some(&agent(2)) {
@@ -263,7 +264,7 @@ impl World {
         }
     }
 
-    /// What the future depends on.
+    /// Renders everything on which the future depends.
     fn picture(&self) -> String {
         let Standing { state, status_text, resolved, wrapper_read, awaiting_customer, escalation, .. } = &self.standing;
         let mut handoff = self.standing.handoff.clone();
@@ -286,7 +287,7 @@ fn no_order_shows_the_bots_word_between_claim_and_return_and_every_request_ends(
             scope.spawn(|| {
                 let mut met = HashSet::new();
                 let mut edge = VecDeque::from([World::new(on_unclaimed)]);
-                // The shortest ways first: each act takes a second, and no wait is to end by their sum.
+                // Shortest ways first: each act takes a second, and no wait is to end by their sum.
                 while let Some(world) = edge.pop_front() {
                     for act in ALL {
                         let mut next = world.clone();

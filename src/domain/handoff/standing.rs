@@ -1,6 +1,6 @@
-//! The acts of desk, customer and time on a conversation's standing: a handoff and the conversation's state move together.
+//! Applies the acts of desk, customer and time to a conversation's standing: its handoff and its state move together.
 //!
-//! What Fini shows moves both too, in [`Standing`]'s own file; a desk's claim stands above it.
+//! Looks at Fini move both too, in [`Standing`]'s own file; a desk's claim takes precedence over them.
 
 use super::{Agent, AlreadyClaimed, Due, HandoffPolicy, NoHandoff, Place, ReturnedBy, Speaker};
 use crate::domain::{
@@ -10,12 +10,12 @@ use crate::domain::{
 };
 
 impl Standing {
-    /// The state of a conversation in which somebody writes: who has it, it stays with.
+    /// Returns the state of a conversation in which somebody writes: it stays with whoever has it.
     pub const fn active(&self) -> State {
         if self.handoff.is_bots() { State::Open } else { State::Escalated }
     }
 
-    /// A human is asked for, by the customer, the desk or an action of Fini's. Says whether that is news.
+    /// Requests a human, for the customer, the desk or an action of Fini's. Returns true if that is news.
     pub fn request_human(
         &mut self,
         reason: EscalationReason,
@@ -33,7 +33,7 @@ impl Standing {
         true
     }
 
-    /// An agent of a desk takes the conversation, whether anybody asked for that or not, or joins those who have it.
+    /// Lets a desk's agent take the conversation, requested or not, or join those who have it.
     pub fn claim(
         &mut self,
         agent: Agent,
@@ -56,7 +56,7 @@ impl Standing {
         Ok(())
     }
 
-    /// An agent leaves: that one, or the one who owns the conversation.
+    /// Lets the named agent leave, or the one who owns the conversation.
     pub fn leave(&mut self, agent: Option<&str>, now: Timestamp, feed: &mut Vec<FeedEvent>) -> Result<(), NoHandoff> {
         self.handoff.leave(agent, now, feed)?;
         if self.handoff.speaker() == Speaker::Waiting {
@@ -65,12 +65,12 @@ impl Standing {
         Ok(())
     }
 
-    /// The desk says where the customer stands among those who wait.
+    /// Sets the customer's place among those who wait, as the desk reports it.
     pub fn set_place(&mut self, place: Place, feed: &mut Vec<FeedEvent>) -> Result<(), NoHandoff> {
         self.handoff.set_place(place, feed)
     }
 
-    /// The desk gives the conversation back to the bot.
+    /// Gives the conversation back to the bot.
     pub fn give_back(&mut self, by: ReturnedBy, feed: &mut Vec<FeedEvent>) -> Result<(), NoHandoff> {
         let before = self.clone();
         self.handoff.give_back(by, feed)?;
@@ -79,7 +79,7 @@ impl Standing {
         Ok(())
     }
 
-    /// An agent of a desk wrote without saying who it is: nobody waits any more, and nobody owns the conversation.
+    /// Ends the waiting because a human agent wrote without saying who it is; that gives nobody the ownership.
     pub fn somebody_wrote(&mut self, now: Timestamp) {
         if !self.handoff.is_bots() {
             self.handoff.human_wrote(now);
@@ -87,7 +87,7 @@ impl Standing {
         }
     }
 
-    /// Does what is due at `now`; gives the words in which the customer is asked for an address, if it is.
+    /// Does what is due at `now`; returns the text that asks the customer for an address, if that is due.
     pub fn tick(
         &mut self,
         policy: &HandoffPolicy,
@@ -107,7 +107,7 @@ impl Standing {
         }
     }
 
-    /// What is resolved begins again by an act that Fini knows nothing of: what it shows from before says nothing of it.
+    /// Reopens a resolved conversation by an act that Fini does not know: older snapshots say nothing about it.
     fn reopen(&mut self, now: Timestamp, feed: &mut Vec<FeedEvent>) {
         self.as_of = self.as_of.max(now);
         if self.state == State::Resolved {

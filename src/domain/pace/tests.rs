@@ -17,7 +17,7 @@ fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(1_800_000_000_000 + millis)
 }
 
-/// What a receiver lets through.
+/// The limit of a receiver.
 #[derive(Clone, Copy, Debug)]
 enum Policy {
     /// So many in each window of this length, which begin by the clock.
@@ -44,7 +44,7 @@ impl Receiver {
         Self { policy, tokens, last: 0, taken: VecDeque::new() }
     }
 
-    /// Takes one at `now`, or says after how many seconds to come again.
+    /// Takes one at `now`, or returns after how many seconds to come again.
     fn take(&mut self, now: i64) -> Result<(), u64> {
         let seconds = |millis: i64| u64::try_from((millis + 999) / 1000).unwrap().max(1);
         match self.policy {
@@ -78,7 +78,7 @@ impl Receiver {
         }
     }
 
-    /// The least time in which it can take so many, in seconds.
+    /// Returns the least time in which it can take so many, in seconds.
     fn ideal(&self, count: usize) -> f64 {
         match self.policy {
             Policy::Open => 0.0,
@@ -90,7 +90,7 @@ impl Receiver {
     }
 }
 
-/// What came of a simulated drain.
+/// The result of a simulated drain.
 #[derive(Debug)]
 struct Drained {
     seconds: f64,
@@ -107,8 +107,8 @@ impl Drained {
 
 const SLOTS: usize = 64;
 
-/// Works `lanes` off, of `each` callbacks, one at a time in each; an answer takes `trip` ms, and whoever starts attempts comes
-/// up to `late` ms late.
+/// Works off `lanes` lanes of `each` callbacks, one at a time in each; an answer takes `trip` ms, and attempts start up to
+/// `late` ms late.
 fn drain(
     receiver: &mut Receiver,
     pace: &mut Pace,
@@ -167,7 +167,7 @@ fn drain(
             if allowed > 0 {
                 pace.has_backlog(!waiting.is_empty());
             }
-            // Whoever took all that was there is woken by the next end.
+            // After all that was there was taken, the next end wakes the loop.
             next_step = if allowed > 0 && waiting.is_empty() { i64::MAX / 2 } else { again + late };
         }
         drained.most_at_once = drained.most_at_once.max(under_way.len());

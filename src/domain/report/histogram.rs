@@ -1,8 +1,8 @@
-//! How long things took, in buckets that never change: histograms of any two times add up.
+//! Durations in buckets that never change: histograms of any two periods add up.
 //!
-//! The upper bounds are the preferred numbers of the series R20 (1, 1.12, 1.25, 1.4 … 9), from a tenth of a second to 90 days:
-//! two neighbours lie 15 % apart at most. A quantile is told as the upper bound of the bucket that it lies in: never less than
-//! it was.
+//! The upper bounds are the preferred numbers of the series R20 (1, 1.12, 1.25, 1.4 … 9), from a tenth of a second to 90
+//! days: two neighbours lie 15 % apart at most. A quantile is reported as the upper bound of its bucket: never less than it
+//! was.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -11,22 +11,22 @@ use serde::{Deserialize, Serialize};
 /// R20 in milliseconds, from 100 on.
 const SERIES: [u64; 20] =
     [100, 112, 125, 140, 160, 180, 200, 224, 250, 280, 315, 355, 400, 450, 500, 560, 630, 710, 800, 900];
-/// The last bucket; it also holds what took longer.
+/// The last bucket; it also holds all longer durations.
 const LAST: u8 = 159;
 
-/// Counts by bucket; those that hold nothing are left out.
+/// Counts by bucket; empty ones are left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Histogram(BTreeMap<u8, u64>);
 
 impl Histogram {
-    /// Counts one.
+    /// Counts one duration.
     pub fn count(&mut self, took: Duration) {
         let bucket = (0..LAST).find(|bucket| took <= bound(*bucket)).unwrap_or(LAST);
         *self.0.entry(bucket).or_default() += 1;
     }
 
-    /// Adds what another one counted.
+    /// Adds the counts of another one.
     pub fn add(&mut self, other: &Self) {
         for (bucket, count) in &other.0 {
             let sum = self.0.entry(*bucket).or_default();
@@ -34,12 +34,12 @@ impl Histogram {
         }
     }
 
-    /// How many were counted.
+    /// Returns the number of durations counted.
     pub fn total(&self) -> u64 {
         self.0.values().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
-    /// What so many percent of them (1 to 100) did not exceed; `None` where nothing was counted.
+    /// Returns the duration that `percent` percent of them (1 to 100) did not exceed; `None` if nothing was counted.
     pub fn quantile(&self, percent: u64) -> Option<Duration> {
         // The rank, counted from 1, rounded up.
         let rank = self.total().saturating_mul(percent).div_ceil(100);
@@ -54,7 +54,7 @@ impl Histogram {
     }
 }
 
-/// The upper bound of a bucket, itself included.
+/// Returns the upper bound of a bucket, itself included.
 fn bound(bucket: u8) -> Duration {
     let (decade, step) = (u32::from(bucket.min(LAST)) / 20, usize::from(bucket.min(LAST)) % 20);
     Duration::from_millis(SERIES[step] * 10_u64.pow(decade))

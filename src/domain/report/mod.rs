@@ -1,11 +1,11 @@
 //! The report: sums of what happened, by a pure fold over the feed's events.
 //!
-//! Sums are kept per frontend and quarter of an hour ([`Slot`]): the borders of hours and days lie between two slots in every
-//! time zone there is, those with half or three quarters of an hour included. Sums of slots add up, histograms too, so that a
-//! median of a year needs nothing but them, long after the events themselves were pruned.
+//! Sums are kept per frontend and quarter of an hour ([`Slot`]): the borders of hours and days lie between two slots in
+//! every time zone, those with half or three quarters of an hour included. Sums of slots add up, histograms too, so that
+//! a median over a year needs nothing else, long after the events themselves were pruned.
 //!
-//! Invariants: the time that counts is the event's own time stamp, as everybody reads it; nothing of a text is kept; an event
-//! is folded once, in the order of its conversation's feed.
+//! Invariants: the event's own time stamp counts, as everybody reads it; nothing of a text is kept; an event is folded once,
+//! in the order of its conversation's feed.
 
 mod histogram;
 mod periods;
@@ -24,40 +24,40 @@ const SLOT: i64 = 15 * 60 * 1000;
 pub struct Slot(i64);
 
 impl Slot {
-    /// The one that this time lies in.
+    /// Returns the slot of this time.
     pub const fn of(at: Timestamp) -> Self {
         Self(at.as_millis().div_euclid(SLOT))
     }
 
-    /// The one with this number, counted from the epoch.
+    /// Returns the slot with this number, counted from the epoch.
     pub const fn numbered(number: i64) -> Self {
         Self(number)
     }
 
-    /// Its number, counted from the epoch.
+    /// Returns its number, counted from the epoch.
     pub const fn number(self) -> i64 {
         self.0
     }
 
-    /// Its first millisecond.
+    /// Returns its first millisecond.
     pub const fn start(self) -> Timestamp {
         Timestamp::from_millis(self.0.saturating_mul(SLOT))
     }
 
-    /// The one after it.
+    /// Returns the slot after it.
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0 + 1)
     }
 
-    /// The one before it.
+    /// Returns the slot before it.
     #[must_use]
     pub const fn before(self) -> Self {
         Self(self.0 - 1)
     }
 }
 
-/// What is counted of some time.
+/// The sums of a period.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sums {
     /// Messages of customers.
@@ -74,9 +74,9 @@ pub struct Sums {
     pub dead_letters: u64,
     /// Requests to Fini that were taken out of the budget; of all frontends together.
     pub requests: u64,
-    /// How long customers waited for the first answer in their conversation, counted when it came.
+    /// Waits of customers for the first answer in their conversation, counted when it came.
     pub first_answers: Histogram,
-    /// How long customers waited for the human they were promised, counted when one came.
+    /// Waits of customers for the human they were promised, counted when one came.
     pub humans: Histogram,
 }
 
@@ -100,23 +100,23 @@ impl Sums {
     }
 }
 
-/// What a conversation's customer waits for, as far as it is measured.
+/// The measured waits of a conversation's customer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Waits {
-    /// When the customer wrote first.
+    /// Time of the customer's first message, while it is unanswered.
     pub asked_at: Option<Timestamp>,
-    /// Whether anybody answered.
+    /// True once anybody answered.
     pub is_answered: bool,
-    /// When a human was asked for whom nobody has met yet.
+    /// Time of the request for a human, while none has come.
     pub human_asked_at: Option<Timestamp>,
 }
 
 impl Waits {
-    /// A conversation of which nothing is measured any more; also one whose beginning is not known.
+    /// A conversation in which nothing is measured any more; also one whose beginning is unknown.
     pub const SETTLED: Self = Self { asked_at: None, is_answered: true, human_asked_at: None };
 }
 
-/// An event as the fold reads it out of its body.
+/// An event as the fold reads it from its body.
 #[derive(Debug, Deserialize)]
 struct Event {
     #[serde(rename = "type")]
@@ -154,7 +154,7 @@ pub const COUNTED: [&str; 9] = [
     "handoff.returned",
 ];
 
-/// Folds the next event of a conversation, by its body, into what is counted. Gives the slot and what is to be added to it;
+/// Folds the next event of a conversation, by its body, into the sums. Returns the slot and what is to be added to it;
 /// `None` for a body that is no event.
 pub fn fold(body: &str, waits: &mut Waits) -> Option<(Slot, Sums)> {
     let event: Event = serde_json::from_str(body).ok()?;
@@ -168,7 +168,7 @@ pub fn fold(body: &str, waits: &mut Waits) -> Option<(Slot, Sums)> {
                 waits.asked_at.get_or_insert(at);
             }
         }
-        // What another automation says is no answer, nor is what nobody was shown.
+        // Messages of other automations are no answers, nor are withheld ones.
         "message.created" if matches!(&*event.data.message.author, "bot" | "agent") && !event.data.withheld => {
             if !waits.is_answered
                 && let Some(asked_at) = waits.asked_at.take()

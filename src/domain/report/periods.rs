@@ -1,28 +1,28 @@
-//! The rows of a report: hours or days as a time zone has them, cut out of slots.
+//! The rows of a report: hours or days of a time zone, cut out of slots.
 
 use jiff::tz::TimeZone;
 
 use super::{Slot, Timestamp};
 
-/// How long a row of the report is.
+/// The length of a row of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// An hour by the clock on the wall.
+    /// An hour by the wall clock.
     Hour,
     /// A day from midnight to midnight.
     Day,
 }
 
-/// A row's time: from the beginning of its first slot to the beginning of the first one after it.
+/// The time of a row: from the beginning of its first slot to the beginning of the first one after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Period {
     /// Its first slot.
     pub from: Slot,
-    /// The first slot behind it.
+    /// The first slot after it.
     pub to: Slot,
 }
 
-/// The whole periods that `from` (inclusive) to `to` (exclusive) touches, oldest first; `None` where they are more than `most`.
+/// Returns the whole periods that `from` (inclusive) to `to` (exclusive) touches, oldest first; `None` beyond `most`.
 pub fn periods(from: Timestamp, to: Timestamp, step: Step, zone: &TimeZone, most: usize) -> Option<Vec<Period>> {
     let mut first = Slot::of(from);
     let label = label(first, step, zone);
@@ -47,7 +47,7 @@ pub fn periods(from: Timestamp, to: Timestamp, step: Step, zone: &TimeZone, most
     }
 }
 
-/// What all slots of a period have in common: the date, or the hour, which may come twice where clocks are set back.
+/// Returns what all slots of a period share: the date, or the hour, which may come twice where clocks are set back.
 fn label(slot: Slot, step: Step, zone: &TimeZone) -> (i16, i16, i8, i32) {
     let instant = jiff::Timestamp::from_millisecond(slot.start().as_millis()).unwrap_or_default();
     let (local, offset) = (zone.to_datetime(instant), zone.to_offset(instant));
@@ -65,7 +65,7 @@ mod tests {
         Timestamp::from_millis(text.parse::<jiff::Timestamp>().expect("a time").as_millisecond())
     }
 
-    /// The lengths of the periods in quarters of an hour, and where they begin.
+    /// Returns the lengths of the periods in quarters of an hour, and the time at which they begin.
     fn cut(from: &str, to: &str, step: Step, zone: &str) -> (Vec<i64>, String) {
         let zone = TimeZone::get(zone).expect("a zone");
         let periods = periods(at(from), at(to), step, &zone, 100).expect("few");

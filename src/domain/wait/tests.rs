@@ -33,7 +33,7 @@ fn where_there_is_room_a_message_is_sent_at_once() {
 fn a_full_window_lets_the_next_through_when_its_oldest_request_leaves() {
     let full = room(10, &[0, 100, 200, 300, 400, 500, 600, 700, 800], &[]);
     assert_eq!(alone(&full, Line::default(), 1_000), Some(60_000));
-    // Reads beyond the floor are in the way until they leave.
+    // Reads beyond the floor take room until they leave the window.
     let read = room(10, &[500, 600, 700], &[0, 1, 2, 3, 4, 5, 6]);
     assert_eq!(alone(&read, Line::default(), 1_000), Some(60_000));
     assert_eq!(alone(&room(1, &[0], &[]), Line::default(), 1_000), Some(60_000));
@@ -84,16 +84,16 @@ struct Message {
     written: i64,
 }
 
-/// What became of it.
+/// The times of a message: its expected send, and its writing.
 #[derive(Clone, Copy)]
 struct Told {
     expected: Option<i64>,
     written: i64,
 }
 
-/// A small bridge in virtual time: the budget of a frontend, its people in their round, one message under way in each
-/// conversation, and reading that keeps its floor. Returns for each message when it was expected to be sent, when it was written,
-/// and when it was sent.
+/// Runs a small bridge in virtual time: the budget of a frontend, its people in their round, one message under way in each
+/// conversation, and reading that keeps its floor. Returns for each message the times of its expected send, of its writing
+/// and of its send.
 fn rush(mut messages: Vec<Message>, reply: impl Fn(usize) -> i64) -> Vec<(Told, i64)> {
     const LIMIT: u32 = 100;
     const WINDOW: i64 = 60_400;
@@ -155,7 +155,7 @@ fn rush(mut messages: Vec<Message>, reply: impl Fn(usize) -> i64) -> Vec<(Told, 
     done
 }
 
-/// 150 messages of 50 people within twenty seconds, against Fini's documented limit: how far the estimates are off.
+/// Checks the error of the estimates for 150 messages of 50 people in twenty seconds, against Fini's documented limit.
 #[test]
 fn in_a_rush_the_estimates_are_good() {
     let mut seed = 17_u64;
