@@ -39,9 +39,9 @@ use crate::{
     },
 };
 
-/// When an unclear turn is looked for first.
+/// Delay before the first look for an unclear turn.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
-/// What a lease has over the deadline of its send: time to record what came of it.
+/// Time by which a lease outlasts the deadline of its send: enough to record the outcome.
 const LEASE_SLACK: Duration = Duration::from_secs(20);
 /// Pauses of a message that did not leave.
 const UNSENT: Backoff = Backoff { first: Duration::from_secs(1), cap: Duration::from_secs(30) };
@@ -56,14 +56,14 @@ const BATCH: usize = 32;
 /// often than this. Room that was given back unused is found as late at most.
 const ASKED_EVERY: Duration = Duration::from_millis(250);
 
-/// What the sender has to know.
+/// Settings of the sender.
 #[derive(Clone, Debug)]
 pub struct SenderSettings {
     /// Each frontend with its bot.
     pub bots: Vec<(FrontendName, String)>,
     /// The deadline of one Generate Answer call; the lease outlasts it.
     pub reply_timeout: Duration,
-    /// How long consecutive messages are gathered into one turn; zero: not at all.
+    /// Time for which consecutive messages are gathered into one turn; zero turns that off.
     pub join_window: Duration,
     /// A message that could not be sent for so long is failed.
     pub give_up_after: Duration,
@@ -71,11 +71,11 @@ pub struct SenderSettings {
 
 /// The sender.
 pub struct Sender {
-    /// Where turns are.
+    /// Holds the turns.
     pub store: Arc<dyn Store>,
-    /// Where they go.
+    /// Receives the turns.
     pub fini: Arc<dyn FiniApi>,
-    /// Which Fini conversation is whose.
+    /// Knows which Fini conversation belongs to which conversation.
     pub bindings: Bindings,
     /// Records what came back.
     pub ledger: Arc<Ledger>,
@@ -83,7 +83,7 @@ pub struct Sender {
     pub breakers: Arc<Breakers>,
     /// Says how much may be sent.
     pub budget: Arc<Budget>,
-    /// Is told what replies take.
+    /// Learns how long replies take.
     pub waits: Arc<Waits>,
     /// The time.
     pub clock: Arc<dyn Clock>,
@@ -95,7 +95,7 @@ pub struct Sender {
     pub wake: Wake,
     /// This process.
     pub owner: Owner,
-    /// What it has to know.
+    /// Bots, timeouts and windows.
     pub settings: SenderSettings,
     /// Sends under way.
     pub in_flight: AtomicUsize,
@@ -250,7 +250,7 @@ impl Sender {
         let mut pause = FIRST_PAUSE;
         loop {
             match self.settle(&turn, &result).await {
-                // A disk that is full for a moment must not cost what Fini said: while the lease lasts, it is tried again.
+                // A disk that is full for a moment must not lose Fini's answer: recording is retried while the lease lasts.
                 Err(error) if self.clock.now().plus(pause) < deadline => {
                     tracing::warn!(%error, "outcome of a send not recorded yet");
                     tokio::time::sleep(pause).await;
@@ -345,7 +345,7 @@ impl Sender {
     }
 }
 
-/// What came of a send.
+/// The outcome of a send: Fini's events, or the failure.
 type Answer = std::result::Result<Vec<crate::domain::vendor::FiniEvent>, Failure>;
 
 fn never_left(detail: impl Into<String>) -> Answer {

@@ -1,4 +1,5 @@
-//! What to read next. Pure: the situation in, one decision out; the same code drives the service and its simulation.
+//! Decides what to read next. Pure: the situation in, one decision out; the same code drives the service and its
+//! simulation.
 //!
 //! One List request carries a hundred conversations with their events, so sweeps of its first page find what is written
 //! anywhere at a cost that does not depend on how many conversations are open. Everything else is read beside them, in
@@ -30,24 +31,24 @@ use crate::domain::{Timestamp, page_size::PageSize};
 
 /// Single reads at once.
 const MAX_SINGLES: usize = 4;
-/// How far back the first sweep of all goes.
+/// Reach of the very first sweep into the past.
 const FIRST: Duration = Duration::from_mins(10);
 /// Sweeps go at least so far below the watermark: rows of the same second settle in any order.
 const LEAST_OVERLAP: Duration = Duration::from_secs(3);
-/// Once in a while one goes deeper, in case List has begun to lag and nothing has shown it.
+/// Once in a while a sweep goes deeper, in case List has begun to lag and nothing has shown it.
 const DEEP: (Duration, Duration) = (Duration::from_mins(1), Duration::from_secs(30));
-/// What is searched for may stand in List before the time it was sent at: clocks differ. So much is allowed for at most.
+/// Clocks differ, so List may show a searched message with a time before its sending. At most so much is allowed for.
 const SEARCH_MARGIN: Duration = Duration::from_secs(30);
-/// What a sweep leaves behind on so many pages is read in passing; more than that is an outage to catch up with.
+/// A gap of so many pages is read in passing; a larger one is an outage to catch up with.
 const SMALL_GAP: u32 = 3;
-/// How long a turn's wrapper is left to sweeps at most.
+/// Longest time for which a turn's wrapper is left to sweeps.
 const AFTER_TURN: Duration = Duration::from_secs(15);
-/// While messages wait for the budget: when to look again whether they still do.
+/// While messages wait for the budget, the planner looks again after so long whether they still wait.
 const YIELD: Duration = Duration::from_millis(250);
-/// A conversation that is read singly instead of by sweeps: how often List is asked all the same.
+/// While the only conversation is read singly instead of by sweeps, List is still asked this often.
 const LONE: Duration = Duration::from_mins(1);
 
-/// What was read, what is being read, and what the reads have shown.
+/// The state of reading: what was read, what is being read, and what the reads have shown.
 #[derive(Clone, Debug, Default)]
 pub struct Planner {
     watermark: Option<Timestamp>,
@@ -66,9 +67,9 @@ pub struct Planner {
     audit_at: Option<Timestamp>,
     status_at: Option<Timestamp>,
     deep_at: Option<Timestamp>,
-    /// When single reads began, in the running window.
+    /// Start times of the single reads in the running window.
     singles: VecDeque<Timestamp>,
-    /// The same of pages that sweeps had just left.
+    /// Likewise for reads of pages that sweeps had just left.
     left_pages: VecDeque<Timestamp>,
     disorder: Peak,
     behind: Peak,
@@ -81,14 +82,14 @@ pub struct Planner {
 }
 
 /// A row near the top that List cannot give. Sweeps begin below it; now and then one begins above it, conversation by
-/// conversation, for what is new there; and seldom one tries whether the row is gone.
+/// conversation, to find what is new there; and now and then, rarely, one tries whether the row is gone.
 #[derive(Clone, Debug)]
 struct Passed {
     /// The conversation below which sweeps begin, by Fini's id.
     stone: String,
-    /// When one begins at the top.
+    /// Time at which a sweep next begins at the top.
     top_at: Timestamp,
-    /// When one tries a page of the ordinary size there.
+    /// Time at which a sweep next tries a page of the ordinary size there.
     trial_at: Timestamp,
     pause: Duration,
 }
@@ -116,42 +117,42 @@ impl Planner {
         Self { watermark, started_at: Some(now), ..Self::default() }
     }
 
-    /// Whether it has begun.
+    /// Returns true once the planner has begun to read.
     pub const fn has_begun(&self) -> bool {
         self.started_at.is_some()
     }
 
-    /// Everything up to here was read, gaps included; what a restart may resume from. Fini's clock.
+    /// Returns the time, by Fini's clock, up to which everything was read, gaps included: a restart may resume from it.
     pub fn watermark(&self) -> Option<Timestamp> {
         [self.gaps.resume(), self.watermark].into_iter().flatten().min()
     }
 
-    /// When the last sweep that succeeded began.
+    /// Returns when the last sweep that succeeded began.
     pub const fn swept_at(&self) -> Option<Timestamp> {
         self.swept_at
     }
 
-    /// When it began to read.
+    /// Returns when it began to read.
     pub const fn started_at(&self) -> Option<Timestamp> {
         self.started_at
     }
 
-    /// Whether sweeps left something unread that is still to be read.
+    /// Returns true while something that sweeps left unread is still to be read.
     pub fn catches_up(&self) -> bool {
         !self.gaps.is_empty()
     }
 
-    /// How far List stays behind what responses have told already.
+    /// Returns the time by which List lags behind what responses have already shown.
     pub fn list_lag(&self, now: Timestamp) -> Duration {
         self.behind.at(now).max(self.disorder.at(now))
     }
 
-    /// A turn was over for so long when a sweep began that did not show it.
+    /// Notes that a sweep did not show a turn that had been over for so long when the sweep began.
     pub fn sweep_lacked(&mut self, finished_turn_of: Duration, now: Timestamp) {
         self.behind.observe(finished_turn_of, now);
     }
 
-    /// The distances between reads as things are.
+    /// Returns the distances between reads in this situation.
     pub fn paces(&self, s: &Situation<'_>) -> Paces {
         let since = s.now.minus(s.shares.window);
         let lately = |times: &VecDeque<Timestamp>| {
@@ -172,7 +173,7 @@ impl Planner {
         )
     }
 
-    /// Decides.
+    /// Returns the next action.
     pub fn decide(&self, s: &Situation<'_>) -> Plan {
         let paces = self.paces(s);
         let (may_list, may_get) = (!self.listing, self.getting < MAX_SINGLES);
@@ -266,7 +267,7 @@ impl Planner {
         Some(self.audit_at.or(self.started_at).map_or(s.now, |at| at.plus(pace)))
     }
 
-    /// How many pages a full pass has below the first one, which sweeps read anyway.
+    /// Returns the number of pages that a full pass reads below the first one, which sweeps read anyway.
     fn pages_below(&self, s: &Situation<'_>) -> u32 {
         let is_below = |walk: &Walk| {
             let oldest = s.at_vendor(s.oldest_created_at.unwrap_or(s.now));
@@ -278,7 +279,7 @@ impl Planner {
         self.audit_pages.unwrap_or_else(|| self.pages_of(s.watched)).max(1)
     }
 
-    /// Pages below the first that so many conversations take.
+    /// Returns the number of pages below the first that so many conversations take.
     fn pages_of(&self, watched: u64) -> u32 {
         u32::try_from(watched.div_ceil(u64::from(self.page_size.rows()))).unwrap_or(u32::MAX).saturating_sub(1)
     }
@@ -299,7 +300,7 @@ impl Planner {
         None
     }
 
-    /// The front conversation that has gone unseen for longest, measured by how long it may.
+    /// Returns the front conversation that is most overdue, if it is due.
     fn front_due(&self, s: &Situation<'_>, paces: &Paces, dues: &mut Dues) -> Option<usize> {
         let pass = paces.audit.map_or(Duration::ZERO, |pace| pace.saturating_mul(2 * self.pages_below(s)));
         // Where every one of them can have its turn in time, none has to stand back for another.
@@ -379,7 +380,7 @@ impl Planner {
         Walk { has_hole: cursor.is_some(), reach, cursor, ..walk }
     }
 
-    /// A page of List came, or did not.
+    /// Takes the end of a List request: its page, or why there is none.
     pub fn end_list(&mut self, mut walk: Walk, page: Result<PageFacts, Missed>, now: Timestamp) -> Searched {
         self.listing = false;
         let page = match page {
@@ -436,7 +437,7 @@ impl Planner {
         self.watermark = self.watermark.max(page.newest);
     }
 
-    /// A page has come: below a row that cannot be given, or where one stood before.
+    /// Notes that a page has come: below a row that cannot be given, or where one stood before.
     fn note_passed(&mut self, walk: &mut Walk, now: Timestamp) {
         if walk.is_blocked() && walk.detour.is_some() {
             // Below it all is well: it is that row, and not the size of pages.
@@ -458,7 +459,8 @@ impl Planner {
         }
     }
 
-    /// A page was not given: smaller pages, unless a row that cannot be given is known to be the reason.
+    /// Notes that a page was not given: asks for smaller pages, unless a row that cannot be given is known to be the
+    /// reason.
     fn note_missed(&mut self, walk: &Walk, now: Timestamp) {
         match walk.reach {
             Reach::Ordinary => {
@@ -476,7 +478,7 @@ impl Planner {
         }
     }
 
-    /// A walk that could not go on: tried again from where it stood, or given up.
+    /// Handles a walk that could not go on: it is tried again from where it stood, or given up.
     fn miss(&mut self, mut walk: Walk, missed: Missed, now: Timestamp) -> Searched {
         let missed = match missed {
             Missed::Page { .. } => Missed::Page { smallest: walk.limit <= 1 },
@@ -524,7 +526,7 @@ impl Planner {
         note(&mut self.singles, s);
     }
 
-    /// A single read ended. `lone`: it stood for a sweep and succeeded.
+    /// Ends a single read. `lone`: start of a read that stood for a sweep and succeeded.
     pub fn end_get(&mut self, lone: Option<Timestamp>) {
         self.getting = self.getting.saturating_sub(1);
         self.swept_at = self.swept_at.max(lone);
@@ -543,7 +545,7 @@ fn note(times: &mut VecDeque<Timestamp>, s: &Situation<'_>) {
     times.push_back(s.now);
 }
 
-/// How long a conversation may go unseen: the longer nobody wrote in it, the longer, where it `decays`.
+/// Returns how long a conversation may go unseen; where it `decays`, longer the longer nobody wrote in it.
 fn patience(watched: &Watched, decays: bool, now: Timestamp) -> Duration {
     let base = if watched.escalated { ESCALATED_CYCLE } else { OPEN_CYCLE };
     let hours = now.since(watched.last_activity_at).as_secs() / 3600;
