@@ -106,7 +106,7 @@ fn conversation(id: InteractionId, fields: &BTreeMap<String, &RawValue>) -> Resu
     })
 }
 
-/// The events, unparsed. None at all is a fact; something else in their place is not the same as none.
+/// Returns the events, unparsed. A missing list means none; something else in its place does not.
 fn events<'a>(fields: &BTreeMap<String, &'a RawValue>) -> Result<Vec<&'a RawValue>, Malformed> {
     match fields.get("events") {
         Some(raw) if raw.get() != "null" => {
@@ -116,7 +116,7 @@ fn events<'a>(fields: &BTreeMap<String, &'a RawValue>) -> Result<Vec<&'a RawValu
     }
 }
 
-/// When the newest event was created, reading nothing else.
+/// Returns when the newest event was created, reading nothing else.
 pub(in crate::fini) fn latest_event_at(text: &str) -> Option<Timestamp> {
     let fields = object(text).ok()?;
     let times = events(&fields).ok()?.into_iter().filter_map(|raw| {
