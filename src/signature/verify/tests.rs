@@ -1,4 +1,4 @@
-//! What the verifier accepts and how it names the rest, with the reference library as second opinion.
+//! Checks what the verifier accepts and how it names the rest, with the reference library as a second opinion.
 
 use proptest::prelude::*;
 
