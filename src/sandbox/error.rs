@@ -1,4 +1,4 @@
-//! What goes wrong: for callers of the simulated vendor, and for those who control the sandbox.
+//! The errors for callers of the simulated vendor, and for those who control the sandbox.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -15,7 +15,7 @@ pub struct VendorError {
     pub message: Value,
     /// `Retry-After` in seconds.
     pub retry_after: Option<String>,
-    /// Said by something in front of the vendor, in HTML: a firewall, a gateway.
+    /// True if it comes from something in front of the vendor, in HTML: a firewall, a gateway.
     pub in_front: bool,
 }
 
@@ -50,7 +50,7 @@ impl VendorError {
         Self { in_front: true, ..Self::new(status, "") }
     }
 
-    /// 500: what unknown ids get as well.
+    /// 500, which unknown ids get as well.
     pub fn internal() -> Self {
         Self::new(500, "Internal server error")
     }
@@ -82,7 +82,7 @@ impl IntoResponse for VendorError {
     }
 }
 
-/// Why a control call was refused.
+/// The reason why a control call was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SandboxError {
     /// No conversation under this id, attribute or `latest`.

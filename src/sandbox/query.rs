@@ -76,7 +76,7 @@ impl Query {
     }
 }
 
-/// A UUID, or the vendor's refusal.
+/// Parses a UUID, or returns the vendor's refusal.
 pub fn uuid(name: &str, text: &str) -> Result<Uuid, VendorError> {
     Uuid::parse_str(text).map_err(|_| VendorError::bad_request(format!("{name} must be a UUID")))
 }

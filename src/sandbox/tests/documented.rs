@@ -1,4 +1,4 @@
-//! `FAULTS.md` against what there is: every kind of fault is in it, and every example of it works.
+//! Compares `FAULTS.md` with the code: every kind of fault is in it, and every example in it works.
 
 use super::super::rule::KINDS;
 use super::*;

@@ -73,7 +73,7 @@ async fn a_cursor_follows_its_conversation() {
     let page = bench.list("limit=2").await;
     let cursor = page["nextCursor"].as_str().unwrap();
     assert_eq!(cursor, started[2]);
-    // It moves to the top between two pages: what follows it now is everything else.
+    // It moves to the top between two pages: everything else now follows it.
     bench.sandbox.agent_message(cursor, "Hi").unwrap();
     let rest = bench.listed(&format!("cursor={cursor}")).await;
     assert_eq!(rest, [started[3].clone(), started[1].clone(), started[0].clone()]);
