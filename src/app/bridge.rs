@@ -25,7 +25,7 @@ use crate::{
     store::Store,
 };
 
-/// Longest time in which the other replicas are told of the end.
+/// Longest time for telling the other replicas of the end.
 const LEAVE: Duration = Duration::from_secs(2);
 
 /// The ports through which the rooms reach the world outside.
@@ -85,17 +85,17 @@ impl Bridge {
         })
     }
 
-    /// The routes of the public listener.
+    /// Returns the routes of the public listener.
     pub fn public(&self) -> Router {
         self.public.clone()
     }
 
-    /// The routes of the operators' listener.
+    /// Returns the routes of the operators' listener.
     pub fn admin(&self) -> Router {
         self.admin.clone()
     }
 
-    /// The stages of stopping.
+    /// Returns the stages of stopping.
     pub fn stop(&self) -> Stop {
         self.lifecycle.stop()
     }

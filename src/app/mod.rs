@@ -106,7 +106,7 @@ impl App {
         self.admin
     }
 
-    /// The stages of stopping.
+    /// Returns the stages of stopping.
     pub fn stop(&self) -> Stop {
         self.bridge.stop()
     }

@@ -63,7 +63,7 @@ impl Holders {
     }
 }
 
-/// SIGHUP, taken over from the default action, which would end the process.
+/// Takes SIGHUP over from the default action, which would end the process.
 pub(super) fn hangups() -> std::io::Result<Signal> {
     signal(SignalKind::hangup())
 }

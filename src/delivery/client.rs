@@ -148,14 +148,14 @@ impl ReceiverApi for CallbackClient {
 }
 
 impl CallbackClient {
-    /// A client that reaches what `guard` lets it, spending at most `connect_timeout` on resolving, connecting and the
-    /// TLS handshake together.
+    /// Creates a client that reaches the addresses that `guard` allows, spending at most `connect_timeout` on resolving,
+    /// connecting and the TLS handshake together.
     pub fn new(guard: Guard, connect_timeout: Duration) -> Result<Self, ClientError> {
         Self::with_roots(guard, connect_timeout, &[], LARGEST_AGE)
     }
 
-    /// As [`CallbackClient::new`], over another way than the straight one. Behind a proxy it is the proxy that resolves names:
-    /// only addresses that are written as such are vetted here.
+    /// As [`CallbackClient::new`], over a configured way through the network. A proxy resolves names itself: only addresses
+    /// that are written as such are vetted here.
     pub fn over(guard: Guard, connect_timeout: Duration, network: Network) -> Result<Self, ClientError> {
         Self::build(guard, connect_timeout, &[], LARGEST_AGE, network)
     }

@@ -81,7 +81,7 @@ pub struct Dispatcher {
     pub metrics: Metrics,
     /// Takes the spans of finished attempts.
     pub spans: Spans,
-    /// This process.
+    /// This process, as the owner of leases.
     pub owner: Owner,
     /// Lease, maximum age and lane rule.
     pub settings: DispatcherSettings,

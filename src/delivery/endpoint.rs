@@ -114,7 +114,7 @@ impl Endpoint {
         }
     }
 
-    /// The same, with a sender of its own.
+    /// Gives it a sender of its own.
     #[must_use]
     pub fn over(self, receivers: Arc<dyn ReceiverApi>) -> Self {
         Self { receivers: Some(receivers), ..self }

@@ -118,7 +118,8 @@ impl Guard {
         inner.peek().is_some() && inner.all(|v4| self.lists(IpAddr::V4(v4)))
     }
 
-    /// An address that hands out credentials has to be listed by itself: allowing its network does not mean it.
+    /// Returns true if a network of the list holds the address. An address that hands out credentials has to be listed by
+    /// itself: allowing its network does not mean it.
     fn lists(&self, address: IpAddr) -> bool {
         let is_metadata = match address {
             IpAddr::V4(v4) => METADATA_V4.contains(&v4),
@@ -231,17 +232,17 @@ fn within(address: Ipv6Addr, network: [u16; 3], length: u32) -> bool {
     (address.to_bits() ^ network) >> (128 - length) == 0
 }
 
-/// `::ffff:0:0/96`, RFC 4291 §2.5.5.2.
+/// Matches `::ffff:0:0/96`, RFC 4291 §2.5.5.2.
 fn is_mapped(segments: &[u16; 8]) -> bool {
     segments[..6] == [0, 0, 0, 0, 0, 0xffff]
 }
 
-/// `64:ff9b::/96`, RFC 6052 §2.1.
+/// Matches `64:ff9b::/96`, RFC 6052 §2.1.
 fn is_nat64(segments: &[u16; 8]) -> bool {
     segments[..6] == [0x0064, 0xff9b, 0, 0, 0, 0]
 }
 
-/// `2001::/32`, RFC 4380.
+/// Matches `2001::/32`, RFC 4380.
 fn is_teredo(segments: &[u16; 8]) -> bool {
     segments[..2] == [0x2001, 0]
 }

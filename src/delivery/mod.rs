@@ -24,6 +24,6 @@ use self::client::{Attempt, AttemptResult};
 #[async_trait]
 pub trait ReceiverApi: Send + Sync {
     /// Makes one attempt at one callback, within its timeout. Never repeats it; failures are part of the result. A dropped
-    /// call ends its request, which may have arrived all the same.
+    /// call ends its request, which may still have arrived.
     async fn attempt(&self, attempt: &Attempt) -> AttemptResult;
 }

@@ -27,22 +27,22 @@ pub enum Verdict {
     RetryAt {
         /// The next attempt's time in Unix milliseconds.
         at: i64,
-        /// The failure.
+        /// The failure, by the side that failed.
         why: Why,
     },
     /// The receiver wants to be left alone for a while, for all callbacks: this one keeps its place and its chances.
     Deferred {
-        /// The failure.
+        /// The failure, by the side that failed.
         why: Why,
     },
     /// The receiver wants nothing more: its endpoint is paused, and the delivery stays until it is resumed.
     Paused {
-        /// The failure.
+        /// The failure, by the side that failed.
         why: Why,
     },
     /// The schedule is used up: a dead letter.
     Dead {
-        /// The last failure.
+        /// The last failure, by the side that failed.
         why: Why,
     },
 }

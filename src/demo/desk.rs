@@ -40,7 +40,7 @@ async fn view(demo: &Demo, customer: Customer) -> Option<Value> {
     Some(view)
 }
 
-/// `PUT /v1/desk`.
+/// Passes on `PUT /v1/desk`.
 pub(super) async fn open(State(demo): State<Demo>, Json(desk): Json<Value>) -> Response {
     let Some(request) = ask(&demo, Method::PUT, &["desk"]) else { return no_such_act() };
     let answer = passed_on(request.json(&desk), UNREACHABLE).await;
@@ -50,7 +50,7 @@ pub(super) async fn open(State(demo): State<Demo>, Json(desk): Json<Value>) -> R
     answer
 }
 
-/// `POST /v1/messages` of role `agent`.
+/// Passes on `POST /v1/messages` of role `agent`.
 pub(super) async fn say(State(demo): State<Demo>, Json(message): Json<Value>) -> Response {
     if message["role"] != "agent" {
         return problem(StatusCode::FORBIDDEN, "the desk speaks as an agent only");
@@ -59,7 +59,7 @@ pub(super) async fn say(State(demo): State<Demo>, Json(message): Json<Value>) ->
     passed_on(request.json(&message), UNREACHABLE).await
 }
 
-/// `POST /v1/conversations/{id}/handoff/…`.
+/// Passes on `POST /v1/conversations/{id}/handoff/…`.
 pub(super) async fn act(
     State(demo): State<Demo>,
     Path((id, act)): Path<(String, String)>,

@@ -109,7 +109,7 @@ impl Inbox {
         self.changed.subscribe()
     }
 
-    /// No code panics while it holds the lock half-changed, so a poisoned one is still whole.
+    /// Locks the state. No code panics while it holds the lock half-changed, so a poisoned one is still whole.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -71,7 +71,7 @@ impl Known {
         self.state().desk = Some(desk);
     }
 
-    /// No code panics while it holds the lock half-changed, so a poisoned one is still whole.
+    /// Locks the state. No code panics while it holds the lock half-changed, so a poisoned one is still whole.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -91,7 +91,7 @@ pub(super) async fn stream(
     let start = Event::default().event("start").data(json!({ "newest": newest }).to_string());
     let reader = Reader {
         changes: demo.inbox.changes(),
-        // A page may know more rows than there are: it comes from before a restart and is told so by `start`.
+        // A page may know more rows than there are: it is from before a restart, and `start` tells it so.
         at: resumed.unwrap_or(from.after).min(newest),
         inbox: demo.inbox,
         working: None,

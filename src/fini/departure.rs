@@ -42,13 +42,13 @@ struct Inner {
 }
 
 impl Departure {
-    /// A departure that calls `hook` once, when it is marked. The hook runs on the connection's task: it should do no
-    /// more than take the time or send on a channel.
+    /// Creates a departure that calls `hook` once, when it is marked. The hook runs on the connection's task: it should do
+    /// no more than take the time or send on a channel.
     pub fn new(hook: impl Fn() + Send + Sync + 'static) -> Self {
         Self::unless(|| false, hook)
     }
 
-    /// The same, for a request that must not leave any more once `is_late` says so.
+    /// Likewise, for a request that must not leave any more once `is_late` returns true.
     pub fn unless(is_late: impl Fn() -> bool + Send + Sync + 'static, hook: impl Fn() + Send + Sync + 'static) -> Self {
         let inner = Inner { state: AtomicU8::new(HELD), hook: Box::new(hook), is_late: Box::new(is_late) };
         Self { inner: Arc::new(inner), onward: Onward::default() }
@@ -59,7 +59,7 @@ impl Departure {
         Self::new(|| ())
     }
 
-    /// The same, for a request that is made because of another one.
+    /// Sets the request because of which this one is made.
     #[must_use]
     pub fn on_behalf(self, onward: Onward) -> Self {
         Self { onward, ..self }

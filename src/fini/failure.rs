@@ -37,8 +37,8 @@ pub enum Failure {
     },
 
     /// Final for this request: sent again as it is, it will be rejected again, and nothing was stored. Any 4xx in Fini's
-    /// own JSON shape that has no class of its own ("Generate Answer", Errors: a malformed body; "List conversations", Errors: invalid
-    /// parameters, with the rule that failed in the message).
+    /// own JSON shape that has no class of its own ("Generate Answer", Errors: a malformed body; "List conversations",
+    /// Errors: invalid parameters, with the rule that failed in the message).
     #[error("Fini rejected the request (status {status}): {detail}")]
     Rejected {
         /// The status.
@@ -67,9 +67,9 @@ pub enum Failure {
         detail: String,
     },
 
-    /// Fini's own 404 for one conversation by its id. A hint, not a proof: the page "Get conversation" says that unknown ids answer
-    /// 500, so confirm by a second read before a conversation is given up. Also given, without a request, for ids that
-    /// no path can carry (empty, `.` and `..`).
+    /// Fini's own 404 for one conversation by its id. A hint, not a proof: the page "Get conversation" says that unknown
+    /// ids answer 500, so confirm by a second read before a conversation is given up. Also returned, without a request, for
+    /// ids that no path can carry (empty, `.` and `..`).
     #[error("Fini does not know the conversation: {detail}")]
     Missing {
         /// Fini's explanation.

@@ -264,7 +264,7 @@ impl Reach<'_> {
     }
 }
 
-/// The answer is the same for conversations that exist and those that do not, so that nobody learns which ids there are.
+/// Refuses a conversation. The answer is the same whether or not it exists, so that nobody learns which ids there are.
 pub(super) fn not_theirs() -> Problem {
     Problem::new(Code::Forbidden).detail("the token is for another conversation")
 }

@@ -64,7 +64,7 @@ struct Page {
     reset: bool,
 }
 
-/// One conversation.
+/// Returns one conversation.
 #[utoipa::path(
     get,
     path = "/v1/conversations/{conversation_id}",
@@ -121,7 +121,7 @@ pub async fn get(
     Ok(admitted.until_taken(axum::Json(view).into_response()))
 }
 
-/// A page of a conversation's feed.
+/// Returns a page of a conversation's feed.
 #[utoipa::path(
     get,
     path = "/v1/conversations/{conversation_id}/events",

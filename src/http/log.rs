@@ -37,7 +37,7 @@ struct Page {
     has_more: bool,
 }
 
-/// A page of the log.
+/// Returns a page of the log.
 #[utoipa::path(
     get,
     path = "/v1/events",

@@ -158,7 +158,7 @@ impl Heartbeat {
     }
 }
 
-/// Each write above leaves the value whole, so one left behind by a panic is as good as any.
+/// Locks a value. Each write above leaves it whole, so one left behind by a panic is as good as any.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -64,17 +64,18 @@ impl Stop {
         self.asked_at.get().is_some_and(|asked| asked.elapsed() >= LAST_CALL)
     }
 
-    /// Cancelled when no new work may be taken.
+    /// Returns the token that is cancelled when no new work may be taken.
     pub fn soft(&self) -> &CancellationToken {
         &self.soft
     }
 
-    /// Cancelled when the grace is over.
+    /// Returns the token that is cancelled when the grace is over.
     pub fn hard(&self) -> &CancellationToken {
         &self.hard
     }
 
-    /// Cancelled last of all: the limit for those whose request to stop is the hard stop, such as the admin listener.
+    /// Returns the token that is cancelled last of all: the limit for those whose request to stop is the hard stop, such as
+    /// the admin listener.
     pub fn end(&self) -> &CancellationToken {
         &self.end
     }
@@ -112,27 +113,27 @@ impl Lifecycle {
         }
     }
 
-    /// The stages of stopping.
+    /// Returns the stages of stopping.
     pub fn stop(&self) -> Stop {
         self.stop.clone()
     }
 
-    /// For work in flight.
+    /// Returns the tasks for work in flight.
     pub fn tasks(&self) -> Tasks {
         self.tasks.clone()
     }
 
-    /// For what must run until everything else has ended: the admin listener, which says "not ready" meanwhile.
+    /// Returns the tasks that run until everything else has ended: the admin listener, which says "not ready" meanwhile.
     pub fn last_tasks(&self) -> Tasks {
         self.last.clone()
     }
 
-    /// For readiness.
+    /// Returns the health, for readiness.
     pub fn health(&self) -> Health {
         self.health.clone()
     }
 
-    /// For background loops.
+    /// Creates the supervisor of background loops.
     pub fn supervisor(&self, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Supervisor {
         Supervisor::new(
             clock,

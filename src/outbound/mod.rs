@@ -29,7 +29,7 @@ const MAX_HEAD: u32 = 384 * 1024;
 /// Makes ring the process's TLS implementation, unless one is chosen already. Every `reqwest` client of the program
 /// needs it before it is built; calling it again does nothing.
 pub fn install_crypto() {
-    // The error case is "there is one already", which is what was asked for.
+    // The error means that there is one already, which is the goal.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 

@@ -74,17 +74,17 @@ pub struct ApiKey {
 }
 
 impl ApiKey {
-    /// A key with both scopes.
+    /// Creates a key with both scopes.
     pub fn full(key: impl Into<String>) -> Self {
         Self { key: key.into(), read: true, write: true }
     }
 
-    /// A key with `read` scope only.
+    /// Creates a key with `read` scope only.
     pub fn read_only(key: impl Into<String>) -> Self {
         Self { key: key.into(), read: true, write: false }
     }
 
-    /// A key with `write` scope only.
+    /// Creates a key with `write` scope only.
     pub fn write_only(key: impl Into<String>) -> Self {
         Self { key: key.into(), read: false, write: true }
     }

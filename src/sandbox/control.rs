@@ -22,7 +22,7 @@ use super::{Sandbox, SandboxError};
 /// The most conversations one control answer holds.
 const MOST: usize = 1_000;
 
-/// The routes.
+/// Returns the routes.
 pub fn router() -> Router<Sandbox> {
     Router::new()
         .route("/_sandbox/conversations", get(conversations))

@@ -20,37 +20,37 @@ pub struct VendorError {
 }
 
 impl VendorError {
-    /// A refusal with one text.
+    /// Creates a refusal with one text.
     pub fn new(status: u16, message: impl Into<String>) -> Self {
         Self { status, message: Value::String(message.into()), retry_after: None, in_front: false }
     }
 
-    /// 400 with one text per broken rule.
+    /// Creates a 400 with one text per broken rule.
     pub fn validation(messages: Vec<String>) -> Self {
         Self { status: 400, message: messages.into(), retry_after: None, in_front: false }
     }
 
-    /// 400 with one text.
+    /// Creates a 400 with one text.
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self::new(400, message)
     }
 
-    /// 401: key missing, malformed, revoked or unknown.
+    /// Creates a 401: key missing, malformed, revoked or unknown.
     pub fn unauthorised() -> Self {
         Self::new(401, "Unauthorized")
     }
 
-    /// 403: the key lacks a scope.
+    /// Creates a 403: the key lacks a scope.
     pub fn forbidden(scope: &str) -> Self {
         Self::new(403, format!("This API key has no {scope} scope"))
     }
 
-    /// A page of something in front of the vendor.
+    /// Creates a page of something in front of the vendor.
     pub fn page(status: u16) -> Self {
         Self { in_front: true, ..Self::new(status, "") }
     }
 
-    /// 500, which unknown ids get as well.
+    /// Creates a 500, which unknown ids get as well.
     pub fn internal() -> Self {
         Self::new(500, "Internal server error")
     }

@@ -45,7 +45,7 @@ impl Guard {
         Ok(())
     }
 
-    /// `host`, `host:port`, `[::1]:port`.
+    /// Returns true for a known host, as `host`, `host:port` or `[::1]:port`.
     fn knows(&self, host: &str) -> bool {
         let Ok(authority) = host.parse::<axum::http::uri::Authority>() else { return false };
         if authority.as_str().contains('@') {

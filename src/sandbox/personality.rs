@@ -49,7 +49,7 @@ impl Personality {
         Self::drawn(row, answer, 0)
     }
 
-    /// The same, with random parts of the answer drawn from `seed`.
+    /// Likewise, with random parts of the answer drawn from `seed`.
     pub fn drawn(row: &str, answer: &str, seed: u64) -> Option<Self> {
         let row = ROWS.iter().find(|known| known.name == row)?;
         row.answers.iter().find(|(known, _)| *known == answer)?;

@@ -46,7 +46,7 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// A visible message or any other event with a text.
+    /// Creates a visible message or any other event with a text.
     pub fn text(
         role: impl Into<Cow<'static, str>>,
         kind: impl Into<Cow<'static, str>>,
@@ -55,7 +55,7 @@ impl Draft {
         Self { role: role.into(), kind: kind.into(), message: Some(text.into()), articles: Vec::new(), odd: false }
     }
 
-    /// A system event without a text.
+    /// Creates a system event without a text.
     pub fn system(kind: &'static str) -> Self {
         Self { role: "finibot".into(), kind: kind.into(), message: None, articles: Vec::new(), odd: false }
     }

@@ -169,7 +169,7 @@ fn bearer(value: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
 }
 
-/// The answer of the vendor's framework on any other path.
+/// Gives the answer of the vendor's framework on any other path.
 pub async fn not_found(method: Method, uri: Uri) -> Response {
     VendorError::new(StatusCode::NOT_FOUND.as_u16(), format!("Cannot {method} {}", uri.path())).into_response()
 }

@@ -30,7 +30,7 @@ pub struct BreakerSettings {
 
 /// The breakers.
 pub struct Breakers {
-    /// The time.
+    /// The steady clock.
     pub clock: Arc<dyn Clock>,
     /// For jitter.
     pub entropy: Arc<dyn Entropy>,

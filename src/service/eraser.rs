@@ -1,8 +1,10 @@
-//! Erasing persons here, conversation by conversation, and deleting at Fini what was erased here: durable, tried again after a crash, and believed only when reading proves it.
+//! Erases persons here, conversation by conversation, and deletes at Fini what was erased here: durable, tried again after
+//! a crash, and believed only when reading proves it.
 //!
-//! Fini's answer to a deletion proves nothing: it is success for unknown ids too. And the 500 by which Fini says that it does
-//! not know a conversation is what it says when it is ill as well. So it is read before it is deleted, and what counts as
-//! proof afterwards says [`domain::evidence::gone`](crate::domain::evidence::gone). Deleting may be repeated, unlike sending.
+//! Fini's answer to a deletion proves nothing: it is success for unknown ids too. And the 500 by which Fini says that it
+//! does not know a conversation is also its answer when it is down. So the conversation is read before it is deleted, and
+//! [`domain::evidence::gone`](crate::domain::evidence::gone) says what counts as proof afterwards. Deleting may be
+//! repeated, unlike sending.
 
 use std::{sync::Arc, time::Duration};
 
@@ -50,13 +52,13 @@ const GIVE_UP_AFTER: Duration = Duration::from_hours(24);
 pub struct Eraser {
     /// Holds the requested deletions.
     pub store: Arc<dyn Store>,
-    /// Asked to delete, and to prove it.
+    /// Deletes, and serves the reads that prove it.
     pub fini: Arc<dyn FiniApi>,
-    /// Say when not to ask.
+    /// Tell when not to ask.
     pub breakers: Arc<Breakers>,
-    /// Says how much may be asked.
+    /// Tells how much may be asked.
     pub budget: Arc<Budget>,
-    /// The time.
+    /// The steady clock.
     pub clock: Arc<dyn Clock>,
 }
 

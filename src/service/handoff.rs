@@ -25,7 +25,7 @@ const BATCH: usize = 20;
 pub struct Handoffs {
     /// Holds the handoffs.
     pub store: Arc<dyn Store>,
-    /// The time.
+    /// The steady clock.
     pub clock: Arc<dyn Clock>,
 }
 

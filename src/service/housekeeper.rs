@@ -42,19 +42,19 @@ pub struct HousekeeperSettings {
 pub struct Housekeeper {
     /// Holds everything that is recovered, pruned and counted.
     pub store: Arc<dyn Store>,
-    /// Measured.
+    /// Measured for metrics and figures.
     pub budget: Arc<Budget>,
-    /// The time.
+    /// The steady clock.
     pub clock: Arc<dyn Clock>,
     /// Knows how far reading has come.
     pub reader: Arc<Reader>,
-    /// Who is left alone for a while, as far as this process knows.
+    /// Returns who is left alone for a while, as far as this process knows.
     pub left_alone: Arc<dyn Fn() -> LeftAlone + Send + Sync>,
-    /// Told.
+    /// Takes the measurements.
     pub metrics: Metrics,
-    /// Kept for operators.
+    /// The measurements of the last day, for operators.
     pub figures: Arc<Mutex<Figures>>,
-    /// This process.
+    /// This process, as the owner of leases.
     pub owner: Owner,
     /// Retention and patience.
     pub settings: HousekeeperSettings,

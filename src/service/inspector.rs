@@ -22,7 +22,7 @@ pub struct Inspector {
     pub breakers: Arc<Breakers>,
     /// Says how much may be asked.
     pub budget: Arc<Budget>,
-    /// The time.
+    /// The steady clock.
     pub clock: Arc<dyn Clock>,
 }
 

@@ -63,7 +63,7 @@ pub enum Taken {
 }
 
 impl Intake {
-    /// An intake into `store`.
+    /// Creates an intake into `store`.
     pub fn new(
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,

@@ -24,7 +24,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// A ledger over `store`.
+    /// Creates a ledger over `store`.
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, metrics: Metrics) -> Self {
         Self { store, clock, metrics }
     }

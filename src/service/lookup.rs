@@ -92,7 +92,7 @@ pub fn after_look(
     }
 }
 
-/// 1.5 s, 3 s, 5 s, then slower: somebody waits to learn the fate of a message.
+/// Returns 1.5 s, 3 s, 5 s, then more: somebody waits to learn the fate of a message.
 fn unclear_pause(looks: u32) -> Duration {
     let millis = match looks {
         0 => 1_500,
@@ -138,7 +138,7 @@ pub(super) mod tests {
     const SETTINGS: LookupSettings =
         LookupSettings { absence_window: Duration::from_secs(15), late_reply_window: Duration::from_secs(600) };
 
-    /// A customer's turn in that state since the beginning of time, in a conversation that is not bound.
+    /// Returns a customer's turn in that state since the beginning of time, in a conversation that is not bound.
     pub fn turn(state: TurnState, looks: u32, tries: u32) -> TurnToRead {
         TurnToRead {
             key: TurnKey(1),

@@ -85,7 +85,7 @@ fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// A turn whose own conversation is read.
+/// Returns a turn whose own conversation is read.
 fn look(state: TurnState, since: Timestamp, looks: u32, tries: Tries) -> TurnToRead {
     let turn = turn(state, looks, tries.count);
     TurnToRead { interaction: Some(InteractionId::trusted("i")), sent_at: since, since, tries, ..turn }

@@ -24,7 +24,7 @@ pub struct Prober {
     pub breakers: Arc<Breakers>,
     /// Says how much may be asked.
     pub budget: Arc<Budget>,
-    /// The time.
+    /// The steady clock.
     pub clock: Arc<dyn Clock>,
     /// Loops that may go on after an answer.
     pub waiting: Vec<Wake>,

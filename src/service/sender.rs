@@ -52,8 +52,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const MAX_IN_FLIGHT: usize = 512;
 /// Claimed in one go.
 const BATCH: usize = 32;
-/// While the budget has no room, every further message would have it asked again, and what is due locked meanwhile: not more
-/// often than this. Room that was given back unused is found as late at most.
+/// While the budget has no room, every further message would ask it again, and lock the due turns meanwhile: not more often
+/// than this. Room that was given back unused is found as late at most.
 const ASKED_EVERY: Duration = Duration::from_millis(250);
 
 /// Settings of the sender.
@@ -77,7 +77,7 @@ pub struct Sender {
     pub fini: Arc<dyn FiniApi>,
     /// Knows which Fini conversation belongs to which conversation.
     pub bindings: Bindings,
-    /// Records what came back.
+    /// Records Fini's answers.
     pub ledger: Arc<Ledger>,
     /// Say when not to send.
     pub breakers: Arc<Breakers>,
@@ -85,21 +85,21 @@ pub struct Sender {
     pub budget: Arc<Budget>,
     /// Learns how long replies take.
     pub waits: Arc<Waits>,
-    /// The time.
+    /// The steady clock.
     pub clock: Arc<dyn Clock>,
-    /// For jitter, and the spans of requests.
+    /// Draws jitter, and the spans of requests.
     pub entropy: Arc<dyn Entropy>,
     /// Runs the sends.
     pub tasks: Tasks,
     /// Wakes this loop when a send ends.
     pub wake: Wake,
-    /// This process.
+    /// This process, as the owner of leases.
     pub owner: Owner,
     /// Bots, timeouts and windows.
     pub settings: SenderSettings,
     /// Sends under way.
     pub in_flight: AtomicUsize,
-    /// Whose turn it is among the frontends.
+    /// The frontend whose turn it is.
     pub round: AtomicUsize,
     /// Claims that failed.
     pub lost_claims: LostClaims,
@@ -153,7 +153,7 @@ impl Loop for Arc<Sender> {
 }
 
 impl Sender {
-    /// Gives back what was claimed without this process ever hearing of it: nothing was sent for it.
+    /// Gives back turns that were claimed without an answer reaching this process: nothing was sent for them.
     async fn void_lost_claims(&self, now: Timestamp) -> Result<()> {
         let void = async |token: Token| self.store.void_claim(&token, now).await;
         let turns = self.lost_claims.give_back(now, void).await?;
@@ -168,7 +168,7 @@ impl Sender {
         Lease { owner: self.owner.clone(), now, until }
     }
 
-    /// Each bot with its frontends, beginning with another frontend each time.
+    /// Returns each bot with its frontends, beginning with another frontend each time.
     fn bots_in_turn(&self) -> Vec<(usize, Vec<FrontendName>)> {
         let frontends = &self.settings.bots;
         let first = self.round.fetch_add(1, Ordering::Relaxed) % frontends.len().max(1);
@@ -242,7 +242,7 @@ impl Sender {
     async fn send(&self, turn: ClaimedTurn, claimed_at: Timestamp) -> Result<()> {
         let result = match self.target(&turn).await {
             Ok(Some(target)) => self.generate(&turn, target, claimed_at).await,
-            // Nothing has left, so it is given back: else it would be in these hands until the lease ends.
+            // Nothing has left, so the turn is given back: else this process would hold it until the lease ends.
             Ok(None) => never_left("the binding changed meanwhile"),
             Err(error) => never_left(format!("the binding could not be read: {error}")),
         };
@@ -352,8 +352,8 @@ fn never_left(detail: impl Into<String>) -> Answer {
     Err(Failure::NeverLeft { detail: detail.into() })
 }
 
-/// The caller's attributes with our keys and the user's id. These always win: no attribute makes one customer another, or a
-/// human of the bot.
+/// Returns the caller's attributes with our keys and the user's id. These always win: no attribute makes one customer
+/// another, or a human of the bot.
 fn attributes(turn: &ClaimedTurn) -> serde_json::Map<String, Value> {
     let mut attributes = turn.attributes.clone();
     if let Some(id) = &turn.user_id {

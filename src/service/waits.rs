@@ -187,7 +187,7 @@ mod tests {
         let mut found = backlog(&waiting, &web, ConversationKey(1));
         found.people.sort_unstable();
         assert_eq!(found, Backlog { same_person: 3, people: vec![5, 6], frontends: vec![9] });
-        // Of a large backlog a part was looked at.
+        // Only a part of a large backlog was looked at.
         let large = Waiting { frontends: vec![(web.clone(), 48)], ..waiting };
         assert_eq!(backlog(&large, &web, ConversationKey(9)).people.len(), 3 * 3);
     }

@@ -56,7 +56,7 @@ pub struct Walker {
     pub fini: Arc<dyn FiniApi>,
     /// Records what is found.
     pub ledger: Arc<Ledger>,
-    /// The time.
+    /// The steady clock.
     pub clock: Arc<dyn Clock>,
     /// The state of each Fini conversation when it was last taken.
     pub memory: Mutex<Memory>,
@@ -178,7 +178,7 @@ impl Walker {
         Ok(())
     }
 
-    /// Recalls what was remembered before this process.
+    /// Recalls a record made before this process started.
     pub async fn recall_keys(&self) -> Result<()> {
         if self.store.recall(KEYS_RETURN).await?.is_some() {
             self.keys_return.store(true, Ordering::Relaxed);

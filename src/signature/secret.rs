@@ -111,14 +111,14 @@ impl std::str::FromStr for CallbackSecret {
     }
 }
 
-/// HMAC-SHA256 (RFC 2104), shared with the browser tokens.
+/// Computes HMAC-SHA256 (RFC 2104), shared with the browser tokens.
 pub(super) fn hmac_sha256(key: &[u8], content: &[u8]) -> [u8; 32] {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
     mac.update(content);
     mac.finalize().into_bytes().into()
 }
 
-/// The checks that every key text of the specification shares: prefix, then strict base64.
+/// Makes the checks that every key text of the specification shares: prefix, then strict base64.
 pub(super) fn decode_prefixed(text: &str, prefix: &str) -> Result<Vec<u8>, SecretError> {
     if text.is_empty() {
         return Err(SecretError::Empty);

@@ -1,7 +1,7 @@
 //! Names the failure of an attempt, from the chain of errors that the HTTP stack gives.
 //!
-//! Kinds are few and stable: they are shown to operators, counted in metrics and judged by [`crate::delivery::verdict`]. Details are
-//! short, of one line, and carry neither URLs nor anything that was sent.
+//! Kinds are few and stable: they are shown to operators, counted in metrics and judged by [`crate::delivery::verdict`].
+//! Details are short, of one line, and carry neither URLs nor any text that was sent.
 
 use std::error::Error;
 use std::fmt;

@@ -11,7 +11,7 @@ const MASKED: &str = "…";
 const SHORTEST_VALUE: usize = 3;
 /// Shorter parts of a path are names, not secrets.
 const SHORTEST_SEGMENT: usize = 6;
-/// The beginning of a secret that stands at the end of a text which was cut is masked from this length.
+/// The beginning of a secret at the end of a text that was cut is masked from this length.
 const SHORTEST_BEGINNING: usize = 4;
 
 /// The parts of one address that may be secrets, longest first, in small letters.
@@ -64,7 +64,7 @@ impl Mask {
     }
 }
 
-/// The spellings in which a part of an address is repeated: as it is, decoded, and each of them in JSON and HTML.
+/// Returns the spellings in which a part of an address is repeated: as it is, decoded, and each of them in JSON and HTML.
 fn spellings(part: &str) -> impl Iterator<Item = String> {
     let decoded: String = url::form_urlencoded::parse(format!("={}", part.replace('&', "%26")).as_bytes())
         .map(|(_, value)| value.into_owned())

@@ -93,7 +93,7 @@ pub enum ClientError {
     Setup(String),
 }
 
-/// The way over the network: opens no connection yet.
+/// Creates the transport over HTTP; opens no connection yet.
 pub fn over_http(settings: &ClientSettings) -> Result<Box<dyn Transport>, ClientError> {
     let settings = settings.clone();
     let build = move || {
@@ -158,7 +158,7 @@ impl FiniClient {
         Self::over(over_http(&settings)?, settings, observer)
     }
 
-    /// A client whose requests take the given transport; the connect timeout of the settings does not concern it.
+    /// Creates a client whose requests take the given transport; the connect timeout of the settings does not concern it.
     pub fn over(
         transport: Box<dyn Transport>,
         settings: ClientSettings,
@@ -201,7 +201,7 @@ impl FiniClient {
         Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Each segment is untrusted text and stays one segment, whatever it contains.
+    /// Builds a URL. Each segment is untrusted text and stays one segment, whatever it contains.
     fn url(&self, segments: &[&str]) -> Url {
         let mut url = self.settings.base_url.clone();
         url.set_query(None);

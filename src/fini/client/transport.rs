@@ -10,8 +10,8 @@ use reqwest::{Request, Response};
 /// Carries one request to Fini.
 #[async_trait]
 pub trait Transport: Send + Sync {
-    /// Hands the request over once, never again, and waits for the head of its answer. Takes the body in one piece at the moment
-    /// at which it leaves. A dropped call ends the request, which may have arrived all the same.
+    /// Hands the request over once, never again, and waits for the head of its answer. Takes the body in one piece at the
+    /// moment at which it leaves. A dropped call ends the request, which may still have arrived.
     async fn send(&self, request: Request) -> Result<Response, SendError>;
 }
 
@@ -32,8 +32,8 @@ impl Transport for reqwest::Client {
     }
 }
 
-/// A connection did not carry the request if there was none, or if the library hands back a request that waited for a
-/// connection that had already ended ("canceled").
+/// Returns false if no connection carried the request: there was none, or the library hands back a request that waited for
+/// a connection that had already ended ("canceled").
 fn connected(error: &reqwest::Error) -> bool {
     let canceled =
         causes(error).any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled));

@@ -54,7 +54,7 @@ fn digest(text: &str) -> u64 {
     Sha256::digest(text.as_bytes()).iter().take(8).fold(0, |digest, byte| digest << 8 | u64::from(*byte))
 }
 
-/// Parses one conversation as it stands in a page.
+/// Parses one conversation of a page.
 pub(in crate::fini) fn parse_conversation(body: &[u8]) -> Result<FiniConversation, Malformed> {
     let text = clean(body);
     let fields = object(&text)?;

@@ -134,7 +134,7 @@ fn string(value: Option<&Value>) -> Option<String> {
     value.and_then(Value::as_str).map(str::to_owned)
 }
 
-/// An id or a cursor: text, or a whole number as text; never empty, nor longer than any database's index takes.
+/// Reads an id or a cursor: text, or a whole number as text; never empty, nor longer than any database's index takes.
 fn id_text(value: Option<&Value>) -> Option<String> {
     match value? {
         Value::String(id) if !id.is_empty() && (id.len() <= bounds::ID || id.chars().count() <= bounds::ID) => {
@@ -153,7 +153,7 @@ fn values(value: Option<&Value>) -> Vec<Value> {
     value.and_then(Value::as_array).cloned().unwrap_or_default()
 }
 
-/// A list of strings; a single string (the history's older description) is a list of one.
+/// Reads a list of strings; a single string (the history's older description) is a list of one.
 fn strings(value: Option<&Value>) -> Vec<String> {
     match value {
         Some(Value::String(one)) => vec![one.clone()],
@@ -173,8 +173,8 @@ fn members(value: Option<Value>) -> Map<String, Value> {
     }
 }
 
-/// Epoch milliseconds (or seconds) as a number or as text, or an ISO 8601 date and time (UTC where it names no offset, as "List
-/// agents" writes them).
+/// Reads epoch milliseconds (or seconds) as a number or as text, or an ISO 8601 date and time (UTC where it names no
+/// offset, as "List agents" writes them).
 fn timestamp(value: Option<&Value>) -> Option<Timestamp> {
     match value? {
         Value::Number(number) => number.as_i64().or_else(|| whole(number.as_f64()?)).map(bounds::time),
@@ -192,7 +192,7 @@ fn timestamp(value: Option<&Value>) -> Option<Timestamp> {
     }
 }
 
-/// Within the range in which every whole number is exact.
+/// Keeps a number within the range in which every whole number is exact.
 #[expect(clippy::cast_possible_truncation, reason = "the range is checked")]
 fn whole(number: f64) -> Option<i64> {
     const EXACT: f64 = 9_007_199_254_740_991.0;

@@ -39,7 +39,7 @@ pub(super) async fn budget(State(admin): State<Admin>) -> Result<Json<Value>, Pr
     })))
 }
 
-/// Whole seconds as an integer, others with their fraction.
+/// Returns whole seconds as an integer, others with their fraction.
 fn seconds(window: Duration) -> Value {
     if window.subsec_nanos() == 0 { Value::from(window.as_secs()) } else { Value::from(window.as_secs_f64()) }
 }

@@ -72,7 +72,7 @@ impl Activity {
         self.with(|requests| requests.begun)
     }
 
-    /// Each change leaves the counts whole, so those left behind by a panic are as good as any.
+    /// Locks the counts. Each change leaves them whole, so those left behind by a panic are as good as any.
     fn with<T>(&self, use_it: impl FnOnce(&mut Requests) -> T) -> T {
         use_it(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -113,8 +113,8 @@ pub(super) struct Guarded {
 }
 
 impl Guarded {
-    /// `head_deadline` is that of the first head, already begun. Without one heads are not limited: between the requests of
-    /// HTTP/2 there are bytes that belong to none.
+    /// Wraps the socket. `head_deadline` is that of the first head, already begun. Without one heads are not limited:
+    /// between the requests of HTTP/2 there are bytes that belong to none.
     pub(super) fn new(
         stream: TcpStream,
         prefix: Vec<u8>,

@@ -73,7 +73,7 @@ impl Stage {
         Self { lifecycle, metrics, wake, calls, start }
     }
 
-    /// Start of the next step, in milliseconds since the start of the test.
+    /// Waits for the next step. Returns its start, in milliseconds since the start of the test.
     async fn next_call(&mut self) -> u128 {
         let at = self.calls.recv().await.expect("the loop lives");
         (at - self.start).as_millis()

@@ -5,7 +5,7 @@ use super::*;
 
 const TEXT: &str = include_str!("../FAULTS.md");
 
-/// The examples that set something: method, path and body of each.
+/// Returns the examples that set something: method, path and body of each.
 fn examples() -> Vec<(&'static str, &'static str, &'static str)> {
     let calls = TEXT.split("\ncurl -s ").skip(1);
     calls

@@ -88,7 +88,7 @@ impl Bench {
         self.send("PATCH", "/_sandbox/settings", "", body.to_string().into_bytes()).await
     }
 
-    /// Generate Answer with any body.
+    /// Sends Generate Answer with any body.
     async fn generate(&self, body: &Value) -> Reply {
         self.post("/v2/hc-interactions/events/public", body).await
     }
@@ -131,7 +131,7 @@ fn ids(array: &Value) -> Vec<String> {
     array.as_array().unwrap().iter().map(|entry| entry["id"].as_str().unwrap().to_owned()).collect()
 }
 
-/// `role/type` of each event.
+/// Returns `role/type` of each event.
 fn kinds(events: &Value) -> Vec<String> {
     let kind = |event: &Value| format!("{}/{}", event["role"].as_str().unwrap(), event["type"].as_str().unwrap());
     events.as_array().unwrap().iter().map(kind).collect()

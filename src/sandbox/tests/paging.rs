@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::*;
 
-/// All pages from the newest on, and then all the way back.
+/// Reads all pages from the newest on, and then all the way back.
 async fn walk(bench: &Bench, query: &str) -> (Vec<String>, Vec<String>) {
     let (mut down, mut path) = (Vec::new(), query.to_owned());
     let mut page = bench.list(&path).await;

@@ -112,7 +112,7 @@ const TOP_AGAIN: Duration = Duration::from_secs(10);
 const TRIAL: (Duration, Duration) = (Duration::from_mins(2), Duration::from_hours(1));
 
 impl Planner {
-    /// A planner that begins to read now; everything up to `watermark` was read before.
+    /// Creates a planner that begins to read now; everything up to `watermark` was read before.
     pub fn new(now: Timestamp, watermark: Option<Timestamp>) -> Self {
         Self { watermark, started_at: Some(now), ..Self::default() }
     }
@@ -181,19 +181,21 @@ impl Planner {
             return self.beside_sends(s, paces.least);
         }
         let mut dues = Dues { now: s.now, next: None };
-        // Where a page takes longer than the pace of sweeps, they are late for ever: what else is due goes in between.
+        // Where a page takes longer than the pace of sweeps, they are late for ever: other reads that are due go in
+        // between.
         let gap_waits = self.gap_due(s, paces.gap).is_some_and(|due| due <= s.now);
         let audit_waits = self.audit_due(s, &paces).zip(paces.audit).is_some_and(|(due, pace)| s.now.since(due) > pace);
         let others_wait = gap_waits || audit_waits;
         let stands_back = self.last_listed == Some(Kind::Sweep) && others_wait;
         let sweep_due = self.sweep_due(s, paces.sweep).filter(|_| !stands_back);
-        // The first one of all stands for up to a hundred single reads that fell due while nobody read.
+        // The very first sweep stands for up to a hundred single reads that fell due while nobody read.
         let is_first = self.sweep_at.is_none();
         let is_late = |due: Timestamp| due <= s.now && (is_first || s.now.since(due) > paces.sweep / 2);
         if may_list && sweep_due.is_some_and(is_late) {
             return Self::sweep(s, self.listed_lately(s.now));
         }
-        // What sweeps stand back for must not wait for single reads in their place: there may always be one more of those.
+        // The walks for which sweeps stand back must not wait for single reads instead: there may always be one more of
+        // those.
         if may_list && stands_back && self.gap_due(s, paces.gap).is_some_and(|due| s.now.since(due) > paces.gap / 2) {
             return Plan::List(Kind::Gap);
         }
@@ -221,12 +223,12 @@ impl Planner {
         Plan::Wait(dues.next)
     }
 
-    /// While messages wait: only what somebody waits for too, and not often.
+    /// Decides while messages wait: only reads that somebody waits for too, and not often.
     fn beside_sends(&self, s: &Situation<'_>, least: Duration) -> Plan {
         let is_late = |last: Option<Timestamp>| last.is_none_or(|at| s.now.since(at) >= least);
         let searches = self.searching || s.search.is_some_and(|search| search.due <= s.now);
         if !self.listing && (s.watched > 0 || searches) && is_late(self.sweep_at.max(self.gap_at)) {
-            // What is searched for holds up its conversation: by turns with the sweeps it is searched for to the end.
+            // A search holds up its conversations: it goes on to its end, by turns with the sweeps.
             let goes_on = self.last_listed == Some(Kind::Sweep) && self.gaps.searches();
             return if goes_on { Plan::List(Kind::Gap) } else { Self::sweep(s, self.listed_lately(s.now)) };
         }
@@ -257,7 +259,7 @@ impl Planner {
 
     fn gap_due(&self, s: &Situation<'_>, pace: Duration) -> Option<Timestamp> {
         let next = self.gaps.next()?;
-        // What the very last sweep left is often a page or two: it follows at once, and so does what is searched for.
+        // The rest of the very last sweep is often a page or two: it follows at once, and so does a search.
         let pause = if next.pages <= 1 || next.searches { Duration::ZERO } else { pace };
         Some(self.gap_at.or(self.sweep_at).map_or(s.now, |at| at.plus(pause)))
     }
@@ -303,7 +305,7 @@ impl Planner {
     /// Returns the front conversation that is most overdue, if it is due.
     fn front_due(&self, s: &Situation<'_>, paces: &Paces, dues: &mut Dues) -> Option<usize> {
         let pass = paces.audit.map_or(Duration::ZERO, |pace| pace.saturating_mul(2 * self.pages_below(s)));
-        // Where every one of them can have its turn in time, none has to stand back for another.
+        // If every one of them can have its turn in time, none has to stand back for another.
         let lap = paces.status.saturating_mul(u32::try_from(s.escalated).unwrap_or(u32::MAX));
         let decays = lap > ESCALATED_CYCLE;
         let due = |watched: &Watched| {
@@ -365,7 +367,8 @@ impl Planner {
         let search = s.search.filter(|search| search.due <= s.now && !self.searching);
         if let Some(search) = search {
             self.searching = true;
-            // What was sent a moment ago stands at the top; the longer it is not found, the further down it is looked for.
+            // A message that was sent a moment ago is at the top; the longer it is not found, the further down it is looked
+            // for.
             let margin = LEAST_OVERLAP + s.now.since(search.floor).min(SEARCH_MARGIN);
             floor = floor.min(s.at_vendor(search.floor).minus(margin + self.skew.behind() + self.list_lag(s.now)));
         }
@@ -380,7 +383,7 @@ impl Planner {
         Walk { has_hole: cursor.is_some(), reach, cursor, ..walk }
     }
 
-    /// Takes the end of a List request: its page, or why there is none.
+    /// Takes the result of a List request: its page, or why there is none.
     pub fn end_list(&mut self, mut walk: Walk, page: Result<PageFacts, Missed>, now: Timestamp) -> Searched {
         self.listing = false;
         let page = match page {
@@ -410,7 +413,7 @@ impl Planner {
                 return Searched::Nothing;
             }
             Kind::Gap => {}
-            // However long List is: what is watched stands in a part of it that is about as long as the watch.
+            // However long List is, the watched conversations are in a part of it that is about as long as the watch.
             Kind::Audit if goes_on && walk.pages < self.audit_pages.unwrap_or(MOST_AUDIT_PAGES) * 4 + 10 => {
                 self.audit = Some(walk);
                 return Searched::Nothing;
@@ -467,7 +470,7 @@ impl Planner {
                 if walk.limit >= self.page_size.limit() {
                     self.page_size.failed(walk.limit, now);
                 }
-                // What sweeps began below cannot be read from any more.
+                // The place below which sweeps began cannot be read from any more.
                 self.passed = self.passed.take().filter(|passed| walk.cursor.as_ref() != Some(&passed.stone));
             }
             Reach::Trial => self.passed.iter_mut().for_each(|passed| {
@@ -495,7 +498,7 @@ impl Planner {
             Kind::Gap => {
                 let failed = walk.searches && !again;
                 walk.searches &= again;
-                // Never given up: the watermark must not pass over what was not read.
+                // Never given up: the watermark must not pass over anything unread.
                 self.gaps.put_back(walk);
                 if !failed {
                     return Searched::Nothing;

@@ -60,13 +60,13 @@ pub struct Paces {
     pub gap: Duration,
     /// Between pages of the full pass; `None` where there is nothing below the first page.
     pub audit: Option<Duration>,
-    /// Between single reads for the sake of the status.
+    /// Between single reads for the status.
     pub status: Duration,
     /// True if single reads see the escalated conversations sooner than the full pass.
     pub escalated_by_get: bool,
 }
 
-/// The distances, given what was used and what is wanted.
+/// Returns the distances, given the budget's use and the demand.
 pub fn paces(shares: &Shares, used: &BudgetUse, demand: &Demand) -> Paces {
     let limit = f64::from(shares.limit);
     let waiting = f64::from(u32::try_from(demand.sends_waiting).unwrap_or(u32::MAX));

@@ -74,7 +74,7 @@ pub struct Situation<'a> {
 }
 
 impl Situation<'_> {
-    /// A time of ours as Fini's clock shows it, as far as anybody knows.
+    /// Converts a time of ours to Fini's clock, as far as its offset is known.
     pub fn at_vendor(&self, at: Timestamp) -> Timestamp {
         Timestamp::from_millis(at.as_millis().saturating_add(self.vendor_ahead_ms.unwrap_or(0)))
     }

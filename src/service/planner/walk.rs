@@ -130,7 +130,7 @@ pub struct Row<'a> {
 pub struct PageFacts {
     /// The newest believable time on it.
     pub newest: Option<Timestamp>,
-    /// The times of what was new on it, and would have been taken as soon as it was shown.
+    /// The times of new events on it that would have been taken as soon as they were shown.
     pub fresh: Vec<Timestamp>,
     /// True if its last rows brought something new: there may be more below, whatever the times say.
     pub fresh_below: bool,
@@ -149,7 +149,7 @@ pub struct PageFacts {
 }
 
 impl PageFacts {
-    /// The facts of a page for `walk`, from its rows in Fini's order.
+    /// Gathers the facts of a page for `walk`, from its rows in Fini's order.
     pub fn gather(walk: &Walk, rows: &[Row<'_>], has_more: bool, cursor: Option<String>) -> Self {
         let ends = rows.len().min(ENDS);
         let (head, tail) = (&rows[..ends], &rows[rows.len() - ends..]);
@@ -182,7 +182,7 @@ fn middle(rows: &[Row<'_>]) -> Option<Timestamp> {
 }
 
 impl Walk {
-    /// A walk from the top down to `floor`, a time of Fini's.
+    /// Creates a walk from the top down to `floor`, a time of Fini's.
     pub fn new(kind: Kind, s: &Situation<'_>, floor: Timestamp) -> Self {
         let now = s.at_vendor(s.now);
         let margin = if s.vendor_ahead_ms.is_some() { CLOCK_MARGIN } else { UNSURE };
@@ -267,7 +267,7 @@ impl Walk {
         self.failures <= 4 || self.is_blocked()
     }
 
-    /// True if its cursor is the likeliest reason why a page is refused: its conversation may be gone. Where a cursor
+    /// Returns true if its cursor is the likeliest reason why a page is refused: its conversation may be gone. If a cursor
     /// beside it is refused as well, it is not.
     pub const fn doubts_its_cursor(&self) -> bool {
         self.cursor.is_some() && self.failures < 2

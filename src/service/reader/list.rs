@@ -39,13 +39,13 @@ impl Underway {
     async fn end(mut self, page: Result<PageFacts, Missed>) {
         let now = self.reader.clock.now();
         let Some(walk) = self.walk.take() else { return };
-        // What a whole walk shows was so when it began; what a failed one shows is nothing.
+        // A whole walk shows the state when it began; a failed one shows nothing.
         let began_at = walk.started_at;
         let (searched, turns, expected) = {
             let mut state = self.reader.state();
             let searched = state.planner.end_list(walk, page, now);
             let turns = if searched == Searched::Nothing { Vec::new() } else { std::mem::take(&mut state.searching) };
-            // Of what is watched, List shows at least something.
+            // Of the watched conversations, List shows at least some.
             let expected = state.watch.as_ref().map_or(0, |watch| watch.summary.watched.min(1));
             (searched, turns, expected)
         };
@@ -70,7 +70,7 @@ impl Drop for Underway {
             let now = self.reader.clock.now();
             let mut state = self.reader.state();
             if state.planner.end_list(walk, Err(Missed::Otherwise), now) != Searched::Nothing {
-                // What was searched is still due, and is searched again.
+                // The searched turns are still due, and are searched again.
                 state.searching.clear();
             }
         }
@@ -164,7 +164,7 @@ impl Reader {
                 continue;
             }
             // Only a whole List without it tells that it is not there; a Fini that cannot be read tells nothing.
-            // Where no response named an event of it, it has been looked for ever since it was sent.
+            // If no response named an event of it, it has been looked for ever since it was sent.
             let since = if wanted.events.is_empty() { wanted.first_sent_at } else { wanted.wanted_since };
             let waited = looked_at.since(since);
             let lookup = &self.settings.lookup;

@@ -79,7 +79,7 @@ pub struct ReaderSettings {
 }
 
 impl ReaderSettings {
-    /// The frontends that share the bot of this one, itself included.
+    /// Returns the frontends that share the bot of this one, itself included.
     fn peers(&self, frontend: &FrontendName) -> Vec<FrontendName> {
         let bot = self.bots.iter().find(|(name, _)| name == frontend).map(|(_, bot)| bot);
         self.bots.iter().filter(|(_, other)| Some(other) == bot).map(|(name, _)| name.clone()).collect()
@@ -100,7 +100,7 @@ pub struct Reader {
     pub breakers: Arc<Breakers>,
     /// Says how much may be asked.
     pub budget: Arc<Budget>,
-    /// The time.
+    /// The steady clock.
     pub clock: Arc<dyn Clock>,
     /// Fini's time.
     pub vendor: Arc<VendorClock>,
@@ -110,7 +110,7 @@ pub struct Reader {
     pub tasks: Tasks,
     /// Wakes this loop when a read ends.
     pub wake: Wake,
-    /// This process.
+    /// This process, as the owner of leases.
     pub owner: Owner,
     /// Bots, pace and timeouts.
     pub settings: ReaderSettings,
@@ -214,7 +214,7 @@ impl Loop for Arc<Reader> {
     }
 }
 
-/// Everything a decision is made from, as it was read just now.
+/// The input of a decision, as it was read just now.
 struct View {
     now: Timestamp,
     used: BudgetUse,
@@ -366,8 +366,8 @@ impl Reader {
         })
     }
 
-    /// The single reads that are due, without those that sweeps have made needless: a wrapper that was shown after the read
-    /// fell due, as new as what is known, has said everything.
+    /// Returns the single reads that are due, without those that sweeps have made needless: a wrapper that was shown after
+    /// the read fell due, as new as the known state, has answered it.
     async fn pending(&self, now: Timestamp) -> Result<Vec<DueRead>> {
         let mut pending = Vec::new();
         for read in self.store.due_reads(now, PENDING).await? {
@@ -380,7 +380,7 @@ impl Reader {
                 continue;
             }
             let mut state = self.state();
-            // What was over before this process began to read may lie below what its sweeps go down to.
+            // A turn that was over before this process began to read may lie below the reach of its sweeps.
             let is_in_reach = state.planner.started_at().is_some_and(|began| began <= read.due_at);
             let is_whole = read.misses == 0 && is_in_reach && !state.planner.catches_up();
             let swept_at = state.planner.swept_at().filter(|swept| is_whole && *swept > read.due_at);

@@ -58,7 +58,7 @@ impl Drop for Underway {
     }
 }
 
-/// The span of a read under way, which its log lines carry.
+/// Creates the span of a read under way, which its log lines carry.
 fn span(
     conversation: &ConversationRef,
     interaction: Option<&InteractionId>,
