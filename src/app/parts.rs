@@ -106,7 +106,7 @@ fn destinations(config: &Config) -> impl Iterator<Item = (Destination, &Callback
     })
 }
 
-/// Returns the addresses to which callbacks go.
+/// Returns the endpoint of every destination.
 pub(super) fn endpoints(config: &Config) -> Result<Vec<Arc<Endpoint>>> {
     let delivery = &config.delivery;
     let endpoint = |(destination, callback): (Destination, &Callback)| {

@@ -69,7 +69,7 @@ pub struct Dispatcher {
     pub clock: Arc<dyn Clock>,
     /// The clock for the time at which callbacks are signed.
     pub wall: Arc<dyn WallClock>,
-    /// For jitter, and the spans of attempts.
+    /// Draws jitter, and the ids of attempt spans.
     pub entropy: Arc<dyn Entropy>,
     /// Runs the lanes.
     pub tasks: Tasks,
@@ -120,7 +120,7 @@ impl Loop for Arc<Dispatcher> {
         let mut all = true;
         for permits in &permits {
             let taken = claimed.iter().filter(|delivery| delivery.destination == permits.destination).count();
-            // First attempts and retries are limited apart; a claim below either limit left nothing behind.
+            // First attempts and retries are limited apart; a claim below both limits left nothing behind.
             let took_all = taken < permits.first.min(permits.retries);
             self.endpoint(&permits.destination).into_iter().for_each(|endpoint| endpoint.claimed(took_all));
             all &= took_all;

@@ -57,7 +57,7 @@ pub enum Why {
     },
     /// No answer came.
     Unreachable {
-        /// The obstacle.
+        /// The stage or manner of the failure.
         kind: ErrorKind,
     },
     /// The bridge could not even try.
@@ -113,7 +113,7 @@ pub struct Wish {
 pub struct Terms<'a> {
     /// Its number, counted from 1, earlier ones that were spent included.
     pub attempt: u32,
-    /// Time since which the callback has been owed.
+    /// Time for which the callback has been owed.
     pub age: Duration,
     /// The waits between attempts.
     pub schedule: &'a RetrySchedule,

@@ -193,7 +193,7 @@ fn no_store() -> SetResponseHeaderLayer<HeaderValue> {
     SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
 }
 
-/// Answers load balancers that probe the port with the traffic: no more of it once the process is stopping.
+/// Answers load balancers that probe the port of the traffic: a stopping process wants no more of it.
 async fn healthz(State(public): State<Public>) -> (StatusCode, axum::Json<serde_json::Value>) {
     let is_stopping = public.stop.is_stopping();
     let status = if is_stopping { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };

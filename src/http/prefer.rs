@@ -12,7 +12,7 @@ const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// Returns the time to wait, at most a minute; `None` for not at all. The first `wait` counts.
 ///
 /// An unknown preference is ignored, as the RFC says. A `wait` without a number of seconds is refused: its sender counts on
-/// waiting, which ignoring it would not give.
+/// waiting.
 pub(super) fn wait(headers: &HeaderMap) -> Result<Option<Duration>, Problem> {
     let values = headers.get_all("prefer").iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
     let written = values.flat_map(|value| preferences(&value)).find(|(name, _)| name.eq_ignore_ascii_case("wait"));

@@ -234,8 +234,8 @@ pub(super) fn as_event_stream(body: Body) -> Response {
     response
 }
 
-/// Returns how long a token that ends at `exp` opens a stream. A token that only the skew of the clocks keeps valid has
-/// that skew.
+/// Returns how long a token that ends at `exp` is good for a stream. One that is valid only by the skew of the clocks is
+/// good until that is over.
 fn left(exp: i64, now: WallTime) -> Duration {
     let end = if exp > now.as_secs() { exp } else { exp + CLOCK_SKEW_SECS };
     Duration::from_millis(u64::try_from(end.saturating_mul(1000).saturating_sub(now.as_millis())).unwrap_or(0))

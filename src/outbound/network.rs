@@ -42,7 +42,7 @@ pub enum NetworkError {
 }
 
 impl Network {
-    /// Returns true if anything is configured, so that the way is not the straight one.
+    /// Returns true if a proxy or certificates are configured.
     pub fn is_special(&self) -> bool {
         self.proxy.is_some() || self.ca_file.is_some() || self.client_cert_file.is_some()
     }

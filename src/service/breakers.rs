@@ -32,7 +32,7 @@ pub struct BreakerSettings {
 pub struct Breakers {
     /// The steady clock.
     pub clock: Arc<dyn Clock>,
-    /// For jitter.
+    /// Draws jitter.
     pub entropy: Arc<dyn Entropy>,
     /// Assumes a lower limit after a 429.
     pub budget: Arc<Budget>,

@@ -47,7 +47,7 @@ pub struct Person {
 /// The answer to a frontend.
 #[derive(Debug)]
 pub enum Taken {
-    /// Stored now, in this conversation; true if nothing of that comes before it.
+    /// Stored now, in this conversation; true if nothing in it comes before the message.
     New(ConversationKey, bool),
     /// Stored before, in this conversation; with its state.
     Duplicate(ConversationKey, &'static str),

@@ -87,7 +87,7 @@ pub struct Sender {
     pub waits: Arc<Waits>,
     /// The steady clock.
     pub clock: Arc<dyn Clock>,
-    /// Draws jitter, and the spans of requests.
+    /// Draws jitter, and the ids of request spans.
     pub entropy: Arc<dyn Entropy>,
     /// Runs the sends.
     pub tasks: Tasks,

@@ -27,7 +27,7 @@ const REMEMBERED: usize = 31;
 const CALM: Duration = Duration::from_secs(1);
 /// Time for which a picture with many waiting conversations serves everybody.
 const SHARED: Duration = Duration::from_millis(250);
-/// Conversations in a picture from which on they are many.
+/// Number of waiting conversations from which on they are many.
 const MANY: usize = 200;
 /// Messages of a backlog that are looked at; those beyond are assumed to be like them.
 const LOOKED_AT: usize = 2_000;

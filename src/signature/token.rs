@@ -170,7 +170,7 @@ impl Claims {
     }
 }
 
-/// Makes the token for `claims`. Fails if no one would accept it: if the claims live longer than an hour or not at all,
+/// Makes the token for `claims`. Fails if the bridge would refuse it: if the claims live longer than an hour or not at all,
 /// name neither conversation nor user, list an origin that no browser sends, or hold more than fits into a header.
 pub fn mint(claims: &Claims, secret: &TokenSecret) -> Result<String, TokenError> {
     claims.check_lifetime()?;

@@ -104,7 +104,7 @@ pub struct Reader {
     pub clock: Arc<dyn Clock>,
     /// Fini's time.
     pub vendor: Arc<VendorClock>,
-    /// For the spans of requests.
+    /// Draws the ids of request spans.
     pub entropy: Arc<dyn Entropy>,
     /// Runs the reads.
     pub tasks: Tasks,
