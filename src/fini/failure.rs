@@ -101,8 +101,8 @@ impl Failure {
         }
     }
 
-    /// Returns true for answers of Fini's own that it gives about a conversation it does not have: 404 and, as documented,
-    /// 500. A hint, never a proof: it answers 500 when it is down as well.
+    /// Returns true for Fini's own answers about a conversation that it does not have: 404, and 500 as documented. A hint,
+    /// never a proof: it answers 500 when it is down as well.
     pub const fn may_mean_gone(&self) -> bool {
         matches!(self, Self::Missing { .. } | Self::Unclear { status: Some(500), by_fini: true, .. })
     }

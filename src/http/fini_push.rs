@@ -1,5 +1,4 @@
-//! The routes for Fini's own requests, if it is set up for them: `POST /v1/fini/actions/escalate` and `POST
-//! /v1/fini/attributes`.
+//! Serves Fini's own requests, if it is set up for them: `POST /v1/fini/actions/escalate` and `POST /v1/fini/attributes`.
 //!
 //! Fini's actions are the only push that it has: HTTPS, flat JSON both ways, one key in a header. Without a configured key
 //! the routes do not exist. Polling remains the safety net: a request that is pushed and also found is reported once.
