@@ -40,16 +40,16 @@
 //! change feed wakes [`delivery`], streams and waiting requests.
 //!
 //! **An agent writes in Fini.** [`service::planner`] decides what to read; [`service::reader`] lists, newest first, down to
-//! the watermark; conversations that did not change are not even parsed. What is known goes to the ledger, what is not is
-//! bound by exact evidence ([`service::binder`]), and what belongs to two of ours is quarantined.
+//! the watermark; conversations that did not change are not even parsed. Known ones go to the ledger, unknown ones are
+//! bound by exact evidence ([`service::binder`]), and one that belongs to two of ours is quarantined.
 //!
-//! **Stop and return.** SIGTERM: not ready, no new work, what is in flight ends within the grace. After a kill: sends on
+//! **Stop and return.** SIGTERM: not ready, no new work, work in flight ends within the grace. After a kill: sends on
 //! record become *unclear* and are looked for by reading ([`service::lookup`]), never sent again unless proven absent;
 //! callbacks are due again with the same id and bytes; the budget's log is still in the store.
 //!
 //! # Where to start
 //!
-//! [`domain::conversation`] is the heart; [`store::Store`] is what everything stands on; [`app`] shows how it is put together.
+//! [`domain::conversation`] is the heart; [`store::Store`] is the base of everything; [`app`] shows how it is put together.
 
 #[macro_use]
 pub mod mutation;

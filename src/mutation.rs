@@ -1,16 +1,16 @@
-//! Known faults, put back one at a time, to see that the simulation finds them.
+//! Known faults, put back one at a time, to test that the simulation finds them.
 //!
-//! They are compiled in with the feature `mutations` alone, which no release has: without it, the answer is no before the program runs.
-//! One is put back for one thread, which is all that a simulated world has.
+//! Only the feature `mutations` compiles them in, which no release has: without it, the answer is no before the program
+//! runs. A fault is put back for one thread, which is all that a simulated world has.
 
-/// Whether the named fault is put back here and now.
+/// True if the named fault is put back here and now.
 macro_rules! mutated {
     ($name:literal) => {
         cfg!(feature = "mutations") && $crate::mutation::is($name)
     };
 }
 
-/// The faults, by the names that they have where they are put back.
+/// The faults, by their names at the places where they are put back.
 pub const ALL: &[&str] = &[
     "a message is sent again without proof that it is not there",
     "an unclear answer counts as never left",
@@ -40,13 +40,13 @@ pub fn put_back(fault: Option<&'static str>) {
     PRESENT.set(fault);
 }
 
-/// Whether it is put back on this thread.
+/// Returns true if the fault is put back on this thread.
 #[cfg(feature = "mutations")]
 pub fn is(fault: &str) -> bool {
     PRESENT.get() == Some(fault)
 }
 
-/// Never.
+/// Returns false: no fault is compiled in.
 #[cfg(not(feature = "mutations"))]
 pub const fn is(_fault: &str) -> bool {
     false

@@ -1,6 +1,6 @@
-//! The machine: its clocks, its randomness, and what the process knows about itself.
+//! The machine: its clocks, its randomness, and the facts about the process.
 //!
-//! The only room that takes time and chance from the operating system; everyone else is handed a [`Clock`], a [`WallClock`] or
+//! The only room that takes time and randomness from the operating system; all others get a [`Clock`], a [`WallClock`] or
 //! an [`Entropy`], so that tests decide all of them. It decides nothing.
 
 use std::fs;
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::domain::{Clock, Entropy, Timestamp, WallClock, WallTime, steady::Uptime};
 
-/// The machine's wall clock. It steps when the machine's time is set: nothing that waits goes by it.
+/// The machine's wall clock. It steps when the machine's time is set: no wait goes by it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
@@ -33,7 +33,7 @@ impl WallClock for SystemClock {
     }
 }
 
-/// The kernel's words for it (proc(5)): the boot's id, and seconds since then, sleep included.
+/// Parses the kernel's texts (proc(5)): the boot's id, and seconds since then, sleep included.
 fn uptime(boot: &str, seconds: &str) -> Option<Uptime> {
     let seconds: f64 = seconds.split_whitespace().next()?.parse().ok()?;
     #[expect(clippy::cast_possible_truncation, reason = "milliseconds of an uptime fit")]
@@ -43,29 +43,29 @@ fn uptime(boot: &str, seconds: &str) -> Option<Uptime> {
 
 /// A steady clock: set once, and moved by the machine's monotonic timer alone.
 ///
-/// Invariant: it never says less than it said before, whatever it is set to.
+/// Invariant: it never shows less than it showed before, whatever it is set to.
 #[derive(Debug)]
 pub struct SteadyClock {
     began: Instant,
-    /// What it showed when it began, in epoch milliseconds.
+    /// The time it showed when it began, in epoch milliseconds.
     anchor: AtomicI64,
-    /// The latest that it said.
+    /// The latest time it showed, in epoch milliseconds.
     said: AtomicI64,
 }
 
 impl SteadyClock {
-    /// A clock that shows `now`.
+    /// Creates a clock that shows `now`.
     pub fn new(now: Timestamp) -> Self {
         Self { began: Instant::now(), anchor: AtomicI64::new(now.as_millis()), said: AtomicI64::new(i64::MIN) }
     }
 
-    /// Sets it: from now on it shows what it would if it had shown `then` at `moment`. Where that is earlier than what it
-    /// said already, it stands still until it is later.
+    /// Sets the clock as if it had shown `then` at `moment`. If that makes it earlier than it showed already, it stands
+    /// still until it is later.
     pub fn set(&self, then: Timestamp, moment: Instant) {
         self.anchor.store(then.as_millis().saturating_sub(self.elapsed_at(moment)), Ordering::Release);
     }
 
-    /// What it shows, or would have shown, at that moment.
+    /// Returns the time that it shows, or would have shown, at that moment.
     pub fn at(&self, moment: Instant) -> Timestamp {
         Timestamp::from_millis(self.anchor.load(Ordering::Acquire).saturating_add(self.elapsed_at(moment)))
     }
@@ -106,13 +106,13 @@ pub fn prepare_process() {
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
 }
 
-/// How many files and connections may be open; `None` where there is no limit.
+/// Returns how many files and connections may be open; `None` if there is no limit.
 pub fn max_open_files() -> Option<u64> {
     getrlimit(Resource::Nofile).current
 }
 
-/// The name of this process among its replicas: the machine's (a pod's own), and the process's number where it is not the
-/// machine's only one.
+/// Returns the name of this process among its replicas: the machine's (a pod's own), and the process's number if it is not
+/// the machine's only one.
 pub fn replica() -> Arc<str> {
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = host.trim();
@@ -122,7 +122,7 @@ pub fn replica() -> Arc<str> {
     }
 }
 
-/// What the process uses of the machine, from `/proc` (proc(5)); all zero where there is none.
+/// The process's use of the machine, from `/proc` (proc(5)); all zero if there is none.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct ProcessFacts {
     /// Memory in RAM, in bytes.
@@ -131,7 +131,7 @@ pub struct ProcessFacts {
     pub open_fds: u64,
     /// Most file descriptors that may be open (the soft limit).
     pub max_fds: u64,
-    /// When the process started, in seconds since the Unix epoch.
+    /// Start of the process, in seconds since the Unix epoch.
     pub start_time_seconds: f64,
     /// CPU time spent so far, user and system, in seconds.
     pub cpu_seconds: f64,
@@ -170,7 +170,7 @@ impl ProcessFacts {
     }
 }
 
-/// The first word after `key` at the start of a line.
+/// Returns the first word after `key` at the start of a line.
 fn after<'a>(text: &'a str, key: &str) -> &'a str {
     text.lines()
         .find_map(|line| line.strip_prefix(key))

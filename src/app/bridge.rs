@@ -1,6 +1,6 @@
 //! A bridge without sockets: every room built from given ports, connected and running, and the routes into it.
 //!
-//! What it reaches the world by is handed in, so that the same bridge runs as a process and in a simulation.
+//! Its ports to the world are handed in, so that the same bridge runs as a process and in a simulation.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,22 +25,22 @@ use crate::{
     store::Store,
 };
 
-/// Telling the other replicas of the end may take so long at the end.
+/// Longest time for telling the other replicas of the end.
 const LEAVE: Duration = Duration::from_secs(2);
 
-/// The world outside, as the rooms reach it.
+/// The ports through which the rooms reach the world outside.
 pub struct Ports {
     /// Carries requests to Fini.
     pub fini: Box<dyn Transport>,
     /// The frontends' receivers.
     pub receivers: Arc<dyn ReceiverApi>,
-    /// What is remembered.
+    /// Holds everything that outlives the process.
     pub store: Arc<dyn Store>,
     /// The machine's clock.
     pub wall: Arc<dyn WallClock>,
-    /// Chance.
+    /// Randomness.
     pub entropy: Arc<dyn Entropy>,
-    /// What the log dropped.
+    /// Counts the lines that the log dropped.
     pub log: LogCounters,
 }
 
@@ -59,7 +59,7 @@ pub struct Bridge {
 }
 
 impl Bridge {
-    /// Builds and connects every room, takes over what a predecessor left behind, and starts what runs by itself.
+    /// Builds and connects every room, takes over what a predecessor left behind, and starts the loops.
     pub async fn start(config: &Config, ports: Ports) -> Result<Self> {
         let receivers = Arc::clone(&ports.receivers);
         let mut rooms = Rooms::build(config, ports).await?;
@@ -85,27 +85,27 @@ impl Bridge {
         })
     }
 
-    /// The routes of the public listener.
+    /// Returns the routes of the public listener.
     pub fn public(&self) -> Router {
         self.public.clone()
     }
 
-    /// The routes of the operators' listener.
+    /// Returns the routes of the operators' listener.
     pub fn admin(&self) -> Router {
         self.admin.clone()
     }
 
-    /// The stages of stopping.
+    /// Returns the stages of stopping.
     pub fn stop(&self) -> Stop {
         self.lifecycle.stop()
     }
 
-    /// For what serves the public routes.
+    /// Returns the tasks for the server of the public routes.
     pub(super) fn tasks(&self) -> Tasks {
         self.lifecycle.tasks()
     }
 
-    /// For what serves the operators' routes, to the very end.
+    /// Returns the tasks for the server of the operators' routes, which run to the very end.
     pub(super) fn last_tasks(&self) -> Tasks {
         self.lifecycle.last_tasks()
     }
@@ -121,7 +121,7 @@ impl Bridge {
     /// Runs until a signal, then stops in order.
     pub async fn run(self, signals: impl Signals) -> Ended {
         let ended = self.lifecycle.run(self.grace, signals).await;
-        // Where the store does not answer, the leases end by themselves.
+        // If the store does not answer, the leases end by themselves.
         let leaving =
             async { self.reader.leave().await.and(self.housekeeper.leave().await).and(self.timekeeper.leave().await) };
         if !matches!(tokio::time::timeout(LEAVE, leaving).await, Ok(Ok(()))) {
@@ -131,7 +131,7 @@ impl Bridge {
         ended
     }
 
-    /// Ends as a kill does: after [`Stop::abort`] nothing is finished and nobody is told; what is on record stays.
+    /// Ends as a kill does: after [`Stop::abort`] nothing is finished and nobody is told; everything on record stays.
     pub async fn bury(self) {
         self.lifecycle.stop().abort();
         self.lifecycle.aborted().await;

@@ -1,9 +1,9 @@
-//! Keeping time: where the steady clock begins, how processes that share a database agree on it, and what is said when a clock
-//! was set.
+//! Keeps time: sets the steady clock at the start, keeps processes that share a database agreed on it, and reports when a
+//! clock was set.
 //!
-//! Whatever waits goes by the steady clock, which this machine's timer moves; where processes share a database, its server's
-//! clock is what they compare, and [`domain::steady`](crate::domain::steady) decides what a difference means. A clock that was
-//! set is reported once and moves nothing.
+//! All waits go by the steady clock, which this machine's timer moves; processes that share a database compare its server's
+//! clock, and [`domain::steady`](crate::domain::steady) decides what a difference means. A clock that was set is reported
+//! once and moves nothing.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -22,16 +22,16 @@ use crate::{
     system::SteadyClock,
 };
 
-/// How often clocks are compared.
+/// Time between two comparisons of clocks.
 const EVERY: Duration = Duration::from_secs(2);
-/// How often it is written down where the steady clock stands.
+/// Time between two records of the steady clock's position.
 const KEPT_EVERY: Duration = Duration::from_secs(10);
 /// An answer that took longer says too little about the time at which it was given.
 const PROMPT: Duration = Duration::from_millis(100);
-/// Without prompt answers for so long, a slow one is better than none, if it is not slower than this.
+/// Without prompt answers for so long, a slow one is better than none, unless it is slower than `SLOW`.
 const STALE: Duration = Duration::from_secs(30);
 const SLOW: Duration = Duration::from_secs(2);
-/// A wall clock that moved so differently from the timer was set.
+/// A wall clock that deviated so far from the timer was set.
 const STEP: Duration = Duration::from_secs(1);
 /// Keeps the steady clock.
 pub struct Timekeeper {
@@ -46,20 +46,20 @@ pub struct Timekeeper {
 
 #[derive(Debug)]
 struct State {
-    /// What the wall clock showed last, and when.
+    /// The latest reading of the wall clock, and its moment.
     wall: (WallTime, Instant),
     /// The last note that was read or written.
     agreed: Option<Agreed>,
     kept_at: Instant,
-    /// When the server was last believed.
+    /// Time at which the server was last believed.
     believed_at: Instant,
-    /// Since when the shared time is in doubt, and the note that stood there then.
+    /// Start of a doubt about the shared time, and the note that was in force then.
     doubt: Option<(Instant, Option<Agreed>)>,
     server_ahead_ms: Option<i64>,
     is_far_off: [bool; 2],
 }
 
-/// An answer of the store: what the shared clock (else the wall clock) showed at that moment, and the note.
+/// An answer of the store: the shared clock (else the wall clock) at that moment, and the note.
 struct Heard {
     clock: Timestamp,
     moment: Instant,
@@ -69,7 +69,7 @@ struct Heard {
 }
 
 impl Timekeeper {
-    /// Sets the steady clock by what was written down before and what the clocks show now.
+    /// Sets the steady clock by the recorded note and the present clocks.
     pub(super) async fn start(
         store: Arc<dyn Store>,
         wall: Arc<dyn WallClock>,
@@ -97,18 +97,18 @@ impl Timekeeper {
         if begun.since(heard.clock).max(heard.clock.since(begun)) >= STEP {
             tracing::info!(steady = %begun, clock = %heard.clock, "what waits goes by a time other than the clock's");
         }
-        // Another process may have written meanwhile: then it is gone by at the next comparison.
+        // Another process may have written meanwhile: its note then counts at the next comparison.
         keeper.agree(&heard, begun).await?;
         keeper.compare(&heard);
         Ok(keeper)
     }
 
-    /// The clock that is kept.
+    /// Returns the clock that is kept.
     pub(super) fn clock(&self) -> Arc<SteadyClock> {
         Arc::clone(&self.steady)
     }
 
-    /// How far this machine's clock is from others'.
+    /// Returns how far this machine's clock is from others'.
     pub fn offsets(&self) -> ClockOffsets {
         let (wall, steady) = (self.wall.now().as_millis(), self.steady.now().as_millis());
         let server = self.state.lock().unwrap_or_else(PoisonError::into_inner).server_ahead_ms;
@@ -130,7 +130,7 @@ impl Timekeeper {
         }
     }
 
-    /// Writes down where the clock stands, for the next start.
+    /// Records the clock's position for the next start.
     pub(super) async fn leave(&self) -> Result<()> {
         let heard = ask(self.store.as_ref(), self.wall.as_ref()).await?;
         let at = self.steady.at(heard.moment);
@@ -211,7 +211,7 @@ impl Timekeeper {
         Ok(written)
     }
 
-    /// Says once when this machine's clock was set.
+    /// Reports once that this machine's clock was set.
     fn watch_wall(&self) {
         let (shows, now) = (self.wall.now(), Instant::now());
         let (before, at) = {
@@ -227,13 +227,13 @@ impl Timekeeper {
         }
     }
 
-    /// What Fini's clock shows, as a further witness.
+    /// Returns the time of Fini's clock, as a further witness.
     fn fini_shows(&self) -> Option<String> {
         self.vendor.ahead_ms()?;
         Some(self.vendor.at(self.steady.now()).to_string())
     }
 
-    /// Tells how far clocks lie apart: always as a figure, and in the log when that becomes much, or little again.
+    /// Reports how far clocks lie apart: always as a figure, and in the log when that becomes much, or little again.
     fn compare(&self, heard: &Heard) {
         if heard.is_shared {
             // Both as they were at the moment of the answer.

@@ -1,7 +1,7 @@
 //! The composition root: builds every room, connects them, and runs them until told to stop.
 //!
-//! The only room that names adapters and sees the whole configuration. Listeners open last: whoever can connect finds a
-//! bridge that works.
+//! The only room that names adapters and sees the whole configuration. Listeners open last: a client that can connect finds
+//! a bridge that works.
 
 mod bridge;
 mod clock;
@@ -40,17 +40,17 @@ use crate::{
     system::max_open_files,
 };
 
-/// What is not configuration but comes from outside all the same.
+/// Inputs from outside that are not configuration.
 pub struct Surroundings {
-    /// The machine's clock: what the world judges by, and what the steady clock is set by at the start.
+    /// The machine's clock, by which the world judges and the steady clock is set at the start.
     pub wall: Arc<dyn WallClock>,
-    /// Chance.
+    /// Randomness.
     pub entropy: Arc<dyn Entropy>,
-    /// What the log dropped.
+    /// Counts the lines that the log dropped.
     pub log: LogCounters,
     /// Further routes on the public listener (the demo's page).
     pub extra: Option<Router>,
-    /// The public listener, where it is open already; else `server.listen` is bound.
+    /// The public listener, if it is open already; else `server.listen` is bound.
     pub listener: Option<TcpListener>,
 }
 
@@ -96,22 +96,22 @@ impl App {
         Ok(Self { bridge, public: public_address, admin: admin_address })
     }
 
-    /// Where the public API listens.
+    /// Returns the address of the public API.
     pub const fn public_address(&self) -> SocketAddr {
         self.public
     }
 
-    /// Where the operators' API listens.
+    /// Returns the address of the operators' API.
     pub const fn admin_address(&self) -> SocketAddr {
         self.admin
     }
 
-    /// The stages of stopping.
+    /// Returns the stages of stopping.
     pub fn stop(&self) -> Stop {
         self.bridge.stop()
     }
 
-    /// Those who hold secrets that may change.
+    /// Returns the holders of secrets that may change.
     fn holders(&self) -> Holders {
         self.bridge.holders()
     }
@@ -127,8 +127,8 @@ impl App {
     }
 }
 
-/// `[::]` takes IPv4 as well, so that one configuration serves clusters of either family and of both; where the machine has no
-/// IPv6 at all, IPv4 is what it takes.
+/// Binds the address. `[::]` takes IPv4 as well, so that one configuration serves clusters of either family and of both; on
+/// a machine without any IPv6 it takes IPv4 alone.
 async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let bound = TcpListener::bind(address).await;
     let is_any_v6 = address.is_ipv6() && address.ip().is_unspecified();
@@ -140,7 +140,7 @@ async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     }
 }
 
-/// How many connections are served, said where it is fewer than are configured.
+/// Returns how many connections are served; logs it if that is fewer than are configured.
 fn connections(config: &Config) -> usize {
     let open_files = max_open_files();
     let (wanted, served) = (config.server.max_connections, config.connections_within(open_files));

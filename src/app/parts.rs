@@ -1,4 +1,4 @@
-//! From the configuration to what the rooms take: each gets its own section, translated into its own terms.
+//! Translates the configuration for the rooms: each gets its own section, in its own terms.
 
 use std::{sync::Arc, time::Duration};
 
@@ -42,16 +42,16 @@ const SIGNED_AHEAD: u64 = 60;
 /// Connecting to Fini has to end within this.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// No turn waits longer before it may be sent (once more), and nothing waits longer to be looked at again.
+/// Longest wait before a turn may be sent (once more), and longest wait for the next look at anything.
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 const LONGEST_LOOK: Duration = Duration::from_mins(15);
 
-/// The names of all frontends.
+/// Returns the names of all frontends.
 pub(super) fn names(config: &Config) -> Vec<FrontendName> {
     config.frontends.iter().map(name).collect()
 }
 
-/// Who wants which events; a frontend without a callback address wants none.
+/// Returns the events that each destination wants; a frontend without a callback address wants none.
 fn subscriptions(config: &Config) -> Subscriptions {
     Subscriptions::new(config.frontends.iter().map(|frontend| {
         let wanted = frontend.callbacks().map(|callback| Subscription {
@@ -63,7 +63,7 @@ fn subscriptions(config: &Config) -> Subscriptions {
     }))
 }
 
-/// Who may call.
+/// Returns the credentials of all callers.
 pub(super) fn credentials(config: &Config) -> Result<Frontends> {
     let all = config.frontends.iter().map(|frontend| {
         let secrets: Vec<_> = frontend.signing_secrets.iter().map(secret).collect::<Result<_>>()?;
@@ -80,18 +80,18 @@ pub(super) fn credentials(config: &Config) -> Result<Frontends> {
     Ok(Frontends::new(all.collect::<Result<_>>()?))
 }
 
-/// By what Fini's own requests are known.
+/// Returns the digest of the key in Fini's own requests.
 pub(super) fn action_key(config: &Config) -> Option<[u8; 32]> {
     config.fini.action_key.as_ref().map(|key| digest(key.expose_secret()))
 }
 
-/// Who may ask the operators' API.
+/// Returns those who may use the operators' API.
 pub(super) fn operators(config: &Config) -> Operators {
     let named = config.admin.operators.iter().map(|one| (one.operator.clone(), one.token.clone()));
     Operators::new(config.admin.token.as_ref(), named)
 }
 
-/// The names that metrics know: of each frontend, and of each further destination as `frontend/name`.
+/// Returns the names that metrics know: of each frontend, and of each further destination as `frontend/name`.
 pub(super) fn labels(config: &Config) -> Vec<String> {
     let further = config.frontends.iter().flat_map(|frontend| {
         frontend.destinations.iter().map(|one| Destination::new(name(frontend), one.name.clone()).to_string())
@@ -99,14 +99,14 @@ pub(super) fn labels(config: &Config) -> Vec<String> {
     config.frontends.iter().map(|frontend| frontend.name.clone()).chain(further).collect()
 }
 
-/// Every destination with how it is called back.
+/// Returns every destination with its callback's settings.
 fn destinations(config: &Config) -> impl Iterator<Item = (Destination, &Callback)> {
     config.frontends.iter().flat_map(|frontend| {
         frontend.callbacks().map(|callback| (Destination::new(name(frontend), callback.name.clone()), callback))
     })
 }
 
-/// Where callbacks go.
+/// Returns the endpoint of every destination.
 pub(super) fn endpoints(config: &Config) -> Result<Vec<Arc<Endpoint>>> {
     let delivery = &config.delivery;
     let endpoint = |(destination, callback): (Destination, &Callback)| {
@@ -135,7 +135,7 @@ pub(super) fn endpoints(config: &Config) -> Result<Vec<Arc<Endpoint>>> {
     destinations(config).map(endpoint).collect()
 }
 
-/// What goes with the callbacks of each destination: what signs them, and their further headers.
+/// Returns, for each destination, the signer and the further headers of its callbacks.
 pub(super) fn sealing(config: &Config) -> Result<Vec<(Destination, Signer, Headers)>> {
     destinations(config)
         .map(|(destination, callback)| Ok((destination, signer(callback)?, headers(callback))))
@@ -164,12 +164,12 @@ fn headers(callback: &Callback) -> Headers {
     callback.headers.iter().filter_map(parts).collect()
 }
 
-/// Where callbacks may go.
+/// Returns the rule that says where callbacks may go.
 pub(super) fn guard(config: &Config) -> Guard {
     Guard { allow_networks: config.delivery.allow_networks.clone(), allow_http: config.delivery.allow_http }
 }
 
-/// How callbacks are tried.
+/// Returns the dispatcher's settings.
 pub(super) fn dispatcher(config: &Config) -> DispatcherSettings {
     let delivery = &config.delivery;
     DispatcherSettings {
@@ -179,13 +179,13 @@ pub(super) fn dispatcher(config: &Config) -> DispatcherSettings {
     }
 }
 
-/// A lease outlasts the longest attempt of any destination.
+/// Returns the lease of a lane, which outlasts the longest attempt of any destination.
 fn lease(config: &Config) -> Duration {
     let longest = destinations(config).filter_map(|(_, callback)| callback.timeout).max().unwrap_or_default();
     config.delivery.lease.max(longest + Delivery::LEASE_MARGIN)
 }
 
-/// What the store applies inside its transactions.
+/// Returns the rules that the store applies inside its transactions.
 pub fn rules(config: &Config, wall: Arc<dyn WallClock>, entropy: Arc<dyn Entropy>) -> Rules {
     Rules {
         entropy,
@@ -205,13 +205,13 @@ pub fn rules(config: &Config, wall: Arc<dyn WallClock>, entropy: Arc<dyn Entropy
     }
 }
 
-/// Where finished spans are told: to an exporter, where one is configured.
+/// Returns the sink for finished spans: an exporter, if one is configured.
 pub(super) fn spans(config: &Config, lifecycle: &Lifecycle) -> Result<Spans> {
     let Some(endpoint) = &config.telemetry.otlp_endpoint else { return Ok(Spans::default()) };
     #[cfg(feature = "otlp")]
     {
         let (spans, exporter) = crate::telemetry::otlp::Exporter::new(endpoint)?;
-        // Of the last tasks: what is done until the end is told, too.
+        // One of the last tasks: work that is done until the end is exported, too.
         drop(lifecycle.last_tasks().spawn("spans", exporter.run(lifecycle.stop().hard().clone())));
         Ok(spans)
     }
@@ -222,7 +222,7 @@ pub(super) fn spans(config: &Config, lifecycle: &Lifecycle) -> Result<Spans> {
     }
 }
 
-/// What may be asked of Fini.
+/// Returns the limits of requests to Fini.
 pub(super) fn budget(config: &Config) -> BudgetSettings {
     BudgetSettings {
         requests: config.fini.rate_limit.requests,
@@ -231,7 +231,7 @@ pub(super) fn budget(config: &Config) -> BudgetSettings {
     }
 }
 
-/// How Fini is asked.
+/// Returns the settings of the client for Fini.
 pub(super) fn fini(config: &Config) -> ClientSettings {
     ClientSettings {
         base_url: config.fini.base_url.clone(),
@@ -250,7 +250,7 @@ pub(super) fn fini(config: &Config) -> ClientSettings {
     }
 }
 
-/// How turns are sent.
+/// Returns the sender's settings.
 pub(super) fn sender(config: &Config) -> SenderSettings {
     SenderSettings {
         bots: bots(config),
@@ -260,7 +260,7 @@ pub(super) fn sender(config: &Config) -> SenderSettings {
     }
 }
 
-/// What has a breaker on the way to Fini.
+/// Returns the bots and keys that have a breaker on the way to Fini.
 pub(super) fn breakers(config: &Config) -> BreakerSettings {
     let mut bots: Vec<String> = config.frontends.iter().map(|frontend| frontend.bot_id.to_string()).collect();
     bots.sort_unstable();
@@ -273,7 +273,7 @@ fn bots(config: &Config) -> Vec<(FrontendName, String)> {
     config.frontends.iter().map(|frontend| (name(frontend), frontend.bot_id.to_string())).collect()
 }
 
-/// How Fini is read.
+/// Returns the reader's settings.
 pub(super) fn reader(config: &Config) -> ReaderSettings {
     ReaderSettings {
         bots: bots(config),
@@ -286,10 +286,11 @@ pub(super) fn reader(config: &Config) -> ReaderSettings {
     }
 }
 
-/// The longest waits that the rooms and the settings have: what the store holds beyond them was written by a clock that was ahead.
+/// Returns the longest waits that the rooms and the settings have: a wait in the store beyond them was written under a
+/// clock that ran ahead.
 pub(super) fn longest_waits(config: &Config) -> Result<LongestWaits> {
     let delivery = &config.delivery;
-    // A row is brought back by the number of its attempt, whichever destination's it is: the longest of all schedules counts.
+    // A row is brought back by the number of its attempt, for all destinations alike: the longest of all schedules counts.
     let mut retries: Vec<Duration> = Vec::new();
     let own = destinations(config).filter_map(|(_, callback)| callback.retry_schedule.as_ref());
     for waits in std::iter::once(&delivery.retry_schedule).chain(own) {
@@ -315,12 +316,12 @@ pub(super) fn longest_waits(config: &Config) -> Result<LongestWaits> {
     })
 }
 
-/// What is kept how long.
+/// Returns the retention and the patience of the housekeeper.
 pub(super) fn housekeeper(config: &Config) -> HousekeeperSettings {
     HousekeeperSettings { retention: config.store.retention, give_up_after: config.poll.watch_idle }
 }
 
-/// How many turns may wait.
+/// Returns how many turns may wait.
 pub(super) fn backlog(config: &Config) -> BacklogLimits {
     BacklogLimits {
         per_conversation: config.turns.max_waiting_per_conversation,
@@ -330,12 +331,12 @@ pub(super) fn backlog(config: &Config) -> BacklogLimits {
     }
 }
 
-/// How many streams may be open.
+/// Returns the registry of streams, with the number that may be open.
 pub(super) fn streams(config: &Config) -> Streams {
     Streams::new(config.server.max_streams_per_frontend, config.server.max_streams_per_address)
 }
 
-/// What callers may do.
+/// Returns the limits of the public API.
 pub(super) fn public(config: &Config) -> PublicSettings {
     PublicSettings {
         max_body: config.server.max_body,
@@ -345,7 +346,7 @@ pub(super) fn public(config: &Config) -> PublicSettings {
     }
 }
 
-/// What peers may use up.
+/// Returns the limits of a listener's peers.
 pub(super) fn limits(config: &Config, max_connections: usize) -> Limits {
     Limits {
         max_connections,
@@ -355,7 +356,8 @@ pub(super) fn limits(config: &Config, max_connections: usize) -> Limits {
     }
 }
 
-/// How many connections an address may have. Behind a proxy all its callers have one address.
+/// Returns the counter of connections by address, with the number that each may have. Behind a proxy all its callers have
+/// one address.
 pub(super) fn addresses(config: &Config) -> Addresses {
     Addresses::new(config.limits.connections_per_address, config.server.trusted_proxies.clone())
 }

@@ -1,5 +1,5 @@
-//! The rooms, built and connected: what each is given, which change wakes which loop, and what a request to Fini leaves in log,
-//! figures and traces.
+//! Builds and connects the rooms: their ports and settings, the change that wakes each loop, and the log line, figures and
+//! span of each request to Fini.
 
 use std::{
     sync::{
@@ -51,13 +51,13 @@ use crate::{
     },
 };
 
-/// What calling back takes.
+/// The receivers and addresses of callbacks.
 pub(super) struct Delivery {
     pub(super) receivers: Arc<dyn ReceiverApi>,
     pub(super) endpoints: Vec<Arc<Endpoint>>,
 }
 
-/// The rooms that others are built on.
+/// The rooms on which others are built.
 pub(super) struct Rooms {
     clock: Arc<dyn Clock>,
     wall: Arc<dyn WallClock>,
@@ -75,7 +75,7 @@ pub(super) struct Rooms {
     departures: Option<Departures>,
     breakers: Arc<Breakers>,
     fini: Arc<dyn FiniApi>,
-    /// The same, as far as its keys go.
+    /// The same client, for exchanging its keys.
     keys: Arc<FiniClient>,
     ledger: Arc<Ledger>,
     handoffs: Arc<Handoffs>,
@@ -216,7 +216,7 @@ impl Rooms {
         }
     }
 
-    /// What both the housekeeper and operators look at.
+    /// Returns what both the housekeeper and operators look at.
     pub(super) fn watched(&self, config: &Config, delivery: &Delivery) -> Watched {
         let (clock, breakers, budget) = (Arc::clone(&self.clock), Arc::clone(&self.breakers), Arc::clone(&self.budget));
         let (endpoints, bots) = (delivery.endpoints.clone(), parts::sender(config).bots);
@@ -270,7 +270,7 @@ impl Rooms {
         }
     }
 
-    /// Those who hold secrets, with the ones that the bridge starts with.
+    /// Returns the holders of secrets, with the secrets that the bridge starts with.
     pub(super) fn holders(&self, config: &Config, delivery: &Delivery) -> Result<Holders> {
         Ok(Holders {
             frontends: watch::channel(Arc::new(parts::credentials(config)?)).0,
@@ -357,7 +357,7 @@ impl Rooms {
         }
     }
 
-    /// Starts everything that runs by itself. Listeners of the change feed come first, so that they hear of what the loops do.
+    /// Starts all loops. Listeners of the change feed come first, so that they hear of what the loops do.
     pub(super) fn start_loops(
         &mut self,
         config: &Config,
@@ -379,13 +379,13 @@ impl Rooms {
         let pace = |bound| Pace { bound: Duration::from_secs(bound), ..Pace::default() };
         let wakes = self.wakes.clone();
         supervisor.spawn("sender", Arc::new(self.sender(config)), wakes.sender, pace(60));
-        // Fini allows two requests a second; more looks than twenty to find the next one would only cost.
+        // Fini allows two requests a second; looking for the next one more than twenty times a second would only cost.
         supervisor.spawn("reader", reader, wakes.reader, Pace { rest: Duration::from_millis(50), ..pace(60) });
         supervisor.spawn("dispatcher", Arc::new(self.dispatcher(config, delivery)), wakes.dispatcher, pace(60));
         supervisor.spawn("prober", Arc::new(self.prober()), wakes.prober, pace(60));
         supervisor.spawn("eraser", Arc::new(self.eraser()), wakes.eraser, pace(60));
         let numberer = Arc::new(Numberer { store: Arc::clone(&self.store) });
-        // Whoever follows the log waits that long for what comes in quick succession.
+        // Readers that follow the log wait so long for events in quick succession.
         supervisor.spawn("numberer", numberer, wakes.numberer, Pace { rest: Duration::from_millis(10), ..pace(60) });
         supervisor.spawn("handoff", Arc::clone(&self.handoffs), Wake::new(), pace(60));
         let replayer = Arc::new(Replayer { store: Arc::clone(&self.store), clock: Arc::clone(&self.clock) });
@@ -394,24 +394,24 @@ impl Rooms {
     }
 }
 
-/// What both the housekeeper and operators look at.
+/// The parts that both the housekeeper and operators look at.
 pub(super) struct Watched {
     left_alone: Arc<dyn Fn() -> LeftAlone + Send + Sync>,
     figures: Arc<Mutex<Figures>>,
 }
 
-/// Which loop is woken by which change.
+/// The wakes of the loops, each by its kind of change.
 #[derive(Clone, Default)]
 struct Wakes {
     sender: Wake,
     reader: Wake,
     dispatcher: Wake,
-    /// By a breaker that opened or closed.
+    /// Woken by a breaker that opened or closed.
     prober: Wake,
-    /// By whoever wants something deleted; other processes find it when they look.
+    /// Woken by a request for a deletion; other processes find it when they look.
     eraser: Wake,
     numberer: Wake,
-    /// By whoever begins a replay or steers one; other processes find it when they look.
+    /// Woken when a replay begins or is steered; other processes find it when they look.
     replayer: Wake,
 }
 
@@ -439,7 +439,7 @@ impl Wakes {
     }
 }
 
-/// Follows something until all else has ended.
+/// Runs `work` until all else has ended.
 pub(super) fn until(
     stop: &Stop,
     work: impl Future<Output = ()> + Send + 'static,
@@ -453,7 +453,7 @@ pub(super) fn until(
     }
 }
 
-/// The database that is configured.
+/// Opens the configured database.
 pub(super) async fn open_store(
     config: &Config,
     wall: Arc<dyn WallClock>,
@@ -472,7 +472,7 @@ pub(super) async fn open_store(
     }
 }
 
-/// What a process left behind that died (kill -9, power): sends become unclear, callbacks are due again.
+/// Takes over what a process left behind that died (kill -9, power): sends become unclear, callbacks are due again.
 async fn recover(store: &dyn Store, owner: &Owner, clock: &dyn Clock, longest: &LongestWaits) -> Result<()> {
     let now = clock.now();
     let brought_back = store.bring_back(now, longest).await?;
@@ -491,7 +491,7 @@ async fn recover(store: &dyn Store, owner: &Owner, clock: &dyn Clock, longest: &
     Ok(())
 }
 
-/// One line, one count and, in a trace, one span per request to Fini.
+/// Records one line, one count and, in a trace, one span per request to Fini.
 fn observer(
     metrics: Metrics,
     spans: Spans,

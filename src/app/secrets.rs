@@ -1,8 +1,9 @@
-//! Secrets that change while the bridge runs.
+//! Renews secrets while the bridge runs.
 //!
-//! Their files are compared every few seconds by content, which notices every way of replacing one (written over, renamed onto,
-//! a symbolic link set to another folder), and read again on SIGHUP. What is bad is told, and the values before stay, all of
-//! them: half of a rotation is none. Nothing in flight notices: a request that has begun ends under the secrets it began with.
+//! Their files are compared every few seconds by content, which notices every way of replacing one (written over, renamed
+//! onto, a symbolic link set to another folder), and read again on SIGHUP. A bad value is reported, and all earlier values
+//! stay: half of a rotation is none. Nothing in flight notices: a request that has begun ends under the secrets it began
+//! with.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -22,28 +23,28 @@ use crate::{
     http::{admin::Operators, auth::Frontends},
 };
 
-/// How often the files are compared.
+/// Time between two comparisons of the files.
 const EVERY: Duration = Duration::from_secs(2);
 /// No file of a secret is longer.
 const LONGEST: u64 = 64 * 1024;
 
-/// Those who hold secrets.
+/// The parts of the bridge that hold secrets.
 #[derive(Clone)]
 pub(super) struct Holders {
-    /// Who may call the public API.
+    /// The callers of the public API.
     pub(super) frontends: watch::Sender<Arc<Frontends>>,
-    /// Who may call the operators' API.
+    /// The callers of the operators' API.
     pub(super) admin: watch::Sender<Arc<Operators>>,
-    /// By what Fini's own requests are known.
+    /// Digest of the key in Fini's own requests.
     pub(super) action_key: watch::Sender<Option<[u8; 32]>>,
-    /// What signs callbacks.
+    /// Sign the callbacks.
     pub(super) endpoints: Vec<Arc<Endpoint>>,
-    /// What asks Fini.
+    /// Sends requests to Fini.
     pub(super) fini: Arc<FiniClient>,
 }
 
 impl Holders {
-    /// Hands the secrets of `config` on, or none of them where one cannot be used.
+    /// Hands the secrets of `config` on, or none of them if one cannot be used.
     fn take(&self, config: &Config) -> Result<()> {
         let frontends = parts::credentials(config)?;
         let sealing = parts::sealing(config)?;
@@ -62,16 +63,16 @@ impl Holders {
     }
 }
 
-/// SIGHUP, taken over from the default action, which would end the process.
+/// Takes SIGHUP over from the default action, which would end the process.
 pub(super) fn hangups() -> std::io::Result<Signal> {
     signal(SignalKind::hangup())
 }
 
-/// Follows the files.
+/// Follows the files that hold secrets.
 pub(super) struct Renewal {
-    /// What is in force.
+    /// The configuration in force.
     pub(super) config: Config,
-    /// Where it comes from.
+    /// The files and environment that it comes from.
     pub(super) sources: Sources,
     /// The files that hold secrets.
     pub(super) files: Vec<PathBuf>,
@@ -79,7 +80,7 @@ pub(super) struct Renewal {
     pub(super) hangups: Signal,
     /// The time, for secrets whose end is set.
     pub(super) wall: Arc<dyn WallClock>,
-    /// Those who are told.
+    /// Receive the new secrets.
     pub(super) holders: Holders,
 }
 
@@ -94,7 +95,7 @@ impl Renewal {
             };
             let found = contents(self.files.clone()).await;
             if is_asked || found != seen {
-                // Compared before they are read: what changes in between differs the next time.
+                // Compared before they are read: a change in between shows the next time.
                 seen = found;
                 self.read_again().await;
             }
@@ -135,7 +136,7 @@ impl Renewal {
     }
 }
 
-/// What each file holds at present, as a digest; `None` where it cannot be read.
+/// Returns a digest of each file's present content; `None` for one that cannot be read.
 async fn contents(files: Vec<PathBuf>) -> Vec<Option<[u8; 32]>> {
     let read = move || files.iter().map(|file| digest(file).ok()).collect();
     tokio::task::spawn_blocking(read).await.unwrap_or_default()

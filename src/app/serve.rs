@@ -1,4 +1,4 @@
-//! Running a bridge as a process: its log, its signals, its end.
+//! Runs a bridge as a process: its log, its signals, its end.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
     telemetry::{self, LogSettings},
 };
 
-/// How long the last log lines may take.
+/// Longest time for writing the last log lines.
 const FLUSH: Duration = Duration::from_secs(2);
 
 /// Runs until SIGTERM or SIGINT, and stops in order.

@@ -2,10 +2,10 @@
 //!
 //! One client serves every endpoint, so that connections are kept and reused. It never follows a redirect, never asks the
 //! environment for a proxy, never reads more of an answer than an operator wants to see, and never outlives the one
-//! deadline that spans name resolution to the last byte. It neither logs nor returns what it sent, and what fails comes
-//! back as a value: whether to try again is for [`super::verdict`] to say. Two exceptions: what provably was not processed goes
-//! out once more at once, on a fresh connection, as part of the same attempt; and no part of the address that may be a secret
-//! comes back, whoever repeats it.
+//! deadline that spans name resolution to the last byte. It neither logs nor returns what it sent, and returns failures as
+//! values: [`super::verdict`] decides whether to try again. Two exceptions: a request that provably was not processed goes
+//! out once more at once, on a fresh connection, as part of the same attempt; and no part of the address that may be a
+//! secret comes back, whoever repeats it.
 
 mod connects;
 mod failure;
@@ -33,17 +33,17 @@ use crate::outbound::{
 };
 use crate::signature::{HEADER_ID, HEADER_SIGNATURE, HEADER_TIMESTAMP};
 
-/// How much of an answer's body is read and kept, in bytes.
+/// Bytes of an answer's body that are read and kept.
 pub const MAX_EXCERPT: usize = 16 * 1024;
-/// How much of a header is kept, in bytes.
+/// Bytes of a header that are kept.
 const MAX_HEADER: usize = 2048;
 
-/// How long a 2xx answer may take to finish its body. It has been acknowledged already, and the conversation's next
-/// callback waits behind it.
+/// Time in which a 2xx answer may finish its body. The callback has been acknowledged already, and the conversation's next
+/// one waits behind it.
 const ACKNOWLEDGED_BODY: Duration = Duration::from_secs(1);
 
-/// How long an idle connection is kept. Common servers close theirs after five seconds (Node, uvicorn), and a callback
-/// that meets a closing connection costs a retry, which is dearer than a handshake.
+/// Time for which an idle connection is kept. Common servers close theirs after five seconds (Node, uvicorn), and a
+/// callback that meets a closing connection costs a retry, which is dearer than a handshake.
 const POOL_IDLE: Duration = Duration::from_secs(4);
 const POOL_PER_HOST: usize = 64;
 
@@ -54,7 +54,7 @@ const CLOSING: Duration = Duration::from_secs(2);
 /// The longest escape of one character in an excerpt, in bytes.
 const LONGEST_ESCAPE: usize = 10;
 
-/// How often an HTTP/2 connection with a request on it is probed, and how long the echo may take: a path that swallows
+/// Time between two probes of an HTTP/2 connection with a request on it, and limit for the echo: a path that swallows
 /// packets must not cost every attempt its whole timeout.
 const PROBE: Duration = Duration::from_secs(5);
 
@@ -64,7 +64,7 @@ const MAX_TIMEOUT: Duration = Duration::from_hours(24);
 /// One attempt at one callback. The signature is made by the caller for this attempt's own timestamp.
 #[derive(Clone)]
 pub struct Attempt {
-    /// Where to.
+    /// The receiver's address.
     pub url: Url,
     /// `webhook-id`: the event's id.
     pub id: String,
@@ -76,28 +76,28 @@ pub struct Attempt {
     pub body: Bytes,
     /// Further headers of this receiver; their values may be secrets.
     pub headers: Vec<(String, SecretString)>,
-    /// On whose behalf; further headers, which are not signed.
+    /// The request that caused it; further headers, which are not signed.
     pub onward: Onward,
     /// The time for everything: resolving, connecting, sending, waiting, reading.
     pub timeout: Duration,
 }
 
-/// What came of an attempt.
+/// The result of an attempt.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AttemptResult {
-    /// The answer's status, when there was an answer.
+    /// The answer's status; `None` if no answer came.
     pub status: Option<u16>,
     /// `Retry-After` as it came.
     pub retry_after: Option<String>,
-    /// Where a redirect led, for the operator to see: scheme, host and port, and what else differs.
+    /// Target of a redirect, for the operator to see: scheme, host and port, and what else differs.
     pub location: Option<String>,
     /// The beginning of the answer's body as text, control characters escaped.
     pub body_excerpt: String,
-    /// Whether the body was longer than the excerpt, or did not come to an end.
+    /// True if the body was longer than the excerpt, or did not come to an end.
     pub truncated: bool,
-    /// From the start to the last byte that was waited for.
+    /// Time from the start to the last byte that was waited for.
     pub duration: Duration,
-    /// What went wrong; `None` when a complete answer came, whatever its status, and with any 2xx.
+    /// The failure; `None` when a complete answer came, whatever its status, and with any 2xx.
     pub error: Option<AttemptError>,
 }
 
@@ -107,7 +107,7 @@ pub enum ClientError {
     /// No usable TLS roots on this system, for one.
     #[error("the callback client cannot be set up")]
     Setup(#[source] reqwest::Error),
-    /// The way over the network cannot be taken.
+    /// The configured way over the network cannot be used.
     #[error(transparent)]
     Network(#[from] NetworkError),
 }
@@ -148,14 +148,14 @@ impl ReceiverApi for CallbackClient {
 }
 
 impl CallbackClient {
-    /// A client that reaches what `guard` lets it, spending at most `connect_timeout` on resolving, connecting and the
-    /// TLS handshake together.
+    /// Creates a client that reaches the addresses that `guard` allows, spending at most `connect_timeout` on resolving,
+    /// connecting and the TLS handshake together.
     pub fn new(guard: Guard, connect_timeout: Duration) -> Result<Self, ClientError> {
         Self::with_roots(guard, connect_timeout, &[], LARGEST_AGE)
     }
 
-    /// As [`CallbackClient::new`], over another way than the straight one. Behind a proxy it is the proxy that resolves names:
-    /// only addresses that are written as such are vetted here.
+    /// As [`CallbackClient::new`], over a configured way through the network. A proxy resolves names itself: only addresses
+    /// that are written as such are vetted here.
     pub fn over(guard: Guard, connect_timeout: Duration, network: Network) -> Result<Self, ClientError> {
         Self::build(guard, connect_timeout, &[], LARGEST_AGE, network)
     }
@@ -215,10 +215,10 @@ impl CallbackClient {
         result: &mut AttemptResult,
     ) -> Result<(), AttemptError> {
         let connections = self.connections_to(&attempt.url)?;
-        // Where no new client can be made, the old one goes on: its connections are as good as they were.
+        // If no new client can be made, the old one goes on: its connections are as good as they were.
         let kept = connections.kept.get(drop);
         let response = match send(&kept, attempt, deadline).await {
-            // The receiver never had it: that costs neither an attempt nor a wait.
+            // The receiver never had it, so sending again costs neither an attempt nor a wait.
             Err(Unsent { was_processed: false, .. }) => send(&connections.fresh, attempt, deadline).await,
             sent => sent,
         };
@@ -232,7 +232,7 @@ impl CallbackClient {
         if !status.is_success() {
             return read_excerpt(response, deadline, result).await;
         }
-        // Reading on serves the reuse of the connection alone; the answer is in.
+        // Reading on only serves the reuse of the connection; the answer is in.
         let courtesy = deadline.min(Instant::now() + ACKNOWLEDGED_BODY);
         if read_excerpt(response, courtesy, result).await.is_err() {
             result.truncated = true;
@@ -252,7 +252,7 @@ impl CallbackClient {
 /// A request that got no answer.
 struct Unsent {
     error: AttemptError,
-    /// Whether the receiver may have processed it.
+    /// True if the receiver may have processed it.
     was_processed: bool,
 }
 
@@ -286,7 +286,8 @@ async fn send(client: &reqwest::Client, attempt: &Attempt, deadline: Instant) ->
 }
 
 impl std::fmt::Debug for Attempt {
-    /// Leaves out what is said to whom, and the query of the URL, where some endpoints expect a token.
+    /// Leaves out content, signature and headers, and all of the URL but its host: some endpoints expect a token in the
+    /// query.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Attempt")
             .field("id", &self.id)

@@ -1,9 +1,9 @@
 //! The dispatcher: claims lanes for free slots and works each off, callback by callback.
 //!
-//! Slots first, then claims: never more is leased than is attempted at once. A lane keeps its slot while its next callback is
-//! due, so that it drains without a claim for each; after a stretch it goes back to the others. Each attempt runs under a
-//! lease that outlasts its deadline; the store fences off a completion that comes too late. While the lease lasts, what came
-//! of an attempt is recorded again and again, should the store fail: else the receiver would get the callback once more.
+//! Slots first, then claims: never more is leased than is attempted at once. A lane keeps its slot while its next callback
+//! is due, so that it drains without a claim for each; after a stretch it gives way to the others. Each attempt runs under
+//! a lease that outlasts its deadline; the store refuses a completion that comes too late. If the store fails, the outcome
+//! of an attempt is recorded again and again while the lease lasts: else the receiver would get the callback once more.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -33,25 +33,25 @@ use crate::{
 /// Callbacks a lane may work off in one go while others wait.
 const STRETCH: usize = 64;
 
-/// What could not be claimed though it is due is looked at again after so long, if nothing wakes the loop before.
+/// Lanes that are due but could not be claimed are looked at again after so long, unless something wakes the loop before.
 const UNCLAIMED: Duration = Duration::from_millis(50);
 
-/// Pauses between attempts to record what came of a callback.
+/// Pauses between attempts to record the outcome of a callback.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// What could not be attempted for too long is looked for this often at least.
+/// Longest pause between two looks for callbacks that could not be attempted for too long.
 const EXPIRE_EVERY: Duration = Duration::from_mins(1);
 
-/// When nothing more was claimed for so long, it is calm.
+/// The dispatcher is calm when it has claimed nothing more for so long.
 const CALM: Duration = Duration::from_millis(50);
 
-/// What the dispatcher has to know.
+/// Settings of the dispatcher.
 #[derive(Clone, Debug)]
 pub struct DispatcherSettings {
-    /// How long a lane is leased for one attempt; longer than the deadline of any.
+    /// Time for which a lane is leased for one attempt; longer than the deadline of any.
     pub lease: Duration,
-    /// Whether an exhausted callback keeps its lane waiting.
+    /// True if an exhausted callback holds up its lane.
     pub hold_lane: bool,
     /// A callback that is older is given up.
     pub max_age: Duration,
@@ -65,11 +65,11 @@ pub struct Dispatcher {
     pub receivers: Arc<dyn ReceiverApi>,
     /// The destinations' addresses.
     pub endpoints: Vec<Arc<Endpoint>>,
-    /// The time that waiting goes by.
+    /// The clock for waits and leases.
     pub clock: Arc<dyn Clock>,
-    /// The time that callbacks are signed at.
+    /// The clock for the time at which callbacks are signed.
     pub wall: Arc<dyn WallClock>,
-    /// For jitter, and the spans of attempts.
+    /// Draws jitter, and the ids of attempt spans.
     pub entropy: Arc<dyn Entropy>,
     /// Runs the lanes.
     pub tasks: Tasks,
@@ -77,17 +77,17 @@ pub struct Dispatcher {
     pub wake: Wake,
     /// Asked before each further attempt.
     pub stop: Stop,
-    /// Counts.
+    /// Counts attempts and callbacks.
     pub metrics: Metrics,
-    /// Where spans are told.
+    /// Takes the spans of finished attempts.
     pub spans: Spans,
-    /// This process.
+    /// This process, as the owner of leases.
     pub owner: Owner,
-    /// What it has to know.
+    /// Lease, maximum age and lane rule.
     pub settings: DispatcherSettings,
     /// Claims that failed.
     pub lost_claims: LostClaims,
-    /// When what is too old is given up next.
+    /// Time at which callbacks that are too old are next given up.
     pub expires_at: Mutex<Timestamp>,
 }
 
@@ -120,7 +120,7 @@ impl Loop for Arc<Dispatcher> {
         let mut all = true;
         for permits in &permits {
             let taken = claimed.iter().filter(|delivery| delivery.destination == permits.destination).count();
-            // First attempts and retries are limited apart; below either limit, nothing was left.
+            // First attempts and retries are limited apart; a claim below both limits left nothing behind.
             let took_all = taken < permits.first.min(permits.retries);
             self.endpoint(&permits.destination).into_iter().for_each(|endpoint| endpoint.claimed(took_all));
             all &= took_all;
@@ -132,17 +132,17 @@ impl Loop for Arc<Dispatcher> {
             return Ok(Step::Did(count));
         }
         if count > 0 {
-            // All of it was taken. When the next is due is asked once it is calm, not after each claim.
+            // All of it was taken. The next due time is asked for once it is calm, not after each claim.
             return Ok(Step::Idle { until: earliest([Some(now.plus(CALM)), wake_at]) });
         }
-        // What is due and was not claimed waits for a slot, or is in other hands.
+        // Callbacks that are due and were not claimed wait for a slot, or another process has them.
         let due = self.store.next_delivery_at(&free).await?.map(|due| due.max(now.plus(UNCLAIMED)));
         Ok(Step::Idle { until: earliest([due, wake_at, self.lost_claims.look_at(now), Some(expires_at)]) })
     }
 }
 
 impl Dispatcher {
-    /// Frees what was claimed without this process ever hearing of it: nothing was attempted for it.
+    /// Frees lanes that were claimed without an answer reaching this process: nothing was attempted for them.
     async fn void_lost_claims(&self, now: Timestamp) -> Result<()> {
         let void = async |token: Token| self.store.void_lanes(&token, None).await;
         let lanes = self.lost_claims.give_back(now, void).await?;
@@ -152,7 +152,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Gives up what nobody could attempt for too long, now and then; returns when it does so next.
+    /// Gives up, now and then, callbacks that nobody could attempt for too long; returns when it does so next.
     async fn expire(&self, now: Timestamp) -> Result<Timestamp> {
         let every = (self.settings.max_age / 4).clamp(Duration::from_secs(1), EXPIRE_EVERY);
         let due = *self.expires_at.lock().unwrap_or_else(PoisonError::into_inner);
@@ -209,7 +209,7 @@ impl Dispatcher {
         self.endpoints.iter().find(|endpoint| endpoint.destination == *destination)
     }
 
-    /// Works a lane off that is leased until then; whether it still owes something.
+    /// Works off a lane that is leased until `until`. Returns true if the lane still owes something.
     async fn work_off(&self, slot: &mut Slot, first: ClaimedDelivery, mut until: Timestamp) -> Result<bool> {
         let mut next = Some(first);
         for left in (0..STRETCH).rev() {
@@ -250,7 +250,7 @@ impl Dispatcher {
         Ok(true)
     }
 
-    /// Records the end of an attempt, while the lane is held.
+    /// Records the end of an attempt while the lane is held.
     async fn finish(&self, finish: FinishDelivery, held_until: Timestamp) -> Result<Finished> {
         let mut pause = FIRST_PAUSE;
         let mut has_failed = false;
@@ -262,7 +262,8 @@ impl Dispatcher {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
-                // What failed was in effect all the same; it may have kept the lane for a head that nobody was handed.
+                // The call that failed took effect all the same; it may have kept the lane for a head that it handed to
+                // nobody.
                 Ok(finished) if has_failed && !finished.counted => {
                     self.store.void_lanes(&finish.token, Some(&finish.lane)).await?;
                     return Ok(Finished { counted: true, ..finished });
@@ -277,7 +278,7 @@ impl Dispatcher {
         let now = self.clock.now();
         let terms_of = &endpoint.terms;
         if now.plus(terms_of.timeout) > until {
-            // This process stood still: it would still be sending when the lane is somebody else's.
+            // This process stood still: it would still be sending when another one holds the lane.
             tracing::warn!(event_id = %delivery.event_id, sequence = delivery.sequence, "callback held up for too long");
             return Attempted::not_made(now);
         }
@@ -423,14 +424,14 @@ impl Dispatcher {
         self.metrics.deliveries(frontend.as_str(), name, outcome, 1);
     }
 
-    /// Has the endpoint left alone by all processes.
+    /// Has all processes leave the endpoint alone.
     async fn defer(&self, endpoint: &Endpoint, until: Timestamp) {
         if let Err(error) = self.store.defer_destination(&endpoint.destination, until).await {
             tracing::error!(%error, "a receiver's wish to be left alone could not be recorded");
         }
     }
 
-    /// What an attempt says about the endpoint as a whole.
+    /// Learns from an attempt about the endpoint as a whole.
     async fn learn(&self, endpoint: &Endpoint, seat: &Seat, verdict: &Verdict, began_at: Timestamp, now: Timestamp) {
         match verdict {
             Verdict::Delivered => {
@@ -467,7 +468,7 @@ fn earliest<const N: usize>(times: [Option<Timestamp>; N]) -> Option<Timestamp> 
     times.into_iter().flatten().min()
 }
 
-/// How an attempt ended, as the store takes it.
+/// The end of an attempt, in the store's terms.
 struct Attempted {
     outcome: DeliveryOutcome,
     lane_goes_on: bool,
@@ -509,7 +510,8 @@ fn class(result: &AttemptResult, why: Why) -> AttemptClass {
     }
 }
 
-/// In words, for operators: what the receiver said, where it wanted to send us, or why it could not be reached.
+/// Describes a failure for operators: the receiver's answer, the address of its redirect, or the reason why it was out of
+/// reach.
 fn describe(result: &AttemptResult, why: Why) -> String {
     match (&result.error, &result.location) {
         (Some(error), _) => error.to_string(),
@@ -518,13 +520,13 @@ fn describe(result: &AttemptResult, why: Why) -> String {
     }
 }
 
-/// A slot of an endpoint, free again when dropped, also after a panic.
+/// A slot of an endpoint; it is freed when dropped, also after a panic.
 struct Slot {
     endpoint: Arc<Endpoint>,
     seat: Seat,
     clock: Arc<dyn Clock>,
     wake: Wake,
-    /// Whether the lane is to be looked at again.
+    /// True if the lane has to be looked at again.
     lane_owes: bool,
 }
 

@@ -1,7 +1,7 @@
-//! One destination's callback address, with what is known of it in this process: who is under way, whether it fails, and at what
-//! pace it takes callbacks.
+//! One destination's callback address, with what this process knows of it: callbacks under way, failures, and the pace at
+//! which it takes callbacks.
 //!
-//! Slots are counted by what their lane's head is. Retries get half of them, so that old trouble never crowds out first
+//! Slots are counted by the head of their lane. Retries get half of them, so that old trouble never crowds out first
 //! attempts; first attempts are never counted against that half, so that they never keep a retry waiting beside free slots.
 
 use std::{
@@ -29,12 +29,12 @@ use crate::{
     store::DeliveryPermits,
 };
 
-/// A receiver that fails so often in a row is left alone for a while, then tried with one callback. What is held back
-/// meanwhile spends no attempt.
+/// A receiver that fails so often in a row is left alone for a while, then tried with one callback. Callbacks that are held
+/// back meanwhile spend no attempt.
 const BREAKER: Policy =
     Policy { opens_after: 20, pauses: Backoff { first: Duration::from_secs(4), cap: Duration::from_secs(60) } };
 
-/// How one destination is called back.
+/// The terms on which one destination is called back.
 #[derive(Clone)]
 pub struct Terms {
     /// One deadline for an attempt, from resolving to the last byte.
@@ -52,29 +52,29 @@ pub type Headers = Vec<(String, SecretString)>;
 pub struct Endpoint {
     /// The destination.
     pub destination: Destination,
-    /// Where its callbacks go.
+    /// The address that its callbacks go to.
     pub url: Url,
-    /// How they are tried.
+    /// Timeout, schedule and slots.
     pub terms: Terms,
-    /// Makes the attempts, where it is not what makes all others.
+    /// Makes the attempts if this endpoint has a sender of its own.
     receivers: Option<Arc<dyn ReceiverApi>>,
-    /// Signs them; may be exchanged.
+    /// Signs the callbacks; may be exchanged.
     signer: Mutex<Arc<Signer>>,
-    /// Go with them; may be exchanged.
+    /// Sent with the callbacks; may be exchanged.
     headers: Mutex<Arc<Headers>>,
-    /// Whether more was due than there were slots for.
+    /// True if more was due than there were slots for.
     wanted: AtomicBool,
     breaker: Mutex<Breaker<()>>,
     traffic: Mutex<Traffic>,
 }
 
-/// What is under way.
+/// The callbacks under way.
 #[derive(Debug, Default)]
 struct Traffic {
     in_flight: usize,
-    /// Those of them whose head was attempted before.
+    /// Slots whose lane's head was attempted before.
     retries: usize,
-    /// Those of them that are to find out whether the receiver works again.
+    /// Slots whose callback is a probe of whether the receiver works again.
     probes: usize,
     pace: Pace,
 }
@@ -88,7 +88,7 @@ pub(super) struct Seat {
 }
 
 impl std::fmt::Debug for Endpoint {
-    /// Of the address the host alone, and no secret.
+    /// Shows only the host of the address, and no secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Endpoint")
             .field("destination", &self.destination)
@@ -99,7 +99,7 @@ impl std::fmt::Debug for Endpoint {
 }
 
 impl Endpoint {
-    /// An endpoint on these terms.
+    /// Creates an endpoint on these terms.
     pub fn new(destination: Destination, url: Url, signer: Signer, terms: Terms) -> Self {
         Self {
             destination,
@@ -114,18 +114,18 @@ impl Endpoint {
         }
     }
 
-    /// The same, reached over a way of its own.
+    /// Gives it a sender of its own.
     #[must_use]
     pub fn over(self, receivers: Arc<dyn ReceiverApi>) -> Self {
         Self { receivers: Some(receivers), ..self }
     }
 
-    /// What makes its attempts.
+    /// Returns the sender of its attempts.
     pub fn receivers<'a>(&'a self, otherwise: &'a Arc<dyn ReceiverApi>) -> &'a Arc<dyn ReceiverApi> {
         self.receivers.as_ref().unwrap_or(otherwise)
     }
 
-    /// The further headers at present.
+    /// Returns the present further headers.
     pub fn headers(&self) -> Headers {
         self.headers.lock().unwrap_or_else(PoisonError::into_inner).to_vec()
     }
@@ -135,7 +135,7 @@ impl Endpoint {
         *self.headers.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(headers);
     }
 
-    /// What signs callbacks at present.
+    /// Returns the present signer of callbacks.
     pub fn signer(&self) -> Arc<Signer> {
         Arc::clone(&self.signer.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -145,8 +145,8 @@ impl Endpoint {
         *self.signer.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(signer);
     }
 
-    /// What may be claimed now, or when to ask again, where time alone lets more go: nothing while the breaker is open, one to
-    /// probe, else every free slot as far as the pace goes.
+    /// Returns what may be claimed now: one callback to probe a half-open breaker, else every free slot as far as the pace
+    /// goes. While nothing may be, returns when to ask again, if time alone lets more go.
     pub fn permits(&self, now: Timestamp) -> Result<DeliveryPermits, Option<Timestamp>> {
         let state = self.state(now);
         let mut traffic = self.traffic();
@@ -165,19 +165,19 @@ impl Endpoint {
         Ok(DeliveryPermits { destination: self.destination.clone(), first, retries })
     }
 
-    /// Whether the lane in hand may go on to its next callback.
+    /// Returns true if the lane in hand may go on to its next callback.
     pub fn may_go_on(&self, now: Timestamp) -> bool {
         self.state(now) == State::Closed && self.traffic().pace.is_free()
     }
 
-    /// The receiver took one. Returns whether that ended a pause.
+    /// Notes that the receiver took a callback. Returns true if that ended a pause.
     pub(super) fn succeeded(&self, seat: &Seat, began_at: Timestamp, now: Timestamp) -> bool {
         self.traffic().pace.taken(seat.pass, now, self.terms.slots);
         self.breaker().succeeded(began_at).is_some()
     }
 
-    /// An attempt failed; `answered` if the receiver said so. Returns until when the endpoint is left alone, where this began
-    /// a pause.
+    /// Notes that an attempt failed; `answered` if the receiver answered it. Returns until when the endpoint is left alone,
+    /// if this began a pause.
     pub(super) fn failed(
         &self,
         seat: &Seat,
@@ -192,18 +192,18 @@ impl Endpoint {
         self.breaker().failed((), began_at, now, jitter)
     }
 
-    /// The receiver wants to be left alone, for so long or it did not say for how long. Returns until when it is, where that
-    /// is news.
+    /// Notes that the receiver wants to be left alone, for the time it names or for an unknown one. Returns until when it
+    /// is, if that is news.
     pub(super) fn refused(&self, seat: &Seat, now: Timestamp, wish: Wish) -> Option<Timestamp> {
         self.traffic().pace.refused(seat.pass, now, wish.named, wish.otherwise, wish.longest)
     }
 
-    /// Until when the receiver wants to be left alone.
+    /// Returns until when the receiver wants to be left alone.
     pub fn held_until(&self, now: Timestamp) -> Option<Timestamp> {
         self.traffic().pace.held_until(now)
     }
 
-    /// The breaker's state, for operators.
+    /// Returns the breaker's state, for operators.
     pub fn state(&self, now: Timestamp) -> State<()> {
         self.breaker().state(now)
     }
@@ -217,14 +217,14 @@ impl Endpoint {
         Seat { pass: traffic.pace.begin(now), is_retry, is_probe }
     }
 
-    /// The lane in that slot goes on to its next head.
+    /// Moves the lane in that slot on to its next head.
     pub(super) fn go_on(&self, seat: &mut Seat, is_retry: bool) {
         let mut traffic = self.traffic();
         traffic.retries = (traffic.retries + usize::from(is_retry)).saturating_sub(usize::from(seat.is_retry));
         seat.is_retry = is_retry;
     }
 
-    /// Frees a slot; whether somebody waits for it.
+    /// Frees a slot. Returns true if somebody waits for it.
     pub(super) fn leave(&self, seat: &Seat, now: Timestamp) -> bool {
         let mut traffic = self.traffic();
         traffic.in_flight = traffic.in_flight.saturating_sub(1);
@@ -235,12 +235,12 @@ impl Endpoint {
         self.wanted.load(Ordering::Acquire)
     }
 
-    /// Notes that the next free slot is waited for. Said before the slots are counted, so that none is freed unheard.
+    /// Notes that the next free slot is waited for. Called before the slots are counted, so that none is freed unheard.
     pub(super) fn want(&self) {
         self.wanted.store(true, Ordering::Release);
     }
 
-    /// Notes whether a claim left anything that is due.
+    /// Notes whether a claim took all that was due.
     pub(super) fn claimed(&self, all: bool) {
         self.wanted.store(!all, Ordering::Release);
         self.traffic().pace.has_backlog(!all);

@@ -1,4 +1,4 @@
-//! The address guard: which addresses a callback may reach.
+//! The address guard: decides which addresses a callback may reach.
 //!
 //! A callback URL is configuration, yet the name in it is resolved anew for every connection by servers that somebody else
 //! runs, and the bridge stands inside a network that trusts it. So everything that is not plainly the public internet is
@@ -14,17 +14,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use url::{Host, Url};
 
-/// Which destinations are exempt from the refusal.
+/// The destinations that are exempt from the refusal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Guard {
     /// Networks that are not refused. One listed for IPv4 also covers the IPv6 notations of its addresses, and
     /// 127.0.0.1 also covers `::1`, which is the same place.
     pub allow_networks: Vec<IpNet>,
-    /// Whether plain `http` may be used, towards [`Guard::allow_networks`] only.
+    /// True if plain `http` may be used, towards [`Guard::allow_networks`] only.
     pub allow_http: bool,
 }
 
-/// Why a destination is not contacted.
+/// The reason why a destination is not contacted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// The address belongs to a range that is not the public internet.
@@ -102,7 +102,7 @@ impl Guard {
         }
     }
 
-    /// Whether the operator listed the address, directly or through every IPv4 address that it embeds. Every one: a
+    /// Returns true if the operator listed the address, directly or through every IPv4 address that it embeds. Every one: a
     /// Teredo address holds two, and a harmless server must not vouch for the client behind it.
     fn allows(&self, address: IpAddr) -> bool {
         if self.lists(address) {
@@ -118,7 +118,8 @@ impl Guard {
         inner.peek().is_some() && inner.all(|v4| self.lists(IpAddr::V4(v4)))
     }
 
-    /// An address that gives credentials away has to be listed by itself: whoever allows a network does not mean it.
+    /// Returns true if a network of the list holds the address. An address that hands out credentials has to be listed by
+    /// itself: allowing its network does not mean it.
     fn lists(&self, address: IpAddr) -> bool {
         let is_metadata = match address {
             IpAddr::V4(v4) => METADATA_V4.contains(&v4),
@@ -131,7 +132,8 @@ impl Guard {
     }
 }
 
-/// Whether a host could be a DNS name at all. The `url` crate lets more through, a forgotten `{placeholder}` for one.
+/// Returns true if a host could be a DNS name at all. The `url` crate lets more through, a forgotten `{placeholder}` for
+/// one.
 /// International names have been encoded by then; the underscore occurs in names of internal networks.
 fn is_name(host: &str) -> bool {
     host.bytes().any(|byte| byte.is_ascii_alphanumeric())
@@ -140,7 +142,7 @@ fn is_name(host: &str) -> bool {
 
 const METADATA: &str = "cloud metadata";
 
-/// Single addresses that answer with credentials to whoever asks, some of them in otherwise public space.
+/// Single addresses that hand out credentials to anyone who asks, some of them in otherwise public space.
 const METADATA_V4: [Ipv4Addr; 5] = [
     Ipv4Addr::new(169, 254, 169, 254), // AWS, Azure, Google and most others
     Ipv4Addr::new(169, 254, 170, 2),   // AWS ECS tasks
@@ -183,7 +185,7 @@ fn class_v4(address: Ipv4Addr) -> Option<&'static str> {
     })
 }
 
-/// Ranges with a name of their own, looked at before the general rule; the most specific stand first.
+/// Ranges with a name of their own, checked before the general rule; the most specific come first.
 const RANGES_V6: [([u16; 3], u32, &str); 14] = [
     ([0x0064, 0xff9b, 0x0001], 48, "local NAT64"),
     ([0x0100, 0, 0], 16, "discard-only"),
@@ -201,7 +203,7 @@ const RANGES_V6: [([u16; 3], u32, &str); 14] = [
     ([0x0000, 0, 0], 3, "unassigned"),
 ];
 
-/// The class of the IPv6 address itself; what it embeds is judged apart.
+/// Returns the class of the IPv6 address itself; the addresses it embeds are judged apart.
 fn class_v6(address: Ipv6Addr) -> Option<&'static str> {
     if METADATA_V6.contains(&address) {
         return Some(METADATA);
@@ -213,7 +215,7 @@ fn class_v6(address: Ipv6Addr) -> Option<&'static str> {
         return Some("loopback");
     }
     let segments = address.segments();
-    // Nothing but a notation: what counts is the IPv4 address inside, which the system will connect to.
+    // Only a notation: the IPv4 address inside counts, which the system will connect to.
     if is_mapped(&segments) || is_nat64(&segments) || is_teredo(&segments) {
         return None;
     }
@@ -230,22 +232,23 @@ fn within(address: Ipv6Addr, network: [u16; 3], length: u32) -> bool {
     (address.to_bits() ^ network) >> (128 - length) == 0
 }
 
-/// `::ffff:0:0/96`, RFC 4291 §2.5.5.2.
+/// Matches `::ffff:0:0/96`, RFC 4291 §2.5.5.2.
 fn is_mapped(segments: &[u16; 8]) -> bool {
     segments[..6] == [0, 0, 0, 0, 0, 0xffff]
 }
 
-/// `64:ff9b::/96`, RFC 6052 §2.1.
+/// Matches `64:ff9b::/96`, RFC 6052 §2.1.
 fn is_nat64(segments: &[u16; 8]) -> bool {
     segments[..6] == [0x0064, 0xff9b, 0, 0, 0, 0]
 }
 
-/// `2001::/32`, RFC 4380.
+/// Matches `2001::/32`, RFC 4380.
 fn is_teredo(segments: &[u16; 8]) -> bool {
     segments[..2] == [0x2001, 0]
 }
 
-/// Every IPv4 address that an IPv6 address carries in a known notation. An address may be read in several ways at once.
+/// Returns every IPv4 address that an IPv6 address carries in a known notation. An address may be read in several ways at
+/// once.
 fn embedded(address: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
     let segments = address.segments();
     let at = move |n: usize| {

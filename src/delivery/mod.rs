@@ -1,8 +1,8 @@
 //! Calling frontends back: in order per conversation, signed, at least once, without one frontend slowing another.
 //!
-//! The outbox in the store says what is owed; a lane (a conversation's owed callbacks) is leased as a whole and only its head
-//! is attempted. What an attempt means is a pure verdict; where it may go is vetted when it connects. Nothing here reads
-//! from Fini or writes to the feed.
+//! The outbox in the store holds the callbacks that are owed; a lane (a conversation's owed callbacks) is leased as a whole
+//! and only its head is attempted. A pure verdict judges each attempt; the address is vetted on connecting. Nothing here
+//! reads from Fini or writes to the feed.
 //!
 //! [`ReceiverApi`] is the port to the receivers, [`client::CallbackClient`] its adapter over HTTP.
 
@@ -20,10 +20,10 @@ use async_trait::async_trait;
 
 use self::client::{Attempt, AttemptResult};
 
-/// The frontends' receivers, as whoever calls them back sees them.
+/// The port to the frontends' receivers.
 #[async_trait]
 pub trait ReceiverApi: Send + Sync {
     /// Makes one attempt at one callback, within its timeout. Never repeats it; failures are part of the result. A dropped
-    /// call ends its request, which may have arrived all the same.
+    /// call ends its request, which may still have arrived.
     async fn attempt(&self, attempt: &Attempt) -> AttemptResult;
 }

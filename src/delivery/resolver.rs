@@ -12,7 +12,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::guard::{Guard, Refused};
 
-/// Why a name gave nothing to connect to.
+/// The reason why a name gave nothing to connect to.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
     /// The system's resolver failed.
@@ -33,7 +33,7 @@ pub struct VettedResolver {
     transport: Transport,
 }
 
-/// Whether the connection will be encrypted; plain ones may go to listed networks only.
+/// The encryption of the connection; plain ones may go to listed networks only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
     /// `https`

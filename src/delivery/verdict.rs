@@ -1,4 +1,4 @@
-//! What an attempt's result means: delivered, again later, deferred with its whole endpoint, paused or dead.
+//! Judges an attempt's result: delivered, again later, deferred with its whole endpoint, paused or dead.
 //!
 //! Pure: time and chance come in. Three failures are kept apart because three different people have to act: the receiver
 //! answered and refused, the receiver could not be reached, the bridge itself failed. The last one never spends an attempt.
@@ -12,52 +12,52 @@ use crate::domain::{
     schedule::{RetrySchedule, jittered},
 };
 
-/// How long to wait after a failure of the bridge's own.
+/// Wait after a failure of the bridge's own.
 const BRIDGE_WAIT: Duration = Duration::from_secs(5);
 
-/// So long a receiver may put a callback off without using up its schedule.
+/// Time for which a receiver may put a callback off without using up its schedule.
 const PATIENCE: Duration = Duration::from_hours(24);
 
-/// What happens to the delivery next.
+/// The next step for the delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// The receiver has it.
+    /// The receiver has taken it.
     Delivered,
     /// Try again.
     RetryAt {
-        /// When, Unix milliseconds.
+        /// The next attempt's time in Unix milliseconds.
         at: i64,
-        /// What happened.
+        /// The failure, by the side that failed.
         why: Why,
     },
-    /// The receiver wants to be left alone for a while, for whichever callback: this one keeps its place and its chances.
+    /// The receiver wants to be left alone for a while, for all callbacks: this one keeps its place and its chances.
     Deferred {
-        /// What happened.
+        /// The failure, by the side that failed.
         why: Why,
     },
-    /// The receiver wants nothing more: its endpoint is paused, the delivery stays for when it is resumed.
+    /// The receiver wants nothing more: its endpoint is paused, and the delivery stays until it is resumed.
     Paused {
-        /// What happened.
+        /// The failure, by the side that failed.
         why: Why,
     },
     /// The schedule is used up: a dead letter.
     Dead {
-        /// What happened last.
+        /// The last failure, by the side that failed.
         why: Why,
     },
 }
 
-/// Whose failure it was.
+/// The side that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
-    /// An answer came, and it was no 2xx.
+    /// An answer came, but not a 2xx.
     Answered {
         /// Its status.
         status: u16,
     },
     /// No answer came.
     Unreachable {
-        /// What stood in the way.
+        /// The stage or manner of the failure.
         kind: ErrorKind,
     },
     /// The bridge could not even try.
@@ -65,8 +65,8 @@ pub enum Why {
 }
 
 impl Verdict {
-    /// Whether the attempt counts towards the end of the schedule. A pause does not use it up: a resumed endpoint finds
-    /// its deliveries with the chances they had.
+    /// Returns true if the attempt counts towards the end of the schedule. A pause does not use it up: a resumed endpoint
+    /// finds its deliveries with the chances they had.
     pub fn spends_attempt(&self) -> bool {
         match self {
             Self::Delivered | Self::Dead { .. } => true,
@@ -77,7 +77,7 @@ impl Verdict {
 }
 
 impl Why {
-    /// The word for metrics and logs: `answered`, `unreachable` or `bridge`.
+    /// Returns the word for metrics and logs: `answered`, `unreachable` or `bridge`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Answered { .. } => "answered",
@@ -97,14 +97,14 @@ impl fmt::Display for Why {
     }
 }
 
-/// For how long a receiver wants to be left alone.
+/// The time for which a receiver wants to be left alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wish {
-    /// What it named.
+    /// The time that it named.
     pub named: Option<Duration>,
-    /// What is taken where it named nothing.
+    /// The time that applies if it named none.
     pub otherwise: Duration,
-    /// The most that it gets.
+    /// The longest time that is granted.
     pub longest: Duration,
 }
 
@@ -113,25 +113,25 @@ pub struct Wish {
 pub struct Terms<'a> {
     /// Its number, counted from 1, earlier ones that were spent included.
     pub attempt: u32,
-    /// How long the callback has been owed.
+    /// Time for which the callback has been owed.
     pub age: Duration,
     /// The waits between attempts.
     pub schedule: &'a RetrySchedule,
-    /// In milliseconds of the steady clock, as is what comes out.
+    /// In milliseconds of the steady clock, as is the result.
     pub now: i64,
-    /// What a date that the receiver names is compared with.
+    /// Compared with a date that the receiver names.
     pub wall: WallTime,
-    /// Chance, from 0 to 1.
+    /// Random, from 0 to 1.
     pub jitter: f64,
 }
 
-/// What the receiver wishes for its endpoint as a whole: 429 says so by itself, 503 where it names a time.
+/// Returns what the receiver asks for its endpoint as a whole: a 429 always asks, a 503 only if it names a time.
 pub fn wish(result: &AttemptResult, terms: &Terms<'_>) -> Option<Wish> {
     let named = result.retry_after.as_deref().and_then(|value| retry_after(value, terms.wall.as_millis()));
     if !(result.status == Some(429) || result.status == Some(503) && named.is_some()) {
         return None;
     }
-    // Where it names nothing, the endpoint must not wait for as long as one callback that has failed often.
+    // If it names no time, the endpoint must not wait for as long as one callback that has failed often.
     let (step, two_steps) = terms.schedule.reach(1);
     let longest = if named.is_some() { terms.schedule.reach(terms.attempt).1 } else { two_steps };
     let jittered = |wait| jittered(wait, terms.jitter);
@@ -169,8 +169,8 @@ pub fn judge(result: &AttemptResult, terms: &Terms<'_>) -> Verdict {
     }
 }
 
-/// The wait that a `Retry-After` header asks for (RFC 9110 §10.2.3: seconds, or a date in any of the HTTP formats); a date
-/// in the past asks for none. `None` when it cannot be read.
+/// Returns the wait that a `Retry-After` header asks for (RFC 9110 §10.2.3: seconds, or a date in any of the HTTP formats);
+/// a date in the past asks for none. `None` when it cannot be read.
 pub fn retry_after(value: &str, now: i64) -> Option<Duration> {
     let value = value.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -182,7 +182,7 @@ pub fn retry_after(value: &str, now: i64) -> Option<Duration> {
     Some(date.saturating_sub(Duration::from_millis(u64::try_from(now).unwrap_or(0))))
 }
 
-/// Rounded up to the millisecond, so that a wait is never shortened.
+/// Rounds up to the millisecond, so that a wait is never shortened.
 fn after(now: i64, wait: Duration) -> i64 {
     let millis = wait.as_nanos().div_ceil(1_000_000);
     now.saturating_add(i64::try_from(millis).unwrap_or(i64::MAX))

@@ -1,6 +1,6 @@
 //! Figures for the page's meter, read from the bridge's admin listener.
 //!
-//! Whatever is missing there is missing on the page; nothing is made up and nothing fails because of it.
+//! Missing figures are missing on the page; nothing is made up and nothing fails because of it.
 
 use std::time::Duration;
 
@@ -21,8 +21,8 @@ const REQUESTS: &str = "fini_bridge_fini_requests_total";
 /// The route by which messages are sent; all others read.
 const SENT: &str = "generate_answer";
 
-/// What `GET /admin/v1/budget` says, with `available`, `ready`, `watched` and, since the start, how many requests `sent` a
-/// message and how many `read` added.
+/// Shows the answer of `GET /admin/v1/budget`, with `available`, `ready`, `watched` and, since the start, the numbers of
+/// requests that `sent` a message and that `read`.
 pub(super) async fn show(State(demo): State<Demo>) -> Json<Value> {
     let read = |path: &str| {
         let request = demo.http.get(format!("{}{path}", demo.settings.admin_url));
@@ -46,13 +46,13 @@ pub(super) async fn show(State(demo): State<Demo>) -> Json<Value> {
     Json(answer.into())
 }
 
-/// The first sample of a metric in Prometheus text format.
+/// Returns the first sample of a metric in Prometheus text format.
 fn gauge(text: &str, name: &str) -> Option<f64> {
     let sample = text.lines().find_map(|line| line.strip_prefix(name)?.split_once(' '));
     sample.and_then(|(_, value)| value.trim().parse().ok())
 }
 
-/// The requests to Fini by the routes that are meant.
+/// Returns the number of requests to Fini on the routes that `is_meant` accepts.
 fn requests(text: &str, is_meant: impl Fn(&str) -> bool) -> f64 {
     let samples = text.lines().filter_map(|line| line.strip_prefix(REQUESTS)?.split_once(' '));
     let route =

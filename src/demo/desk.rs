@@ -1,7 +1,7 @@
 //! The company's own desk, outside Fini: the bridge's handoff routes, asked with the frontend's token.
 //!
-//! What a company's backend does for its agents' page, which must not hold that token. Never a general proxy: only the acts
-//! named here, and messages of role `agent` alone.
+//! Does what a company's backend does for its agents' page, which must not hold that token. Never a general proxy: only the
+//! acts named here, and messages of role `agent` alone.
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -15,7 +15,7 @@ use url::Url;
 use super::known::Customer;
 use super::{Demo, TIMEOUT, passed_on, problem};
 
-/// What an agent can do with a conversation.
+/// The acts of an agent on a conversation.
 const ACTS: [&str; 5] = ["claim", "position", "typing", "leave", "return"];
 
 /// Messages of a transcript.
@@ -23,8 +23,8 @@ const WORDS: &str = "50";
 
 const UNREACHABLE: &str = "the bridge does not answer";
 
-/// `{desk, conversations}`: what the bridge was told of the desk, and every conversation that has begun, as the bridge has it,
-/// with the customer's `name` and `plan`.
+/// Returns `{desk, conversations}`: the bridge's last note of the desk, and every conversation that has begun, as the
+/// bridge has it, with the customer's `name` and `plan`.
 pub(super) async fn list(State(demo): State<Demo>) -> Response {
     let views = join_all(demo.known.customers().into_iter().map(|customer| view(&demo, customer))).await;
     let conversations: Vec<Value> = views.into_iter().flatten().collect();
@@ -40,7 +40,7 @@ async fn view(demo: &Demo, customer: Customer) -> Option<Value> {
     Some(view)
 }
 
-/// `PUT /v1/desk`.
+/// Passes on `PUT /v1/desk`.
 pub(super) async fn open(State(demo): State<Demo>, Json(desk): Json<Value>) -> Response {
     let Some(request) = ask(&demo, Method::PUT, &["desk"]) else { return no_such_act() };
     let answer = passed_on(request.json(&desk), UNREACHABLE).await;
@@ -50,7 +50,7 @@ pub(super) async fn open(State(demo): State<Demo>, Json(desk): Json<Value>) -> R
     answer
 }
 
-/// `POST /v1/messages` of role `agent`.
+/// Passes on `POST /v1/messages` of role `agent`.
 pub(super) async fn say(State(demo): State<Demo>, Json(message): Json<Value>) -> Response {
     if message["role"] != "agent" {
         return problem(StatusCode::FORBIDDEN, "the desk speaks as an agent only");
@@ -59,7 +59,7 @@ pub(super) async fn say(State(demo): State<Demo>, Json(message): Json<Value>) ->
     passed_on(request.json(&message), UNREACHABLE).await
 }
 
-/// `POST /v1/conversations/{id}/handoff/…`.
+/// Passes on `POST /v1/conversations/{id}/handoff/…`.
 pub(super) async fn act(
     State(demo): State<Demo>,
     Path((id, act)): Path<(String, String)>,
@@ -73,7 +73,7 @@ pub(super) async fn act(
     }
 }
 
-/// A request for this path below `/v1`; each part stands in it as one, whatever it holds.
+/// Builds a request for this path below `/v1`; each part stays one segment, whatever it holds.
 fn ask(demo: &Demo, method: Method, path: &[&str]) -> Option<reqwest::RequestBuilder> {
     let mut url = Url::parse(&demo.settings.bridge_url).ok()?;
     if path.iter().any(|part| matches!(*part, "" | "." | "..")) {

@@ -10,10 +10,10 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::watch;
 
-/// How many callbacks are kept.
+/// Number of callbacks that are kept.
 const KEPT: usize = 500;
 
-/// One callback request and what it was answered.
+/// One callback request and its answer.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Arrival {
     /// Counts 1, 2, 3 … since the demo started.
@@ -22,17 +22,17 @@ pub(super) struct Arrival {
     pub received_at: String,
     /// The status it was answered with.
     pub status: u16,
-    /// Whether the signature was right.
+    /// True if the signature was right.
     pub verified: bool,
-    /// Why it was not.
+    /// The reason why it was not.
     pub reason: Option<String>,
-    /// Whether an earlier request carried the same `webhook-id`.
+    /// True if an earlier request that is still kept carried the same `webhook-id`.
     pub repeat: bool,
     /// The three Standard Webhooks headers.
     pub headers: WebhookHeaders,
-    /// The body as JSON, where it is.
+    /// The body as JSON, if it is JSON.
     pub event: Option<Value>,
-    /// The body as text, where it is not JSON.
+    /// The body as text, if it is not.
     pub body: Option<String>,
 }
 
@@ -47,7 +47,7 @@ pub(super) struct WebhookHeaders {
     pub signature: String,
 }
 
-/// Callbacks, and whether the receiver pretends to be broken.
+/// The callbacks, and the receiver's switch.
 pub(super) struct Inbox {
     state: Mutex<State>,
     changed: watch::Sender<()>,
@@ -82,18 +82,18 @@ impl Inbox {
         self.changed.send_replace(());
     }
 
-    /// The rows after number `n`, oldest first.
+    /// Returns the rows after number `n`, oldest first.
     pub(super) fn after(&self, n: u64) -> Vec<Arc<Arrival>> {
         let state = self.state();
         state.rows.iter().filter(|row| row.n > n).cloned().collect()
     }
 
-    /// The highest number so far.
+    /// Returns the highest number so far.
     pub(super) fn newest(&self) -> u64 {
         self.state().newest
     }
 
-    /// Whether callbacks are accepted.
+    /// Returns true while callbacks are accepted.
     pub(super) fn working(&self) -> bool {
         self.state().working
     }
@@ -104,12 +104,12 @@ impl Inbox {
         self.changed.send_replace(());
     }
 
-    /// Wakes whenever something above may have changed. Register before looking, so that nothing falls between.
+    /// Wakes after each change. Register before looking, so that no change is missed.
     pub(super) fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }
 
-    /// No code panics while it holds the lock half-changed, so a poisoned one is still whole.
+    /// Locks the state. No code panics while it holds the lock half-changed, so a poisoned one is still whole.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

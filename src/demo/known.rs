@@ -1,4 +1,5 @@
-//! The conversations that the company's own backend knows of: those it gave a browser token for, and those it was called back about.
+//! The conversations that the company's own backend knows: those it gave a browser token for, and those it was called back
+//! about.
 //!
 //! A few dozen of them, the newest first; a real one has a table of its own.
 
@@ -10,19 +11,19 @@ use std::{
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// How many conversations are kept.
+/// Number of conversations that are kept.
 const KEPT: usize = 60;
 
 /// A conversation and its customer, as far as known.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Customer {
     pub(super) conversation_id: String,
-    /// Null where nobody has told.
+    /// Null if no request named it.
     pub(super) name: Option<String>,
     pub(super) plan: Option<String>,
 }
 
-/// What the backend remembers.
+/// The backend's memory.
 #[derive(Default)]
 pub(super) struct Known {
     state: Mutex<State>,
@@ -35,7 +36,7 @@ struct State {
 }
 
 impl Known {
-    /// A browser token was asked for: the backend knows its own customer.
+    /// Notes the customer of a browser token: the backend knows its own customer.
     pub(super) fn introduce(&self, conversation_id: &str, attributes: &Map<String, Value>) {
         let told = |name: &str| attributes.get(name).and_then(Value::as_str).map(str::to_owned);
         let (name, plan) = (told("name"), told("plan"));
@@ -47,7 +48,7 @@ impl Known {
         state.add(Customer { conversation_id: conversation_id.to_owned(), name, plan });
     }
 
-    /// A callback was about this conversation.
+    /// Notes that a callback was about this conversation.
     pub(super) fn called_back(&self, conversation_id: &str) {
         let mut state = self.state();
         if !state.customers.iter().any(|known| known.conversation_id == conversation_id) {
@@ -55,22 +56,22 @@ impl Known {
         }
     }
 
-    /// Everybody, the newest first.
+    /// Returns all customers, the newest first.
     pub(super) fn customers(&self) -> Vec<Customer> {
         self.state().customers.iter().cloned().collect()
     }
 
-    /// What the bridge was told of the desk last; null before.
+    /// Returns what the bridge last heard about the desk; `None` before.
     pub(super) fn desk(&self) -> Option<Value> {
         self.state().desk.clone()
     }
 
-    /// Notes what the bridge has been told.
+    /// Notes what the bridge has heard about the desk.
     pub(super) fn set_desk(&self, desk: Value) {
         self.state().desk = Some(desk);
     }
 
-    /// No code panics while it holds the lock half-changed, so a poisoned one is still whole.
+    /// Locks the state. No code panics while it holds the lock half-changed, so a poisoned one is still whole.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -6,7 +6,7 @@
 //! routes. Starting things is not its business: [`router`] is merged with the bridge's public routes into one origin, so that
 //! the page needs no other address.
 //!
-//! Nothing here outlives the process, and nothing here is meant for anything but loopback: whoever reaches `/demo/token`
+//! Nothing here outlives the process, and nothing here is meant for anything but loopback: anyone who reaches `/demo/token`
 //! gets a token.
 
 mod budget;
@@ -42,7 +42,7 @@ use inbox::Inbox;
 use known::Known;
 pub use run::run;
 
-/// Where the demo's parts are and what they share. Base URLs carry no trailing slash.
+/// The addresses of the demo's parts, and what they share. Base URLs carry no trailing slash.
 #[derive(Clone)]
 pub struct DemoSettings {
     /// Base URL of the sandbox, whose control routes stand under `/_sandbox`.
@@ -51,7 +51,7 @@ pub struct DemoSettings {
     pub bridge_url: String,
     /// A token of the frontend, which its desk acts by.
     pub token: SecretString,
-    /// Base URL of the bridge's admin listener; where it does not answer, the page shows no figures.
+    /// Base URL of the bridge's admin listener; while it does not answer, the page shows no figures.
     pub admin_url: String,
     /// Name of the frontend the demo plays.
     pub frontend: String,
@@ -59,13 +59,13 @@ pub struct DemoSettings {
     pub callback_secrets: Vec<CallbackSecret>,
     /// The frontend's `browser_token_secret`.
     pub browser_token_secret: TokenSecret,
-    /// Where the time comes from.
+    /// The clock.
     pub wall: Arc<dyn WallClock>,
     /// Ends the page's open streams, which would otherwise hold up a graceful shutdown.
     pub stopping: CancellationToken,
 }
 
-/// What the handlers share.
+/// The state that the handlers share.
 #[derive(Clone)]
 struct Demo {
     settings: Arc<DemoSettings>,
@@ -77,7 +77,8 @@ struct Demo {
 /// Larger than any callback (a message has at most 16,000 characters), small enough to hold a few hundred of them.
 const MAX_BODY: usize = 512 * 1024;
 
-/// The page at `/` and everything it asks for under `/demo/`. The page loads the browser client from `/v1/client.js`.
+/// Serves the page at `/` and everything it asks for under `/demo/`. The page loads the browser client from
+/// `/v1/client.js`.
 pub fn router(settings: DemoSettings, http: reqwest::Client) -> Router {
     let demo = Demo { settings: Arc::new(settings), http, inbox: Arc::default(), known: Arc::default() };
     Router::new()
@@ -98,8 +99,8 @@ pub fn router(settings: DemoSettings, http: reqwest::Client) -> Router {
         .with_state(demo)
 }
 
-/// The page on a listener at `address`. It mints tokens and speaks as an agent for whoever asks: so it is asked under its own
-/// name, and from its own pages, alone.
+/// Guards the page on a listener at `address`. It mints tokens and speaks as an agent for anyone who asks: so it answers
+/// only under its own name, and only its own pages.
 fn guarded(page: Router, address: SocketAddr) -> Router {
     page.layer(middleware::from_fn_with_state(Guard::new(Some(address), &[]), own_pages))
 }
@@ -114,7 +115,7 @@ async fn own_pages(State(guard): State<Guard>, request: Request, next: Next) -> 
 /// Everything that the page's server asks runs in the same process: it either answers soon or not at all.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The status and the JSON of what was asked; 502 with `unreachable` where it gives none.
+/// Passes on the status and the JSON of the answer; 502 with `unreachable` if there is none.
 async fn passed_on(request: reqwest::RequestBuilder, unreachable: &str) -> Response {
     let answer = async {
         let response = request.timeout(TIMEOUT).send().await?;
@@ -126,7 +127,7 @@ async fn passed_on(request: reqwest::RequestBuilder, unreachable: &str) -> Respo
     }
 }
 
-/// An RFC 9457 problem with words for the page to show.
+/// Returns an RFC 9457 problem with words for the page to show.
 fn problem(status: StatusCode, detail: &str) -> Response {
     let body = json!({ "status": status.as_u16(), "title": status.canonical_reason(), "detail": detail });
     let headers = [("content-type", "application/problem+json")];

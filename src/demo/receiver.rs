@@ -1,7 +1,7 @@
 //! The frontend's callback endpoint, and the stream that shows the page what came in.
 //!
 //! It behaves as a good receiver should: verifies the signature over the raw bytes before anything else, answers at once,
-//! and refuses what it cannot believe. It can be switched off, so that one can watch the bridge retry in order.
+//! and refuses what it cannot verify. It can be switched off, to watch the bridge retry in order.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -24,7 +24,7 @@ use super::inbox::{Arrival, Inbox, WebhookHeaders};
 use super::verify;
 use crate::signature::{HEADER_ID, HEADER_SIGNATURE, HEADER_TIMESTAMP};
 
-/// How often an idle stream says that it is alive.
+/// Time between two signs of life on an idle stream.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 pub(super) async fn receive(State(demo): State<Demo>, headers: HeaderMap, body: Bytes) -> StatusCode {
@@ -63,7 +63,7 @@ pub(super) async fn receive(State(demo): State<Demo>, headers: HeaderMap, body: 
     status
 }
 
-/// Whether the receiver works.
+/// The receiver's switch; false while it refuses callbacks.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Switch {
     working: bool,
@@ -74,7 +74,7 @@ pub(super) async fn switch(State(demo): State<Demo>, Json(wanted): Json<Switch>)
     Json(wanted)
 }
 
-/// From which row on; a browser that reconnects says so in `Last-Event-ID` instead.
+/// The row after which to begin; a browser that reconnects says so in `Last-Event-ID` instead.
 #[derive(Deserialize)]
 pub(super) struct From {
     #[serde(default)]
@@ -91,7 +91,7 @@ pub(super) async fn stream(
     let start = Event::default().event("start").data(json!({ "newest": newest }).to_string());
     let reader = Reader {
         changes: demo.inbox.changes(),
-        // A page may know more rows than there are: it comes from before a restart and is told so by `start`.
+        // A page may know more rows than there are: it is from before a restart, and `start` tells it so.
         at: resumed.unwrap_or(from.after).min(newest),
         inbox: demo.inbox,
         working: None,
@@ -116,7 +116,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// The next thing to tell the page; `None` when the demo stops.
+    /// Returns the next event for the page; `None` when the demo stops.
     async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.ready.pop_front() {

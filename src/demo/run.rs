@@ -1,4 +1,4 @@
-//! Starting the demo: the sandbox, a bridge wired to it on the embedded store, and the page, with nothing to configure.
+//! Starts the demo: the sandbox, a bridge wired to it on the embedded store, and the page, with nothing to configure.
 //!
 //! Secrets are made at each start and the database lives in a folder of its own that goes with the process; everything
 //! listens on loopback only.
@@ -30,7 +30,7 @@ use crate::{
     telemetry::{self, LogFormat, LogSettings},
 };
 
-/// Where the page is, unless told otherwise; where that is taken, any free port.
+/// Port of the page, unless another address is given; if it is taken, any free port.
 const PORT: u16 = 8080;
 const FRONTEND: &str = "demo";
 
@@ -176,12 +176,12 @@ fn random(entropy: &dyn Entropy) -> [u8; 32] {
     bytes
 }
 
-/// What the person who started it is told. A closed standard output must not end the demo.
+/// Prints the addresses for the person who started it. A closed standard output must not end the demo.
 fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-/// A folder that goes when this is dropped.
+/// A folder that is removed when this is dropped.
 struct Folder(PathBuf);
 
 impl Folder {

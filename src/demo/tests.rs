@@ -255,7 +255,7 @@ async fn the_desk_acts_by_the_bridges_handoff_routes_with_the_frontends_token_an
         }
         assert!(asked.is_empty(), "none of these was asked");
 
-        // Who has a token or was in a callback is known; what has not begun is not shown.
+        // A conversation with a token or in a callback is known; one that has not begun is not shown.
         let attributes = json!({ "name": "Maya", "plan": "Pro" });
         for id in ["c-1", "c-none"] {
             send(&router, post_json("/demo/token", &json!({ "conversation_id": id, "attributes": attributes }))).await;

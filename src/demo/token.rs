@@ -14,12 +14,12 @@ use super::{Demo, problem, verify};
 /// Short enough to see a refresh happen, long enough not to matter. The bridge allows an hour.
 const LIFETIME_SECS: u32 = 15 * 60;
 
-/// Whose token is wanted.
+/// The request for a token.
 #[derive(Deserialize)]
 pub(super) struct Wanted {
     conversation_id: String,
     user: Option<String>,
-    /// What "the backend" knows of the user. A real one would not ask the page.
+    /// Facts that "the backend" knows about the user. A real one would not ask the page.
     #[serde(default)]
     attributes: Map<String, Value>,
 }

@@ -12,7 +12,7 @@ use super::{Demo, passed_on, problem};
 
 const UNREACHABLE: &str = "the simulated Fini does not answer";
 
-/// What a human can do in the vendor's inbox.
+/// The acts of a human in the vendor's inbox.
 const ACTIONS: [&str; 5] = ["agent-message", "note", "status", "resolve", "bot-message"];
 
 pub(super) async fn list(State(demo): State<Demo>) -> Response {
@@ -40,7 +40,7 @@ pub(super) async fn act(
     passed_on(demo.http.post(url).json(&body), UNREACHABLE).await
 }
 
-/// Whether this can stand in a path as it is.
+/// Returns true if this can stand in a path as it is.
 fn plain(id: &str) -> bool {
     let safe = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     !id.is_empty() && id.bytes().all(safe)

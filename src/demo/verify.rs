@@ -1,6 +1,6 @@
-//! What a customer's own backend does with the shared secrets: checks callbacks and mints browser tokens.
+//! The part of a customer's own backend that uses the shared secrets: it checks callbacks and mints browser tokens.
 //!
-//! The one place of the demo that touches `signature`; it adds nothing to it but the shapes the demo needs.
+//! The one place of the demo that touches `signature`; it only adds the shapes that the demo needs.
 
 use axum::http::HeaderMap;
 use serde_json::{Map, Value};
@@ -9,7 +9,7 @@ use crate::domain::WallTime;
 use crate::signature::token::{self, Claims, TokenError, TokenSecret};
 use crate::signature::{CallbackSecret, SignedHeaders, Verifier, VerifyError};
 
-/// Whether one of `secrets` signed the `body`, which must be the bytes as received.
+/// Accepts the `body`, which must be the bytes as received, if one of `secrets` signed it.
 pub(super) fn callback(
     secrets: &[CallbackSecret],
     headers: &HeaderMap,
@@ -22,17 +22,17 @@ pub(super) fn callback(
     verifier.verify(signed, body, now.as_secs()).map(drop)
 }
 
-/// Whom a token is for.
+/// The holder of a token.
 pub(super) struct Whose {
     /// The one conversation.
     pub(super) conversation_id: String,
-    /// The customer, where the backend has recognised one.
+    /// The customer, if the backend has recognised one.
     pub(super) user: Option<String>,
-    /// What the backend knows of the customer.
+    /// Facts that the backend knows about the customer.
     pub(super) attributes: Map<String, Value>,
 }
 
-/// A browser token for one conversation, valid from now on for `lifetime_secs` (at most an hour).
+/// Mints a browser token for one conversation, valid from now on for `lifetime_secs` (at most an hour).
 pub(super) fn browser_token(
     secret: &TokenSecret,
     frontend: &str,

@@ -1,10 +1,10 @@
 //! The request budget: never more requests than Fini's limit in any window, and sends before reads.
 //!
-//! Fini documents 100 requests per 60 seconds, not whether the window rolls. So the log of requests (kept in the store: over
-//! restarts and replicas) is a sliding one, and every request in it counts from the moment at which it can have reached Fini
-//! at the latest. A bucket with burst would let almost twice the limit into some windows.
+//! Fini documents 100 requests per 60 seconds, not whether the window rolls. So the log of requests (kept in the store:
+//! over restarts and replicas) is a sliding one, and every request in it counts from the latest moment at which it can have
+//! reached Fini. A bucket with burst would let almost twice the limit into some windows.
 //!
-//! This room decides how much each class may take; who goes first among those that wait is decided by those who ask.
+//! The budget decides how much each class may take; the callers decide which of those that wait goes first.
 
 use std::{
     sync::{
@@ -25,26 +25,26 @@ use crate::{
 /// Added to Fini's window: requests are counted at their departure, and reach Fini a little later, unevenly.
 pub const WINDOW_MARGIN: Duration = Duration::from_millis(400);
 
-/// How long a 429 keeps the believed limit where it put it.
+/// Time for which a 429 holds the assumed limit down.
 const SHRUNK_FOR: Duration = Duration::from_mins(5);
 
-/// Afterwards a tenth of the limit is believed again per minute.
+/// After that, the assumed limit regains a tenth of the full one per minute.
 const RECOVERS_EVERY: Duration = Duration::from_mins(1);
 
-/// A request leaves so soon after its permit, or not at all: a process that was frozen in between may neither send on room
-/// that others have meanwhile used, nor send what others have taken over from it.
+/// A request leaves so soon after its permit, or not at all: a process that was frozen in between may neither use room that
+/// others have meanwhile used, nor send what others have taken over from it.
 const LEAVES_WITHIN: Duration = Duration::from_secs(10);
 
-/// Departures written down at once.
+/// Number of departures that are recorded at once.
 const TOGETHER: usize = 256;
-/// Departures are gathered for so long after some were written down; until then a request may have left later than the log
+/// Departures are gathered for so long after some were recorded; until then a request may have left later than the log
 /// says, which matters only once its entry leaves the window.
 const GATHERED: Duration = Duration::from_millis(20);
-/// Pauses between attempts to write a departure down.
+/// Pauses between attempts to record a departure.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Requests that were under way together are refused together: that is one refusal, not several.
+/// Requests that were under way together are refused together: they count as one refusal.
 const ONE_REFUSAL: Duration = Duration::from_secs(5);
 
 /// The limits of the budget.
@@ -58,21 +58,21 @@ pub struct BudgetSettings {
     pub send_reserve: f64,
 }
 
-/// How a limit is divided between sending and reading. Pure, so that a simulation divides it as the service does.
+/// The division of a limit between sending and reading. Pure, so that a simulation divides it as the service does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shares {
     /// Requests per window.
     pub limit: u32,
     /// The window, with the margin.
     pub window: Duration,
-    /// Reading takes at most so many of them, whatever sending leaves: the rest is sending's at any moment.
+    /// Reading takes at most so many of them, however few sends there are: the rest is reserved for sending at any moment.
     pub reading: u32,
-    /// Reading is left so many of them, however much is to be sent: replies are still found while sends queue up.
+    /// Reading keeps so many of them, however much is to be sent: replies are still found while sends queue up.
     pub floor: u32,
 }
 
 impl Shares {
-    /// Divides `limit` (the believed one) as the settings say.
+    /// Divides `limit` (the assumed one) as the settings say.
     pub fn new(settings: &BudgetSettings, limit: u32) -> Self {
         let reserve = (f64::from(limit) * settings.send_reserve).ceil();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and the limit")]
@@ -82,22 +82,22 @@ impl Shares {
         Self { limit, window: settings.window.saturating_add(WINDOW_MARGIN), reading, floor }
     }
 
-    /// How much may be taken: reading its share, sending everything but what reading has not had yet of its floor, and but
-    /// one where a read waits that may wait no longer.
+    /// Returns how much may be taken: by reads their share; by sends everything but what is left of reading's floor, and
+    /// but one while a read waits that may wait no longer.
     pub const fn terms(&self, read_waits: bool) -> BudgetTerms {
         let Self { limit, window, reading, floor } = *self;
         BudgetTerms { limit, window, share: reading, floor, read_waits }
     }
 }
 
-/// What a 429 left of the limit.
+/// The limit after a 429.
 #[derive(Clone, Copy, Debug)]
 struct Refusal {
     believed: u32,
     at: Timestamp,
 }
 
-/// The limit that is believed: Fini's, or after a refusal less for a while, and then step by step all of it again.
+/// Returns the assumed limit: Fini's, or after a refusal less for a while, and then step by step all of it again.
 fn believed(full: u32, refusal: Option<Refusal>, now: Timestamp) -> u32 {
     let Some(refusal) = refusal else { return full };
     let after = now.since(refusal.at).saturating_sub(SHRUNK_FOR);
@@ -119,7 +119,7 @@ pub struct Budget {
     departures: mpsc::UnboundedSender<(PermitId, Timestamp)>,
 }
 
-/// One request that may be made: an entry of the log, and when it was asked for.
+/// One request that may be made: an entry of the log, and the time at which it was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Permit {
     /// The entry.
@@ -128,7 +128,7 @@ pub struct Permit {
     pub at: Timestamp,
 }
 
-/// What came of asking for a permit.
+/// The answer to a request for a permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
     /// The request may be made.
@@ -137,11 +137,11 @@ pub enum Taken {
     NotBefore(Timestamp),
 }
 
-/// The departures that are still to be written down.
+/// The departures that still have to be recorded.
 pub struct Departures(mpsc::UnboundedReceiver<(PermitId, Timestamp)>);
 
 impl Budget {
-    /// The budget over `store`, and the departures that [`Budget::keep`] writes down.
+    /// Creates the budget over `store`, and the departures that [`Budget::keep`] records.
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, settings: BudgetSettings) -> (Self, Departures) {
         let (departures, receiver) = mpsc::unbounded_channel();
         let budget =
@@ -149,34 +149,34 @@ impl Budget {
         (budget, Departures(receiver))
     }
 
-    /// The limit that is believed at present: Fini's, or less for a while after a 429.
+    /// Returns the limit that is assumed at present: Fini's, or less for a while after a 429.
     pub fn limit(&self) -> u32 {
         let refusal = *self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
         believed(self.settings.requests, refusal, self.clock.now())
     }
 
-    /// Fini's window, without the margin.
+    /// Returns Fini's window, without the margin.
     pub const fn window(&self) -> Duration {
         self.settings.window
     }
 
-    /// How the believed limit is divided.
+    /// Returns the division of the assumed limit.
     pub fn shares(&self) -> Shares {
         Shares::new(&self.settings, self.limit())
     }
 
-    /// How much may be taken.
+    /// Returns how much may be taken.
     pub fn terms(&self) -> BudgetTerms {
         let read_waits = [RequestClass::Bind, RequestClass::Sweep].iter().any(|class| self.waiting(*class) > 0);
         self.shares().terms(read_waits)
     }
 
-    /// How many requests per window reading may take at most.
+    /// Returns how many requests per window reading may take at most.
     pub fn reading_share(&self) -> u32 {
         self.shares().reading
     }
 
-    /// What was used in the running window.
+    /// Returns the requests that were taken in the running window.
     pub async fn used(&self) -> Result<BudgetUse> {
         let window = self.settings.window.saturating_add(WINDOW_MARGIN);
         self.store.budget_use(window, self.clock.now()).await
@@ -191,9 +191,9 @@ impl Budget {
         })
     }
 
-    /// The departure of the request that `permit` stands for; it is written down, unless it comes too late.
+    /// Returns the departure of the request that `permit` allows; it is recorded, unless it comes too late.
     ///
-    /// Every one is: a busy disk may lie between asking for a permit and having it, which nobody here sees.
+    /// Every departure is: a busy disk may lie between asking for a permit and having it, unseen from here.
     pub fn departure(&self, permit: Permit) -> Departure {
         let (clock, departures) = (Arc::clone(&self.clock), self.departures.clone());
         let latest = permit.at.plus(LEAVES_WITHIN.min(self.settings.window / 2));
@@ -202,14 +202,14 @@ impl Budget {
             move || clock.now() > latest
         };
         Departure::unless(is_late, move || {
-            // Nobody listens any more only once the bridge has stopped.
+            // The receiver is gone only once the bridge has stopped.
             let _ = departures.send((permit.id, clock.now()));
         })
     }
 
-    /// Writes down departures until the budget is gone, those of a short while together, at the latest of their times. What
-    /// cannot be written down is tried again for as long as it counts: while the store is away nobody gets a permit, and
-    /// afterwards nobody may get one too early.
+    /// Records departures until the budget is dropped, those of a short while together, with the latest of their times. A
+    /// departure that cannot be recorded is tried again for as long as it counts: while the store is away nobody gets a
+    /// permit, and afterwards nobody may get one too early.
     pub async fn keep(&self, mut departures: Departures) {
         let gathered = GATHERED.min(self.settings.window / 8);
         let mut left = Vec::new();
@@ -231,7 +231,7 @@ impl Budget {
         }
     }
 
-    /// Fini said 429 although the budget had room: somebody else uses the same limit. Believe in less for a while.
+    /// Assumes a lower limit for a while: Fini said 429 although the budget had room, so somebody else uses the same limit.
     pub fn shrink(&self) {
         let now = self.clock.now();
         let mut refusal = self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
@@ -247,12 +247,12 @@ impl Budget {
         self.waiting[class as usize].store(waiting, Ordering::Relaxed);
     }
 
-    /// How many requests of a class wait for the budget.
+    /// Returns how many requests of a class wait for the budget.
     pub fn waiting(&self, class: RequestClass) -> u64 {
         self.waiting[class as usize].load(Ordering::Relaxed)
     }
 
-    /// How long a message that is accepted now waits for the budget, when `queued` others wait before it.
+    /// Returns how long a message that is accepted now waits for the budget, when `queued` others wait before it.
     pub fn expected_wait(&self, queued: u64) -> Duration {
         let per_window = u64::from(self.limit()).max(1);
         let windows = queued / per_window + 1;

@@ -1,12 +1,12 @@
 //! The moment at which a request is handed to the network, and the proof that it was not.
 //!
-//! Two decisions need it. The budget counts a request from the moment it may have reached Fini, not from the moment it
-//! was wanted, with connecting in between. And a send may be repeated only when its body provably never left: for that a
-//! departure can be *withheld*, after which the body is not given to the connection any more. It is one or the other,
-//! never both, whatever the connection's task does at the same moment on another thread.
+//! Two decisions need it. The budget counts a request from the moment at which it may have reached Fini, not from the
+//! moment at which it was wanted, with connecting in between. And a send may be repeated only if its body provably never
+//! left: for that a departure can be *withheld*, after which the connection does not get the body any more. It is one or
+//! the other, never both, whatever the connection's task does at the same moment on another thread.
 //!
 //! A departure may also come *too late*: a process that was frozen after it got its permit must not send on a permit that
-//! others believe used up, nor a message that another process has meanwhile taken over. What is late withholds itself.
+//! others count as used up, nor a message that another process has meanwhile taken over. A late departure withholds itself.
 
 use std::{
     fmt,
@@ -28,7 +28,7 @@ const WITHHELD: u8 = 2;
 /// request without one when the head of the answer arrives or the request fails, the latest moment at which Fini can
 /// have counted it. One departure belongs to one request.
 ///
-/// It also says on whose behalf the request is made, which travels in its headers.
+/// It also names the request on whose behalf this one is made, which travels in its headers.
 #[derive(Clone)]
 pub struct Departure {
     inner: Arc<Inner>,
@@ -42,45 +42,45 @@ struct Inner {
 }
 
 impl Departure {
-    /// A departure that calls `hook` once, when it is marked. The hook runs on the connection's task: it should do no
-    /// more than take the time or send on a channel.
+    /// Creates a departure that calls `hook` once, when it is marked. The hook runs on the connection's task: it should do
+    /// no more than take the time or send on a channel.
     pub fn new(hook: impl Fn() + Send + Sync + 'static) -> Self {
         Self::unless(|| false, hook)
     }
 
-    /// The same, for a request that must not leave any more once `is_late` says so.
+    /// Likewise, for a request that must not leave any more once `is_late` returns true.
     pub fn unless(is_late: impl Fn() -> bool + Send + Sync + 'static, hook: impl Fn() + Send + Sync + 'static) -> Self {
         let inner = Inner { state: AtomicU8::new(HELD), hook: Box::new(hook), is_late: Box::new(is_late) };
         Self { inner: Arc::new(inner), onward: Onward::default() }
     }
 
-    /// A departure nobody is told about.
+    /// Creates a departure that is not reported to anyone.
     pub fn untold() -> Self {
         Self::new(|| ())
     }
 
-    /// The same, of a request that is made because of another one.
+    /// Sets the request because of which this one is made.
     #[must_use]
     pub fn on_behalf(self, onward: Onward) -> Self {
         Self { onward, ..self }
     }
 
-    /// On whose behalf the request is made.
+    /// Returns on whose behalf the request is made.
     pub const fn onward(&self) -> &Onward {
         &self.onward
     }
 
-    /// Whether the request may have left.
+    /// Returns true if the request may have left.
     pub fn has_left(&self) -> bool {
         self.inner.state.load(Ordering::Acquire) == LEFT
     }
 
-    /// For adapters, before anything is handed over: whether the request may still leave. What is late is withheld.
+    /// For adapters, before anything is handed over: returns true if the request may still leave. A late one is withheld.
     pub fn may_leave(&self) -> bool {
         !((self.inner.is_late)() && self.withhold())
     }
 
-    /// For adapters: the request leaves now. False when it was withheld and must not leave.
+    /// For adapters: marks that the request leaves now. Returns false if it was withheld and must not leave.
     pub fn mark(&self) -> bool {
         match self.inner.state.compare_exchange(HELD, LEFT, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => {
@@ -91,7 +91,7 @@ impl Departure {
         }
     }
 
-    /// For adapters: forbids the request to leave. True when it had not left, and now never will.
+    /// For adapters: forbids the request to leave. Returns true if it had not left, and now never will.
     pub fn withhold(&self) -> bool {
         match self.inner.state.compare_exchange(HELD, WITHHELD, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => true,

@@ -1,17 +1,17 @@
-//! What a failed request means, decided once: the classes differ by what a caller may do next, not by what went wrong.
+//! The meaning of a failed request, decided once: the classes differ by what a caller may do next, not by the cause.
 
 use std::time::Duration;
 
-/// Why a request to Fini did not give a usable answer.
+/// The reason why a request to Fini gave no usable answer.
 ///
-/// Details are for operators: at most 300 characters, without keys and without what the request said.
+/// Details are for operators: at most 300 characters, without keys and without texts of the request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// Provably before the whole request left: name resolution, a refused connection, the TLS handshake, the connect
     /// timeout, or a connection that ended before it took the body. Safe to send again, whatever the route.
     #[error("the request never left: {detail}")]
     NeverLeft {
-        /// What the network said.
+        /// The network's explanation.
         detail: String,
     },
 
@@ -25,20 +25,20 @@ pub enum Failure {
     /// gateway says nothing about key, bot, id or message.
     #[error("the outcome is unclear{}: {detail}", show(*.status))]
     Unclear {
-        /// The status, when the head of an answer arrived.
+        /// The status, if the head of an answer arrived.
         status: Option<u16>,
         /// The wait that Fini or a proxy before it asked for; Fini documents no such header.
         retry_after: Option<Duration>,
-        /// True where the answer is an error in Fini's own JSON shape; false for anything that came from something in
-        /// front of Fini, and where no answer came.
+        /// True if the answer is an error in Fini's own JSON shape; false for an answer of something in front of Fini, and
+        /// if no answer came.
         by_fini: bool,
-        /// What is known.
+        /// The explanation, as far as there is one.
         detail: String,
     },
 
     /// Final for this request: sent again as it is, it will be rejected again, and nothing was stored. Any 4xx in Fini's
-    /// own JSON shape that has no class of its own ("Generate Answer", Errors: a malformed body; "List conversations", Errors: invalid
-    /// parameters, with the rule that failed in the message).
+    /// own JSON shape that has no class of its own ("Generate Answer", Errors: a malformed body; "List conversations",
+    /// Errors: invalid parameters, with the rule that failed in the message).
     #[error("Fini rejected the request (status {status}): {detail}")]
     Rejected {
         /// The status.
@@ -61,15 +61,15 @@ pub enum Failure {
     /// `Retry-After`, so `None` is the usual case.
     #[error("Fini throttles (status 429): {detail}")]
     Throttled {
-        /// When to come back, if anyone said so.
+        /// The wait, if the answer names one.
         retry_after: Option<Duration>,
         /// Fini's explanation.
         detail: String,
     },
 
-    /// Fini's own 404 for one conversation by its id. A hint, not a proof: the page "Get conversation" says that unknown ids answer
-    /// 500, so confirm by a second read before a conversation is given up. Also given, without a request, for ids that
-    /// no path can carry (empty, `.` and `..`).
+    /// Fini's own 404 for one conversation by its id. A hint, not a proof: the page "Get conversation" says that unknown
+    /// ids answer 500, so confirm by a second read before a conversation is given up. Also returned, without a request, for
+    /// ids that no path can carry (empty, `.` and `..`).
     #[error("Fini does not know the conversation: {detail}")]
     Missing {
         /// Fini's explanation.
@@ -78,7 +78,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// The class as a stable word for log fields.
+    /// Returns the class as a stable word for log fields.
     pub const fn class(&self) -> &'static str {
         match self {
             Self::NeverLeft { .. } => "never_left",
@@ -90,7 +90,7 @@ impl Failure {
         }
     }
 
-    /// The status of the answer, where there was one.
+    /// Returns the status of the answer, if there was one.
     pub const fn status(&self) -> Option<u16> {
         match self {
             Self::NeverLeft { .. } => None,
@@ -101,13 +101,13 @@ impl Failure {
         }
     }
 
-    /// True for Fini's own answers that it gives about a conversation it does not have: 404 and, as documented, 500. A
-    /// hint, never a proof: it answers 500 when it is ill as well.
+    /// Returns true for Fini's own answers about a conversation that it does not have: 404, and 500 as documented. A hint,
+    /// never a proof: it answers 500 when it is down as well.
     pub const fn may_mean_gone(&self) -> bool {
         matches!(self, Self::Missing { .. } | Self::Unclear { status: Some(500), by_fini: true, .. })
     }
 
-    /// How long to stay away, where the answer said so.
+    /// Returns how long to stay away, if the answer said so.
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Unclear { retry_after, .. } | Self::Throttled { retry_after, .. } => *retry_after,
@@ -115,7 +115,7 @@ impl Failure {
         }
     }
 
-    /// What is known about it: at most 300 characters, without keys and without what the request said.
+    /// Returns the explanation: at most 300 characters, without keys and without texts of the request.
     pub fn detail(&self) -> &str {
         match self {
             Self::NeverLeft { detail }

@@ -6,7 +6,7 @@ use crate::domain::Timestamp;
 
 use super::Direction;
 
-/// Which history to read. All parameters are optional; what is left out is Fini's default.
+/// The part of the history to read. All parameters are optional; without one, Fini's default applies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HistoryQuery {
     /// `startEpoch`.
@@ -17,7 +17,7 @@ pub struct HistoryQuery {
     pub limit: Option<u32>,
     /// A cursor of an earlier page, see [`HistoryPage::following`].
     pub cursor: Option<String>,
-    /// Which way the cursor moves; sent only beside a cursor.
+    /// The direction in which the cursor moves; sent only beside a cursor.
     pub direction: Direction,
     /// Only these sources (`all`, `zendesk`, `widget`, `api`, …); sent as repeated parameters.
     pub sources: Vec<String>,
@@ -25,9 +25,9 @@ pub struct HistoryQuery {
     pub category: Option<String>,
     /// `thumbs_up`, `thumbs_down` or `no_feedback`.
     pub feedback_type: Option<String>,
-    /// Only what was (not) escalated.
+    /// Only escalated conversations, or only others.
     pub escalation: Option<bool>,
-    /// Only what has (no) knowledge behind it.
+    /// Only conversations with knowledge behind them, or only others.
     pub has_links: Option<bool>,
     /// Only this user.
     pub user_id: Option<String>,
@@ -42,17 +42,17 @@ pub struct HistoryQuery {
 pub struct HistoryPage {
     /// The conversations. The older shape, a bare array of questions, gives one conversation without id per question.
     pub conversations: Vec<HistoryConversation>,
-    /// How many entries were no objects and were left out.
+    /// Number of entries that were no objects and were left out.
     pub malformed: usize,
-    /// Whether there is a further page.
+    /// True if there is a further page.
     pub has_more: bool,
-    /// The cursor of the next page, where Fini gives one. None is documented.
+    /// The cursor of the next page, if Fini gives one. None is documented.
     pub next_cursor: Option<String>,
 }
 
 impl HistoryPage {
-    /// Where to read on: Fini's own cursor, else the last conversation's id, as "List conversations" documents for
-    /// itself. `None` at the end, or when there is no way on. The page does not document what a cursor is: whoever
+    /// Returns the cursor to read on from: Fini's own, else the last conversation's id, as "List conversations" documents
+    /// for itself. `None` at the end, or if there is no way on. The page does not document what a cursor is: a caller that
     /// follows this must stop when a page brings nothing new.
     pub fn following(&self) -> Option<&str> {
         if !self.has_more {
@@ -63,26 +63,26 @@ impl HistoryPage {
     }
 }
 
-/// One conversation of the history. Everything may be missing.
+/// One conversation of the history. Any field may be missing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HistoryConversation {
     /// Fini's id.
     pub id: Option<String>,
     /// The ticketing system's id.
     pub external_id: Option<String>,
-    /// Where it was asked.
+    /// The source in which it was asked.
     pub source: Option<String>,
     /// The channel.
     pub channel: Option<String>,
-    /// Whether it was escalated.
+    /// True if it was escalated.
     pub escalation: Option<bool>,
     /// `thumbs_up`, `thumbs_down` or nothing.
     pub feedback_type: Option<String>,
     /// Categories that Fini assigned.
     pub categories: Vec<String>,
-    /// When it began.
+    /// Creation time.
     pub created_at: Option<Timestamp>,
-    /// When it last changed.
+    /// Time of the last change.
     pub updated_at: Option<Timestamp>,
     /// Questions and answers, in Fini's order.
     pub requests: Vec<HistoryRequest>,
@@ -90,22 +90,22 @@ pub struct HistoryConversation {
     pub raw: Value,
 }
 
-/// One question and its answer. Everything may be missing.
+/// One question and its answer. Any field may be missing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HistoryRequest {
     /// The agent's name; only the older shape has it.
     pub bot_name: Option<String>,
-    /// What was asked.
+    /// The customer's question.
     pub question: Option<String>,
-    /// What Fini answered.
+    /// Fini's answer.
     pub answer: Option<String>,
     /// Categories that Fini assigned.
     pub categories: Vec<String>,
-    /// Whether the answer led to an escalation.
+    /// True if the answer led to an escalation.
     pub escalation: Option<bool>,
     /// `thumbs_up`, `thumbs_down` or nothing.
     pub feedback_type: Option<String>,
-    /// When it was asked.
+    /// Time of the question.
     pub created_at: Option<Timestamp>,
     /// Knowledge behind the answer, as Fini passes it through.
     pub based_on: Vec<Value>,

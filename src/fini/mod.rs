@@ -1,10 +1,9 @@
 //! The way to Fini: the port that the rest of the bridge calls, and the one place that decides what a failure means.
 //!
-//! [`FiniApi`] is the port, [`FiniClient`] its adapter over HTTP, [`Failure`] its verdicts, and `wire` turns what the
-//! vendor sends into domain values, tolerating what it does not know. The budget of requests is taken by the caller
-//! before it calls; nothing here waits for it, and **nothing here ever repeats a request**: whether a repeat is safe is
-//! said by the [`Failure`] and decided by the caller, because Fini has no idempotency key and takes a repeated send for
-//! a second message.
+//! [`FiniApi`] is the port, [`FiniClient`] its adapter over HTTP, [`Failure`] its verdicts, and `wire` turns the vendor's
+//! answers into domain values, tolerating what it does not know. The caller takes a request out of the budget before it
+//! calls; nothing here waits for it, and **nothing here ever repeats a request**: the [`Failure`] says whether a repeat is
+//! safe, and the caller decides, because Fini has no idempotency key and takes a repeated send for a second message.
 //!
 //! Sources are the pages "Generate Answer", "Get conversation", "List conversations", "List agents", "Get chat history"
 //! and "Delete conversation" of Fini's public API documentation.
@@ -44,9 +43,9 @@ use crate::domain::{
 #[async_trait]
 pub trait FiniApi: Send + Sync {
     /// Hands one message to Fini; for [`Role::User`](crate::domain::message::Role::User) it blocks while Fini writes its
-    /// reply. Gives the events that were created, oldest first: never the conversation's id, and possibly not (yet) a
-    /// reply. Not idempotent: after anything but [`Failure::NeverLeft`], [`Failure::Rejected`],
-    /// [`Failure::Unauthorised`] or [`Failure::Throttled`] the message may stand in Fini.
+    /// reply. Returns the events that were created, oldest first: never the conversation's id, and possibly not (yet) a
+    /// reply. Not idempotent: after anything but [`Failure::NeverLeft`], [`Failure::Rejected`], [`Failure::Unauthorised`]
+    /// or [`Failure::Throttled`] Fini may have the message.
     async fn generate_answer(&self, request: &GenerateAnswer, departure: &Departure)
     -> Result<Vec<FiniEvent>, Failure>;
 

@@ -1,4 +1,4 @@
-//! What may be said about a failure: short, on one line, without keys and without what the request itself said.
+//! Makes explanations of failures safe to show: short, on one line, without keys and without texts of the request itself.
 
 use serde_json::{Map, Value};
 
@@ -6,13 +6,13 @@ use super::GenerateAnswer;
 
 /// The longest detail, in characters.
 const MAX_DETAIL: usize = 300;
-/// Pieces of the request of this length or more are recognised in what Fini says about it, in characters.
+/// Pieces of the request of this length or more, in characters, are recognised in Fini's explanation.
 const PIECE: usize = 8;
-/// What stands instead of a key.
+/// The text in place of a key.
 const KEY: &str = "[key]";
 
 /// Makes an explanation from outside fit for a log. `said` are the texts of the request: an explanation that quotes one,
-/// even in part, is withheld as a whole, because where a quotation begins and ends cannot be told.
+/// even in part, is withheld as a whole, because the ends of a quotation cannot be found.
 pub(super) fn presentable(explanation: &str, keys: &[&str], said: &[&str]) -> String {
     let words: Vec<&str> = explanation.split(|c: char| c.is_whitespace() || c.is_control()).collect();
     let line = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
@@ -25,7 +25,7 @@ pub(super) fn presentable(explanation: &str, keys: &[&str], said: &[&str]) -> St
     shorten(&mask_keys(line, keys))
 }
 
-/// The texts that a send says: the message, and every text among its attributes and metadata.
+/// Returns the texts of a send: the message, and every text among its attributes and metadata.
 pub(super) fn said_by(request: &GenerateAnswer) -> Vec<&str> {
     fn gather<'a>(value: &'a Value, said: &mut Vec<&'a str>) {
         match value {
@@ -50,7 +50,7 @@ fn quotes(line: &str, said: &str) -> bool {
     let starts: Vec<usize> = said.char_indices().map(|(at, _)| at).chain([said.len()]).collect();
     match starts.len() - 1 {
         0 => false,
-        // A short text is part of many words; only standing alone it is a quotation.
+        // A short text is part of many words; it is a quotation only if it stands alone.
         length if length < PIECE => {
             let edge = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric());
             line.match_indices(said.as_str()).any(|(at, found)| {
@@ -63,7 +63,7 @@ fn quotes(line: &str, said: &str) -> bool {
 
 fn mask_keys(line: String, keys: &[&str]) -> String {
     let mut line = keys.iter().filter(|key| !key.is_empty()).fold(line, |line, key| line.replace(key, KEY));
-    // Also keys that are not ours, such as one pasted into the wrong place: by their form.
+    // Also masks keys that are not ours, such as one pasted into the wrong place: by their form.
     let mut from = 0;
     while let Some(at) = line[from..].find("fini_").map(|offset| from + offset) {
         let length = line[at..].find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-');

@@ -1,4 +1,4 @@
-//! What is asked of Fini.
+//! The requests to Fini.
 
 use std::fmt;
 
@@ -6,18 +6,18 @@ use serde_json::{Map, Value};
 
 use crate::domain::{Timestamp, ids::InteractionId, message::Role};
 
-/// One message for Fini ("Generate Answer", Body parameters). Its `Debug` says no text, name or attribute, so that none
+/// One message for Fini ("Generate Answer", Body parameters). Its `Debug` shows no text, name or attribute, so that none
 /// reaches a log by accident.
 #[derive(Clone, PartialEq)]
 pub struct GenerateAnswer {
     /// The message (`content`).
     pub text: String,
-    /// On whose behalf.
+    /// The person for whom it speaks.
     pub role: Role,
-    /// Which conversation, or which agent for a new one.
+    /// The conversation, or the agent for a new one.
     pub target: Target,
-    /// What is known about the user, the bridge's own keys included; travels as `metadata.user_attributes` and comes
-    /// back as `userAttributes` of the conversation. Wins over `user_attributes` inside `metadata`, name by name.
+    /// Facts about the user, the bridge's own keys included; they travel as `metadata.user_attributes` and come back as
+    /// `userAttributes` of the conversation. Win over `user_attributes` inside `metadata`, name by name.
     pub attributes: Map<String, Value>,
     /// Fini's channel (`metadata.channel`); wins over `channel` inside `metadata`.
     pub channel: Option<String>,
@@ -35,7 +35,7 @@ impl fmt::Debug for GenerateAnswer {
     }
 }
 
-/// Where a message goes.
+/// The destination of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// Into a known conversation (`interactionId`).
@@ -44,7 +44,7 @@ pub enum Target {
     Bot(String),
 }
 
-/// Which way a cursor moves. Lists are sorted newest first, which makes Fini's names read the wrong way round.
+/// The direction in which a cursor moves. Lists are sorted newest first, which makes Fini's names read the wrong way round.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Direction {
     /// `next`: towards older conversations.
@@ -55,7 +55,7 @@ pub enum Direction {
 }
 
 impl Direction {
-    /// Fini's word for it.
+    /// Returns Fini's word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Older => "next",
@@ -64,7 +64,7 @@ impl Direction {
     }
 }
 
-/// Which conversations to list ("List conversations", Query parameters). What is left out is Fini's default.
+/// The conversations to list ("List conversations", Query parameters). Without a parameter, Fini's default applies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListQuery {
     /// Start of the window; by default 7 days ago. Must be earlier than `until`, by at most 90 days.
@@ -75,7 +75,7 @@ pub struct ListQuery {
     pub limit: Option<u32>,
     /// A cursor of an earlier page.
     pub cursor: Option<String>,
-    /// Which way the cursor moves; sent only beside a cursor.
+    /// The direction in which the cursor moves; sent only beside a cursor.
     pub direction: Direction,
     /// Only conversations of this agent.
     pub bot_id: Option<String>,
@@ -89,11 +89,11 @@ pub struct ListQuery {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdBatch(Vec<InteractionId>);
 
-/// A batch was empty or too large.
+/// The error of a batch that is empty or too large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a batch has 1 to {} ids, not {count}", IdBatch::MAX)]
 pub struct InvalidBatch {
-    /// How many different ids were given.
+    /// Number of different ids that were given.
     pub count: usize,
 }
 
@@ -116,7 +116,7 @@ impl IdBatch {
         }
     }
 
-    /// The ids.
+    /// Returns the ids.
     pub fn ids(&self) -> &[InteractionId] {
         &self.0
     }

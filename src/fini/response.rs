@@ -1,4 +1,4 @@
-//! What Fini answers with, apart from events and conversations themselves (see [`crate::domain::vendor`]).
+//! Fini's answers, apart from events and conversations themselves (see [`crate::domain::vendor`]).
 
 use serde_json::value::RawValue;
 
@@ -11,9 +11,9 @@ use super::wire;
 pub struct ConversationPage {
     /// The conversations in Fini's order, newest latest message first.
     pub conversations: Vec<RawConversation>,
-    /// How many entries could not be read at all and were left out. More than 0 deserves a warning.
+    /// Number of entries that could not be read at all and were left out. More than 0 deserves a warning.
     pub malformed: usize,
-    /// Whether there is a further page.
+    /// True if there is a further page.
     pub has_more: bool,
     /// The cursor towards older conversations.
     pub next_cursor: Option<String>,
@@ -21,8 +21,8 @@ pub struct ConversationPage {
     pub prev_cursor: Option<String>,
 }
 
-/// A listed conversation, not yet parsed: most of a sweep is what it was before, and the digest tells so for the price
-/// of reading the bytes once.
+/// A listed conversation, not yet parsed: most conversations of a sweep have not changed, and the digest shows that for the
+/// price of reading the bytes once.
 #[derive(Clone)]
 pub struct RawConversation {
     /// Fini's id.
@@ -33,11 +33,11 @@ pub struct RawConversation {
     pub(super) raw: Box<RawValue>,
 }
 
-/// A conversation could not be parsed.
+/// The error of a conversation that could not be parsed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a conversation: {reason}")]
 pub struct Malformed {
-    /// Why, without any of its content.
+    /// The reason, without any of its content.
     pub reason: String,
 }
 
@@ -47,18 +47,18 @@ impl RawConversation {
         wire::parse_conversation(self.raw.get().as_bytes())
     }
 
-    /// When its newest event was created, without building the events; `None` where it has none with a time.
+    /// Returns when its newest event was created, without building the events; `None` if none has a time.
     pub fn latest_at(&self) -> Option<Timestamp> {
         wire::latest_event_at(self.raw.get())
     }
 
-    /// The JSON as Fini sent it.
+    /// Returns the JSON as Fini sent it.
     pub fn as_json(&self) -> &str {
         self.raw.get()
     }
 }
 
-/// Without the content: message texts do not belong into logs.
+/// Leaves out the content: message texts do not belong in logs.
 impl std::fmt::Debug for RawConversation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RawConversation")
@@ -69,24 +69,24 @@ impl std::fmt::Debug for RawConversation {
     }
 }
 
-/// A tag, or a group of them, as a workspace has them.
+/// A tag of a workspace, or a group of tags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tag {
     /// Its id.
     pub id: String,
-    /// What it says.
+    /// Its text.
     pub name: String,
-    /// The group of a tag, where Fini says so.
+    /// The group of a tag, if Fini names it.
     pub group: Option<String>,
 }
 
 /// One agent of the workspace ("List agents").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agent {
-    /// What other routes call `botId`.
+    /// Its id, which other routes call `botId`.
     pub id: String,
-    /// Its name in Fini's dashboard; empty where Fini gives none.
+    /// Its name in Fini's dashboard; empty if Fini gives none.
     pub name: String,
-    /// When it was created.
+    /// Creation time.
     pub created_at: Option<Timestamp>,
 }

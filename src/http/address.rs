@@ -1,8 +1,8 @@
-//! Where a request comes from, as far as limits go.
+//! Groups client addresses for limits.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// The smallest network that one subscriber is sure to have alone: one address of IPv4, 64 bits of IPv6 (RFC 6177).
+/// Returns the smallest network that one subscriber is sure to have alone: one address of IPv4, 64 bits of IPv6 (RFC 6177).
 pub(super) fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),

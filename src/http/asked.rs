@@ -1,4 +1,4 @@
-//! How a request was asked: its headers, and where it comes from behind proxies.
+//! The circumstances of a request: its headers, and its client's address behind proxies.
 
 use std::{
     convert::Infallible,
@@ -23,17 +23,17 @@ use crate::signature::token::Page;
 #[derive(Debug, Default)]
 pub struct TrustedProxies {
     networks: Vec<IpNet>,
-    /// Whether somebody was told that a word of theirs cannot be read.
+    /// True once it was logged that one of them named an address that cannot be read.
     is_told: AtomicBool,
 }
 
 impl TrustedProxies {
-    /// These networks.
+    /// Trusts these networks.
     pub const fn new(networks: Vec<IpNet>) -> Self {
         Self { networks, is_told: AtomicBool::new(false) }
     }
 
-    /// Who asked, as far as limits go: see [`Asked::address`].
+    /// Returns the client's address for the purpose of limits: see [`Asked::address`].
     pub(super) fn address(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
         self.client(peer, None, headers).address.map(network_of)
     }
@@ -47,19 +47,19 @@ impl TrustedProxies {
     }
 }
 
-/// How a request was asked.
+/// The circumstances of a request.
 #[derive(Clone, Debug)]
 pub struct Asked {
     /// Its headers.
     pub headers: HeaderMap,
-    /// Who asked: the nearest address that is not a trusted proxy's, and of IPv6 its network of 64 bits.
+    /// The client's address: the nearest one that is not a trusted proxy's, and of IPv6 its network of 64 bits.
     pub address: Option<IpAddr>,
-    /// The host that was asked, with its port where it has one.
+    /// The host that was asked, with its port if it has one.
     host: Option<String>,
 }
 
 impl Asked {
-    /// From the head of a request.
+    /// Reads the head of a request.
     pub(super) fn of(parts: &Parts, public: &Public) -> Self {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
         // HTTP/2 names the host in the request's own address.
@@ -69,7 +69,7 @@ impl Asked {
         Self { headers: parts.headers.clone(), address: address.map(network_of), host }
     }
 
-    /// What it says of the page that asked.
+    /// Returns what it tells about the page that asked.
     pub(super) fn page(&self) -> Page<'_> {
         let text = |name: &str| self.headers.get(name).map(|value| value.to_str().unwrap_or_default());
         Page { origin: text("origin"), fetch_site: text("sec-fetch-site"), host: self.host.as_deref() }

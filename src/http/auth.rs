@@ -1,7 +1,8 @@
-//! Who calls: a frontend's server by bearer token or by signature, or a browser by a token for one conversation or one user.
+//! Tells who calls: a frontend's server by bearer token or by signature, or a browser by a token for one conversation or
+//! one user.
 //!
-//! Secrets are compared in constant time, and every known token is compared, so that an answer's timing says nothing about
-//! which one was nearly right.
+//! Secrets are compared in constant time, and every known token is compared, so that an answer's timing does not say which
+//! one was nearly right.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -25,23 +26,23 @@ use crate::{
     },
 };
 
-/// One frontend, as far as its credentials go.
+/// The credentials of one frontend.
 #[derive(Debug)]
 pub struct Credentials {
     /// The frontend.
     pub frontend: FrontendName,
     /// Digests of its bearer tokens.
     pub tokens: Vec<[u8; 32]>,
-    /// Verifies its signed requests, where it signs.
+    /// Verifies its signed requests; `None` if it signs none.
     pub verifier: Option<Verifier>,
-    /// Verify its browser tokens; the first mints them. Empty where it has none.
+    /// Verify its browser tokens; the first mints them. Empty if it has none.
     pub token_secrets: Vec<TokenSecret>,
     /// The names of user attributes that a browser may set itself.
     pub browser_attributes: Vec<String>,
 }
 
 impl Credentials {
-    /// What a browser token says, by whichever of the secrets it was signed with.
+    /// Returns the claims of a browser token, whichever of the secrets signed it.
     fn claims(&self, text: &str, now: WallTime) -> Result<Claims, TokenError> {
         let mut verified = self.token_secrets.iter().map(|secret| token::verify(text, secret, now.as_secs()));
         let judged = verified.find(|verified| !matches!(verified, Err(TokenError::Signature)));
@@ -49,17 +50,17 @@ impl Credentials {
     }
 }
 
-/// The credentials as they are at present: they may change while the bridge runs.
+/// The present credentials: they may change while the bridge runs.
 #[derive(Clone, Debug)]
 pub struct Known(watch::Receiver<Arc<Frontends>>);
 
 impl Known {
-    /// What `changes` says.
+    /// Takes the credentials that `changes` brings.
     pub const fn new(changes: watch::Receiver<Arc<Frontends>>) -> Self {
         Self(changes)
     }
 
-    /// The present ones. One request is judged by one picture of them.
+    /// Returns the present credentials. One request is judged by one snapshot of them.
     pub fn current(&self) -> Arc<Frontends> {
         Arc::clone(&self.0.borrow())
     }
@@ -72,7 +73,7 @@ pub struct Frontends {
     by_name: HashMap<String, usize>,
 }
 
-/// Who calls.
+/// The caller of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Caller {
     /// A frontend's server: everything of its frontend.
@@ -81,35 +82,35 @@ pub enum Caller {
     Browser {
         /// The frontend.
         frontend: FrontendName,
-        /// What its token says.
+        /// The claims of its token.
         claims: Claims,
     },
 }
 
-/// The digest under which a bearer token is kept and compared.
+/// Returns the digest under which a bearer token is kept and compared.
 pub fn digest(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }
 
 impl Frontends {
-    /// From the configured credentials.
+    /// Takes the configured credentials.
     pub fn new(all: Vec<Credentials>) -> Self {
         let by_name = all.iter().enumerate().map(|(index, one)| (one.frontend.as_str().to_owned(), index)).collect();
         Self { all, by_name }
     }
 
-    /// The secret that mints browser tokens of a frontend.
+    /// Returns the secret that mints browser tokens of a frontend.
     pub fn token_secret(&self, frontend: &FrontendName) -> Option<&TokenSecret> {
         self.named(frontend.as_str())?.token_secrets.first()
     }
 
-    /// The names of user attributes that a browser of a frontend may set itself.
+    /// Returns the names of user attributes that a browser of a frontend may set itself.
     pub fn browser_attributes(&self, frontend: &FrontendName) -> &[String] {
         self.named(frontend.as_str()).map_or(&[], |one| &one.browser_attributes)
     }
 
-    /// Who calls, by the token in the headers. A signature is no answer: it proves the message that it was made for, and
-    /// covers neither method nor path.
+    /// Finds the caller by the token in the headers. A signature does not identify it: it proves the message that it was
+    /// made for, and covers neither method nor path.
     pub fn by_headers(&self, asked: &Asked, now: WallTime) -> Result<Caller, Problem> {
         let headers = &asked.headers;
         let mut values = headers.get_all(header::AUTHORIZATION).iter();
@@ -128,21 +129,21 @@ impl Frontends {
         self.by_token(token, asked, now)
     }
 
-    /// As [`Self::by_headers`], for the route that takes signed messages: `Ok(None)` where the request is signed, so that its
-    /// body has to be read first. Where no frontend signs, nothing is read.
+    /// As [`Self::by_headers`], for the route that takes signed messages: `Ok(None)` if the request is signed, so that its
+    /// body has to be read first. If no frontend signs, nothing is read.
     pub fn by_token_or_signature(&self, asked: &Asked, now: WallTime) -> Result<Option<Caller>, Problem> {
         if asked.headers.contains_key(header::AUTHORIZATION) || !signed(&asked.headers)?.any() {
             return self.by_headers(asked, now).map(Some);
         }
         let verifier = self.all.iter().find_map(|one| one.verifier.as_ref());
         let verifier = verifier.ok_or_else(|| unauthorized("no frontend takes signed requests"))?;
-        // The headers alone refuse most forgeries, before anything of the body is kept.
+        // The headers alone refuse most forgeries, before any of the body is kept.
         verifier.look_at(signed(&asked.headers)?, now.as_secs()).map_err(|error| unauthorized(&error.to_string()))?;
         Ok(None)
     }
 
-    /// Whether a token may stand in the query: only where the headers hold no credentials of the scheme Bearer, whatever those
-    /// are. Other schemes are what browsers add by themselves behind a password.
+    /// Returns true if a token may stand in the query: only if the headers hold no credentials of the scheme Bearer, valid
+    /// or not. Browsers add other schemes by themselves behind a password.
     pub fn takes_query_token(headers: &HeaderMap) -> bool {
         let is_bearer = |value: &axum::http::HeaderValue| {
             let scheme = value.as_bytes().split(|byte| *byte == b' ').next().unwrap_or_default();
@@ -152,7 +153,7 @@ impl Frontends {
         values.next().is_none_or(|value| !is_bearer(value) && values.next().is_none())
     }
 
-    /// Who sent a signed message, by the headers and the raw body, and the id that was signed with it.
+    /// Finds the sender of a signed message by the headers and the raw body; also returns the id that was signed with it.
     pub fn by_signature(&self, headers: &HeaderMap, body: &[u8], now: WallTime) -> Result<(Caller, String), Problem> {
         let signed = signed(headers)?;
         let mut reason = "no frontend takes signed requests".to_owned();
@@ -166,7 +167,7 @@ impl Frontends {
         Err(unauthorized(&reason))
     }
 
-    /// Who calls with this token: a frontend's bearer token or a browser token.
+    /// Finds the caller of this token: a frontend's bearer token or a browser token.
     pub fn by_token(&self, token: &str, asked: &Asked, now: WallTime) -> Result<Caller, Problem> {
         let given = digest(token);
         let mut found = None;
@@ -185,7 +186,7 @@ impl Frontends {
         self.by_browser_token(token, asked, now)
     }
 
-    /// Which browser calls with this token.
+    /// Finds the browser that calls with this token.
     pub fn by_browser_token(&self, text: &str, asked: &Asked, now: WallTime) -> Result<Caller, Problem> {
         let frontend = token::peek_frontend(text).map_err(|error| unauthorized(&error.to_string()))?;
         // A caller that cannot sign for a frontend does not learn that it exists.
@@ -211,14 +212,14 @@ impl Frontends {
 }
 
 impl Caller {
-    /// The frontend that is spoken for.
+    /// Returns the frontend for which the caller speaks.
     pub const fn frontend(&self) -> &FrontendName {
         match self {
             Self::Server(frontend) | Self::Browser { frontend, .. } => frontend,
         }
     }
 
-    /// What of the frontend's conversations the caller may touch.
+    /// Returns the conversations of the frontend that the caller may touch.
     pub fn reach(&self) -> Reach<'_> {
         match self {
             Self::Server(_) => Reach::All,
@@ -227,12 +228,12 @@ impl Caller {
         }
     }
 
-    /// Whether a browser calls, which sees less of what it may read.
+    /// Returns true if a browser calls, which sees less of what it may read.
     pub const fn is_browser(&self) -> bool {
         matches!(self, Self::Browser { .. })
     }
 
-    /// The frontend, where its server calls: browsers may not do everything.
+    /// Returns the frontend if its server calls: browsers may not do everything.
     pub fn server_only(self) -> Result<FrontendName, Problem> {
         match self {
             Self::Server(frontend) => Ok(frontend),
@@ -241,7 +242,7 @@ impl Caller {
     }
 }
 
-/// Which conversations a caller may touch.
+/// The conversations that a caller may touch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach<'a> {
     /// All of its frontend.
@@ -253,7 +254,7 @@ pub enum Reach<'a> {
 }
 
 impl Reach<'_> {
-    /// Whether a message may go to this conversation, as far as that can be said without looking whose it is.
+    /// Accepts a message to this conversation, as far as that can be decided without knowing its owner.
     pub fn may_write(self, conversation: &ConversationId) -> Result<(), Problem> {
         match self {
             Self::All | Self::User(_) => Ok(()),
@@ -263,7 +264,7 @@ impl Reach<'_> {
     }
 }
 
-/// The same for what exists and what does not, so that nobody finds out which ids there are.
+/// Refuses a conversation. The answer is the same whether or not it exists, so that nobody learns which ids there are.
 pub(super) fn not_theirs() -> Problem {
     Problem::new(Code::Forbidden).detail("the token is for another conversation")
 }

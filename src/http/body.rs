@@ -1,7 +1,7 @@
-//! Request bodies: read within their limits, as one JSON object, whose every member is known.
+//! Reads request bodies within their limits, as one JSON object, whose every member is known.
 //!
-//! One parser for every route that takes a body. A member that nobody knows is refused by name, so that nothing is lost in
-//! silence: a misspelt limit must not become no limit.
+//! One parser for every route that takes a body. An unknown member is refused by name, so that nothing is lost in silence:
+//! a misspelt limit must not become no limit.
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
@@ -64,7 +64,7 @@ fn too_large(limit: usize) -> Problem {
     Problem::new(Code::TooLarge).detail(format!("a body may have at most {limit} bytes"))
 }
 
-/// A body that did not come to its end.
+/// Makes the problem for a body that did not come to its end.
 fn broken(error: &(dyn std::error::Error + 'static)) -> Problem {
     if is_timeout(error) {
         Problem::new(Code::RequestTimeout)
@@ -73,10 +73,10 @@ fn broken(error: &(dyn std::error::Error + 'static)) -> Problem {
     }
 }
 
-/// Bytes of bodies that may be held at one time for callers who have proved nothing yet, in the whole process.
+/// Bytes of bodies that the whole process holds at one time for callers that have proved nothing yet.
 const UNPROVED: usize = 8 << 20;
 
-/// Room for the bodies of callers who have proved nothing yet: a signature covers the body, which has to be there first.
+/// Room for the bodies of callers that have proved nothing yet: a signature covers the body, which has to be read first.
 #[derive(Clone, Debug)]
 pub struct Unproved(Arc<Semaphore>);
 
@@ -114,7 +114,7 @@ impl Unproved {
     }
 }
 
-/// Who calls, and the body that came with it: who it is comes first.
+/// Finds the caller first, then reads the body that came with it.
 pub(super) async fn of_caller(public: &Public, request: Request) -> Result<(Caller, Bytes), Problem> {
     let (parts, body) = request.into_parts();
     let caller = public.frontends.current().by_headers(&Asked::of(&parts, public), public.wall.now())?;
@@ -133,7 +133,7 @@ fn is_timeout(error: &(dyn std::error::Error + 'static)) -> bool {
     false
 }
 
-/// The members of a body that may be left out: nothing but white space, or `null`, is an object without any.
+/// Returns the members of a body that may be left out: white space alone, or `null`, is an object without any.
 pub(super) fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(Map::new());
@@ -146,7 +146,8 @@ pub(super) fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
     }
 }
 
-/// Why a body is no JSON, without a word of it. Half a character is a fault of a field, answered with the code of those.
+/// Makes the problem for a body that is no JSON, without quoting it. Half a character is a fault of a field, answered with
+/// the code of those.
 pub(super) fn unreadable(body: &[u8], error: &serde_json::Error, of_fields: Code) -> Problem {
     if let Some(Half { field, escape }) = surrogate::first_half(body) {
         let message =
@@ -160,12 +161,12 @@ pub(super) fn unreadable(body: &[u8], error: &serde_json::Error, of_fields: Code
     Problem::new(Code::InvalidJson).detail(format!("line {}, column {}: {what}", error.line(), error.column()))
 }
 
-/// A name as its sender wrote it, in part and without controls.
+/// Returns a name as its sender wrote it, in part and without controls.
 fn shown(name: &str) -> String {
     name.chars().take(SHOWN).flat_map(char::escape_debug).collect()
 }
 
-/// One error for each member of an object at `path` (empty for the body itself) that is none of `known`.
+/// Returns one error for each member of an object at `path` (empty for the body itself) that is none of `known`.
 pub(super) fn unknown(fields: &Map<String, Value>, path: &str, known: &[&str]) -> Vec<FieldError> {
     let names = fields.keys().filter(|name| !known.contains(&name.as_str()));
     names

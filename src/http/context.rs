@@ -1,4 +1,4 @@
-//! What surrounds every request: its id, its log line, its figures, and the last touch on its errors.
+//! Surrounds every request: gives it its id, its log line and its figures, and completes its errors.
 
 use std::{any::Any, net::SocketAddr, sync::Arc};
 
@@ -34,28 +34,28 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static(correlation::REQUEST_
 /// The header that carries the trace a request is part of.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static(correlation::TRACEPARENT);
 
-/// What the observing layer works with.
+/// The services of the observing layer.
 #[derive(Clone)]
 pub struct Observed {
     /// The time, for new ids and spans.
     pub wall: Arc<dyn WallClock>,
     /// Makes new ids.
     pub entropy: Arc<dyn Entropy>,
-    /// Counts.
+    /// Counts requests and panics.
     pub metrics: Metrics,
-    /// Where spans are told.
+    /// Takes the spans of finished requests.
     pub spans: Spans,
-    /// Refusals that are told together.
+    /// Refusals that share one log line.
     pub refused: Arc<Refused>,
-    /// Proxies whose word on where a request comes from is believed.
+    /// Proxies whose word about the client's address is believed.
     pub trusted_proxies: Arc<TrustedProxies>,
-    /// Which listener.
+    /// The listener's name in the log.
     pub listener: &'static str,
 }
 
 impl Observed {
-    /// A span of our own for a request, where spans are exported: below the caller's or, for the public API, as the beginning
-    /// of a trace. Probes and scrapes are nothing to follow.
+    /// Makes a span of our own for a request, if spans are exported: below the caller's or, for the public API, as the
+    /// beginning of a trace. Probes and scrapes are not traced.
     fn span_below(&self, parent: Option<TraceContext>) -> Option<Span> {
         if !self.spans.are_exported() || (parent.is_none() && self.listener == "admin") {
             return None;
@@ -85,7 +85,7 @@ pub async fn observe(State(observed): State<Observed>, mut request: Request, nex
         .and_then(RequestId::parse)
         .unwrap_or_else(|| RequestId::new(&*observed.entropy, observed.wall.now().point()));
     let trace = only(request.headers(), &TRACEPARENT).and_then(TraceContext::parse);
-    // What is not exported is not there: the caller's own span is the parent of what follows.
+    // Without an export our span does not exist: the caller's own span is the parent of what follows.
     let own = observed.span_below(trace);
     let trace = own.map_or(trace, |span| Some(span.own));
     let correlation = Correlation { request: Some(request_id.clone()), trace };
@@ -110,7 +110,7 @@ pub async fn observe(State(observed): State<Observed>, mut request: Request, nex
         code = Some(problem.code().as_str());
         let inner = response;
         response = problem.render(request_id.as_str());
-        // What layers further in have added (CORS, Allow) belongs to the answer too.
+        // Headers that inner layers have added (CORS, Allow) belong to the answer too.
         for (name, value) in inner.headers() {
             if !response.headers().contains_key(name) && name != header::CONTENT_LENGTH && name != header::CONTENT_TYPE
             {
@@ -161,7 +161,7 @@ pub async fn observe(State(observed): State<Observed>, mut request: Request, nex
     response
 }
 
-/// A refusal that no handler made but the framework itself, in its own plain words: its caller gets the shape of every other.
+/// Turns a refusal of the framework, in its own plain words, into a problem: its caller gets the shape of every other.
 fn foreign(response: &Response) -> Option<Problem> {
     let media_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let is_ours = media_type.is_some_and(|media_type| media_type.contains("json"));
@@ -172,7 +172,7 @@ fn foreign(response: &Response) -> Option<Problem> {
     Some(Problem::new(same_status.copied().unwrap_or(Code::InvalidRequest)))
 }
 
-/// The value of a header that was sent once: of several, nobody can say which one is meant.
+/// Returns the value of a header that was sent once: of several, it is undefined which one is meant.
 pub(super) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?;

@@ -64,7 +64,7 @@ struct Page {
     reset: bool,
 }
 
-/// One conversation.
+/// Returns one conversation.
 #[utoipa::path(
     get,
     path = "/v1/conversations/{conversation_id}",
@@ -121,7 +121,7 @@ pub async fn get(
     Ok(admitted.until_taken(axum::Json(view).into_response()))
 }
 
-/// A page of its feed.
+/// Returns a page of a conversation's feed.
 #[utoipa::path(
     get,
     path = "/v1/conversations/{conversation_id}/events",
@@ -171,17 +171,17 @@ pub async fn events(
     Ok(admitted.until_taken(axum::Json(page).into_response()))
 }
 
-/// Where reading a feed begins.
+/// The beginning of reading a feed.
 pub(super) struct Beginning {
     /// The conversation, once it has begun.
     pub(super) key: Option<ConversationKey>,
     pub(super) page: FeedPage,
-    /// The position lay beyond the feed, which was restored, or erased and begun again: it is read from 1.
+    /// True if the position lay beyond the feed, which was restored, or erased and begun again: it is read from 1.
     pub(super) is_reset: bool,
 }
 
 impl Beginning {
-    /// Of a conversation that has not begun: nothing, for the browser whose own it will be.
+    /// Returns the beginning of a conversation that does not exist yet: nothing, for the browser that will own it.
     pub(super) fn of_unborn(caller: &Caller, after: i64) -> Result<Self, Problem> {
         match caller {
             Caller::Server(_) => Err(no_conversation()),
@@ -190,13 +190,13 @@ impl Beginning {
     }
 }
 
-/// An event as a browser sees it.
+/// Returns an event as a browser sees it.
 pub(super) fn shown_to_browser(entry: &FeedEntry) -> FeedEntry {
     let shown = to_browser(&entry.kind, &entry.body, entry.sequence);
     FeedEntry { sequence: entry.sequence, kind: shown.kind.into_owned(), body: shown.body.into_owned() }
 }
 
-/// The first page after a position that a reader remembers; `None` where there is no such conversation.
+/// Reads the first page after a position that a reader remembers; `None` if there is no such conversation.
 pub(super) async fn begin(
     public: &Public,
     frontend: &FrontendName,
@@ -213,13 +213,13 @@ pub(super) async fn begin(
     Ok(again.map(|(key, page)| Beginning { key: Some(key), page, is_reset: true }))
 }
 
-/// Who calls.
+/// Finds the caller.
 pub(super) fn authenticate(public: &Public, asked: &Asked) -> Result<Caller, Problem> {
     public.frontends.current().by_headers(asked, public.wall.now())
 }
 
-/// Refuses a browser's token that is older than the erasure of its conversation: what begins anew under the same id is
-/// another conversation, and perhaps another person's.
+/// Refuses a browser's token that is older than the erasure of its conversation: a new conversation under the same id is
+/// another one, and perhaps another person's.
 pub(super) async fn is_current(public: &Public, caller: &Caller, id: &ConversationId) -> Result<(), Problem> {
     let Caller::Browser { frontend, claims } = caller else { return Ok(()) };
     let erased_at = {
@@ -234,7 +234,7 @@ pub(super) async fn is_current(public: &Public, caller: &Caller, id: &Conversati
     }
 }
 
-/// Refuses a browser's token that is older than the erasure of its user: what it would begin, nobody wants to have.
+/// Refuses a browser's token that is older than the erasure of its user: nobody wants what it would begin.
 pub(super) async fn is_of_present_person(public: &Public, caller: &Caller) -> Result<(), Problem> {
     let Caller::Browser { frontend, claims } = caller else { return Ok(()) };
     let Some(user) = claims.sub.as_deref() else { return Ok(()) };
@@ -247,8 +247,8 @@ pub(super) async fn is_of_present_person(public: &Public, caller: &Caller) -> Re
     }
 }
 
-/// The conversation's id, if the caller may read it. One that nobody can have is simply not found; a browser is told the same
-/// of every id that is not its own.
+/// Returns the conversation's id, if the caller may read it. An impossible id is simply not found; a browser gets one
+/// answer for every id that is not its own.
 pub(super) async fn own(public: &Public, caller: &Caller, id: &str) -> Result<ConversationId, Problem> {
     let parsed = ConversationId::parse(id);
     let id = match (parsed, caller.reach()) {
@@ -279,7 +279,7 @@ pub(super) fn no_conversation() -> Problem {
 #[derive(Debug, Default)]
 pub(super) struct Query {
     pub(super) after: Option<i64>,
-    /// `after=` alone: a stream's reader that remembers nothing yet may say so.
+    /// True for an empty `after=`: a stream's reader that remembers nothing yet may send it.
     after_is_empty: bool,
     pub(super) limit: Option<usize>,
     pub(super) access_token: Option<String>,

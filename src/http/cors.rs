@@ -1,4 +1,4 @@
-//! Which pages may call, and with which headers.
+//! Decides which pages may call, and with which headers.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use tower_http::cors::{AllowHeaders, CorsLayer};
 
 use super::context;
 
-/// Pages of these origins may call.
+/// Lets pages of these origins call.
 ///
-/// They may send any header: monitoring scripts add their own to every request of a page, and nothing is gained by refusing
-/// one, since what counts is a token that no browser adds by itself.
+/// They may send any header: monitoring scripts add their own to every request of a page, and refusing one gains nothing,
+/// since only a token counts, which no browser adds by itself.
 pub(super) fn layer(origins: &[String]) -> CorsLayer {
     let origins: Vec<HeaderValue> = origins.iter().filter_map(|origin| origin.parse().ok()).collect();
     CorsLayer::new()

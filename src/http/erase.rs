@@ -24,7 +24,7 @@ use crate::{
     store::ErasureState,
 };
 
-/// How long a caller waits for the database's own files; it is done in any case.
+/// Longest time for which a caller waits for the database's own files; they are cleaned in any case.
 pub(super) const SCRUB: Duration = Duration::from_secs(3);
 
 #[derive(Serialize)]
@@ -65,11 +65,11 @@ pub async fn delete(
     let is_gone = scrubbed(&public).await?;
     let (interaction, state) = match (erased, wanted) {
         (Some(Some(interaction)), _) => (Some(interaction), None),
-        // Sent, but not found yet; or erased here before, and asked again how far Fini is.
+        // Sent, but not found yet; or erased here before, and the caller asks again about Fini.
         (Some(None), Some((None, state))) => (None, Some(state)),
         (None, Some((interaction, state))) => (interaction, Some(state)),
         (Some(None), _) => (None, None),
-        // Erased, and told as pending before.
+        // Erased, and reported as pending before.
         (None, None) if !is_gone && public.store.erased_at(&frontend, &id).await?.is_some() => (None, None),
         (None, None) => return Err(no_conversation()),
     };
@@ -89,7 +89,7 @@ pub async fn delete(
     Ok((StatusCode::ACCEPTED, axum::Json(erased)).into_response())
 }
 
-/// Waits for the database's own files to lose what was erased; returns false where somebody goes on reading in them.
+/// Waits until the database's own files have lost the erased content; returns false if somebody goes on reading in them.
 pub(super) async fn scrubbed(public: &Public) -> Result<bool, Problem> {
     let deadline = Instant::now() + SCRUB;
     loop {
@@ -103,7 +103,8 @@ pub(super) async fn scrubbed(public: &Public) -> Result<bool, Problem> {
     }
 }
 
-/// How far the deletion at Fini is, once it has ended or whoever asked has waited long enough. It goes on in any case.
+/// Returns the state of the deletion at Fini, once it has ended or the caller has waited long enough. It goes on in any
+/// case.
 async fn upstream(
     public: &Public,
     frontend: &FrontendName,

@@ -1,7 +1,7 @@
-//! What Fini itself may ask, where it is set up to: `POST /v1/fini/actions/escalate` and `POST /v1/fini/attributes`.
+//! Serves Fini's own requests, if it is set up for them: `POST /v1/fini/actions/escalate` and `POST /v1/fini/attributes`.
 //!
-//! Fini's actions are the only push that it has: HTTPS, flat JSON both ways, one key in a header. Without a configured key the
-//! routes do not exist. Polling stays the net: what is pushed and found too is told once.
+//! Fini's actions are the only push that it has: HTTPS, flat JSON both ways, one key in a header. Without a configured key
+//! the routes do not exist. Polling remains the safety net: a request that is pushed and also found is reported once.
 
 use axum::{
     extract::{Request, State},
@@ -122,7 +122,7 @@ async fn read(public: &Public, request: Request, members: &[&str]) -> Result<For
     Form::read(&body, &known)
 }
 
-/// Refuses whoever does not have the key; where there is none, there is no such route.
+/// Refuses callers without the key; if none is configured, there is no such route.
 fn is_fini(public: &Public, headers: &HeaderMap) -> Result<(), Problem> {
     let Some(known) = *public.action_key.borrow() else {
         return Err(Problem::new(Code::NotFound).detail("there is no such route"));
@@ -139,7 +139,7 @@ fn is_fini(public: &Public, headers: &HeaderMap) -> Result<(), Problem> {
 fn meant(form: &mut Form) -> Meant {
     let interaction = form.text("interaction_id", ID).map(InteractionId::trusted);
     let attribute = form.text(ATTRIBUTE_CONVERSATION, ID);
-    // Known, so that all attributes may be sent as they are; they name nothing more.
+    // Known members, so that all attributes may be sent as they are; these name nothing more.
     let _ = (form.text(ATTRIBUTE_TURN, ID), form.text(ATTRIBUTE_SPEAKER, ID));
     Meant { interaction, attribute }
 }

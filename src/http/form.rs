@@ -1,4 +1,4 @@
-//! The members of a JSON body, taken one by one; every fault is told at once.
+//! Takes the members of a JSON body one by one, and reports every fault at once.
 
 use std::ops::RangeInclusive;
 
@@ -15,25 +15,25 @@ const LONGEST_LINE: usize = 200;
 /// Characters of an address at most.
 const LONGEST_ADDRESS: usize = 2000;
 
-/// The members of a body that were not taken yet, and what is wrong with those that were.
+/// The members of a body that were not taken yet, and the faults of those that were.
 pub(super) struct Form {
     fields: Map<String, Value>,
     errors: Vec<FieldError>,
 }
 
 impl Form {
-    /// An object that has no members but these.
+    /// Reads an object that has no members but these.
     pub(super) fn read(body: &[u8], members: &[&str]) -> Result<Self, Problem> {
         Ok(Self::of(body::object(body)?, "", members))
     }
 
-    /// The members of an object that stands in `parent`.
+    /// Takes the members of the object at `parent`.
     pub(super) fn of(fields: Map<String, Value>, parent: &str, members: &[&str]) -> Self {
         let errors = body::unknown(&fields, parent, members);
         Self { fields, errors }
     }
 
-    /// A member as it is; null is left out.
+    /// Takes a member as it is; null is left out.
     pub(super) fn take(&mut self, field: &str) -> Option<Value> {
         self.fields.remove(field).filter(|value| !value.is_null())
     }
@@ -46,7 +46,7 @@ impl Form {
         self.errors.extend(faults);
     }
 
-    /// A member in a form that `read` knows; `message` says which one that is.
+    /// Takes a member in a form that `read` knows; `message` describes that form.
     fn taken<T>(&mut self, field: &'static str, message: &str, read: impl FnOnce(Value) -> Option<T>) -> Option<T> {
         let read = read(self.take(field)?);
         if read.is_none() {
@@ -55,12 +55,12 @@ impl Form {
         read
     }
 
-    /// A text; blank is left out.
+    /// Takes a text; blank is left out.
     pub(super) fn text(&mut self, field: &'static str, longest: usize) -> Option<String> {
         self.words(field, longest, |c| c.is_control() && !matches!(c, '\t' | '\n' | '\r'))
     }
 
-    /// A name of one line; blank is left out.
+    /// Takes a name of one line; blank is left out.
     pub(super) fn line(&mut self, field: &'static str) -> Option<String> {
         self.words(field, LONGEST_LINE, char::is_control)
     }
@@ -75,7 +75,7 @@ impl Form {
         words.filter(|words| !words.is_empty())
     }
 
-    /// An address that a page may show: of the web, and of no scheme that runs something.
+    /// Takes an address that a page may show: of the web, and of no scheme that runs something.
     pub(super) fn address(&mut self, field: &'static str) -> Option<String> {
         let is_web = |text: &str| {
             let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
@@ -87,7 +87,7 @@ impl Form {
         })
     }
 
-    /// A point in time, as it was written.
+    /// Takes a point in time, as it was written.
     pub(super) fn time(&mut self, field: &'static str) -> Option<String> {
         self.taken(field, "must be a time such as 2027-01-04T08:00:00Z", |value| match value {
             Value::String(at) if at.parse::<jiff::Timestamp>().is_ok() => Some(at),
@@ -95,7 +95,7 @@ impl Form {
         })
     }
 
-    /// A text, or a number or flag in its place, as text.
+    /// Takes a text, or a number or flag in its place, as text.
     pub(super) fn word(&mut self, field: &'static str, longest: usize) -> Option<String> {
         match self.fields.get(field) {
             Some(value @ (Value::Number(_) | Value::Bool(_))) => {
@@ -116,7 +116,7 @@ impl Form {
         self.taken(field, &message, |value| whole(&value).filter(|number| range.contains(number)))
     }
 
-    /// What a text is parsed to.
+    /// Takes a text and parses it.
     pub(super) fn parsed<T, E: ToString>(
         &mut self,
         field: &'static str,
@@ -129,7 +129,7 @@ impl Form {
         parse(&text).map_err(|error| self.fault(field, error.to_string())).ok()
     }
 
-    /// A member that has to be there.
+    /// Reports a missing member that is required.
     pub(super) fn required<T>(&mut self, field: &'static str, value: Option<T>) -> Option<T> {
         if value.is_none() && !self.errors.iter().any(|error| error.field.starts_with(field)) {
             self.fault(field, "is required");
@@ -137,17 +137,17 @@ impl Form {
         value
     }
 
-    /// All that is wrong.
+    /// Returns all faults.
     pub(super) fn into_faults(self) -> Vec<FieldError> {
         self.errors
     }
 
-    /// Everything was right.
+    /// Ends without a fault, or returns all faults as a problem.
     pub(super) fn finish(self) -> Result<(), Problem> {
         if self.errors.is_empty() { Ok(()) } else { Err(Problem::new(Code::InvalidRequest).errors(self.errors)) }
     }
 
-    /// Everything was right, and what had to be there is.
+    /// Likewise; also requires `value`, and returns it.
     pub(super) fn finish_with<T>(mut self, field: &'static str, value: Option<T>) -> Result<T, Problem> {
         match self.required(field, value) {
             Some(value) => self.finish().map(|()| value),

@@ -1,8 +1,9 @@
-//! Who asked, and by which name, behind proxies: `X-Forwarded-For` and `X-Forwarded-Host`, or RFC 7239's `Forwarded`.
+//! Finds the client and the host it asked, behind proxies: `X-Forwarded-For` and `X-Forwarded-Host`, or RFC 7239's
+//! `Forwarded`.
 //!
-//! Anybody can send these headers, so they count only where a trusted proxy is the peer, and each address only as far as the
-//! hops before it are trusted proxies too. Where both kinds are there, `X-Forwarded-…` counts: it is what proxies write, and
-//! the other one may be what the client sent and the proxy passed on.
+//! Anybody can send these headers, so they count only if a trusted proxy is the peer, and each address only as far as the
+//! hops before it are trusted proxies too. If both kinds are there, `X-Forwarded-…` counts: proxies write it, and the other
+//! one may be what the client sent and the proxy passed on.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,18 +13,18 @@ use ipnet::IpNet;
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// Where a request comes from.
+/// The origin of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Client {
     /// The nearest address that is not a trusted proxy's.
     pub(super) address: Option<IpAddr>,
-    /// The host that it asked, with its port where it has one.
+    /// The host that it asked, with its port if it has one.
     pub(super) host: Option<String>,
-    /// A trusted proxy named a hop that cannot be read; the proxy itself stands for whoever it was.
+    /// True if a trusted proxy named a hop that cannot be read; the proxy itself then stands for the client.
     pub(super) is_unreadable: bool,
 }
 
-/// Where a request of `peer` comes from.
+/// Finds the origin of a request of `peer`.
 pub(super) fn client(peer: Option<IpAddr>, asked_host: Option<&str>, headers: &HeaderMap, trusted: &[IpNet]) -> Client {
     let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
     let peer = peer.map(|peer| peer.to_canonical());
@@ -46,20 +47,20 @@ pub(super) fn client(peer: Option<IpAddr>, asked_host: Option<&str>, headers: &H
     Client { address: Some(address), host: host.or(own_host), is_unreadable }
 }
 
-/// The addresses that the request passed, the client's first.
+/// Returns the addresses that the request passed, the client's first.
 fn hops(headers: &HeaderMap) -> Vec<String> {
     let listed = listed(headers, &FORWARDED_FOR);
     if listed.is_empty() { parameters(headers, "for") } else { listed }
 }
 
-/// The entries of a list in a header.
+/// Returns the entries of a list in a header.
 fn listed(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
     let values = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let entries = values.flat_map(|value| value.split(',').map(|entry| entry.trim().to_owned()).collect::<Vec<_>>());
     entries.filter(|entry| !entry.is_empty()).collect()
 }
 
-/// The values of a parameter of `Forwarded`, unquoted. No value that is looked for holds a comma or a semicolon.
+/// Returns the values of a parameter of `Forwarded`, unquoted. No wanted value holds a comma or a semicolon.
 fn parameters(headers: &HeaderMap, name: &str) -> Vec<String> {
     let elements = listed(headers, &header::FORWARDED);
     let pairs = elements.iter().flat_map(|element| element.split(';')).filter_map(|pair| pair.split_once('='));
@@ -67,7 +68,7 @@ fn parameters(headers: &HeaderMap, name: &str) -> Vec<String> {
     named.map(|(_, value)| value.trim().trim_matches('"').to_owned()).collect()
 }
 
-/// An address as proxies write it: alone, in brackets, or with a port, which says nothing about who it is.
+/// Reads an address as proxies write it: alone, in brackets, or with a port, which does not count.
 fn read_hop(hop: &str) -> Option<IpAddr> {
     let hop = hop.trim_matches('"');
     let in_brackets = || hop.strip_prefix('[')?.strip_suffix(']')?.parse().ok();

@@ -33,7 +33,7 @@ const SHORT: usize = 200;
 /// Characters of a note at most.
 const NOTE: usize = 4000;
 
-/// A handoff as it is shown.
+/// A handoff as it is shown to callers.
 #[derive(Serialize)]
 pub struct View<'a> {
     speaker: Speaker,
@@ -46,7 +46,7 @@ pub struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// As `handoff` stands.
+    /// Shows `handoff` in its present state.
     pub fn of(handoff: &'a Handoff) -> Self {
         let shown = |at: Option<Timestamp>| at.map(|at| at.to_string());
         Self {
@@ -279,7 +279,7 @@ pub async fn put_desk(State(public): State<Public>, request: Request) -> Result<
     Ok(axum::Json(DeskView { open: desk.open, next_open: desk.next_open }).into_response())
 }
 
-/// The desk that calls, the conversation, and what it says.
+/// Finds the calling desk and the conversation, and reads the body.
 async fn of_desk(
     public: &Public,
     id: &str,
@@ -304,13 +304,13 @@ async fn done(public: &Public, caller: &Caller, id: &ConversationId, act: Handof
     }
 }
 
-/// Texts that say one thing together.
+/// Joins texts that belong together.
 pub(super) fn joined<const N: usize>(texts: [Option<String>; N]) -> Option<String> {
     let texts: Vec<String> = texts.into_iter().flatten().collect();
     (!texts.is_empty()).then(|| texts.join(": "))
 }
 
-/// The agent whom the desk names, of whom the id alone counts.
+/// Takes the agent whom the desk names, of whom only the id counts.
 fn which_agent(form: &mut Form) -> Option<Agent> {
     let mut faults = Vec::new();
     let agent = form.take("agent").and_then(|named| agent(Some(named), false, &mut faults));
@@ -318,7 +318,7 @@ fn which_agent(form: &mut Form) -> Option<Agent> {
     agent
 }
 
-/// An agent of a desk; with `whole` it has a name too.
+/// Reads an agent of a desk; with `whole` it needs a name too.
 pub(super) fn agent(value: Option<Value>, whole: bool, errors: &mut Vec<FieldError>) -> Option<Agent> {
     let fields = match value {
         Some(Value::Object(fields)) => fields,

@@ -1,6 +1,6 @@
 //! `GET /v1/events`: the log of a frontend over all its conversations, page by page.
 //!
-//! What is asked is parsed here once, for pages and for the stream alike ([`super::log_stream`]).
+//! This module parses the request for both pages and the stream ([`super::log_stream`]).
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ struct Page {
     has_more: bool,
 }
 
-/// A page of the log.
+/// Returns a page of the log.
 #[utoipa::path(
     get,
     path = "/v1/events",
@@ -69,7 +69,7 @@ pub async fn get(State(public): State<Public>, RawQuery(query): RawQuery, asked:
     tracing::Span::current().record("frontend", frontend.as_str());
     let patience = prefer::wait(&asked.headers)?;
     let wish = Wish::parse(query.as_deref())?;
-    // Followed before it is read, so that nothing falls between.
+    // Followed before it is read, so that no event is missed in between.
     let mut follower = public.store.changes().follow(ConversationKey::log(&frontend), Topic::Feed);
     let most = Most { entries: wish.limit, bytes: PAGE_BYTES };
     let mut query = wish.query(&public, &frontend, LogStart::Oldest, most).await?;
@@ -120,7 +120,7 @@ fn invalid_cursor() -> Problem {
     Problem::new(Code::InvalidCursor).detail("this log never gave that cursor; begin again without one, or with since")
 }
 
-/// What is asked of a log.
+/// A parsed request for a part of the log.
 #[derive(Debug, Default)]
 pub(super) struct Wish {
     pub(super) after: Option<LogCursor>,
@@ -163,7 +163,7 @@ impl Wish {
         if errors.is_empty() { Ok(wish) } else { Err(Problem::new(Code::InvalidRequest).errors(errors)) }
     }
 
-    /// The query that goes on from the cursor, or begins where none is given.
+    /// Returns the query that goes on from the cursor, or begins at `otherwise` if none is given.
     pub(super) async fn query(
         self,
         public: &Public,

@@ -1,7 +1,7 @@
 //! `GET /v1/stream`: the log of a frontend as server-sent events.
 //!
-//! As with the stream of a conversation, the log is read again and again from where it was left off; the change feed only says
-//! when. Many follow the same log, so what is announced in quick succession is read at once.
+//! As with the stream of a conversation, the log is read again and again from where it was left off; the change feed only
+//! says when. Many follow the same log, so changes in quick succession are read at once.
 
 use std::{collections::VecDeque, convert::Infallible, time::Duration};
 
@@ -28,7 +28,7 @@ use crate::{
     store::{Follower, LogPage, LogQuery, LogStart, Topic},
 };
 
-/// After a read, what comes so soon is read together.
+/// Events that come so soon after a read are read together.
 const GATHERED: Duration = Duration::from_millis(100);
 
 /// Streams the log.
@@ -62,7 +62,7 @@ pub async fn get(State(public): State<Public>, RawQuery(query): RawQuery, asked:
     let mut wish = Wish::parse(query.as_deref())?;
     if let Some(last) = asked.headers.get("last-event-id") {
         let last = last.to_str().unwrap_or_default().trim();
-        // A reader that remembers nothing yet may say so.
+        // A reader that remembers nothing yet may send an empty one.
         if !last.is_empty() {
             let unknown = || Problem::new(Code::InvalidCursor).detail("Last-Event-ID is no cursor of this log");
             wish.after = Some(LogCursor::parse(last).ok_or_else(unknown)?);
@@ -93,7 +93,7 @@ pub async fn get(State(public): State<Public>, RawQuery(query): RawQuery, asked:
     }))))
 }
 
-/// Where a stream is.
+/// The position of a stream.
 struct Reading {
     public: Public,
     stop: CancellationToken,
@@ -107,7 +107,7 @@ struct Reading {
 }
 
 impl Reading {
-    /// The next piece of the stream; `None` ends it.
+    /// Returns the next piece of the stream; `None` ends it.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if let Some(chunk) = self.ready.pop_front() {
@@ -124,7 +124,8 @@ impl Reading {
                     () = self.follower.next() => tokio::time::sleep_until(self.read_at + GATHERED).await,
                 }
             }
-            // Where the log cannot be read, or was pruned beyond this reader, it comes back by itself and is told.
+            // If the log cannot be read, or was pruned beyond this reader, the reader comes back by itself and gets the
+            // error.
             let page = log::read(&self.public, &self.query).await.ok()?;
             self.read_at = Instant::now();
             self.take(page);
@@ -138,7 +139,7 @@ impl Reading {
         self.has_more = page.has_more;
         self.query.after = page.reached;
         for entry in page.entries {
-            // The id stands last: see the stream of a conversation.
+            // The id comes last: see the stream of a conversation.
             let chunk = format!("event: {}\ndata: {}\nid: {}\n\n", entry.kind, entry.body, entry.cursor);
             self.ready.push_back(Bytes::from(chunk));
         }

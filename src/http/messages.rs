@@ -35,18 +35,18 @@ use crate::{
     service::intake::{Person, Taken},
 };
 
-/// What a caller is told about its message.
+/// The answer to a caller about its message.
 #[derive(Serialize)]
 struct Answer<'a> {
     conversation_id: &'a ConversationId,
     message_id: &'a MessageId,
     status: &'a str,
     duplicate: bool,
-    /// How long it is going to wait; null where it is sent at once, or was.
+    /// Estimated time until the message is sent; null if it is sent at once, or was.
     expected_wait_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     events: Option<Vec<Box<RawValue>>>,
-    /// Where the conversation stands once the turn is over.
+    /// State of the conversation once the turn is over.
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<Standing>,
 }
@@ -102,7 +102,7 @@ pub async fn post(State(public): State<Public>, request: Request) -> Result<Resp
     let (caller, key) = if let Some(caller) = known {
         (caller, Key::given(&parts.headers))
     } else {
-        // What is signed is the body and the message's id in the signature's own header, and nothing else.
+        // The signature covers the body and the message's id in the signature's own header, and nothing else.
         let (caller, id) = frontends.by_signature(&parts.headers, &body, now)?;
         (caller, Key::Default(id))
     };
@@ -158,7 +158,7 @@ pub async fn post(State(public): State<Public>, request: Request) -> Result<Resp
         turn = waiting => turn,
         () = public.stop.soft().cancelled() => return Ok(respond(StatusCode::ACCEPTED, &answer)),
     };
-    // The message is stored: whatever goes wrong from here on must not look like a refusal.
+    // The message is stored: no later failure may look like a refusal.
     let Ok(Some(turn)) = turn else { return Ok(respond(StatusCode::ACCEPTED, &answer)) };
     let answer = Answer { status: turn.state.status(), ..answer };
     let mut response = if turn.state.is_settled() {
@@ -177,7 +177,7 @@ pub async fn post(State(public): State<Public>, request: Request) -> Result<Resp
     Ok(response)
 }
 
-/// How long a message is going to wait until it is sent; `None` where that is at once, or it was.
+/// Returns the estimated time in milliseconds until a message is sent; `None` if it is sent at once, or was.
 async fn expected_wait(
     public: &Public,
     frontend: &FrontendName,
@@ -192,7 +192,7 @@ fn respond(status: StatusCode, answer: &Answer<'_>) -> Response {
     (status, axum::Json(answer)).into_response()
 }
 
-/// A browser speaks for the customer that its token names, and for nobody else.
+/// Checks that a browser speaks only for the customer that its token names.
 fn as_allowed(caller: &Caller, message: InboundMessage, free: &[String]) -> Result<InboundMessage, Problem> {
     match caller {
         Caller::Server(_) => Ok(message),
@@ -203,7 +203,7 @@ fn as_allowed(caller: &Caller, message: InboundMessage, free: &[String]) -> Resu
     }
 }
 
-/// An event of the turn as a browser sees it.
+/// Returns an event of the turn as a browser sees it.
 fn shown(body: &str) -> String {
     #[derive(Deserialize)]
     struct Head<'a> {
@@ -215,12 +215,12 @@ fn shown(body: &str) -> String {
     to_browser(&head.kind, body, head.sequence).body.into_owned()
 }
 
-/// What stands for `message_id` where the body has none.
+/// The substitute for `message_id` in a body that has none.
 enum Key {
-    /// `Idempotency-Key`. One that nobody could use is refused even where the body's id stands above it: its sender means
+    /// `Idempotency-Key`. One that cannot be used is refused even if the body's id takes precedence: its sender means
     /// something by it.
     Given(Option<Value>),
-    /// The signature's `webhook-id`, where it can be a message's.
+    /// The signature's `webhook-id`, if it can be a message's.
     Default(String),
 }
 
@@ -242,7 +242,8 @@ impl Key {
 const MEMBERS: [&str; 8] = ["conversation_id", "message_id", "text", "role", "agent", "user", "channel", "metadata"];
 const USER_MEMBERS: [&str; 2] = ["id", "attributes"];
 
-/// The person whose conversation it is, on a word that counts: the server's, or that of whoever made the browser's token.
+/// Returns the person whose conversation it is, on an authoritative word: the server's, or that of the issuer of the
+/// browser's token.
 fn person(caller: &Caller, message: &InboundMessage) -> Person {
     let (id, attributes) = match caller {
         Caller::Server(_) => (message.user_id.clone(), Map::new()),
@@ -251,7 +252,7 @@ fn person(caller: &Caller, message: &InboundMessage) -> Person {
     Person { id, attributes, is_confined: matches!(caller.reach(), Reach::User(_)), agent: None }
 }
 
-/// Parses and checks a message, field by field, so that every fault is told at once.
+/// Parses and checks a message, field by field, so that every fault is reported at once.
 fn parse(
     body: &[u8],
     key: Key,
@@ -356,7 +357,7 @@ impl Form {
         role
     }
 
-    /// The agent who speaks: takes the conversation by that, or joins.
+    /// Takes the agent who speaks, and who claims or joins the conversation by that.
     fn agent(&mut self, value: Option<Value>, role: Option<Role>) -> Option<Agent> {
         let value = value.filter(|value| !value.is_null())?;
         if role.is_some_and(|role| role != Role::Agent) {
@@ -381,7 +382,7 @@ impl Form {
         }
     }
 
-    /// Attributes stand in forms and tables of others: a control in one of them can only do harm there.
+    /// Checks the attributes. They are shown in forms and tables of others, where a control character can only do harm.
     fn attributes(&mut self, attributes: &Map<String, Value>) {
         if !are_plain(attributes) {
             self.fault("user.attributes", "must not contain control characters other than tab and line break");

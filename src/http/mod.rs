@@ -61,14 +61,14 @@ use problem::{Code, Problem};
 pub use reads::Reads;
 pub use refused::Refused;
 
-/// What the public handlers work with.
+/// The services and state of the public handlers.
 #[derive(Clone)]
 pub struct Public {
     /// Takes messages in.
     pub intake: Arc<Intake>,
     /// Hands conversations to humans and back.
     pub handoffs: Arc<Handoffs>,
-    /// The digest of the key by which Fini's own requests are known, where there is one.
+    /// Digest of the key in Fini's own requests; `None` if none is configured.
     pub action_key: watch::Receiver<Option<[u8; 32]>>,
     /// Read for everything else.
     pub store: Arc<dyn Store>,
@@ -78,17 +78,17 @@ pub struct Public {
     pub eraser: Wake,
     /// Says how long messages wait.
     pub waits: Arc<Waits>,
-    /// Who may call.
+    /// The credentials of all callers.
     pub frontends: auth::Known,
-    /// The time that waiting goes by.
+    /// The clock for waits.
     pub clock: Arc<dyn Clock>,
-    /// The time that tokens and signatures are judged by.
+    /// The clock by which tokens and signatures are judged.
     pub wall: Arc<dyn WallClock>,
     /// Makes ids.
     pub entropy: Arc<dyn Entropy>,
-    /// Counts.
+    /// Counts requests and their outcomes.
     pub metrics: Metrics,
-    /// Where spans are told.
+    /// Takes the spans of finished requests.
     pub spans: Spans,
     /// Refuses new work once stopping.
     pub stop: Stop,
@@ -96,9 +96,9 @@ pub struct Public {
     pub streams: Arc<stream::Streams>,
     /// Counts reads by reader.
     pub reads: Arc<Reads>,
-    /// Room for the bodies of those who have proved nothing yet.
+    /// Room for the bodies of callers that have proved nothing yet.
     pub unproved: Unproved,
-    /// Refusals that are told together.
+    /// Refusals that share one log line.
     pub refused: Arc<Refused>,
     /// Limits.
     pub settings: PublicSettings,
@@ -109,15 +109,15 @@ pub struct Public {
 pub struct PublicSettings {
     /// The largest request body, in bytes.
     pub max_body: usize,
-    /// Exact origins that browsers may call from.
+    /// Exact origins from which browsers may call.
     pub cors_origins: Vec<String>,
-    /// Proxies whose word about others is believed.
+    /// Proxies whose word about the client's address is believed.
     pub trusted_proxies: Arc<asked::TrustedProxies>,
-    /// The longest a request other than a stream may take.
+    /// Longest time for a request other than a stream.
     pub request_timeout: Duration,
 }
 
-/// The public API.
+/// Returns the routes of the public API.
 pub fn public(state: Public) -> Router {
     let observed = context::Observed {
         wall: Arc::clone(&state.wall),
@@ -171,8 +171,8 @@ pub fn public(state: Public) -> Router {
         .with_state(state)
 }
 
-/// Every request but a stream is answered within the limit. A message may have been stored all the same: the repeat of a
-/// caller that was told to come back is recognised.
+/// Answers every request but a stream within the limit. A message may have been stored all the same: a caller that repeats
+/// it later is recognised.
 async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
     match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
@@ -188,12 +188,12 @@ async fn by_address(State(public): State<Public>, request: Request, next: Next) 
     Ok(admitted.until_taken(next.run(request).await))
 }
 
-/// What is answered is about one caller and one moment, unless a handler says otherwise.
+/// Marks every answer as one for one caller and one moment, unless its handler says otherwise.
 fn no_store() -> SetResponseHeaderLayer<HeaderValue> {
     SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
 }
 
-/// For load balancers that probe the port with the traffic: no more of it once the process is stopping.
+/// Answers load balancers that probe the port of the traffic: a stopping process wants no more of it.
 async fn healthz(State(public): State<Public>) -> (StatusCode, axum::Json<serde_json::Value>) {
     let is_stopping = public.stop.is_stopping();
     let status = if is_stopping { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };

@@ -1,4 +1,4 @@
-//! The variable parts of a path. As axum's own extractor, but what it refuses leaves as a problem like everything else.
+//! The variable parts of a path. Like axum's own extractor, but its refusals are problems like all others.
 
 use axum::{
     extract::{FromRequestParts, Path as AxumPath},

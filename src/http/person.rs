@@ -1,4 +1,4 @@
-//! `DELETE /v1/users/{user_id}` and `GET` on it: everything of a person is erased, and what was proved of that.
+//! `DELETE /v1/users/{user_id}` and `GET` on it: erases everything of a person, and reports what is proved of that.
 
 use axum::{
     extract::{RawQuery, State},
@@ -46,7 +46,7 @@ struct Counts {
     failed: u64,
 }
 
-/// Erases everything of a person: durable before the answer, and finished whoever dies meanwhile.
+/// Erases everything of a person: durable before the answer, and finished even if this process dies meanwhile.
 #[utoipa::path(
     delete,
     path = "/v1/users/{user_id}",
@@ -75,7 +75,7 @@ pub async fn delete(
     if !public.store.want_person_erased(&frontend, user.as_str(), query.upstream, now).await? {
         return Err(no_person());
     }
-    // It is done in any case; whoever asked waits for it as long as that is short.
+    // It is done in any case; the caller waits for it as long as that is short.
     let deadline = Instant::now() + SCRUB;
     while Instant::now() < deadline && !public.stop.soft().is_cancelled() {
         match public.store.erase_some(Some((&frontend, user.as_str())), public.clock.now(), BATCH).await? {
@@ -91,7 +91,7 @@ pub async fn delete(
     Ok((StatusCode::ACCEPTED, axum::Json(told(&user, &erasure, is_gone))).into_response())
 }
 
-/// What was proved of an erasure.
+/// Reports what is proved of an erasure.
 #[utoipa::path(
     get,
     path = "/v1/users/{user_id}",

@@ -1,4 +1,4 @@
-//! `Prefer: wait=N` (RFC 7240): how long a caller likes to wait for the end of its turn.
+//! `Prefer: wait=N` (RFC 7240): the time for which a caller wants to wait for the end of its turn.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use axum::http::HeaderMap;
 
 use super::problem::{Code, FieldError, Problem};
 
-/// The longest a caller may wait for a turn to finish.
+/// Longest time for which a caller may wait for the end of a turn.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
-/// How long to wait, at most a minute; `None` for not at all. The first `wait` counts.
+/// Returns the time to wait, at most a minute; `None` for not at all. The first `wait` counts.
 ///
-/// A preference that nobody knows is ignored, as the RFC has it. A `wait` without a number of seconds is none: its sender
-/// counts on waiting, so it is refused instead of not being waited for.
+/// An unknown preference is ignored, as the RFC says. A `wait` without a number of seconds is refused: its sender counts on
+/// waiting.
 pub(super) fn wait(headers: &HeaderMap) -> Result<Option<Duration>, Problem> {
     let values = headers.get_all("prefer").iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
     let written = values.flat_map(|value| preferences(&value)).find(|(name, _)| name.eq_ignore_ascii_case("wait"));
@@ -27,7 +27,8 @@ pub(super) fn wait(headers: &HeaderMap) -> Result<Option<Duration>, Problem> {
     Ok((seconds > 0).then(|| Duration::from_secs(seconds).min(LONGEST_WAIT)))
 }
 
-/// The preferences of a header with their values, parameters left out. Commas and semicolons inside quotes are text.
+/// Returns the preferences of a header with their values, parameters left out. Commas and semicolons inside quotes are
+/// text.
 fn preferences(value: &str) -> Vec<(String, String)> {
     let (mut parts, mut quoted, mut escaped) = (vec![String::new()], false, false);
     for c in value.chars() {
@@ -45,7 +46,7 @@ fn preferences(value: &str) -> Vec<(String, String)> {
         }
     }
     let named = parts.iter().map(|part| {
-        // A name holds no semicolon, and neither does the one value that is asked for.
+        // Names hold no semicolon, and neither does the one value that is read.
         let preference = part.split(';').next().unwrap_or_default();
         let (name, value) = preference.split_once('=').unwrap_or((preference, ""));
         (name.trim().to_owned(), value.trim().trim_matches('"').to_owned())

@@ -1,4 +1,4 @@
-//! Every error the API can answer with: one list of codes, one shape (RFC 9457).
+//! Every error with which the API can answer: one list of codes, one shape (RFC 9457).
 
 use std::{borrow::Cow, time::Duration};
 
@@ -20,12 +20,12 @@ macro_rules! codes {
             /// Every code there is.
             pub const ALL: &'static [Self] = &[$(Self::$name),+];
 
-            /// The code as it is written.
+            /// Returns the code as it is written.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $code,)+ }
             }
 
-            /// The status it is answered with.
+            /// Returns the status of the answer.
             pub const fn status(self) -> StatusCode {
                 match self { $(Self::$name => StatusCode::$status,)+ }
             }
@@ -94,23 +94,23 @@ codes! {
     StoreUnavailable = "store_unavailable", SERVICE_UNAVAILABLE, "The store is not available";
 }
 
-/// What is wrong with one field.
+/// An error in one field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FieldError {
     /// The field, as a path (`user.attributes`).
     pub field: Cow<'static, str>,
-    /// What is expected.
+    /// The expectation.
     pub message: String,
 }
 
 impl FieldError {
-    /// What is wrong with that field.
+    /// Creates an error in that field.
     pub fn new(field: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self { field: field.into(), message: message.into() }
     }
 }
 
-/// An error on its way out.
+/// An error response, until the request's id is known.
 #[derive(Clone, Debug)]
 pub struct Problem {
     code: Code,
@@ -122,52 +122,52 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem of that code.
+    /// Creates a problem of that code.
     pub const fn new(code: Code) -> Self {
         Self { code, detail: None, errors: Vec::new(), retry_after: None, oldest_cursor: None, agent: None }
     }
 
-    /// Its code.
+    /// Returns its code.
     pub const fn code(&self) -> Code {
         self.code
     }
 
-    /// In words, for people.
+    /// Adds words for people.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
         self
     }
 
-    /// Field by field.
+    /// Adds errors field by field.
     #[must_use]
     pub fn errors(mut self, errors: Vec<FieldError>) -> Self {
         self.errors = errors;
         self
     }
 
-    /// Who has the conversation.
+    /// Adds the agent who has the conversation.
     #[must_use]
     pub fn agent(mut self, agent: Agent) -> Self {
         self.agent = Some(Box::new(agent));
         self
     }
 
-    /// When to come back; at least a second.
+    /// Adds the time after which to come back; at least a second.
     #[must_use]
     pub const fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
     }
 
-    /// From where on a log is whole.
+    /// Adds the cursor from which on the log is complete.
     #[must_use]
     pub fn oldest_cursor(mut self, cursor: String) -> Self {
         self.oldest_cursor = Some(cursor);
         self
     }
 
-    /// The response, once the request's id is known.
+    /// Renders the response, once the request's id is known.
     pub(super) fn render(self, request_id: &str) -> Response {
         #[derive(Serialize)]
         struct Body<'a> {

@@ -1,4 +1,4 @@
-//! `POST /v1/conversations/{id}/read`: how far the customer has read, on whichever device.
+//! `POST /v1/conversations/{id}/read`: sets how far the customer has read, on whichever device.
 
 use axum::{
     extract::{Request, State},

@@ -1,8 +1,8 @@
-//! How much may be read at once and in a minute: by one person, by one frontend, by an address where nobody is known.
+//! Limits how much may be read at once and in a minute: by one person, by one frontend, by an address of an unknown caller.
 //!
-//! The store answers few reads at a time. Without a bound whoever asks most is answered most, and everybody else waits behind
-//! it. So one frontend has few reads in the store at once, its others wait in a row of their own; one person has few answers
-//! under way, and so many a minute. Counted in memory, for this process alone.
+//! The store answers few reads at a time. Without a bound the caller that asks most is answered most, and all others wait
+//! behind it. So one frontend has few reads in the store at once, its others wait in a row of their own; one person has few
+//! answers under way, and so many a minute. Counted in memory, for this process alone.
 
 use std::{
     collections::HashMap,
@@ -34,17 +34,17 @@ use crate::domain::{
 const ANSWERS: usize = 16;
 /// Reads of one frontend in the store at one time.
 const IN_STORE: usize = 4;
-/// How long a read waits for the others of its frontend.
+/// Longest time for which a read waits for the others of its frontend.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Readers that are remembered before those are looked for that have gone.
+/// Number of remembered readers from which on inactive ones are looked for.
 const REMEMBERED: usize = 1024;
 
-/// One that reads, as far as limits go.
+/// A reader, for the purpose of limits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Reader {
-    /// The person a browser's token names, or the conversation where it names none.
+    /// The person that a browser's token names, or the conversation if it names none.
     Person(FrontendName, String),
-    /// Somebody without credentials.
+    /// A caller without credentials.
     Address(IpAddr),
 }
 
@@ -59,7 +59,7 @@ pub struct Reads {
 #[derive(Default)]
 struct Readers {
     all: HashMap<Reader, Usage>,
-    /// How many there may be before those that have gone are forgotten.
+    /// Number of readers from which on inactive ones are forgotten.
     sweep_at: usize,
 }
 
@@ -70,12 +70,12 @@ struct Usage {
 }
 
 impl Reads {
-    /// So many a minute for each reader; 0 is no limit.
+    /// Allows each reader so many reads a minute; 0 is no limit.
     pub fn new(per_minute: usize, clock: Arc<dyn Clock>) -> Self {
         Self { per_minute, clock, readers: Mutex::default(), frontends: Mutex::default() }
     }
 
-    /// Lets a caller read, or says when it may. A frontend's server has the bounds of its frontend alone.
+    /// Lets a caller read, or says when it may. Only the bounds of its frontend apply to a frontend's server.
     pub(super) fn admit(self: &Arc<Self>, caller: &Caller) -> Result<Admitted, Problem> {
         match caller {
             Caller::Server(_) => Ok(Admitted(None)),
@@ -85,7 +85,7 @@ impl Reads {
         }
     }
 
-    /// Lets somebody without credentials read.
+    /// Lets a caller without credentials read.
     pub(super) fn admit_address(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Admitted, Problem> {
         address.map_or(Ok(Admitted(None)), |address| self.admit_reader(Reader::Address(address)))
     }
@@ -151,7 +151,7 @@ impl Drop for Admitted {
     }
 }
 
-/// A body that somebody may not have too many of.
+/// A body that counts against its reader's limit until it is dropped.
 struct Counted {
     body: Body,
     _admitted: Admitted,

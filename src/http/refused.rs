@@ -1,4 +1,4 @@
-//! Refusals of the same address, told once a second: a stranger that tries tokens must not write the log.
+//! Logs refusals of the same address once a second: a stranger that tries tokens must not write the log.
 
 use std::{
     collections::HashMap,
@@ -9,12 +9,12 @@ use std::{
 
 use tokio::time::Instant;
 
-/// An address is told of once in this time.
+/// Time in which an address gets one log line.
 const EVERY: Duration = Duration::from_secs(1);
-/// Addresses that are told apart; further ones count as one.
+/// Number of addresses that are told apart; further ones count as one.
 const ADDRESSES: usize = 4096;
 
-/// The addresses that were refused of late.
+/// The addresses that were refused recently.
 #[derive(Debug, Default)]
 pub struct Refused(Mutex<HashMap<IpAddr, Recent>>);
 
@@ -32,7 +32,7 @@ pub(super) struct Untold {
 }
 
 impl Refused {
-    /// Counts a refusal; whether it has a line of its own.
+    /// Counts a refusal. Returns true if it gets a log line of its own.
     pub(super) fn is_told(&self, address: Option<IpAddr>, now: Instant) -> bool {
         let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));

@@ -47,20 +47,20 @@ use self::watch::{Turn, Watch};
 use crate::lifecycle::{LAST_CALL, Tasks};
 use crate::metrics::{ConnectionEnd, Metrics};
 
-/// What an HTTP/2 client sends first (RFC 9113 §3.4); no HTTP/1 request begins like it.
+/// The first bytes of an HTTP/2 client (RFC 9113 §3.4); no HTTP/1 request begins like it.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// How long a peer that is still sending is listened to after its last response. Closing at once would make the kernel
-/// answer what it sends with a reset, and a reset takes the response (a 413, say) away from it.
+/// Time for which the server listens to a peer that is still sending after its last response. Closing at once would make
+/// the kernel answer it with a reset, and a reset takes the response (a 413, say) away from it.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// What is left of a body when its request was answered early is read, if it is no more than this and comes within this time:
-/// then the connection goes on. Else the answer says that it ends.
+/// The server reads the rest of a body whose request was answered early, if it is no more than this and comes within this
+/// time: then the connection goes on. Else the answer says that the connection ends.
 const DRAINED: u64 = 64 * 1024;
 const DRAINED_WITHIN: Duration = Duration::from_secs(1);
 
-/// The kernel's send buffer per connection. Left alone the kernel holds megabytes, and reports progress in steps so large that
-/// a slow reader looks like one that stands.
+/// The kernel's send buffer per connection. By default the kernel holds megabytes, and reports progress in steps so large
+/// that a slow reader looks like a stalled one.
 const SEND_BUFFER: usize = 64 * 1024;
 
 tokio::task_local! {
@@ -71,7 +71,7 @@ tokio::task_local! {
 /// Pause after a failed accept. Without file descriptors to spare, trying again at once would only burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
 
-/// What peers may use up.
+/// The resources that peers may use up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Open connections; further ones wait in the kernel's queue.
@@ -80,7 +80,8 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Time for a request body, from the end of the head.
     pub body_timeout: Duration,
-    /// Time a portion of a response may wait for its reader in all. A reader that drips is no better than one that stands.
+    /// Time that a portion of a response may wait for its reader in all. A reader that drips is no better than a stalled
+    /// one.
     pub write_timeout: Duration,
     /// Time between requests on one connection. Longer than that of the proxy in front, which otherwise reuses a
     /// connection just as it is being closed.
@@ -105,21 +106,21 @@ impl Default for Limits {
     }
 }
 
-/// How one listener is served.
+/// The settings of one listener's server.
 #[derive(Debug, Clone)]
 pub struct Server {
     /// The listener's name in logs and metrics.
     pub name: &'static str,
-    /// What peers may use up.
+    /// The resources that its peers may use up.
     pub limits: Limits,
-    /// How many connections each address has.
+    /// Counts the connections of each address.
     pub addresses: Arc<Addresses>,
     /// Runs the connections, and cuts them when the grace is over.
     pub tasks: Tasks,
-    /// Counts them.
+    /// Counts connections and their ends.
     pub metrics: Metrics,
-    /// When cancelled: accept no more, finish what was asked or is on its way, close. Handlers of endless responses must heed it
-    /// themselves.
+    /// Once cancelled, the server accepts no more, finishes requests in flight or on their way, and closes. Handlers of endless
+    /// responses must heed it themselves.
     pub drain: CancellationToken,
 }
 
@@ -149,10 +150,10 @@ impl Server {
         let _ = permits.acquire_many(most).await;
     }
 
-    /// Serves the connections that the kernel has made already: closing the listener would reset them, with the requests that
-    /// were sent on them.
+    /// Serves the connections that the kernel has made already: closing the listener would reset them, with the requests
+    /// that were sent on them.
     fn accept_queued(self: &Arc<Self>, listener: TcpListener, permits: &Arc<Semaphore>, router: &Router) {
-        // Asked of the kernel itself: the runtime answers from what it was told last.
+        // Asks the kernel itself: the runtime answers from its last notification.
         let Ok(listener) = listener.into_std() else { return };
         while let Ok(permit) = permits.clone().try_acquire_owned() {
             let Ok((stream, peer)) = listener.accept() else { return };
@@ -218,7 +219,7 @@ impl Server {
         let deadline = Instant::now() + self.limits.header_timeout;
         let sniffed = tokio::select! {
             sniffed = tokio::time::timeout_at(deadline, sniff(&mut stream)) => sniffed,
-            // One that has not even begun a request by then has asked nothing.
+            // A peer that has not even begun a request by then has asked nothing.
             () = self.last_call() => return,
         };
         let (protocol, prefix) = match sniffed {
@@ -242,7 +243,7 @@ impl Server {
         }
     }
 
-    /// Until the server has drained for as long as connections may stay quiet then.
+    /// Waits until the server has drained for as long as connections may stay quiet then.
     async fn last_call(&self) {
         self.drain.cancelled().await;
         tokio::time::sleep(LAST_CALL).await;
@@ -331,7 +332,7 @@ impl Server {
     ) -> Result<Response<Held>, Infallible> {
         let busy = activity.begin();
         if !names_one_host(&request) {
-            // RFC 9112 §3.2: of two hosts, or none, nobody can say which one is meant.
+            // RFC 9112 §3.2: with two hosts, or none, it is undefined which one is meant.
             self.metrics.connection_ended(self.name, ConnectionEnd::Protocol);
             activity.left_unread();
             let mut refusal = Response::new(Held::new(Body::empty(), busy, None));
@@ -340,7 +341,7 @@ impl Server {
             return Ok(refusal);
         }
         let is_http1 = request.version() < Version::HTTP_2;
-        // Its sender waits to be asked for the body: reading it now would ask.
+        // The sender waits to be asked for the body: reading it now would ask.
         let is_held_back = request.headers().contains_key(header::EXPECT);
         let (mut parts, incoming) = request.into_parts();
         let body = Deadline::new(incoming, self.limits.body_timeout, activity.clone(), self.name, &self.metrics);
@@ -364,7 +365,7 @@ impl Server {
         Ok(response.map(|body| Held::new(body, busy, progress)))
     }
 
-    /// Peers that vanish or send nonsense are the internet, not a fault of ours: counted, and mentioned only to who asks.
+    /// Peers that vanish or send nonsense are the internet, not a fault of ours: counted, and logged at debug level only.
     fn failed(&self, error: &hyper::Error) {
         if error.is_parse() {
             self.metrics.connection_ended(self.name, ConnectionEnd::Protocol);
@@ -373,7 +374,7 @@ impl Server {
     }
 }
 
-/// Runs HTTP/2 requests where shutdown knows of them, each until its response is over, or is not being taken.
+/// Runs HTTP/2 requests as tasks that shutdown knows, each until its response is over, or is not being taken.
 #[derive(Debug, Clone)]
 struct Streams(Arc<Server>);
 
@@ -395,7 +396,7 @@ where
     }
 }
 
-/// Runs what carries a response until it ends, or until the response has had its time.
+/// Runs the future that carries a response until it ends, or until the response has had its time.
 async fn carried<T>(mut future: Pin<Box<impl Future<Output = T>>>, progress: &Progress) -> Option<T> {
     let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
     poll_fn(|cx| {
@@ -417,7 +418,7 @@ enum Protocol {
     Http2,
 }
 
-/// Reads until it is clear which protocol the peer speaks; `None` where it went away before.
+/// Reads until it is clear which protocol the peer speaks; `None` if it went away before.
 async fn sniff(stream: &mut TcpStream) -> Option<(Protocol, Vec<u8>)> {
     let mut seen = Vec::with_capacity(PREFACE.len());
     loop {

@@ -1,14 +1,14 @@
 //! `GET /v1/conversations/{id}/stream`: the feed as server-sent events (HTML Living Standard, "Server-sent events").
 //!
-//! A stream is the feed read again and again from where it left off; the change feed only says when. So nothing is lost or
+//! A stream reads the feed again and again from where it left off; the change feed only says when. So nothing is lost or
 //! doubled over reconnects, restarts and replicas, and a slow reader costs a page of memory, never a queue.
 //!
-//! Its bytes are a contract with readers that differ: `id` is the last field of an event, so that half an event is never taken
-//! for read, and no blank line stands without data before it, since some readers dispatch at each.
+//! Its bytes are a contract with many kinds of readers: `id` is the last field of an event, so that half an event never
+//! counts as read, and no blank line comes without data before it, since some readers dispatch at each.
 //!
-//! Between the events stand hints: that Fini is asked (`turn.started`), that an answer is late (`turn.delayed`), how
-//! far the customer has read (`read.updated`). A hint is no
-//! event: it has no `id`, so a reader resumes as if it had never been, and it is stored nowhere.
+//! Between the events come hints: that Fini is asked (`turn.started`), that an answer is late (`turn.delayed`), how far the
+//! customer has read (`read.updated`). A hint is no event: it has no `id`, so a reader resumes as if it had never been, and
+//! it is stored nowhere.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -51,11 +51,11 @@ use crate::{
     store::{Follower, Most, Store, Topic, Unanswered},
 };
 
-/// Comment lines keep proxies from closing a quiet stream. As often it looks for itself.
+/// Comment lines keep proxies from closing a quiet stream. The stream also looks for itself this often.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(15);
 /// The size of one read, and so of the memory that a stalled reader holds.
 pub(super) const PAGE: Most = Most { entries: 100, bytes: 128 * 1024 };
-/// How long a stream may still wait for its reader after the token's end. One that waits for nothing ends by itself.
+/// Time for which a stream may still wait for its reader after the token's end. One that waits for nothing ends by itself.
 const END_MARGIN: Duration = Duration::from_millis(500);
 
 /// The open streams, counted per frontend and per address.
@@ -73,7 +73,7 @@ struct Open {
 }
 
 impl Streams {
-    /// At most so many streams.
+    /// Allows at most so many streams.
     pub fn new(per_frontend: usize, per_address: usize) -> Self {
         Self { per_frontend, per_address, open: Mutex::default() }
     }
@@ -210,7 +210,7 @@ pub async fn get(
         feed.ready.push_back(Bytes::from(format!("event: feed.reset\ndata: {reset}\n\n")));
     }
     feed.take(page);
-    // What was recorded before this stream followed, and after it was read, is found by reading again.
+    // Events that were recorded before this stream followed, and after it was read, are found by reading again.
     feed.has_more = true;
     let body = Body::from_stream(stream::unfold(feed, |mut feed| async move {
         let chunk = feed.next().await?;
@@ -223,7 +223,7 @@ pub async fn get(
     Ok(response)
 }
 
-/// The response that a stream of events is.
+/// Makes the response for a stream of events.
 pub(super) fn as_event_stream(body: Body) -> Response {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
@@ -234,13 +234,14 @@ pub(super) fn as_event_stream(body: Body) -> Response {
     response
 }
 
-/// How long a token of that end is good for a stream. One that is taken by the skew of the clocks alone has that.
+/// Returns how long a token that ends at `exp` is good for a stream. One that is valid only by the skew of the clocks is
+/// good until that is over.
 fn left(exp: i64, now: WallTime) -> Duration {
     let end = if exp > now.as_secs() { exp } else { exp + CLOCK_SKEW_SECS };
     Duration::from_millis(u64::try_from(end.saturating_mul(1000).saturating_sub(now.as_millis())).unwrap_or(0))
 }
 
-/// Where a stream is. There are thousands, so that it holds no more than it needs while it waits.
+/// The position of a stream. There are thousands, so it holds no more than it needs while it waits.
 struct Feed {
     store: Arc<dyn Store>,
     reads: Arc<Reads>,
@@ -250,33 +251,33 @@ struct Feed {
     id: ConversationId,
     /// The conversation, once it has begun.
     key: Option<ConversationKey>,
-    /// How far the customer had read, as it was told.
+    /// The customer's read mark, as last sent.
     read_sequence: i64,
     follower: Follower,
-    /// Whether a browser reads, which sees less.
+    /// True if a browser reads, which sees less.
     is_browser: bool,
     after: i64,
     ready: VecDeque<Bytes>,
-    /// Whether there may be more to read than was read.
+    /// True if there may be more to read than was read.
     has_more: bool,
     expires: Option<Instant>,
     beat: Instant,
     clock: Arc<dyn Clock>,
     wall: Arc<dyn WallClock>,
-    /// What was hinted at of the messages that are not answered yet.
+    /// The hints sent about messages that are not answered yet.
     hinted: Vec<Hinted>,
-    /// How often it was hinted at that an agent is writing.
+    /// Number of hints sent that an agent is writing.
     typings: u64,
-    /// When there is something more to hint at, should nothing happen before.
+    /// Time of the next hint, unless something happens before.
     hint_at: Option<Instant>,
     _opened: Opened,
 }
 
-/// What was hinted at of one message.
+/// The hints sent about one message.
 struct Hinted {
     message: MessageId,
     is_started: bool,
-    /// How long it was said that the answer would take.
+    /// The estimate for the answer that was sent last.
     told: Option<Duration>,
 }
 
@@ -287,7 +288,7 @@ enum Woken {
 }
 
 impl Feed {
-    /// The next piece of the stream; `None` ends it.
+    /// Returns the next piece of the stream; `None` ends it.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if self.expires.is_some_and(|expires| expires <= Instant::now()) {
@@ -303,7 +304,7 @@ impl Feed {
             match woken {
                 Woken::Told => self.read().await?,
                 Woken::Quiet => {
-                    // Should a hint have been lost, it is found here.
+                    // A change that was missed is found here.
                     self.read().await?;
                     self.ready.push_back(Bytes::from_static(b": heartbeat\n"));
                 }
@@ -329,7 +330,7 @@ impl Feed {
         }
     }
 
-    /// Reads on. `None` where the conversation is gone, or the store is: the reader comes back by itself.
+    /// Reads on. `None` if the conversation or the store is gone: the reader comes back by itself.
     async fn read(&mut self) -> Option<()> {
         let _turn = self.reads.turn(&self.frontend).await.ok()?;
         let found = self.store.feed(&self.frontend, &self.id, self.after, PAGE).await.ok()?;
@@ -346,7 +347,7 @@ impl Feed {
                 self.follower = self.store.changes().follow(key, Topic::Feed);
                 self.typings = 0;
                 self.take(page);
-                // What was recorded after it was read, and before it was followed, is found by reading again.
+                // Events that were recorded after it was read, and before it was followed, are found by reading again.
                 self.has_more = true;
                 Some(())
             }
@@ -358,7 +359,7 @@ impl Feed {
         }
     }
 
-    /// Hints at the read mark where it was moved; a stream that begins is told where it stands.
+    /// Hints at the read mark if it moved; a stream that begins gets its present position.
     fn hint_at_reading(&mut self, read_sequence: i64) {
         if !self.has_more && read_sequence > self.read_sequence {
             self.read_sequence = read_sequence;
@@ -366,7 +367,8 @@ impl Feed {
         }
     }
 
-    /// Hints at what is on its way and what is late, behind everything that is in the feed. What cannot be read is not told.
+    /// Hints at answers under way and late ones, behind everything that is in the feed. Without an estimate nothing is
+    /// sent.
     async fn hint(&mut self, key: ConversationKey) {
         if self.has_more {
             return;
@@ -402,7 +404,7 @@ impl Feed {
         }
     }
 
-    /// When the answer to a message that waits to be sent is expected.
+    /// Returns when the answer to a message that waits to be sent is expected.
     async fn reckoned(
         &self,
         key: ConversationKey,
@@ -422,7 +424,7 @@ impl Feed {
         for entry in page.entries {
             self.after = entry.sequence;
             let entry = if self.is_browser { shown_to_browser(&entry) } else { entry };
-            // The id stands last: readers take it as soon as its line is there, and a cut before it loses nothing.
+            // The id comes last: readers take it as soon as its line is there, and a cut before it loses nothing.
             let chunk = format!("event: {}\ndata: {}\nid: {}\n\n", entry.kind, entry.body, entry.sequence);
             self.ready.push_back(Bytes::from(chunk));
         }

@@ -55,7 +55,7 @@ pub async fn post(State(public): State<Public>, Path(id): Path<String>, request:
     minted(&public, &frontend, Subject::Conversation(id), Wish::parse(&body)?).await
 }
 
-/// What a token opens.
+/// The conversations that a token opens.
 pub(super) enum Subject {
     /// One conversation.
     Conversation(ConversationId),
@@ -63,7 +63,7 @@ pub(super) enum Subject {
     User(UserId),
 }
 
-/// The answer with the token.
+/// Mints the token and answers with it.
 pub(super) async fn minted(
     public: &Public,
     frontend: &FrontendName,
@@ -74,7 +74,7 @@ pub(super) async fn minted(
     let secret = frontends.token_secret(frontend).ok_or_else(|| {
         Problem::new(Code::BrowserTokensDisabled).detail("set browser_token_secret for this frontend")
     })?;
-    // One of the second of an erasure would count as older than that.
+    // A token issued in the second of an erasure would count as older than the erasure.
     let (of_conversation, user) = match &subject {
         Subject::Conversation(id) => (public.store.erased_at(frontend, id).await?, wish.user_id.as_deref()),
         Subject::User(user) => (None, Some(user.as_str())),
@@ -105,7 +105,7 @@ pub(super) async fn minted(
     Ok(axum::Json(Minted { token, expires_at }).into_response())
 }
 
-/// What a token should be like.
+/// The requested properties of a token.
 pub(super) struct Wish {
     user_id: Option<String>,
     attributes: Map<String, Value>,
@@ -114,12 +114,12 @@ pub(super) struct Wish {
 }
 
 impl Wish {
-    /// For a conversation, whose user may be named.
+    /// Parses the wish for a conversation, whose user may be named.
     fn parse(body: &[u8]) -> Result<Self, Problem> {
         Self::read(body, &["user_id", "attributes", "origins", "ttl_seconds"])
     }
 
-    /// For the user that the path names.
+    /// Parses the wish for the user that the path names.
     pub(super) fn parse_for_user(body: &[u8]) -> Result<Self, Problem> {
         Self::read(body, &["attributes", "origins", "ttl_seconds"])
     }
@@ -165,7 +165,7 @@ impl Wish {
     }
 }
 
-/// An integer in the sense of JSON Schema, where 60.0 is one.
+/// Returns an integer in the sense of JSON Schema, where 60.0 is one.
 pub(super) fn whole(value: &Value) -> Option<i64> {
     #[expect(clippy::cast_possible_truncation, reason = "what does not fit is out of the range that counts")]
     let rounded = |number: f64| (number.fract() == 0.0).then_some(number as i64);

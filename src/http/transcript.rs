@@ -1,10 +1,10 @@
-//! The latest messages of a conversation as one list, for whoever takes it over: each as it is now.
+//! The latest messages of a conversation as one list, for an agent that takes it over: each in its present form.
 
 use serde_json::Value;
 
 use crate::domain::shown::to_browser;
 
-/// The messages of these feed events (`message.created`, and what changed them), oldest first. A browser sees less.
+/// Returns the messages of these feed events (`message.created`, and what changed them), oldest first. A browser sees less.
 pub(super) fn of(bodies: &[String], is_browser: bool) -> Vec<Value> {
     let mut messages: Vec<Value> = Vec::new();
     for body in bodies {

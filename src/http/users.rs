@@ -137,7 +137,7 @@ impl From<Listed> for Entry {
     }
 }
 
-/// How many of the found fit one page.
+/// Returns how many of the found conversations fit one page.
 fn fitting(found: &[Listed]) -> usize {
     let mut bytes = 0_usize;
     let fits = found.iter().take(PAGE).take_while(|listed| {
@@ -147,7 +147,7 @@ fn fitting(found: &[Listed]) -> usize {
     fits.count().max(found.len().min(1))
 }
 
-/// The user whose list this is, if the caller may read it. A browser is told the same of everybody else.
+/// Returns the user whose list this is, if the caller may read it. A browser gets one answer for all other users.
 fn may_list(caller: &Caller, user: &str) -> Result<UserId, Problem> {
     match caller.reach() {
         Reach::All => user_id(user),
@@ -167,7 +167,7 @@ fn cursor(query: Option<&str>) -> Result<Option<Place>, Problem> {
     Ok(Some(place))
 }
 
-/// Gives a conversation that is nobody's to a user.
+/// Gives an anonymous conversation to a user.
 #[utoipa::path(
     post,
     path = "/v1/users/{user_id}/claim",
@@ -209,7 +209,7 @@ fn claimed(body: &[u8]) -> Result<ConversationId, Problem> {
     form.finish_with("conversation_id", id)
 }
 
-/// The user that a path names.
+/// Parses the user that a path names.
 pub(super) fn user_id(text: &str) -> Result<UserId, Problem> {
     UserId::parse(text)
         .map_err(|error| Problem::new(Code::InvalidRequest).errors(vec![FieldError::new("user_id", error.to_string())]))

@@ -1,6 +1,6 @@
-//! The heartbeat of each loop, and the judgement whether it is alive.
+//! Keeps the heartbeat of each loop, and judges whether the loop is alive.
 //!
-//! Time here is the monotonic clock: setting the machine's time must not make a healthy loop look stalled.
+//! Uses the monotonic clock: setting the machine's time must not make a healthy loop look stalled.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::Stop;
 
-/// What a loop is doing.
+/// The activity of a loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LoopState {
@@ -29,20 +29,20 @@ pub enum LoopState {
 pub struct LoopHealth {
     /// The loop's name.
     pub name: &'static str,
-    /// Whether it does what is due within its bound.
+    /// True if it does what is due within its bound.
     pub healthy: bool,
-    /// What it is doing.
+    /// Its present activity.
     pub state: LoopState,
     /// Milliseconds since a step last succeeded (or since the start).
     pub last_progress_ms: u64,
     /// Failed steps in a row.
     pub failures: u32,
-    /// Why the last of them failed.
+    /// The error of the latest failed step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
-/// Whether the bridge should be given work. Cheap to clone.
+/// Tells whether the bridge should be given work. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Health {
     loops: Arc<Mutex<Vec<Arc<Heartbeat>>>>,
@@ -54,17 +54,17 @@ impl Health {
         Self { loops: Arc::default(), stop }
     }
 
-    /// Whether shutdown has begun: not ready, whatever the loops say.
+    /// Returns true once shutdown has begun: not ready, whatever the loops say.
     pub fn is_stopping(&self) -> bool {
         self.stop.is_stopping()
     }
 
-    /// Every supervised loop, in the order they were started.
+    /// Returns every supervised loop, in the order they were started.
     pub fn loops(&self) -> Vec<LoopHealth> {
         lock(&self.loops).iter().map(|heartbeat| heartbeat.judge(Instant::now())).collect()
     }
 
-    /// Whether work may come: no shutdown, and every loop is healthy.
+    /// Returns true if work may come: no shutdown, and every loop is healthy.
     pub fn is_ready(&self) -> bool {
         !self.is_stopping() && self.loops().iter().all(|each| each.healthy)
     }
@@ -107,7 +107,7 @@ impl Heartbeat {
         lock(&self.beat).doing = Doing::Running { since: Instant::now() };
     }
 
-    /// A step succeeded. Returns how many had failed in a row before it.
+    /// Notes that a step succeeded. Returns how many had failed in a row before it.
     pub(super) fn progressed(&self) -> u32 {
         let mut beat = lock(&self.beat);
         beat.progress = Instant::now();
@@ -119,7 +119,7 @@ impl Heartbeat {
         lock(&self.beat).doing = Doing::Idle { until };
     }
 
-    /// A step failed. Returns how many have now failed in a row.
+    /// Notes that a step failed. Returns how many have now failed in a row.
     pub(super) fn failed(&self, error: String) -> u32 {
         let mut beat = lock(&self.beat);
         beat.doing = Doing::Failing;
@@ -132,8 +132,9 @@ impl Heartbeat {
         lock(&self.beat).doing = Doing::Stopped;
     }
 
-    /// Healthy is: a step within the bound of its start, idle no longer than the bound past what it waits for, and failing no
-    /// longer than the bound past its last success. One failed step is therefore no reason to leave the load balancer.
+    /// Judges as healthy: a step within the bound of its start, idle no longer than the bound past its due time, and
+    /// failing no longer than the bound past its last success. One failed step is therefore no reason to leave the load
+    /// balancer.
     fn judge(&self, now: Instant) -> LoopHealth {
         let beat = lock(&self.beat);
         let within = |since: Instant| now.saturating_duration_since(since) <= self.bound;
@@ -157,7 +158,7 @@ impl Heartbeat {
     }
 }
 
-/// Each write above leaves the value whole, so one left behind by a panic is as good as any.
+/// Locks a value. Each write above leaves it whole, so one left behind by a panic is as good as any.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

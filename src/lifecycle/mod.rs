@@ -1,9 +1,9 @@
-//! Starting, watching and ending everything that runs in the background.
+//! Starts, watches and ends everything that runs in the background.
 //!
-//! The only room that spawns tasks, so that shutdown knows them all and none outlives the program. Two stages, as a request
-//! and a limit: *soft* (asked to stop: not ready, no new work, finish what is in flight) and *hard* (the grace is over: what
-//! is still running is dropped and left to its lease). Rooms give a `step`; repeating, waking, backing off, containing
-//! panics and keeping a heartbeat is done here, once. Nothing here knows what the work is.
+//! The only module that spawns tasks, so that shutdown knows them all and none outlives the program. Two stages, as a
+//! request and a limit: *soft* (asked to stop: not ready, no new work, finish what is in flight) and *hard* (the grace is
+//! over: what is still running is dropped and left to its lease). The other modules give a `step`; repeating, waking,
+//! backing off, containing panics and keeping a heartbeat is done here, once. Nothing here knows the nature of the work.
 //!
 //! ```text
 //! signal ─ soft ──────────── grace ──────────── hard ── cut ── end

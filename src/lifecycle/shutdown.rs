@@ -1,4 +1,4 @@
-//! Signals and the two stages of stopping.
+//! Takes signals, and stops in two stages.
 
 use std::future::Future;
 use std::io;
@@ -13,15 +13,15 @@ use super::{Health, Supervisor, Tasks};
 use crate::domain::{Clock, Entropy};
 use crate::metrics::Metrics;
 
-/// How long dropped work and the admin listener get to notice; dropping a future takes microseconds, so this is only
+/// Time in which dropped work and the admin listener may notice it; dropping a future takes microseconds, so this is only
 /// ever spent on one that blocks its thread.
 const CUT_ALLOWANCE: Duration = Duration::from_secs(2);
 
-/// How long requests that are on their way when a stop is asked for are still served. A proxy sends on a connection of its pool, or on
-/// one that it has just opened, until it sees it closed, and does not try a POST elsewhere.
+/// Time for which requests that are on their way when a stop is asked for are still served. A proxy sends on a connection
+/// of its pool, or on one that it has just opened, until it sees it closed, and does not try a POST elsewhere.
 pub const LAST_CALL: Duration = Duration::from_secs(1);
 
-/// The stages of stopping, to be asked and awaited by everyone. Cheap to clone.
+/// The stages of stopping, which anyone may ask for and await. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
     asked_at: Arc<OnceLock<Instant>>,
@@ -31,7 +31,7 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// Nothing has been asked yet.
+    /// Creates one with no stop asked for.
     pub fn new() -> Self {
         Self::default()
     }
@@ -54,33 +54,34 @@ impl Stop {
         self.force();
     }
 
-    /// Whether an orderly stop has been asked for: take no new work.
+    /// Returns true once an orderly stop has been asked for: take no new work.
     pub fn is_stopping(&self) -> bool {
         self.soft.is_cancelled()
     }
 
-    /// Whether even what was on its way when the stop was asked for has had its time to come in.
+    /// Returns true once requests that were on their way when the stop was asked for have had their time to come in.
     pub fn is_closed(&self) -> bool {
         self.asked_at.get().is_some_and(|asked| asked.elapsed() >= LAST_CALL)
     }
 
-    /// Cancelled when no new work may be taken.
+    /// Returns the token that is cancelled when no new work may be taken.
     pub fn soft(&self) -> &CancellationToken {
         &self.soft
     }
 
-    /// Cancelled when the grace is over.
+    /// Returns the token that is cancelled when the grace is over.
     pub fn hard(&self) -> &CancellationToken {
         &self.hard
     }
 
-    /// Cancelled last of all: the limit on those that take the hard stop as their request, as the admin listener does.
+    /// Returns the token that is cancelled last of all: the limit for those whose request to stop is the hard stop, such as
+    /// the admin listener.
     pub fn end(&self) -> &CancellationToken {
         &self.end
     }
 }
 
-/// How the program ended.
+/// The way in which the program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
     /// Everything in flight was finished.
@@ -100,7 +101,7 @@ pub struct Lifecycle {
 }
 
 impl Lifecycle {
-    /// Nothing runs yet.
+    /// Creates one in which nothing runs yet.
     pub fn new(metrics: Metrics) -> Self {
         let stop = Stop::new();
         Self {
@@ -112,27 +113,27 @@ impl Lifecycle {
         }
     }
 
-    /// The stages of stopping.
+    /// Returns the stages of stopping.
     pub fn stop(&self) -> Stop {
         self.stop.clone()
     }
 
-    /// For work in flight.
+    /// Returns the tasks for work in flight.
     pub fn tasks(&self) -> Tasks {
         self.tasks.clone()
     }
 
-    /// For what must run until everything else has ended: the admin listener, which says "not ready" meanwhile.
+    /// Returns the tasks that run until everything else has ended: the admin listener, which says "not ready" meanwhile.
     pub fn last_tasks(&self) -> Tasks {
         self.last.clone()
     }
 
-    /// For readiness.
+    /// Returns the health, for readiness.
     pub fn health(&self) -> Health {
         self.health.clone()
     }
 
-    /// For background loops.
+    /// Creates the supervisor of background loops.
     pub fn supervisor(&self, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Supervisor {
         Supervisor::new(
             clock,
@@ -160,7 +161,7 @@ impl Lifecycle {
         };
         self.stop.force();
         ended_in_time(&self.tasks).await;
-        // These were told by the hard stop; what does not heed it within the allowance is dropped like all else.
+        // The hard stop asked these to end; those that do not heed it within the allowance are dropped like all else.
         if tokio::time::timeout(CUT_ALLOWANCE, self.last.finished()).await.is_err() {
             self.stop.end.cancel();
             ended_in_time(&self.last).await;
@@ -190,9 +191,9 @@ async fn ended_in_time(tasks: &Tasks) {
     }
 }
 
-/// Where requests to stop come from.
+/// The source of requests to stop.
 pub trait Signals: Send {
-    /// The name of the next one. Must be safe to drop while waiting.
+    /// Waits for the next request and returns its name. Must be safe to drop while waiting.
     fn next(&mut self) -> impl Future<Output = &'static str> + Send;
 }
 

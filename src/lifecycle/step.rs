@@ -1,4 +1,4 @@
-//! What a room gives to be run in the background: one step, and something to wake it by.
+//! The piece of work that is run in the background: one step, and something to wake it by.
 
 use std::fmt::Display;
 use std::future::Future;
@@ -9,28 +9,29 @@ use tokio::sync::Notify;
 
 use crate::domain::Timestamp;
 
-/// What one step came to.
+/// The outcome of one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// This much work was done, and there may be more: the next step follows at once. `Did(0)` is [`Step::Idle`] without a time.
     Did(usize),
-    /// Nothing is due before `until`, or before the loop is woken where there is no such time.
+    /// Nothing is due before `until`; without such a time, nothing is due before the loop is woken.
     Idle {
-        /// When something will be due.
+        /// Time at which something will be due.
         until: Option<Timestamp>,
     },
-    /// As [`Step::Idle`], but what wakes the loop before `rest` is over cannot be done yet: it is looked at then, all together.
+    /// As [`Step::Idle`], but work that wakes the loop before `rest` is over cannot be done yet: all of it is looked at
+    /// then.
     Held {
-        /// When something will be due.
+        /// Time at which something will be due.
         until: Option<Timestamp>,
-        /// How long looking again would be in vain.
+        /// Time for which looking again would be in vain.
         rest: Duration,
     },
 }
 
 /// Work that repeats. A step does one bounded piece and returns; it keeps nothing between steps that a restart would miss.
 pub trait Loop: Send + Sync + 'static {
-    /// Why a step failed. It is logged, so it holds no texts and no secrets.
+    /// The reason why a step failed. It is logged, so it holds no texts and no secrets.
     type Error: Display + Send;
 
     /// Does one piece of work. Never called concurrently with itself; dropped half-way when the grace is over.
@@ -45,17 +46,17 @@ impl<L: Loop> Loop for Arc<L> {
     }
 }
 
-/// Wakes one loop. A wake that comes while a step is running is kept, so nothing falls between looking and waiting.
+/// Wakes one loop. A wake that comes while a step is running is kept, so none is lost between looking and waiting.
 #[derive(Debug, Clone, Default)]
 pub struct Wake(Arc<Notify>);
 
 impl Wake {
-    /// A wake nobody has used.
+    /// Creates a wake that is not set.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// There may be work. Any number of these before the loop looks count as one.
+    /// Says that there may be work. Any number of these before the loop looks count as one.
     pub fn notify(&self) {
         self.0.notify_one();
     }

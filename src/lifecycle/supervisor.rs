@@ -15,7 +15,7 @@ use crate::metrics::{Metrics, PanicPlace};
 /// A loop that keeps failing is mentioned again this often.
 const REMIND_EVERY: Duration = Duration::from_mins(1);
 
-/// What to expect of a loop.
+/// The expectations of a loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
     /// It is unhealthy when a step takes longer than this, or none has succeeded for this long. Above the longest deadline
@@ -98,7 +98,7 @@ impl Runner {
                     self.succeeded();
                     match step {
                         Step::Did(1..) => {
-                            // A loop with endless work must not keep its thread from everyone else.
+                            // A loop with endless work must not keep its thread from the other tasks.
                             tokio::task::yield_now().await;
                             self.pause(began, self.pace.rest, &soft).await;
                             continue;
@@ -134,7 +134,7 @@ impl Runner {
         }
     }
 
-    /// What wakes the loop meanwhile is seen by one look together.
+    /// Waits out the rest of `rest`. The next look sees all that wakes the loop meanwhile.
     async fn pause(&self, began: Instant, rest: Duration, soft: &CancellationToken) {
         let left = rest.saturating_sub(began.elapsed());
         if !left.is_zero() {

@@ -1,4 +1,4 @@
-//! Spawning work that shutdown waits for.
+//! Spawns work that shutdown waits for.
 
 use std::any::Any;
 use std::future::Future;
@@ -55,7 +55,7 @@ impl Tasks {
         self.tracker.spawn(guarded.in_current_span())
     }
 
-    /// How many are running.
+    /// Returns how many are running.
     pub fn running(&self) -> usize {
         self.tracker.len()
     }
@@ -67,13 +67,13 @@ impl Tasks {
     }
 }
 
-/// Turns a panic inside `future` into an error. What the future owned is dropped with it; what it shares must be whole between
+/// Turns a panic inside `future` into an error. The panic drops what the future owned; what it shares must be whole between
 /// awaits anyway, as it may be dropped at any of them.
 pub(super) fn contained<T>(future: impl Future<Output = T>) -> impl Future<Output = Result<T, Panicked>> {
     AssertUnwindSafe(future).catch_unwind().map(|outcome| outcome.map_err(Panicked::from))
 }
 
-/// A panic was caught. Its message went to the panic hook and is not repeated: it may quote what was being worked on.
+/// A caught panic. Its message went to the panic hook and is not repeated: it may quote what was being worked on.
 #[derive(Debug)]
 pub(super) struct Panicked;
 

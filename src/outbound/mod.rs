@@ -1,12 +1,12 @@
 //! The base on which every HTTP client towards the outside is built: Fini's, and the receivers'.
 //!
 //! As liberal as curl in what it reads, since proxies, content networks and bot protections add to an answer what does not
-//! concern us: many header fields, folded ones, ones that nobody can read. As strict as before in what decides where a
-//! message ends: contradicting lengths are an error, and a length that cannot be read leaves the end of the connection as
-//! the end of the message. The size of a head stays capped by the HTTP library (about 400 KiB).
+//! concern us: many header fields, folded ones, unreadable ones. As strict as before about the end of a message:
+//! contradicting lengths are an error, and if the length cannot be read, the message ends with the connection. The size of
+//! a head stays capped by the HTTP library (about 400 KiB).
 //!
 //! It never follows a redirect, never asks the environment for a proxy, never names where it came from, never asks for a
-//! compressed answer, and never sends anything a second time by itself: each caller adds what it wants of that.
+//! compressed answer, and never sends anything a second time by itself: each caller adds what it needs of that.
 
 pub mod network;
 
@@ -29,11 +29,11 @@ const MAX_HEAD: u32 = 384 * 1024;
 /// Makes ring the process's TLS implementation, unless one is chosen already. Every `reqwest` client of the program
 /// needs it before it is built; calling it again does nothing.
 pub fn install_crypto() {
-    // The error case is "there is one already", which is what was asked for.
+    // The error means that there is one already, which is the goal.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// A builder with all that both clients have in common.
+/// Returns a builder with all that both clients have in common.
 pub fn client_builder() -> ClientBuilder {
     install_crypto();
     reqwest::Client::builder()
@@ -53,10 +53,11 @@ pub fn client_builder() -> ClientBuilder {
         .http2_max_header_list_size(MAX_HEAD)
 }
 
-/// A client whose pool of connections does not outlive a move of the other side's address.
+/// A client whose pool of connections does not outlive a change of the other side's address.
 ///
-/// A kept connection that is used all the time would be kept for ever, and a changed DNS record never be followed. So the pool
-/// is replaced by a new one in time; what is in flight ends on the old one. Where no new one can be made, the old one stays.
+/// A kept connection that is used all the time would be kept for ever, and a changed DNS record never be followed. So the
+/// pool is replaced by a new one in time; requests in flight end on the old one. If no new one can be made, the old one
+/// stays.
 pub struct Renewed<E> {
     build: Box<dyn Fn() -> Result<Client, E> + Send + Sync>,
     age: Duration,
@@ -64,13 +65,13 @@ pub struct Renewed<E> {
 }
 
 impl<E> Renewed<E> {
-    /// A client that is replaced as soon as it is that old.
+    /// Creates a client that is replaced as soon as it is that old.
     pub fn new(age: Duration, build: impl Fn() -> Result<Client, E> + Send + Sync + 'static) -> Result<Self, E> {
         let first = build()?;
         Ok(Self { build: Box::new(build), age, current: Mutex::new((Instant::now(), first)) })
     }
 
-    /// The client for the next request; `failed` hears why there is no new one.
+    /// Returns the client for the next request; `failed` takes the error if no new one could be made.
     pub fn get(&self, failed: impl FnOnce(E)) -> Client {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.0.elapsed() >= self.age {

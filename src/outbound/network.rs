@@ -1,11 +1,11 @@
-//! A way over the network other than the straight one: a proxy, certificates of an own authority, a client's own certificate.
+//! A configured way over the network: a proxy, certificates of an own authority, a client's own certificate.
 
 use std::path::{Path, PathBuf};
 
 use reqwest::{Certificate, ClientBuilder, Identity, NoProxy, Proxy};
 use secrecy::{ExposeSecret, SecretString};
 
-/// What stands between this machine and another, and how both prove who they are.
+/// The proxy between this machine and another, and the certificates by which both prove who they are.
 #[derive(Clone, Debug, Default)]
 pub struct Network {
     /// `http`, `https`, `socks5` or `socks5h`; it may hold a user and a password.
@@ -20,10 +20,10 @@ pub struct Network {
     pub client_key_file: Option<PathBuf>,
 }
 
-/// Why a way over the network cannot be taken. Repeats no address of a proxy, which may hold a password.
+/// The reason why a way over the network cannot be used. Repeats no address of a proxy, which may hold a password.
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
-    /// The proxy's address is none.
+    /// The proxy's address is not one.
     #[error("proxy must be an address such as http://proxy.example:3128 or socks5://proxy.example:1080")]
     Proxy,
     /// A certificate without its key, or a key without its certificate.
@@ -36,21 +36,21 @@ pub enum NetworkError {
         key: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         error: String,
     },
 }
 
 impl Network {
-    /// Whether it is anything but the straight way.
+    /// Returns true if a proxy or certificates are configured.
     pub fn is_special(&self) -> bool {
         self.proxy.is_some() || self.ca_file.is_some() || self.client_cert_file.is_some()
     }
 
-    /// The builder with all that in it. Reads the files.
+    /// Applies all that to the builder. Reads the files.
     pub fn apply(&self, mut builder: ClientBuilder) -> Result<ClientBuilder, NetworkError> {
         if let Some(address) = &self.proxy {
-            // The library's error may repeat the address, and a password with it.
+            // The library's error may repeat the address with its password.
             let proxy = Proxy::all(address.expose_secret()).map_err(|_| NetworkError::Proxy)?;
             builder = builder.proxy(proxy.no_proxy(NoProxy::from_string(&self.no_proxy.join(","))));
         }

@@ -1,6 +1,7 @@
-//! What was asked of the sandbox and what it stored, so that a test can prove "exactly once" and "never over the limit".
+//! Records the requests to the sandbox and the messages it stored, so that a test can prove "exactly once" and "never over
+//! the limit".
 //!
-//! Bounded: the oldest details go first (and are counted as gone); the counts never forget.
+//! Bounded: the oldest details are dropped first (and counted); the counts never forget.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -13,22 +14,22 @@ const KEPT: usize = 200_000;
 /// One request that reached the sandbox.
 #[derive(Clone, Debug, Serialize)]
 pub struct RequestRecord {
-    /// Counts up from 1.
+    /// Number of the request, from 1.
     pub number: u64,
-    /// Arrival, epoch milliseconds.
+    /// Time of arrival, epoch milliseconds.
     pub at: i64,
     /// The operation.
     pub route: Route,
     /// The answer's status; `None` while it is being served or when the connection ended without one.
     pub status: Option<u16>,
-    /// Which fault struck it.
+    /// The kind of the fault that struck it.
     pub fault: Option<&'static str>,
-    /// What its headers said of its cause.
+    /// The cause that its headers name.
     #[serde(flatten)]
     pub told: Told,
 }
 
-/// The headers by which a request says what it belongs to.
+/// The headers by which a request names its cause.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Told {
     /// `x-request-id`
@@ -40,17 +41,17 @@ pub struct Told {
 /// A message that came in through Generate Answer and was stored.
 #[derive(Clone, Debug, Serialize)]
 pub struct Inbound {
-    /// Where it was stored.
+    /// The conversation it was stored in.
     pub conversation_id: String,
-    /// As which event.
+    /// The id of its event.
     pub event_id: String,
-    /// By whom.
+    /// The role of its author.
     pub role: String,
     /// Its text.
     pub content: String,
-    /// When it was stored, epoch milliseconds.
+    /// Time of storing, epoch milliseconds.
     pub at: i64,
-    /// When it had arrived: a vendor that creates or resolves late stores it as late.
+    /// Time of arrival: a vendor that creates or resolves late stores a message late.
     pub received_at: i64,
     /// The attributes that came with it.
     pub user_attributes: Map<String, Value>,
@@ -77,7 +78,7 @@ pub enum Route {
 }
 
 impl Route {
-    /// The name used in faults and reports.
+    /// Returns the name used in faults and reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::GenerateAnswer => "generate_answer",
@@ -97,12 +98,12 @@ impl Serialize for Route {
     }
 }
 
-/// The summary of what was asked and stored.
+/// The summary of requests and stored messages.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct AuditReport {
     /// Requests that arrived, authenticated or not.
     pub requests: u64,
-    /// Those that carried a known key, which are the ones the throttle counts.
+    /// Requests with a known key, which the throttle counts.
     pub authenticated: u64,
     /// Answers per route and status; `none` counts requests that got no complete answer, or not yet.
     pub routes: BTreeMap<&'static str, BTreeMap<String, u64>>,
@@ -118,17 +119,17 @@ pub struct AuditReport {
     pub inbound: BTreeMap<String, Vec<Inbound>>,
     /// Stored messages whose details are no longer kept.
     pub inbound_forgotten: u64,
-    /// The latest requests, oldest first, as many as were asked for.
+    /// The latest requests, oldest first, as many as the caller wanted.
     pub latest: Vec<RequestRecord>,
 }
 
 impl AuditReport {
-    /// Answers of a route with a status.
+    /// Returns the number of answers of a route with a status.
     pub fn count(&self, route: Route, status: u16) -> u64 {
         self.routes.get(route.name()).and_then(|statuses| statuses.get(&status.to_string())).copied().unwrap_or(0)
     }
 
-    /// How often a text was stored, over all conversations.
+    /// Returns how often a text was stored, over all conversations.
     pub fn times_stored(&self, content: &str) -> usize {
         self.inbound.values().flatten().filter(|inbound| inbound.content == content).count()
     }
@@ -153,7 +154,7 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// A request has arrived; gives the number under which it is finished.
+    /// Records the arrival of a request. Returns the number under which it is finished.
     pub fn arrived(&mut self, route: Route, at: i64, told: Told) -> u64 {
         self.last += 1;
         *self.counts.entry((route, None)).or_default() += 1;
@@ -164,12 +165,12 @@ impl Audit {
         self.last
     }
 
-    /// Forgets everything; requests that are still being served then count no more.
+    /// Forgets everything; requests that are still being served are not counted any more.
     pub fn reset(&mut self) {
         *self = Self { last: self.last, base: self.last, ..Self::default() };
     }
 
-    /// It carries a known key.
+    /// Notes that a request carries a known key.
     pub fn authenticated(&mut self, at: i64, window_ms: u64) {
         self.authenticated += 1;
         if self.window_ms != window_ms {
@@ -184,7 +185,7 @@ impl Audit {
         self.max_in_window = self.max_in_window.max(self.window.len());
     }
 
-    /// A fault struck it.
+    /// Notes that a fault struck a request.
     pub fn struck(&mut self, number: u64, kind: &'static str) {
         *self.faults.entry(kind).or_default() += 1;
         if let Some(record) = self.record(number) {
@@ -192,7 +193,7 @@ impl Audit {
         }
     }
 
-    /// It was answered.
+    /// Notes the answer to a request.
     pub fn answered(&mut self, number: u64, route: Route, status: u16) {
         if number <= self.base {
             return;
@@ -206,7 +207,7 @@ impl Audit {
         }
     }
 
-    /// A message was stored.
+    /// Notes that a message was stored.
     pub fn stored(&mut self, inbound: Inbound) {
         self.inbound.push_back(inbound);
         if self.inbound.len() > KEPT {
@@ -215,7 +216,7 @@ impl Audit {
         }
     }
 
-    /// The summary, with the `latest` newest requests in detail and, if wanted, every message still known.
+    /// Returns the summary, with the `latest` newest requests in detail and, if wanted, every message still known.
     pub fn report(&self, latest: usize, with_inbound: bool) -> AuditReport {
         let mut report = AuditReport {
             requests: self.last - self.base,

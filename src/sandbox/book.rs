@@ -1,7 +1,7 @@
 //! Conversations under an id, kept in order, so that a page costs the page and not the whole collection.
 //!
-//! Two of these exist: what is true, and what List shows (which may lag). Invariant: every conversation stands once in
-//! each index, under the key its present content gives.
+//! Two of these exist: the true state, and the one that List shows (which may lag). Invariant: every conversation is once
+//! in each index, under the key that its present content gives.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -58,37 +58,38 @@ impl Book {
         true
     }
 
-    /// The conversation with this id.
+    /// Returns the conversation with this id.
     pub fn get(&self, id: Uuid) -> Option<&Arc<Conversation>> {
         self.by_id.get(&id)
     }
 
-    /// How many there are.
+    /// Returns the number of conversations.
     pub fn len(&self) -> usize {
         self.by_id.len()
     }
 
-    /// By latest message, newest first, beginning after `cursor`.
+    /// Returns conversations by latest message, newest first, beginning after `cursor`.
     pub fn older_than(&self, cursor: Option<Place>) -> impl Iterator<Item = &Arc<Conversation>> {
         before(&self.latest, cursor).filter_map(|(_, id)| self.by_id.get(id))
     }
 
-    /// By latest message, oldest first, beginning after `cursor`.
+    /// Returns conversations by latest message, oldest first, beginning after `cursor`.
     pub fn newer_than(&self, cursor: Place) -> impl Iterator<Item = &Arc<Conversation>> {
         after(&self.latest, cursor).filter_map(|(_, id)| self.by_id.get(id))
     }
 
-    /// By creation, newest first, beginning after `cursor`.
+    /// Returns conversations by creation, newest first, beginning after `cursor`.
     pub fn created_before(&self, cursor: Option<Place>) -> impl Iterator<Item = &Arc<Conversation>> {
         before(&self.created, cursor).filter_map(|(_, id)| self.by_id.get(id))
     }
 
-    /// By creation, oldest first, beginning after `cursor`.
+    /// Returns conversations by creation, oldest first, beginning after `cursor`.
     pub fn created_after(&self, cursor: Place) -> impl Iterator<Item = &Arc<Conversation>> {
         after(&self.created, cursor).filter_map(|(_, id)| self.by_id.get(id))
     }
 
-    /// Those whose user attribute `key` has this value (numbers and booleans as they are written), newest message first.
+    /// Returns those whose user attribute `key` has this value (numbers and booleans as they are written), newest message
+    /// first.
     pub fn with_attribute(&self, key: &str, value: &str) -> Vec<Arc<Conversation>> {
         let ids = self.attributes.get(&attribute_key(key, value));
         let mut found: Vec<_> = ids.into_iter().flatten().filter_map(|id| self.by_id.get(id)).cloned().collect();
@@ -118,7 +119,7 @@ impl Book {
     }
 }
 
-/// A plain value as text; objects and arrays have none.
+/// Returns a plain value as text; objects and arrays have none.
 pub fn scalar(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),

@@ -1,7 +1,7 @@
-//! A request to the vendor without a socket: what a simulation in virtual time calls in place of a client.
+//! A request to the vendor without a socket: a simulation in virtual time uses it in place of a client.
 //!
 //! The same path as over a connection, throttle, faults and audit included. It waits with `tokio::time` only and starts no
-//! task; dropping the call is a client that hangs up: what it has stored stays stored, and its reply comes all the same.
+//! task; dropping the call is a client that hangs up: whatever it has stored stays stored, and its reply still comes.
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
@@ -28,12 +28,12 @@ pub enum Broken {
     NoAnswer,
     /// Inside the body; this much of it came.
     InBody(Answered),
-    /// The request itself is none: its method, path or key cannot be written in HTTP.
+    /// The request itself is invalid: its method, path or key cannot be written in HTTP.
     NoRequest,
 }
 
 impl Sandbox {
-    /// Sends one request: `method`, path with query, what stands after `Bearer `, and the body.
+    /// Sends one request: `method`, path with query, the text after `Bearer `, and the body.
     pub async fn call(
         &self,
         method: &str,

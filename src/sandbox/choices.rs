@@ -1,4 +1,5 @@
-//! The answers to what the vendor's documentation leaves open, one type per question; plain data, named as in settings.
+//! The answers to the questions that the vendor's documentation leaves open, one type per question; plain data, named as in
+//! settings.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,9 +16,9 @@ macro_rules! choices {
 choices! {
     /// The time that List's window is compared with.
     SinceReading {
-        /// When the conversation's latest message was written.
+        /// The time of the conversation's latest message.
         #[default] Updated,
-        /// When the conversation began.
+        /// The time at which the conversation began.
         Created,
     }
 
@@ -37,7 +38,7 @@ choices! {
         Conversations,
     }
 
-    /// What List answers instead of a page that is more than it can do.
+    /// List's answer in place of a page that is more than it can do.
     ListRefusal {
         /// 400 in the vendor's JSON.
         #[default] BadRequest,
@@ -57,7 +58,7 @@ choices! {
         Array,
     }
 
-    /// What "Fini will create or resolve a conversation for that bot" means.
+    /// The meaning of "Fini will create or resolve a conversation for that bot".
     ResolveMode {
         /// A new conversation each time.
         #[default] AlwaysNew,
@@ -69,13 +70,13 @@ choices! {
 
     /// The moment at which a first message finds its conversation.
     ResolveAt {
-        /// When it arrives, which is also when it is stored.
+        /// On its arrival, which is also when it is stored.
         #[default] Arrival,
-        /// When its reply is ready; nothing of it is stored or shown before.
+        /// As soon as its reply is ready; nothing of it is stored or shown before.
         Reply,
     }
 
-    /// What happens to user attributes that come with a message.
+    /// The effect of user attributes that come with a message.
     AttributeMode {
         /// Merged into what is there, as documented.
         #[default] Merge,
@@ -89,9 +90,9 @@ choices! {
 
     /// The time stamp of a reply.
     ReplyTime {
-        /// When it was made.
+        /// The time at which it was made.
         #[default] Own,
-        /// That of its message.
+        /// The time of its message.
         Equal,
         /// Up to a second before its message.
         Before,
@@ -107,19 +108,19 @@ choices! {
         Mixed,
     }
 
-    /// Who sets `status`.
+    /// The cause that sets `status`.
     StatusBy {
         /// A handover, at once.
         #[default] Handover,
         /// A judge, `status_after_ms` after each exchange: `Resolved`, `Waiting for Customer` or the escalated status.
         Judge,
-        /// The same judge, who may also take back that it was escalated once the customer has written again.
+        /// The same judge, who may also retract the escalation once the customer has written again.
         RetractingJudge,
         /// Nobody but the desk.
         Nobody,
     }
 
-    /// What `resolved` of the conversation says when a judge sets `status`.
+    /// The value of `resolved` when a judge sets `status`.
     ResolvedSays {
         /// Nothing.
         #[default] Nothing,
@@ -143,11 +144,11 @@ choices! {
         EventThenStatus,
     }
 
-    /// What the bot does with a message while a human has the conversation.
+    /// The bot's reaction to a message while a human has the conversation.
     AfterEscalation {
         /// Nothing.
         #[default] Silent,
-        /// It answers on.
+        /// The bot still answers.
         Answers,
         /// A `no_reply` event.
         NoReply,
@@ -163,7 +164,7 @@ choices! {
         Unasked,
     }
 
-    /// How a reply comes.
+    /// The manner in which a reply comes.
     ReplyManner {
         /// In the answer.
         #[default] InAnswer,
@@ -177,11 +178,11 @@ choices! {
         Before,
         /// In the answer, after an agent's message that came in between.
         AfterAgent,
-        /// Each time as one of these.
+        /// In one of these ways, drawn anew each time.
         Mixed,
     }
 
-    /// How a body is encoded, whatever the client accepts.
+    /// The encoding of a body, whatever the client accepts.
     Encoding {
         /// Not at all.
         #[default] Plain,
@@ -189,19 +190,19 @@ choices! {
         Gzip,
     }
 
-    /// What becomes of fields that hold nothing.
+    /// The form of fields that hold nothing.
     Fields {
-        /// All there, arrays empty and values null, as documented.
+        /// All present, arrays empty and values null, as documented.
         #[default] Complete,
-        /// All there, arrays null too.
+        /// All present, arrays null too.
         Null,
-        /// Not there.
+        /// Missing.
         Absent,
-        /// Every field of a conversation and an event stands there twice.
+        /// Every field of a conversation and an event occurs twice.
         Twice,
     }
 
-    /// What a reading repeats.
+    /// The part that a reading repeats.
     Repeats {
         /// Nothing.
         #[default] Nothing,
@@ -211,13 +212,13 @@ choices! {
         Rows,
     }
 
-    /// What strings of the vendor's own (status, titles, names, the bot's words) look like.
+    /// The form of the vendor's own strings (status, titles, names, the bot's words).
     Strings {
-        /// As they are.
+        /// Unchanged.
         #[default] Plain,
         /// With U+0000 at the end.
         Nul,
-        /// Status, titles and names with 20,000 characters behind them.
+        /// Status, titles and names with 20,000 characters after them.
         Huge,
     }
 }

@@ -1,14 +1,14 @@
-//! How a sandbox starts: who may call, which bots exist, where the time comes from. Fixed for its life, but for [`Settings`].
+//! The start of a sandbox: its callers, its bots and its clock. Fixed for its life, except for [`Settings`].
 
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use super::settings::Settings;
 
-/// Gives the present time in epoch milliseconds. Tests pass their own, so that they can shift it.
+/// A function that returns the present time in epoch milliseconds. Tests pass their own, so that they can shift it.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 
-/// The clock of the machine.
+/// Returns the clock of the machine.
 pub fn system_clock() -> Clock {
     #[expect(
         clippy::disallowed_methods,
@@ -18,13 +18,13 @@ pub fn system_clock() -> Clock {
     Arc::new(move || i64::try_from(now()).unwrap_or(i64::MAX))
 }
 
-/// The id of the bot a default sandbox knows; the vendor's own examples use it.
+/// The id of the bot that a default sandbox knows; the vendor's own examples use it.
 pub const DEFAULT_BOT_ID: &str = "4f5ef695-d03b-4d56-8fef-7f2bd5c17ef3";
 
-/// The key a default sandbox accepts. Not a secret: it opens nothing but a simulation.
+/// The key that a default sandbox accepts. Not a secret: it opens nothing but a simulation.
 pub const DEFAULT_API_KEY: &str = "fini_sandbox";
 
-/// How a sandbox starts.
+/// The configuration with which a sandbox starts.
 #[derive(Clone)]
 pub struct SandboxConfig {
     /// Keys that are accepted, with their scopes.
@@ -33,10 +33,10 @@ pub struct SandboxConfig {
     pub bots: Vec<Bot>,
     /// Behaviour that may change while the sandbox runs.
     pub settings: Settings,
-    /// Makes ids and the dice of faults repeat from run to run. `None` draws fresh ids, which is what a bridge with a
-    /// lasting store needs: it would take repeated event ids for events it has already seen.
+    /// Makes ids and the dice of faults repeat from run to run. `None` draws fresh ids, which a bridge with a lasting store
+    /// needs: it would take repeated event ids for events it has already seen.
     pub seed: Option<u64>,
-    /// Where the time comes from.
+    /// The sandbox's clock.
     pub clock: Clock,
     /// Names under which its server answers besides loopback ones and the address it listens on.
     pub hosts: Vec<String>,
@@ -56,7 +56,7 @@ impl Default for SandboxConfig {
 }
 
 impl SandboxConfig {
-    /// A configuration for automated tests: replies come without delay, everything else as by default.
+    /// Returns a configuration for automated tests: replies come without delay, everything else as by default.
     pub fn instant() -> Self {
         Self { settings: Settings { reply_latency_ms: 0, ..Settings::default() }, ..Self::default() }
     }
@@ -65,26 +65,26 @@ impl SandboxConfig {
 /// One workspace key.
 #[derive(Clone, Debug)]
 pub struct ApiKey {
-    /// What stands after `Bearer `.
+    /// The text after `Bearer `.
     pub key: String,
-    /// May it read (List, Get, agents, history)?
+    /// True if it may read (List, Get, agents, history).
     pub read: bool,
-    /// May it write (Generate Answer, deletes)?
+    /// True if it may write (Generate Answer, deletes).
     pub write: bool,
 }
 
 impl ApiKey {
-    /// A key with both scopes.
+    /// Creates a key with both scopes.
     pub fn full(key: impl Into<String>) -> Self {
         Self { key: key.into(), read: true, write: true }
     }
 
-    /// A key with `read` scope only.
+    /// Creates a key with `read` scope only.
     pub fn read_only(key: impl Into<String>) -> Self {
         Self { key: key.into(), read: true, write: false }
     }
 
-    /// A key with `write` scope only.
+    /// Creates a key with `write` scope only.
     pub fn write_only(key: impl Into<String>) -> Self {
         Self { key: key.into(), read: false, write: true }
     }

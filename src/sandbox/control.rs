@@ -22,7 +22,7 @@ use super::{Sandbox, SandboxError};
 /// The most conversations one control answer holds.
 const MOST: usize = 1_000;
 
-/// The routes.
+/// Returns the routes.
 pub fn router() -> Router<Sandbox> {
     Router::new()
         .route("/_sandbox/conversations", get(conversations))
@@ -42,8 +42,8 @@ pub fn router() -> Router<Sandbox> {
         .route("/_sandbox/reset", post(reset))
 }
 
-/// A JSON body. Its content type does not matter (`curl -d` gets it wrong), and what is wrong with it is told in the same
-/// shape as everything else that goes wrong here.
+/// A JSON body. Its content type does not matter (`curl -d` gets it wrong), and its faults are reported in the same shape
+/// as all other errors here.
 struct Body<T>(T);
 
 impl<T: DeserializeOwned> FromRequest<Sandbox> for Body<T> {
@@ -184,7 +184,7 @@ async fn reset(State(sandbox): State<Sandbox>) -> Response {
     done(())
 }
 
-/// The public wrapper, with what only the sandbox knows beside it.
+/// Shows the public wrapper, with the sandbox's own knowledge beside it.
 fn shown(conversation: &Conversation) -> Value {
     let mut shown = json!(conversation);
     shown["sandbox"] = json!({

@@ -1,6 +1,6 @@
-//! What a person does inside the vendor: an agent at the inbox, or a tester who wants something to happen.
+//! The acts of a person inside the vendor: an agent at the inbox, or a tester who wants something to happen.
 //!
-//! The same deeds the control routes offer, as methods. A conversation is named by its id, by `key:value` of a user
+//! The same acts that the control routes offer, as methods. A conversation is named by its id, by `key:value` of a user
 //! attribute (the one with the newest message), or as `latest`.
 
 use std::borrow::Cow;
@@ -31,42 +31,42 @@ pub struct Feedback {
 }
 
 impl Sandbox {
-    /// The conversation as it is now, notes included.
+    /// Returns the conversation in its present state, notes included.
     pub fn conversation(&self, key: &str) -> Result<Arc<Conversation>, SandboxError> {
         self.world().find(key).cloned()
     }
 
-    /// The newest conversations by latest message, at most `limit`.
+    /// Returns the newest conversations by latest message, at most `limit`.
     pub fn conversations(&self, limit: usize) -> Vec<Arc<Conversation>> {
         self.world().truth.older_than(None).take(limit).cloned().collect()
     }
 
-    /// Conversations whose user attribute `key` has this value, newest message first.
+    /// Returns the conversations whose user attribute `key` has this value, newest message first.
     pub fn conversations_with(&self, key: &str, value: &str) -> Vec<Arc<Conversation>> {
         self.world().truth.with_attribute(key, value)
     }
 
-    /// How many conversations there are.
+    /// Returns the number of conversations.
     pub fn conversation_count(&self) -> usize {
         self.world().truth.len()
     }
 
-    /// A human agent writes to the customer.
+    /// Writes to the customer as a human agent.
     pub fn agent_message(&self, key: &str, text: &str) -> Result<Arc<Event>, SandboxError> {
         self.say(key, Draft::text("agent", "message", text))
     }
 
-    /// A human agent writes a note that is not for the customer.
+    /// Writes a note as a human agent, not for the customer.
     pub fn note(&self, key: &str, text: &str) -> Result<Arc<Event>, SandboxError> {
         self.say(key, Draft::text("agent", "internalnote", text))
     }
 
-    /// The customer writes past Generate Answer, by e-mail or in a widget of the vendor's; the bot keeps out of it.
+    /// Writes as the customer without Generate Answer, by e-mail or in a widget of the vendor's; the bot does not react.
     pub fn customer_message(&self, key: &str, text: &str) -> Result<Arc<Event>, SandboxError> {
         self.say(key, Draft::text("user", "message", text))
     }
 
-    /// A human agent begins a conversation in the inbox, about somebody of these attributes.
+    /// Begins a conversation in the inbox as a human agent, about somebody with these attributes.
     pub fn agent_begins(&self, bot_id: &str, attributes: Map<String, Value>, text: &str) -> Arc<Conversation> {
         let mut world = self.world();
         let now = world.now();
@@ -80,7 +80,7 @@ impl Sandbox {
         conversation
     }
 
-    /// The bot writes, unasked or late.
+    /// Writes as the bot, unasked or late.
     pub fn bot_message(&self, key: &str, text: &str) -> Result<Arc<Event>, SandboxError> {
         self.say(key, Draft::text("finibot", "message", text))
     }
@@ -156,7 +156,7 @@ impl Sandbox {
         Ok(event)
     }
 
-    /// Changes members of an injected event, as when the vendor fills something in later.
+    /// Changes members of an injected event, as if the vendor filled something in later.
     pub fn amend(&self, key: &str, event_id: &str, fields: &Map<String, Value>) -> Result<(), SandboxError> {
         let mut world = self.world();
         let mut conversation = Conversation::clone(world.find(key)?);
@@ -175,7 +175,7 @@ impl Sandbox {
         Ok(())
     }
 
-    /// Makes a conversation vanish, as when somebody deletes it in the dashboard: reading it is a 500 from now on.
+    /// Makes a conversation vanish, as if somebody deleted it in the dashboard: reading it is a 500 from now on.
     pub fn vanish(&self, key: &str) -> Result<(), SandboxError> {
         let mut world = self.world();
         let id = world.find(key)?.id;

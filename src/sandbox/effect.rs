@@ -1,7 +1,7 @@
-//! What a fault does to the request it strikes.
+//! Carries out the effect of a fault on the request it strikes.
 //!
-//! The kinds that "serve" carry the operation out first: when that is refused, the refusal is answered and not the fault,
-//! since there is nothing stored to be unclear about.
+//! The kinds that "serve" carry the operation out first: if it is refused, the answer is that refusal and not the fault,
+//! since nothing is stored of which the outcome could be unclear.
 
 use std::convert::Infallible;
 use std::io;
@@ -28,7 +28,7 @@ use super::vendor::Call;
 
 const HUGE: usize = 64 * 1024 * 1024;
 
-/// Answers the request as the fault wants it, or never.
+/// Answers the request as the fault demands, or never.
 pub async fn strike(
     sandbox: &Sandbox,
     call: &Call,
@@ -94,7 +94,7 @@ pub async fn strike(
     }
 }
 
-/// Serves, and gives the JSON text that would have been the answer.
+/// Serves, and returns the JSON text that would have been the answer.
 async fn written(sandbox: &Sandbox, call: &Call, params: &FaultParams) -> Result<Vec<u8>, VendorError> {
     let answer = serve(sandbox, call, params).await?;
     Ok(answer.to_bytes(&sandbox.settings()))
@@ -151,7 +151,7 @@ async fn reset(connection: Option<&Connection>) -> Response {
 fn broken_body(start: Vec<u8>) -> Body {
     let error = io::Error::new(io::ErrorKind::ConnectionReset, "the sandbox breaks the connection off");
     let end = stream::once(async {
-        // Being asked once more lets the server write out what it has before it learns of the end.
+        // The yield lets the server write out what it has before it learns of the end.
         tokio::task::yield_now().await;
         Err(error)
     });
@@ -177,7 +177,7 @@ fn drip(bytes: Vec<u8>, params: &FaultParams) -> Response {
     json_response(Body::from_stream(drops))
 }
 
-/// Blank space after the first character: still JSON of the same meaning, to whoever reads to the end.
+/// Puts blank space after the first character: still JSON of the same meaning, to a client that reads to the end.
 fn huge(bytes: &[u8], params: &FaultParams) -> Response {
     const CHUNK: usize = 64 * 1024;
     let (head, tail) = bytes.split_at(bytes.len().min(1));

@@ -1,4 +1,4 @@
-//! What goes wrong: for callers of the simulated vendor, and for those who control the sandbox.
+//! The errors for callers of the simulated vendor, and for those who control the sandbox.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -15,42 +15,42 @@ pub struct VendorError {
     pub message: Value,
     /// `Retry-After` in seconds.
     pub retry_after: Option<String>,
-    /// Said by something in front of the vendor, in HTML: a firewall, a gateway.
+    /// True if it comes from something in front of the vendor, in HTML: a firewall, a gateway.
     pub in_front: bool,
 }
 
 impl VendorError {
-    /// A refusal with one text.
+    /// Creates a refusal with one text.
     pub fn new(status: u16, message: impl Into<String>) -> Self {
         Self { status, message: Value::String(message.into()), retry_after: None, in_front: false }
     }
 
-    /// 400 with one text per broken rule.
+    /// Creates a 400 with one text per broken rule.
     pub fn validation(messages: Vec<String>) -> Self {
         Self { status: 400, message: messages.into(), retry_after: None, in_front: false }
     }
 
-    /// 400 with one text.
+    /// Creates a 400 with one text.
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self::new(400, message)
     }
 
-    /// 401: key missing, malformed, revoked or unknown.
+    /// Creates a 401: key missing, malformed, revoked or unknown.
     pub fn unauthorised() -> Self {
         Self::new(401, "Unauthorized")
     }
 
-    /// 403: the key lacks a scope.
+    /// Creates a 403: the key lacks a scope.
     pub fn forbidden(scope: &str) -> Self {
         Self::new(403, format!("This API key has no {scope} scope"))
     }
 
-    /// A page of something in front of the vendor.
+    /// Creates a page of something in front of the vendor.
     pub fn page(status: u16) -> Self {
         Self { in_front: true, ..Self::new(status, "") }
     }
 
-    /// 500: what unknown ids get as well.
+    /// Creates a 500, which unknown ids get as well.
     pub fn internal() -> Self {
         Self::new(500, "Internal server error")
     }
@@ -82,7 +82,7 @@ impl IntoResponse for VendorError {
     }
 }
 
-/// Why a control call was refused.
+/// The reason why a control call was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SandboxError {
     /// No conversation under this id, attribute or `latest`.

@@ -1,7 +1,7 @@
 //! Generate Answer: takes a message in, and has the bot answer it.
 //!
-//! Unless the settings say otherwise the message is stored before anything else happens. The reply comes whether or not its
-//! sender is still there to hear it, as on any server. The response never names the conversation.
+//! Unless the settings say otherwise the message is stored before anything else happens. The reply comes even if its sender
+//! has hung up, as on any server. The response never names the conversation.
 
 use std::sync::Arc;
 
@@ -15,14 +15,14 @@ use super::script::{self, Draft, Handover, Plan, Timing};
 use super::turn::Turn;
 use super::world::{Awaited, World};
 
-/// What becomes of the reply.
+/// The fate of the reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// As the bot's script says.
+    /// As the bot's script decides.
     Normal,
     /// None is ever made.
     Never,
-    /// It turns up so many milliseconds later, and the response is without it.
+    /// The reply turns up so many milliseconds later, and the response is without it.
     Late(u64),
 }
 
@@ -30,15 +30,15 @@ pub enum Reply {
 pub struct Ingest {
     /// The message.
     pub turn: Turn,
-    /// What becomes of its reply.
+    /// The fate of its reply.
     pub reply: Reply,
-    /// When it arrived, if that was before it is stored.
+    /// Time of arrival, if earlier than the time of storing.
     pub received_at: Option<i64>,
-    /// How long its reply then takes, in milliseconds.
+    /// Time that its reply then takes, in milliseconds.
     pub latency_ms: u64,
 }
 
-/// What stands after the message is stored.
+/// The outcome of storing a message.
 #[derive(Clone)]
 pub struct Begun {
     /// The events stored at once.
@@ -47,7 +47,7 @@ pub struct Begun {
     pub reply: Option<Awaited<Option<Vec<Arc<Event>>>>>,
     /// Generating the reply fails after the usual time.
     pub fails: bool,
-    /// Whether the reply stands in front of the message.
+    /// True if the reply stands in front of the message.
     pub in_front: bool,
 }
 
@@ -114,7 +114,7 @@ impl World {
         Ok(begun)
     }
 
-    /// Takes a message's metadata over and forgets the message itself.
+    /// Takes over a message's metadata and drops the message itself.
     pub fn ingest_metadata(&mut self, turn: &Turn) -> Result<(), VendorError> {
         let now = self.now();
         let mut conversation = self.resolve(turn, now)?;
@@ -124,7 +124,7 @@ impl World {
         Ok(())
     }
 
-    /// What the bot does with a text, by its script and the settings; nothing while it keeps silent.
+    /// Returns the bot's reaction to a text, by its script and the settings; `None` while it keeps silent.
     fn plan(&self, text: &str, human_owned: bool) -> Option<Plan> {
         let mut plan = script::plan(text);
         if self.settings.quote {
@@ -149,7 +149,7 @@ impl World {
         Some(plan)
     }
 
-    /// Has the reply come as the settings want it; nothing when it never comes.
+    /// Arranges the reply in the manner of the settings; `None` if it never comes.
     fn arrange(&mut self, mut drafts: Vec<Draft>) -> Option<Arranged> {
         let mut manner = self.settings.reply_manner;
         if manner == ReplyManner::InAnswer || !self.chance(self.settings.reply_manner_odds) {
@@ -181,12 +181,12 @@ impl World {
     }
 }
 
-/// A reply as it is to come.
+/// A reply with the manner in which it comes.
 struct Arranged {
     drafts: Vec<Draft>,
-    /// After so many milliseconds, when not in the answer.
+    /// Delay in milliseconds, if it is not in the answer.
     late: Option<u64>,
     in_front: bool,
-    /// What follows still later.
+    /// A further message, which comes still later.
     more: Option<Draft>,
 }

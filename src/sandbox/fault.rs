@@ -1,4 +1,4 @@
-//! Faults: which request they strike, and how often. What they then do is in `effect`.
+//! Decides which requests faults strike, and how often. Their effects are in `effect`.
 //!
 //! Rules are tried in the order they were set; the first that strikes is the only one. The dice are seeded, so a run
 //! repeats when the requests do.
@@ -10,7 +10,7 @@ use super::audit::Route;
 use super::rule::{Fault, FaultKind, FaultParams, Within};
 use super::world::millis;
 
-/// A rule with what it has done.
+/// A rule with its record.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FaultState {
     /// Its number.
@@ -18,32 +18,32 @@ pub struct FaultState {
     /// The rule.
     #[serde(flatten)]
     pub fault: Fault,
-    /// How often it struck.
+    /// Number of requests it struck.
     pub struck: u32,
     /// Matching requests seen.
     pub seen: u32,
-    /// How often it began to strike, which is what `times` speaks of.
+    /// Number of times it began to strike, which `times` limits.
     #[serde(skip)]
     begun: u32,
-    /// What it goes on striking, until when.
+    /// The things it goes on striking, each until a time.
     #[serde(skip)]
     outages: Vec<(String, i64)>,
 }
 
-/// What a request is about.
+/// The subject of a request.
 pub struct Subject<'a> {
-    /// All that `content` may stand in.
+    /// All texts in which `content` is looked for.
     pub parts: &'a [&'a [u8]],
     /// The conversation it names.
     pub conversation: Option<&'a str>,
-    /// The bot it is for, where there are several.
+    /// The bot it is for, if there are several.
     pub bot: Option<&'a str>,
     /// The text of a message.
     pub text: Option<&'a str>,
 }
 
 impl Subject<'_> {
-    /// The thing that an outage of this kind would be about.
+    /// Returns the thing that an outage of this kind would be about.
     fn thing(&self, within: Option<Within>) -> Option<&str> {
         match within {
             None => Some(""),
@@ -62,12 +62,12 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// No rules, and dice that repeat with their seed.
+    /// Creates an empty set of rules, with dice that repeat with their seed.
     pub fn new(seed: u64) -> Self {
         Self { rules: Vec::new(), last_id: 0, dice: fastrand::Rng::with_seed(seed) }
     }
 
-    /// Adds a rule and gives its number.
+    /// Adds a rule and returns its number.
     pub fn add(&mut self, fault: Fault) -> Result<u64, SandboxError> {
         if fault.probability.is_some_and(|chance| !(0.0..=1.0).contains(&chance)) {
             return Err(SandboxError::Invalid("probability is 0 to 1".into()));
@@ -80,17 +80,17 @@ impl Faults {
         Ok(self.last_id)
     }
 
-    /// Whether there is no rule.
+    /// Returns true if there is no rule.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }
 
-    /// All rules, spent ones included.
+    /// Returns all rules, spent ones included.
     pub fn list(&self) -> Vec<FaultState> {
         self.rules.clone()
     }
 
-    /// Removes a rule; `false` when there is none.
+    /// Removes a rule; `false` if there is none.
     pub fn remove(&mut self, id: u64) -> bool {
         let before = self.rules.len();
         self.rules.retain(|rule| rule.id != id);
@@ -102,7 +102,7 @@ impl Faults {
         self.rules.clear();
     }
 
-    /// The fault that strikes a request at this time.
+    /// Returns the fault that strikes a request at this time.
     pub fn strike(&mut self, route: Route, subject: &Subject<'_>, now: i64) -> Option<(FaultKind, FaultParams)> {
         for rule in &mut self.rules {
             let fault = &rule.fault;

@@ -1,5 +1,5 @@
-//! Who may speak to the sandbox's server: requests for a loopback name or address, for the address it listens on, or for a
-//! name it was given; and from web pages of such hosts only.
+//! Decides which requests the sandbox's server admits: those for a loopback name or address, for the address it listens on,
+//! or for a name it was given; and from web pages of such hosts only.
 //!
 //! The control routes need no key, so a page on the internet must not reach them through its visitor's browser, neither
 //! directly (`Origin`) nor by a name that it has made point here (`Host`).
@@ -18,7 +18,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// For a server that listens on `address` and also answers under `names`.
+    /// Creates the guard of a server that listens on `address` and also answers under `names`.
     pub fn new(address: Option<SocketAddr>, names: &[String]) -> Self {
         Self { listens: address.map(|address| address.ip()), names: names.to_vec() }
     }
@@ -45,7 +45,7 @@ impl Guard {
         Ok(())
     }
 
-    /// `host`, `host:port`, `[::1]:port`.
+    /// Returns true for a known host, as `host`, `host:port` or `[::1]:port`.
     fn knows(&self, host: &str) -> bool {
         let Ok(authority) = host.parse::<axum::http::uri::Authority>() else { return false };
         if authority.as_str().contains('@') {
@@ -54,7 +54,7 @@ impl Guard {
         let name = authority.host().trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
         let name = name.to_ascii_lowercase();
         if let Ok(ip) = name.parse::<IpAddr>() {
-            // Whoever listens everywhere answers under every address; a page cannot make an address point elsewhere.
+            // A server that listens everywhere answers under every address; a page cannot make an address point elsewhere.
             return ip.to_canonical().is_loopback()
                 || self.listens.is_some_and(|own| own == ip || own.is_unspecified());
         }

@@ -129,7 +129,7 @@ fn feedback(exchanges: &[Exchange<'_>]) -> Option<&'static str> {
     exchanges.iter().find_map(Exchange::feedback)
 }
 
-/// "Conversations that contain knowledge".
+/// Returns true for "Conversations that contain knowledge".
 fn has_links(conversation: &Conversation) -> bool {
     conversation.events.iter().any(|event| !event.used_articles.is_empty())
 }
@@ -140,7 +140,7 @@ fn asks(exchanges: &[Exchange<'_>], wanted: &str) -> bool {
 }
 
 impl World {
-    /// What chat history answers to a query string.
+    /// Returns chat history's answer to a query string.
     pub fn history(&self, query: &Query) -> Result<Value, VendorError> {
         let wanted = Wanted::parse(query)?;
         match self.settings.history_shape {
@@ -179,12 +179,12 @@ impl World {
         Ok(json!({"conversations": conversations, "hasMore": has_more}))
     }
 
-    /// The older page documents no paging: everything in the window comes at once.
+    /// Returns the older shape. Its page documents no paging: everything in the window comes at once.
     fn history_array(&self, wanted: &Wanted) -> Value {
         let inside = self.truth.created_before(None).take_while(|it| it.created_at >= wanted.start);
         let found = inside.filter(|it| wanted.matches(it));
         let entries = found.flat_map(|conversation| self.question_entries(conversation));
-        // This shape has no pages: what the cap takes off is not said.
+        // This shape has no pages: it does not say what the cap cuts off.
         entries.take(self.settings.list_page_cap.unwrap_or(usize::MAX)).collect()
     }
 

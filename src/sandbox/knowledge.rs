@@ -2,16 +2,16 @@
 
 use super::model::Article;
 
-/// Something the bot can talk about.
+/// A topic on which the bot can answer.
 #[derive(Debug)]
 pub struct Topic {
-    /// Any of these words leads here.
+    /// Words that lead to this topic, any one of them.
     pub words: &'static [&'static str],
-    /// What chat history files it under.
+    /// The category under which chat history files it.
     pub category: &'static str,
     /// The reply.
     pub answer: &'static str,
-    /// What the reply is drawn from.
+    /// The article from which the reply is drawn.
     pub article: Option<Article>,
 }
 
@@ -24,7 +24,7 @@ pub const MARKDOWN: &str = "Sending something back takes **three steps**:\n\n1. 
      2. Choose `Return` and print the label:\n   - at home, or\n   - at any of our shops.\n\
      3. Hand it in within 14 days.\n\nMore in [Refunds and returns](https://help.example.com/returns).";
 
-/// In order of preference: "cancel my order" is about cancelling.
+/// The topics in order of preference: "cancel my order" is about cancelling.
 const TOPICS: &[Topic] = &[
     Topic {
         words: &["refund", "refunds", "money", "return", "returns"],
@@ -59,12 +59,13 @@ const TOPICS: &[Topic] = &[
     Topic { words: &["thanks", "thank", "danke"], category: "greeting", answer: "You are welcome!", article: None },
 ];
 
-/// The first topic one of whose words occurs.
+/// Returns the first topic one of whose words occurs.
 pub fn topic(words: &[&str]) -> Option<&'static Topic> {
     TOPICS.iter().find(|topic| topic.words.iter().any(|word| words.contains(word)))
 }
 
-/// A reply long enough to try a widget's layout: paragraphs, a link, a word without a break, right-to-left text and emoji.
+/// Returns a reply long enough to try a widget's layout: paragraphs, a link, a word without a break, right-to-left text and
+/// emoji.
 pub fn long_text() -> String {
     let paragraph = "Once a parcel has left our warehouse, its journey can be followed step by step: it is sorted, loaded, \
                      driven through the night and handed to the courier who brings it to your door. ";

@@ -1,8 +1,8 @@
-//! What happens to a conversation after an exchange: a judge sets its status, a second sign of a handover, a person in the
-//! inbox, tags and ratings, texts and attributes that are filled in later.
+//! Changes a conversation after an exchange: a judge sets its status, a second sign of a handover comes, a person writes in
+//! the inbox, tags and ratings, texts and attributes are filled in later.
 //!
-//! Only what the settings ask for; by default nothing. Like a late reply, each of these is caught up with when its time has
-//! come, and nothing runs in the background.
+//! Only if the settings ask for it; by default nothing. Like a late reply, each of these is caught up with when its time
+//! has come, and nothing runs in the background.
 
 use std::sync::Arc;
 
@@ -27,13 +27,13 @@ const TOPICS: &str = "f2a6c9b4-1d0e-4b57-8a43-2f0f7a9e6c21";
 
 /// A change to a conversation that is still to come.
 pub enum Late {
-    /// Attributes are shown that came with a message; is it the conversation's first?
+    /// The attributes of a message are shown; true for the conversation's first message.
     Attributes(Map<String, Value>, bool),
-    /// The judge looks at what has been said.
+    /// The judge sets the status.
     Judge,
     /// The status says that it was handed over.
     Escalated,
-    /// Somebody says something.
+    /// Somebody writes a message.
     Say(Draft),
     /// An event gets its articles, a tag and a rating.
     Annotate(String, Vec<Article>),
@@ -70,7 +70,7 @@ impl World {
         self.write(conversation, at);
     }
 
-    /// Keeps back of a reply what is to be filled in later.
+    /// Holds back the parts of a reply that are to be filled in later.
     pub fn hold_back(&mut self, id: Uuid, event: &mut Event, at: i64) {
         if event.raw.is_some() || event.role != "finibot" || event.kind != "message" {
             return;
@@ -85,7 +85,7 @@ impl World {
         }
     }
 
-    /// Sets going what follows an exchange that ended with or without a handover.
+    /// Schedules what follows an exchange that ended with or without a handover.
     pub fn follow_up(&mut self, id: Uuid, handover: Handover, replied: bool, at: i64) {
         if matches!(self.settings.status_by, StatusBy::Judge | StatusBy::RetractingJudge) {
             self.later(id, Late::Judge, at, self.settings.status_after_ms);
@@ -110,8 +110,8 @@ impl World {
         }
     }
 
-    /// The three words of the vendor's own tag group. Whoever was handed over stays escalated; a retracting judge may think
-    /// better of it as soon as the customer has written again.
+    /// Sets one of the three words of the vendor's own tag group. An escalated conversation stays so; a retracting judge
+    /// may change that as soon as the customer has written again.
     fn judge(&mut self, conversation: &mut Conversation) {
         let escalated = self.settings.escalated_status.clone();
         let by_status = self.settings.escalation_sign != EscalationSign::Event;
@@ -134,7 +134,7 @@ impl World {
     }
 }
 
-/// Whether a conversation counts as open for "create or resolve".
+/// Returns true if a conversation counts as open for "create or resolve".
 pub fn is_open(conversation: &Conversation) -> bool {
     conversation.resolved != Some(true) && conversation.status.as_deref() != Some(RESOLVED)
 }

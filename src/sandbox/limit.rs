@@ -11,7 +11,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// Whether a request that arrives at `now` is let in.
+    /// Returns true if a request that arrives at `now` is let in.
     pub fn admit(&mut self, limit: &RateLimit, now: i64) -> bool {
         let window = i64::try_from(limit.window_ms).unwrap_or(i64::MAX);
         while self.arrivals.front().is_some_and(|&arrival| arrival.saturating_add(window) <= now) {

@@ -16,10 +16,10 @@ use super::operate::Answer;
 use super::query::{Query, uuid};
 use super::world::World;
 
-/// How long a gateway waits for a page that the vendor does not get ready.
+/// Time for which a gateway waits for a page that the vendor does not get ready.
 const GATEWAY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// More than anybody would read.
+/// Bytes of a page that is larger than anybody would read.
 const HUGE: usize = 40_000_000;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
@@ -36,7 +36,7 @@ struct Wanted {
     channels: Vec<String>,
 }
 
-/// One page, ready to be written out without holding up anybody else.
+/// One page, ready to be written out without holding up other requests.
 pub struct Page {
     key: ListKey,
     conversations: Vec<Arc<Conversation>>,
@@ -47,13 +47,13 @@ pub struct Page {
 }
 
 impl Page {
-    /// The same page with nothing on it. `has_more`: it claims that there is more, and where.
+    /// Returns the same page with nothing on it. `has_more`: it claims that there is more, and where.
     pub fn emptied(self, has_more: bool) -> Self {
         let next_cursor = self.next_cursor.filter(|_| has_more);
         Self { conversations: Vec::new(), has_more, next_cursor, prev_cursor: None, ..self }
     }
 
-    /// The same page with so much blank space behind it.
+    /// Returns the same page with so much blank space behind it.
     pub fn padded(self, bytes: usize) -> Self {
         Self { padding: bytes, ..self }
     }
@@ -107,7 +107,7 @@ impl Wanted {
 }
 
 impl World {
-    /// The page a query string asks for.
+    /// Returns the page that a query string asks for.
     pub fn page(&self, query: &Query) -> Result<Page, VendorError> {
         let wanted = Wanted::parse(query, self.now(), self.settings.list_page_cap)?;
         let reading = self.settings.since_reading;
@@ -162,7 +162,7 @@ impl World {
         })
     }
 
-    /// Where a cursor stands now: it follows its conversation, so a moved conversation takes the cursor along.
+    /// Returns the place of a cursor: it follows its conversation, so a moved conversation takes the cursor along.
     fn cursor(&self, id: Uuid) -> Result<Place, VendorError> {
         let known = self.view.get(id).map(|conversation| (conversation.latest_at, id));
         known.ok_or_else(|| VendorError::new(self.settings.unknown_cursor_status, "The cursor names no conversation"))
@@ -170,7 +170,7 @@ impl World {
 }
 
 impl Sandbox {
-    /// A page, or what is answered in place of one that is more than the vendor can do.
+    /// Returns a page, or the answer in place of one that is more than the vendor can do.
     pub(super) async fn list(&self, query: &Query) -> Result<Answer, VendorError> {
         let (page, settings) = {
             let world = self.world();

@@ -106,12 +106,12 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// An empty workspace.
+    /// Creates an empty workspace.
     pub fn new(config: SandboxConfig) -> Self {
         Self { world: Arc::new(Mutex::new(World::new(config))) }
     }
 
-    /// The vendor's routes, the control routes and the page at `/`.
+    /// Returns the vendor's routes, the control routes and the page at `/`.
     pub fn router(&self) -> Router {
         Router::new()
             .route("/", get(page::index))
@@ -121,12 +121,12 @@ impl Sandbox {
             .with_state(self.clone())
     }
 
-    /// The names under which its server answers besides its addresses.
+    /// Returns the names under which its server answers besides its addresses.
     pub(crate) fn hosts(&self) -> Vec<String> {
         self.world().hosts.clone()
     }
 
-    /// The present behaviour.
+    /// Returns the present behaviour.
     pub fn settings(&self) -> Settings {
         self.world().settings.clone()
     }
@@ -151,17 +151,17 @@ impl Sandbox {
         Ok(world.settings.clone())
     }
 
-    /// Sets a fault and gives its number.
+    /// Sets a fault and returns its number.
     pub fn add_fault(&self, fault: Fault) -> Result<u64, SandboxError> {
         self.world().faults.add(fault)
     }
 
-    /// Every fault set, with what it has done.
+    /// Returns every fault set, with its record.
     pub fn faults(&self) -> Vec<FaultState> {
         self.world().faults.list()
     }
 
-    /// Removes a fault; `false` when there is none.
+    /// Removes a fault; `false` if there is none.
     pub fn remove_fault(&self, id: u64) -> bool {
         self.world().faults.remove(id)
     }
@@ -171,12 +171,12 @@ impl Sandbox {
         self.world().faults.clear();
     }
 
-    /// What was asked and stored since the start or the last reset; `latest` requests in detail.
+    /// Returns the summary of requests and stored messages since the start or the last reset; `latest` requests in detail.
     pub fn audit(&self, latest: usize, with_inbound: bool) -> AuditReport {
         self.world().audit.report(latest, with_inbound)
     }
 
-    /// Forgets what was asked, but not the throttle's window: the vendor would not forget it either.
+    /// Forgets the recorded requests, but not the throttle's window: the vendor would not forget it either.
     pub fn reset_audit(&self) {
         self.world().audit.reset();
     }
@@ -190,9 +190,9 @@ impl Sandbox {
         world.window.clear();
     }
 
-    /// Its state, caught up with the clock.
+    /// Returns its state, caught up with the clock.
     fn world(&self) -> MutexGuard<'_, World> {
-        // A panic elsewhere leaves at worst a half-told conversation; a simulation goes on.
+        // A panic elsewhere leaves a half-changed conversation at worst; a simulation goes on.
         let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
         world.tick();
         world

@@ -1,7 +1,7 @@
 //! Conversations and events in the vendor's public shape (List conversations → `PublicConversation`, `PublicEvent`).
 //!
-//! Only data and its JSON form: every documented field is always present, and nothing of the sandbox's own bookkeeping
-//! gets into it.
+//! Only data and its JSON form: every documented field is always present, and none of the sandbox's own bookkeeping gets
+//! into it.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub struct Event {
     pub role: Cow<'static, str>,
     /// The vendor's `type`: `message`, `internalnote`, …
     pub kind: Cow<'static, str>,
-    /// The text, where the event has one.
+    /// The text, if the event has one.
     pub message: Option<String>,
     /// A stored rating; 0 is a value.
     pub csat_rating: Option<Number>,
@@ -30,21 +30,21 @@ pub struct Event {
     pub feedback: Option<String>,
     /// Thumbs up or down.
     pub approved: Option<bool>,
-    /// What somebody or something filed it under.
+    /// Tags that somebody or something put on it.
     pub tags: Vec<Tag>,
-    /// What the reply was drawn from.
+    /// The articles from which the reply was drawn.
     pub used_articles: Vec<Article>,
-    /// An injected event is shown exactly as it was given (with `id` and `createdAt` filled in).
+    /// The fields of an injected event, shown exactly as given (with `id` and `createdAt` filled in).
     pub raw: Option<Box<Map<String, Value>>>,
 }
 
 impl Event {
-    /// Whether a customer sees it, which is what "latest message" is taken to mean.
+    /// Returns true if a customer sees it; "latest message" is taken to mean that.
     pub fn is_visible_message(&self) -> bool {
         matches!(self.kind.as_ref(), "message" | "widget_form")
     }
 
-    /// Whether somebody rated it.
+    /// Returns true if somebody rated it.
     pub fn has_feedback(&self) -> bool {
         self.csat_rating.is_some() || self.feedback.is_some() || self.approved.is_some()
     }
@@ -79,7 +79,7 @@ impl Serialize for Event {
     }
 }
 
-/// A knowledge article a reply was drawn from.
+/// A knowledge article from which a reply was drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Article {
@@ -110,11 +110,11 @@ pub struct Conversation {
     pub id: Uuid,
     /// The bot it belongs to; not shown on the wire.
     pub bot_id: String,
-    /// When it began, epoch milliseconds.
+    /// Time at which it began, epoch milliseconds.
     pub created_at: i64,
     /// The time List sorts by, epoch milliseconds.
     pub latest_at: i64,
-    /// `api` for what came through Generate Answer.
+    /// `api` for messages that came through Generate Answer.
     pub source: String,
     /// From `metadata.channel`.
     pub channel: Option<String>,
@@ -126,26 +126,26 @@ pub struct Conversation {
     pub resolved: Option<bool>,
     /// From `metadata.user_attributes`, as far as they are shown.
     pub user_attributes: Map<String, Value>,
-    /// All that was ever given, by which "create or resolve" goes. Not on the wire.
+    /// All attributes ever given, by which "create or resolve" decides. Not on the wire.
     pub given_attributes: Map<String, Value>,
-    /// Everything said and done, in the order it was stored.
+    /// All events, in the order in which they were stored.
     pub events: Vec<Arc<Event>>,
-    /// A human looks after it, so the bot keeps silent. Not on the wire.
+    /// True while a human looks after it, so that the bot keeps silent. Not on the wire.
     pub human_owned: bool,
-    /// It was escalated at some time. Not on the wire except in chat history.
+    /// True once it was escalated. Not on the wire except in chat history.
     pub ever_escalated: bool,
-    /// The bot had to do with it; List shows only such conversations.
+    /// True if the bot had to do with it; List shows only such conversations.
     pub touched: bool,
 }
 
 impl Conversation {
-    /// The customer's first words, shortened.
+    /// Returns the customer's first words, shortened.
     pub fn subject_preview(&self) -> Option<String> {
         let first = self.events.iter().find(|event| event.role == "user")?;
         first.message.as_ref().map(|text| text.chars().take(120).collect())
     }
 
-    /// Each article used, once.
+    /// Returns each article used, once.
     pub fn used_articles(&self) -> Vec<Article> {
         let mut articles: Vec<Article> = Vec::new();
         for article in self.events.iter().flat_map(|event| &event.used_articles) {

@@ -23,21 +23,21 @@ use super::turn::Turn;
 use super::vendor::Call;
 use super::{Bot, Sandbox, Settings};
 
-/// How an operation is carried out.
+/// The manner in which an operation is carried out.
 #[derive(Clone, Copy)]
 pub struct Manner {
-    /// What becomes of a reply.
+    /// The fate of a reply.
     pub reply: Reply,
-    /// Whether to wait until the reply is made.
+    /// True to wait until the reply is made.
     pub wait: bool,
 }
 
 impl Manner {
-    /// As the vendor does it.
+    /// The vendor's own manner.
     pub const USUAL: Self = Self { reply: Reply::Normal, wait: true };
 }
 
-/// What an operation answers, before it is written out.
+/// The answer of an operation, before it is written out.
 pub enum Answer {
     /// Events made by Generate Answer.
     Events(Vec<Arc<Event>>),
@@ -50,7 +50,7 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// The same answer without content; a page may claim that there is more.
+    /// Returns the same answer without content; a page may claim that there is more.
     pub fn emptied(self, has_more: bool) -> Self {
         match self {
             Self::Page(page) => Self::Page(page.emptied(has_more)),
@@ -58,7 +58,7 @@ impl Answer {
         }
     }
 
-    /// The same answer, larger than anybody would read.
+    /// Returns the same answer, larger than anybody would read.
     pub fn padded(self, bytes: usize) -> Self {
         match self {
             Self::Page(page) => Self::Page(page.padded(bytes)),
@@ -66,7 +66,7 @@ impl Answer {
         }
     }
 
-    /// As JSON text, by default settings.
+    /// Returns it as JSON text, by default settings.
     fn plain(&self) -> Vec<u8> {
         fn text(value: &impl Serialize) -> Vec<u8> {
             serde_json::to_vec(value).expect("plain data with text keys always has a JSON form")
@@ -79,12 +79,12 @@ impl Answer {
         }
     }
 
-    /// As JSON text.
+    /// Returns it as JSON text.
     pub fn to_bytes(&self, settings: &Settings) -> Vec<u8> {
         self.shape(settings).write(self.kind(), self.plain())
     }
 
-    /// As a response.
+    /// Returns it as a response.
     pub fn respond(&self, settings: &Settings) -> Response {
         self.shape(settings).respond(self.to_bytes(settings))
     }
@@ -129,7 +129,7 @@ impl Sandbox {
             let (latency_ms, now) = (world.settings.reply_latency_ms, world.now());
             let ingest = Ingest { turn, reply: manner.reply, received_at: None, latency_ms };
             if world.settings.resolve_at == ResolveAt::Reply && ingest.turn.asks_first() {
-                // What would be waited for is over when it is stored.
+                // The wait is over by the time it is stored.
                 let ingest = Ingest { received_at: Some(now), latency_ms: 0, ..ingest };
                 (latency_ms, Err(world.schedule_ingest(ingest, latency_ms)))
             } else {
@@ -170,7 +170,7 @@ impl Sandbox {
         world.bots.iter().map(agent).collect()
     }
 
-    /// Success whether or not there was such a conversation.
+    /// Deletes a conversation; answers success even if there was none.
     fn delete(&self, id: &str) -> Result<Value, VendorError> {
         let id = Uuid::parse_str(id).map_err(|_| VendorError::internal())?;
         let mut world = self.world();
@@ -180,7 +180,7 @@ impl Sandbox {
         Ok(json!({"success": true}))
     }
 
-    /// Not atomic: what can be deleted is, before unknown ids are complained about.
+    /// Deletes several conversations. Not atomic: those that can be deleted are, before unknown ids are refused.
     fn bulk_delete(&self, body: &[u8]) -> Result<Value, VendorError> {
         let ids = bulk_ids(body)?;
         let mut world = self.world();
@@ -197,7 +197,7 @@ impl Sandbox {
     }
 }
 
-/// 1 to 50 UUIDs, each once.
+/// Reads 1 to 50 UUIDs, each once.
 fn bulk_ids(body: &[u8]) -> Result<Vec<Uuid>, VendorError> {
     let body: Value =
         serde_json::from_slice(body).map_err(|_| VendorError::bad_request("The body is not valid JSON"))?;
@@ -216,7 +216,7 @@ fn bulk_ids(body: &[u8]) -> Result<Vec<Uuid>, VendorError> {
     if broken.is_empty() { Ok(ids) } else { Err(VendorError::validation(broken)) }
 }
 
-/// List agents alone writes times as text (ISO 8601, UTC, milliseconds).
+/// Writes a time as text (ISO 8601, UTC, milliseconds), which only List agents does.
 fn iso(ms: i64) -> String {
     let time = Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH);
     time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()

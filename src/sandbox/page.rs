@@ -1,6 +1,6 @@
-//! The page at `/` that says what this is and how to use it.
+//! The page at `/` that explains the sandbox and its use.
 //!
-//! Without script, and with everything in it escaped: what callers can set (settings, the `Host` header) is shown here.
+//! Without script, and with everything in it escaped: it shows values that callers can set (settings, the `Host` header).
 
 use std::fmt::Write as _;
 
@@ -15,14 +15,14 @@ use super::script::TRIGGERS;
 const PAGE: &str = include_str!("index.html");
 const FAULTS: &str = include_str!("FAULTS.md");
 
-/// Each setting with what it says, from the one table there is of them.
+/// Returns each setting with its meaning, from the one table of them.
 pub fn documented_settings() -> Vec<(&'static str, &'static str)> {
     let table = FAULTS.split_once("| Setting | Says |").map_or("", |(_, table)| table);
     let lines = table.lines().skip(2).take_while(|line| line.starts_with("| `"));
     lines.filter_map(|line| line.strip_prefix("| `")?.strip_suffix(" |")?.split_once("` | ")).collect()
 }
 
-/// The page, with the bots, the trigger words, the faults and the present settings filled in.
+/// Returns the page, with the bots, the trigger words, the faults and the present settings filled in.
 pub async fn index(State(sandbox): State<Sandbox>, headers: HeaderMap) -> impl IntoResponse {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
     let (settings, bots, count) = {

@@ -10,11 +10,11 @@ use super::rule::Fault;
 use super::settings::Settings;
 use super::{Sandbox, SandboxError};
 
-/// A vendor with its ways: a name, settings, and fault rules.
+/// A vendor with its behaviour: a name, settings, and fault rules.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Personality {
-    /// What it is called.
+    /// Its name.
     #[serde(default)]
     pub name: String,
     /// The settings that differ from the default ones.
@@ -26,12 +26,12 @@ pub struct Personality {
 }
 
 impl Personality {
-    /// One with no ways of its own: the sandbox as it starts.
+    /// Returns one without behaviour of its own: the sandbox as it starts.
     pub fn plain() -> Self {
         Self { name: "plain".into(), settings: Map::new(), faults: Vec::new() }
     }
 
-    /// One drawn from [`ROWS`]: half of the questions are answered as by default, the others in any way.
+    /// Draws one from [`ROWS`]: half of the questions are answered as by default, the others in any way.
     pub fn random(seed: u64) -> Self {
         let mut dice = fastrand::Rng::with_seed(seed);
         let mut drawn = Self { name: format!("random:{seed}"), ..Self::plain() };
@@ -44,12 +44,12 @@ impl Personality {
         drawn
     }
 
-    /// The sandbox as it starts but for one answer; `None` when the question or the answer is unknown.
+    /// Returns the sandbox as it starts but for one answer; `None` if the question or the answer is unknown.
     pub fn with(row: &str, answer: &str) -> Option<Self> {
         Self::drawn(row, answer, 0)
     }
 
-    /// The same, with what the answer leaves to chance drawn from `seed`.
+    /// Likewise, with random parts of the answer drawn from `seed`.
     pub fn drawn(row: &str, answer: &str, seed: u64) -> Option<Self> {
         let row = ROWS.iter().find(|known| known.name == row)?;
         row.answers.iter().find(|(known, _)| *known == answer)?;
@@ -58,7 +58,7 @@ impl Personality {
         Some(one)
     }
 
-    /// From JSON: `{"name", "settings", "faults"}`, each optional.
+    /// Reads JSON: `{"name", "settings", "faults"}`, each optional.
     pub fn from_value(value: Value) -> Result<Self, SandboxError> {
         let read: Self =
             serde_json::from_value(value).map_err(|error| SandboxError::Invalid(format!("personality: {error}")))?;
@@ -66,7 +66,7 @@ impl Personality {
         Ok(read)
     }
 
-    /// As JSON to keep, without what a fault does not say.
+    /// Writes it as JSON to keep, without the unset fields of faults.
     pub fn to_text(&self) -> String {
         let mut kept = json!(self);
         for fault in kept["faults"].as_array_mut().into_iter().flatten() {
@@ -75,7 +75,7 @@ impl Personality {
         serde_json::to_string_pretty(&kept).unwrap_or_default()
     }
 
-    /// Which answer it gives to each question; the default one where its settings are none of the listed answers.
+    /// Returns its answer to each question; the default one if its settings are none of the listed answers.
     pub fn describe(&self) -> Vec<(&'static str, &'static str)> {
         let mut all = serde_json::to_value(Settings::default()).unwrap_or_default();
         for (name, value) in &self.settings {
@@ -114,7 +114,7 @@ impl Sandbox {
 fn prune(value: &mut Value) {
     if let Some(fields) = value.as_object_mut() {
         fields.values_mut().for_each(prune);
-        // `reply: false` says something; every other `false` is what it would be unsaid.
+        // `reply: false` has a meaning; every other `false` is the default.
         let says_nothing = |name: &str, value: &Value| {
             value.is_null() || *value == json!(0) || *value == json!({}) || (name != "reply" && *value == json!(false))
         };
@@ -126,7 +126,7 @@ fn parse(what: &str) -> Value {
     serde_json::from_str(what).unwrap_or_default()
 }
 
-/// The bounds of a number that is to be drawn.
+/// Returns the bounds of a number that is to be drawn.
 fn bounds(wanted: &Value) -> Option<(u64, u64)> {
     match wanted.as_array()?.as_slice() {
         [low, high] => Some((low.as_u64()?, high.as_u64()?)),
@@ -145,7 +145,7 @@ fn draw(wanted: &Value, dice: &mut fastrand::Rng) -> Value {
     }
 }
 
-/// Whether a value is what an answer wants: a number between its bounds, an object with at least its fields.
+/// Returns true if a value fits an answer: a number between its bounds, an object with at least its fields.
 fn is_within(value: &Value, wanted: &Value) -> bool {
     if let (Some((low, high)), Some(number)) = (bounds(wanted), value.as_u64()) {
         return (low..=high).contains(&number);

@@ -1,6 +1,6 @@
-//! How an answer is written out: events in what order and how many, fields that hold nothing, strings, encoding.
+//! Writes an answer out: the order and number of events, fields that hold nothing, strings, encoding.
 //!
-//! By default an answer is written as it is; only what the settings ask for takes the longer way over a JSON tree.
+//! By default an answer is written as it is; only if the settings ask for more does it go through a JSON tree.
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, header};
@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::choices::{Encoding, EventOrder, Fields, Repeats, Strings};
 use super::settings::Settings;
 
-/// What an answer consists of.
+/// The content of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Events made by Generate Answer.
@@ -21,7 +21,7 @@ pub enum Kind {
     Page,
 }
 
-/// The settings that an answer is written by.
+/// The settings by which an answer is written.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Shape {
     fields: Fields,
@@ -37,7 +37,7 @@ pub struct Shape {
 const OPTIONAL: [&str; 3] = ["url", "subjectPreview", "hasFeedback"];
 
 impl Shape {
-    /// The present one; `listed` when it is for List.
+    /// Returns the present shape; `listed` if it is for List.
     pub fn of(settings: &Settings, listed: bool) -> Self {
         Self {
             fields: settings.fields,
@@ -54,7 +54,7 @@ impl Shape {
         self == plain
     }
 
-    /// JSON text, from the JSON text it would be by default.
+    /// Returns the JSON text, made from the text it would be by default.
     pub fn write(self, kind: Option<Kind>, plain: Vec<u8>) -> Vec<u8> {
         let rewritten = kind.filter(|_| !self.is_plain()).and_then(|kind| self.rewrite(kind, &plain));
         rewritten.unwrap_or(plain)
@@ -89,7 +89,7 @@ impl Shape {
         }
     }
 
-    /// A 200 that says it is JSON.
+    /// Returns a 200 that says it is JSON.
     pub fn respond(self, text: Vec<u8>) -> Response {
         let mut response = json_response(Body::empty());
         let body = match self.encoding {
@@ -116,7 +116,7 @@ impl Shape {
         self.empty_fields(row);
     }
 
-    /// Events of a conversation, or of an answer to a message (which is never shortened).
+    /// Arranges events of a conversation, or of an answer to a message (which is never shortened).
     fn arrange(self, events: &mut Vec<Value>, shortened: bool) {
         if let Some(last) = self.last_events.filter(|_| shortened) {
             events.drain(..events.len().saturating_sub(last));
@@ -173,7 +173,7 @@ impl Shape {
     }
 }
 
-/// 200 with a body that says it is JSON.
+/// Returns a 200 with a body that says it is JSON.
 pub fn json_response(body: Body) -> Response {
     let mut response = Response::new(body);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
@@ -184,7 +184,7 @@ fn double(entries: &mut Vec<Value>) {
     *entries = std::mem::take(entries).into_iter().flat_map(|entry| [entry.clone(), entry]).collect();
 }
 
-/// Every key twice with the same value, except where a value holds further objects.
+/// Writes every key twice with the same value, except where a value holds further objects.
 fn write_twice(value: &Value, out: &mut Vec<u8>) {
     fn plain(value: &Value, out: &mut Vec<u8>) {
         // Writing a tree into memory cannot fail.
@@ -222,12 +222,12 @@ fn write_twice(value: &Value, out: &mut Vec<u8>) {
     }
 }
 
-/// FNV-1a: any order will do that is the same each time.
+/// Hashes by FNV-1a: any order will do that is the same each time.
 fn hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// A gzip file (RFC 1952) of stored blocks: the form is what matters here, not the size.
+/// Makes a gzip file (RFC 1952) of stored blocks: the form matters here, not the size.
 fn gzip(text: &[u8]) -> Vec<u8> {
     let mut out = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
     let mut blocks = text.chunks(usize::from(u16::MAX)).peekable();

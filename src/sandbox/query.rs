@@ -13,7 +13,7 @@ impl Query {
         Self(url::form_urlencoded::parse(query.as_bytes()).into_owned().collect())
     }
 
-    /// The last value under `name`; an empty one counts as absent.
+    /// Returns the last value under `name`; an empty one counts as absent.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.0
             .iter()
@@ -23,20 +23,20 @@ impl Query {
             .filter(|value| !value.is_empty())
     }
 
-    /// Every value under `name` or `name[]`, commas split.
+    /// Returns every value under `name` or `name[]`, commas split.
     pub fn list(&self, name: &str) -> Vec<&str> {
         let named = self.0.iter().filter(|(key, _)| key.strip_suffix("[]").unwrap_or(key) == name);
         named.flat_map(|(_, value)| value.split(',')).map(str::trim).filter(|value| !value.is_empty()).collect()
     }
 
-    /// A whole number.
+    /// Reads a whole number.
     pub fn number(&self, name: &str) -> Result<Option<i64>, VendorError> {
         let parse =
             |text: &str| text.parse().map_err(|_| VendorError::bad_request(format!("{name} must be an integer")));
         self.text(name).map(parse).transpose()
     }
 
-    /// A point in time: a whole number that is not negative.
+    /// Reads a point in time: a whole number that is not negative.
     pub fn time(&self, name: &str) -> Result<Option<i64>, VendorError> {
         match self.number(name)? {
             Some(negative) if negative < 0 => Err(VendorError::bad_request(format!("{name} must not be negative"))),
@@ -44,19 +44,19 @@ impl Query {
         }
     }
 
-    /// `limit`: 1 to 100.
+    /// Reads `limit`: 1 to 100.
     pub fn limit(&self) -> Result<usize, VendorError> {
         let limit = self.number("limit")?.unwrap_or(50);
         let inside = usize::try_from(limit).ok().filter(|limit| (1..=100).contains(limit));
         inside.ok_or_else(|| VendorError::bad_request("limit must be between 1 and 100"))
     }
 
-    /// A UUID.
+    /// Reads a UUID.
     pub fn uuid(&self, name: &str) -> Result<Option<Uuid>, VendorError> {
         self.text(name).map(|text| uuid(name, text)).transpose()
     }
 
-    /// `true`, `false` or absent.
+    /// Reads `true`, `false` or nothing.
     pub fn flag(&self, name: &str) -> Result<Option<bool>, VendorError> {
         let parse = |text: &str| match text.to_ascii_lowercase().as_str() {
             "true" | "1" => Ok(true),
@@ -66,7 +66,7 @@ impl Query {
         self.text(name).map(parse).transpose()
     }
 
-    /// `direction`: does it point to newer entries? `next` is older, `previous` is newer.
+    /// Returns true if `direction` points to newer entries: `next` is older, `previous` is newer.
     pub fn towards_newer(&self) -> Result<bool, VendorError> {
         match self.text("direction") {
             None | Some("next") => Ok(false),
@@ -76,7 +76,7 @@ impl Query {
     }
 }
 
-/// A UUID, or the vendor's refusal.
+/// Parses a UUID, or returns the vendor's refusal.
 pub fn uuid(name: &str, text: &str) -> Result<Uuid, VendorError> {
     Uuid::parse_str(text).map_err(|_| VendorError::bad_request(format!("{name} must be a UUID")))
 }

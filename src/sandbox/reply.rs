@@ -1,4 +1,4 @@
-//! The bot's reply, when it is there: with which time stamp, in which place, and who looks after the conversation then.
+//! Adds the bot's reply when it is ready: with its time stamp, in its place, and with the handover that follows.
 
 use std::sync::Arc;
 
@@ -11,20 +11,21 @@ use super::world::World;
 
 /// A reply on its way.
 pub struct Coming {
-    /// Where to.
+    /// The conversation to which it goes.
     pub conversation: Uuid,
-    /// What it adds, in order.
+    /// The events that it adds, in order.
     pub drafts: Vec<Draft>,
-    /// Who looks after the conversation then.
+    /// The handover that follows.
     pub handover: Handover,
     /// The message it answers.
     pub message: Option<Arc<Event>>,
-    /// Whether it stands in front of the message.
+    /// True if it stands in front of the message.
     pub in_front: bool,
 }
 
 impl World {
-    /// The reply is there: its events, without those of others that came in between; nothing when the conversation is gone.
+    /// Adds the reply and returns its events, without those of others that came in between; `None` if the conversation is
+    /// gone.
     pub fn arrive(&mut self, coming: Coming, at: i64) -> Option<Vec<Arc<Event>>> {
         let Coming { conversation: id, drafts, handover, message, in_front } = coming;
         self.truth.get(id)?;

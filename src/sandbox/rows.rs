@@ -1,7 +1,7 @@
-//! The questions that the vendor's documentation leaves open, with every answer to each: as the settings and faults that make
-//! it so, in JSON. Data alone; a number in brackets, `[low, high]`, is drawn.
+//! The questions that the vendor's documentation leaves open, with every answer to each: the settings and faults that
+//! produce it, in JSON. Data alone; a number in brackets, `[low, high]`, is drawn.
 
-/// One answer: its name, and what makes it so as JSON (`settings`, `faults`).
+/// One answer: its name, and the JSON that produces it (`settings`, `faults`).
 pub type Answer = (&'static str, &'static str);
 
 /// A question with its answers. The last one is the sandbox as it starts.

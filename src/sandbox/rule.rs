@@ -1,4 +1,4 @@
-//! What a fault rule says: which requests, how often, what happens to them. Plain data, as set over HTTP or in a test.
+//! Fault rules: which requests they strike, how often, and with what effect. Plain data, as set over HTTP or in a test.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -12,25 +12,25 @@ pub struct Fault {
     /// The operation to strike.
     #[serde(default)]
     pub route: FaultRoute,
-    /// What happens.
+    /// The effect.
     pub kind: FaultKind,
-    /// How many requests are struck; without it one, or with a `probability` any number.
+    /// Number of requests that are struck; without it one, or with a `probability` any number.
     #[serde(default)]
     pub times: Option<u32>,
     /// The chance of each request to be struck, 0 to 1.
     #[serde(default)]
     pub probability: Option<f64>,
-    /// So many matching requests pass first.
+    /// Number of matching requests that pass first.
     #[serde(default)]
     pub skip: u32,
     /// Strikes only requests whose path id, query or body contains this text.
     #[serde(default)]
     pub content: Option<String>,
-    /// Having struck, it goes on striking for so many milliseconds; then `times`, `probability` and `skip` speak of the
-    /// beginnings. With `within` alone it goes on for ever.
+    /// Time for which it goes on striking once it has struck; then `times`, `probability` and `skip` count the beginnings.
+    /// With `within` alone it goes on for ever.
     #[serde(default)]
     pub for_ms: Option<u64>,
-    /// What it goes on striking: everything it matches, or only what is about the same thing.
+    /// The requests it goes on striking: all that match, or only those about the same thing.
     #[serde(default)]
     pub within: Option<Within>,
     /// Details of the kind.
@@ -38,7 +38,7 @@ pub struct Fault {
     pub params: FaultParams,
 }
 
-/// What an outage is about.
+/// The thing that an outage is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Within {
@@ -51,7 +51,7 @@ pub enum Within {
 }
 
 impl Fault {
-    /// A fault that strikes once.
+    /// Creates a fault that strikes once.
     pub fn new(route: FaultRoute, kind: FaultKind) -> Self {
         Self {
             route,
@@ -72,7 +72,7 @@ impl Fault {
         Self { for_ms: Some(ms), ..self }
     }
 
-    /// Goes on striking what is about the same thing.
+    /// Goes on striking requests about the same thing.
     #[must_use]
     pub fn within(self, within: Within) -> Self {
         Self { within: Some(within), ..self }
@@ -102,14 +102,14 @@ impl Fault {
         Self { content: Some(content.into()), ..self }
     }
 
-    /// With these details.
+    /// Sets the details of the kind.
     #[must_use]
     pub fn with(self, params: FaultParams) -> Self {
         Self { params, ..self }
     }
 }
 
-/// Which operation a fault strikes.
+/// The operation that a fault strikes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultRoute {
@@ -131,7 +131,7 @@ pub enum FaultRoute {
 }
 
 impl FaultRoute {
-    /// Whether a request to `route` can be struck.
+    /// Returns true if a request to `route` can be struck.
     pub fn covers(self, route: Route) -> bool {
         match self {
             Self::Any => true,
@@ -145,7 +145,7 @@ impl FaultRoute {
     }
 }
 
-/// What happens to a struck request. "Served" means that the operation is carried out, and a message is stored.
+/// The effect on a struck request. "Served" means that the operation is carried out, and a message is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
@@ -154,7 +154,7 @@ pub enum FaultKind {
     /// Served, then `params.status` (default 500).
     #[serde(rename = "store_then_500")]
     StoreThen500,
-    /// Generate Answer takes the metadata over and stores no message; then `params.status` (default 500).
+    /// Generate Answer takes over the metadata and stores no message; then `params.status` (default 500).
     #[serde(rename = "merge_then_500")]
     MergeThen500,
     /// Served, then no answer for `params.ms` (for ever without it; then 504).
@@ -163,7 +163,7 @@ pub enum FaultKind {
     StoreThenReset,
     /// Not served: the connection is reset.
     ResetBefore,
-    /// The connection is reset, and the message arrives `params.ms` (default 3000) later all the same.
+    /// The connection is reset, and the message still arrives, `params.ms` (default 3000) later.
     ResetThenStore,
     /// Not served: no answer for `params.ms` (for ever without it; then 504).
     HangBefore,
@@ -191,7 +191,7 @@ pub enum FaultKind {
     FromTheTop,
 }
 
-/// Every kind with what it does, for people.
+/// Every kind with its effect, for people.
 pub const KINDS: &[(&str, &str)] = &[
     ("status", "not served: params.status (500) as JSON; params.message, params.body, params.html for a proxy's page"),
     ("store_then_500", "served, then params.status (500)"),
@@ -215,7 +215,7 @@ pub const KINDS: &[(&str, &str)] = &[
 ];
 
 impl FaultKind {
-    /// The name used in control calls and reports.
+    /// Returns the name used in control calls and reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Status => "status",
@@ -241,7 +241,7 @@ impl FaultKind {
     }
 }
 
-/// Details of a fault; each kind names those it looks at.
+/// Details of a fault; each kind names those it reads.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[expect(clippy::struct_excessive_bools, reason = "independent details of different kinds")]
@@ -262,7 +262,7 @@ pub struct FaultParams {
     pub interval_ms: Option<u64>,
     /// Size of a body.
     pub bytes: Option<usize>,
-    /// An empty page says that there is more.
+    /// True if an empty page claims that there is more.
     pub has_more: bool,
     /// Ends the connection inside the body.
     pub cut: bool,

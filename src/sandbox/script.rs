@@ -1,4 +1,4 @@
-//! What the simulated bot does with what a customer writes. Pure: text in, a plan out.
+//! Decides the simulated bot's reaction to what a customer writes. Pure: text in, a plan out.
 //!
 //! Trigger words are matched as whole words without case, so that "information" is not a "form". They exist so that a
 //! person can try every outcome by writing a sentence, and a test can choose one without any set-up.
@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use super::knowledge::{self, Topic};
 use super::model::Article;
 
-/// The trigger words with what they do, for people (index page and documentation).
+/// The trigger words with their effects, for people (index page and documentation).
 pub const TRIGGERS: &[(&str, &str)] = &[
     (
         "human, agent",
@@ -41,12 +41,12 @@ pub struct Draft {
     pub message: Option<String>,
     /// Articles shown as its source.
     pub articles: Vec<Article>,
-    /// Shows the event with fields no client knows.
+    /// True if the event is shown with fields that no client knows.
     pub odd: bool,
 }
 
 impl Draft {
-    /// A visible message or any other event with a text.
+    /// Creates a visible message or any other event with a text.
     pub fn text(
         role: impl Into<Cow<'static, str>>,
         kind: impl Into<Cow<'static, str>>,
@@ -55,13 +55,13 @@ impl Draft {
         Self { role: role.into(), kind: kind.into(), message: Some(text.into()), articles: Vec::new(), odd: false }
     }
 
-    /// A system event without a text.
+    /// Creates a system event without a text.
     pub fn system(kind: &'static str) -> Self {
         Self { role: "finibot".into(), kind: kind.into(), message: None, articles: Vec::new(), odd: false }
     }
 }
 
-/// What becomes of the conversation.
+/// The handover after a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handover {
     /// The bot goes on.
@@ -72,7 +72,7 @@ pub enum Handover {
     Silent,
 }
 
-/// When a reply comes.
+/// The time at which a reply comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timing {
     /// In time for the response.
@@ -83,21 +83,21 @@ pub enum Timing {
     After(u64),
 }
 
-/// What the bot does with one message.
+/// The bot's reaction to one message.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// The events it adds, in order.
     pub drafts: Vec<Draft>,
-    /// Who looks after the conversation afterwards.
+    /// The handover afterwards.
     pub handover: Handover,
-    /// When the reply comes.
+    /// The time at which the reply comes.
     pub timing: Timing,
-    /// Generating the reply fails.
+    /// True if generating the reply fails.
     pub fails: bool,
 }
 
 impl Plan {
-    /// Has every text of the bot repeat what it answers.
+    /// Appends the text that it answers to every text of the bot.
     pub fn quote(&mut self, text: &str) {
         for message in self.drafts.iter_mut().filter_map(|draft| draft.message.as_mut()) {
             message.push_str(" » ");
@@ -106,7 +106,7 @@ impl Plan {
     }
 }
 
-/// Decides what the bot does with `text`.
+/// Decides the bot's reaction to `text`.
 pub fn plan(text: &str) -> Plan {
     let lower = text.to_lowercase();
     let words: Vec<&str> = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
@@ -160,7 +160,7 @@ pub fn plan(text: &str) -> Plan {
     plan
 }
 
-/// The category chat history would file `text` under.
+/// Returns the category under which chat history would file `text`.
 pub fn category(text: &str) -> &'static str {
     let lower = text.to_lowercase();
     let words: Vec<&str> = lower.split(|c: char| !c.is_alphanumeric()).collect();

@@ -15,27 +15,27 @@ const MOST: u64 = 5_000_000;
 const QUESTIONS: [&str; 5] =
     ["Where is my order?", "How long does shipping take?", "How do refunds work?", "How do I cancel my plan?", "Hello"];
 
-/// What to make.
+/// The conversations to make.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Seed {
-    /// How many conversations.
+    /// Number of conversations.
     pub conversations: u32,
-    /// Events in each, by turns the customer's and the bot's, one second apart.
+    /// Events in each, the customer's and the bot's by turns, one second apart.
     pub events_each: u32,
-    /// When the first began, epoch milliseconds; by default six days before `to_ms`, which List shows without being asked.
+    /// Time at which the first began, epoch milliseconds; by default six days before `to_ms`, which List shows by default.
     pub from_ms: Option<i64>,
-    /// When the last began, epoch milliseconds; by default so that its last event is of now.
+    /// Time at which the last began, epoch milliseconds; by default such that its last event is of now.
     pub to_ms: Option<i64>,
     /// Their `source`.
     pub source: String,
     /// Their `channel`.
     pub channel: Option<String>,
-    /// Their bot; by default the first there is.
+    /// Their bot; by default the sandbox's first.
     pub bot_id: Option<String>,
     /// Their status; by default that of an open conversation.
     pub status: Option<String>,
-    /// What each customer says first, in place of a question.
+    /// The first text of each customer, in place of a question.
     pub text: Option<String>,
     /// User attributes of each; `seed` is added and counts from 0.
     pub user_attributes: Map<String, Value>,
@@ -58,7 +58,7 @@ impl Default for Seed {
     }
 }
 
-/// What was made.
+/// The conversations that were made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Seeded {
     /// Conversations.

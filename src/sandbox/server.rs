@@ -1,6 +1,6 @@
 //! The sandbox's own server: an accept loop below axum, so that a fault can break a connection for real.
 //!
-//! Never answers anything itself, and leaves no task behind when it returns.
+//! Never answers anything itself, except by its guard, and leaves no task behind when it returns.
 
 use std::future::Future;
 use std::io;
@@ -26,10 +26,10 @@ use tower::ServiceExt;
 use super::Sandbox;
 use super::guard::Guard;
 
-/// How long connections may take to finish what they do once the sandbox is to end. A simulation has nothing to lose.
+/// Time in which connections may finish once the sandbox is to end. A simulation has nothing to lose.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How long to wait when the machine has no more sockets.
+/// Pause when the machine has no more sockets.
 const BREATHER: Duration = Duration::from_millis(50);
 
 /// A handle on the connection a request came over; found among the request's extensions.
@@ -86,7 +86,7 @@ pub async fn serve(listener: TcpListener, sandbox: Sandbox, shutdown: impl Futur
 }
 
 async fn connection(stream: TcpStream, router: Router, guard: Guard, mut closed: watch::Receiver<bool>) {
-    // Latency is simulated on purpose only.
+    // Only deliberate latency is simulated.
     let _ = stream.set_nodelay(true);
     let handle = Connection::default();
     let io = TokioIo::new(Resettable { stream, fate: Arc::clone(&handle.0) });
@@ -102,7 +102,7 @@ async fn connection(stream: TcpStream, router: Router, guard: Guard, mut closed:
             }
         }
     });
-    // A resting connection is kept: closing it could cross with the next request, a fault nobody asked for.
+    // An idle connection is kept: closing it could cross with the next request, a fault nobody asked for.
     let mut connection = pin!(http1::Builder::new().header_read_timeout(None).serve_connection(io, service));
     let mut told = false;
     loop {
@@ -126,7 +126,7 @@ struct Resettable {
 impl Drop for Resettable {
     fn drop(&mut self) {
         if self.fate.reset.load(Ordering::Acquire) {
-            // Without it the close is orderly, which a client takes for an unanswered request all the same.
+            // Without it the close is orderly, which a client still takes for an unanswered request.
             let _ = self.stream.set_zero_linger();
         }
     }

@@ -1,4 +1,4 @@
-//! How the simulated vendor behaves where its documentation is silent: can be changed while the sandbox runs.
+//! The simulated vendor's behaviour where its documentation is silent; it can be changed while the sandbox runs.
 //!
 //! One table of all of them is in `FAULTS.md`.
 
@@ -17,15 +17,15 @@ use super::choices::{
 #[serde(default, deny_unknown_fields)]
 #[expect(clippy::struct_excessive_bools, reason = "independent questions, each answered yes or no")]
 pub struct Settings {
-    /// How long a reply takes to generate.
+    /// Time that a reply takes to generate.
     pub reply_latency_ms: u64,
-    /// A reply repeats the text that it answers, so that a test can tell whose it is.
+    /// True if a reply repeats the text that it answers, so that a test can tell whose it is.
     pub quote: bool,
-    /// How a reply comes.
+    /// The manner in which a reply comes.
     pub reply_manner: ReplyManner,
     /// The share of messages to which `reply_manner` applies, 0 to 1.
     pub reply_manner_odds: f64,
-    /// How much later a reply turns up that the response did not hold.
+    /// Delay of a reply that the response did not hold.
     pub late_reply_ms: u64,
     /// The time stamp of a reply.
     pub reply_time: ReplyTime,
@@ -34,31 +34,31 @@ pub struct Settings {
     /// The order of a conversation's events.
     pub event_order: EventOrder,
 
-    /// What "create or resolve" does for a message with `botId` alone.
+    /// The reading of "create or resolve" for a message with `botId` alone.
     pub resolve_mode: ResolveMode,
     /// The user attribute that `resolve_mode = "same_attribute"` compares.
     pub resolve_attribute: String,
-    /// Whether only a conversation that is not resolved is continued.
+    /// True if only a conversation that is not resolved is continued.
     pub resolve_open_only: bool,
-    /// Whether a conversation of another bot may be continued.
+    /// True if a conversation of another bot may be continued.
     pub resolve_across_bots: bool,
     /// The moment at which a message finds its conversation.
     pub resolve_at: ResolveAt,
 
-    /// What happens to the `metadata.user_attributes` of later messages.
+    /// The effect of the `metadata.user_attributes` of later messages.
     pub user_attributes: AttributeMode,
-    /// How long user attributes take to be shown.
+    /// Delay until user attributes are shown.
     pub attributes_after_ms: u64,
 
-    /// How far List stays behind what was written. Get is never behind.
+    /// Time by which List lags behind what was written. Get never lags.
     pub list_lag_ms: u64,
-    /// Which time List's `since` and `until` are compared with; the documentation does not say.
+    /// The time with which List's `since` and `until` are compared; the documentation does not say.
     pub since_reading: SinceReading,
-    /// What moves a conversation up in List.
+    /// The events that move a conversation up in List.
     pub list_order: ListOrder,
-    /// Whether List shows conversations the bot never touched (the documentation says it does not).
+    /// True if List shows conversations the bot never touched (the documentation says it does not).
     pub list_untouched: bool,
-    /// Under which key List answers; newer vendor pages say `conversations`.
+    /// The key under which List answers; newer vendor pages say `conversations`.
     pub list_key: ListKey,
     /// The most rows of a page, whatever `limit` asks for.
     pub list_page_cap: Option<usize>,
@@ -66,44 +66,44 @@ pub struct Settings {
     pub list_last_events: Option<usize>,
     /// A page of more rows is refused.
     pub list_max_rows: Option<usize>,
-    /// A page of more bytes is refused, also when it is one row.
+    /// A page of more bytes is refused, even if it has a single row.
     pub list_max_bytes: Option<usize>,
-    /// What is answered in place of a refused page.
+    /// The answer in place of a refused page.
     pub list_refusal: ListRefusal,
 
     /// The `status` of a conversation the bot looks after.
     pub open_status: Option<String>,
     /// The `status` of a conversation handed to a human.
     pub escalated_status: String,
-    /// Who sets `status`.
+    /// The cause that sets `status`.
     pub status_by: StatusBy,
-    /// How long after an exchange the judge sets it.
+    /// Delay from an exchange until the judge sets `status`.
     pub status_after_ms: u64,
-    /// What `resolved` says when he does.
+    /// The value of `resolved` when the judge sets `status`.
     pub resolved_says: ResolvedSays,
     /// The sign by which a handover shows.
     pub escalation_sign: EscalationSign,
-    /// How long after the first sign the second comes.
+    /// Delay from the first sign of a handover to the second.
     pub escalation_gap_ms: u64,
-    /// What the bot does while a human has the conversation.
+    /// The bot's behaviour while a human has the conversation.
     pub after_escalation: AfterEscalation,
     /// The person who writes in the inbox of their own accord.
     pub human: Human,
-    /// How long they take.
+    /// Delay until that person writes.
     pub human_after_ms: u64,
 
-    /// How bodies are encoded.
+    /// The encoding of bodies.
     pub encoding: Encoding,
-    /// What becomes of fields that hold nothing.
+    /// The form of fields that hold nothing.
     pub fields: Fields,
-    /// What readings repeat.
+    /// The parts that readings repeat.
     pub repeats: Repeats,
-    /// What the vendor's own strings look like.
+    /// The form of the vendor's own strings.
     pub strings: Strings,
-    /// How long after a reply its tags, articles and rating are set; without it the articles come with the reply, and no
+    /// Delay from a reply until its tags, articles and rating are set; without it the articles come with the reply, and no
     /// tag or rating is ever set.
     pub annotations_after_ms: Option<u64>,
-    /// How long a reply's `message` is null before its text is filled in.
+    /// Time for which a reply's `message` is null before its text is filled in.
     pub text_after_ms: u64,
 
     /// The global throttle; `null` switches it off.
@@ -112,13 +112,13 @@ pub struct Settings {
     pub unknown_id_status: u16,
     /// The status for a `cursor` that names no conversation: undocumented, so it can be chosen.
     pub unknown_cursor_status: u16,
-    /// Which of the two documented shapes chat history has.
+    /// The shape of chat history, one of the two documented ones.
     pub history_shape: HistoryShape,
     /// Added to the clock: the vendor's clock need not agree with ours.
     pub clock_offset_ms: i64,
-    /// `false`: deleting answers success and deletes nothing, so that only reading again tells the truth.
+    /// If `false`, deleting answers success and deletes nothing, so that only reading again shows the truth.
     pub delete_works: bool,
-    /// Whether bulk delete answers 406 when some of the ids are unknown (after deleting the others).
+    /// True if bulk delete answers 406 when some of the ids are unknown (after deleting the others).
     pub bulk_delete_406: bool,
 }
 
@@ -178,7 +178,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// These settings with the fields of the JSON object `patch` put over them.
+    /// Returns these settings with the fields of the JSON object `patch` put over them.
     pub fn patched(&self, patch: &Value) -> Result<Self, SandboxError> {
         let invalid = |why: String| SandboxError::Invalid(format!("settings: {why}"));
         let patch = patch.as_object().ok_or_else(|| invalid("a JSON object is wanted".into()))?;
@@ -207,11 +207,11 @@ impl Settings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RateLimit {
-    /// How many requests fit.
+    /// Number of requests that fit.
     pub requests: usize,
     /// Length of the window in milliseconds.
     pub window_ms: u64,
-    /// Whether a refused request takes a place in the window as well. The stricter reading, and the default.
+    /// True if a refused request takes a place in the window as well. The stricter reading, and the default.
     pub count_refused: bool,
     /// Sent as `Retry-After` (seconds) with a 429. The vendor documents none.
     pub retry_after_s: Option<u64>,

@@ -1,4 +1,4 @@
-//! A message for Generate Answer: what its body may hold, and to which conversation it belongs.
+//! A message for Generate Answer: the rules for its body, and the conversation to which it belongs.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::world::World;
 pub struct Turn {
     /// Its text.
     pub content: String,
-    /// By whom.
+    /// The role of its author.
     pub role: String,
     /// The attributes that came with it.
     pub user_attributes: Map<String, Value>,
@@ -75,7 +75,7 @@ impl Turn {
         Ok(Self { content, role, user_attributes, target, channel })
     }
 
-    /// Whether it is a customer's and may begin a conversation.
+    /// Returns true if it is a customer's and may begin a conversation.
     pub fn asks_first(&self) -> bool {
         self.role == "user" && matches!(self.target, Target::Bot(_))
     }
@@ -93,7 +93,7 @@ fn optional_text(body: &Value, field: &str, broken: &mut Vec<String>) -> Option<
 }
 
 impl World {
-    /// What an id that names nothing gets.
+    /// Returns the error for an unknown id.
     pub fn unknown_id(&self) -> VendorError {
         match self.settings.unknown_id_status {
             500 => VendorError::internal(),
@@ -101,7 +101,7 @@ impl World {
         }
     }
 
-    /// "Create or resolve": the conversation the message belongs to.
+    /// Finds the conversation of the message by "create or resolve".
     pub fn resolve(&mut self, turn: &Turn, at: i64) -> Result<Conversation, VendorError> {
         let bot_id = match &turn.target {
             Target::Interaction(id) => {
@@ -130,7 +130,7 @@ impl World {
         Ok(existing.map_or_else(|| self.blank(bot_id, "api", at), |known| Conversation::clone(&known)))
     }
 
-    /// A conversation in which nothing has been said.
+    /// Creates a conversation in which nothing has been said.
     pub fn blank(&mut self, bot_id: String, source: &str, at: i64) -> Conversation {
         Conversation {
             id: self.new_id(),
@@ -151,7 +151,7 @@ impl World {
         }
     }
 
-    /// Takes the message's metadata over.
+    /// Takes over the message's metadata.
     pub fn merge_metadata(&mut self, conversation: &mut Conversation, turn: &Turn, at: i64) {
         if turn.channel.is_some() {
             conversation.channel.clone_from(&turn.channel);
@@ -166,7 +166,7 @@ impl World {
     }
 }
 
-/// Has the attributes of a conversation's message show, of its `first` one or a later one.
+/// Shows the attributes of a conversation's `first` message or of a later one.
 pub fn show_attributes(shown: &mut Map<String, Value>, given: Map<String, Value>, first: bool, mode: AttributeMode) {
     match mode {
         AttributeMode::Merge => shown.extend(given),

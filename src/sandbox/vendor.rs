@@ -1,4 +1,4 @@
-//! The vendor's seven routes: who is let in, who is turned away, and whom a fault strikes.
+//! The vendor's seven routes: admits or refuses requests, and lets faults strike.
 //!
 //! Invariant: a request that carries a known key is counted before anything else is decided about it.
 
@@ -35,7 +35,7 @@ pub struct Call {
     pub connection: Option<Connection>,
 }
 
-/// The vendor's routes: the operation and the id in the path.
+/// Returns the operation and the id in the path.
 fn operation(method: &Method, path: &str) -> Option<(Route, String)> {
     let route = match (method, path) {
         (&Method::POST, "/v2/hc-interactions/events/public") => Route::GenerateAnswer,
@@ -57,7 +57,7 @@ fn operation(method: &Method, path: &str) -> Option<(Route, String)> {
     Some((route, String::new()))
 }
 
-/// The server's way in: every path that the sandbox does not keep for itself is the vendor's.
+/// Serves every path that the sandbox does not keep for itself: those are the vendor's.
 pub async fn answer(
     State(sandbox): State<Sandbox>,
     connection: Option<Extension<Connection>>,
@@ -104,12 +104,12 @@ impl Sandbox {
         response
     }
 
-    /// Writes an answer out as the settings want it.
+    /// Writes an answer out as the settings demand.
     pub(super) fn respond(&self, answer: &Answer) -> Response {
         answer.respond(&self.settings())
     }
 
-    /// Key, throttle, scope, in this order; then the fault that is to strike.
+    /// Checks key, throttle and scope, in this order; then returns the fault that is to strike.
     fn admit(
         &self,
         call: &Call,
@@ -148,7 +148,7 @@ impl Sandbox {
 }
 
 impl World {
-    /// The fault that strikes a request, by what it is about.
+    /// Returns the fault that strikes a request, by its subject.
     fn strike(&mut self, call: &Call, now: i64) -> Option<(FaultKind, FaultParams)> {
         let body: Value = serde_json::from_slice(&call.body).unwrap_or_default();
         let named = if call.id.is_empty() { body["interactionId"].as_str().unwrap_or_default() } else { &call.id };
@@ -169,7 +169,7 @@ fn bearer(value: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
 }
 
-/// What the vendor's framework answers on any other path.
+/// Gives the answer of the vendor's framework on any other path.
 pub async fn not_found(method: Method, uri: Uri) -> Response {
     VendorError::new(StatusCode::NOT_FOUND.as_u16(), format!("Cannot {method} {}", uri.path())).into_response()
 }

@@ -1,8 +1,8 @@
-//! Everything the simulated vendor knows, and the passage of time in it.
+//! The state of the simulated vendor, and the passage of time in it.
 //!
-//! Nothing runs in the background: what falls due (a reply, a row becoming visible in List) is caught up with at the
-//! start of every operation, in order of its time. A shifted clock therefore takes everything with it, and dropping the
-//! sandbox leaves no task behind.
+//! Nothing runs in the background: every operation first catches up with what has fallen due (a reply, a row becoming
+//! visible in List), in order of its time. A shifted clock therefore takes everything with it, and dropping the sandbox
+//! leaves no task behind.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, OnceLock};
@@ -30,19 +30,19 @@ pub struct World {
     pub settings: Settings,
     /// Accepted keys.
     pub api_keys: Vec<ApiKey>,
-    /// Names its server answers under.
+    /// Names under which its server answers.
     pub hosts: Vec<String>,
     /// Known agents, with the time they were made.
     pub bots: Vec<(Bot, i64)>,
-    /// What is so: Get, deletes and control routes.
+    /// The true state, for Get, deletes and control routes.
     pub truth: Book,
-    /// What List shows.
+    /// The state that List shows.
     pub view: Book,
     /// The throttle.
     pub window: Window,
     /// Faults waiting to strike.
     pub faults: Faults,
-    /// What was asked and stored.
+    /// The record of requests and stored messages.
     pub audit: Audit,
     clock: Clock,
     rng: fastrand::Rng,
@@ -56,7 +56,7 @@ enum Publication {
     Remove(Uuid),
 }
 
-/// When something falls due (epoch milliseconds), and a number that tells equals apart.
+/// The time at which something falls due (epoch milliseconds), and a number that tells equals apart.
 type Due = (i64, u64);
 
 enum Pending {
@@ -67,7 +67,7 @@ enum Pending {
 
 type Slot<T> = Arc<OnceLock<T>>;
 
-/// Something that is on its way, for whoever waits for it.
+/// Something that is on its way, for a caller that waits for it.
 #[derive(Clone)]
 pub struct Awaited<T> {
     due: Due,
@@ -98,7 +98,7 @@ impl World {
         }
     }
 
-    /// The vendor's present time, epoch milliseconds.
+    /// Returns the vendor's present time, epoch milliseconds.
     pub fn now(&self) -> i64 {
         (self.clock)().saturating_add(self.settings.clock_offset_ms)
     }
@@ -114,21 +114,21 @@ impl World {
         self.publish_due(now);
     }
 
-    /// A fresh UUID.
+    /// Returns a fresh UUID.
     pub fn new_id(&mut self) -> Uuid {
         let mut bytes = [0; 16];
         self.rng.fill(&mut bytes);
         uuid::Builder::from_random_bytes(bytes).into_uuid()
     }
 
-    /// Stores a conversation as it now is; List shows it after the lag.
+    /// Stores a conversation in its present state; List shows it after the lag.
     pub fn write(&mut self, conversation: Conversation, at: i64) {
         let conversation = Arc::new(conversation);
         self.truth.put(Arc::clone(&conversation));
         self.publish(Publication::Put(conversation), at);
     }
 
-    /// Forgets a conversation; `false` when there was none.
+    /// Removes a conversation; `false` if there was none.
     pub fn erase(&mut self, id: Uuid) -> bool {
         let known = self.truth.remove(id);
         if known {
@@ -138,7 +138,7 @@ impl World {
         known
     }
 
-    /// Forgets every conversation and everything on its way.
+    /// Removes every conversation and everything on its way.
     pub fn clear(&mut self) {
         self.truth = Book::default();
         self.view = Book::default();
@@ -160,7 +160,7 @@ impl World {
         found.ok_or_else(|| SandboxError::UnknownConversation(key.to_owned()))
     }
 
-    /// Adds events to a conversation and says which; nothing when it is gone meanwhile.
+    /// Adds events to a conversation and returns them; nothing if it was deleted meanwhile.
     pub fn append(&mut self, id: Uuid, drafts: Vec<Draft>, at: i64) -> Vec<Arc<Event>> {
         let events: Vec<_> = drafts.into_iter().map(|draft| Arc::new(self.event(draft, at))).collect();
         self.append_events(id, events, at)
@@ -198,35 +198,36 @@ impl World {
         self.schedule(Pending::Change(conversation, change), at, delay_ms);
     }
 
-    /// What became of it; it happens now at the latest. Nothing when everything was forgotten meanwhile.
+    /// Returns the result of something awaited, which happens now at the latest. `None` if everything was removed
+    /// meanwhile.
     pub fn collect<T: Clone>(&mut self, awaited: &Awaited<T>) -> Option<T> {
         let now = self.now();
         self.settle(awaited.due, now);
         awaited.slot.get().cloned()
     }
 
-    /// A number below `sides`.
+    /// Draws a number below `sides`.
     pub fn dice(&mut self, sides: usize) -> usize {
         self.rng.usize(..sides)
     }
 
-    /// A number from 1 to `most`.
+    /// Draws a number from 1 to `most`.
     pub fn upto(&mut self, most: i64) -> i64 {
         self.rng.i64(1..=most)
     }
 
-    /// Comes true with this chance.
+    /// Returns true with this chance.
     pub fn chance(&mut self, odds: f64) -> bool {
         odds >= 1.0 || self.rng.f64() < odds
     }
 
-    /// A time as the vendor writes it down.
+    /// Returns a time as the vendor writes it down.
     pub fn stamp(&self, at: i64) -> i64 {
         let grain = millis(self.settings.time_grain_ms).max(1);
         at.div_euclid(grain).saturating_mul(grain)
     }
 
-    /// An event from its draft.
+    /// Makes an event from its draft.
     pub fn event(&mut self, draft: Draft, at: i64) -> Event {
         let mut event = Event {
             id: self.new_id().to_string(),
@@ -260,7 +261,7 @@ impl World {
     }
 
     fn settle(&mut self, due: Due, at: i64) {
-        // Each slot is set here alone, by whoever has just taken the one entry that holds it.
+        // Only the holder of the one entry with the slot, just removed, sets it.
         match self.pending.remove(&due) {
             Some(Pending::Reply(coming, slot)) => drop(slot.set(self.arrive(coming, at))),
             Some(Pending::Ingest(ingest, slot)) => drop(slot.set(self.ingest(&ingest, at))),
@@ -290,7 +291,7 @@ impl World {
     }
 }
 
-/// Milliseconds as the clock counts them.
+/// Converts milliseconds to the clock's type.
 pub fn millis(ms: u64) -> i64 {
     i64::try_from(ms).unwrap_or(i64::MAX)
 }

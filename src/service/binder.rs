@@ -1,8 +1,8 @@
-//! Whose Fini conversation is this? Pure: the snapshot as it was read, and the conversations that look for theirs.
+//! Tells whose a Fini conversation is. Pure: the snapshot as it was read, and the conversations that look for theirs.
 //!
 //! Exact evidence only: Fini's event ids from a response, or the attribute that the bridge put on the conversation, best
 //! together with the message itself. Never "the newest row". A wrong guess would show one customer another customer's
-//! messages. Whether such a claim holds is decided by the store, which knows what else was said in it.
+//! messages. The store decides whether such a claim holds: it knows what else was said in the conversation.
 
 use crate::{
     domain::{
@@ -16,16 +16,16 @@ use crate::{
     store::Unbound,
 };
 
-/// By what a conversation claims a snapshot.
+/// The evidence by which a conversation claims a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Evidence {
-    /// Its own message stands there, at this place.
+    /// Its own message is in the snapshot, at this place.
     Message(usize),
-    /// Our attribute names it, and nothing in it speaks against it.
+    /// Our attribute names it, and nothing in the snapshot contradicts that.
     Attribute,
 }
 
-/// The conversations among `unbound` that claim `snapshot`; the one that spoke first comes first.
+/// Returns the conversations among `unbound` that claim `snapshot`, first the one whose message comes first.
 pub fn claims<'a>(snapshot: &FiniConversation, unbound: &'a [Unbound]) -> Vec<(&'a Unbound, Evidence)> {
     let newest = unbound.last().filter(|_| mutated!("a conversation is bound to the newest row"));
     if let Some(newest) = newest {
@@ -54,7 +54,7 @@ fn evidence(snapshot: &FiniConversation, candidate: &Unbound) -> Option<Evidence
     if let Some(place) = by_text {
         return Some(Evidence::Message(place));
     }
-    // Attributes stand on conversations, not on events: what is in it may be somebody else's, and ours never stored there.
+    // Attributes belong to conversations, not to events: the content may be somebody else's, and ours never stored there.
     let began = Began {
         own_since: candidate.own_since,
         may_be_earlier: false,

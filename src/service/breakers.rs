@@ -1,7 +1,7 @@
-//! The breakers on the way to Fini, as the rooms that ask Fini share them: the pure [`Scopes`] with a clock, a lock and a log.
+//! The breakers on the way to Fini, shared by all that asks Fini: the pure [`Scopes`] with a clock, a lock and a log.
 //!
-//! Work that meets an open breaker stays where it is: queued and durable. Nothing is decided here but which [`Failure`] tells
-//! of what.
+//! Work that meets an open breaker stays where it is: queued and durable. The only decision here is which scope a
+//! [`Failure`] says something about, and what.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -19,26 +19,26 @@ use crate::{
     metrics::Metrics,
 };
 
-/// What the breakers have to know.
+/// Settings of the breakers.
 #[derive(Clone, Debug)]
 pub struct BreakerSettings {
     /// The bots of all frontends, each once.
     pub bots: Vec<String>,
-    /// Whether reading and writing use the same key.
+    /// True if reading and writing use the same key.
     pub is_one_key: bool,
 }
 
 /// The breakers.
 pub struct Breakers {
-    /// The time.
+    /// The steady clock.
     pub clock: Arc<dyn Clock>,
-    /// For jitter.
+    /// Draws jitter.
     pub entropy: Arc<dyn Entropy>,
-    /// Believes in less after a 429.
+    /// Assumes a lower limit after a 429.
     pub budget: Arc<Budget>,
-    /// Counts.
+    /// Counts refused keys.
     pub metrics: Metrics,
-    /// Woken when something is to be found out.
+    /// Woken when something has to be found out.
     pub prober: Wake,
     /// The bots, in the order of their numbers.
     bots: Vec<String>,
@@ -46,7 +46,7 @@ pub struct Breakers {
 }
 
 impl Breakers {
-    /// Closed breakers.
+    /// Creates the breakers, all closed.
     pub fn new(
         settings: BreakerSettings,
         clock: Arc<dyn Clock>,
@@ -59,87 +59,87 @@ impl Breakers {
         Self { clock, entropy, budget, metrics, prober, bots: settings.bots, scopes }
     }
 
-    /// The number of a bot.
+    /// Returns the number of a bot.
     pub fn bot(&self, bot: &str) -> usize {
         self.bots.iter().position(|known| known == bot).unwrap_or(usize::MAX)
     }
 
-    /// The state that messages for a bot meet.
+    /// Returns the state that messages for a bot meet.
     pub fn sends(&self, bot: usize) -> State<Trouble> {
         let now = self.clock.now();
         self.scopes().sends(bot, now)
     }
 
-    /// The state that deletions meet.
+    /// Returns the state that deletions meet.
     pub fn deletions(&self) -> State<Trouble> {
         let now = self.clock.now();
         self.scopes().deletions(now)
     }
 
-    /// The state that reads meet.
+    /// Returns the state that reads meet.
     pub fn reads(&self) -> State<Trouble> {
         let now = self.clock.now();
         self.scopes().reads(now)
     }
 
-    /// A message goes to find out about its bot: no other goes until its end is known, or for `patience` at most.
+    /// Notes that a message goes as a probe of its bot: no other goes until its end is known, or for `patience` at most.
     pub fn probe_send(&self, bot: usize, patience: Duration) {
         let until = self.clock.now().plus(patience);
         self.scopes().probe_send(bot, until);
     }
 
-    /// The same for a read.
+    /// Likewise for a read.
     pub fn probe_reads(&self, patience: Duration) {
         let until = self.clock.now().plus(patience);
         self.scopes().probe_reads(until);
     }
 
-    /// When List agents is to be asked next, to find out about key and vendor.
+    /// Returns when List agents is to be asked next, as a probe of key and vendor.
     pub fn next_probe_at(&self) -> Option<Timestamp> {
         self.scopes().next_probe_at()
     }
 
-    /// It is asked: what waits for that goes on waiting, for `patience` at most.
+    /// Notes that it is asked: work that waits for the probe goes on waiting, for `patience` at most.
     pub fn probe(&self, patience: Duration) {
         let now = self.clock.now();
         self.scopes().probe(now.plus(patience), now);
     }
 
-    /// The trouble of a key, if any.
+    /// Returns the trouble of a key, if any.
     pub fn key_trouble(&self, side: Side) -> Option<Trouble> {
         self.scopes().key_trouble(side)
     }
 
-    /// Whether Fini has accepted this key at least once since the start, and not refused it since.
+    /// Returns true if Fini has accepted this key at least once since the start, and not refused it since.
     pub fn was_accepted(&self, side: Side) -> bool {
         self.scopes().was_accepted(side)
     }
 
-    /// When a send of that bot succeeded last, as far as this process knows.
+    /// Returns when a send of that bot last succeeded, as far as this process knows.
     pub fn succeeded_at(&self, bot: usize) -> Option<Timestamp> {
         self.scopes().succeeded_at(bot)
     }
 
-    /// Since when reads cannot be made, if they cannot.
+    /// Returns since when reads cannot be made, if they cannot.
     pub fn unread_since(&self) -> Option<Timestamp> {
         self.scopes().unread_since()
     }
 
-    /// Everything that is left alone: the scope, the bot where it is one, why, and since when.
+    /// Returns everything that is left alone: the scope, its bot if it is one, the trouble, and since when.
     pub fn open(&self) -> Vec<(&'static str, Option<&str>, Trouble, Timestamp)> {
         let now = self.clock.now();
         let open = self.scopes().open(now);
         open.into_iter().map(|(scope, why, since)| (scope.as_str(), self.named(scope), why, since)).collect()
     }
 
-    /// Learns from the end of a request that began at that time.
+    /// Learns from the end of a request that began at `began_at`.
     pub fn learn<T>(&self, about: About, began_at: Timestamp, result: &Result<T, Failure>) {
         if matches!(result, Err(Failure::Throttled { .. })) {
             self.budget.shrink();
         }
         let jitter = self.entropy.fraction();
         let mut scopes = self.scopes();
-        // Read under the lock: a request that begins later than this moment has met what is learnt now.
+        // Read under the lock: a request that begins after this moment has met what is learnt now.
         let now = self.clock.now();
         let changes = scopes.learn(about, outcome(about, result), began_at, now, jitter);
         for side in [Side::Write, Side::Read] {
@@ -185,7 +185,7 @@ fn outcome<T>(about: About, result: &Result<T, Failure>) -> Outcome {
         Err(Failure::Unauthorised { status, .. }) => Outcome::Refused(*status),
         Err(Failure::Throttled { retry_after, .. }) => Outcome::Throttled(*retry_after),
         Err(Failure::NeverLeft { .. }) => Outcome::NotSent,
-        // Unknown ids answer so: that conversation's affair, not a sign that Fini is down.
+        // Unknown ids answer so: that concerns this conversation, and is no sign that Fini is down.
         Err(failure) if about == About::Conversation && failure.may_mean_gone() => Outcome::Own,
         Err(Failure::Unclear { retry_after, .. }) => Outcome::Failed(*retry_after),
     }

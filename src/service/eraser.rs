@@ -1,8 +1,10 @@
-//! Erasing persons here, conversation by conversation, and deleting at Fini what was erased here: durable, tried again after a crash, and believed only when reading proves it.
+//! Erases persons here, conversation by conversation, and deletes at Fini what was erased here: durable, tried again after
+//! a crash, and believed only when reading proves it.
 //!
-//! Fini's answer to a deletion proves nothing: it is success for unknown ids too. And the 500 by which Fini says that it does
-//! not know a conversation is what it says when it is ill as well. So it is read before it is deleted, and what counts as
-//! proof afterwards says [`domain::evidence::gone`](crate::domain::evidence::gone). Deleting may be repeated, unlike sending.
+//! Fini's answer to a deletion proves nothing: it is success for unknown ids too. And the 500 by which Fini says that it
+//! does not know a conversation is also its answer when it is down. So the conversation is read before it is deleted, and
+//! [`domain::evidence::gone`](crate::domain::evidence::gone) says what counts as proof afterwards. Deleting may be
+//! repeated, unlike sending.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,13 +26,13 @@ use crate::{
     store::{Erasure, ErasureEnd, Known, RequestClass, Result, Store, StoreError},
 };
 
-/// How long one try may take, waiting for the budget included.
+/// Longest duration of one try, waiting for the budget included.
 const PATIENCE: Duration = Duration::from_secs(40);
-/// When a deletion whose try was cut short by a crash is due again.
+/// A deletion whose try was cut short by a crash is due again after so long.
 const LEASE: Duration = Duration::from_mins(1);
 /// Conversations of a person that are erased here in one transaction, which others wait for.
 pub const BATCH: usize = 10;
-/// How long another process is given that is erasing a person's conversations.
+/// Pause before the next look while another process erases a person's conversations.
 const AT_IT: Duration = Duration::from_secs(1);
 /// Between two reads that are to miss it.
 const READ_AGAIN: Duration = Duration::from_millis(500);
@@ -43,24 +45,24 @@ const PAUSES: [Duration; 6] = [
     Duration::from_mins(10),
     Duration::from_hours(1),
 ];
-/// What is not proved by then is given up, visibly.
+/// A deletion that is not proved by then is given up, visibly.
 const GIVE_UP_AFTER: Duration = Duration::from_hours(24);
 
 /// The eraser.
 pub struct Eraser {
-    /// Where wanted deletions are.
+    /// Holds the requested deletions.
     pub store: Arc<dyn Store>,
-    /// Asked to delete, and to prove it.
+    /// Deletes, and serves the reads that prove it.
     pub fini: Arc<dyn FiniApi>,
-    /// Say when not to ask.
+    /// Tell when not to ask.
     pub breakers: Arc<Breakers>,
-    /// Says how much may be asked.
+    /// Tells how much may be asked.
     pub budget: Arc<Budget>,
-    /// The time.
+    /// The steady clock.
     pub clock: Arc<dyn Clock>,
 }
 
-/// What one try showed.
+/// The result of one try.
 enum Shown {
     Gone,
     Refused(Failure),
@@ -119,7 +121,7 @@ impl Eraser {
         Ok(shown)
     }
 
-    /// What stands at Fini is written down before it is deleted.
+    /// Records what Fini shows of a conversation before it is deleted.
     async fn look_before(&self, interaction: &InteractionId, known: &mut Known) -> Result<()> {
         if let Ok(wrapper) = self.get(interaction).await? {
             known.latest_at = wrapper.latest_message_at();
@@ -212,7 +214,7 @@ fn pause(attempts: u32) -> Duration {
     PAUSES[at.min(PAUSES.len() - 1)]
 }
 
-/// For whoever waits: how long, and how often to look.
+/// For a caller that waits: how long it waits, and how often it looks.
 pub const WAIT: (Duration, Duration) = (Duration::from_secs(20), Duration::from_millis(100));
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Reading List for the one conversation that may be gone; for the reader, the eraser and the commands alike.
 //!
-//! Never decides: [`Scan`] says which page is wanted and what the pages prove; whoever calls asks for it, within a budget of
-//! its own.
+//! Never decides: [`Scan`] says which page is wanted and what the pages prove; the caller asks for the page, within a
+//! budget of its own.
 
 use crate::{
     domain::{
@@ -18,10 +18,10 @@ use crate::{
 /// Rows of a page.
 const PAGE: u32 = 100;
 
-/// A page, or why there is none.
+/// A page, or the failure in its place.
 pub type Listed = std::result::Result<ConversationPage, Failure>;
 
-/// The request for the page that the scan wants next, if any.
+/// Returns the request for the page that the scan wants next, if any.
 pub fn query(scan: &Scan) -> Option<ListQuery> {
     let wanted = scan.next()?;
     Some(ListQuery {
@@ -33,7 +33,7 @@ pub fn query(scan: &Scan) -> Option<ListQuery> {
     })
 }
 
-/// Gives the scan what came of that request.
+/// Hands the result of that request to the scan.
 pub fn take(scan: &mut Scan, page: Listed) {
     match page {
         Ok(page) => scan.take(&facts(page)),

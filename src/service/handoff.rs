@@ -1,7 +1,8 @@
 //! Handing conversations to humans and back: the acts of desk, customer and Fini's action, and the ends that nobody brings about.
 //!
-//! What an act means is decided by the domain inside the store's transaction. The loop here brings the time: it reports that
-//! customers wait, ends what nobody claimed, and gives back what is idle. Several processes may run it; each end comes once.
+//! The domain decides, inside the store's transaction, what an act means. The loop here brings the time: it reports that
+//! customers wait, ends the handoffs that nobody claimed, and gives back those that are idle. Several processes may run it;
+//! each end comes once.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,26 +16,26 @@ use crate::{
     store::{HandedOff, HandoffAct, Meant, MeantConversation, Result, Store, StoreError},
 };
 
-/// Looked at this often, should nothing fall due before: what began meanwhile falls due later than that.
+/// Longest pause between two looks: a handoff that began meanwhile falls due later than that.
 const EVERY: Duration = Duration::from_secs(5);
 /// Conversations in one transaction.
 const BATCH: usize = 20;
 
-/// The handoffs.
+/// Carries out handoffs.
 pub struct Handoffs {
-    /// Where they are.
+    /// Holds the handoffs.
     pub store: Arc<dyn Store>,
-    /// The time.
+    /// The steady clock.
     pub clock: Arc<dyn Clock>,
 }
 
 impl Handoffs {
-    /// Does what a desk or a customer wants done.
+    /// Carries out an act of a desk or a customer.
     pub async fn act(&self, frontend: &FrontendName, id: &ConversationId, act: HandoffAct) -> Result<HandedOff> {
         self.store.hand_off(frontend, id, act, self.clock.now()).await
     }
 
-    /// Takes Fini's own request for a human. `None` where nobody knows which conversation it means; it is kept then.
+    /// Takes Fini's own request for a human. `None` if it names no known conversation; the request is kept then.
     pub async fn push(&self, meant: Meant, note: Option<String>) -> Result<Option<MeantConversation>> {
         let found = self.store.push(meant, note, self.clock.now()).await?;
         if found.is_none() {
@@ -48,7 +49,7 @@ impl Handoffs {
         self.store.meant(meant).await
     }
 
-    /// Notes whether a frontend's desk is there.
+    /// Records whether a frontend's desk is there.
     pub async fn set_desk(&self, frontend: &FrontendName, desk: &Desk) -> Result<()> {
         self.store.set_desk(frontend, desk).await
     }

@@ -1,4 +1,4 @@
-//! What has to be done now and then: give up on what waited too long, take over from dead processes, prune, and measure.
+//! Recurring work: gives up what waited too long, takes over from dead processes, prunes, and measures.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -20,7 +20,8 @@ use crate::{
 
 /// Measured this often.
 const EVERY: Duration = Duration::from_secs(2);
-/// A process that shares its store and has not said for so long that it lives is dead: what it was sending is looked for.
+/// A process that shares its store and has not renewed its lease for so long is dead: the others look for what it was
+/// sending.
 const ALIVE: Duration = Duration::from_secs(15);
 /// Pruned this often, and in batches of this size.
 const PRUNE_EVERY: Duration = Duration::from_mins(1);
@@ -28,10 +29,10 @@ const PRUNE_BATCH: usize = 500;
 /// The size of the database is asked for this often.
 const SIZE_EVERY: Duration = Duration::from_mins(1);
 
-/// What the housekeeper has to know.
+/// Settings of the housekeeper.
 #[derive(Clone, Copy, Debug)]
 pub struct HousekeeperSettings {
-    /// What is older goes.
+    /// Rows that are older are pruned.
     pub retention: Duration,
     /// A message that could not be sent for so long is failed.
     pub give_up_after: Duration,
@@ -39,27 +40,27 @@ pub struct HousekeeperSettings {
 
 /// The housekeeper.
 pub struct Housekeeper {
-    /// Where everything is.
+    /// Holds everything that is recovered, pruned and counted.
     pub store: Arc<dyn Store>,
-    /// Measured.
+    /// Measured for metrics and figures.
     pub budget: Arc<Budget>,
-    /// The time.
+    /// The steady clock.
     pub clock: Arc<dyn Clock>,
-    /// How reading keeps up.
+    /// Knows how far reading has come.
     pub reader: Arc<Reader>,
-    /// Who is left alone for a while, as far as this process knows.
+    /// Returns who is left alone for a while, as far as this process knows.
     pub left_alone: Arc<dyn Fn() -> LeftAlone + Send + Sync>,
-    /// Told.
+    /// Takes the measurements.
     pub metrics: Metrics,
-    /// Kept for operators.
+    /// The measurements of the last day, for operators.
     pub figures: Arc<Mutex<Figures>>,
-    /// This process.
+    /// This process, as the owner of leases.
     pub owner: Owner,
-    /// What it has to know.
+    /// Retention and patience.
     pub settings: HousekeeperSettings,
-    /// When it pruned last.
+    /// Time of the last pruning; `None` before the first.
     pub pruned_at: Mutex<Option<Timestamp>>,
-    /// When the size of the database was asked for last.
+    /// Time at which the size of the database was last measured; `None` before the first time.
     pub sized_at: Mutex<Option<Timestamp>>,
 }
 
@@ -72,8 +73,8 @@ impl Loop for Arc<Housekeeper> {
             let alive = Lease { owner: self.owner.clone(), now, until: now.plus(ALIVE) };
             self.store.take_lease(&self.owner.process_lease(), &alive).await?;
         }
-        // Leases of dead processes end, and those of sends whose outcome could not be recorded; what they left behind is
-        // looked after by whoever comes first.
+        // The leases of dead processes end, and so do those of sends whose outcome could not be recorded; whichever process
+        // comes first looks after what they left behind.
         let lease = Lease { owner: self.owner.clone(), now, until: now };
         let recovered = self.store.recover_turns(&lease).await?;
         if recovered > 0 {
@@ -88,7 +89,7 @@ impl Loop for Arc<Housekeeper> {
         if given_up > 0 {
             tracing::error!(turns = given_up, "turns given up: they could not be sent for too long");
         }
-        // Where somebody was reading when something was erased, it is taken out of the files now.
+        // Content that was erased while somebody was reading is taken out of the files now.
         self.store.scrub().await?;
         self.measure(now).await?;
         if self.prunes(now) {
@@ -104,8 +105,8 @@ impl Loop for Arc<Housekeeper> {
 }
 
 impl Housekeeper {
-    /// Says that this process is no more; for the end, when nothing is sent any more. What could not be finished is looked
-    /// for by the others at once.
+    /// Says that this process has ended; called at the end, when nothing is sent any more. The others look at once for what
+    /// it could not finish.
     pub async fn leave(&self) -> Result<()> {
         if !self.store.is_shared() {
             return Ok(());
@@ -174,7 +175,7 @@ impl Housekeeper {
         self.size_up(now).await
     }
 
-    /// Asks for the size of the database, now and then.
+    /// Measures the size of the database, now and then.
     async fn size_up(&self, now: Timestamp) -> Result<()> {
         let sized_at = *self.sized_at.lock().unwrap_or_else(PoisonError::into_inner);
         if sized_at.is_some_and(|at| now.since(at) < SIZE_EVERY) {

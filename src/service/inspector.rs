@@ -1,4 +1,4 @@
-//! A conversation at Fini, read because an operator asks for it: does Fini know it, and whose history is it.
+//! Reads a conversation at Fini because an operator asks for it: does Fini know it, and whose history is it.
 //!
 //! Records nothing and decides nothing; it takes its request out of the budget like every other.
 
@@ -11,29 +11,29 @@ use crate::{
     store::{RequestClass, Result},
 };
 
-/// An operator waits so long for a request of the budget, and for the answer.
+/// Longest time for which an operator waits for a request of the budget and its answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Reads one conversation at a time.
 pub struct Inspector {
-    /// What is asked.
+    /// Answers the reads.
     pub fini: Arc<dyn FiniApi>,
     /// Learn from the answer.
     pub breakers: Arc<Breakers>,
     /// Says how much may be asked.
     pub budget: Arc<Budget>,
-    /// The time.
+    /// The steady clock.
     pub clock: Arc<dyn Clock>,
 }
 
-/// What Fini said.
+/// Fini's answer.
 #[derive(Debug)]
 pub enum Inspected {
-    /// It has it.
+    /// Fini has the conversation.
     Known(Box<FiniConversation>),
-    /// Its own 404 or 500 for this id: it has none such, as far as one answer tells.
+    /// Fini's own 404 or 500 for this id: it has no such conversation, as far as one answer tells.
     Unknown,
-    /// It could not be asked; why, in words.
+    /// Fini could not be asked; the reason in words.
     Unanswered(String),
 }
 

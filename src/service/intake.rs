@@ -1,4 +1,4 @@
-//! Taking messages in: stored before they are acknowledged, recognised when they are repeated, refused when too many wait.
+//! Takes messages in: stores them before they are acknowledged, recognises repeated ones, refuses more when too many wait.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,7 +18,7 @@ use crate::{
     store::{Accepted, BacklogLimits, NewMessage, Result, Store, Topic, TurnView},
 };
 
-/// A waiting request looks for itself this often, should every hint be lost.
+/// Longest pause between two looks of a waiting request, in case every hint is lost.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// The intake.
@@ -30,39 +30,40 @@ pub struct Intake {
     limits: BacklogLimits,
 }
 
-/// Whose word a message is.
+/// The person for whom a message speaks, and who vouches for it.
 #[derive(Clone, Debug, Default)]
 pub struct Person {
-    /// The person, where somebody vouches for that.
+    /// The person's id; `None` if nobody vouches for it.
     pub id: Option<String>,
-    /// What is vouched for besides, in place of what the message says of the same. No part of what makes a repeat: it may be
-    /// known better by then.
+    /// Attributes that are vouched for as well; they replace those of the message. They do not count when a repeat is
+    /// recognised: by then they may be known better.
     pub attributes: Map<String, Value>,
-    /// Whether only conversations of that person are open to it.
+    /// True if only conversations of that person are open to it.
     pub is_confined: bool,
-    /// The desk's agent, where it is one that is named: takes the conversation by speaking, or joins.
+    /// The desk's agent, if it names one: takes the conversation by speaking, or joins it.
     pub agent: Option<Agent>,
 }
 
-/// What a frontend is told.
+/// The answer to a frontend.
 #[derive(Debug)]
 pub enum Taken {
-    /// Stored now, in this conversation; whether nothing of that comes before it.
+    /// Stored now, in this conversation; true if nothing in it comes before the message.
     New(ConversationKey, bool),
-    /// Stored before, in this conversation; where it stands.
+    /// Stored before, in this conversation; with its state.
     Duplicate(ConversationKey, &'static str),
-    /// The id was used for something else.
+    /// The id was used for another message.
     Conflict,
     /// The conversation is another person's, or nobody's.
     NotTheirs,
-    /// Too many wait; when there may be room.
+    /// Too many messages wait; the time until there may be room.
     Full(Duration),
-    /// More than one person may write in a minute, or than may wait in one conversation; when there is room.
+    /// More messages than one person may send in a minute, or than may wait in one conversation; the time until there is
+    /// room.
     Limited(Duration),
 }
 
 impl Intake {
-    /// An intake into `store`.
+    /// Creates an intake into `store`.
     pub fn new(
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
@@ -73,8 +74,8 @@ impl Intake {
         Self { store, clock, budget, metrics, limits }
     }
 
-    /// Stores a message, with the request that brought it, and whom it is counted for where a browser sent it. When this
-    /// returns `New` or `Duplicate`, the message is durable.
+    /// Stores a message with the request that brought it and, if a browser sent it, the person for whom it is counted. When
+    /// this returns `New` or `Duplicate`, the message is durable.
     pub async fn accept(
         &self,
         frontend: &FrontendName,
@@ -118,8 +119,8 @@ impl Intake {
         })
     }
 
-    /// Waits until a turn is settled, or until `patience` is over; gives it as it is then. `stored_in` is what
-    /// [`Taken`] told.
+    /// Waits until a turn is settled, or until `patience` is over, and returns it as it is then. `stored_in` is the
+    /// conversation that [`Taken`] named.
     pub async fn wait(
         &self,
         stored_in: ConversationKey,
@@ -129,11 +130,11 @@ impl Intake {
         patience: Duration,
     ) -> Result<Option<TurnView>> {
         let deadline = Instant::now() + patience;
-        // Follow before asking: what settles in between is heard.
+        // Follow before asking: an end in between is heard.
         let mut follower = self.store.changes().follow(stored_in, Topic::Ends);
         loop {
             let Some(turn) = self.store.turn(frontend, conversation, message, space).await? else { return Ok(None) };
-            // After an erasure the same message may be of another conversation; whoever waited, waited for the first.
+            // After an erasure the same message may be of another conversation; the caller waits for the first one only.
             if turn.state.is_settled() || turn.conversation != stored_in || Instant::now() >= deadline {
                 return Ok(Some(turn));
             }

@@ -1,4 +1,4 @@
-//! Recording what Fini said, whoever found it: the store decides in one transaction, this room tells metrics and log.
+//! Records what Fini said, from whichever source: the store decides in one transaction, this module tells metrics and log.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
     store::{ConversationRef, EndOfTurn, Hold, Record, Recorded, Result, Source, Store, Token},
 };
 
-/// How long after a look without a reply the next one is due.
+/// Delay until the next look, after one without a reply.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 
 /// The ledger.
@@ -24,7 +24,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// A ledger over `store`.
+    /// Creates a ledger over `store`.
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, metrics: Metrics) -> Self {
         Self { store, clock, metrics }
     }
@@ -42,8 +42,8 @@ impl Ledger {
         self.record(conversation, source, events, now).await
     }
 
-    /// Records a wrapper that List or (then it is whole) Get returned for a conversation that is bound to it: the truth at
-    /// `as_of` or later.
+    /// Records a wrapper that List or (then it is whole) Get returned for a conversation that is bound to it. It shows the
+    /// truth at `as_of` or later.
     pub async fn wrapper(
         &self,
         conversation: &ConversationRef,
@@ -66,12 +66,12 @@ impl Ledger {
         self.record(conversation, source, wrapper.events, now).await
     }
 
-    /// Counts conversations of a List page that are passed over.
+    /// Counts conversations of a List page that were left out.
     pub fn leave_out(&self, reason: LeftOut, count: usize) {
         self.metrics.rows_left_out(reason, count);
     }
 
-    /// Fails a turn visibly, if it is still in those hands.
+    /// Fails a turn visibly, if `hold` still holds it.
     pub async fn fail(&self, turn: TurnKey, hold: Hold, failure: &TurnFailure) -> Result<bool> {
         self.store.fail_turn(turn, hold, self.clock.now(), failure).await
     }
@@ -105,7 +105,7 @@ impl Ledger {
     }
 }
 
-/// Counts the ends of turns and tells the log of each, whoever brought it about.
+/// Counts the end of a turn and writes it to the log, whatever brought it about.
 pub fn report(metrics: &Metrics, end: &EndOfTurn) {
     let EndOfTurn { conversation, message, outcome, failure, took, cause } = end;
     let frontend = conversation.frontend.as_str();

@@ -1,4 +1,4 @@
-//! Looking for what became of a message: what one look proves, and when to look again. Pure decisions.
+//! Decides what one look for a message of unknown fate proves, and when to look again. Pure.
 //!
 //! Fini has no idempotency key and says itself that a repeated send is a second message. So a message whose outcome is
 //! unclear is looked for, over longer than its List lags behind, and only a proven absence allows another send, for as long
@@ -17,16 +17,17 @@ use crate::{
     store::TurnToRead,
 };
 
-/// How patient lookups are.
+/// The patience of lookups.
 #[derive(Clone, Copy, Debug)]
 pub struct LookupSettings {
-    /// A message that no look has shown for so long after its outcome became unclear is absent. Above any lag of Fini's reads.
+    /// A message that no look has shown for so long after its outcome became unclear is absent. Longer than any lag of
+    /// Fini's reads.
     pub absence_window: Duration,
-    /// How long a turn may wait for its reply, for a read that says anything at all, or for a send that arrives.
+    /// Longest time for which a turn waits for its reply, for a read that succeeds, or for a send that arrives.
     pub late_reply_window: Duration,
 }
 
-/// What follows.
+/// The next step for a turn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
     /// Look again then.
@@ -37,10 +38,10 @@ pub enum Next {
     Fail(TurnFailure),
 }
 
-/// What follows from a look that began at `looked_at` and left the turn open. A look over many pages takes long, and proves
-/// nothing about what Fini showed only after it began: neither that a message is absent, nor that its reply is.
+/// Returns the next step after a look that began at `looked_at` and left the turn open. A look over many pages takes long,
+/// and proves nothing about what Fini showed only after it began: neither that a message is absent, nor that its reply is.
 ///
-/// `others_pass`: another message of the same bot, sent since this one was first, arrived.
+/// `others_pass`: another message of the same bot, sent after the first try of this one, has arrived.
 pub fn after_look(
     turn: &TurnToRead,
     seen: Seen,
@@ -51,9 +52,9 @@ pub fn after_look(
 ) -> Next {
     let window = settings.late_reply_window / if mutated!("a late reply is not waited for") { 20 } else { 1 };
     let is_late = match (turn.state, seen) {
-        // Where nothing can be read, there is no later look to wait for.
+        // If nothing can be read, there is no later look to wait for.
         (TurnState::Unclear, Seen::Nothing) => now.since(turn.since) >= window,
-        // The reply may well be there: it is said to be missing only where Fini cannot be read for as long again.
+        // The reply may well be there: it counts as missing only if Fini cannot be read for as long again.
         (_, Seen::Nothing) => now.since(turn.since) >= window.saturating_mul(2),
         _ => looked_at.since(turn.since) >= window,
     };
@@ -91,7 +92,7 @@ pub fn after_look(
     }
 }
 
-/// 1.5 s, 3 s, 5 s, then slower: the fate of a message is what somebody waits for.
+/// Returns 1.5 s, 3 s, 5 s, then more: somebody waits to learn the fate of a message.
 fn unclear_pause(looks: u32) -> Duration {
     let millis = match looks {
         0 => 1_500,
@@ -137,7 +138,7 @@ pub(super) mod tests {
     const SETTINGS: LookupSettings =
         LookupSettings { absence_window: Duration::from_secs(15), late_reply_window: Duration::from_secs(600) };
 
-    /// A customer's turn in that state since the beginning of time, in a conversation that is not bound.
+    /// Returns a customer's turn in that state since the beginning of time, in a conversation that is not bound.
     pub fn turn(state: TurnState, looks: u32, tries: u32) -> TurnToRead {
         TurnToRead {
             key: TurnKey(1),

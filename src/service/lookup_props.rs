@@ -1,8 +1,8 @@
-//! One message through every kind of trouble, in virtual time: the state machine, what lookups conclude, and a vendor that
-//! stores or does not, late or at once, shows it later than that, and cannot always be read.
+//! One message through every kind of trouble, in virtual time: the state machine, the conclusions of lookups, and a vendor
+//! that stores or does not, late or at once, shows it later than that, and cannot always be read.
 //!
 //! Invariants: the vendor never has the message twice; every move is one that the state machine has; it ends; and what the
-//! frontend is told is true.
+//! frontend learns is true.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ const SETTINGS: LookupSettings =
 const MOST_LAG_MS: u64 = 10_000;
 const LATEST_MS: u64 = 4_500;
 
-/// What comes of one attempt to send.
+/// The outcome of one attempt to send.
 #[derive(Clone, Copy, Debug)]
 enum Sent {
     /// It provably never left, or was refused for now.
@@ -44,12 +44,12 @@ enum Sent {
 #[derive(Clone, Debug)]
 struct Script {
     sends: Vec<Sent>,
-    /// Which reads succeed, over and over.
+    /// The reads that succeed, repeated from the start at their end.
     reads: Vec<bool>,
     lag_ms: u64,
-    /// When Fini replies after it has the message.
+    /// Time from the message's arrival until Fini's reply; `None` for no reply.
     reply_after_ms: Option<u64>,
-    /// Whether other messages arrive meanwhile.
+    /// True if other messages arrive meanwhile.
     others_pass: bool,
 }
 
@@ -72,12 +72,12 @@ fn script() -> impl Strategy<Value = Script> {
     })
 }
 
-/// Where the message ended, and when the vendor got it each time.
+/// The end of the message, and every time at which the vendor got it.
 struct End {
     state: TurnState,
     failure: Option<TurnFailure>,
     arrivals: Vec<Timestamp>,
-    /// How long after the first try it failed.
+    /// Time from the first try until it failed.
     failed_after: Duration,
 }
 
@@ -85,7 +85,7 @@ fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// Its own conversation is read.
+/// Returns a turn whose own conversation is read.
 fn look(state: TurnState, since: Timestamp, looks: u32, tries: Tries) -> TurnToRead {
     let turn = turn(state, looks, tries.count);
     TurnToRead { interaction: Some(InteractionId::trusted("i")), sent_at: since, since, tries, ..turn }

@@ -1,4 +1,4 @@
-//! What the bridge does: taking messages in, sending them, reading what Fini has to say, and recording it.
+//! The services of the bridge: they take messages in, send them, read Fini's conversations, and record them.
 //!
 //! Services speak to Fini through its port and to the store through its port; they never see HTTP, SQL or each other's
 //! state. Everything a service must not forget is in the store before it acts on it.

@@ -1,5 +1,5 @@
-//! The numberer: gives what was committed its place in the frontends' logs, soon after. Every process has one; the store lets
-//! one at a time.
+//! The numberer: gives committed events their place in the frontends' logs, soon after the commit. Every process has one;
+//! the store lets one at a time.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ const BATCH: usize = 500;
 
 /// The numberer.
 pub struct Numberer {
-    /// Where the logs are.
+    /// Holds the logs.
     pub store: Arc<dyn Store>,
 }
 

@@ -1,4 +1,4 @@
-//! The prober: finds out by List agents, the cheapest read there is, whether Fini accepts the key and can be reached.
+//! The prober: asks List agents, the cheapest read there is, to learn whether Fini accepts the key and can be reached.
 //!
 //! It asks at the start, so that a refused key shows before the first message does, and whenever a breaker of the key or of
 //! the vendor is half-open. So no message, whose reply may take a minute to write, keeps all others waiting for that.
@@ -18,17 +18,17 @@ use crate::{
 
 /// The prober.
 pub struct Prober {
-    /// What is asked.
+    /// Answers the probe.
     pub fini: Arc<dyn FiniApi>,
     /// Says when to ask, and learns.
     pub breakers: Arc<Breakers>,
     /// Says how much may be asked.
     pub budget: Arc<Budget>,
-    /// The time.
+    /// The steady clock.
     pub clock: Arc<dyn Clock>,
     /// Loops that may go on after an answer.
     pub waiting: Vec<Wake>,
-    /// The longest that the read may take.
+    /// Longest duration of the read.
     pub read_timeout: Duration,
 }
 

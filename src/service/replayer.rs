@@ -1,4 +1,4 @@
-//! The replayer: does the pieces of replays as they fall due. Every process has one; a piece is done by one.
+//! The replayer: does the steps of replays as they fall due. Every process has one; each step is done by one of them.
 
 use std::sync::Arc;
 
@@ -10,9 +10,9 @@ use crate::{
 
 /// The replayer.
 pub struct Replayer {
-    /// Where the replays are.
+    /// Holds the replays.
     pub store: Arc<dyn Store>,
-    /// Their pace goes by it.
+    /// Sets their pace.
     pub clock: Arc<dyn Clock>,
 }
 

@@ -39,9 +39,9 @@ use crate::{
     },
 };
 
-/// When an unclear turn is looked for first.
+/// Delay before the first look for an unclear turn.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
-/// What a lease has over the deadline of its send: time to record what came of it.
+/// Time by which a lease outlasts the deadline of its send: enough to record the outcome.
 const LEASE_SLACK: Duration = Duration::from_secs(20);
 /// Pauses of a message that did not leave.
 const UNSENT: Backoff = Backoff { first: Duration::from_secs(1), cap: Duration::from_secs(30) };
@@ -52,18 +52,18 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const MAX_IN_FLIGHT: usize = 512;
 /// Claimed in one go.
 const BATCH: usize = 32;
-/// While the budget has no room, every further message would have it asked again, and what is due locked meanwhile: not more
-/// often than this. Room that was given back unused is found as late at most.
+/// While the budget has no room, every further message would ask it again, and lock the due turns meanwhile: not more often
+/// than this. Room that was given back unused is found as late at most.
 const ASKED_EVERY: Duration = Duration::from_millis(250);
 
-/// What the sender has to know.
+/// Settings of the sender.
 #[derive(Clone, Debug)]
 pub struct SenderSettings {
     /// Each frontend with its bot.
     pub bots: Vec<(FrontendName, String)>,
     /// The deadline of one Generate Answer call; the lease outlasts it.
     pub reply_timeout: Duration,
-    /// How long consecutive messages are gathered into one turn; zero: not at all.
+    /// Time for which consecutive messages are gathered into one turn; zero turns that off.
     pub join_window: Duration,
     /// A message that could not be sent for so long is failed.
     pub give_up_after: Duration,
@@ -71,35 +71,35 @@ pub struct SenderSettings {
 
 /// The sender.
 pub struct Sender {
-    /// Where turns are.
+    /// Holds the turns.
     pub store: Arc<dyn Store>,
-    /// Where they go.
+    /// Receives the turns.
     pub fini: Arc<dyn FiniApi>,
-    /// Which Fini conversation is whose.
+    /// Knows which Fini conversation belongs to which conversation.
     pub bindings: Bindings,
-    /// Records what came back.
+    /// Records Fini's answers.
     pub ledger: Arc<Ledger>,
     /// Say when not to send.
     pub breakers: Arc<Breakers>,
     /// Says how much may be sent.
     pub budget: Arc<Budget>,
-    /// Is told what replies take.
+    /// Learns how long replies take.
     pub waits: Arc<Waits>,
-    /// The time.
+    /// The steady clock.
     pub clock: Arc<dyn Clock>,
-    /// For jitter, and the spans of requests.
+    /// Draws jitter, and the ids of request spans.
     pub entropy: Arc<dyn Entropy>,
     /// Runs the sends.
     pub tasks: Tasks,
     /// Wakes this loop when a send ends.
     pub wake: Wake,
-    /// This process.
+    /// This process, as the owner of leases.
     pub owner: Owner,
-    /// What it has to know.
+    /// Bots, timeouts and windows.
     pub settings: SenderSettings,
     /// Sends under way.
     pub in_flight: AtomicUsize,
-    /// Whose turn it is among the frontends.
+    /// The frontend whose turn it is.
     pub round: AtomicUsize,
     /// Claims that failed.
     pub lost_claims: LostClaims,
@@ -153,7 +153,7 @@ impl Loop for Arc<Sender> {
 }
 
 impl Sender {
-    /// Gives back what was claimed without this process ever hearing of it: nothing was sent for it.
+    /// Gives back turns that were claimed without an answer reaching this process: nothing was sent for them.
     async fn void_lost_claims(&self, now: Timestamp) -> Result<()> {
         let void = async |token: Token| self.store.void_claim(&token, now).await;
         let turns = self.lost_claims.give_back(now, void).await?;
@@ -168,7 +168,7 @@ impl Sender {
         Lease { owner: self.owner.clone(), now, until }
     }
 
-    /// Each bot with its frontends, beginning with another frontend each time.
+    /// Returns each bot with its frontends, beginning with another frontend each time.
     fn bots_in_turn(&self) -> Vec<(usize, Vec<FrontendName>)> {
         let frontends = &self.settings.bots;
         let first = self.round.fetch_add(1, Ordering::Relaxed) % frontends.len().max(1);
@@ -242,7 +242,7 @@ impl Sender {
     async fn send(&self, turn: ClaimedTurn, claimed_at: Timestamp) -> Result<()> {
         let result = match self.target(&turn).await {
             Ok(Some(target)) => self.generate(&turn, target, claimed_at).await,
-            // Nothing has left, so it is given back: else it would be in these hands until the lease ends.
+            // Nothing has left, so the turn is given back: else this process would hold it until the lease ends.
             Ok(None) => never_left("the binding changed meanwhile"),
             Err(error) => never_left(format!("the binding could not be read: {error}")),
         };
@@ -250,7 +250,7 @@ impl Sender {
         let mut pause = FIRST_PAUSE;
         loop {
             match self.settle(&turn, &result).await {
-                // A disk that is full for a moment must not cost what Fini said: while the lease lasts, it is tried again.
+                // A disk that is full for a moment must not lose Fini's answer: recording is retried while the lease lasts.
                 Err(error) if self.clock.now().plus(pause) < deadline => {
                     tracing::warn!(%error, "outcome of a send not recorded yet");
                     tokio::time::sleep(pause).await;
@@ -345,15 +345,15 @@ impl Sender {
     }
 }
 
-/// What came of a send.
+/// The outcome of a send: Fini's events, or the failure.
 type Answer = std::result::Result<Vec<crate::domain::vendor::FiniEvent>, Failure>;
 
 fn never_left(detail: impl Into<String>) -> Answer {
     Err(Failure::NeverLeft { detail: detail.into() })
 }
 
-/// The caller's attributes with our keys and the user's id. These always win: no attribute makes one customer another, or a
-/// human of the bot.
+/// Returns the caller's attributes with our keys and the user's id. These always win: no attribute makes one customer
+/// another, or a human of the bot.
 fn attributes(turn: &ClaimedTurn) -> serde_json::Map<String, Value> {
     let mut attributes = turn.attributes.clone();
     if let Some(id) = &turn.user_id {

@@ -1,7 +1,7 @@
-//! How long messages wait: the present picture of budget and backlog, asked by whoever tells a customer.
+//! Estimates how long messages wait, from the present picture of budget and backlog, for those who tell a customer.
 //!
-//! An estimate is worth little work: while nothing waits and there is room nobody looks closer, and while much waits the same
-//! picture serves everybody for a moment. Nothing here holds a message back, and what cannot be read is not told.
+//! An estimate is worth little work: while nothing waits and there is room nobody looks closer, and while much waits the
+//! same picture serves everybody for a moment. Nothing here holds a message back, and what cannot be read is not estimated.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -19,17 +19,17 @@ use crate::{
     store::{RequestClass, Result, Store, Unanswered, Waiting},
 };
 
-/// What a reply takes until one was seen.
+/// Assumed duration of a reply until one was seen.
 const USUAL: Duration = Duration::from_secs(4);
-/// Replies by which it is told what they usually take.
+/// Number of latest replies from which their usual duration is taken.
 const REMEMBERED: usize = 31;
-/// So long nobody looks again whether there is room.
+/// Time for which the answer whether there is room is kept.
 const CALM: Duration = Duration::from_secs(1);
-/// So long a picture with many who wait serves everybody.
+/// Time for which a picture with many waiting conversations serves everybody.
 const SHARED: Duration = Duration::from_millis(250);
-/// From so many on they are many.
+/// Number of waiting conversations from which on they are many.
 const MANY: usize = 200;
-/// Messages that are looked at of a backlog; what is beyond them is taken to be like them.
+/// Messages of a backlog that are looked at; those beyond are assumed to be like them.
 const LOOKED_AT: usize = 2_000;
 
 /// The estimates.
@@ -43,12 +43,12 @@ pub struct Waits {
 }
 
 impl Waits {
-    /// Estimates by this store and budget.
+    /// Creates the estimates over this store and budget.
     pub fn new(store: Arc<dyn Store>, budget: Arc<Budget>, clock: Arc<dyn Clock>) -> Self {
         Self { store, budget, clock, replies: Mutex::default(), calm: Mutex::default(), pictures: Mutex::default() }
     }
 
-    /// Remembers what a reply took.
+    /// Records how long a reply took.
     pub fn replied(&self, took: Duration) {
         let mut replies = locked(&self.replies);
         if replies.len() == REMEMBERED {
@@ -57,14 +57,14 @@ impl Waits {
         replies.push_back(took);
     }
 
-    /// What a reply usually takes: the middle of those of late.
+    /// Returns how long a reply usually takes: the median of the latest ones.
     pub fn usual_reply(&self) -> Duration {
         let mut replies: Vec<Duration> = locked(&self.replies).iter().copied().collect();
         replies.sort_unstable();
         replies.get(replies.len() / 2).copied().unwrap_or(USUAL)
     }
 
-    /// Whether a message that has nothing before it is sent at once, as far as was seen a moment ago.
+    /// Returns true if a message that has nothing before it is sent at once, as far as was seen a moment ago.
     pub async fn is_calm(&self) -> bool {
         if self.budget.waiting(RequestClass::Send) > 0 {
             return false;
@@ -80,7 +80,8 @@ impl Waits {
         is_calm
     }
 
-    /// When a message of a conversation is sent; `None` where it was, or will be at once, or nobody can tell.
+    /// Returns when a message of a conversation will be sent; `None` if it was, will be at once, or if that cannot be
+    /// known.
     pub async fn expected_send(
         &self,
         frontend: &FrontendName,
@@ -91,7 +92,7 @@ impl Waits {
         self.expected_of(frontend, conversation, &unanswered, message).await
     }
 
-    /// The same, with the conversation's messages in hand.
+    /// Likewise, with the conversation's messages in hand.
     pub async fn expected_of(
         &self,
         frontend: &FrontendName,
@@ -134,7 +135,7 @@ impl Waits {
     }
 }
 
-/// Who waits besides a conversation, by person.
+/// Returns who waits besides a conversation, by person.
 fn backlog(waiting: &Waiting, frontend: &FrontendName, own: ConversationKey) -> Backlog {
     let person =
         waiting.conversations.iter().find(|(key, ..)| *key == own).and_then(|(_, person, _)| person.as_deref());
@@ -148,7 +149,7 @@ fn backlog(waiting: &Waiting, frontend: &FrontendName, own: ConversationKey) -> 
         }
     }
     alone.extend(people.into_values());
-    // Beyond what was looked at there are more like these.
+    // More conversations like these wait beyond those that were looked at.
     let looked_at: u64 = waiting.conversations.iter().map(|(.., queued)| queued).sum();
     let in_all = waiting.frontends.iter().find(|(name, _)| name == frontend).map_or(looked_at, |(_, queued)| *queued);
     let beyond = in_all.saturating_sub(looked_at).checked_div(looked_at).unwrap_or(0);
@@ -186,7 +187,7 @@ mod tests {
         let mut found = backlog(&waiting, &web, ConversationKey(1));
         found.people.sort_unstable();
         assert_eq!(found, Backlog { same_person: 3, people: vec![5, 6], frontends: vec![9] });
-        // Of a large backlog a part was looked at.
+        // Only a part of a large backlog was looked at.
         let large = Waiting { frontends: vec![(web.clone(), 48)], ..waiting };
         assert_eq!(backlog(&large, &web, ConversationKey(9)).people.len(), 3 * 3);
     }

@@ -1,7 +1,7 @@
 //! Pages of List: read, matched with our conversations, recorded. Where a walk goes and stops is decided by the planner.
 //!
-//! Most of a page is what it was at the last look; that is told by a digest, and costs neither a parse nor a question to the
-//! store beyond whose conversations they are.
+//! Most of a page has not changed since the last look; a digest shows that, which costs neither a parse nor a question to
+//! the store beyond the owners of its conversations.
 
 mod memory;
 
@@ -43,41 +43,41 @@ use crate::{
 /// a shared one each has a connection of its own, and replies that are on their way need the others.
 const AT_ONCE: (usize, usize) = (16, 4);
 
-/// Where Fini shows our keys, it shows them within this, differences of clocks included.
+/// If Fini shows our keys at all, it shows them within this time, differences of clocks included.
 const KEY_WITHIN: Duration = Duration::from_mins(5);
 /// The name under which it is remembered that our keys come back.
 const KEYS_RETURN: &str = "fini.keys_return";
 
 /// Reads and records pages.
 pub struct Walker {
-    /// Where conversations are.
+    /// Holds the conversations.
     pub store: Arc<dyn Store>,
-    /// Where pages come from.
+    /// Serves the pages.
     pub fini: Arc<dyn FiniApi>,
     /// Records what is found.
     pub ledger: Arc<Ledger>,
-    /// The time.
+    /// The steady clock.
     pub clock: Arc<dyn Clock>,
-    /// What each Fini conversation was like when it was last taken.
+    /// The state of each Fini conversation when it was last taken.
     pub memory: Mutex<Memory>,
     /// True once any conversation came back with a key of ours on it.
     pub keys_return: AtomicBool,
 }
 
-/// What taking a wrapper came to.
+/// The result of taking a wrapper.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Taken {
-    /// Whether it needs no further look for the sake of its messages while it does not change.
+    /// True if its messages need no further look while it does not change.
     pub settled: bool,
-    /// When one is wanted all the same for the sake of its status.
+    /// Time of the next look that its status needs even so.
     pub judge_at: Option<Timestamp>,
-    /// When the oldest of the events that were new was created, where there was any.
+    /// Creation time of the oldest of its new events; `None` if it had none.
     pub fresh: Option<Timestamp>,
-    /// Whose it is now.
+    /// Its present owner.
     pub owner: Option<ConversationKey>,
-    /// Where its owner's turn in flight stands, where there was one.
+    /// State of its owner's turn in flight; `None` if there was none.
     pub turn: Option<TurnState>,
-    /// True where it shows nothing at all of what is known of its owner: a picture that lags, or a part.
+    /// True if it shows nothing that is known of its owner: a picture that lags, or a part.
     pub is_stale: bool,
 }
 
@@ -86,12 +86,12 @@ impl Taken {
     const OPEN: Self = Self { settled: false, ..Self::SETTLED };
 }
 
-/// What a row of a page came to.
+/// The result of taking one row of a page.
 #[derive(Default)]
 struct RowTaken {
     /// The time of its latest event.
     latest: Option<Timestamp>,
-    /// When the oldest of its events that were new was created, where there was any.
+    /// Creation time of the oldest of its new events; `None` if it had none.
     fresh: Option<Timestamp>,
     was_bound: bool,
     is_unreadable: bool,
@@ -178,7 +178,7 @@ impl Walker {
         Ok(())
     }
 
-    /// Recalls what was remembered before this process.
+    /// Recalls a record made before this process started.
     pub async fn recall_keys(&self) -> Result<()> {
         if self.store.recall(KEYS_RETURN).await?.is_some() {
             self.keys_return.store(true, Ordering::Relaxed);
@@ -186,8 +186,8 @@ impl Walker {
         Ok(())
     }
 
-    /// Of whose open messages a conversation that belongs to nobody may hold one. Where our keys come back, one that is still
-    /// without a key after a while is somebody else's.
+    /// Returns the conversations whose open message may be in `wrapper`, which belongs to nobody. Once our keys are known
+    /// to come back, a wrapper that is still without a key after a while is somebody else's.
     fn doubts(
         &self,
         wrapper: &FiniConversation,
@@ -217,8 +217,8 @@ impl Walker {
         unbound.iter().filter(shows).map(|candidate| candidate.conversation.key).chain(erased).collect()
     }
 
-    /// Has it deleted at Fini, where it is that of a conversation that was erased here before it was found. Where it is also
-    /// somebody else's, only the events tell, and it is not deleted.
+    /// Has it deleted at Fini if it belongs to a conversation that was erased here before it was found. If it also belongs
+    /// to somebody else, only the events count as proof, and it is not deleted.
     async fn find_erased(&self, wrapper: &FiniConversation, is_owned: bool, erased: &[ErasureSearch]) -> Result<()> {
         for search in erased {
             let by_event = wrapper.events.iter().any(|event| search.events.contains(&event.id));
@@ -232,9 +232,10 @@ impl Walker {
         Ok(())
     }
 
-    /// What is remembered of a conversation that is as it was. One that was nobody's may belong to whoever looks for theirs.
+    /// Returns the entry of a conversation that has not changed. While owners are searched for, one that was nobody's is
+    /// looked at again.
     ///
-    /// Should it belong to somebody else by now: a conversation that is bound anew is read singly.
+    /// A conversation that has another owner by now needs no look here: once bound anew, it is read singly.
     fn unchanged(&self, raw: &RawConversation, is_searched: bool, seen_at: Timestamp) -> Option<Remembered> {
         let mut memory = self.memory();
         let known = memory.recall(&raw.id).filter(|known| known.digest == raw.digest)?;
@@ -275,12 +276,12 @@ impl Walker {
         Ok(RowTaken { latest: Some(latest), fresh: taken.fresh, doubtful, ..RowTaken::default() })
     }
 
-    /// When the conversation was last shown, and the time of the latest event that it had then.
+    /// Returns when the conversation was last shown and the time of its latest event then, among what is remembered of it.
     pub fn recall(&self, id: &InteractionId) -> Option<Remembered> {
         self.memory().recall(id)
     }
 
-    /// The conversation was read by itself, by a request that began then.
+    /// Notes that a request that began at `seen_at` read the conversation by itself.
     pub fn saw(&self, id: &InteractionId, latest: Option<Timestamp>, seen_at: Timestamp) {
         let mut memory = self.memory();
         let known = memory.recall(id);
@@ -303,7 +304,7 @@ impl Walker {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a parsed wrapper that was read so, the truth at the given time or later.
+    /// Takes a parsed wrapper that was read in the way of `read`; it shows the truth at `as_of` or later.
     async fn take_wrapper(
         &self,
         wrapper: FiniConversation,

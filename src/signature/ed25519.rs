@@ -22,19 +22,19 @@ pub struct PrivateKey(SigningKey);
 #[derive(Clone, PartialEq, Eq)]
 pub struct PublicKey(VerifyingKey);
 
-/// Why a text is not an Ed25519 key. Never repeats what was given.
+/// The reason why a text is not an Ed25519 key. Never repeats the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// The text does not start with the prefix of this kind of key.
     #[error("does not start with `{0}`")]
     Prefix(&'static str),
-    /// What follows the prefix is not strict base64.
+    /// The text after the prefix is not strict base64.
     #[error("is not standard base64 after its prefix, with padding and without white space")]
     NotBase64,
     /// The key has the wrong number of bytes.
     #[error("decodes to {0} bytes; a private key has 32 or 64, a public key 32")]
     Length(usize),
-    /// The bytes are no usable key: a pair whose halves differ, or a point that is not on the curve or of small order.
+    /// The bytes are not a usable key: a pair whose halves differ, or a point that is not on the curve or of small order.
     #[error("is not a valid Ed25519 key")]
     Invalid,
 }
@@ -56,12 +56,12 @@ impl PrivateKey {
         Self(SigningKey::from_bytes(&random))
     }
 
-    /// The key pair as text, for the one who has just made it and must store it. Not for logs.
+    /// Returns the key pair as text, for a caller that has just made it and must store it. Not for logs.
     pub fn reveal(&self) -> String {
         format!("{PRIVATE_PREFIX}{}", STANDARD.encode(self.0.to_keypair_bytes()))
     }
 
-    /// The key that receivers need.
+    /// Returns the key that receivers need.
     pub fn public_key(&self) -> PublicKey {
         PublicKey(self.0.verifying_key())
     }
@@ -84,7 +84,7 @@ impl PublicKey {
         Ok(Self(key))
     }
 
-    /// Whether `signature` (64 bytes) is this key's over `content`, malleable encodings excluded.
+    /// Returns true if `signature` (64 bytes) is this key's over `content`, malleable encodings excluded.
     pub(super) fn verifies(&self, content: &[u8], signature: &[u8; 64]) -> bool {
         self.0.verify_strict(content, &Signature::from_bytes(signature)).is_ok()
     }

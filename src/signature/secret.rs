@@ -1,7 +1,7 @@
 //! `whsec_` secrets: the shared keys of Standard Webhooks `v1` signatures.
 //!
 //! Parsing is strict on purpose. Receivers that take the text of a secret for its bytes, or accept base64 that another
-//! library refuses, produce signatures nobody can explain; a fault in a secret has to surface when the bridge starts.
+//! library refuses, produce signatures that nobody can explain; a faulty secret has to surface when the bridge starts.
 
 use std::fmt;
 
@@ -32,7 +32,7 @@ impl secrecy::zeroize::Zeroize for Key {
 
 impl secrecy::CloneableSecret for Key {}
 
-/// Why a text is not a callback secret. Says where the fault is and never repeats what was given.
+/// The reason why a text is not a callback secret. Says where the fault is and never repeats the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
     /// Nothing was given.
@@ -76,12 +76,12 @@ impl CallbackSecret {
         Self::from_key(random.to_vec())
     }
 
-    /// The secret as text, for the one who has just made it and must store it. Not for logs.
+    /// Returns the secret as text, for a caller that has just made it and must store it. Not for logs.
     pub fn reveal(&self) -> String {
         format!("{PREFIX}{}", STANDARD.encode(&self.0.expose_secret().0))
     }
 
-    /// HMAC-SHA256 of the signed content.
+    /// Returns the HMAC-SHA256 of the signed content.
     pub(super) fn mac(&self, content: &[u8]) -> [u8; 32] {
         hmac_sha256(&self.0.expose_secret().0, content)
     }
@@ -111,14 +111,14 @@ impl std::str::FromStr for CallbackSecret {
     }
 }
 
-/// HMAC-SHA256 (RFC 2104), shared with the browser tokens.
+/// Computes HMAC-SHA256 (RFC 2104), shared with the browser tokens.
 pub(super) fn hmac_sha256(key: &[u8], content: &[u8]) -> [u8; 32] {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
     mac.update(content);
     mac.finalize().into_bytes().into()
 }
 
-/// The checks that every key text of the specification shares: prefix, then strict base64.
+/// Makes the checks that every key text of the specification shares: prefix, then strict base64.
 pub(super) fn decode_prefixed(text: &str, prefix: &str) -> Result<Vec<u8>, SecretError> {
     if text.is_empty() {
         return Err(SecretError::Empty);

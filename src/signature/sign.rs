@@ -1,4 +1,4 @@
-//! Signing what leaves: one header value that carries a signature per live secret.
+//! Signs outgoing messages: one header value that carries a signature per live secret.
 //!
 //! A signer always has a secret that never expires, so that no callback can leave unsigned because a rotation ended.
 
@@ -54,10 +54,10 @@ impl Signer {
         self
     }
 
-    /// The value of `webhook-signature` over `id`, `timestamp` (Unix seconds, of this attempt) and the raw `body`:
+    /// Returns the value of `webhook-signature` over `id`, `timestamp` (Unix seconds, of this attempt) and the raw `body`:
     /// `v1,…` for every secret that is live at `now` (Unix seconds), the primary first, then `v1a,…`.
     ///
-    /// `id` must not contain a full stop; it separates what is signed.
+    /// `id` must not contain a full stop, the separator of the signed content.
     pub fn sign(&self, id: &str, timestamp: i64, body: &[u8], now: i64) -> String {
         debug_assert!(!id.contains('.'), "a full stop in an id makes the signed content ambiguous");
         let content = signed_content(id, timestamp, body);

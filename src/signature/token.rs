@@ -18,9 +18,9 @@ use crate::domain::{exact, origin};
 pub const ISSUER: &str = "fini-bridge";
 /// Longest life of a token, `exp - iat`, in seconds.
 pub const MAX_LIFETIME_SECS: i64 = 3600;
-/// How far the minting clock may be from ours, in seconds.
+/// Largest distance of the minting clock from ours, in seconds.
 pub const CLOCK_SKEW_SECS: i64 = 60;
-/// Longest token that is looked at, in bytes; it has to fit into a header or a query.
+/// Longest token that is read, in bytes; it has to fit into a header or a query.
 const MAX_TOKEN: usize = 8192;
 /// RFC 7518 §3.2 asks for a key as long as the hash.
 const RECOMMENDED_SECRET_BYTES: usize = 32;
@@ -32,21 +32,21 @@ const MAX_USER_ID: usize = 200;
 #[derive(Debug, Clone)]
 pub struct TokenSecret(SecretString);
 
-/// A text that is no token secret.
+/// The error of a text that is no token secret; holds its length in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("is {0} bytes long; at least 16 are required and 32 recommended (RFC 7518 §3.2)")]
 pub struct TokenSecretError(pub usize);
 
-/// What a token says.
+/// The claims of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {
     /// The frontend whose secret signed the token.
     pub frontend: String,
     /// The one conversation it opens; without it the token is a user's and opens all of that user.
     pub conversation_id: Option<String>,
-    /// The user who speaks, when the minting side named one. Never missing where there is no conversation.
+    /// The user who speaks, if the minting side named one. Never missing without a conversation.
     pub sub: Option<String>,
-    /// What is known of the user.
+    /// Facts about the user.
     pub attributes: Map<String, Value>,
     /// Web origins that may present the token; empty: any.
     pub origins: Vec<String>,
@@ -56,7 +56,7 @@ pub struct Claims {
     pub exp: i64,
 }
 
-/// What a request says of the page that makes it.
+/// The page that makes a request, as the request describes it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Page<'a> {
     /// `Origin`: browsers send it with every request to another site, and with every POST.
@@ -67,7 +67,7 @@ pub struct Page<'a> {
     pub host: Option<&'a str>,
 }
 
-/// Why a token is refused. Never repeats its content.
+/// The reason why a token is refused. Never repeats its content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// Longer than any token that makes sense.
@@ -117,7 +117,7 @@ impl TokenSecret {
         Ok(Self(SecretString::from(text)))
     }
 
-    /// Whether the secret is shorter than RFC 7518 §3.2 asks; worth a warning.
+    /// Returns true if the secret is shorter than RFC 7518 §3.2 asks; worth a warning.
     pub fn is_short(&self) -> bool {
         self.0.expose_secret().len() < RECOMMENDED_SECRET_BYTES
     }
@@ -128,7 +128,8 @@ impl TokenSecret {
 }
 
 impl Claims {
-    /// Whom its reads and messages are counted for: the user, else the conversation. Neither can be taken for the other.
+    /// Returns the key under which its reads and messages are counted: the user, else the conversation. Neither can be
+    /// taken for the other.
     pub fn person(&self) -> String {
         match &self.sub {
             Some(sub) => format!("user:{sub}"),
@@ -136,8 +137,9 @@ impl Claims {
         }
     }
 
-    /// Whether this page may present the token. Where it lists origins, the page has to be of one: by its `Origin`, or, since
-    /// browsers send none when a page reads from its own, by their word that it does and by the host that was asked.
+    /// Returns true if this page may present the token. If the token lists origins, the page has to be of one: by its
+    /// `Origin`, or, since browsers send none when a page reads from its own, by their word that it does and by the host
+    /// that was asked.
     pub fn allows(&self, page: Page<'_>) -> bool {
         let is_listed = |wanted: &dyn Fn(&str) -> bool| self.origins.iter().any(|listed| wanted(listed));
         self.origins.is_empty()
@@ -168,8 +170,8 @@ impl Claims {
     }
 }
 
-/// Makes the token for `claims`. Fails where it would not be taken: when they live longer than an hour or not at all, name
-/// neither conversation nor user, list an origin that no browser sends, or hold more than fits into a header.
+/// Makes the token for `claims`. Fails if the bridge would refuse it: if the claims live longer than an hour or not at all,
+/// name neither conversation nor user, list an origin that no browser sends, or hold more than fits into a header.
 pub fn mint(claims: &Claims, secret: &TokenSecret) -> Result<String, TokenError> {
     claims.check_lifetime()?;
     claims.check_subject()?;
@@ -189,12 +191,12 @@ pub fn mint(claims: &Claims, secret: &TokenSecret) -> Result<String, TokenError>
     if token.len() > MAX_TOKEN { Err(TokenError::TooLong) } else { Ok(token) }
 }
 
-/// The frontend that the token names, **unproved**: good only for choosing the secret to verify with.
+/// Returns the frontend that the token names, **unproved**: good only for choosing the secret to verify with.
 pub fn peek_frontend(token: &str) -> Result<String, TokenError> {
     text(Parts::split(token)?.claims()?.frontend, "frontend")
 }
 
-/// The claims of `token`, proved by `secret` and valid at `now` (Unix seconds, with 60 s of skew).
+/// Returns the claims of `token`, proved by `secret` and valid at `now` (Unix seconds, with 60 s of skew).
 pub fn verify(token: &str, secret: &TokenSecret, now: i64) -> Result<Claims, TokenError> {
     let parts = Parts::split(token)?;
     if !bool::from(secret.mac(parts.signed.as_bytes()).ct_eq(&parts.signature)) {
@@ -226,15 +228,15 @@ pub fn verify(token: &str, secret: &TokenSecret, now: i64) -> Result<Claims, Tok
     Ok(claims)
 }
 
-/// A token taken apart, its header already found harmless.
+/// The parts of a token whose header is already checked.
 struct Parts<'a> {
     signed: &'a str,
     payload: &'a str,
     signature: [u8; 32],
 }
 
-/// Known members only; a repeated one is an error, so that no two readers can understand a token differently. One that is
-/// `null` is there, and of a wrong type: it must not read as one that nobody wrote.
+/// Known members only; a repeated one is an error, so that no two readers can understand a token differently. A `null`
+/// member is present, with a wrong type: it must not read as one that nobody wrote.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct RawHeader {
@@ -246,6 +248,7 @@ struct RawHeader {
     crit: Option<Value>,
 }
 
+/// Known members only, as in the header.
 ///
 /// `null` is not the same as nothing: a token whose minting side had no conversation at hand must not become a user's.
 #[derive(Default, Deserialize)]
@@ -367,7 +370,7 @@ fn origins(value: Option<Value>) -> Result<Vec<String>, TokenError> {
     }
 }
 
-/// A NumericDate (RFC 7519 §2) may have a fraction, and Python's clock gives one; it is cut off.
+/// Reads a NumericDate (RFC 7519 §2). It may have a fraction, and Python's clock gives one; the fraction is cut off.
 fn seconds(value: Option<&Value>, claim: &'static str) -> Result<i64, TokenError> {
     const YEAR_9999: i64 = 253_402_300_799;
     let number = value.and_then(|value| {

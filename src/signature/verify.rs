@@ -1,4 +1,4 @@
-//! Checking what arrives signed: requests of a frontend's server, captured callbacks, the demo's own receiver.
+//! Checks signed messages that arrive: requests of a frontend's server, captured callbacks, the demo's own receiver.
 //!
 //! The order of the checks is the order in which a person would look: are the headers there, are they well formed, is the
 //! message recent, is one of the signatures ours. Every answer but "recent" is independent of the clock.
@@ -11,9 +11,9 @@ use super::ed25519::PublicKey;
 use super::secret::CallbackSecret;
 use super::{HEADER_ID, HEADER_SIGNATURE, HEADER_TIMESTAMP, TOLERANCE_SECS, signed_content};
 
-/// Longest message id that is looked at, in bytes.
+/// Longest message id that is read, in bytes.
 const MAX_ID: usize = 255;
-/// Most signatures that are looked at: rotation needs a handful, and every `v1a` costs a curve operation.
+/// Most signatures that are read: rotation needs a handful, and every `v1a` costs a curve operation.
 const MAX_SIGNATURES: usize = 32;
 
 /// The three headers as they arrived.
@@ -27,30 +27,30 @@ pub struct SignedHeaders<'a> {
     pub signature: Option<&'a str>,
 }
 
-/// What a valid signature proves.
+/// The facts that a valid signature proves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verified<'a> {
     /// The message id, the same in every attempt.
     pub id: &'a str,
-    /// When the attempt was signed, Unix seconds.
+    /// Time at which the attempt was signed, in Unix seconds.
     pub timestamp: i64,
 }
 
-/// Why a message is not accepted.
+/// The reason why a message is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyError {
     /// A header is absent or empty.
     #[error("the header `{0}` is missing")]
     Missing(&'static str),
-    /// A header occurs twice; which one counts would be a guess.
+    /// A header occurs twice; choosing one would be a guess.
     #[error("the header `{0}` occurs more than once")]
     Repeated(&'static str),
     /// A header cannot be read.
     #[error("the header `{name}` is malformed: {why}")]
     Malformed {
-        /// Which header.
+        /// The header.
         name: &'static str,
-        /// What is wrong with it.
+        /// Its fault.
         why: &'static str,
     },
     /// Signed too long ago: a replay, a queue that stood, or a clock that is slow.
@@ -58,7 +58,7 @@ pub enum VerifyError {
     TooOld {
         /// Age at the time of the check.
         seconds: u64,
-        /// What would have been accepted.
+        /// The largest accepted age, in seconds.
         tolerance: u64,
     },
     /// Signed in the future: one of the two clocks is wrong.
@@ -66,7 +66,7 @@ pub enum VerifyError {
     TooNew {
         /// Distance from the time of the check.
         seconds: u64,
-        /// What would have been accepted.
+        /// The largest accepted distance, in seconds.
         tolerance: u64,
     },
     /// Well formed and recent, but no signature fits: another secret, or another body than the one signed.
@@ -81,13 +81,13 @@ pub enum VerifyError {
     },
 }
 
-/// The keys that a sender may have signed with, and how old a message may be.
+/// The keys that a sender may have signed with, and the largest age of a message.
 #[derive(Debug, Clone)]
 pub struct Verifier {
     secrets: Vec<CallbackSecret>,
     public_keys: Vec<PublicKey>,
     tolerance: Option<u64>,
-    /// How far ahead of now the timestamp may lie, where that is less than the tolerance.
+    /// Largest distance of the timestamp ahead of now, in seconds, if less than the tolerance.
     ahead: Option<u64>,
 }
 
@@ -116,14 +116,14 @@ impl<'a> SignedHeaders<'a> {
         Ok(picked)
     }
 
-    /// Whether the message claims to be signed at all.
+    /// Returns true if the message claims to be signed at all.
     pub fn any(&self) -> bool {
         self.id.is_some() || self.timestamp.is_some() || self.signature.is_some()
     }
 }
 
 impl Verifier {
-    /// Accepts what any of `secrets` or `public_keys` signed, within five minutes of now.
+    /// Accepts messages that any of `secrets` or `public_keys` signed, within five minutes of now.
     pub fn new(
         secrets: impl IntoIterator<Item = CallbackSecret>,
         public_keys: impl IntoIterator<Item = PublicKey>,
@@ -136,22 +136,23 @@ impl Verifier {
         }
     }
 
-    /// Accepts timestamps at most so many seconds ahead of now: what is signed for later can be replayed for longer.
+    /// Accepts timestamps at most so many seconds ahead of now: a message that is signed for later can be replayed for
+    /// longer.
     #[must_use]
     pub const fn with_ahead(mut self, seconds: u64) -> Self {
         self.ahead = Some(seconds);
         self
     }
 
-    /// Changes how far the timestamp may lie from now, in seconds; `None` accepts any, which suits only the inspection
-    /// of something captured earlier.
+    /// Sets how far the timestamp may lie from now, in seconds; `None` accepts any, which suits only the inspection of
+    /// something captured earlier.
     #[must_use]
     pub fn with_tolerance(mut self, seconds: Option<u64>) -> Self {
         self.tolerance = seconds;
         self
     }
 
-    /// Whether `body` is what one of the keys signed under these headers. `now` in Unix seconds.
+    /// Accepts `body` if one of the keys signed it under these headers. `now` is in Unix seconds.
     ///
     /// Unknown signature versions are passed over, as the specification asks, so that senders can introduce new ones.
     pub fn verify<'a>(&self, headers: SignedHeaders<'a>, body: &[u8], now: i64) -> Result<Verified<'a>, VerifyError> {
@@ -167,7 +168,7 @@ impl Verifier {
                 }
             }
         }
-        // Public keys hide nothing, so that verifying with them may stop early.
+        // Public keys are no secret, so verifying with them may stop early.
         let found = bool::from(found)
             || self.public_keys.iter().any(|key| {
                 signatures.iter().any(|given| match given {
@@ -223,7 +224,7 @@ fn present<'a>(value: Option<&'a str>, name: &'static str) -> Result<&'a str, Ve
     value.filter(|value| !value.is_empty()).ok_or(VerifyError::Missing(name))
 }
 
-/// The specification forbids the full stop in ids: `a.5` at 1 and `a` at 5 would otherwise sign alike.
+/// Checks an id. The specification forbids the full stop in ids: `a.5` at 1 and `a` at 5 would otherwise sign alike.
 fn parse_id(value: Option<&str>) -> Result<&str, VerifyError> {
     let id = present(value, HEADER_ID)?;
     let malformed = |why| Err(VerifyError::Malformed { name: HEADER_ID, why });
@@ -239,7 +240,7 @@ fn parse_id(value: Option<&str>) -> Result<&str, VerifyError> {
     Ok(id)
 }
 
-/// Plain digits only: the text is signed as the sender wrote it, so a sign or a leading zero is somebody's mistake.
+/// Reads plain digits only: the text is signed as the sender wrote it, so a sign or a leading zero is a mistake.
 fn parse_timestamp(value: Option<&str>) -> Result<i64, VerifyError> {
     let text = present(value, HEADER_TIMESTAMP)?;
     let malformed = |why| VerifyError::Malformed { name: HEADER_TIMESTAMP, why };

@@ -1,8 +1,8 @@
-//! Telling an attempt that opened a connection from one that was given a kept one.
+//! Tells an attempt that opened a connection from one that was given a kept one.
 //!
-//! A receiver closes a connection that was idle for a while, and a callback may just be leaving on it: whether that is so
-//! decides if the end of a connection says "not processed". The HTTP library does not say which connection a failed request
-//! was on, but it connects in the task of the request that needs it.
+//! A receiver closes a connection that was idle for a while, and a callback may just be leaving on it: only then does the
+//! end of the connection mean "not processed". The HTTP library does not say which connection a failed request was on, but
+//! it connects in the task of the request that needs it.
 
 use std::{
     sync::{
@@ -18,18 +18,18 @@ tokio::task_local! {
     static CONNECTS: Arc<AtomicBool>;
 }
 
-/// Runs a request; whether it began to connect.
+/// Runs a request. Also returns true if it began to connect.
 pub(super) async fn noting<T>(request: impl Future<Output = T>) -> (T, bool) {
     let connects = Arc::new(AtomicBool::new(false));
     let done = CONNECTS.scope(Arc::clone(&connects), request).await;
     (done, connects.load(Ordering::Relaxed))
 }
 
-/// Put around the connector of a client.
+/// The layer around the connector of a client.
 #[derive(Clone, Copy)]
 pub(super) struct NoteConnects;
 
-/// The connector.
+/// A connector that notes each attempt to connect.
 #[derive(Clone)]
 pub(super) struct Noting<S>(S);
 
@@ -51,7 +51,7 @@ impl<S: Service<R>, R> Service<R> for Noting<S> {
     }
 
     fn call(&mut self, request: R) -> S::Future {
-        // Outside of an attempt nobody wants to know.
+        // Outside of an attempt nothing is noted.
         let _ = CONNECTS.try_with(|connects| connects.store(true, Ordering::Relaxed));
         self.0.call(request)
     }

@@ -1,7 +1,7 @@
-//! Naming what went wrong in an attempt, from the chain of errors that the HTTP stack gives.
+//! Names the failure of an attempt, from the chain of errors that the HTTP stack gives.
 //!
-//! Kinds are few and stable: they are shown to operators, counted in metrics and judged by [`crate::delivery::verdict`]. Details are
-//! short, of one line, and carry neither URLs nor anything that was sent.
+//! Kinds are few and stable: they are shown to operators, counted in metrics and judged by [`crate::delivery::verdict`].
+//! Details are short, of one line, and carry neither URLs nor any text that was sent.
 
 use std::error::Error;
 use std::fmt;
@@ -30,7 +30,7 @@ pub enum ErrorKind {
     Timeout,
     /// The connection was cut before the answer was complete.
     Reset,
-    /// What came back is not HTTP.
+    /// The answer is not HTTP.
     Protocol,
     /// The answer's body could not be read.
     Body,
@@ -42,14 +42,14 @@ pub enum ErrorKind {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{kind}: {detail}")]
 pub struct AttemptError {
-    /// What kind of failure.
+    /// The stage or manner of the failure.
     pub kind: ErrorKind,
     /// The cause in words; one line, control characters escaped.
     pub detail: String,
 }
 
 impl ErrorKind {
-    /// The word for logs, metrics and the admin interface.
+    /// Returns the word for logs, metrics and the admin interface.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Guard => "guard",
@@ -73,7 +73,7 @@ impl fmt::Display for ErrorKind {
 }
 
 impl AttemptError {
-    /// An error of `kind` with `detail` cut to a line.
+    /// Creates an error of `kind` with `detail` cut to a line.
     pub fn new(kind: ErrorKind, detail: &dyn fmt::Display) -> Self {
         Self { kind, detail: printable(&detail.to_string(), MAX_DETAIL) }
     }
@@ -100,8 +100,8 @@ pub(super) fn of_request(error: &reqwest::Error) -> AttemptError {
     AttemptError::new(kind, &detail)
 }
 
-/// Whether the receiver provably did not process the request: it said so in HTTP/2 (RFC 9113 §8.7), or the connection was a
-/// kept one and ended before anything of an answer came.
+/// Returns true if the receiver provably did not process the request: it said so in HTTP/2 (RFC 9113 §8.7), or the
+/// connection was a kept one and ended before anything of an answer came.
 pub(super) fn is_unprocessed(error: &reqwest::Error, was_kept: bool) -> bool {
     causes(error).any(|cause| {
         if let Some(h2) = cause.downcast_ref::<h2::Error>() {
@@ -135,8 +135,8 @@ pub(super) fn of_body(error: &reqwest::Error) -> AttemptError {
     }
 }
 
-/// `text` on one line and harmless to a terminal: control characters and invisible direction marks are written as
-/// escapes. Cut at a character's boundary to at most `limit` bytes.
+/// Writes `text` on one line, harmless to a terminal: control characters and invisible direction marks become escapes. Cuts
+/// it at a character's boundary to at most `limit` bytes.
 pub(super) fn printable(text: &str, limit: usize) -> String {
     let mut out = String::with_capacity(text.len().min(limit));
     for c in text.chars() {
@@ -157,7 +157,7 @@ pub(super) fn printable(text: &str, limit: usize) -> String {
     out
 }
 
-/// The first cause in the chain that says by its type what happened.
+/// Names the first cause in the chain whose type tells the kind of failure.
 fn named_cause(error: &reqwest::Error) -> Option<AttemptError> {
     causes(error).find_map(|cause| {
         let kind = if let Some(resolve) = cause.downcast_ref::<ResolveError>() {
@@ -178,7 +178,7 @@ fn named_cause(error: &reqwest::Error) -> Option<AttemptError> {
                 return None;
             }
         } else if let Some(io) = cause.downcast_ref::<io::Error>() {
-            // An error that only wraps another one is named by that one, which comes next.
+            // An error that only wraps another one is named after that one, which comes next.
             if io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>() || inner.is::<ResolveError>()) {
                 return None;
             }
@@ -194,11 +194,11 @@ fn named_cause(error: &reqwest::Error) -> Option<AttemptError> {
     })
 }
 
-/// The causes of `error`, itself excluded: its own text may contain the URL.
+/// Returns the causes of `error` without itself: its own text may contain the URL.
 fn causes<'a>(error: &'a reqwest::Error) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(error.source(), |cause| {
         let cause: &'a (dyn Error + 'static) = *cause;
-        // An `io::Error` names as its source not what it wraps but the source of that.
+        // An `io::Error` gives as its source not the error it wraps but the source of that.
         let wrapped = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         wrapped.map_or_else(|| cause.source(), |inner| Some(inner as &(dyn Error + 'static)))
     })

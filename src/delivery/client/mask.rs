@@ -1,24 +1,24 @@
-//! What an address may hold that is a secret, made unreadable wherever the other side repeats it.
+//! Masks the parts of an address that may be secrets, wherever the other side repeats them.
 //!
-//! Many receivers are told who calls by a token in the path or the query, and many answer with the address that was asked for:
-//! in a redirect, in a page that says "not found". What stands in a log or is shown to an operator goes through here.
+//! Many receivers recognise the caller by a token in the path or the query, and many answer with the address that was asked
+//! for: in a redirect, in a page that says "not found". Text for a log or for an operator goes through here.
 
 use url::Url;
 
-/// What stands in its place.
+/// The text in place of a masked part.
 const MASKED: &str = "…";
-/// A value of a query this short is no secret, nor is it worth a readable answer.
+/// A query value shorter than this is no secret, and masking it would make answers unreadable.
 const SHORTEST_VALUE: usize = 3;
-/// Shorter parts of a path name things.
+/// Shorter parts of a path are names, not secrets.
 const SHORTEST_SEGMENT: usize = 6;
-/// The beginning of a secret that stands at the end of a text which was cut is masked from this length.
+/// The beginning of a secret at the end of a text that was cut is masked from this length.
 const SHORTEST_BEGINNING: usize = 4;
 
 /// The parts of one address that may be secrets, longest first, in small letters.
 pub(super) struct Mask(Vec<String>);
 
 impl Mask {
-    /// All of an address but scheme, host and port.
+    /// Takes all of an address but scheme, host and port.
     pub(super) fn of(url: &Url) -> Self {
         let mut parts = Vec::new();
         let query = url.query().unwrap_or_default();
@@ -37,11 +37,11 @@ impl Mask {
         Self(written)
     }
 
-    /// The text with those parts masked; with `was_cut`, also the beginning of one at its end.
+    /// Masks those parts in the text; with `was_cut`, also the beginning of one at its end.
     pub(super) fn apply(&self, text: &str, was_cut: bool) -> String {
         let mut text = text.to_owned();
         for part in &self.0 {
-            // Small letters of ASCII are as long as large ones: places in one are places in the other.
+            // Lower-case ASCII letters are as long as upper-case ones, so positions agree.
             let mut from = 0;
             while let Some(found) = text[from..].to_ascii_lowercase().find(part) {
                 text.replace_range(from + found..from + found + part.len(), MASKED);
@@ -64,7 +64,7 @@ impl Mask {
     }
 }
 
-/// The ways in which a part of an address is repeated: as it stands there, decoded, and each of them in JSON and HTML.
+/// Returns the spellings in which a part of an address is repeated: as it is, decoded, and each of them in JSON and HTML.
 fn spellings(part: &str) -> impl Iterator<Item = String> {
     let decoded: String = url::form_urlencoded::parse(format!("={}", part.replace('&', "%26")).as_bytes())
         .map(|(_, value)| value.into_owned())
@@ -80,7 +80,8 @@ fn spellings(part: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// Where a receiver wanted to send us, without anything that may be a secret: scheme, host and port, and what else differs.
+/// Describes where a receiver wanted to redirect us, without any possible secret: scheme, host and port, and what else
+/// differs.
 pub(super) fn redirect(from: &Url, location: &str) -> String {
     let Ok(to) = from.join(location) else { return "an address that cannot be read".to_owned() };
     if !to.has_host() {

@@ -241,7 +241,7 @@ fn refused_v4() -> impl Strategy<Value = Ipv4Addr> {
     })
 }
 
-/// Every notation of `v4`, with `noise` where the notation leaves room.
+/// Returns every notation of `v4`, with `noise` where the notation leaves room.
 fn notations(v4: Ipv4Addr, noise: u128) -> Vec<Ipv6Addr> {
     let bits = u128::from(v4.to_bits());
     let low = |count: u32| noise & ((1 << count) - 1);

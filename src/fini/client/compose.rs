@@ -10,7 +10,7 @@ pub(super) fn json_bytes(value: &Value) -> Bytes {
     value.to_string().into()
 }
 
-/// The body of Generate Answer; `metadata` is left out when it would be empty.
+/// Returns the body of Generate Answer; `metadata` is left out when it would be empty.
 pub(super) fn answer_body(request: &GenerateAnswer) -> Value {
     let mut metadata = request.metadata.clone();
     if !request.attributes.is_empty() {

@@ -1,5 +1,5 @@
-//! One request and its answer: one deadline from the call to the last byte, a cap on what is read, and the decision
-//! whether the request left.
+//! One request and its answer: one deadline from the call to the last byte, a cap on what is read, and the decision whether
+//! the request left.
 //!
 //! A request with a body is `NeverLeft` exactly if its [`DepartingBody`] was never taken and is withheld from now on;
 //! no error of the HTTP library is interpreted for that, and none of its own retries can lead to a second copy, since the
@@ -26,7 +26,7 @@ use crate::{
     fini::{Departure, Failure, redact},
 };
 
-/// How much of an error's body is read, in bytes, and for how long: an explanation is nice to have, the status is known.
+/// Bytes of an error's body that are read, and the time for that: an explanation is nice to have, the status is known.
 const EXPLANATION_CAP: usize = 16 * 1024;
 const EXPLANATION_TIME: Duration = Duration::from_secs(5);
 
@@ -37,10 +37,10 @@ pub(super) struct Call<'a> {
     pub(super) url: Url,
     /// The keys at the beginning of the call.
     pub(super) keys: Arc<Keys>,
-    /// Which of them it carries.
+    /// The key that it carries.
     pub(super) side: Side,
     pub(super) body: Option<Bytes>,
-    /// From the call to the last byte of the answer.
+    /// Time from the call to the last byte of the answer.
     pub(super) time: Duration,
     /// The largest answer, in bytes.
     pub(super) cap: usize,
@@ -48,7 +48,7 @@ pub(super) struct Call<'a> {
     pub(super) said: Vec<&'a str>,
 }
 
-/// Which key a request carries.
+/// The key that a request carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
     /// The one for reading.
@@ -70,7 +70,7 @@ struct Decided<'a> {
 }
 
 impl Decided<'_> {
-    /// Whether the request never left, and now never will.
+    /// Returns true if the request never left, and now never will.
     fn never_left(&self, connected: bool) -> bool {
         if self.has_body || !connected {
             self.departure.withhold()
@@ -88,7 +88,7 @@ impl Drop for Decided<'_> {
 }
 
 impl FiniClient {
-    /// Sends one request, waits for its whole answer and decodes it, and tells the observer.
+    /// Sends one request, waits for its whole answer, decodes it, and reports it to the observer.
     pub(super) async fn exchange<T>(
         &self,
         call: Call<'_>,
@@ -175,7 +175,7 @@ impl FiniClient {
         }
     }
 
-    /// The head of an answer decides its class; that its body breaks off or stalls changes nothing.
+    /// Judges a refusal. The head of an answer decides its class; a body that breaks off or stalls changes nothing.
     async fn explain(call: &Call<'_>, mut response: Response, deadline: Instant) -> Failure {
         let mut body = BytesMut::new();
         let reading = async {
@@ -187,7 +187,7 @@ impl FiniClient {
                 }
             }
         };
-        // What was read by then is explanation enough.
+        // The part that was read by then is explanation enough.
         let _ = timeout_at(deadline.min(Instant::now() + EXPLANATION_TIME), reading).await;
         let status = response.status().as_u16();
         verdict::judge(call.route, status, response.headers(), &body, &call.keys.texts(), &call.said)
@@ -209,7 +209,7 @@ enum Outcome {
     Refusal(Response),
 }
 
-/// What ended an exchange before its answer was complete.
+/// The reason why an exchange ended before its answer was complete.
 enum Fault {
     Send(SendError),
     Receive(reqwest::Error),
@@ -218,7 +218,7 @@ enum Fault {
 }
 
 impl Fault {
-    /// Whether a connection may have carried the request.
+    /// Returns true if a connection may have carried the request.
     fn connected(&self) -> bool {
         !matches!(self, Self::Send(SendError { connected: false, .. }))
     }

@@ -54,7 +54,7 @@ const CONVERSATIONS_CAP: usize = 32 * 1024 * 1024;
 /// The largest answer of the other routes, in bytes.
 const CAP: usize = 4 * 1024 * 1024;
 
-/// How to reach Fini.
+/// The settings by which Fini is reached.
 #[derive(Clone, Debug)]
 pub struct ClientSettings {
     /// The address before `/v2`: http or https, without credentials.
@@ -63,11 +63,11 @@ pub struct ClientSettings {
     pub read_key: SecretString,
     /// The key for Generate Answer and deletions; may be the same.
     pub write_key: SecretString,
-    /// From the call of Generate Answer to the last byte of its answer.
+    /// Time from the call of Generate Answer to the last byte of its answer.
     pub reply_timeout: Duration,
-    /// The same for every other route (30 s is a good value).
+    /// Likewise for every other route (30 s is a good value).
     pub read_timeout: Duration,
-    /// Name resolution, TCP and TLS together (5 s is a good value).
+    /// Time for name resolution, TCP and TLS together (5 s is a good value).
     pub connect_timeout: Duration,
     /// Proxy and certificates.
     pub network: Network,
@@ -76,7 +76,7 @@ pub struct ClientSettings {
 /// The client could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The address is none that requests can be sent to.
+    /// No requests can be sent to the address.
     #[error("the base URL must be http or https, with a host and without credentials")]
     BaseUrl,
     /// A key is empty or has characters that no header may have.
@@ -85,7 +85,7 @@ pub enum ClientError {
         /// `read` or `write`.
         which: &'static str,
     },
-    /// The way over the network cannot be taken.
+    /// The configured way over the network cannot be used.
     #[error("fini.{0}")]
     Network(#[from] NetworkError),
     /// TLS could not be set up, for example because the system has no root certificates.
@@ -93,7 +93,7 @@ pub enum ClientError {
     Setup(String),
 }
 
-/// The way over the network: opens no connection yet.
+/// Creates the transport over HTTP; opens no connection yet.
 pub fn over_http(settings: &ClientSettings) -> Result<Box<dyn Transport>, ClientError> {
     let settings = settings.clone();
     let build = move || {
@@ -128,7 +128,7 @@ pub struct FiniClient {
 pub(super) struct Keys {
     read: HeaderValue,
     write: HeaderValue,
-    /// Both, for what no detail may repeat.
+    /// Both keys, which no detail may repeat.
     texts: [SecretString; 2],
 }
 
@@ -158,7 +158,7 @@ impl FiniClient {
         Self::over(over_http(&settings)?, settings, observer)
     }
 
-    /// A client whose requests take the given way; of the settings, the time to connect does not concern it.
+    /// Creates a client whose requests take the given transport; the connect timeout of the settings does not concern it.
     pub fn over(
         transport: Box<dyn Transport>,
         settings: ClientSettings,
@@ -177,7 +177,7 @@ impl FiniClient {
         })
     }
 
-    /// Reads the workspace's groups of tags. No part of the port: the bridge itself has no use for them.
+    /// Reads the workspace's groups of tags. Not part of the port: the bridge itself has no use for them.
     pub async fn list_tag_groups(&self, departure: &Departure) -> Result<Vec<Tag>, Failure> {
         let url = self.url(&["tag-groups", "public"]);
         self.exchange(self.reading(Route::ListTags, url), departure, wire::parse_tags).await
@@ -190,7 +190,7 @@ impl FiniClient {
         self.exchange(self.reading(Route::ListTags, url), departure, wire::parse_tags).await
     }
 
-    /// Requests that begin from now on carry these keys.
+    /// Sets the keys for requests that begin from now on.
     pub fn set_keys(&self, read: &SecretString, write: &SecretString) -> Result<(), ClientError> {
         let keys = Arc::new(Keys::new(read, write)?);
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
@@ -201,7 +201,7 @@ impl FiniClient {
         Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Each segment is untrusted text and stays one segment, whatever it contains.
+    /// Builds a URL. Each segment is untrusted text and stays one segment, whatever it contains.
     fn url(&self, segments: &[&str]) -> Url {
         let mut url = self.settings.base_url.clone();
         url.set_query(None);
@@ -214,7 +214,7 @@ impl FiniClient {
 
     fn conversation_url(&self, id: &InteractionId) -> Result<Url, Failure> {
         match id.as_str() {
-            // Empty and dot segments would be dropped, and the path become that of another route.
+            // Empty and dot segments would be dropped, which would make the path that of another route.
             "" | "." | ".." => Err(Failure::Missing { detail: "not an id that Fini could have given".to_owned() }),
             id => Ok(self.url(&["hc-interactions", id, "public"])),
         }

@@ -1,7 +1,7 @@
-//! The way to Fini: connections that do not outlive a move of its address.
+//! The connections to Fini, which do not outlive a change of its address.
 //!
-//! The pool of connections is replaced by a new one every minute ([`Renewed`]). The files of certificates are read again each
-//! time: what a rotation put there is in force within a minute, and what cannot be read leaves the old pool in use.
+//! The pool of connections is replaced by a new one every minute ([`Renewed`]). The files of certificates are read again
+//! each time: a rotated file is in force within a minute, and a file that cannot be read leaves the old pool in use.
 
 use async_trait::async_trait;
 use reqwest::{Request, Response};

@@ -1,4 +1,4 @@
-//! Fini's routes by name, and what is told about each request: enough to count and to log it, nothing of its content.
+//! Fini's routes by name, and the facts reported about each request: enough to count and to log it, nothing of its content.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub enum Route {
 }
 
 impl Route {
-    /// The name as a label.
+    /// Returns the name as a label.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::GenerateAnswer => "generate_answer",
@@ -44,22 +44,22 @@ impl Route {
     }
 }
 
-/// What is told about each finished request. A dropped call is not told about.
+/// The facts reported about each finished request. A dropped call is not reported.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestFacts<'a> {
     /// Its route.
     pub route: Route,
-    /// The status, when the head of an answer arrived; also where the rest of it was unusable.
+    /// The status, if the head of an answer arrived, even if the rest was unusable.
     pub status: Option<u16>,
-    /// What time it was at Fini, by the answer's `Date` (whole seconds).
+    /// Fini's time, by the answer's `Date` (whole seconds).
     pub date: Option<Timestamp>,
-    /// From the call to the last byte.
+    /// Time from the call to the last byte.
     pub duration: Duration,
-    /// The span that it was, if it was made on behalf of a request in a trace.
+    /// Its span, if it was made on behalf of a request in a trace.
     pub span: Option<&'a Span>,
-    /// Why it was no success.
+    /// The failure; `None` on success.
     pub failure: Option<&'a Failure>,
 }
 
-/// Is told about every finished request, on the caller's task.
+/// Called about every finished request, on the caller's task.
 pub type Observer = Box<dyn Fn(&RequestFacts<'_>) + Send + Sync>;

@@ -1,6 +1,6 @@
-//! The way a request takes: over HTTP, or in a simulation to a vendor in the same process.
+//! The transport of a request: over HTTP, or in a simulation to a vendor in the same process.
 //!
-//! Everything that is decided about a request and its answer is decided above, by the same code for every way.
+//! All decisions about a request and its answer are made above, by the same code for every transport.
 
 use std::error::Error as _;
 
@@ -10,16 +10,16 @@ use reqwest::{Request, Response};
 /// Carries one request to Fini.
 #[async_trait]
 pub trait Transport: Send + Sync {
-    /// Hands the request over once, never again, and waits for the head of its answer. Takes the body in one piece at the moment
-    /// at which it leaves. A dropped call ends the request, which may have arrived all the same.
+    /// Hands the request over once, never again, and waits for the head of its answer. Takes the body in one piece at the
+    /// moment at which it leaves. A dropped call ends the request, which may still have arrived.
     async fn send(&self, request: Request) -> Result<Response, SendError>;
 }
 
-/// No answer began.
+/// The error of a request to which no answer began.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{detail}")]
 pub struct SendError {
-    /// Whether a connection may have carried the request.
+    /// True if a connection may have carried the request.
     pub connected: bool,
     /// The causes, for operators.
     pub detail: String,
@@ -32,8 +32,8 @@ impl Transport for reqwest::Client {
     }
 }
 
-/// A connection did not carry the request when there was none, nor when the library hands back a request that waited for a
-/// connection that had already ended ("canceled").
+/// Returns false if no connection carried the request: there was none, or the library hands back a request that waited for
+/// a connection that had already ended ("canceled").
 fn connected(error: &reqwest::Error) -> bool {
     let canceled =
         causes(error).any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled));
@@ -49,7 +49,7 @@ fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Erro
     })
 }
 
-/// The causes from the outside in, without the outermost: it names the address, which the operator configured.
+/// Returns the causes from the outside in, without the outermost: it names the address, which the operator configured.
 pub(super) fn chain(error: &reqwest::Error) -> String {
     let mut parts: Vec<String> = Vec::new();
     for cause in causes(error).map(ToString::to_string) {

@@ -1,4 +1,4 @@
-//! From the head and body of an unsuccessful answer to a [`Failure`]; pure.
+//! Turns the head and body of an unsuccessful answer into a [`Failure`]; pure.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,11 +11,11 @@ use crate::{
     fini::{Failure, redact},
 };
 
-/// Decides what an answer without success means.
+/// Decides the meaning of an unsuccessful answer.
 ///
-/// Only a refusal in Fini's own words is one of Fini's: a page of something in front of it (a firewall, a gateway during a
-/// roll-out) says nothing about key, bot or id, and of a message only that its outcome is unclear. A 429 is believed of
-/// anybody: who limits the rate has not passed the request on.
+/// Only a refusal in Fini's own words comes from Fini: a page of something in front of it (a firewall, a gateway during a
+/// roll-out) says nothing about key, bot or id, and of a message only that its outcome is unclear. A 429 counts whoever
+/// sent it: one who limits the rate has not passed the request on.
 pub(super) fn judge(
     route: Route,
     status: u16,
@@ -33,7 +33,7 @@ pub(super) fn judge(
     let unclear = |detail| Failure::Unclear { status: Some(status), retry_after, by_fini, detail };
     match status {
         429 => Failure::Throttled { retry_after, detail },
-        // 425: refused as a possible replay (RFC 8470); 499: a proxy that thought we had hung up.
+        // 425: refused as a possible replay (RFC 8470); 499: a proxy that took us for disconnected.
         408 | 425 | 499 => unclear(detail),
         400..=499 if !by_fini => unclear(format!("not in Fini's own words: {detail}")),
         401 | 403 => Failure::Unauthorised { status, detail },
@@ -43,7 +43,7 @@ pub(super) fn judge(
     }
 }
 
-/// True for Fini's own error shape, `{statusCode, message, error}` as JSON with any two of the three missing.
+/// Returns true for Fini's own error shape, `{statusCode, message, error}` as JSON with any two of the three missing.
 fn is_by_fini(headers: &HeaderMap, body: &[u8]) -> bool {
     let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -55,8 +55,8 @@ fn is_by_fini(headers: &HeaderMap, body: &[u8]) -> bool {
     ["statusCode", "message", "error"].iter().any(|name| fields.get(*name).is_some_and(|value| !value.is_null()))
 }
 
-/// What an error body says: Fini's `{statusCode, message, error}` with any of it missing and `message` a text or several,
-/// a page of HTML from a proxy (its title), or plain text.
+/// Extracts the explanation of an error body: Fini's `{statusCode, message, error}` with any of it missing and `message` a
+/// text or several, a page of HTML from a proxy (its title), or plain text.
 fn explanation(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body));
     let text = text.trim();
@@ -83,7 +83,7 @@ fn explanation(body: &[u8]) -> String {
         Err(_) => match text.find(['{', '[', '"']) {
             None => text.to_owned(),
             Some(0) => "garbled JSON".to_owned(),
-            // Words of a proxy; what looks like data after them may be of a conversation.
+            // The words of a proxy; what looks like data after them may come from a conversation.
             Some(at) => format!("{} …", text[..at].trim_end()),
         },
     }
@@ -108,15 +108,15 @@ fn title(page: &str) -> Option<&str> {
     Some(page[from..to].trim()).filter(|title| !title.is_empty())
 }
 
-/// What time it was where the answer was made, by its `Date` (RFC 9110 §6.6.1).
+/// Returns the time at which the answer was made, by its `Date` (RFC 9110 §6.6.1).
 pub(super) fn date(headers: &HeaderMap) -> Option<Timestamp> {
     let date = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
     let since = date.duration_since(SystemTime::UNIX_EPOCH).ok()?;
     Some(Timestamp::from_millis(i64::try_from(since.as_millis()).ok()?))
 }
 
-/// `Retry-After` in seconds or as a date (RFC 9110 §10.2.3). A date is taken relative to the answer's own `Date`, which
-/// makes it independent of how our clocks differ; without one it says nothing.
+/// Reads `Retry-After` in seconds or as a date (RFC 9110 §10.2.3). A date is taken relative to the answer's own `Date`,
+/// which makes it independent of the difference between our clocks; without that it says nothing.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name| headers.get(name)?.to_str().ok().map(str::trim);
     let value = text(RETRY_AFTER)?;

@@ -1,7 +1,7 @@
 //! The border: whatever the vendor sends, nothing beyond it is longer, stranger or from another time than it may be.
 //!
-//! Each bound is far above what an honest conversation holds. What is cut is counted, so that it is said; an event keeps its
-//! place in any case, since an event that is left out looks like one that never was.
+//! Each bound is far above the size of an honest conversation. Cuts are counted, so that they are reported; an event keeps
+//! its place in any case, since an event that is left out looks like one that never was.
 
 use serde_json::{Map, Value};
 
@@ -23,21 +23,21 @@ pub(super) const LIST: usize = 100;
 /// each with all its documented members.
 pub(super) const EVENTS: usize = 100_000;
 
-/// 2000-01-01 and 2100-01-01: a time beyond is none that anybody meant.
+/// 2000-01-01 and 2100-01-01: nobody means a time beyond them.
 const FIRST: Timestamp = Timestamp::from_millis(946_684_800_000);
 const LAST: Timestamp = Timestamp::from_millis(4_102_444_800_000);
 
-/// Counts what was cut.
+/// Counts the cuts.
 #[derive(Debug, Default)]
 pub(super) struct Border {
     pub(super) cut: usize,
 }
 
 impl Border {
-    /// A text of at most so many characters.
+    /// Cuts a text to at most so many characters.
     pub(super) fn text(&mut self, text: Option<String>, most: usize) -> Option<String> {
         let mut text = text?;
-        // The length in bytes is known for nothing, and at least that in characters.
+        // The length in bytes is free to read, and no less than the length in characters.
         if text.len() > most
             && let Some((end, _)) = text.char_indices().nth(most)
         {
@@ -47,7 +47,7 @@ impl Border {
         Some(text)
     }
 
-    /// The first entries of a list, without those that are too large.
+    /// Returns the first entries of a list, without those that are too large.
     pub(super) fn values(&mut self, mut values: Vec<Value>) -> Vec<Value> {
         let before = values.len();
         values.truncate(LIST);
@@ -56,14 +56,14 @@ impl Border {
         values
     }
 
-    /// The first entries of a list.
+    /// Returns the first entries of a list.
     pub(super) fn list<T>(&mut self, mut list: Vec<T>) -> Vec<T> {
         self.cut += list.len().saturating_sub(LIST);
         list.truncate(LIST);
         list
     }
 
-    /// The event as it came; of one that is too large, its small members.
+    /// Returns the event as it came; of one that is too large, its small members.
     pub(super) fn raw(&mut self, raw: Value) -> Value {
         if is_within(&raw, VALUE) {
             return raw;
@@ -83,7 +83,7 @@ impl Border {
     }
 }
 
-/// An address that is safe to offer as a link: absolute, http or https. Anything else is none.
+/// Returns an address that is safe to offer as a link: absolute, http or https. Any other is dropped.
 pub(super) fn address(text: &str) -> Option<String> {
     let text = text.trim();
     if text.len() > ADDRESS || text.chars().any(char::is_control) {
@@ -93,8 +93,8 @@ pub(super) fn address(text: &str) -> Option<String> {
     (matches!(url.scheme(), "http" | "https") && url.has_host()).then(|| text.to_owned())
 }
 
-/// Addresses anywhere in an attachment that are no absolute http or https ones are null: whatever a member is called that
-/// ends in `url`, somebody makes a link of it.
+/// Replaces addresses anywhere in an attachment that are not absolute http or https ones by null: somebody makes a link of
+/// any member whose name ends in `url`.
 pub(super) fn safe_links(value: Value) -> Value {
     match value {
         Value::Object(members) => {
@@ -117,7 +117,8 @@ fn is_link(name: &str) -> bool {
     ["url", "uri", "href", "link", "src"].iter().any(|ending| name.ends_with(ending))
 }
 
-/// Within the years in which anything can have happened. A number that would be a time of 1970 is one in seconds.
+/// Keeps a time within the years in which anything can have happened. A number that would be a time of 1970 is one in
+/// seconds.
 pub(super) fn time(millis: i64) -> Timestamp {
     let at = Timestamp::from_millis(millis);
     let as_seconds = Timestamp::from_millis(millis.saturating_mul(1_000));
@@ -128,7 +129,7 @@ fn is_within(value: &Value, most: usize) -> bool {
     size_of("", value) <= most
 }
 
-/// Roughly its length as JSON.
+/// Returns its approximate length as JSON.
 fn size_of(name: &str, value: &Value) -> usize {
     let inner = match value {
         Value::Null | Value::Bool(_) => 5,

@@ -54,7 +54,7 @@ fn digest(text: &str) -> u64 {
     Sha256::digest(text.as_bytes()).iter().take(8).fold(0, |digest, byte| digest << 8 | u64::from(*byte))
 }
 
-/// Parses one conversation as it stands in a page.
+/// Parses one conversation of a page.
 pub(in crate::fini) fn parse_conversation(body: &[u8]) -> Result<FiniConversation, Malformed> {
     let text = clean(body);
     let fields = object(&text)?;
@@ -106,7 +106,7 @@ fn conversation(id: InteractionId, fields: &BTreeMap<String, &RawValue>) -> Resu
     })
 }
 
-/// The events, unparsed. None at all is a fact; something else in their place is not the same as none.
+/// Returns the events, unparsed. A missing list means none; something else in its place does not.
 fn events<'a>(fields: &BTreeMap<String, &'a RawValue>) -> Result<Vec<&'a RawValue>, Malformed> {
     match fields.get("events") {
         Some(raw) if raw.get() != "null" => {
@@ -116,7 +116,7 @@ fn events<'a>(fields: &BTreeMap<String, &'a RawValue>) -> Result<Vec<&'a RawValu
     }
 }
 
-/// When the newest event was created, reading nothing else.
+/// Returns when the newest event was created, reading nothing else.
 pub(in crate::fini) fn latest_event_at(text: &str) -> Option<Timestamp> {
     let fields = object(text).ok()?;
     let times = events(&fields).ok()?.into_iter().filter_map(|raw| {

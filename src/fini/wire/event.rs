@@ -1,4 +1,4 @@
-//! Events: what Generate Answer answers with and what every conversation carries ("List conversations", Event).
+//! Events: the answer of Generate Answer, and the content of every conversation ("List conversations", Event).
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -55,8 +55,8 @@ fn present(entries: &[&RawValue]) -> Result<Vec<FiniEvent>, Malformed> {
     Ok(events)
 }
 
-/// The events among the entries, each once and oldest first, and how much was cut; events of one moment keep the order in
-/// which they happened, also when the list came newest first.
+/// Returns the events among the entries, each once and oldest first, and counts the cuts; events of one moment keep the
+/// order in which they happened, also when the list came newest first.
 pub(super) fn collect(entries: &[&RawValue], wrapper: Option<Timestamp>) -> (Vec<FiniEvent>, usize) {
     let mut border = Border::default();
     let mut near = wrapper;
@@ -73,7 +73,7 @@ pub(super) fn collect(entries: &[&RawValue], wrapper: Option<Timestamp>) -> (Vec
                 place.insert(events.len());
                 events.push(event);
             }
-            // Of an event that is there twice, the one that says more.
+            // Of an event that occurs twice, the fuller one is kept.
             Entry::Occupied(place) => {
                 let known = &mut events[*place.get()];
                 if known.text.is_none() && event.text.is_some() {
@@ -93,7 +93,7 @@ pub(super) fn collect(entries: &[&RawValue], wrapper: Option<Timestamp>) -> (Vec
     (events, border.cut + oldest)
 }
 
-/// One event; `near` stands in for a missing time, so that it stays beside its neighbours.
+/// Parses one event; `near` replaces a missing time, so that it stays beside its neighbours.
 fn event(raw: Value, near: Option<Timestamp>, border: &mut Border) -> Option<FiniEvent> {
     let fields = raw.as_object()?;
     if fields.is_empty() {
@@ -125,7 +125,7 @@ fn event(raw: Value, near: Option<Timestamp>, border: &mut Border) -> Option<Fin
     })
 }
 
-/// An id for an event without one, from what does not change about it: ratings, tags and signed attachment addresses do.
+/// Makes an id for an event without one, from its unchanging parts: ratings, tags and signed attachment addresses change.
 fn synthetic_id(external: Option<&Value>, at: Option<Timestamp>, role: &str, kind: &str, text: Option<&str>) -> String {
     let content = serde_json::json!([external, at, role, kind, text]).to_string();
     let digest = Sha256::digest(content.as_bytes());
@@ -157,13 +157,13 @@ fn parse_kind(kind: &str) -> FiniKind {
     }
 }
 
-/// Compared without case and separators: what is unknown is shown to the frontend, and an `internal_note` must not leave
-/// the bridge for its spelling.
+/// Compares without case and separators: unknown roles are shown to the frontend, and an `internal_note` must not leave the
+/// bridge because of its spelling.
 fn plain(word: &str) -> String {
     word.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-/// As stored: 0 is a rating, only `null` is none ("List conversations", csatRating).
+/// Takes the rating as stored: 0 is a rating, only `null` is none ("List conversations", csatRating).
 fn rating(value: Option<&Value>) -> Option<Number> {
     match value? {
         Value::Number(number) => Some(number.clone()),

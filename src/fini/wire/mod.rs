@@ -1,9 +1,9 @@
-//! What the vendor sends, turned into domain values.
+//! Turns the vendor's answers into domain values.
 //!
-//! Pure functions over bytes, but for a line where something was cut. They take everything that can be understood and never panic: an unknown role, type,
-//! status or field is a value; a field of the wrong type counts as missing; an entry that is no object is left out and
-//! counted. Only an answer that does not hold what its route promises is [`Malformed`], because taking it for an empty
-//! answer would mean "nothing happened". Reasons never quote content.
+//! Pure functions over bytes, except for a log line when something was cut. They take everything that can be understood and
+//! never panic: an unknown role, type, status or field is a value; a field of the wrong type counts as missing; an entry
+//! that is no object is left out and counted. Only an answer without what its route promises is [`Malformed`], because
+//! taking it for an empty answer would mean "nothing happened". Reasons never quote content.
 
 mod bounds;
 mod conversation;
@@ -59,7 +59,7 @@ impl Malformed {
         Self { reason: reason.into() }
     }
 
-    /// Where and why parsing stopped. Not the parser's own words: they quote what they stumbled over.
+    /// Says where and why parsing stopped. Not in the parser's own words: they quote the input.
     fn json(error: &serde_json::Error) -> Self {
         use serde_json::error::Category;
         let what = match error.classify() {
@@ -71,28 +71,28 @@ impl Malformed {
     }
 }
 
-/// The body as text, without a byte order mark. A broken byte costs a character, not the whole page.
+/// Returns the body as text, without a byte order mark. A broken byte costs a character, not the whole page.
 fn clean(body: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body))
 }
 
-/// The members of an object, unparsed. The last of repeated names counts. Nesting costs no stack.
+/// Returns the members of an object, unparsed. The last of repeated names counts. Nesting costs no stack.
 fn object(text: &str) -> Result<BTreeMap<String, &RawValue>, Malformed> {
     serde_json::from_str(text).map_err(|error| Malformed::json(&error))
 }
 
-/// The entries of an array, unparsed.
+/// Returns the entries of an array, unparsed.
 fn array(text: &str) -> Result<Vec<&RawValue>, Malformed> {
     serde_json::from_str(text).map_err(|error| Malformed::json(&error))
 }
 
-/// A whole value as every database can hold it: U+0000, which is legal in JSON and in no text of PostgreSQL's, becomes
+/// Parses a whole value so that every database can hold it: U+0000, legal in JSON but not in PostgreSQL's text, becomes
 /// U+FFFD.
 fn storable(text: &str) -> Result<Value, Malformed> {
     if text.contains("\\u0000") { value(&replace_escapes(text, |unit| unit == 0)) } else { value(text) }
 }
 
-/// A whole value; nested deeper than 127 levels it is malformed.
+/// Parses a whole value; nested deeper than 127 levels it is malformed.
 fn value(text: &str) -> Result<Value, Malformed> {
     serde_json::from_str(text)
         .or_else(|error| {
@@ -104,7 +104,7 @@ fn value(text: &str) -> Result<Value, Malformed> {
         .map_err(|error| Malformed::json(&error))
 }
 
-/// Replaces the escapes of lone surrogates, and of what else is `unwanted`, by that of U+FFFD.
+/// Replaces the escapes of lone surrogates, and of other `unwanted` units, by that of U+FFFD.
 fn replace_escapes(text: &str, unwanted: impl Fn(u16) -> bool) -> String {
     let unit = |at: usize| -> Option<u16> {
         let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
@@ -134,7 +134,7 @@ fn string(value: Option<&Value>) -> Option<String> {
     value.and_then(Value::as_str).map(str::to_owned)
 }
 
-/// An id or a cursor: text, or a whole number as text; never empty, nor longer than any database's index takes.
+/// Reads an id or a cursor: text, or a whole number as text; never empty, nor longer than any database's index takes.
 fn id_text(value: Option<&Value>) -> Option<String> {
     match value? {
         Value::String(id) if !id.is_empty() && (id.len() <= bounds::ID || id.chars().count() <= bounds::ID) => {
@@ -153,7 +153,7 @@ fn values(value: Option<&Value>) -> Vec<Value> {
     value.and_then(Value::as_array).cloned().unwrap_or_default()
 }
 
-/// A list of strings; a single string (the history's older description) is a list of one.
+/// Reads a list of strings; a single string (the history's older description) is a list of one.
 fn strings(value: Option<&Value>) -> Vec<String> {
     match value {
         Some(Value::String(one)) => vec![one.clone()],
@@ -173,8 +173,8 @@ fn members(value: Option<Value>) -> Map<String, Value> {
     }
 }
 
-/// Epoch milliseconds (or seconds) as a number or as text, or an ISO 8601 date and time (UTC where it names no offset, as "List
-/// agents" writes them).
+/// Reads epoch milliseconds (or seconds) as a number or as text, or an ISO 8601 date and time (UTC where it names no
+/// offset, as "List agents" writes them).
 fn timestamp(value: Option<&Value>) -> Option<Timestamp> {
     match value? {
         Value::Number(number) => number.as_i64().or_else(|| whole(number.as_f64()?)).map(bounds::time),
@@ -192,7 +192,7 @@ fn timestamp(value: Option<&Value>) -> Option<Timestamp> {
     }
 }
 
-/// Within the range in which every whole number is exact.
+/// Keeps a number within the range in which every whole number is exact.
 #[expect(clippy::cast_possible_truncation, reason = "the range is checked")]
 fn whole(number: f64) -> Option<i64> {
     const EXACT: f64 = 9_007_199_254_740_991.0;

@@ -16,7 +16,7 @@ use crate::{
 /// Largest page.
 const MAX_PAGE: usize = 500;
 
-/// A page of the audit, newest first.
+/// Returns a page of the audit, newest first.
 pub(super) async fn audit(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Result<Json<Value>, Problem> {
     let (mut cursor, mut limit) = (None, 100);
     for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
@@ -37,7 +37,7 @@ pub(super) async fn audit(State(admin): State<Admin>, RawQuery(query): RawQuery)
     Ok(Json(json!({"audit": acts, "next_cursor": page.next_cursor})))
 }
 
-/// Who asks, and what it may do.
+/// Returns the operator's name, role and right to read texts.
 pub(super) async fn me(Extension(operator): Extension<Operator>) -> Json<Value> {
     Json(json!({"name": operator.name, "role": operator.role.as_str(), "texts": operator.texts}))
 }

@@ -1,4 +1,4 @@
-//! The end of a quarantine: whose history a Fini conversation is, and the binding to it.
+//! Ends a quarantine: shows whose history a Fini conversation is, and binds to it.
 
 use axum::{
     Json,
@@ -24,10 +24,10 @@ use crate::{
     store::{Bound, Conversation, ConversationRef, Meant},
 };
 
-/// Words of a history that are shown.
+/// Number of a history's latest messages that are shown.
 const WORDS: usize = 20;
 
-/// What an operator wants.
+/// An operator's request to settle a quarantine.
 struct Wish {
     /// The Fini conversation; `None` for a new one.
     interaction: Option<InteractionId>,
@@ -69,7 +69,7 @@ fn flag(fields: &Map<String, Value>, name: &'static str, errors: &mut Vec<FieldE
     }
 }
 
-/// Settles a quarantine: to a Fini conversation that Fini knows and nobody else has, or to a new one. A dry run says whose
+/// Settles a quarantine: to a Fini conversation that Fini knows and nobody else has, or to a new one. A dry run shows whose
 /// history it would bring, and changes nothing.
 pub(super) async fn bind(
     State(admin): State<Admin>,
@@ -136,7 +136,7 @@ fn already_bound(owner: Option<&ConversationRef>) -> Problem {
     Problem::new(Code::AlreadyBound).detail(detail)
 }
 
-/// The Fini conversation, if Fini has it.
+/// Returns the Fini conversation, if Fini has it.
 async fn known(admin: &Admin, id: &InteractionId) -> Result<FiniConversation, Problem> {
     match admin.inspector.read(id).await? {
         Inspected::Known(conversation) => Ok(*conversation),
@@ -145,7 +145,7 @@ async fn known(admin: &Admin, id: &InteractionId) -> Result<FiniConversation, Pr
     }
 }
 
-/// Whose history it is, as far as can be told.
+/// Shows whose history it is, as far as that is known.
 async fn shown(
     admin: &Admin,
     conversation: &Conversation,

@@ -1,4 +1,4 @@
-//! The budget: how it stands, and requests taken out of it for commands beside the bridge.
+//! Shows the budget, and takes requests out of it for commands beside the bridge.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ pub(super) async fn budget(State(admin): State<Admin>) -> Result<Json<Value>, Pr
     })))
 }
 
-/// Whole seconds as an integer, others with their fraction.
+/// Returns whole seconds as an integer, others with their fraction.
 fn seconds(window: Duration) -> Value {
     if window.subsec_nanos() == 0 { Value::from(window.as_secs()) } else { Value::from(window.as_secs_f64()) }
 }
@@ -57,7 +57,7 @@ pub(super) async fn permit(State(admin): State<Admin>, body: Bytes) -> Result<Js
     }
     Ok(Json(match admin.budget.take(RequestClass::Get).await? {
         Taken::Permit(_) => json!({"granted": true}),
-        // How long, not until when: clocks differ.
+        // A duration instead of a time: clocks differ.
         Taken::NotBefore(at) => json!({"granted": false, "wait_ms": whole_millis(at.since(admin.clock.now()))}),
     }))
 }

@@ -28,9 +28,9 @@ use crate::{
 /// The most of each list: messages and callbacks are the latest ones, events begin behind `after`.
 const MOST: usize = 500;
 
-/// `GET /admin/v1/conversations/{frontend}/{id}?after=N&content=true`: what the store knows of it. `turns` are its latest messages
-/// with each request to Fini, `events` its feed behind number `after` (0), `deliveries` the latest callbacks to all its
-/// destinations with each attempt; texts only where they are asked for.
+/// `GET /admin/v1/conversations/{frontend}/{id}?after=N&content=true`: all that the store holds about it. `turns` are its
+/// latest messages with each request to Fini, `events` its feed behind number `after` (0), `deliveries` the latest
+/// callbacks to all its destinations with each attempt; texts only on request.
 pub(super) async fn conversation(
     State(admin): State<Admin>,
     Path((frontend, id)): Path<(String, String)>,
@@ -148,7 +148,7 @@ fn shown_try(one: &Try) -> Value {
     })
 }
 
-/// An event as it is called back; without texts its envelope alone, and the message whose turn it ended.
+/// Shows an event as it is called back; without texts only its envelope, and the message whose turn it ended.
 fn shown_event(entry: &FeedEntry, with_texts: bool) -> Value {
     let whole: Value = serde_json::from_str(&entry.body).unwrap_or_default();
     if with_texts {

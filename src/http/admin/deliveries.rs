@@ -1,4 +1,4 @@
-//! Deliveries: looked through, and given another round.
+//! Lists deliveries, and gives them another round.
 
 use axum::{
     Json,
@@ -104,7 +104,8 @@ pub(super) async fn deliveries(State(admin): State<Admin>, RawQuery(query): RawQ
     Ok(Json(json!({"deliveries": deliveries, "next_cursor": page.next_cursor})))
 }
 
-/// A receiver's answer may repeat a customer's words. It counts as a text, which is shown on request only.
+/// Shows one delivery. A receiver's answer may repeat a customer's words, so it counts as a text, which is shown on request
+/// only.
 pub(super) async fn delivery(
     State(admin): State<Admin>,
     Path(id): Path<String>,
@@ -176,7 +177,7 @@ impl FilterForm {
                 Some(at) => self.filter.until = Some(at),
                 None => self.fault("until", "must be RFC 3339 or epoch milliseconds"),
             },
-            // Of a body it was refused by name; why it was asked for is taken in any case.
+            // A body with an unknown member was refused before; the reason for a look is accepted in any case.
             "reason" => {}
             name => self.errors.push(FieldError::new(
                 name.to_owned(),
@@ -194,7 +195,7 @@ impl FilterForm {
     }
 }
 
-/// A point in time as operators write it.
+/// Parses a point in time as operators write it.
 pub(super) fn time(text: &str) -> Option<Timestamp> {
     if let Ok(millis) = text.parse::<i64>() {
         return Some(Timestamp::from_millis(millis));

@@ -1,4 +1,4 @@
-//! What this replica was busy with over the last day, and the configuration that it runs with.
+//! The load of this replica over the last day, and the configuration that it runs with.
 
 use std::{sync::PoisonError, time::Duration};
 
@@ -14,11 +14,11 @@ use crate::{
     http::problem::{Code, FieldError, Problem},
 };
 
-/// As far back as figures go.
+/// Reach of the figures into the past.
 const DAY: Duration = Duration::from_hours(24);
 
-/// `GET /admin/v1/figures?window=24h`: points of what stood worst in each step, oldest first; kept in this replica's memory, so
-/// they begin with its start.
+/// `GET /admin/v1/figures?window=24h`: points with the worst values of each step, oldest first; kept in this replica's
+/// memory, so they begin with its start.
 pub(super) async fn figures(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Result<Json<Value>, Problem> {
     let (_, members) = part::query(query.as_deref(), &["window"])?;
     let window = members.get("window").map_or(Some(DAY), |text| humantime::parse_duration(text).ok());
@@ -58,7 +58,7 @@ fn shown(point: &Point) -> Value {
     })
 }
 
-/// `GET /admin/v1/configuration`: as this replica started with it; of secrets only that they are there.
+/// `GET /admin/v1/configuration`: the configuration with which this replica started; of secrets only that they are there.
 pub(super) async fn configuration(State(admin): State<Admin>) -> Json<Value> {
     Json(json!({"replica": &*admin.replica, "configuration": *admin.configuration}))
 }

@@ -1,4 +1,4 @@
-//! Frontends and their destinations: how callbacks fare, held back and let go, tried by a ping.
+//! Frontends and their destinations: shows the state of callbacks, holds them back, lets them go, and tries them by a ping.
 
 use axum::{
     Json,
@@ -42,7 +42,7 @@ pub(super) async fn frontends(State(admin): State<Admin>) -> Result<Json<Value>,
     Ok(Json(json!({"frontends": all})))
 }
 
-/// How the callbacks to a destination fare.
+/// Shows the state of the callbacks to a destination.
 fn fares(endpoint: Option<&Endpoint>, destination: &Destination, held: &[DestinationHold], now: Timestamp) -> Value {
     let hold = held.iter().find(|hold| hold.destination == *destination);
     json!({
@@ -57,7 +57,7 @@ fn of(admin: &Admin, is_meant: impl Fn(&Destination) -> bool) -> impl Iterator<I
     admin.endpoints.iter().map(AsRef::as_ref).filter(move |endpoint| is_meant(&endpoint.destination))
 }
 
-/// The destinations of a frontend that are meant: the one that `?destination=` names, else all of them.
+/// Returns the wanted destinations of a frontend: the one that `?destination=` names, else all of them.
 fn meant(admin: &Admin, frontend: &str, query: Option<&str>) -> Result<Vec<Destination>, Problem> {
     let frontend = admin.frontend(frontend)?;
     let mut members = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
@@ -112,7 +112,7 @@ pub(super) async fn resume(
 }
 
 /// Sends one signed test callback, outside the feed: type `ping`, no sequence. Without a destination, to the frontend's own
-/// callback, or to its first where it has none.
+/// callback, or to its first if it has none.
 pub(super) async fn ping(
     State(admin): State<Admin>,
     Path(name): Path<String>,

@@ -1,4 +1,4 @@
-//! Who waits for a human, or has one; and what Fini's action asked for that fits no conversation.
+//! Lists conversations that wait for a human, or have one; and requests of Fini's action that fit no conversation.
 
 use axum::{
     Json,
@@ -16,8 +16,7 @@ use crate::{
 /// The most of either list.
 const MOST: usize = 500;
 
-/// `GET /admin/v1/handoffs?frontend=&content=true`: the longest waiting first. What was said stands in it only where it is asked
-/// for.
+/// `GET /admin/v1/handoffs?frontend=&content=true`: the longest waiting first. Texts are included only on request.
 pub(super) async fn handoffs(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Result<Json<Value>, Problem> {
     let (mut frontend, mut with_content) = (None, false);
     for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {

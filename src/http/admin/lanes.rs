@@ -1,4 +1,4 @@
-//! Lanes that stand still, and what holds each.
+//! Lanes that stand still, with the cause of each.
 
 use axum::{
     Json,

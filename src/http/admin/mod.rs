@@ -50,34 +50,34 @@ use crate::{
     telemetry::spans::Spans,
 };
 
-/// What the operators' handlers work with.
+/// The services and state of the operators' handlers.
 #[derive(Clone)]
 pub struct Admin {
-    /// Everything that is kept.
+    /// Holds everything that is kept.
     pub store: Arc<dyn Store>,
-    /// Forgets what is bound anew.
+    /// Forgets the binding of a conversation that is bound anew.
     pub bindings: Bindings,
-    /// Whether loops make progress.
+    /// Knows whether loops make progress.
     pub health: Health,
-    /// Whether Fini accepts the keys.
+    /// Know whether Fini accepts the keys.
     pub breakers: Arc<Breakers>,
-    /// What was used of the budget.
+    /// Knows how much of the budget was used.
     pub budget: Arc<Budget>,
-    /// How reading keeps up.
+    /// Knows how far reading has come.
     pub reader: Arc<Reader>,
     /// The figures.
     pub metrics: Metrics,
-    /// Where spans are told.
+    /// Takes the spans of finished requests.
     pub spans: Spans,
-    /// For pings.
+    /// Sends pings.
     pub receivers: Arc<dyn ReceiverApi>,
     /// The destinations' callback addresses.
     pub endpoints: Vec<Arc<Endpoint>>,
     /// Reads at Fini what an operator asks for.
     pub inspector: Arc<Inspector>,
-    /// Who is left alone for a while, as far as this process knows.
+    /// Returns who is left alone for a while, as far as this process knows.
     pub left_alone: Arc<dyn Fn() -> LeftAlone + Send + Sync>,
-    /// What this process was busy with.
+    /// The load of this process over the last day.
     pub figures: Arc<Mutex<Figures>>,
     /// The configuration, without secrets.
     pub configuration: Arc<Value>,
@@ -85,25 +85,25 @@ pub struct Admin {
     pub replica: Arc<str>,
     /// Every frontend's name.
     pub frontends: Vec<FrontendName>,
-    /// Wakes what does replays.
+    /// Wakes the replayer.
     pub replayer: Wake,
-    /// Who may ask.
+    /// The operators and their tokens.
     pub operators: watch::Receiver<Arc<Operators>>,
-    /// Wakes what deletes at Fini.
+    /// Wakes the eraser, which deletes at Fini.
     pub eraser: Wake,
-    /// The time that waiting goes by.
+    /// The clock for waits.
     pub clock: Arc<dyn Clock>,
-    /// How far clocks lie apart.
+    /// Returns how far clocks lie apart.
     pub clocks: Arc<dyn Fn() -> ClockOffsets + Send + Sync>,
-    /// The time that callbacks are signed at.
+    /// The clock for the time at which callbacks are signed.
     pub wall: Arc<dyn WallClock>,
     /// Makes ids.
     pub entropy: Arc<dyn Entropy>,
-    /// Refusals that are told together.
+    /// Refusals that share one log line.
     pub refused: Arc<Refused>,
 }
 
-/// The operators' API.
+/// Returns the routes of the operators' API.
 pub fn admin(state: Admin) -> Router {
     let observed = context::Observed {
         wall: Arc::clone(&state.wall),
@@ -157,7 +157,8 @@ pub fn admin(state: Admin) -> Router {
 }
 
 impl Admin {
-    /// For how long Fini has not been read although something needs it; `None` where nothing does, or another process reads.
+    /// Returns for how long Fini has not been read although something needs it; `None` if nothing does, or if another
+    /// process reads.
     fn sweep_age(&self) -> Option<Duration> {
         self.reader.age().unread_since.map(|since| self.clock.now().since(since))
     }
@@ -168,8 +169,8 @@ impl Admin {
     }
 }
 
-/// A listener without a token trusts whoever reaches it, which on loopback is every page in a browser of that machine: so it
-/// answers only what was meant for it by name, and no page of another origin.
+/// Checks a request to a listener without a token. It trusts anyone who reaches it, which on loopback is every page in a
+/// browser of that machine: so it answers only requests that name this host, and no page of another origin.
 fn is_local(headers: &HeaderMap) -> bool {
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     let is_loopback = |authority: &str| {
@@ -187,7 +188,7 @@ fn is_local(headers: &HeaderMap) -> bool {
     text(header::HOST).is_none_or(is_loopback) && text(header::ORIGIN).is_none_or(is_own)
 }
 
-/// Returns true where the operator asks for texts, too (`?content=true`).
+/// Returns true if the operator asks for texts, too (`?content=true`).
 fn wants_texts(query: Option<&str>) -> bool {
     let mut members = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
     members.any(|(name, value)| name == "content" && value == "true")

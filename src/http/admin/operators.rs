@@ -1,7 +1,7 @@
-//! Who asks the operators' API, what that takes, and the row that it leaves in the audit.
+//! Identifies the operator, checks the role that a route needs, and writes the row in the audit.
 //!
-//! One table says of each route what it takes and what it is called; a route that does not stand in it takes the highest role.
-//! An act is on record before it is done: without that row it is not done.
+//! One table names for each route the role it needs and its act; a route that is not in it needs the highest role. An act
+//! is on record before it is done: without that row it is not done.
 
 use axum::{
     body::{Body, Bytes},
@@ -33,7 +33,7 @@ const MAX_BODY: usize = 256 * 1024;
 /// The longest reason that is kept, in characters.
 const MAX_REASON: usize = 1_000;
 
-/// What a route takes, and what an act on it is called; looks have no name.
+/// A route, the role it needs, and the name of its act; reads have no name.
 type Rule = (&'static str, &'static str, Role, Option<&'static str>);
 
 /// Every route of the operators' API.
@@ -61,14 +61,14 @@ pub(super) const RULES: [Rule; 27] = [
     ("GET", "/admin/v1/figures", Role::Read, None),
     ("GET", "/admin/v1/configuration", Role::Read, None),
     ("GET", "/admin/v1/budget", Role::Read, None),
-    // A machine's word for an export, many a minute: it changes nothing that anybody would ask about.
+    // A machine asks this for an export, many times a minute: it changes nothing that an audit would ask about.
     ("POST", "/admin/v1/budget/permits", Role::Operate, None),
     ("GET", "/admin/v1/report", Role::Read, None),
     ("GET", "/admin/v1/audit", Role::Read, None),
     ("GET", "/admin/v1/operators/me", Role::Read, None),
 ];
 
-/// Who may ask.
+/// The operators and their tokens.
 pub struct Operators {
     /// The token that may do everything.
     admin: Option<[u8; 32]>,
@@ -76,18 +76,18 @@ pub struct Operators {
 }
 
 impl Operators {
-    /// Whoever has `admin.token`, and the named ones with theirs.
+    /// Takes `admin.token`, and the named operators with theirs.
     pub fn new(admin: Option<&SecretString>, named: impl IntoIterator<Item = (Operator, SecretString)>) -> Self {
         let named = named.into_iter().map(|(operator, token)| (digest(token.expose_secret()), operator));
         Self { admin: admin.map(|token| digest(token.expose_secret())), named: named.collect() }
     }
 
-    /// Whether no token is needed.
+    /// Returns true if no token is needed.
     fn are_open(&self) -> bool {
         self.admin.is_none() && self.named.is_empty()
     }
 
-    /// Whose token it is. Takes the same time whoever's it is.
+    /// Finds the operator of a token. Takes the same time for every operator.
     fn by_token(&self, token: &str) -> Option<Operator> {
         let given = digest(token);
         let mut found = None;
@@ -103,7 +103,7 @@ impl Operators {
     }
 }
 
-/// Lets in who may, and records what is done and looked at.
+/// Admits those who may, and records acts and reads.
 pub(super) async fn authorize(
     State(admin): State<Admin>,
     parameters: RawPathParams,
@@ -156,7 +156,7 @@ fn who(admin: &Admin, request: &Request) -> Result<Operator, Problem> {
         }
         return Ok(Operator::almighty("local"));
     }
-    // Of two, nobody can say which one is meant.
+    // Of two headers, it is undefined which one is meant.
     let given = context::only(request.headers(), &header::AUTHORIZATION);
     let given =
         given.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
@@ -164,14 +164,14 @@ fn who(admin: &Admin, request: &Request) -> Result<Operator, Problem> {
     found.ok_or_else(|| Problem::new(Code::Unauthorized).detail("the admin token, or an operator's own, is required"))
 }
 
-/// What a request says of itself, for the audit.
+/// The audit's details of a request.
 struct Asked {
     reason: Option<String>,
-    /// Whether nothing is to be done but to say what would be.
+    /// True if nothing is to be done except to report what would be.
     is_dry: bool,
 }
 
-/// What the body of an act says of it; the body goes on as it came.
+/// Reads the audit's details from the body of an act; the body goes on as it came.
 async fn with_body(request: Request) -> Result<(Request, Asked), Problem> {
     let (parts, body) = request.into_parts();
     let bytes: Bytes = axum::body::to_bytes(body, MAX_BODY).await.map_err(|_| Problem::new(Code::TooLarge))?;
@@ -186,7 +186,7 @@ fn in_query(query: Option<&str>) -> Option<String> {
     members.find(|(name, _)| name == "reason").map(|(_, value)| value.into_owned())
 }
 
-/// The conversation that a route is about.
+/// Returns the conversation of a route.
 fn conversation(route: &str, parameters: &RawPathParams) -> Option<(FrontendName, ConversationId)> {
     if !route.starts_with("/admin/v1/conversations/") {
         return None;
@@ -195,7 +195,8 @@ fn conversation(route: &str, parameters: &RawPathParams) -> Option<(FrontendName
     Some((FrontendName::trusted(named("frontend")?), ConversationId::trusted(named("id")?)))
 }
 
-/// What an act is about: the path with its parameters, but for a conversation's id; and the destination, where one is named.
+/// Returns the object of an act: the path with its parameters, except a conversation's id; and the destination, if one is
+/// named.
 fn object(route: &str, parameters: &RawPathParams, query: Option<&str>) -> String {
     let keeps_id = !route.starts_with("/admin/v1/conversations/");
     let mut object = route.trim_start_matches("/admin/v1/").to_owned();

@@ -1,4 +1,4 @@
-//! What the lists of operators share: the query of a part, and a conversation as it stands in one.
+//! Shared by the operators' lists: the query of a part, and a conversation as a list shows it.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +12,11 @@ use crate::{
 
 /// The largest part.
 const MOST: usize = 500;
-/// A part of nothing else said.
+/// Size of a part if the query names none.
 const USUAL: usize = 100;
 
-/// Reads `cursor` and `limit`, and the members that are `known` besides; others are refused by name. Why somebody looks
-/// (`reason`), and whether texts are to be shown (`content`), is read elsewhere.
+/// Reads `cursor` and `limit`, and the `known` members; others are refused by name. The reason for a look (`reason`) and
+/// the wish for texts (`content`) are read elsewhere.
 pub(super) fn query(query: Option<&str>, known: &[&str]) -> Result<(Part, BTreeMap<String, String>), Problem> {
     let mut part = Part { cursor: None, limit: USUAL };
     let (mut others, mut errors) = (BTreeMap::new(), Vec::new());
@@ -35,7 +35,7 @@ pub(super) fn query(query: Option<&str>, known: &[&str]) -> Result<(Part, BTreeM
     if errors.is_empty() { Ok((part, others)) } else { Err(Problem::new(Code::InvalidRequest).errors(errors)) }
 }
 
-/// A conversation in a list.
+/// Shows a conversation in a list.
 pub(super) fn outline(outline: &Outline) -> Value {
     json!({
         "frontend": outline.conversation.frontend,

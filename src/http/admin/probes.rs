@@ -23,11 +23,13 @@ pub(super) async fn healthz() -> Json<Value> {
     Json(json!({"status": "ok"}))
 }
 
-/// What does not take readiness away, since customers' messages can be taken in and kept: shown, and named among the warnings.
+/// Checks that do not take readiness away, since customers' messages can be taken in and kept: their failures are shown as
+/// warnings.
 const WARNINGS: [&str; 3] = ["fini", "reading", "clock"];
 
-/// Every check but the [`WARNINGS`] decides, unless the query leaves it out (`?exclude=reading&exclude=key_read`, the way the Kubernetes API server's
-/// own `/readyz` has it): a probe that routes customers' messages wants those taken, and kept, while Fini is away.
+/// Every check but the [`WARNINGS`] decides, unless the query leaves it out (`?exclude=reading&exclude=key_read`, as in the
+/// Kubernetes API server's own `/readyz`): a probe that routes customers' messages wants those taken, and kept, while Fini
+/// is away.
 pub(super) async fn readyz(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Response {
     let store = tokio::time::timeout(Duration::from_secs(3), admin.store.ping()).await;
     let store = match store {
@@ -36,7 +38,8 @@ pub(super) async fn readyz(State(admin): State<Admin>, RawQuery(query): RawQuery
         Err(_) => json!({"ok": false, "error": "no answer within 3 s"}),
     };
     let loops = admin.health.loops();
-    // Only what Fini itself said of the key; what it, or something in front of it, says of anything smaller is a warning.
+    // Only Fini's own answer about the key counts; answers about anything smaller, its own or of something in front of it,
+    // are a warning.
     let key = |side| match admin.breakers.key_trouble(side) {
         Some(Trouble::Refused(status)) => json!({"ok": false, "error": format!("Fini answered {status}")}),
         _ => json!({"ok": true, "accepted": admin.breakers.was_accepted(side)}),

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use super::{Admin, part};
 use crate::{domain::ids::InteractionId, http::problem::Problem, store::Quarantine};
 
-/// `GET /admin/v1/quarantines?frontend=&cursor=&limit=`: the first that came there first. `ours` waits for an operator; in the
-/// Fini conversation `interaction_id` its messages turned up, and `theirs` is the conversation of ours that this one belongs to,
-/// null where it is nobody's whom the bridge knows.
+/// `GET /admin/v1/quarantines?frontend=&cursor=&limit=`: those that came there first come first. `ours` waits for an
+/// operator; its messages turned up in the Fini conversation `interaction_id`, and `theirs` is our conversation to which
+/// this one belongs, null if it belongs to none that the bridge knows.
 pub(super) async fn quarantines(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Result<Json<Value>, Problem> {
     let (part, members) = part::query(query.as_deref(), &["frontend"])?;
     let frontend = members.get("frontend").map(|name| admin.frontend(name)).transpose()?;

@@ -1,4 +1,4 @@
-//! Replays by range: delivered events sent again, as a durable job that can be watched, held and ended.
+//! Replays by range: sends delivered events again, as a durable job that can be watched, held and ended.
 
 use axum::{
     Json,
@@ -28,8 +28,8 @@ use crate::{
 const PER_SECOND: u32 = 10;
 const MOST_PER_SECOND: u32 = 1_000;
 
-/// Begins a replay: body `{frontend, destination?, since, until, types?, dry_run?, per_second?, reason?}`. A dry run answers how
-/// much matches, and begins none.
+/// Begins a replay: body `{frontend, destination?, since, until, types?, dry_run?, per_second?, reason?}`. A dry run
+/// answers how much matches, and begins none.
 pub(super) async fn begin(State(admin): State<Admin>, body: Bytes) -> Result<Response, Problem> {
     let wish = Wish::parse(&admin, &body)?;
     let matched = admin.store.replay_matches(&wish.range).await?;
@@ -56,7 +56,7 @@ pub(super) async fn begin(State(admin): State<Admin>, body: Bytes) -> Result<Res
     Ok((StatusCode::ACCEPTED, Json(view(&replay))).into_response())
 }
 
-/// One replay as it stands.
+/// Shows one replay.
 pub(super) async fn get(State(admin): State<Admin>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
     let found = admin.store.replay(&ReplayId::trusted(id)).await?.ok_or_else(no_replay)?;
     Ok(Json(view(&found)))
@@ -70,7 +70,7 @@ pub(super) async fn resume(State(admin): State<Admin>, Path(id): Path<String>) -
     steer(&admin, id, Act::Resume).await
 }
 
-/// What was made due before is still sent.
+/// Cancels a replay. Callbacks that it made due before are still sent.
 pub(super) async fn cancel(State(admin): State<Admin>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
     steer(&admin, id, Act::Cancel).await
 }
@@ -106,7 +106,7 @@ fn view(replay: &Replay) -> Value {
     })
 }
 
-/// What is asked for.
+/// A parsed request for a replay.
 struct Wish {
     range: ReplayRange,
     is_dry: bool,

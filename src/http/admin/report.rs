@@ -54,10 +54,10 @@ pub(super) async fn report(State(admin): State<Admin>, RawQuery(query): RawQuery
     .into_response())
 }
 
-/// A row by its columns, in their order.
+/// A row, by column in their order.
 type Row = [(&'static str, Value); 17];
 
-/// What is asked for.
+/// A parsed request for a report.
 struct Asked {
     periods: Vec<Period>,
     step: Step,
@@ -142,7 +142,7 @@ impl Asked {
         ]
     }
 
-    /// RFC 3339 with the zone's offset.
+    /// Returns the time as RFC 3339 with the zone's offset.
     fn shown(&self, at: Timestamp) -> String {
         let instant = jiff::Timestamp::from_millisecond(at.as_millis()).unwrap_or_default();
         let offset = self.zone.to_offset(instant);
@@ -158,10 +158,10 @@ fn object(row: Row) -> Value {
     Value::Object(row.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>())
 }
 
-/// A point in time; a date is the midnight with which it begins in the zone.
+/// Parses a point in time; a date is the midnight with which it begins in the zone.
 fn time(text: &str, zone: &TimeZone) -> Option<Timestamp> {
     if let Some(at) = deliveries::time(text) {
-        // What no calendar has cannot be cut into days.
+        // A time that no calendar has cannot be cut into days.
         return jiff::Timestamp::from_millisecond(at.as_millis()).is_ok().then_some(at);
     }
     let date = text.parse::<Date>().ok().filter(|date| date.to_string() == text)?;

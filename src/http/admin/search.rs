@@ -1,4 +1,4 @@
-//! Conversations found by any of their ids.
+//! Finds conversations by any of their ids.
 
 use axum::{
     Json,
@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 use super::{Admin, part};
 use crate::http::problem::{Code, FieldError, Problem};
 
-/// The longest id that anything has.
+/// Longest id of anything.
 const LONGEST: usize = 400;
 
-/// `GET /admin/v1/conversations?q=&cursor=&limit=`: those one of whose ids is exactly `q`, the youngest first. `matched` says
-/// which one: `conversation_id`, `user_id`, `message_id`, `request_id`, `event_id`, `delivery_id`, `fini_event_id` or
-/// `interaction_id`.
+/// `GET /admin/v1/conversations?q=&cursor=&limit=`: conversations with an id that is exactly `q`, the youngest first.
+/// `matched` says which one: `conversation_id`, `user_id`, `message_id`, `request_id`, `event_id`, `delivery_id`,
+/// `fini_event_id` or `interaction_id`.
 pub(super) async fn search(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Result<Json<Value>, Problem> {
     let (part, members) = part::query(query.as_deref(), &["q"])?;
     let id = members.get("q").map(|id| id.trim()).filter(|id| (1..=LONGEST).contains(&id.len()) && !id.contains('\0'));

@@ -1,8 +1,8 @@
 //! `GET /v1/client.js`: the browser client, served by the bridge that it talks to, so that both always fit together; and
 //! `GET /v1/markdown.js`, which draws Markdown for pages that want it.
 //!
-//! The modules stand here as it would in an npm package (`package.json` beside it); nothing is built, only its comments stay
-//! at home. It needs no token: it holds nothing that is not public.
+//! The modules stand here as in an npm package (`package.json` beside them); nothing is built, only their comments are left
+//! out. They need no token: they hold nothing that is not public.
 
 use std::sync::LazyLock;
 
@@ -15,8 +15,8 @@ use axum::{
 /// An old client keeps working with a newer bridge, so an hour of caching costs nothing but freshness.
 const CACHE: &str = "public, max-age=3600";
 
-/// The modules at `/v1/client.js` and `/v1/markdown.js`, the TypeScript declarations of the first at `/v1/client.d.ts`. Pages of
-/// other origins may import them where CORS lets them call at all.
+/// Serves the modules at `/v1/client.js` and `/v1/markdown.js`, and the TypeScript declarations of the first at
+/// `/v1/client.d.ts`. Pages of other origins may import them if CORS lets them call at all.
 pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let script = |script: &'static LazyLock<String>| get(async move || file(JAVASCRIPT, script));
     Router::new()
@@ -30,8 +30,8 @@ const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 static CLIENT: LazyLock<String> = LazyLock::new(|| without_comments(include_str!("fini-bridge.js")));
 static MARKDOWN: LazyLock<String> = LazyLock::new(|| without_comments(include_str!("markdown.js")));
 
-/// A module without comments and indentation, which a page's visitors need not download; no text in it holds ` // ` or goes over
-/// several lines. The first sentence stays, for whoever wonders what this is.
+/// Returns a module without comments and indentation, which a page's visitors need not download; no text in it holds ` // `
+/// or goes over several lines. The first sentence stays, for readers who wonder what this is.
 fn without_comments(source: &str) -> String {
     let (head, code) = source.split_once("*/\n").unwrap_or(("", source));
     let title = head.lines().find_map(|line| line.strip_prefix(" * ")).unwrap_or_default();

@@ -1,9 +1,9 @@
 //! `GET /admin/`: the operators' console, a page of the binary. Its files are embedded as they stand; nothing is built, and
 //! nothing comes from anywhere else.
 //!
-//! The page is served to whoever reaches the listener, since it holds nothing: all that it shows and does goes through
-//! `/admin/v1`, with the operator's own token. Invariant: it works under a policy without exceptions, so a customer's text that
-//! became markup by a mistake could still not run, load or send anything.
+//! The page is served to anyone who reaches the listener, since it holds nothing: all that it shows and does goes through
+//! `/admin/v1`, with the operator's own token. Invariant: it works under a policy without exceptions, so a customer's text
+//! that became markup by a mistake could still not run, load or send anything.
 
 use axum::{
     Router,
@@ -22,7 +22,7 @@ const CSS: &str = "text/css; charset=utf-8";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
-/// Name, media type and content of each file. Colours, controls and the helpers that put texts in are the demo's.
+/// Name, media type and content of each file. Colours, controls and the helpers that insert texts are the demo's.
 const ASSETS: [(&str, &str, &str); 14] = [
     ("api.js", JAVASCRIPT, include_str!("assets/api.js")),
     ("app.js", JAVASCRIPT, include_str!("assets/app.js")),
@@ -40,7 +40,7 @@ const ASSETS: [(&str, &str, &str); 14] = [
     ("ui.js", JAVASCRIPT, include_str!("assets/ui.js")),
 ];
 
-/// The page at `/admin/` and its files beside it.
+/// Serves the page at `/admin/` and its files beside it.
 pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new()
         .route("/admin", get(async || Redirect::permanent("/admin/")))

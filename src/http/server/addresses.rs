@@ -1,4 +1,4 @@
-//! How many connections an address has open.
+//! Limits the connections that an address has open.
 
 use std::{
     collections::HashMap,
@@ -15,18 +15,19 @@ use crate::http::address::network_of;
 pub struct Addresses {
     /// At most so many per address; 0 is no limit.
     most: usize,
-    /// Those behind which others stand: a limit on them would be one on all of them together.
+    /// Addresses behind which others stand: a limit on them would be one on all of them together.
     exempt: Vec<IpNet>,
     open: Mutex<HashMap<IpAddr, usize>>,
 }
 
 impl Addresses {
-    /// At most so many per address but for these networks; 0 is no limit.
+    /// Allows at most so many per address but for these networks; 0 is no limit.
     pub fn new(most: usize, exempt: Vec<IpNet>) -> Self {
         Self { most, exempt, open: Mutex::default() }
     }
 
-    /// A place for one more connection from there, until it is dropped; `None` where that address has all it may have.
+    /// Returns a place for one more connection from `address`, until it is dropped; `None` if that address has all it may
+    /// have.
     pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         let address = address.to_canonical();
         if self.most == 0 || self.exempt.iter().any(|network| network.contains(&address)) {

@@ -22,17 +22,17 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 #[error("the request body did not arrive in time")]
 pub struct BodyTimedOut;
 
-/// What a request leaves of its body when it is answered before it was read to its end.
+/// The unread rest of a body whose request was answered early.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rest(Arc<Mutex<Option<Incoming>>>);
 
 impl Rest {
-    /// Whether anything is left.
+    /// Returns true if anything is left.
     pub(super) fn is_left(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    /// Reads what is left, if it is small and comes soon; whether the connection stands at the next request then.
+    /// Reads the rest, if it is small and comes soon. Returns true if the connection is then at the next request.
     pub(super) async fn is_drained(&self, most: u64, within: Duration) -> bool {
         let Some(mut incoming) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() else { return true };
         if incoming.size_hint().lower() > most {
@@ -59,7 +59,7 @@ pub(super) struct Deadline {
     /// There until it is dropped.
     incoming: Option<Incoming>,
     rest: Rest,
-    /// None where there is nothing (more) to wait for.
+    /// `None` if there is nothing (more) to wait for.
     timer: Option<Pin<Box<Sleep>>>,
     activity: Activity,
     listener: &'static str,
@@ -79,7 +79,7 @@ impl Deadline {
         Self { incoming: Some(incoming), rest, timer, activity, listener, metrics: metrics.clone() }
     }
 
-    /// Where what is left of it can be found once it was dropped.
+    /// Returns the place that holds the rest of the body once the body was dropped.
     pub(super) fn rest(&self) -> Rest {
         self.rest.clone()
     }
@@ -90,7 +90,7 @@ impl HttpBody for Deadline {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        // What has arrived counts, even where it was late in being asked for.
+        // Bytes that have arrived count, even if they were asked for late.
         let Some(incoming) = self.incoming.as_mut() else { return Poll::Ready(None) };
         if let Poll::Ready(frame) = Pin::new(incoming).poll_frame(cx) {
             if frame.is_none() {
@@ -135,9 +135,9 @@ pub(super) struct Held {
     body: Body,
     /// The rest of a frame that was larger than a piece.
     rest: Bytes,
-    /// How large the last piece was.
+    /// Bytes of the last piece.
     given: usize,
-    /// Of a response that shares its connection.
+    /// The progress of a response that shares its connection.
     progress: Option<Progress>,
     _busy: Busy,
 }

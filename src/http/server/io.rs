@@ -14,7 +14,8 @@ use super::Server;
 use super::pace::Pace;
 use crate::metrics::{ConnectionEnd, Metrics};
 
-/// Whether requests are in flight on one connection, and since when none is. Shared between its bytes and its requests.
+/// The requests in flight on one connection, and the time since which there are none. Shared between its bytes and its
+/// requests.
 #[derive(Debug, Clone)]
 pub(super) struct Activity(Arc<Mutex<Requests>>);
 
@@ -33,7 +34,7 @@ impl Activity {
         Self(Arc::new(Mutex::new(Requests { active: 0, begun: 0, idle_since, unread: false, ends_at: None })))
     }
 
-    /// A request's head is complete. It is in flight until the guard is dropped.
+    /// Notes that a request's head is complete. The request is in flight until the guard is dropped.
     pub(super) fn begin(&self) -> Busy {
         self.with(|requests| {
             requests.active += 1;
@@ -42,27 +43,27 @@ impl Activity {
         Busy(self.clone())
     }
 
-    /// Since when no request has been in flight; `None` while one is.
+    /// Returns since when no request has been in flight; `None` while one is.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         self.with(|requests| (requests.active == 0).then_some(requests.idle_since))
     }
 
-    /// A request's body was left unread, so its sender may still be sending.
+    /// Notes that a request's body was left unread, so its sender may still be sending.
     pub(super) fn left_unread(&self) {
         self.with(|requests| requests.unread = true);
     }
 
-    /// Whether that ever happened; the connection ends with that request.
+    /// Returns true if that ever happened; the connection ends with that request.
     pub(super) fn is_unread(&self) -> bool {
         self.with(|requests| requests.unread)
     }
 
-    /// The response that is under way is over then, whatever it waits for.
+    /// Sets when the response under way is over, whatever it waits for.
     pub(super) fn ends_at(&self, at: Option<Instant>) {
         self.with(|requests| requests.ends_at = at);
     }
 
-    /// When the connection has to end because its response has.
+    /// Returns when the connection has to end because its response has.
     pub(super) fn end(&self) -> Option<Instant> {
         self.with(|requests| requests.ends_at.filter(|_| requests.active > 0))
     }
@@ -71,7 +72,7 @@ impl Activity {
         self.with(|requests| requests.begun)
     }
 
-    /// Each change leaves the counts whole, so those left behind by a panic are as good as any.
+    /// Locks the counts. Each change leaves them whole, so those left behind by a panic are as good as any.
     fn with<T>(&self, use_it: impl FnOnce(&mut Requests) -> T) -> T {
         use_it(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -95,7 +96,7 @@ impl Drop for Busy {
 #[derive(Debug)]
 pub(super) struct Guarded {
     stream: TcpStream,
-    /// What was read to find out the protocol and is to be read again.
+    /// The bytes that told the protocol; they are read again.
     prefix: Vec<u8>,
     replayed: usize,
     activity: Activity,
@@ -103,7 +104,7 @@ pub(super) struct Guarded {
     head: Option<(u64, Pin<Box<Sleep>>)>,
     header_timeout: Duration,
     limits_heads: bool,
-    /// How the peer takes what is written.
+    /// The pace at which the peer takes what is written.
     pace: Pace,
     /// Running while the peer takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
@@ -112,8 +113,8 @@ pub(super) struct Guarded {
 }
 
 impl Guarded {
-    /// `head_deadline` is that of the first head, already begun. Without one heads are not limited: between the requests of
-    /// HTTP/2 there are bytes that belong to none.
+    /// Wraps the socket. `head_deadline` is that of the first head, already begun. Without one heads are not limited:
+    /// between the requests of HTTP/2 there are bytes that belong to none.
     pub(super) fn new(
         stream: TcpStream,
         prefix: Vec<u8>,
@@ -140,7 +141,7 @@ impl Guarded {
         self.stream
     }
 
-    /// Bytes have come. Between requests they begin a head; within one they are its body.
+    /// Notes that bytes have come. Between requests they begin a head; within one they are its body.
     fn bytes_came(&mut self) {
         if self.limits_heads && self.head.is_none() && self.activity.idle_since().is_some() {
             let timer = Box::pin(tokio::time::sleep(self.header_timeout));
@@ -194,8 +195,8 @@ impl AsyncRead for Guarded {
                 self.prefix = Vec::new();
                 self.replayed = 0;
                 if buf.remaining() > 0 {
-                    // What has come meanwhile goes along: given a few bytes alone, the reader doubles its buffer for the
-                    // rest, and keeps it as long as the connection lives. Its end or failure is told by the next call.
+                    // Bytes that have come meanwhile go along: given a few bytes alone, the reader doubles its buffer for
+                    // the rest, and keeps it as long as the connection lives. The next call reports its end or failure.
                     let _ = Pin::new(&mut self.stream).poll_read(cx, buf);
                 }
             }
@@ -204,7 +205,7 @@ impl AsyncRead for Guarded {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         if read.is_pending() {
-            // Only when nothing has come: what is here in time must not fail because nobody looked in time.
+            // Only if nothing has come: bytes that are here in time must not fail because nobody looked in time.
             return self.poll_head(cx);
         }
         if buf.filled().len() > before {

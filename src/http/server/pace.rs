@@ -1,14 +1,15 @@
-//! How fast a response has to be taken: a reader that takes nothing, or a byte now and then, may not hold one for ever.
+//! Limits how slowly a response may be taken: a reader that takes nothing, or a byte now and then, may not hold one for
+//! ever.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A reader that took so much has all its time again. Together with `Limits::write_timeout` it is the lowest speed.
+/// A reader that took so many bytes has all its time again. Together with `Limits::write_timeout` this is the lowest speed.
 pub(super) const PORTION: usize = 16 * 1024;
 
-/// When a response has to be over, whatever it waits for. A handler leaves it among the extensions of its response.
+/// The time at which a response ends, whatever it waits for. A handler leaves it among the extensions of its response.
 #[derive(Clone, Copy, Debug)]
 pub struct EndsAt(pub Instant);
 
@@ -22,17 +23,17 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// A reader may keep a portion waiting for so long in all.
+    /// Creates a pace at which a reader may keep a portion waiting for so long in all.
     pub(super) const fn new(within: Duration) -> Self {
         Self { within, waited: Duration::ZERO, taken: 0, since: None }
     }
 
-    /// The response waits for its reader, from now on or since earlier. Gives the moment at which the reader has had its time.
+    /// Notes that the response waits for its reader, from now on or since earlier. Returns when the reader's time is up.
     pub(super) fn wait(&mut self, now: Instant) -> Instant {
         *self.since.get_or_insert(now) + self.within.saturating_sub(self.waited)
     }
 
-    /// The reader took so many bytes.
+    /// Notes that the reader took so many bytes.
     pub(super) fn took(&mut self, bytes: usize, now: Instant) {
         self.pause(now);
         self.taken += bytes;
@@ -42,7 +43,7 @@ impl Pace {
         }
     }
 
-    /// There is nothing to take at the moment.
+    /// Notes that there is nothing to take at the moment.
     pub(super) fn pause(&mut self, now: Instant) {
         if let Some(since) = self.since.take() {
             self.waited += now.saturating_duration_since(since);
@@ -50,17 +51,17 @@ impl Pace {
     }
 }
 
-/// The pace of one response of HTTP/2. Its body keeps it; the task that carries the body asks it, also while nobody takes
-/// anything of the body.
+/// The pace of one response of HTTP/2. Its body keeps it; the task that carries the body asks it, even while the body is
+/// not polled.
 #[derive(Clone, Debug)]
 pub(super) struct Progress(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
     pace: Pace,
-    /// When the reader has had its time, while the response waits for it.
+    /// The time at which the reader's time is up, while the response waits for it.
     due: Option<Instant>,
-    /// When the response is over in any case.
+    /// The time at which the response ends in any case.
     ends_at: Option<Instant>,
 }
 
@@ -69,7 +70,7 @@ impl Progress {
         Self(Arc::new(Mutex::new(State { pace: Pace::new(within), due: None, ends_at: None })))
     }
 
-    /// The reader took so many bytes; whether more is there for it is not known yet.
+    /// Notes that the reader took so many bytes; it is not known yet whether there are more for it.
     pub(super) fn took(&self, bytes: usize) {
         self.with(|state| {
             state.pace.took(bytes, Instant::now());
@@ -77,22 +78,22 @@ impl Progress {
         });
     }
 
-    /// Something is there for the reader.
+    /// Notes that there is something for the reader.
     pub(super) fn waits(&self) {
         self.with(|state| state.due = Some(state.pace.wait(Instant::now())));
     }
 
-    /// The response is over then in any case.
+    /// Sets when the response ends in any case.
     pub(super) fn ends_at(&self, at: Option<Instant>) {
         self.with(|state| state.ends_at = at);
     }
 
-    /// When it is to be given up, unless something happens before.
+    /// Returns when to give it up, unless something happens before.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.with(|state| [state.due, state.ends_at].into_iter().flatten().min())
     }
 
-    /// Returns true where the reader is to blame for the end that is due.
+    /// Returns true if the reader is to blame for the end that is due.
     pub(super) fn is_stalled(&self) -> bool {
         self.with(|state| state.due.is_some_and(|due| due <= Instant::now()))
     }

@@ -162,7 +162,7 @@ async fn a_reader_that_drips_is_no_better_than_one_that_stands() {
     tokio::time::timeout(AT_MOST, dripping).await.expect("the dripping reader is given up");
 }
 
-/// An HTTP/2 connection of a peer that grants so many bytes for each response.
+/// Opens an HTTP/2 connection of a peer that grants so many bytes for each response.
 async fn http2_peer(bench: &Bench, window: u32) -> h2::client::SendRequest<Bytes> {
     let stream = bench.connect().await;
     let (peer, connection) = h2::client::Builder::new().initial_window_size(window).handshake(stream).await.unwrap();

@@ -1,4 +1,4 @@
-//! When a connection has to close.
+//! Decides when a connection has to close.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,17 +10,17 @@ use super::io::Activity;
 use super::{Limits, Server};
 use crate::lifecycle::LAST_CALL;
 
-/// What a connection should do next.
+/// The next step of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// Finish what was asked, take no more, close.
+    /// Finish the requests in flight, take no more, close.
     Close,
-    /// It had its time to do so.
+    /// Its time to close is up.
     Drop,
 }
 
 /// Says when a connection has to close: when the server drains, when it was idle for too long, or when a response had to be
-/// over; and when one that was told to close has nothing in flight and still does not.
+/// over; and when one that was told to close has nothing in flight and is still open.
 pub(super) struct Watch<'a> {
     limits: Limits,
     activity: &'a Activity,
@@ -52,7 +52,7 @@ impl<'a> Watch<'a> {
         Poll::Ready(Turn::Close)
     }
 
-    /// Is ready once the response under way had to be over.
+    /// Returns ready once the response under way had to be over.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(at) = self.activity.end() else {
             self.end = None;
@@ -84,7 +84,7 @@ impl<'a> Watch<'a> {
                 (None, None) => (self.limits.idle_timeout, None),
             };
             let now = Instant::now();
-            // While a request is in flight the question is only put off.
+            // While a request is in flight, the decision is only put off.
             let idle = self.activity.idle_since().map_or(now, |idle| since.map_or(idle, |since| idle.max(since)));
             if idle + allowed > now {
                 self.timer.as_mut().reset(idle + allowed);

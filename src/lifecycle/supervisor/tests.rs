@@ -35,7 +35,7 @@ impl Signals for Silence {
 
 type Act = Box<dyn FnOnce() -> Result<Step, String> + Send>;
 
-/// Plays the acts in turn, then idles; says when each step was called.
+/// Plays the acts in turn, then idles; records when each step was called.
 struct Script {
     acts: Mutex<VecDeque<Act>>,
     called: mpsc::UnboundedSender<Instant>,
@@ -73,7 +73,7 @@ impl Stage {
         Self { lifecycle, metrics, wake, calls, start }
     }
 
-    /// When the next step began, in milliseconds since the start.
+    /// Waits for the next step. Returns its start, in milliseconds since the start of the test.
     async fn next_call(&mut self) -> u128 {
         let at = self.calls.recv().await.expect("the loop lives");
         (at - self.start).as_millis()

@@ -1,11 +1,11 @@
-//! `FAULTS.md` against what there is: every kind of fault is in it, and every example of it works.
+//! Compares `FAULTS.md` with the code: every kind of fault is in it, and every example in it works.
 
 use super::super::rule::KINDS;
 use super::*;
 
 const TEXT: &str = include_str!("../FAULTS.md");
 
-/// The examples that set something: method, path and body of each.
+/// Returns the examples that set something: method, path and body of each.
 fn examples() -> Vec<(&'static str, &'static str, &'static str)> {
     let calls = TEXT.split("\ncurl -s ").skip(1);
     calls

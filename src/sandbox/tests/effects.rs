@@ -18,7 +18,7 @@ fn stored(bench: &Bench) -> usize {
     bench.sandbox.audit(0, true).times_stored("Hello")
 }
 
-/// Sets one fault, sends one message and says what came and how often the message is stored.
+/// Sets one fault and sends one message. Returns the bench and the response.
 async fn struck(fault: Fault) -> (Bench, Reply) {
     let bench = Bench::new();
     bench.sandbox.add_fault(fault).unwrap();

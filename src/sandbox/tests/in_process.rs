@@ -8,7 +8,7 @@ use super::*;
 
 const SEND: &str = "/v2/hc-interactions/events/public";
 
-/// A sandbox whose clock is tokio's, which stands still until somebody waits for it.
+/// Creates a sandbox whose clock is tokio's, which stands still until somebody waits for it.
 fn virtual_time(latency_ms: u64) -> Sandbox {
     let begun = Instant::now();
     let clock: Clock = Arc::new(move || START + i64::try_from(begun.elapsed().as_millis()).unwrap());

@@ -32,7 +32,7 @@ struct Bench {
     time: Arc<AtomicI64>,
 }
 
-/// What came back.
+/// The response to a request.
 struct Reply {
     status: StatusCode,
     headers: HeaderMap,
@@ -88,17 +88,17 @@ impl Bench {
         self.send("PATCH", "/_sandbox/settings", "", body.to_string().into_bytes()).await
     }
 
-    /// Generate Answer with any body.
+    /// Sends Generate Answer with any body.
     async fn generate(&self, body: &Value) -> Reply {
         self.post("/v2/hc-interactions/events/public", body).await
     }
 
-    /// Starts a conversation; gives its id and the events of the response.
+    /// Starts a conversation; returns its id and the events of the response.
     async fn start(&self, text: &str) -> (String, Value) {
         let reply = self.generate(&json!({"botId": DEFAULT_BOT_ID, "content": text})).await;
         assert_eq!(reply.status, 200, "{}", String::from_utf8_lossy(&reply.bytes));
         let events = reply.json();
-        // The response does not say which conversation it was; whoever holds its first event is it.
+        // The response does not name the conversation; it is the one that holds its first event.
         let all = self.sandbox.conversations(usize::MAX);
         let found =
             all.iter().find(|known| known.events.iter().any(|event| event.id == events[0]["id"].as_str().unwrap()));
@@ -131,7 +131,7 @@ fn ids(array: &Value) -> Vec<String> {
     array.as_array().unwrap().iter().map(|entry| entry["id"].as_str().unwrap().to_owned()).collect()
 }
 
-/// `role/type` of each event.
+/// Returns `role/type` of each event.
 fn kinds(events: &Value) -> Vec<String> {
     let kind = |event: &Value| format!("{}/{}", event["role"].as_str().unwrap(), event["type"].as_str().unwrap());
     events.as_array().unwrap().iter().map(kind).collect()

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::*;
 
-/// All pages from the newest on, and then all the way back.
+/// Reads all pages from the newest on, and then all the way back.
 async fn walk(bench: &Bench, query: &str) -> (Vec<String>, Vec<String>) {
     let (mut down, mut path) = (Vec::new(), query.to_owned());
     let mut page = bench.list(&path).await;
@@ -73,7 +73,7 @@ async fn a_cursor_follows_its_conversation() {
     let page = bench.list("limit=2").await;
     let cursor = page["nextCursor"].as_str().unwrap();
     assert_eq!(cursor, started[2]);
-    // It moves to the top between two pages: what follows it now is everything else.
+    // It moves to the top between two pages: everything else now follows it.
     bench.sandbox.agent_message(cursor, "Hi").unwrap();
     let rest = bench.listed(&format!("cursor={cursor}")).await;
     assert_eq!(rest, [started[3].clone(), started[1].clone(), started[0].clone()]);

@@ -1,4 +1,4 @@
-//! Every answer to every open question: that it can be drawn, is told apart, and shows on the wire as it says.
+//! Checks every answer to every open question: that it can be drawn, is told apart, and shows on the wire as it says.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -149,7 +149,7 @@ async fn attributes_come_back_when_and_as_they_do() {
     }
 }
 
-/// Sends until one send is struck; says what is stored of it, and how many events its conversation then has.
+/// Sends until one send is struck; returns what is stored of it, and how many events its conversation then has.
 #[tokio::test]
 async fn a_500_on_a_send_means_what_it_means() {
     for (answer, stored, events, attributes) in [
@@ -505,7 +505,7 @@ async fn a_slow_bot_is_slow() {
     assert!((1..=45).contains(&begun.elapsed().as_secs()));
 }
 
-/// Unpacks what the sandbox packs: stored blocks only.
+/// Unpacks the sandbox's gzip: stored blocks only.
 fn unpacked(bytes: &[u8]) -> Vec<u8> {
     let (mut rest, mut text) = (&bytes[10..], Vec::new());
     assert_eq!(bytes[..3], [0x1f, 0x8b, 8]);

@@ -1,4 +1,4 @@
-//! The pieces that sweeps left unread. Pure.
+//! The pieces of List that sweeps left unread. Pure.
 //!
 //! Invariant: nothing is given up, and one piece is read to its end however much is left meanwhile: the one that searches,
 //! else the oldest.
@@ -6,7 +6,7 @@
 use super::Walk;
 use crate::domain::Timestamp;
 
-/// So many pieces are kept apart at most.
+/// Most pieces that are kept apart.
 pub(super) const MOST_GAPS: usize = 3;
 
 /// The pieces.
@@ -14,38 +14,38 @@ pub(super) const MOST_GAPS: usize = 3;
 pub(super) struct Gaps {
     /// The newest first.
     pub(super) pieces: Vec<Walk>,
-    /// True once the newest of them has had its page, so that the one that is kept has the next.
+    /// True once the newest of them has had its page, so that the kept one has the next.
     newest_had_its_page: bool,
 }
 
 impl Gaps {
-    /// True where everything was read.
+    /// Returns true if everything was read.
     pub(super) fn is_empty(&self) -> bool {
         self.pieces.is_empty()
     }
 
-    /// Everything up to here was read; `None` where nothing is left unread.
+    /// Returns the time up to which everything was read; `None` if nothing is left unread.
     pub(super) fn resume(&self) -> Option<Timestamp> {
         self.pieces.iter().filter_map(|gap| gap.resume).min()
     }
 
-    /// True where one has come to more pages than that.
+    /// Returns true if one of them has come to more than `pages` pages.
     pub(super) fn any_beyond(&self, pages: u32) -> bool {
         self.pieces.iter().any(|gap| gap.pages > pages)
     }
 
-    /// True where one of them searches.
+    /// Returns true if one of them searches.
     pub(super) fn searches(&self) -> bool {
         self.pieces.iter().any(|gap| gap.searches)
     }
 
-    /// The piece that is read on next: the newest, and by turns with it the one that is kept. Each sweep may leave another, so
-    /// that nothing but the newest would ever be read.
+    /// Returns the piece that is read on next: the newest, and by turns with it the one that is kept. Each sweep may leave
+    /// another, so that nothing but the newest would ever be read.
     pub(super) fn next(&self) -> Option<&Walk> {
         self.pieces.get(self.place_of_next())
     }
 
-    /// The same, taken out.
+    /// Takes out the piece that is read on next.
     pub(super) fn take(&mut self) -> Option<Walk> {
         let next = self.place_of_next();
         self.newest_had_its_page = next == 0;
@@ -56,7 +56,7 @@ impl Gaps {
         self.kept().filter(|_| self.newest_had_its_page).unwrap_or(0)
     }
 
-    /// The piece that is read to its end before all others but the newest.
+    /// Returns the place of the piece that is read to its end before all others but the newest.
     fn kept(&self) -> Option<usize> {
         let searching = self.pieces.iter().position(|gap| gap.searches);
         searching.or(self.pieces.len().checked_sub(1)).filter(|place| *place > 0)
@@ -68,8 +68,8 @@ impl Gaps {
         self.pieces.insert(place, gap);
     }
 
-    /// Keeps for later what a sweep left. Too many pieces become one, from the newest down to the deepest, but for the one that
-    /// is kept: begun anew each time, it would never come to its end.
+    /// Keeps the rest of a sweep for later. Too many pieces become one, from the newest down to the deepest, but for the
+    /// one that is kept: begun anew each time, it would never come to its end.
     pub(super) fn leave(&mut self, walk: Walk) {
         self.pieces.insert(0, walk);
         if self.pieces.len() <= MOST_GAPS {

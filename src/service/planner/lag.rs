@@ -1,4 +1,4 @@
-//! What reading learns about Fini's delays and its clock. Pure.
+//! Learns Fini's delays and the offset of its clock from what is read. Pure.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -22,7 +22,7 @@ impl Peak {
         }
     }
 
-    /// What is left of it.
+    /// Returns what is left of the peak at `now`.
     pub fn at(&self, now: Timestamp) -> Duration {
         let Some((peak, seen_at)) = self.0 else { return Duration::ZERO };
         peak.mul_f64(0.5_f64.powf(now.since(seen_at).as_secs_f64() / HALVES_EVERY.as_secs_f64()))
@@ -34,13 +34,13 @@ const SAMPLES: usize = 15;
 /// Fewer say nothing.
 const ENOUGH: usize = 5;
 
-/// How far Fini's clock runs before ours, from the age that events have when they are first seen. An event is never seen
-/// before it happens, so an age below zero is a clock that runs ahead.
+/// The time by which Fini's clock runs ahead of ours, from the age that events have when they are first seen. An event is
+/// never seen before it happens, so an age below zero means a clock that runs ahead.
 #[derive(Clone, Debug, Default)]
 pub struct Skew(VecDeque<i64>);
 
 impl Skew {
-    /// An event of this time was seen for the first time.
+    /// Takes the creation time of an event that is seen for the first time.
     pub fn observe(&mut self, created_at: Timestamp, now: Timestamp) {
         if self.0.len() == SAMPLES {
             self.0.pop_front();
@@ -48,12 +48,12 @@ impl Skew {
         self.0.push_back(now.as_millis().saturating_sub(created_at.as_millis()));
     }
 
-    /// Fini's clock runs ahead by about so much; zero where it does not, or where nobody can tell yet.
+    /// Returns how far Fini's clock runs ahead, roughly; zero if it does not, or while the samples are too few.
     pub fn ahead(&self) -> Duration {
         Duration::from_millis(self.typical_age().map_or(0, |age| u64::try_from(age.saturating_neg()).unwrap_or(0)))
     }
 
-    /// Fini's clock runs behind by so much at most.
+    /// Returns how far Fini's clock runs behind, at most.
     pub fn behind(&self) -> Duration {
         Duration::from_millis(self.typical_age().map_or(0, |age| u64::try_from(age).unwrap_or(0)))
     }

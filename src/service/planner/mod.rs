@@ -1,4 +1,5 @@
-//! What to read next. Pure: the situation in, one decision out; the same code drives the service and its simulation.
+//! Decides what to read next. Pure: the situation in, one decision out; the same code drives the service and its
+//! simulation.
 //!
 //! One List request carries a hundred conversations with their events, so sweeps of its first page find what is written
 //! anywhere at a cost that does not depend on how many conversations are open. Everything else is read beside them, in
@@ -30,24 +31,24 @@ use crate::domain::{Timestamp, page_size::PageSize};
 
 /// Single reads at once.
 const MAX_SINGLES: usize = 4;
-/// How far back the first sweep of all goes.
+/// Reach of the very first sweep into the past.
 const FIRST: Duration = Duration::from_mins(10);
 /// Sweeps go at least so far below the watermark: rows of the same second settle in any order.
 const LEAST_OVERLAP: Duration = Duration::from_secs(3);
-/// Once in a while one goes deeper, in case List has begun to lag and nothing has shown it.
+/// Once in a while a sweep goes deeper, in case List has begun to lag and nothing has shown it.
 const DEEP: (Duration, Duration) = (Duration::from_mins(1), Duration::from_secs(30));
-/// What is searched for may stand in List before the time it was sent at: clocks differ. So much is allowed for at most.
+/// Clocks differ, so List may show a searched message with a time before its sending. At most so much is allowed for.
 const SEARCH_MARGIN: Duration = Duration::from_secs(30);
-/// What a sweep leaves behind on so many pages is read in passing; more than that is an outage to catch up with.
+/// A gap of so many pages is read in passing; a larger one is an outage to catch up with.
 const SMALL_GAP: u32 = 3;
-/// How long a turn's wrapper is left to sweeps at most.
+/// Longest time for which a turn's wrapper is left to sweeps.
 const AFTER_TURN: Duration = Duration::from_secs(15);
-/// While messages wait for the budget: when to look again whether they still do.
+/// While messages wait for the budget, the planner looks again after so long whether they still wait.
 const YIELD: Duration = Duration::from_millis(250);
-/// A conversation that is read singly instead of by sweeps: how often List is asked all the same.
+/// While the only conversation is read singly instead of by sweeps, List is still asked this often.
 const LONE: Duration = Duration::from_mins(1);
 
-/// What was read, what is being read, and what the reads have shown.
+/// The state of reading: what was read, what is being read, and what the reads have shown.
 #[derive(Clone, Debug, Default)]
 pub struct Planner {
     watermark: Option<Timestamp>,
@@ -66,9 +67,9 @@ pub struct Planner {
     audit_at: Option<Timestamp>,
     status_at: Option<Timestamp>,
     deep_at: Option<Timestamp>,
-    /// When single reads began, in the running window.
+    /// Start times of the single reads in the running window.
     singles: VecDeque<Timestamp>,
-    /// The same of pages that sweeps had just left.
+    /// Likewise for reads of pages that sweeps had just left.
     left_pages: VecDeque<Timestamp>,
     disorder: Peak,
     behind: Peak,
@@ -81,14 +82,14 @@ pub struct Planner {
 }
 
 /// A row near the top that List cannot give. Sweeps begin below it; now and then one begins above it, conversation by
-/// conversation, for what is new there; and seldom one tries whether the row is gone.
+/// conversation, to find what is new there; and now and then, rarely, one tries whether the row is gone.
 #[derive(Clone, Debug)]
 struct Passed {
     /// The conversation below which sweeps begin, by Fini's id.
     stone: String,
-    /// When one begins at the top.
+    /// Time at which a sweep next begins at the top.
     top_at: Timestamp,
-    /// When one tries a page of the ordinary size there.
+    /// Time at which a sweep next tries a page of the ordinary size there.
     trial_at: Timestamp,
     pause: Duration,
 }
@@ -111,47 +112,47 @@ const TOP_AGAIN: Duration = Duration::from_secs(10);
 const TRIAL: (Duration, Duration) = (Duration::from_mins(2), Duration::from_hours(1));
 
 impl Planner {
-    /// A planner that begins to read now; everything up to `watermark` was read before.
+    /// Creates a planner that begins to read now; everything up to `watermark` was read before.
     pub fn new(now: Timestamp, watermark: Option<Timestamp>) -> Self {
         Self { watermark, started_at: Some(now), ..Self::default() }
     }
 
-    /// Whether it has begun.
+    /// Returns true once the planner has begun to read.
     pub const fn has_begun(&self) -> bool {
         self.started_at.is_some()
     }
 
-    /// Everything up to here was read, gaps included; what a restart may resume from. Fini's clock.
+    /// Returns the time, by Fini's clock, up to which everything was read, gaps included: a restart may resume from it.
     pub fn watermark(&self) -> Option<Timestamp> {
         [self.gaps.resume(), self.watermark].into_iter().flatten().min()
     }
 
-    /// When the last sweep that succeeded began.
+    /// Returns when the last sweep that succeeded began.
     pub const fn swept_at(&self) -> Option<Timestamp> {
         self.swept_at
     }
 
-    /// When it began to read.
+    /// Returns when it began to read.
     pub const fn started_at(&self) -> Option<Timestamp> {
         self.started_at
     }
 
-    /// Whether sweeps left something unread that is still to be read.
+    /// Returns true while something that sweeps left unread is still to be read.
     pub fn catches_up(&self) -> bool {
         !self.gaps.is_empty()
     }
 
-    /// How far List stays behind what responses have told already.
+    /// Returns the time by which List lags behind what responses have already shown.
     pub fn list_lag(&self, now: Timestamp) -> Duration {
         self.behind.at(now).max(self.disorder.at(now))
     }
 
-    /// A turn was over for so long when a sweep began that did not show it.
+    /// Notes that a sweep did not show a turn that had been over for so long when the sweep began.
     pub fn sweep_lacked(&mut self, finished_turn_of: Duration, now: Timestamp) {
         self.behind.observe(finished_turn_of, now);
     }
 
-    /// The distances between reads as things are.
+    /// Returns the distances between reads in this situation.
     pub fn paces(&self, s: &Situation<'_>) -> Paces {
         let since = s.now.minus(s.shares.window);
         let lately = |times: &VecDeque<Timestamp>| {
@@ -172,7 +173,7 @@ impl Planner {
         )
     }
 
-    /// Decides.
+    /// Returns the next action.
     pub fn decide(&self, s: &Situation<'_>) -> Plan {
         let paces = self.paces(s);
         let (may_list, may_get) = (!self.listing, self.getting < MAX_SINGLES);
@@ -180,19 +181,21 @@ impl Planner {
             return self.beside_sends(s, paces.least);
         }
         let mut dues = Dues { now: s.now, next: None };
-        // Where a page takes longer than the pace of sweeps, they are late for ever: what else is due goes in between.
+        // Where a page takes longer than the pace of sweeps, they are late for ever: other reads that are due go in
+        // between.
         let gap_waits = self.gap_due(s, paces.gap).is_some_and(|due| due <= s.now);
         let audit_waits = self.audit_due(s, &paces).zip(paces.audit).is_some_and(|(due, pace)| s.now.since(due) > pace);
         let others_wait = gap_waits || audit_waits;
         let stands_back = self.last_listed == Some(Kind::Sweep) && others_wait;
         let sweep_due = self.sweep_due(s, paces.sweep).filter(|_| !stands_back);
-        // The first one of all stands for up to a hundred single reads that fell due while nobody read.
+        // The very first sweep stands for up to a hundred single reads that fell due while nobody read.
         let is_first = self.sweep_at.is_none();
         let is_late = |due: Timestamp| due <= s.now && (is_first || s.now.since(due) > paces.sweep / 2);
         if may_list && sweep_due.is_some_and(is_late) {
             return Self::sweep(s, self.listed_lately(s.now));
         }
-        // What sweeps stand back for must not wait for single reads in their place: there may always be one more of those.
+        // The walks for which sweeps stand back must not wait for single reads instead: there may always be one more of
+        // those.
         if may_list && stands_back && self.gap_due(s, paces.gap).is_some_and(|due| s.now.since(due) > paces.gap / 2) {
             return Plan::List(Kind::Gap);
         }
@@ -220,12 +223,12 @@ impl Planner {
         Plan::Wait(dues.next)
     }
 
-    /// While messages wait: only what somebody waits for too, and not often.
+    /// Decides while messages wait: only reads that somebody waits for too, and not often.
     fn beside_sends(&self, s: &Situation<'_>, least: Duration) -> Plan {
         let is_late = |last: Option<Timestamp>| last.is_none_or(|at| s.now.since(at) >= least);
         let searches = self.searching || s.search.is_some_and(|search| search.due <= s.now);
         if !self.listing && (s.watched > 0 || searches) && is_late(self.sweep_at.max(self.gap_at)) {
-            // What is searched for holds up its conversation: by turns with the sweeps it is searched for to the end.
+            // A search holds up its conversations: it goes on to its end, by turns with the sweeps.
             let goes_on = self.last_listed == Some(Kind::Sweep) && self.gaps.searches();
             return if goes_on { Plan::List(Kind::Gap) } else { Self::sweep(s, self.listed_lately(s.now)) };
         }
@@ -256,7 +259,7 @@ impl Planner {
 
     fn gap_due(&self, s: &Situation<'_>, pace: Duration) -> Option<Timestamp> {
         let next = self.gaps.next()?;
-        // What the very last sweep left is often a page or two: it follows at once, and so does what is searched for.
+        // The rest of the very last sweep is often a page or two: it follows at once, and so does a search.
         let pause = if next.pages <= 1 || next.searches { Duration::ZERO } else { pace };
         Some(self.gap_at.or(self.sweep_at).map_or(s.now, |at| at.plus(pause)))
     }
@@ -266,7 +269,7 @@ impl Planner {
         Some(self.audit_at.or(self.started_at).map_or(s.now, |at| at.plus(pace)))
     }
 
-    /// How many pages a full pass has below the first one, which sweeps read anyway.
+    /// Returns the number of pages that a full pass reads below the first one, which sweeps read anyway.
     fn pages_below(&self, s: &Situation<'_>) -> u32 {
         let is_below = |walk: &Walk| {
             let oldest = s.at_vendor(s.oldest_created_at.unwrap_or(s.now));
@@ -278,7 +281,7 @@ impl Planner {
         self.audit_pages.unwrap_or_else(|| self.pages_of(s.watched)).max(1)
     }
 
-    /// Pages below the first that so many conversations take.
+    /// Returns the number of pages below the first that so many conversations take.
     fn pages_of(&self, watched: u64) -> u32 {
         u32::try_from(watched.div_ceil(u64::from(self.page_size.rows()))).unwrap_or(u32::MAX).saturating_sub(1)
     }
@@ -299,10 +302,10 @@ impl Planner {
         None
     }
 
-    /// The front conversation that has gone unseen for longest, measured by how long it may.
+    /// Returns the front conversation that is most overdue, if it is due.
     fn front_due(&self, s: &Situation<'_>, paces: &Paces, dues: &mut Dues) -> Option<usize> {
         let pass = paces.audit.map_or(Duration::ZERO, |pace| pace.saturating_mul(2 * self.pages_below(s)));
-        // Where every one of them can have its turn in time, none has to stand back for another.
+        // If every one of them can have its turn in time, none has to stand back for another.
         let lap = paces.status.saturating_mul(u32::try_from(s.escalated).unwrap_or(u32::MAX));
         let decays = lap > ESCALATED_CYCLE;
         let due = |watched: &Watched| {
@@ -364,7 +367,8 @@ impl Planner {
         let search = s.search.filter(|search| search.due <= s.now && !self.searching);
         if let Some(search) = search {
             self.searching = true;
-            // What was sent a moment ago stands at the top; the longer it is not found, the further down it is looked for.
+            // A message that was sent a moment ago is at the top; the longer it is not found, the further down it is looked
+            // for.
             let margin = LEAST_OVERLAP + s.now.since(search.floor).min(SEARCH_MARGIN);
             floor = floor.min(s.at_vendor(search.floor).minus(margin + self.skew.behind() + self.list_lag(s.now)));
         }
@@ -379,7 +383,7 @@ impl Planner {
         Walk { has_hole: cursor.is_some(), reach, cursor, ..walk }
     }
 
-    /// A page of List came, or did not.
+    /// Takes the result of a List request: its page, or why there is none.
     pub fn end_list(&mut self, mut walk: Walk, page: Result<PageFacts, Missed>, now: Timestamp) -> Searched {
         self.listing = false;
         let page = match page {
@@ -409,7 +413,7 @@ impl Planner {
                 return Searched::Nothing;
             }
             Kind::Gap => {}
-            // However long List is: what is watched stands in a part of it that is about as long as the watch.
+            // However long List is, the watched conversations are in a part of it that is about as long as the watch.
             Kind::Audit if goes_on && walk.pages < self.audit_pages.unwrap_or(MOST_AUDIT_PAGES) * 4 + 10 => {
                 self.audit = Some(walk);
                 return Searched::Nothing;
@@ -436,7 +440,7 @@ impl Planner {
         self.watermark = self.watermark.max(page.newest);
     }
 
-    /// A page has come: below a row that cannot be given, or where one stood before.
+    /// Notes that a page has come: below a row that cannot be given, or where one stood before.
     fn note_passed(&mut self, walk: &mut Walk, now: Timestamp) {
         if walk.is_blocked() && walk.detour.is_some() {
             // Below it all is well: it is that row, and not the size of pages.
@@ -458,14 +462,15 @@ impl Planner {
         }
     }
 
-    /// A page was not given: smaller pages, unless a row that cannot be given is known to be the reason.
+    /// Notes that a page was not given: asks for smaller pages, unless a row that cannot be given is known to be the
+    /// reason.
     fn note_missed(&mut self, walk: &Walk, now: Timestamp) {
         match walk.reach {
             Reach::Ordinary => {
                 if walk.limit >= self.page_size.limit() {
                     self.page_size.failed(walk.limit, now);
                 }
-                // What sweeps began below cannot be read from any more.
+                // The place below which sweeps began cannot be read from any more.
                 self.passed = self.passed.take().filter(|passed| walk.cursor.as_ref() != Some(&passed.stone));
             }
             Reach::Trial => self.passed.iter_mut().for_each(|passed| {
@@ -476,7 +481,7 @@ impl Planner {
         }
     }
 
-    /// A walk that could not go on: tried again from where it stood, or given up.
+    /// Handles a walk that could not go on: it is tried again from where it stood, or given up.
     fn miss(&mut self, mut walk: Walk, missed: Missed, now: Timestamp) -> Searched {
         let missed = match missed {
             Missed::Page { .. } => Missed::Page { smallest: walk.limit <= 1 },
@@ -493,7 +498,7 @@ impl Planner {
             Kind::Gap => {
                 let failed = walk.searches && !again;
                 walk.searches &= again;
-                // Never given up: the watermark must not pass over what was not read.
+                // Never given up: the watermark must not pass over anything unread.
                 self.gaps.put_back(walk);
                 if !failed {
                     return Searched::Nothing;
@@ -524,7 +529,7 @@ impl Planner {
         note(&mut self.singles, s);
     }
 
-    /// A single read ended. `lone`: it stood for a sweep and succeeded.
+    /// Ends a single read. `lone`: start of a read that stood for a sweep and succeeded.
     pub fn end_get(&mut self, lone: Option<Timestamp>) {
         self.getting = self.getting.saturating_sub(1);
         self.swept_at = self.swept_at.max(lone);
@@ -543,7 +548,7 @@ fn note(times: &mut VecDeque<Timestamp>, s: &Situation<'_>) {
     times.push_back(s.now);
 }
 
-/// How long a conversation may go unseen: the longer nobody wrote in it, the longer, where it `decays`.
+/// Returns how long a conversation may go unseen; where it `decays`, longer the longer nobody wrote in it.
 fn patience(watched: &Watched, decays: bool, now: Timestamp) -> Duration {
     let base = if watched.escalated { ESCALATED_CYCLE } else { OPEN_CYCLE };
     let hours = now.since(watched.last_activity_at).as_secs() / 3600;

@@ -1,4 +1,4 @@
-//! How often each kind of read may happen, given what sending leaves. Pure.
+//! Computes how often each kind of read may happen, given what sending leaves. Pure.
 //!
 //! Reads are spread evenly over the window instead of being taken as soon as there is room: sweeps at equal distances find
 //! a message soonest on average and at the worst, and room that stays free lets a message go out without waiting.
@@ -28,7 +28,7 @@ pub const ESCALATED_CYCLE: Duration = Duration::from_secs(50);
 /// Wanted: every other conversation.
 pub const OPEN_CYCLE: Duration = Duration::from_mins(2);
 
-/// What is wanted of reading.
+/// The demand on reading.
 #[derive(Clone, Copy, Debug)]
 pub struct Demand {
     /// The wanted pace of sweeps.
@@ -43,7 +43,7 @@ pub struct Demand {
     pub pages_below: u32,
     /// Escalated conversations.
     pub escalated: u64,
-    /// Whether so much was left that reading has to catch up.
+    /// True if sweeps left so much that reading has to catch up.
     pub catches_up: bool,
 }
 
@@ -60,13 +60,13 @@ pub struct Paces {
     pub gap: Duration,
     /// Between pages of the full pass; `None` where there is nothing below the first page.
     pub audit: Option<Duration>,
-    /// Between single reads for the sake of the status.
+    /// Between single reads for the status.
     pub status: Duration,
-    /// Whether single reads see the escalated conversations sooner than the full pass.
+    /// True if single reads see the escalated conversations sooner than the full pass.
     pub escalated_by_get: bool,
 }
 
-/// The distances, given what was used and what is wanted.
+/// Returns the distances, given the budget's use and the demand.
 pub fn paces(shares: &Shares, used: &BudgetUse, demand: &Demand) -> Paces {
     let limit = f64::from(shares.limit);
     let waiting = f64::from(u32::try_from(demand.sends_waiting).unwrap_or(u32::MAX));

@@ -1,4 +1,4 @@
-//! What a decision is made from, and what it may be.
+//! The input of a decision, and its possible results.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -9,32 +9,32 @@ use crate::{
     store::BudgetUse,
 };
 
-/// What is searched for in List.
+/// A search in List for messages whose Fini conversation or fate is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Search {
-    /// Since when it may be searched for.
+    /// Time from which the search may begin.
     pub due: Timestamp,
-    /// When the oldest of it was sent.
+    /// Time at which the oldest of the searched messages was sent.
     pub floor: Timestamp,
 }
 
 /// A single read that the store has on its list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pending {
-    /// When it fell due.
+    /// Time at which it fell due.
     pub due_at: Timestamp,
-    /// Whether a sweep may bring what it is for; else it was missed before, and only a read of its own will do.
+    /// True if a sweep may make it needless; false if it was missed before and only a single read will do.
     pub sweep_may_bring: bool,
 }
 
 /// A watched conversation of those that matter most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Watched {
-    /// Whether it is with a human.
+    /// True if a human handles it.
     pub escalated: bool,
-    /// When somebody last wrote.
+    /// Time of the latest message.
     pub last_activity_at: Timestamp,
-    /// When it was last read, in whichever way, since this process began to read.
+    /// Time of the last read, of whatever kind, since this process began to read.
     pub seen_at: Option<Timestamp>,
 }
 
@@ -43,44 +43,44 @@ pub struct Watched {
 pub struct Situation<'a> {
     /// The present time.
     pub now: Timestamp,
-    /// By how much Fini's clock is ahead of it, in milliseconds, where its answers told.
+    /// Time by which Fini's clock is ahead of it, in milliseconds; `None` until an answer has told.
     pub vendor_ahead_ms: Option<i64>,
-    /// How the budget is divided.
+    /// The shares into which the budget is divided.
     pub shares: Shares,
-    /// What was used of it in the window that ends now.
+    /// Requests that were taken from it in the window that ends now.
     pub used: BudgetUse,
     /// Messages that wait for the budget.
     pub sends_waiting: u64,
     /// The wanted pace of sweeps.
     pub sweep_interval: Duration,
-    /// When the next turn whose fate is open is looked for by a read of its conversation.
+    /// Time at which the next turn of unknown fate is looked for by a read of its conversation.
     pub lookup_due: Option<Timestamp>,
-    /// What is searched for in List.
+    /// The next search in List.
     pub search: Option<Search>,
-    /// Whether conversations have yet to find their Fini conversation.
+    /// True if some conversations have no Fini conversation yet.
     pub unbound: bool,
     /// Single reads that are due, most urgent first.
     pub pending: &'a [Pending],
-    /// When the next one falls due after these.
+    /// Time at which the next single read after these falls due.
     pub next_pending: Option<Timestamp>,
     /// Watched conversations.
     pub watched: u64,
     /// Escalated ones among them.
     pub escalated: u64,
-    /// When the oldest of them was created.
+    /// Creation time of the oldest of them.
     pub oldest_created_at: Option<Timestamp>,
     /// Those of them that matter most: with a human, and recently active.
     pub front: &'a [Watched],
 }
 
 impl Situation<'_> {
-    /// A time of ours as Fini's clock shows it, as far as anybody knows.
+    /// Converts a time of ours to Fini's clock, as far as its offset is known.
     pub fn at_vendor(&self, at: Timestamp) -> Timestamp {
         Timestamp::from_millis(at.as_millis().saturating_add(self.vendor_ahead_ms.unwrap_or(0)))
     }
 }
 
-/// What to do.
+/// The next action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plan {
     /// Read the conversation of the first turn whose fate is open.
@@ -95,16 +95,16 @@ pub enum Plan {
     Wait(Option<Timestamp>),
 }
 
-/// What the end of a walk means to what was searched.
+/// The outcome of a search at the end of a walk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Searched {
     /// No search has ended.
     Nothing,
     /// Everything since the searched messages were sent was read.
     Whole {
-        /// How many conversations there were.
+        /// Number of conversations that were read.
         shown: u64,
-        /// Of which of ours the text was there, where nothing tells whose it is.
+        /// Our conversations of which the text was seen where nothing tells whose it is.
         doubtful: BTreeSet<ConversationKey>,
     },
     /// It could not be read.
@@ -118,7 +118,7 @@ pub(super) struct Dues {
 }
 
 impl Dues {
-    /// Whether it is; notes it if not.
+    /// Returns true if `due` has come; else notes it.
     pub(super) fn is_due(&mut self, due: Option<Timestamp>) -> bool {
         let Some(due) = due else { return false };
         if due <= self.now {

@@ -36,7 +36,7 @@ fn used(sends: u32, reads: u32) -> BudgetUse {
     BudgetUse { by_class: [sends, 0, reads, 0], frees_at: None }
 }
 
-/// A page of a hundred that ends `age` seconds before `now`, newest first; `fresh` rows from the top are new.
+/// Makes a page of a hundred that ends `age` seconds before `now`, newest first; `fresh` rows from the top are new.
 fn page(walk: &Walk, now: i64, age: i64, fresh: usize, has_more: bool) -> PageFacts {
     let ids: Vec<String> = (0..100).map(|number| format!("{age}-{number}")).collect();
     let times = (0..100_i64).map(|number| at(now - 1 - (age - 1) * number / 99));
@@ -54,7 +54,7 @@ fn page(walk: &Walk, now: i64, age: i64, fresh: usize, has_more: bool) -> PageFa
     PageFacts::gather(walk, &rows, has_more, ids.last().cloned().filter(|_| has_more))
 }
 
-/// A sweep whose only page reaches far enough.
+/// Makes a sweep whose only page reaches far enough.
 fn swept(planner: &mut Planner, now: i64) {
     let walk = planner.begin_list(Kind::Sweep, &situation(now, 1_000));
     let page = page(&walk, now, 3_600, 0, true);
@@ -353,7 +353,7 @@ fn single_reads_without_end_starve_neither_sweeps_nor_what_those_left() {
                 *(if kind == Kind::Sweep { &mut sweeps } else { &mut gaps }) += 1;
                 let walk = planner.begin_list(kind, &flooded);
                 let mut below = page(&walk, now, 600, 0, true);
-                // What is left below never comes to an end.
+                // The part left below never comes to an end.
                 below.fresh_below = kind == Kind::Gap;
                 planner.end_list(walk, Ok(below), at(now));
             }
@@ -428,7 +428,7 @@ impl Vendor {
         Ok(PageFacts::gather(walk, &rows, has_more, cursor))
     }
 
-    /// Reads for some minutes as the reader would; gives what was shown, and the requests that failed.
+    /// Reads for some minutes as the reader would; returns what was shown, and the requests that failed.
     fn read(&self, planner: &mut Planner, from: i64, minutes: i64) -> (Vec<String>, u32) {
         let (mut shown, mut failed) = (Vec::new(), 0);
         for now in (from..from + minutes * 60).step_by(2) {

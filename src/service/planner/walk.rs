@@ -1,4 +1,4 @@
-//! Where a walk through List stands, and where it may stop. Pure: pages come in as a few facts.
+//! The position of a walk through List, and the point where it may stop. Pure: pages come in as a few facts.
 //!
 //! List is ordered by latest message, newest first, and its cursor is a conversation: "relative to the current cursor, not
 //! to time" (Fini's page on List conversations). So a cursor moves up with its conversation when somebody writes there.
@@ -12,12 +12,12 @@ use crate::domain::{Timestamp, ids::ConversationKey, page_size::PAGE};
 
 /// Fini's largest window is 90 days; a little less, for clocks that differ.
 const LONGEST_WINDOW: Duration = Duration::from_hours(89 * 24);
-/// Clocks may differ by so much without anybody's noticing.
+/// Clocks may differ by so much unnoticed.
 pub const CLOCK_MARGIN: Duration = Duration::from_mins(5);
-/// While nobody knows what time it is at Fini, a window begins so much earlier: it costs nothing, as a walk ends at its floor,
-/// and a machine whose clock is ahead must not ask for what is yet to come.
+/// While Fini's time is unknown, a window begins so much earlier: it costs nothing, as a walk ends at its floor, and a
+/// machine whose clock is ahead must not ask for times that are yet to come.
 const UNSURE: Duration = Duration::from_hours(24);
-/// Rows at either end of a page of which the middle one counts: one conversation with a wild time proves nothing.
+/// Rows at either end of a page whose median counts: one conversation with a wild time proves nothing.
 const ENDS: usize = 5;
 /// A walk that is moved up more often than this goes on from where it is.
 const MOST_JUMPS: u32 = 3;
@@ -25,57 +25,57 @@ const MOST_JUMPS: u32 = 3;
 /// A page of one conversation that fails so often in a row is a row that List cannot give.
 const BLOCKED_AFTER: u32 = 2;
 
-/// Why there is no page.
+/// Why a page is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missed {
     /// It was not asked for, or could not be recorded: that says nothing about the page.
     Otherwise,
     /// Fini did not give it: too large, too slow, or ill.
     Page {
-        /// Whether it was a page of one conversation.
+        /// True if the page was of one conversation.
         smallest: bool,
     },
 }
 
-/// What a walk is for.
+/// The purpose of a walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// From the top: what is new.
+    /// From the top, for what is new.
     Sweep,
-    /// What a sweep left unread between its first page and its floor.
+    /// Through the pages between a sweep's first page and its floor, which it left unread.
     Gap,
-    /// Through everything that is watched: what changed without moving up.
+    /// Through everything that is watched, for what changed without moving up.
     Audit,
 }
 
 /// A walk. It is lost with the process; the kept watermark makes up for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Walk {
-    /// What it is for.
+    /// Its purpose.
     pub kind: Kind,
-    /// Where it may stop: conversations without a message since then are of no interest to it.
+    /// The point where it may stop: conversations without a message since then are of no interest to it.
     pub floor: Timestamp,
     /// Begin of the List window: before the oldest conversation of interest was created, so that it is right whether
     /// `since` means creation or update (the documentation does not say).
     pub since: Timestamp,
     /// Times beyond this are taken for wild: they say nothing about how far reading has come.
     pub horizon: Timestamp,
-    /// When it began, by our clock.
+    /// Start of the walk, by our clock.
     pub started_at: Timestamp,
     pub(super) vendor_ahead_ms: i64,
-    /// Where it stands; `None` at the top.
+    /// Cursor of the next page; `None` at the top.
     pub cursor: Option<String>,
-    /// Conversations that the next page is asked for with.
+    /// Number of conversations that the next page is asked for with.
     pub limit: u32,
     /// Pages read.
     pub pages: u32,
     /// The watermark when it began: all up to here was seen.
     pub resume: Option<Timestamp>,
-    /// Whether a search waits for its end.
+    /// True if a search waits for the end of this walk.
     pub searches: bool,
     /// Conversations that its pages showed.
     pub shown: u64,
-    /// Conversations of ours of which a page showed the text that is searched for, where nothing tells whose it is.
+    /// Our conversations of which a page showed the searched text where nothing tells whose it is.
     pub doubtful: BTreeSet<ConversationKey>,
     pub(super) fallbacks: Vec<String>,
     pub(super) tail: Option<Timestamp>,
@@ -89,11 +89,11 @@ pub struct Walk {
     /// The conversations that were tried as a place below such a row, by Fini's ids: one that proves to stand above it would
     /// lead back to it again and again.
     pub(super) stones: Vec<String>,
-    /// Whether it passed over a row: then its end proves nothing of what it did not show.
+    /// True if it passed over a row: its end then proves nothing about what it did not show.
     pub(super) has_hole: bool,
 }
 
-/// How a walk deals with a row near the top that List cannot give.
+/// The treatment of a row near the top that List cannot give.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Reach {
     /// There is none, or it begins below it.
@@ -119,26 +119,26 @@ pub struct Row<'a> {
     pub id: &'a str,
     /// The time of its latest event, where it has one.
     pub latest: Option<Timestamp>,
-    /// When the oldest of its events that nobody had seen was created, where there is any.
+    /// Creation time of the oldest of its events that were new to us; `None` if there are none.
     pub fresh: Option<Timestamp>,
-    /// Whether it was bound before it was read: else its events are old news that nobody took.
+    /// True if it was bound before it was read; if not, its events are old and were merely never taken.
     pub was_bound: bool,
 }
 
-/// What a page showed.
+/// The facts of one page.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PageFacts {
     /// The newest believable time on it.
     pub newest: Option<Timestamp>,
-    /// The times of what was new on it, and would have been taken as soon as it was shown.
+    /// The times of new events on it that would have been taken as soon as they were shown.
     pub fresh: Vec<Timestamp>,
-    /// Whether its last rows brought something new: there may be more below, whatever the times say.
+    /// True if its last rows brought something new: there may be more below, whatever the times say.
     pub fresh_below: bool,
-    /// Whether there is a further page.
+    /// True if there is a further page.
     pub has_more: bool,
     /// The cursor of the further page.
     pub cursor: Option<String>,
-    /// True where a part of it could not be read.
+    /// True if a part of it could not be read.
     pub has_holes: bool,
     /// See [`Walk::doubtful`].
     pub doubtful: BTreeSet<ConversationKey>,
@@ -149,7 +149,7 @@ pub struct PageFacts {
 }
 
 impl PageFacts {
-    /// The facts of a page for `walk`, from its rows in Fini's order.
+    /// Gathers the facts of a page for `walk`, from its rows in Fini's order.
     pub fn gather(walk: &Walk, rows: &[Row<'_>], has_more: bool, cursor: Option<String>) -> Self {
         let ends = rows.len().min(ENDS);
         let (head, tail) = (&rows[..ends], &rows[rows.len() - ends..]);
@@ -169,7 +169,7 @@ impl PageFacts {
         }
     }
 
-    /// How many conversations it has.
+    /// Returns the number of conversations on the page.
     pub const fn rows(&self) -> usize {
         self.rows
     }
@@ -182,7 +182,7 @@ fn middle(rows: &[Row<'_>]) -> Option<Timestamp> {
 }
 
 impl Walk {
-    /// A walk from the top down to `floor`, a time of Fini's.
+    /// Creates a walk from the top down to `floor`, a time of Fini's.
     pub fn new(kind: Kind, s: &Situation<'_>, floor: Timestamp) -> Self {
         let now = s.at_vendor(s.now);
         let margin = if s.vendor_ahead_ms.is_some() { CLOCK_MARGIN } else { UNSURE };
@@ -213,22 +213,22 @@ impl Walk {
         }
     }
 
-    /// A time of ours as Fini's clock shows it, as far as was known when the walk began.
+    /// Converts a time of ours to Fini's clock, as far as its offset was known when the walk began.
     pub(super) fn at_vendor(&self, at: Timestamp) -> Timestamp {
         Timestamp::from_millis(at.as_millis().saturating_add(self.vendor_ahead_ms))
     }
 
-    /// The time around which the page before ended.
+    /// Returns the time around which the previous page ended.
     pub const fn tail(&self) -> Option<Timestamp> {
         self.tail
     }
 
-    /// Whether a page is empty although another one was promised: a lost cursor, not the end of List.
+    /// Returns true if a page is empty although another one was promised: a lost cursor, not the end of List.
     pub const fn is_void(&self, page: &PageFacts) -> bool {
         page.rows == 0 && (page.has_more || self.cursor.is_some())
     }
 
-    /// Takes a page; whether to go on.
+    /// Takes a page. Returns true if the walk goes on.
     pub fn take(&mut self, mut page: PageFacts) -> bool {
         self.failures = 0;
         self.blocked = 0;
@@ -251,8 +251,8 @@ impl Walk {
         goes_on
     }
 
-    /// A page could not be read. Where pages of one conversation fail too, the row itself is to blame; else, from the second
-    /// time on, the cursor may be: its conversation may be gone. Whether it is worth another try.
+    /// Notes that a page could not be read. Where pages of one conversation fail too, the row itself is to blame; else,
+    /// from the second time on, the cursor may be: its conversation may be gone. Returns true if another try is worthwhile.
     pub(super) fn fail(&mut self, missed: Missed) -> bool {
         self.failures += 1;
         if missed == (Missed::Page { smallest: true }) {
@@ -267,25 +267,25 @@ impl Walk {
         self.failures <= 4 || self.is_blocked()
     }
 
-    /// True where its cursor is the likeliest reason for which a page is refused: its conversation may be gone. Where a cursor
+    /// Returns true if its cursor is the likeliest reason why a page is refused: its conversation may be gone. If a cursor
     /// beside it is refused as well, it is not.
     pub const fn doubts_its_cursor(&self) -> bool {
         self.cursor.is_some() && self.failures < 2
     }
 
-    /// How many conversations were tried as a place below a row that cannot be read.
+    /// Returns the number of conversations that were tried as a place below a row that cannot be read.
     pub const fn tried(&self) -> usize {
         self.stones.len()
     }
 
-    /// Whether the row below its place cannot be read, however small the page.
+    /// Returns true if the row below its place cannot be read, however small the page.
     pub const fn is_blocked(&self) -> bool {
         self.blocked >= BLOCKED_AFTER
     }
 
-    /// Goes on below `stones`' first conversation that was not tried yet: the likeliest place below the row that cannot be read,
-    /// and perhaps that row itself. The conversation to read by itself, since List passes it over; `None` where all were
-    /// tried, and the walk tries its own place again.
+    /// Goes on below the first conversation of `stones` that was not tried yet: the likeliest place below the row that
+    /// cannot be read, and perhaps that row itself. Returns that conversation, to be read by itself, since List passes it
+    /// over; `None` if all were tried, and the walk tries its own place again.
     pub fn step_over<'a>(&mut self, stones: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
         let detour = self.detour.get_or_insert_with(|| Detour { from: self.cursor.clone() });
         let Some(stone) = stones.into_iter().find(|stone| !self.stones.iter().any(|tried| tried == stone)) else {

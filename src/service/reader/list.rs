@@ -17,35 +17,35 @@ use crate::{
 
 /// Conversations below which a walk tries to go on where List cannot give the row that it stands at.
 const STONES: usize = 8;
-/// How often the watermark is written down.
+/// Time between two records of the watermark.
 const WATERMARK_EVERY: Duration = Duration::from_secs(10);
 
-/// What was erased before its Fini conversation was found is looked for so long.
+/// Time for which the Fini conversation of an erased one is searched for if it was not found before the erasure.
 const SEARCHED_FOR: Duration = Duration::from_hours(24);
 
-/// The pause after so many searches in vain.
+/// Returns the pause after so many searches in vain.
 fn search_pause(looks: u32) -> Duration {
     Duration::from_millis(500).saturating_mul(1 << looks.min(6))
 }
 
-/// A page under way. However it ends, a panic included, the planner hears of it.
+/// A page under way. The planner learns of its end in any case, even after a panic.
 struct Underway {
     reader: Arc<Reader>,
     walk: Option<Walk>,
 }
 
 impl Underway {
-    /// The page came, or did not.
+    /// Hands the page to the planner, or why there is none, and records what follows.
     async fn end(mut self, page: Result<PageFacts, Missed>) {
         let now = self.reader.clock.now();
         let Some(walk) = self.walk.take() else { return };
-        // What a whole walk shows was so when it began; what a failed one shows is nothing.
+        // A whole walk shows the state when it began; a failed one shows nothing.
         let began_at = walk.started_at;
         let (searched, turns, expected) = {
             let mut state = self.reader.state();
             let searched = state.planner.end_list(walk, page, now);
             let turns = if searched == Searched::Nothing { Vec::new() } else { std::mem::take(&mut state.searching) };
-            // Of what is watched, List shows at least something.
+            // Of the watched conversations, List shows at least some.
             let expected = state.watch.as_ref().map_or(0, |watch| watch.summary.watched.min(1));
             (searched, turns, expected)
         };
@@ -70,7 +70,7 @@ impl Drop for Underway {
             let now = self.reader.clock.now();
             let mut state = self.reader.state();
             if state.planner.end_list(walk, Err(Missed::Otherwise), now) != Searched::Nothing {
-                // What was searched is still due, and is searched again.
+                // The searched turns are still due, and are searched again.
                 state.searching.clear();
             }
         }
@@ -102,8 +102,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Leads a walk past a row that List cannot give: on from a conversation of ours below it. That one is read by itself, and at
-    /// first all that could stand between the two, which List does not show either.
+    /// Leads a walk past a row that List cannot give: on from a conversation of ours below it. That one is read by itself,
+    /// and the first time also all that could stand between the two, which List does not show either.
     async fn step_over(&self, walk: &mut Walk, now: Timestamp) -> store::Result<()> {
         let below = walk.tail().unwrap_or(now.plus(CLOCK_MARGIN));
         let stones = self.store.watched_below(now, below, STONES + walk.tried()).await?;
@@ -142,7 +142,7 @@ impl Reader {
         }
     }
 
-    /// After a walk that searched: what is still open was not in `reading`, unless it was something `doubtful`.
+    /// Concludes a walk that searched: what is still open was not in `reading`, unless it was something `doubtful`.
     async fn conclude(
         &self,
         searched: Vec<TurnToRead>,
@@ -164,7 +164,7 @@ impl Reader {
                 continue;
             }
             // Only a whole List without it tells that it is not there; a Fini that cannot be read tells nothing.
-            // Where no response named an event of it, it has been looked for ever since it was sent.
+            // If no response named an event of it, it has been looked for ever since it was sent.
             let since = if wanted.events.is_empty() { wanted.first_sent_at } else { wanted.wanted_since };
             let waited = looked_at.since(since);
             let lookup = &self.settings.lookup;
@@ -179,7 +179,8 @@ impl Reader {
         self.conclude_erased(reading, doubtful, looked_at, now).await
     }
 
-    /// The same for what was erased here before it was found: it ends when nothing of it can be at Fini.
+    /// Likewise for conversations that were erased before they were found: a search ends when nothing of them can be at
+    /// Fini.
     async fn conclude_erased(
         &self,
         reading: Reading,
@@ -225,8 +226,8 @@ impl Reader {
     }
 }
 
-/// The reasons for which a smaller page may be had: an answer that is too large, a deadline, a server that gives up, a request
-/// that is refused and no cursor to blame.
+/// Says whether a smaller page may succeed: after an answer that is too large, a deadline, a server that gives up, or a
+/// refused request whose cursor is not to blame.
 const fn missed(failure: &Failure, walk: &Walk) -> Missed {
     match failure {
         Failure::Unclear { .. } | Failure::Rejected { status: 413, .. } => Missed::Page { smallest: false },

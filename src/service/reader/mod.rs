@@ -1,8 +1,8 @@
-//! The reader: finds out by List and Get what Fini does not tell by itself.
+//! The reader: learns by List and Get what Fini does not report by itself.
 //!
-//! The planner decides what to read next; this room tells it the situation, takes the request out of the budget, carries the
-//! read out and tells what it showed. It keeps nothing that a restart would miss but the watermark, which is in the store. At
-//! most one process reads at a time (a lease); what it finds reaches everybody through the store.
+//! The planner decides what to read next; the reader describes the situation to it, takes the request out of the budget,
+//! does the read and reports what it showed. It keeps nothing that a restart would miss but the watermark, which is in the
+//! store. At most one process reads at a time (a lease); what it finds reaches all others through the store.
 
 mod list;
 mod single;
@@ -40,32 +40,32 @@ use crate::{
     },
 };
 
-/// How often the watch is counted; a large one, which changes little in a moment, less often.
+/// Time between two counts of the watch; the longer one is for a large watch, which changes little in a moment.
 const SUMMARY_EVERY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(15));
 /// A watch beyond this is large.
 const LARGE: u64 = 2_000;
 /// Conversations whose status is read singly where that is cheaper than a full pass.
 const FRONT: usize = 64;
-/// Watched conversations that are checked with each summary, by turns, for what List does not show: it leaves out what is
-/// older than its window, and perhaps what no customer wrote in.
+/// Number of watched conversations that are checked with each summary, by turns, for what List does not show: it leaves out
+/// what is older than its window, and perhaps conversations in which no customer wrote.
 const CHECKED: usize = 500;
 /// Of them, so many are read singly at most before the next are checked.
 const UNLISTED: usize = 16;
 /// Single reads that are considered at once.
 const PENDING: usize = 16;
-/// The lease of the one that reads: its name, and how long it lasts.
+/// The lease of the process that reads: its name and its duration.
 pub const LEASE: (&str, Duration) = ("reader", Duration::from_secs(6));
-/// The one that reads renews it so often: twice may go wrong before it ends.
+/// The process that reads renews it this often: two renewals may fail before it ends.
 const RENEWED_EVERY: Duration = Duration::from_secs(2);
-/// The others try to take it so often.
+/// The other processes try to take it this often.
 pub const TRIED_EVERY: Duration = Duration::from_millis(1_500);
-/// So long after the death of the one that read, another one reads. What the lease and the next try leave of it is for the
-/// store to answer in.
+/// Another process reads within this time after the death of the one that read. The store has to answer in what the lease
+/// and the next try leave of it.
 pub const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(10);
-/// The name the watermark is remembered by.
+/// Name under which the store remembers the watermark.
 const WATERMARK: &str = "sweep.watermark";
 
-/// What the reader has to know.
+/// Settings of the reader.
 #[derive(Clone, Debug)]
 pub struct ReaderSettings {
     /// Each frontend with its bot.
@@ -79,7 +79,7 @@ pub struct ReaderSettings {
 }
 
 impl ReaderSettings {
-    /// The frontends that share the bot of this one, itself included.
+    /// Returns the frontends that share the bot of this one, itself included.
     fn peers(&self, frontend: &FrontendName) -> Vec<FrontendName> {
         let bot = self.bots.iter().find(|(name, _)| name == frontend).map(|(_, bot)| bot);
         self.bots.iter().filter(|(_, other)| Some(other) == bot).map(|(name, _)| name.clone()).collect()
@@ -88,9 +88,9 @@ impl ReaderSettings {
 
 /// The reader.
 pub struct Reader {
-    /// Where everything is.
+    /// Holds conversations, turns, bindings and the watermark.
     pub store: Arc<dyn Store>,
-    /// What is asked.
+    /// Answers the reads.
     pub fini: Arc<dyn FiniApi>,
     /// Reads and records pages.
     pub walker: Arc<Walker>,
@@ -100,25 +100,25 @@ pub struct Reader {
     pub breakers: Arc<Breakers>,
     /// Says how much may be asked.
     pub budget: Arc<Budget>,
-    /// The time.
+    /// The steady clock.
     pub clock: Arc<dyn Clock>,
     /// Fini's time.
     pub vendor: Arc<VendorClock>,
-    /// For the spans of requests.
+    /// Draws the ids of request spans.
     pub entropy: Arc<dyn Entropy>,
     /// Runs the reads.
     pub tasks: Tasks,
     /// Wakes this loop when a read ends.
     pub wake: Wake,
-    /// This process.
+    /// This process, as the owner of leases.
     pub owner: Owner,
-    /// What it has to know.
+    /// Bots, pace and timeouts.
     pub settings: ReaderSettings,
-    /// What is under way.
+    /// The reads under way and the planner.
     pub state: Mutex<ReaderState>,
 }
 
-/// What is under way.
+/// The state of reading: the planner, the reads under way, and the lease.
 #[derive(Default)]
 pub struct ReaderState {
     planner: Planner,
@@ -128,9 +128,9 @@ pub struct ReaderState {
     getting: HashSet<ConversationKey>,
     watch: Option<Watch>,
     leased_at: Option<Timestamp>,
-    /// Since when there is something to read for.
+    /// Time since which there is something to read for.
     needed_since: Option<Timestamp>,
-    /// How often the store had gone on from an earlier point when this began.
+    /// Number of times the store had gone on from an earlier point when this state began.
     restorations: u64,
 }
 
@@ -144,13 +144,13 @@ struct Watch {
     checked_until: Option<Timestamp>,
 }
 
-/// How reading keeps up, for readiness and metrics.
+/// The progress of reading, for readiness and metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReadingAge {
-    /// When the last sweep that succeeded began; before the first, since when there is something to read for. `None` where
-    /// there is nothing, or another process reads.
+    /// Start of the last sweep that succeeded; before the first, the time since which there is something to read for.
+    /// `None` if there is nothing, or if another process reads.
     pub unread_since: Option<Timestamp>,
-    /// Whether sweeps left something unread (after an outage, say) that is still to be read.
+    /// True while something that sweeps left unread (after an outage, say) is still to be read.
     pub catching_up: bool,
 }
 
@@ -214,7 +214,7 @@ impl Loop for Arc<Reader> {
     }
 }
 
-/// Everything a decision is made from, as it was read just now.
+/// The input of a decision, as it was read just now.
 struct View {
     now: Timestamp,
     used: BudgetUse,
@@ -253,7 +253,7 @@ impl View {
 }
 
 impl Reader {
-    /// How reading keeps up.
+    /// Returns how far reading has come.
     pub fn age(&self) -> ReadingAge {
         let state = self.state();
         ReadingAge {
@@ -262,8 +262,8 @@ impl Reader {
         }
     }
 
-    /// Notes since when there is something to read for: watched conversations, or messages whose Fini conversation or fate is
-    /// looked for. Reading that never succeeded is late from then on.
+    /// Notes since when there is something to read for: watched conversations, or messages whose Fini conversation or fate
+    /// is searched for. Reading that never succeeds counts as late from then on.
     fn note_need(&self, view: &View) {
         let looked_for = view.unbound || !view.lookups.is_empty() || !view.searched.is_empty();
         let mut state = self.state();
@@ -271,7 +271,7 @@ impl Reader {
             if looked_for || view.watch.summary.watched > 0 { state.needed_since.or(Some(view.now)) } else { None };
     }
 
-    /// Leaves the reading to another process at once; for the end, when nothing is read any more.
+    /// Leaves the reading to another process at once; called at the end, when nothing is read any more.
     pub async fn leave(&self) -> Result<()> {
         if !self.store.is_shared() {
             return Ok(());
@@ -280,7 +280,7 @@ impl Reader {
         self.store.give_lease(LEASE.0, &Lease { owner: self.owner.clone(), now, until: now }).await
     }
 
-    /// When the lease was taken that this process reads under, renewing it in time; `None` where another one reads.
+    /// Returns when this process took the lease under which it reads, renewing it in time; `None` if another process reads.
     async fn leased_at(&self, now: Timestamp) -> Result<Option<Timestamp>> {
         let is_fresh = |at: &Timestamp| *at <= now && now < at.plus(RENEWED_EVERY);
         if let Some(leased_at) = self.state().leased_at.filter(is_fresh) {
@@ -292,7 +292,7 @@ impl Reader {
         Ok(leased_at)
     }
 
-    /// Where the store went on from an earlier point, nothing counts as read that it may lack.
+    /// Forgets everything read so far once the store went on from an earlier point: it may lack some of that.
     fn forget_what_was_not(&self) {
         if self.store.changes().restorations() != self.state().restorations {
             self.walker.forget();
@@ -309,7 +309,7 @@ impl Reader {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Resumes from where whoever read before came to. What it kept is never believed to lie in the future.
+    /// Resumes from the kept watermark of the process that read before. It is never believed to lie in the future.
     async fn begin(&self, now: Timestamp) -> Result<()> {
         if self.state().planner.has_begun() {
             return Ok(());
@@ -366,8 +366,8 @@ impl Reader {
         })
     }
 
-    /// The single reads that are due, without those that sweeps have made needless: a wrapper that was shown after the read
-    /// fell due, as new as what is known, has said everything.
+    /// Returns the single reads that are due, without those that sweeps have made needless: a wrapper that was shown after
+    /// the read fell due, as new as the known state, has answered it.
     async fn pending(&self, now: Timestamp) -> Result<Vec<DueRead>> {
         let mut pending = Vec::new();
         for read in self.store.due_reads(now, PENDING).await? {
@@ -380,7 +380,7 @@ impl Reader {
                 continue;
             }
             let mut state = self.state();
-            // What was over before this process began to read may lie below what its sweeps go down to.
+            // A turn that was over before this process began to read may lie below the reach of its sweeps.
             let is_in_reach = state.planner.started_at().is_some_and(|began| began <= read.due_at);
             let is_whole = read.misses == 0 && is_in_reach && !state.planner.catches_up();
             let swept_at = state.planner.swept_at().filter(|swept| is_whole && *swept > read.due_at);
@@ -392,8 +392,8 @@ impl Reader {
         Ok(pending)
     }
 
-    /// Adds to the front what has gone unseen for longest of the next part of the watch. Where the part ends, if not with the
-    /// watch.
+    /// Adds those conversations of the next part of the watch to the front that have gone unseen for longest. Returns where
+    /// the part ends, unless the watch ends there too.
     async fn add_unlisted(
         &self,
         front: &mut Vec<WatchedConversation>,

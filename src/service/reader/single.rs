@@ -1,4 +1,4 @@
-//! Reads of one conversation: of turns whose fate is open, of just-finished turns, and for the sake of the status.
+//! Reads one conversation: for turns of unknown fate, for just-finished turns, and for the status.
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,14 +27,14 @@ use crate::{
     store::{ConversationRef, DueRead, Hold, RequestClass, Result, TurnToRead},
 };
 
-/// A conversation in which somebody else is being answered is read again after so long.
+/// A conversation in which somebody else's message is being answered is read again after so long.
 const UNSETTLED_PAUSE: Duration = Duration::from_secs(2);
-/// Fini counts as one that cannot be read after so long.
+/// Fini counts as unreadable after so long.
 const LASTING_TROUBLE: Duration = Duration::from_secs(30);
-/// What proves a message absent must have looked for so much longer than List lags.
+/// A look proves a message absent only after twice the lag of List and this.
 const LAG_MARGIN: Duration = Duration::from_secs(5);
 
-/// A read under way. However it ends, a panic included, the planner hears of it.
+/// A read under way. The planner learns of its end in any case, even after a panic.
 struct Underway {
     reader: Arc<Reader>,
     turn: Option<TurnKey>,
@@ -58,7 +58,7 @@ impl Drop for Underway {
     }
 }
 
-/// What every line says of a read under way.
+/// Creates the span of a read under way, which its log lines carry.
 fn span(
     conversation: &ConversationRef,
     interaction: Option<&InteractionId>,
@@ -137,7 +137,8 @@ impl Reader {
         match result {
             Ok(wrapper) => {
                 let taken = self.walker.take_single(wrapper, &turn.conversation, looked_at).await?;
-                // What is no longer bound to the conversation, or has somebody else's messages in it, says nothing.
+                // A wrapper that is no longer bound to the conversation, or that has somebody else's messages in it, proves
+                // nothing.
                 let seen = match taken.turn {
                     _ if !taken.settled => Seen::Nothing,
                     Some(TurnState::Unclear) => {
@@ -159,7 +160,8 @@ impl Reader {
         }
     }
 
-    /// Ends what has waited too long for a read while Fini cannot be read at all; says when the next one will have.
+    /// Ends the turns that have waited too long for a read while Fini cannot be read at all. Returns when the next one
+    /// ends.
     pub(super) async fn give_up_unread(&self, now: Timestamp) -> Result<Option<Timestamp>> {
         // A moment of trouble is no reason: what could have been read before and was not is read after it.
         let window = self.settings.lookup.late_reply_window;
@@ -209,13 +211,13 @@ impl Reader {
         }
     }
 
-    /// Whether Fini's bot took another message since this one was first sent.
+    /// Returns true if Fini's bot has taken another message since this one was first sent.
     async fn others_pass(&self, turn: &TurnToRead) -> Result<bool> {
         let frontends = self.settings.peers(&turn.conversation.frontend);
         self.store.others_arrived(&frontends, turn.conversation.key, turn.tries.since).await
     }
 
-    /// Reads a conversation; whether it was there.
+    /// Reads a conversation. Returns true if Fini has it.
     async fn get(&self, read: DueRead, permit: Permit, asked_at: Timestamp) -> Result<bool> {
         let departure = self.budget.departure(permit);
         let result = self.fini.get_conversation(&read.interaction, &departure).await;
@@ -244,7 +246,8 @@ impl Reader {
         }
     }
 
-    /// Counts a read that did not find the conversation, and gives it up where that is proved; else it is read again.
+    /// Counts a read that did not find the conversation. If that proves it gone, gives it up and returns true; else
+    /// schedules another read.
     async fn is_gone(
         &self,
         conversation: &ConversationRef,
@@ -271,7 +274,7 @@ impl Reader {
         Ok(false)
     }
 
-    /// Reads List for one conversation.
+    /// Reads List for one conversation, page by page.
     async fn scan(&self, mut scan: Scan) -> Result<Shown> {
         while let Some(query) = gone::query(&scan) {
             let permit = gone::permit(&self.budget, RequestClass::Get, &*self.clock).await?;
@@ -297,7 +300,7 @@ impl Reader {
     }
 }
 
-/// How long after so many misses in a row a conversation is read again.
+/// Returns the pause before a conversation is read again after so many misses in a row.
 fn miss_pause(misses: u32) -> Duration {
     Duration::from_secs(2).saturating_mul(1 << misses.min(8))
 }

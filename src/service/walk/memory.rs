@@ -1,4 +1,4 @@
-//! What each Fini conversation was like when it was last taken, so that an unchanged one is not even parsed.
+//! The state of each Fini conversation when it was last taken, so that an unchanged one is not even parsed.
 //!
 //! Invariant: forgetting costs a parse and a look into the store, never an event.
 
@@ -15,7 +15,7 @@ use crate::domain::{
 
 /// Conversations remembered at most: about 20 MB.
 const MOST: usize = 400_000;
-/// What was not seen for so long is forgotten first.
+/// A conversation that was not seen for so long is forgotten first.
 const OLD: Duration = Duration::from_hours(2);
 
 /// One conversation as it was.
@@ -23,11 +23,11 @@ const OLD: Duration = Duration::from_hours(2);
 pub struct Remembered {
     /// The digest of its JSON.
     pub digest: u64,
-    /// Whose it was then.
+    /// Its owner at that time.
     pub owner: Option<ConversationKey>,
     /// The time of its latest event.
     pub latest: Timestamp,
-    /// When the request began that last showed it.
+    /// Start of the latest request that showed it.
     pub seen_at: Timestamp,
 }
 
@@ -37,23 +37,23 @@ pub struct Remembered {
 pub struct Memory {
     hasher: RandomState,
     entries: HashMap<u64, Remembered>,
-    /// Those that the store would not have.
+    /// The conversations that the store refused.
     left_out: HashSet<u64>,
 }
 
 impl Memory {
-    /// What is remembered of a conversation.
+    /// Returns the entry of a conversation; `None` if it is forgotten or was never taken.
     pub fn recall(&self, id: &InteractionId) -> Option<Remembered> {
         self.entries.get(&self.key(id)).copied()
     }
 
-    /// The store would not have it. Gives how many there are of that kind, where this one is new among them.
+    /// Notes that the store refused it. Returns the number of such conversations if this one is new among them.
     pub fn leave_out(&mut self, id: &InteractionId) -> Option<usize> {
         let key = self.key(id);
         self.left_out.insert(key).then_some(self.left_out.len())
     }
 
-    /// It was shown again by a request that began then.
+    /// Notes that a request that began at `seen_at` showed it again.
     pub fn see(&mut self, id: &InteractionId, seen_at: Timestamp) {
         let key = self.key(id);
         if let Some(entry) = self.entries.get_mut(&key) {
@@ -61,7 +61,7 @@ impl Memory {
         }
     }
 
-    /// It was taken as it is.
+    /// Records its present state.
     pub fn remember(&mut self, id: &InteractionId, now: Remembered) {
         if self.entries.len() >= MOST {
             let since = now.seen_at.minus(OLD);

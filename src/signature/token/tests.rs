@@ -1,4 +1,4 @@
-//! What a browser token may and may not get away with.
+//! Checks which browser tokens are accepted and which are refused.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -27,7 +27,7 @@ fn payload() -> Value {
     json!({"iss": "fini-bridge", "frontend": "web", "conversation_id": "web-8121", "iat": NOW, "exp": NOW + 600})
 }
 
-/// A token as somebody else's library would make it, correctly signed whatever it says.
+/// Makes a token as another library would, correctly signed whatever its claims.
 fn raw(header: &str, payload: &str) -> String {
     let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
     let signature = URL_SAFE_NO_PAD.encode(secret().mac(signed.as_bytes()));

@@ -1,4 +1,4 @@
-//! What the verifier accepts and how it names the rest, with the reference library as second opinion.
+//! Checks what the verifier accepts and how it names the rest, with the reference library as a second opinion.
 
 use proptest::prelude::*;
 
@@ -112,7 +112,7 @@ fn picking_ignores_case_and_refuses_repeats() {
     assert!(matches!(SignedHeaders::pick(binary), Err(VerifyError::Malformed { name: "webhook-id", .. })));
 }
 
-/// The reference library asks the wall clock itself.
+/// Asks the wall clock, as the reference library does by itself.
 #[expect(clippy::disallowed_methods, reason = "the second opinion compares with the real time")]
 fn real_now() -> i64 {
     let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();

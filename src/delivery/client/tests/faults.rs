@@ -14,7 +14,7 @@ async fn silence_ends_at_the_deadline() {
     assert!(result.duration >= SHORT && result.duration < PATIENT);
 }
 
-/// A byte now and then defeats every timeout that starts anew with each read.
+/// Starts a receiver that sends a byte now and then, which defeats every timeout that starts anew with each read.
 async fn dripping(head: &'static str) -> Receiver {
     Receiver::start(move |mut stream| async move {
         read_request(&mut stream).await;
@@ -107,7 +107,7 @@ async fn what_is_not_http_is_named() {
     assert_eq!((result.status, kind(&result)), (None, Some(ErrorKind::Protocol)));
 }
 
-/// An otherwise normal answer with so many header fields of a proxy's, each as long as such fields are.
+/// Returns an otherwise normal answer with so many header fields of a proxy's, each as long as such fields are.
 fn decorated(status: &str, fields: usize) -> String {
     let fields: Vec<String> = (0..fields).map(|n| format!("x-edge-debug-{n}: {}\r\n", "v".repeat(40))).collect();
     let fields = fields.concat();

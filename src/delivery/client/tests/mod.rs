@@ -92,7 +92,7 @@ impl Receiver {
     }
 }
 
-/// One request with its body, or nothing when the connection ended.
+/// Reads one request with its body, or nothing if the connection ended.
 async fn read_request(stream: &mut TcpStream) -> Option<String> {
     let mut seen = Vec::new();
     loop {

@@ -11,7 +11,7 @@ use tokio_rustls::server::TlsStream;
 use super::*;
 use crate::outbound::install_crypto;
 
-/// A TLS server with a certificate of its own for `name`, and that certificate.
+/// Starts a TLS server with a certificate of its own for `name`, and returns that certificate too.
 async fn receiver(name: &str) -> (Receiver, reqwest::Certificate) {
     let (acceptor, root) = acceptor(name);
     let receiver = Receiver::start(move |stream| {
@@ -81,7 +81,7 @@ const REFUSED_STREAM: &[u8] = b"\0\0\x04\x03\0\0\0\0\x01\0\0\0\x07";
 const INTERNAL_ERROR: &[u8] = b"\0\0\x04\x03\0\0\0\0\x01\0\0\0\x02";
 const GOAWAY: &[u8] = b"\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
-/// A receiver whose first connection gets these frames in answer to its request, and whose others are served.
+/// Starts a receiver whose first connection gets these frames in answer to its request; the others are served.
 async fn refusing_once(frames: &'static [u8]) -> (Receiver, reqwest::Certificate) {
     let (acceptor, root) = acceptor("localhost");
     let count = Arc::new(AtomicUsize::new(0));

@@ -103,7 +103,7 @@ impl Server {
         .await
     }
 
-    /// Accepts, and says nothing: what a TLS handshake meets behind a black hole.
+    /// Accepts, and says nothing, like the far end of a black hole during a TLS handshake.
     async fn silent() -> Self {
         Self::start(|mut stream, _| {
             Box::pin(async move { while stream.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {} })

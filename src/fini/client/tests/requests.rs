@@ -1,4 +1,4 @@
-//! What stands on the wire, and what comes back when all is well.
+//! Checks the requests on the wire, and the results when all is well.
 
 use super::*;
 use crate::{domain::Timestamp, fini::Direction};

@@ -12,7 +12,7 @@ use crate::domain::{
     vendor::{FiniEvent, FiniKind, FiniRole},
 };
 
-/// An event as the field reference describes it.
+/// Returns an event as the field reference describes it.
 fn full_event() -> Value {
     json!({
         "id": "ev-1", "createdAt": 1_763_700_000_123_i64, "role": "finibot", "type": "message",

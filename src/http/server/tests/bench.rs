@@ -92,7 +92,7 @@ impl Bench {
     }
 }
 
-/// Everything up to the server's closing; a reset ends it too.
+/// Reads everything up to the server's closing; a reset ends it too.
 pub(super) async fn rest(stream: &mut TcpStream) -> String {
     let mut text = vec![];
     let read = tokio::time::timeout(AT_MOST, stream.read_to_end(&mut text));
@@ -100,7 +100,7 @@ pub(super) async fn rest(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// One response whose body is `ends_with`.
+/// Reads one response whose body is `ends_with`.
 pub(super) async fn response(stream: &mut TcpStream, ends_with: &str) -> String {
     let mut text = vec![];
     let read = async {
