@@ -15,7 +15,7 @@ const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// Name, media type and content of each file.
-const ASSETS: [(&str, &str, &str); 13] = [
+const ASSETS: [(&str, &str, &str); 14] = [
     ("ada.svg", SVG, include_str!("assets/ada.svg")),
     ("app.js", JAVASCRIPT, include_str!("assets/app.js")),
     ("base.css", CSS, include_str!("assets/base.css")),
@@ -29,6 +29,7 @@ const ASSETS: [(&str, &str, &str); 13] = [
     ("handoff.js", JAVASCRIPT, include_str!("assets/handoff.js")),
     ("mark.svg", SVG, include_str!("assets/mark.svg")),
     ("panes.css", CSS, include_str!("assets/panes.css")),
+    ("words.js", JAVASCRIPT, include_str!("assets/words.js")),
 ];
 
 pub(super) async fn index() -> Response {

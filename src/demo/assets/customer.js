@@ -1,8 +1,9 @@
 // The customer's side: what a company's own chat widget would be, on top of fini-bridge.js and nothing else.
 
 import { FiniChat } from '/v1/client.js';
-import { $, atBottom, call, clock, enterSends, h, initials, keyed, link, says, setText, toBottom } from './dom.js';
+import { $, atBottom, call, clock, enterSends, h, initials, keyed, link, setText, toBottom } from './dom.js';
 import { NOTHING_TOLD, banner, notice, told } from './handoff.js';
+import { says } from './words.js';
 
 const STORE = 'fini-bridge-demo:customers';
 const NAMES = ['Maya Lind', 'Omar Haddad', 'Chloé Dupont', '李 雷', 'Tomás Rivera', 'נועה לוי', 'Ada Okafor', 'Jonas Berg'];

@@ -2,7 +2,8 @@
 
 import { finiInbox } from './desk-fini.js';
 import { AGENTS, ownDesk } from './desk-own.js';
-import { $, atBottom, clock, enterSends, h, initials, keyed, says, setText, toBottom } from './dom.js';
+import { $, atBottom, clock, enterSends, h, initials, keyed, setText, toBottom } from './dom.js';
+import { says } from './words.js';
 
 const PACE = 1500; // ms between looks; neither place costs a request to Fini
 

@@ -1,6 +1,4 @@
-// Small helpers for the demo page. Text always goes in as text: nothing here can turn a string into markup.
-
-import { markdown } from '/v1/markdown.js';
+// Small helpers for the demo's page and the operators' console. Text always goes in as text: nothing here can turn a string into markup.
 
 export const $ = (id) => document.getElementById(id);
 
@@ -20,14 +18,6 @@ export function h(tag, properties = {}, ...children) {
 /** Sets text only when it differs, so that live regions speak only when something changed. */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
-}
-
-/** A message's words, in the format that it says; drawn again only when they differ. */
-export function says(element, text, format) {
-  if (element.said === text && element.dataset.format === (format ?? 'plain')) return;
-  element.said = text;
-  element.dataset.format = format ?? 'plain';
-  element.replaceChildren(format === 'markdown' ? markdown(text) : text);
 }
 
 /**
