@@ -38,12 +38,12 @@ pub struct Backlog {
     pub left_alone: Held,
 }
 
-/// What is held up by something that is not the bridge's own work.
+/// Work held up by something that is not the bridge itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Held {
-    /// How many.
+    /// Their number.
     pub count: u64,
-    /// Since when the first of them.
+    /// Time since which the first of them waits.
     pub since: Option<Timestamp>,
 }
 
