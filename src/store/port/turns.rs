@@ -199,8 +199,8 @@ pub trait TurnStore: Send + Sync {
     /// → `failed` with `turn.failed` in the feed for each of its messages; returns false if the turn is not in `hold`.
     async fn fail_turn(&self, key: TurnKey, hold: Hold, now: Timestamp, failure: &TurnFailure) -> Result<bool>;
 
-    /// `unclear` → `queued`, due at `due_at` or when its last send allows it, with one more try on record; returns false if this
-    /// attempt of it is no longer `unclear`: a look that began before another send proves nothing about that one.
+    /// `unclear` → `queued`, due at `due_at` or when its last send allows it, with one more try on record; returns false if
+    /// this attempt of it is no longer `unclear`: a look that began before another send proves nothing about that one.
     async fn prove_absent(&self, key: TurnKey, attempt: u32, now: Timestamp, due_at: Timestamp) -> Result<bool>;
 
     /// Returns true if a message of another conversation of these frontends was sent since `since` and arrived.
