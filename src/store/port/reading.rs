@@ -43,7 +43,7 @@ pub struct DueRead {
 pub struct Missed {
     /// Number of such reads in a row.
     pub count: u32,
-    /// The times of those reads.
+    /// Times of the first and the last of them.
     pub misses: Misses,
     /// The time of its latest message, by which List sorts, or an earlier one.
     pub latest_at: Timestamp,
