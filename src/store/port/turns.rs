@@ -126,7 +126,7 @@ pub struct TurnToRead {
     pub key: TurnKey,
     /// The attempt that is looked for: a conclusion from a look counts for no other.
     pub attempt: u32,
-    /// `Awaiting` or `Unclear`.
+    /// `Awaiting`, `Late` or `Unclear`.
     pub state: TurnState,
     /// The author's role.
     pub role: Role,
@@ -157,7 +157,7 @@ pub struct TurnToRead {
 pub enum Hold {
     /// `sending`, under this token.
     Sender(Token),
-    /// `awaiting` or `unclear`, after this attempt.
+    /// `awaiting`, `late` or `unclear`, after this attempt.
     Looked(u32),
 }
 
@@ -211,10 +211,10 @@ pub trait TurnStore: Send + Sync {
         since: Timestamp,
     ) -> Result<bool>;
 
-    /// Sets the next look for an `awaiting` or `unclear` turn, and counts the look, if it is still in this attempt.
+    /// Sets the next look for an `awaiting`, `late` or `unclear` turn, and counts the look, if this attempt is the latest.
     async fn postpone_look(&self, key: TurnKey, attempt: u32, look_at: Timestamp) -> Result<()>;
 
-    /// Lists the `awaiting` and `unclear` turns whose look is due, oldest look first.
+    /// Lists the `awaiting`, `late` and `unclear` turns whose look is due, oldest look first.
     async fn turns_to_read(&self, now: Timestamp, limit: usize) -> Result<Vec<TurnToRead>>;
 
     /// Returns the time of the next look, if any.

@@ -74,7 +74,7 @@ pub(in crate::store) fn state(row: &Row, column: &str) -> Result<State> {
     named(row, column, State::parse)
 }
 
-/// Who may speak to the customer.
+/// The speaker to the customer.
 pub(in crate::store) fn speaker(row: &Row, column: &str) -> Result<Speaker> {
     named(row, column, Speaker::parse)
 }
@@ -89,7 +89,7 @@ pub(in crate::store) fn role(row: &Row, column: &str) -> Result<Role> {
     named(row, column, Role::parse)
 }
 
-/// The request that brought a turn's message; empty where there is none, or what is on record is none.
+/// The request that brought a turn's message; empty if there is none, or the record is not valid.
 pub(in crate::store) fn cause(row: &Row) -> Result<Correlation> {
     Ok(Correlation {
         request: maybe_text(row, "request_id")?.as_deref().and_then(RequestId::parse),
