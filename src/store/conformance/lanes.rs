@@ -46,7 +46,7 @@ async fn a_lane_that_was_kept_unheard_is_freed_alone(fixture: Fixture) {
     let of = |id: &str| heads.iter().find(|head| head.conversation.id.as_str() == id).expect("claimed");
     let finish = FinishDelivery { keep_lane: Some(lease(at(10))), ..delivered(of("kept"), at(10)) };
     let next = fixture.finish(finish.clone()).await.next.expect("the lane is kept for its next head");
-    // Whoever was not told of that says it once more.
+    // A worker that lost the answer sends the completion once more.
     let repeated = fixture.finish(finish).await;
     assert!(!repeated.counted && repeated.next.is_none());
     let lane = Lane { conversation: next.conversation.key, destination: main() };
@@ -115,7 +115,7 @@ pub(super) fn lease(now: Timestamp) -> Lease {
     Lease { owner: Owner(Arc::from("tests")), now, until: lease_end(now) }
 }
 
-/// When it ends.
+/// Returns its end.
 pub(super) fn lease_end(now: Timestamp) -> Timestamp {
     now.plus(Duration::from_secs(30))
 }
@@ -175,7 +175,7 @@ impl Fixture {
         sequences
     }
 
-    /// When the next lane of `web` may be claimed.
+    /// Returns the time at which the next lane of `web` may be claimed.
     pub(super) async fn next_at(&self) -> Option<Timestamp> {
         self.store.next_delivery_at(&[main()]).await.expect("answers")
     }

@@ -1,4 +1,4 @@
-//! What every store must do, told once and run against each of them.
+//! The tests that every store must pass, written once and run against each of them.
 //!
 //! A test is an async function over a [`Fixture`]; [`suite!`] runs it per database. Time is virtual: every store method
 //! takes the present time, so nothing here sleeps to let time pass.
@@ -69,7 +69,7 @@ macro_rules! suite {
             $(
                 #[tokio::test]
                 async fn $name() {
-                    // Whoever has no PostgreSQL has been told so.
+                    // Without PostgreSQL the server's module has said so.
                     if let Some(fixture) = crate::store::conformance::Fixture::postgres().await {
                         super::$name(fixture).await;
                     }
@@ -80,18 +80,18 @@ macro_rules! suite {
 }
 use suite;
 
-/// What tests may do to a store past the port.
+/// Operations of tests on a store past the port.
 #[async_trait::async_trait]
 pub(super) trait Rig: Send + Sync {
     /// Appends an event to a conversation's feed and files its delivery, due at `now`; returns its sequence.
     async fn owe(&self, conversation: ConversationKey, now: Timestamp) -> Result<i64>;
-    /// Listens to what the store announces.
+    /// Listens to the store's announcements.
     fn listen(&self) -> Listener;
-    /// Whether other processes may use the database.
+    /// Returns true if other processes may use the database.
     fn may_be_shared(&self) -> bool;
     /// Runs statements.
     async fn execute(&self, sql: &str) -> Result<()>;
-    /// Asks for one number.
+    /// Reads one number.
     async fn number(&self, sql: &str) -> Result<i64>;
 }
 
@@ -100,10 +100,10 @@ pub(super) trait Subject: Store + Rig {}
 
 impl<S: Store + Rig> Subject for S {}
 
-/// What the wall clock shows at first; what is told to people carries it, whatever time the waiting goes by.
+/// The wall clock's time at first; events shown to people carry it, whatever time waits go by.
 pub(super) const SHOWN: Timestamp = Timestamp::from_millis(1_795_237_200_000);
 
-/// A wall clock that shows what it is set to.
+/// A wall clock that shows the time it is set to.
 #[derive(Debug)]
 pub(super) struct Showing(AtomicI64);
 
@@ -155,7 +155,7 @@ pub(super) fn rules(subscriptions: Subscriptions) -> Rules {
     }
 }
 
-/// Where a store keeps what it keeps.
+/// The place of a store's data.
 enum Place {
     /// A file in a folder that goes with the test.
     File { path: PathBuf, _directory: tempfile::TempDir },
@@ -172,7 +172,7 @@ impl Place {
     }
 }
 
-/// A store to test, and what it takes to open it again.
+/// A store to test, and the data to open it again.
 struct Fixture {
     store: Arc<dyn Subject>,
     place: Place,

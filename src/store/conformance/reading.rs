@@ -1,4 +1,4 @@
-//! What is watched and read next, named leases and notes, and what is forgotten.
+//! The watched conversations and their next reads, named leases and notes, and pruning.
 
 use super::{
     lanes::*,

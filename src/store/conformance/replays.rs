@@ -1,4 +1,4 @@
-//! Replays by range: what was delivered is made due again, once, at a pace, whatever happens in between.
+//! Replays by range: delivered callbacks are made due again, once, at a pace, whatever happens in between.
 
 use super::*;
 use crate::domain::{
@@ -23,7 +23,7 @@ impl Fixture {
         key
     }
 
-    /// Takes all that is owed; returns the sequences.
+    /// Delivers all that is owed; returns the sequences.
     async fn take_all(&self, now: Timestamp) -> Vec<i64> {
         let mut sequences = Vec::new();
         for head in self.claim(now, 100).await {
@@ -55,7 +55,7 @@ impl Fixture {
         self.store.replay(id).await.expect("reads").expect("is there")
     }
 
-    /// Does what is due until nothing is, at that time.
+    /// Does due pieces until nothing is due at that time.
     async fn step_at(&self, now: Timestamp) {
         while self.store.step_replays(now).await.expect("does a piece").is_some_and(|due| due <= now) {}
     }

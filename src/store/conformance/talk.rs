@@ -1,4 +1,4 @@
-//! A conversation with a Fini that is played by the tests.
+//! A conversation with a Fini that the tests play.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,7 +17,7 @@ pub(super) fn said(id: &str, role: FiniRole, text: &str) -> FiniEvent {
     FiniEvent::message(id, at(0), role, text)
 }
 
-/// The event that is the message itself, in Fini.
+/// The event of the message itself, in Fini.
 pub(super) fn echo(id: &str, message: &str) -> FiniEvent {
     said(id, FiniRole::User, &format!("text of {message}"))
 }
@@ -64,7 +64,7 @@ pub(super) fn message_id(message: &str) -> MessageId {
     MessageId::trusted(message)
 }
 
-/// A claim for `web` that takes whatever is due, with budget enough.
+/// A claim for `web` that takes every due turn, with budget enough.
 pub(super) fn claim_of(now: Timestamp, max: usize) -> ClaimTurns {
     ClaimTurns {
         lease: lease(OWNER, now),
@@ -76,7 +76,7 @@ pub(super) fn claim_of(now: Timestamp, max: usize) -> ClaimTurns {
     }
 }
 
-/// Each claim's own.
+/// Returns a token of its own for each claim.
 pub(super) fn token() -> Token {
     static CLAIMS: AtomicU64 = AtomicU64::new(0);
     Token(format!("claim-{}", CLAIMS.fetch_add(1, Ordering::Relaxed)).into())
@@ -90,17 +90,17 @@ pub(super) fn failure(code: FailureCode) -> TurnFailure {
     TurnFailure { code, detail: "as told".to_owned(), may_resend: false }
 }
 
-/// The outcomes of the turns that a look ended, with when their messages were accepted.
+/// Returns the outcomes of the turns that a look ended, with the times at which their messages were accepted.
 pub(super) fn ends(recorded: &Recorded) -> Vec<(&'static str, Timestamp)> {
     recorded.ended.iter().map(|ended| (ended.outcome, ended.accepted_at)).collect()
 }
 
-/// What [`Fixture::bound_talk`] leaves in Fini.
+/// The events that [`Fixture::bound_talk`] leaves in Fini.
 pub(super) fn begun(conversation: &str) -> Vec<FiniEvent> {
     vec![echo(&format!("{conversation}-e1"), "m-0"), reply(&format!("{conversation}-e2"))]
 }
 
-/// What a wrapper says besides its events.
+/// The content of a wrapper besides its events.
 #[derive(Clone, Default)]
 pub(super) struct Says {
     pub(super) status: Option<&'static str>,
@@ -127,7 +127,7 @@ impl Fixture {
         self.store.claim_turns(claim).await.expect("claims")
     }
 
-    /// Nothing is due at `now`.
+    /// Asserts that nothing is due at `now`.
     pub(super) async fn assert_nothing_due(&self, now: Timestamp) {
         let claimed = self.claim_with(claim_of(now, 10)).await;
         assert!(claimed.turns.is_empty(), "{claimed:?}");
@@ -215,7 +215,7 @@ impl Fixture {
         kinds(&self.feed(conversation).await[skip..])
     }
 
-    /// The open turn that is due to be looked for.
+    /// Returns the turns that are due for a look.
     pub(super) async fn look_due(&self, now: Timestamp) -> Vec<TurnKey> {
         let due = self.store.turns_to_read(now, 10).await.expect("reads");
         due.iter().map(|turn| turn.key).collect()
