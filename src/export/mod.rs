@@ -64,7 +64,7 @@ pub enum ExportError {
     File {
         /// Path of the file.
         path: PathBuf,
-        /// The error.
+        /// The cause of the failure.
         error: io::Error,
     },
     /// The staging files do not belong together or to this export.

@@ -71,7 +71,7 @@ pub struct Purpose<'a> {
 /// An opened staging file.
 #[derive(Debug)]
 pub struct Found<S> {
-    /// The file.
+    /// The file, locked against every other process.
     pub staging: Stage,
     /// The state of the unfinished export; `None` for a new one.
     pub state: Option<S>,

@@ -52,7 +52,7 @@ pub struct State {
 /// A conversation created earlier than its latest message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Telling {
-    /// Its id.
+    /// Its id at Fini.
     pub id: String,
     /// Time of its creation, epoch milliseconds.
     pub created: i64,
@@ -80,7 +80,7 @@ pub struct Walk {
 /// A row of the latest page.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
-    /// Its id.
+    /// Its id at Fini, which serves as a cursor.
     pub id: String,
     /// Its place in the list was not newer than this, epoch milliseconds.
     pub highest: Option<i64>,

@@ -16,7 +16,7 @@ use crate::domain::{Timestamp, spreadsheet::safe_cell};
 /// One column.
 #[derive(Clone, Copy, Debug)]
 pub struct Column {
-    /// Its name.
+    /// Its name in the header line.
     pub name: &'static str,
     /// A description of its content.
     pub holds: &'static str,

@@ -106,7 +106,7 @@ impl Changes {
         self.announce_lapse();
     }
 
-    /// Number of times that the store went on from an earlier point.
+    /// Counts the times that the store went on from an earlier point.
     pub fn restorations(&self) -> u64 {
         self.restored.load(Ordering::Acquire)
     }

@@ -53,7 +53,7 @@ impl Follower {
         self.ear.bell.notified().await;
     }
 
-    /// Number of times that somebody was writing since it follows.
+    /// Counts the times that somebody was writing since it follows.
     pub fn typings(&self) -> u64 {
         self.ear.typings.load(Ordering::Relaxed)
     }

@@ -105,7 +105,7 @@ impl Bench {
         Self { sandbox, client, folder, dice: Dice(AtomicU64::new(1)), _server: server }
     }
 
-    /// Conversations from `from` to `to` days ago, `events_each` events in each.
+    /// Seeds conversations from `from` to `to` days ago, `events_each` events in each.
     fn seed(&self, conversations: u32, from: i64, to: i64, events_each: u32) {
         let now = SystemClock.now().as_millis();
         let (from_ms, to_ms) = (Some(now - from * DAY), Some(now - to * DAY));

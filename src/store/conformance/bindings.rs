@@ -41,7 +41,7 @@ suite!(
     owners_are_told,
 );
 
-/// A conversation whose first message was answered, not bound yet.
+/// Makes a conversation whose first message was answered, not bound yet.
 async fn answered(fixture: &Fixture, conversation: &str, now: Timestamp) -> ConversationKey {
     let key = fixture.post(conversation, "m-1", now).await;
     let turn = fixture.claim_turn(now).await;

@@ -19,7 +19,7 @@ async fn post_by(fixture: &Fixture, conversation: &str, message: &str, user: Opt
     assert!(matches!(fixture.store.accept(message).await.expect("accepts"), Accepted::New { .. }));
 }
 
-/// A conversation of a person that is bound to `i-1`; its events are `e-1` and `e-2`.
+/// Makes a conversation of a person that is bound to `i-1`; its events are `e-1` and `e-2`.
 async fn older(fixture: &Fixture, user: Option<&str>) -> ConversationKey {
     post_by(fixture, "older", "m-1", user, at(0)).await;
     let turn = fixture.claim_turn(at(0)).await;
@@ -28,7 +28,7 @@ async fn older(fixture: &Fixture, user: Option<&str>) -> ConversationKey {
     turn.conversation.key
 }
 
-/// Another one, whose message Fini puts into the same; answered by `e-5` and `e-6`.
+/// Makes another one, whose message Fini puts into the same; answered by `e-5` and `e-6`.
 async fn newer(fixture: &Fixture, user: Option<&str>) -> ConversationKey {
     post_by(fixture, "newer", "m-2", user, at(10)).await;
     let turn = fixture.claim_turn(at(10)).await;
@@ -47,7 +47,7 @@ async fn shown(fixture: &Fixture, conversation: &str) -> Vec<String> {
     by_fini.map(|event| event["data"]["message"]["id"].as_str().expect("an id").to_owned()).collect()
 }
 
-/// Both, after the newer one has gone on with it.
+/// Makes both, and has the newer one go on with it.
 async fn gone_on(fixture: &Fixture) -> (ConversationKey, ConversationKey) {
     let older = older(fixture, Some("u-1")).await;
     let newer = newer(fixture, Some("u-1")).await;

@@ -13,7 +13,7 @@ suite!(
     messages_of_before_have_no_cause,
 );
 
-/// A cause that names its message.
+/// Returns a cause that names its message.
 fn cause(message: &str) -> Correlation {
     let number = message.bytes().map(u32::from).sum::<u32>();
     let trace = TraceContext::parse(&format!("00-4bf92f3577b34da6a3ce929d{number:08x}-00f067aa0ba902b7-01"));

@@ -16,7 +16,7 @@ suite!(
 
 const AGE: Duration = Duration::from_mins(1);
 
-/// The frontend that has two destinations: its own callback, and a desk that also gets messages posted by the server.
+/// Returns the frontend with two destinations: its own callback, and a desk that also gets messages posted by the server.
 fn shop() -> FrontendName {
     FrontendName::trusted("shop")
 }
@@ -29,7 +29,7 @@ fn desk() -> Destination {
     Destination::new(shop(), "desk")
 }
 
-/// The subscriptions of `shop`.
+/// Returns the subscriptions of `shop`.
 pub(super) fn wanted() -> (FrontendName, Vec<Subscription>) {
     let one =
         |name: &str, posted| Subscription { destination: name.to_owned(), patterns: vec!["*".to_owned()], posted };
@@ -47,7 +47,7 @@ impl Fixture {
         }
     }
 
-    /// A conversation whose first event is owed to the desk, and so many more to both.
+    /// Makes a conversation whose first event is owed to the desk, and so many more to both.
     async fn owing_both(&self, conversation: &str, callbacks: usize) -> ConversationKey {
         let key = self.ask(conversation, "m", false, at(0)).await;
         for _ in 0..callbacks {

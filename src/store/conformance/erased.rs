@@ -13,7 +13,7 @@ suite!(
     an_answer_with_very_many_events_ends_its_turn_once,
 );
 
-/// A conversation `kept` that is bound to `i-1`, and one whose first message is on its way.
+/// Makes a conversation `kept` that is bound to `i-1`, and one whose first message is on its way.
 async fn on_its_way(fixture: &Fixture) -> (ConversationKey, ClaimedTurn) {
     let kept = fixture.bound_talk("kept", "i-1", at(0)).await;
     fixture.post("erased", "m-9", at(10)).await;

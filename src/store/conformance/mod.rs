@@ -137,7 +137,7 @@ impl Entropy for Counting {
     }
 }
 
-/// The rules that the tests' stores apply.
+/// Returns the rules that the tests' stores apply.
 pub(super) fn rules(subscriptions: Subscriptions) -> Rules {
     Rules {
         entropy: Arc::new(Counting::default()),
@@ -181,19 +181,19 @@ struct Fixture {
 }
 
 impl Fixture {
-    /// An empty SQLite store.
+    /// Opens an empty SQLite store.
     async fn sqlite() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("data").join("bridge.db");
         Self::at(Place::File { path, _directory: directory }).await
     }
 
-    /// An empty PostgreSQL store, where there is PostgreSQL.
+    /// Opens an empty PostgreSQL store; `None` without PostgreSQL.
     async fn postgres() -> Option<Self> {
         Some(Self::at(Place::Schema(postgres::server::schema().await?)).await)
     }
 
-    /// A store in an empty place. The frontend `quiet` wants to be called back about failures only, `shop` at two destinations.
+    /// Opens a store in an empty place. The frontend `quiet` wants callbacks only about failures, `shop` at two destinations.
     async fn at(place: Place) -> Self {
         let failures =
             Subscription { destination: MAIN.to_owned(), patterns: vec!["turn.failed".to_owned()], posted: false };
@@ -231,7 +231,7 @@ impl Fixture {
     }
 }
 
-/// The time at which the tests begin, plus so many milliseconds.
+/// Returns the time at which the tests begin, plus so many milliseconds.
 fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(1_800_000_000_000 + millis)
 }
@@ -240,7 +240,7 @@ fn web() -> FrontendName {
     FrontendName::trusted("web")
 }
 
-/// The own callback of `web`.
+/// Returns the own callback of `web`.
 fn main() -> Destination {
     Destination::main(web())
 }
@@ -258,7 +258,7 @@ fn inbound(conversation: &str, message: &str, text: &str, role: Role) -> Inbound
     }
 }
 
-/// A message of the frontend `web`, with generous limits.
+/// Returns a message of the frontend `web`, with generous limits.
 fn wrap(message: InboundMessage, now: Timestamp) -> NewMessage {
     NewMessage {
         frontend: web(),
@@ -279,7 +279,7 @@ fn wrap(message: InboundMessage, now: Timestamp) -> NewMessage {
     }
 }
 
-/// A user's message whose text names its id.
+/// Returns a user's message whose text names its id.
 pub(super) fn new_message(conversation: &str, message: &str, now: Timestamp) -> NewMessage {
     wrap(inbound(conversation, message, &format!("text of {message}"), Role::User), now)
 }

@@ -16,7 +16,7 @@ suite!(
 );
 
 impl Fixture {
-    /// A conversation whose so many callbacks were delivered.
+    /// Makes a conversation with so many delivered callbacks.
     async fn told(&self, conversation: &str, callbacks: usize) -> ConversationKey {
         let key = self.owing(conversation, callbacks).await;
         self.take_all(at(1)).await;

@@ -12,27 +12,27 @@ use crate::domain::{
 /// The process that claims unless told otherwise.
 pub(super) const OWNER: &str = "process-1";
 
-/// An event of Fini's, created with the test's beginning.
+/// Returns an event of Fini's, created at the test's beginning.
 pub(super) fn said(id: &str, role: FiniRole, text: &str) -> FiniEvent {
     FiniEvent::message(id, at(0), role, text)
 }
 
-/// The event of the message itself, in Fini.
+/// Returns the event of the message itself, in Fini.
 pub(super) fn echo(id: &str, message: &str) -> FiniEvent {
     said(id, FiniRole::User, &format!("text of {message}"))
 }
 
-/// A reply of the bot.
+/// Returns a reply of the bot.
 pub(super) fn reply(id: &str) -> FiniEvent {
     said(id, FiniRole::Bot, &format!("reply {id}"))
 }
 
-/// A message of a human agent.
+/// Returns a message of a human agent.
 pub(super) fn by_agent(id: &str) -> FiniEvent {
     said(id, FiniRole::Agent, &format!("agent {id}"))
 }
 
-/// A message of another automation, who takes nothing over.
+/// Returns a message of another automation, which takes nothing over.
 pub(super) fn by_other_bot(id: &str) -> FiniEvent {
     said(id, FiniRole::OtherBot, &format!("other bot {id}"))
 }
@@ -41,7 +41,7 @@ pub(super) fn of_kind(kind: FiniKind, event: FiniEvent) -> FiniEvent {
     FiniEvent { kind, text: None, ..event }
 }
 
-/// A Fini conversation as it is read.
+/// Returns a Fini conversation as it is read.
 pub(super) fn snapshot(id: &str, created_at: Timestamp, events: Vec<FiniEvent>) -> FiniConversation {
     let id = interaction(id);
     FiniConversation { id, created_at, status: None, resolved: None, attributes: Map::new(), events }
@@ -64,7 +64,7 @@ pub(super) fn message_id(message: &str) -> MessageId {
     MessageId::trusted(message)
 }
 
-/// A claim for `web` that takes every due turn, with budget enough.
+/// Returns a claim for `web` that takes every due turn, with budget enough.
 pub(super) fn claim_of(now: Timestamp, max: usize) -> ClaimTurns {
     ClaimTurns {
         lease: lease(OWNER, now),
@@ -95,7 +95,7 @@ pub(super) fn ends(recorded: &Recorded) -> Vec<(&'static str, Timestamp)> {
     recorded.ended.iter().map(|ended| (ended.outcome, ended.accepted_at)).collect()
 }
 
-/// The events that [`Fixture::bound_talk`] leaves in Fini.
+/// Returns the events that [`Fixture::bound_talk`] leaves in Fini.
 pub(super) fn begun(conversation: &str) -> Vec<FiniEvent> {
     vec![echo(&format!("{conversation}-e1"), "m-0"), reply(&format!("{conversation}-e2"))]
 }
@@ -201,7 +201,7 @@ impl Fixture {
         self.turn(conversation, message).await.state
     }
 
-    /// The whole feed; its numbers have no gaps.
+    /// Reads the whole feed; its numbers have no gaps.
     pub(super) async fn feed(&self, conversation: &str) -> Vec<Value> {
         let (_, page) =
             self.store.feed(&web(), &id(conversation), 0, most(10_000)).await.expect("reads").expect("is there");
@@ -210,7 +210,7 @@ impl Fixture {
         page.entries.iter().map(|entry| json(&entry.body)).collect()
     }
 
-    /// The types of the feed's events after the first `skip`.
+    /// Reads the types of the feed's events after the first `skip`.
     pub(super) async fn kinds(&self, conversation: &str, skip: usize) -> Vec<String> {
         kinds(&self.feed(conversation).await[skip..])
     }

@@ -22,7 +22,7 @@ impl RequestClass {
     /// Every class, most urgent first.
     pub const ALL: [Self; 4] = [Self::Send, Self::Bind, Self::Sweep, Self::Get];
 
-    /// The name it is stored and shown under.
+    /// Returns the name it is stored and shown under.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Send => "send",

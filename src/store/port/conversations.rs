@@ -11,7 +11,7 @@ use crate::domain::{
 /// A conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conversation {
-    /// Both its names.
+    /// The store's key and the frontend's id.
     pub reference: ConversationRef,
     /// The person to whom the conversation belongs, if somebody vouched for that and nobody named another.
     pub person: Option<String>,
@@ -39,11 +39,11 @@ pub struct Conversation {
     pub note: Option<String>,
     /// Time of its erasure.
     pub erased_at: Option<Timestamp>,
-    /// Turns that wait.
+    /// Number of turns that wait.
     pub queued: u64,
-    /// Deliveries that are owed.
+    /// Number of deliveries that are owed.
     pub pending_deliveries: u64,
-    /// Dead letters.
+    /// Number of dead letters.
     pub dead_deliveries: u64,
     /// Time of the next look for a reply or a fate.
     pub next_read_at: Option<Timestamp>,

@@ -16,9 +16,9 @@ use crate::domain::{
 /// The queue of callbacks that a conversation owes to one destination.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Lane {
-    /// The conversation.
+    /// Key of the conversation that owes the callbacks.
     pub conversation: ConversationKey,
-    /// The destination.
+    /// The destination that they are owed to.
     pub destination: Destination,
 }
 
@@ -47,19 +47,19 @@ pub struct DeliveryPermits {
 /// The head of a leased lane.
 #[derive(Clone, Debug)]
 pub struct ClaimedDelivery {
-    /// Its id.
+    /// Id of the delivery (`dlv_…`).
     pub id: DeliveryId,
     /// The proof of holding the lane.
     pub token: Token,
-    /// Its conversation.
+    /// The conversation that owes it.
     pub conversation: ConversationRef,
     /// The destination that it is owed to.
     pub destination: Destination,
-    /// The event (`webhook-id`).
+    /// Id of the event, sent as `webhook-id`.
     pub event_id: EventId,
-    /// Its number in the feed.
+    /// The event's number in the feed.
     pub sequence: i64,
-    /// Its type.
+    /// The event's type, such as `message.created`.
     pub kind: String,
     /// The body to send, byte for byte.
     pub body: String,
@@ -107,7 +107,7 @@ pub enum DeadEnd {
 }
 
 impl DeadEnd {
-    /// The name it is stored and shown under.
+    /// Returns the name it is stored and shown under.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Exhausted => "exhausted",
@@ -120,13 +120,13 @@ impl DeadEnd {
 /// The end of an attempt, to be recorded.
 #[derive(Clone, Debug)]
 pub struct FinishDelivery {
-    /// The delivery.
+    /// Id of the delivery that was attempted.
     pub id: DeliveryId,
     /// Its lane.
     pub lane: Lane,
     /// The proof of holding the lane.
     pub token: Token,
-    /// The present time.
+    /// Time at which the attempt ended.
     pub now: Timestamp,
     /// The attempt's result.
     pub outcome: DeliveryOutcome,
@@ -154,17 +154,17 @@ pub struct Finished {
 /// A delivery as operators see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// Its id.
+    /// Id of the delivery (`dlv_…`).
     pub id: DeliveryId,
-    /// The event.
+    /// Id of the event, sent as `webhook-id`.
     pub event_id: EventId,
     /// The destination that it is owed to.
     pub destination: Destination,
-    /// The conversation.
+    /// The frontend's id of the conversation.
     pub conversation_id: ConversationId,
-    /// The event's number.
+    /// The event's number in the feed.
     pub sequence: i64,
-    /// The event's type.
+    /// The event's type, such as `message.created`.
     pub kind: String,
     /// Pending, delivered or dead.
     pub state: DeliveryState,
@@ -200,7 +200,7 @@ pub enum DeliveryState {
 }
 
 impl DeliveryState {
-    /// The name it is stored and shown under.
+    /// Returns the name it is stored and shown under.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -209,7 +209,7 @@ impl DeliveryState {
         }
     }
 
-    /// The state of that name.
+    /// Returns the state of that name.
     pub fn parse(name: &str) -> Option<Self> {
         [Self::Pending, Self::Delivered, Self::Dead].into_iter().find(|state| state.as_str() == name)
     }
@@ -246,7 +246,7 @@ pub struct DeliveryPage {
 /// A hold on the callbacks to a destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DestinationHold {
-    /// The destination.
+    /// The destination whose callbacks are held.
     pub destination: Destination,
     /// The reason: `operator`, or `gone` (the receiver answered 410).
     pub reason: String,
@@ -261,8 +261,8 @@ pub trait DeliveryStore: Send + Sync {
     /// whose lease has ended are free again.
     async fn claim_deliveries(&self, claim: ClaimDeliveries) -> Result<Vec<ClaimedDelivery>>;
 
-    /// The time at which the earliest head of these destinations may be claimed, if any. A leased lane counts from the end of
-    /// its lease, so that the lane of a dead holder is claimed in time.
+    /// Returns when the earliest head of these destinations may be claimed, if any. A leased lane counts from the end of its
+    /// lease, so that the lane of a dead holder is claimed in time.
     async fn next_delivery_at(&self, destinations: &[Destination]) -> Result<Option<Timestamp>>;
 
     /// Records the end of an attempt and frees the lane, or hands out its next head.

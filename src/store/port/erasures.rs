@@ -82,7 +82,7 @@ pub enum ErasureState {
 }
 
 impl ErasureState {
-    /// The name it is stored under.
+    /// Returns the name it is stored under.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -91,7 +91,7 @@ impl ErasureState {
         }
     }
 
-    /// The state of that stored name.
+    /// Returns the state of that stored name.
     pub fn parse(name: &str) -> Option<Self> {
         [Self::Pending, Self::Erased, Self::Failed].into_iter().find(|state| state.as_str() == name)
     }

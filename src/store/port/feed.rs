@@ -9,9 +9,9 @@ use crate::domain::{
 /// One entry of the feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeedEntry {
-    /// Its number.
+    /// Its number, counted from 1 without gaps.
     pub sequence: i64,
-    /// Its type.
+    /// Its type, such as `message.created`.
     pub kind: String,
     /// Its body, exactly as it is called back.
     pub body: String,
@@ -42,7 +42,7 @@ pub struct FeedPage {
 /// A message that is not answered yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unanswered {
-    /// The message.
+    /// Id of the message, as its poster gave it.
     pub message: MessageId,
     /// True if it was handed to Fini; otherwise it waits to be.
     pub is_sent: bool,

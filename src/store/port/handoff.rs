@@ -54,7 +54,7 @@ pub enum HandedOff {
 /// The conversation that Fini means: by its own id, or by our key that it was given as an attribute.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Meant {
-    /// Fini's id.
+    /// Fini's id of the conversation.
     pub interaction: Option<InteractionId>,
     /// The value of our conversation attribute.
     pub attribute: Option<String>,

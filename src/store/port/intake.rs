@@ -38,7 +38,7 @@ pub struct NewMessage {
 }
 
 impl NewMessage {
-    /// The space of message ids that its id belongs to.
+    /// Returns the space of message ids that its id belongs to.
     pub const fn id_space(&self) -> IdSpace {
         if self.counted_for.is_some() { IdSpace::Browser } else { IdSpace::Server }
     }
@@ -63,7 +63,7 @@ pub struct BacklogLimits {
 pub enum Accepted {
     /// Stored: the turn is due, and the message is in the feed with this sequence (as an event of origin `frontend`).
     New {
-        /// The conversation's key.
+        /// The store's key of the conversation.
         conversation: ConversationKey,
         /// Its number in the feed.
         sequence: i64,
@@ -72,7 +72,7 @@ pub enum Accepted {
     },
     /// The same message was stored before; nothing was changed.
     Duplicate {
-        /// The conversation's key.
+        /// The store's key of the conversation.
         conversation: ConversationKey,
         /// The state of its turn.
         state: TurnState,
@@ -103,7 +103,7 @@ pub enum Accepted {
 /// A turn as `Prefer: wait` and repeats see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TurnView {
-    /// The conversation's key.
+    /// The store's key of the conversation.
     pub conversation: ConversationKey,
     /// Its state.
     pub state: TurnState,

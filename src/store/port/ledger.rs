@@ -31,7 +31,7 @@ pub struct Record {
     pub source: Source,
     /// The events, oldest first.
     pub events: Vec<FiniEvent>,
-    /// The present time.
+    /// Time at which the look is recorded.
     pub now: Timestamp,
 }
 
@@ -55,9 +55,9 @@ pub enum Source {
         created_at: Timestamp,
         /// True if it was read by itself, and so is not cut.
         is_whole: bool,
-        /// Its status text.
+        /// Fini's status text of it.
         status: Option<String>,
-        /// Its resolved flag.
+        /// Fini's resolved flag of it.
         resolved: Option<bool>,
         /// The value of our turn attribute on it.
         turn_attribute: Option<String>,

@@ -27,7 +27,7 @@ pub struct LogQuery {
 pub struct LogEntry {
     /// The place behind it.
     pub cursor: LogCursor,
-    /// Its type.
+    /// Its type, such as `message.created`.
     pub kind: String,
     /// Its body, exactly as it is called back.
     pub body: String,

@@ -69,7 +69,7 @@ pub trait Store:
     + TimeStore
     + WaitStore
 {
-    /// The feed of changes.
+    /// Returns the feed of changes.
     fn changes(&self) -> &Changes;
 
     /// Proves that the database can be written; readiness calls it.
@@ -102,7 +102,7 @@ pub struct Footprint {
 pub struct Owner(pub std::sync::Arc<str>);
 
 impl Owner {
-    /// The name of the lease that shows that the process lives; see [`TurnStore::recover_turns`].
+    /// Returns the name of the lease that shows that the process lives; see [`TurnStore::recover_turns`].
     pub fn process_lease(&self) -> String {
         format!("process.{}", self.0)
     }
@@ -113,7 +113,7 @@ impl Owner {
 pub struct Lease {
     /// The process that takes it.
     pub owner: Owner,
-    /// The present time.
+    /// Time at which it is taken.
     pub now: Timestamp,
     /// End of the lease unless it is renewed; later than the deadline of the work.
     pub until: Timestamp,

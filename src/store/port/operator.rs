@@ -32,7 +32,7 @@ pub struct Entries<T> {
 /// A conversation in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outline {
-    /// Both its names.
+    /// The store's key and the frontend's id.
     pub conversation: ConversationRef,
     /// The user named for it, and true if somebody vouches for it.
     pub user: Option<(String, bool)>,
@@ -40,7 +40,7 @@ pub struct Outline {
     pub state: State,
     /// Its Fini conversation, when bound.
     pub interaction: Option<InteractionId>,
-    /// Messages that wait in it.
+    /// Number of messages that wait in it.
     pub queued: u64,
     /// The number of the newest feed event.
     pub last_sequence: i64,
@@ -68,7 +68,7 @@ pub struct Quarantine {
 /// A conversation that was found, and the kind of id that matched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hit {
-    /// The conversation.
+    /// An outline of the conversation.
     pub conversation: Outline,
     /// The kind of id: `conversation_id`, `user_id`, `message_id`, `request_id`, `event_id`, `delivery_id`,
     /// `fini_event_id` or `interaction_id`.
@@ -89,7 +89,7 @@ pub struct LeftAlone {
 /// A lane that stands still: a conversation's callbacks to one destination, or its messages to Fini.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockedLane {
-    /// The conversation.
+    /// The conversation that owes the callbacks or messages.
     pub conversation: ConversationRef,
     /// The destination; `None` for messages to Fini.
     pub destination: Option<Destination>,
@@ -110,15 +110,15 @@ pub struct BlockedLane {
 /// The callback at the head of a lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// The delivery.
+    /// Id of the delivery (`dlv_…`).
     pub id: DeliveryId,
-    /// The event.
+    /// Id of the event, sent as `webhook-id`.
     pub event_id: EventId,
-    /// The event's number.
+    /// The event's number in the feed.
     pub sequence: i64,
-    /// The event's type.
+    /// The event's type, such as `message.created`.
     pub kind: String,
-    /// Attempts so far.
+    /// Number of attempts so far.
     pub attempts: u32,
     /// The receiver's last status.
     pub last_status: Option<u16>,
@@ -146,7 +146,7 @@ pub struct Try {
 /// A message on its way to Fini and back, as operators see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Turn {
-    /// The message.
+    /// Id of the message, as its poster gave it.
     pub message: MessageId,
     /// The author's role.
     pub role: Role,
@@ -166,7 +166,7 @@ pub struct Turn {
     pub look_at: Option<Timestamp>,
     /// Fini's event of it, if that was seen.
     pub fini_event: Option<String>,
-    /// Replies so far.
+    /// Number of replies so far.
     pub replies: u32,
     /// The last change of it, in words.
     pub detail: String,

@@ -11,7 +11,7 @@ use crate::domain::{
 /// A conversation as it stands in a person's list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// Its id.
+    /// The frontend's id of it.
     pub id: ConversationId,
     /// Its state.
     pub state: State,
@@ -45,13 +45,13 @@ pub struct PersonErasure {
     pub upstream: bool,
     /// True if nothing of the person is left in the store.
     pub is_done_here: bool,
-    /// Conversations that were erased here.
+    /// Number of conversations that were erased here.
     pub conversations: u64,
-    /// Those of which reading has proved that Fini no longer has anything.
+    /// Number of those of which reading has proved that Fini no longer has anything.
     pub proved: u64,
-    /// Those that Fini is still to delete.
+    /// Number of those that Fini is still to delete.
     pub pending: u64,
-    /// Those whose deletion at Fini was given up.
+    /// Number of those whose deletion at Fini was given up.
     pub failed: u64,
 }
 

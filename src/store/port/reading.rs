@@ -13,7 +13,7 @@ use crate::domain::{
 /// Totals over the watch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WatchSummary {
-    /// Bound conversations that are watched.
+    /// Number of bound conversations that are watched.
     pub watched: u64,
     /// Number of them that are escalated.
     pub escalated: u64,
@@ -24,7 +24,7 @@ pub struct WatchSummary {
 /// A conversation whose own read (Get) is due.
 #[derive(Clone, Debug)]
 pub struct DueRead {
-    /// The conversation.
+    /// The store's key and the frontend's id.
     pub conversation: ConversationRef,
     /// Its Fini conversation.
     pub interaction: InteractionId,
@@ -52,7 +52,7 @@ pub struct Missed {
 /// A watched conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchedConversation {
-    /// The conversation.
+    /// The store's key and the frontend's id.
     pub conversation: ConversationRef,
     /// Its Fini conversation.
     pub interaction: InteractionId,

@@ -26,7 +26,7 @@ pub struct ReplayRange {
 /// A replay as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replay {
-    /// Its id.
+    /// Id of the replay.
     pub id: ReplayId,
     /// The deliveries that it sends again.
     pub range: ReplayRange,

@@ -18,11 +18,11 @@ use crate::domain::{
 /// A conversation, by both its names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ConversationRef {
-    /// The store's key.
+    /// The store's key of it.
     pub key: ConversationKey,
     /// The frontend that it belongs to.
     pub frontend: FrontendName,
-    /// The frontend's id.
+    /// The frontend's id of it.
     pub id: ConversationId,
 }
 
@@ -31,7 +31,7 @@ pub struct ConversationRef {
 pub struct EndOfTurn {
     /// Its conversation.
     pub conversation: ConversationRef,
-    /// Its first message.
+    /// Id of its first message, as its poster gave it.
     pub message: MessageId,
     /// The name of its outcome, or the code of its failure.
     pub outcome: &'static str,
@@ -105,7 +105,7 @@ pub struct ClaimedTurn {
     pub channel: Option<String>,
     /// Further metadata.
     pub metadata: Map<String, Value>,
-    /// 1 for the first attempt.
+    /// Number of this attempt; 1 for the first.
     pub attempt: u32,
     /// The one who may speak to the customer, once a human was ever asked for in the conversation.
     pub speaker: Option<Speaker>,
@@ -122,7 +122,7 @@ pub struct ClaimedTurn {
 /// A turn whose fate is read back from Fini.
 #[derive(Clone, Debug)]
 pub struct TurnToRead {
-    /// The turn.
+    /// The turn; the first of a joined one.
     pub key: TurnKey,
     /// The attempt that is looked for: a conclusion from a look counts for no other.
     pub attempt: u32,
@@ -170,11 +170,11 @@ pub trait TurnStore: Send + Sync {
     /// that are quarantined or whose frontends are not named. Writes `sending` and the budget entries.
     async fn claim_turns(&self, claim: ClaimTurns) -> Result<ClaimedTurns>;
 
-    /// `sending` → `queued` for every turn of a claim whose answer never arrived: nothing was sent for any of them. Returns
+    /// Moves every `sending` turn of a claim whose answer never arrived to `queued`: nothing was sent for any of them. Returns
     /// their number.
     async fn void_claim(&self, token: &Token, now: Timestamp) -> Result<usize>;
 
-    /// `sending` → `queued`: provably not sent; due again at `due_at`.
+    /// Moves a `sending` turn to `queued`: provably not sent; due again at `due_at`.
     async fn release_turn(
         &self,
         key: TurnKey,
@@ -184,8 +184,8 @@ pub trait TurnStore: Send + Sync {
         detail: &str,
     ) -> Result<bool>;
 
-    /// `sending` → `unclear`: to be looked for at `look_at`, and not to be sent again before `resend_at`, whatever the look
-    /// shows.
+    /// Moves a `sending` turn to `unclear`: to be looked for at `look_at`, and not to be sent again before `resend_at`, whatever
+    /// the look shows.
     async fn lose_sight(
         &self,
         key: TurnKey,
@@ -196,11 +196,11 @@ pub trait TurnStore: Send + Sync {
         detail: &str,
     ) -> Result<bool>;
 
-    /// → `failed` with `turn.failed` in the feed for each of its messages; returns false if the turn is not in `hold`.
+    /// Moves a turn to `failed`, with `turn.failed` in the feed for each of its messages; returns false if it is not in `hold`.
     async fn fail_turn(&self, key: TurnKey, hold: Hold, now: Timestamp, failure: &TurnFailure) -> Result<bool>;
 
-    /// `unclear` → `queued`, due at `due_at` or when its last send allows it, with one more try on record; returns false if
-    /// this attempt of it is no longer `unclear`: a look that began before another send proves nothing about that one.
+    /// Moves an `unclear` turn to `queued`, due at `due_at` or when its last send allows it, with one more try on record; returns
+    /// false if this attempt is no longer `unclear`: a look that began before another send proves nothing about that one.
     async fn prove_absent(&self, key: TurnKey, attempt: u32, now: Timestamp, due_at: Timestamp) -> Result<bool>;
 
     /// Returns true if a message of another conversation of these frontends was sent since `since` and arrived.

@@ -216,7 +216,7 @@ impl Server {
         tried.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the server did not answer in time".to_owned())))
     }
 
-    /// Longest time that a start waits for it.
+    /// Returns the longest time that a start waits for it.
     pub(super) fn patience(&self) -> Duration {
         self.patience.connection.min(self.patience.start)
     }

@@ -117,12 +117,12 @@ impl Primary {
         Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The most connections of the pool.
+    /// Returns the most connections of the pool.
     pub(super) const fn connections(&self) -> u32 {
         self.connections
     }
 
-    /// The server itself.
+    /// Returns the server itself.
     pub(super) fn server(&self) -> &Server {
         &self.servers[self.current().place]
     }

@@ -75,7 +75,7 @@ async fn open_and_listen(url: &SecretString) -> (PostgresStore, PostgresStore, L
     (one, other, listener)
 }
 
-/// A connection past the store, in the same schema.
+/// Opens a connection past the store, in the same schema.
 async fn operator(url: &SecretString) -> PgConnection {
     PgConnection::connect(url.expose_secret()).await.expect("connects")
 }

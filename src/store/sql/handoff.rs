@@ -276,7 +276,7 @@ async fn tags(conn: &mut Conn, key: ConversationKey) -> Result<Vec<Value>> {
     Ok(tags)
 }
 
-/// The name of the note that says whether a frontend's desk is there.
+/// Returns the name of the note that says whether a frontend's desk is there.
 fn desk_note(frontend: &FrontendName) -> String {
     format!("desk.{frontend}")
 }

@@ -24,7 +24,7 @@ pub(in crate::store) struct Appended<'a> {
     pub(in crate::store) sequence: i64,
     /// Its id.
     pub(in crate::store) id: &'a EventId,
-    /// The event.
+    /// The event to file.
     pub(in crate::store) event: &'a FeedEvent,
     /// The poster, if the frontend posted it.
     pub(in crate::store) poster: Poster,

@@ -104,7 +104,7 @@ impl NextRead {
     /// No single read: sweeps see any change.
     pub(in crate::store) const NONE: Self = Self { at: None, urgency: 2 };
 
-    /// Soon: Fini's responses do not contain the status, so the wrapper has to be read after each.
+    /// Reads it soon: Fini's responses do not contain the status, so the wrapper has to be read after each.
     pub(in crate::store) fn after_turn(now: Timestamp) -> Self {
         Self { at: Some(now.plus(AFTER_TURN)), urgency: 0 }
     }
@@ -115,7 +115,7 @@ impl NextRead {
         unjudged_since.plus(JUDGED_WITHIN + AFTER_JUDGEMENT)
     }
 
-    /// One more read at `at` for the sake of its status, if any, in its turn among the rest; sooner if one was planned sooner.
+    /// Plans one more read at `at` for its status, if any, in its turn among the rest; sooner if one was planned sooner.
     pub(in crate::store) fn again(self, at: Option<Timestamp>) -> Self {
         let Some(at) = at else { return Self::NONE };
         let sooner = self.at.filter(|before| self.urgency == Self::NONE.urgency && *before < at);

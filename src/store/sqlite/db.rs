@@ -69,17 +69,17 @@ pub(in crate::store) struct Row {
     values: Vec<Value>,
 }
 
-/// A statement.
+/// Returns a statement.
 pub(in crate::store) fn query(sql: impl Text) -> Query {
     Query { sql: sql.text(), parameters: Ok(Vec::new()) }
 }
 
-/// A statement of which the first column is wanted.
+/// Returns a statement of which the first column is wanted.
 pub(in crate::store) fn query_scalar<T: FromSql>(sql: impl Text) -> Scalar<T> {
     Scalar(query(sql), PhantomData)
 }
 
-/// A statement of which the first columns are wanted.
+/// Returns a statement of which the first columns are wanted.
 pub(in crate::store) fn query_as<T: FromRow>(sql: impl Text) -> Tuples<T> {
     Tuples(query(sql), PhantomData)
 }
@@ -88,7 +88,7 @@ pub(in crate::store) fn query_as<T: FromRow>(sql: impl Text) -> Tuples<T> {
 #[cfg(test)]
 pub(in crate::store) struct Raw(Cow<'static, str>);
 
-/// Any number of statements, without parameters.
+/// Returns any number of statements, without parameters.
 #[cfg(test)]
 pub(in crate::store) fn raw_sql(sql: impl Text) -> Raw {
     Raw(sql.text())
