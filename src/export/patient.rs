@@ -49,7 +49,7 @@ impl Default for Patience {
     }
 }
 
-/// The way to Fini of one export.
+/// One export's access to Fini, with permits and retries.
 pub struct Patient<'a> {
     api: &'a dyn FiniApi,
     permits: &'a dyn Permits,

@@ -22,7 +22,7 @@ use crate::{
     store::{RequestClass, StoreError},
 };
 
-/// After a 429 the believed limit is four fifths, for so long.
+/// Time after a 429 for which the limit is taken to be four fifths.
 const SHRUNK_FOR: Duration = Duration::from_mins(5);
 /// Pause if the store cannot say how long to wait.
 const STORE_PAUSE: Duration = Duration::from_secs(2);
@@ -148,7 +148,7 @@ impl Permits for OwnLog {
 pub struct Shared {
     budget: Arc<Budget>,
     clock: Arc<dyn Clock>,
-    /// Used while the store cannot be asked.
+    /// The log used while the store cannot be asked.
     own: OwnLog,
 }
 

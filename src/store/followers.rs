@@ -251,7 +251,7 @@ mod tests {
                         // The other may go ahead just here.
                         std::thread::yield_now();
                         let seen = committed.load(Ordering::Acquire) == round;
-                        // Everything of this round is told when the other comes here.
+                        // Everything of this round is announced when the other comes here.
                         both.wait();
                         if !seen && !rings(&mut follower) {
                             missed.fetch_add(1, Ordering::Relaxed);

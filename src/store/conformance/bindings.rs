@@ -366,7 +366,7 @@ async fn a_past_that_a_cut_list_hides_quarantines_when_it_shows(fixture: Fixture
     let then = |seconds: i64, event: FiniEvent| FiniEvent { created_at: at(seconds * 1_000), ..event };
     let own = || vec![then(100, echo("e-3", "m-1")), then(101, reply("e-4"))];
     fixture.respond(&turn, own(), at(101_000)).await;
-    // Another customer's last words stand in it, but for the bot's they are cut off.
+    // It holds the end of another customer's conversation, cut off but for the bot's reply.
     let cut = [vec![then(90, reply("e-2"))], own()].concat();
     assert_eq!(fixture.bind_to(key, snapshot("i-1", at(0), cut.clone()), at(102_000)).await, Bound::Now);
     let recorded = fixture.read(key, "i-1", Says::default(), cut.clone(), at(103_000)).await;

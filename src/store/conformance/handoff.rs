@@ -172,7 +172,7 @@ async fn a_push_that_nobody_knows_is_kept_until_its_conversation_is_bound(fixtur
     assert_eq!(conversation.handoff.reason(), Some(EscalationReason::Action));
     let (open, kept) = fixture.store.open_handoffs(Some(&web()), 10).await.expect("lists");
     assert_eq!((open.len(), kept.len()), (1, 0));
-    // By our own key it is known before.
+    // By our own key the conversation is known earlier.
     let by_key = Meant { interaction: Some(interaction("i-1")), attribute: Some(turn.conversation_attribute) };
     assert!(fixture.store.meant(&by_key).await.expect("reads").is_some());
     let foreign = Meant { interaction: Some(interaction("i-9")), ..by_key };

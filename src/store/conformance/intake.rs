@@ -178,7 +178,7 @@ async fn a_confined_person_writes_into_conversations_of_its_own(fixture: Fixture
     for (conversation, user) in [("own", Some("u-9")), ("theirs", Some("u-1")), ("nobodys", None)] {
         by(conversation, "m-1", user, false).await.expect("accepts");
     }
-    // Named for two people by servers, it is nobody's.
+    // With two people named by servers it belongs to nobody.
     by("both", "m-1", Some("u-9"), false).await.expect("accepts");
     by("both", "m-2", Some("u-1"), false).await.expect("accepts");
     for conversation in ["own", "free"] {

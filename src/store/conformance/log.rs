@@ -252,7 +252,7 @@ async fn an_erased_conversation_leaves_its_hash_alone_in_the_log(fixture: Fixtur
         fixture.post(conversation, &format!("m-{number}"), at(0)).await;
         fixture.number().await;
     }
-    // The position behind an event that is gone is as good as before.
+    // The position behind an erased event stays valid.
     let behind = fixture.page(&query(LogCursor::START, 2)).await.reached;
     fixture.post("erased", "not yet numbered", at(1)).await;
     fixture.store.erase(&web(), &id("erased"), false, at(2)).await.expect("erases");

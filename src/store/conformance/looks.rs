@@ -140,7 +140,7 @@ async fn a_picture_of_before_says_nothing(fixture: Fixture) {
     // It lacks known events: neither its status nor its ratings count.
     let recorded = fixture.read(key, "i-1", Says::status("Open"), begun("c-1"), at(20)).await;
     assert_eq!((recorded.added, recorded.judge_at.is_some()), (0, true));
-    // It shows everything, but was read before.
+    // It shows everything, but was read earlier.
     let source = Source::Wrapper {
         created_at: at(0),
         is_whole: false,

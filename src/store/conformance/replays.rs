@@ -101,7 +101,7 @@ async fn what_is_delivered_later_and_what_does_not_match_is_left_alone(fixture: 
     assert_eq!(matches(|range| range.types.add("turn.*").expect("known")).await, 0);
     assert_eq!(matches(|range| range.types.add("message.created").expect("known")).await, 1);
     let id = fixture.begin(at(60), 1_000).await;
-    // Delivered while it goes on: none of it.
+    // A callback delivered meanwhile is not sent again.
     let later = fixture.post("later", "m", at(15)).await;
     fixture.store.owe(later, at(15)).await.expect("files");
     fixture.take_all(at(60)).await;

@@ -63,7 +63,7 @@ async fn what_is_given_up_and_what_is_asked_of_fini_is_counted_where_it_happens(
     assert_eq!((all.dead_letters, all.requests), (1, 2), "what there was no room for was not asked");
     let own = fixture.counted(Some(&web())).await;
     assert_eq!((own.dead_letters, own.requests), (1, 0));
-    // Older than may be delivered.
+    // Older than a callback may be.
     let day = Duration::from_hours(24);
     let given_up = store.expire_deliveries(at(0).plus(day), Duration::from_hours(1), false).await.expect("expires");
     assert_eq!(given_up.iter().map(|(_, count)| count).sum::<u64>(), 1);

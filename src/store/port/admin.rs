@@ -34,7 +34,7 @@ pub struct Backlog {
     pub in_quarantine: Held,
     /// Conversations whose callbacks to a paused destination wait, each destination counted.
     pub paused: Held,
-    /// Conversations whose callbacks wait for a receiver that is left alone, or whose messages for Fini.
+    /// Conversations whose callbacks wait for a receiver that is left alone, or whose messages wait for Fini likewise.
     pub left_alone: Held,
 }
 

@@ -35,7 +35,7 @@ pub struct AuditPage {
     pub next_cursor: Option<String>,
 }
 
-/// The audit.
+/// Adds and reads acts of the audit.
 #[async_trait::async_trait]
 pub trait AuditStore: Send + Sync {
     /// Adds an act.

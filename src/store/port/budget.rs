@@ -99,7 +99,7 @@ impl BudgetUse {
     }
 }
 
-/// The budget's log.
+/// Takes requests out of the budget and counts them.
 #[async_trait::async_trait]
 pub trait BudgetStore: Send + Sync {
     /// Takes one request out of the budget, if the window that ends now has room; durable before it returns.

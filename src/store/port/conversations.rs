@@ -51,7 +51,7 @@ pub struct Conversation {
     pub watch_until: Option<Timestamp>,
 }
 
-/// Conversations.
+/// Reads and erases conversations.
 #[async_trait::async_trait]
 pub trait ConversationStore: Send + Sync {
     /// Reads a conversation by its frontend's id; `None` if there is none or it was erased.

@@ -218,19 +218,19 @@ impl DeliveryState {
 /// A selection of deliveries: every field that is set must match.
 #[derive(Clone, Debug, Default)]
 pub struct DeliveryFilter {
-    /// Of this state.
+    /// Only those of this state.
     pub state: Option<DeliveryState>,
-    /// Of this frontend.
+    /// Only those of this frontend.
     pub frontend: Option<FrontendName>,
-    /// To destinations of this name.
+    /// Only those to destinations of this name.
     pub destination: Option<String>,
-    /// Of this conversation.
+    /// Only those of this conversation.
     pub conversation: Option<ConversationId>,
-    /// Of this event.
+    /// Only those of this event.
     pub event: Option<EventId>,
-    /// Recorded at or after.
+    /// Only those recorded at or after this time.
     pub since: Option<Timestamp>,
-    /// Recorded before.
+    /// Only those recorded before this time.
     pub until: Option<Timestamp>,
 }
 
@@ -254,7 +254,7 @@ pub struct DestinationHold {
     pub since: Timestamp,
 }
 
-/// The outbox.
+/// Claims, finishes and administers deliveries.
 #[async_trait::async_trait]
 pub trait DeliveryStore: Send + Sync {
     /// Leases lanes whose heads are due and hands out the heads, earliest due first; in-flight lanes are left alone. Lanes

@@ -108,7 +108,7 @@ pub enum ErasureEnd {
     Later(Timestamp),
 }
 
-/// Deletions at Fini. `ConversationStore::erase` begins them.
+/// Keeps the deletions at Fini. `ConversationStore::erase` begins them.
 #[async_trait::async_trait]
 pub trait ErasureStore: Send + Sync {
     /// Takes the deletion that has been due for longest. It is not due again before `until`, whatever becomes of the taker.

@@ -52,7 +52,7 @@ pub struct Unanswered {
     pub busy_since: Option<Timestamp>,
 }
 
-/// Reading the feed.
+/// Reads feeds.
 #[async_trait::async_trait]
 pub trait FeedStore: Send + Sync {
     /// Reads entries after `after`, as many as `most` allows but at least one; `None` if there is no such conversation.

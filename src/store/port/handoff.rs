@@ -27,7 +27,7 @@ pub enum HandoffAct {
         /// True if the agent joins another one who has it.
         joins: bool,
     },
-    /// The desk says where the customer stands.
+    /// The desk states the customer's place in the queue.
     Position(Place),
     /// An agent leaves: the named one, or the owner.
     Leave {

@@ -112,7 +112,7 @@ pub struct TurnView {
     pub events: Vec<String>,
 }
 
-/// Taking messages in.
+/// Takes messages in.
 #[async_trait::async_trait]
 pub trait IntakeStore: Send + Sync {
     /// Stores a message, its conversation if that is new, its turn and its feed event; idempotent by

@@ -69,7 +69,7 @@ pub enum LogStart {
     End,
 }
 
-/// The logs.
+/// Numbers and reads the logs.
 #[async_trait::async_trait]
 pub trait LogStore: Send + Sync {
     /// Gives up to about `most` committed events their positions, each conversation's in the order of its feed, and announces

@@ -91,7 +91,7 @@ pub trait Store:
 /// The size of a database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Footprint {
-    /// Bytes by file: `database` and `wal`, or `database` alone where it is on a server.
+    /// Bytes by file: `database` and `wal`, or only `database` if it is on a server.
     pub files: Vec<(&'static str, u64)>,
     /// Age of the oldest snapshot that a transaction holds, among those that the role may see; `None` with SQLite.
     pub oldest_snapshot: Option<std::time::Duration>,

@@ -178,7 +178,7 @@ pub struct Turn {
     pub tries: Vec<Try>,
 }
 
-/// The operators' views. None of them is queried all the time.
+/// Reads the operators' views. None of them is queried all the time.
 #[async_trait::async_trait]
 pub trait OperatorStore: Send + Sync {
     /// Lists conversations in quarantine, the longest first.

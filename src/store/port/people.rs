@@ -30,7 +30,7 @@ pub struct Listed {
 /// The read mark of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadMark {
-    /// The number of the newest event that was read; 0 where none was.
+    /// The number of the newest event that was read; 0 if none was.
     pub read_sequence: i64,
     /// The number of the newest feed event.
     pub last_sequence: i64,
@@ -55,7 +55,7 @@ pub struct PersonErasure {
     pub failed: u64,
 }
 
-/// People.
+/// Lists, claims and erases the conversations of people, and keeps their read marks.
 #[async_trait::async_trait]
 pub trait PersonStore: Send + Sync {
     /// Lists at most `limit` conversations of a person behind a place of the list, newest first.

@@ -1,4 +1,4 @@
-//! Replays by range: durable jobs that send again what was delivered, at a pace.
+//! Replays by range: durable jobs that send delivered callbacks again, at a pace.
 
 use super::Result;
 use crate::domain::{
@@ -48,7 +48,7 @@ pub struct Replay {
     pub ended_at: Option<Timestamp>,
 }
 
-/// Replays.
+/// Begins, steers and carries out replays.
 #[async_trait::async_trait]
 pub trait ReplayStore: Send + Sync {
     /// Counts the delivered events in a range.

@@ -6,7 +6,7 @@ use crate::domain::{
     report::{Slot, Sums},
 };
 
-/// The sums behind the report.
+/// Reads the sums behind the report.
 #[async_trait::async_trait]
 pub trait ReportStore: Send + Sync {
     /// Reads the sums from one slot on, up to another one that is left out, oldest first; empty slots are left out, and a

@@ -8,21 +8,21 @@ use crate::domain::{Timestamp, steady::Agreed};
 /// The longest waits: a due time further away than that was written under a clock that was ahead.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LongestWaits {
-    /// Of a callback, by the number of its attempts; the last one holds for any higher number.
+    /// Wait of a callback, by the number of its attempts; the last one holds for any higher number.
     pub retries: Vec<Duration>,
-    /// Of a turn that may be sent.
+    /// Wait of a turn that may be sent.
     pub turn: Duration,
-    /// Between two looks for the result of a turn or a binding, and before a single read.
+    /// Wait between two looks for the result of a turn or a binding, and before a single read.
     pub look: Duration,
-    /// Of any lease.
+    /// Term of any lease.
     pub lease: Duration,
-    /// Of the watch over a conversation.
+    /// Term of the watch over a conversation.
     pub watch: Duration,
-    /// Before somebody looks at a handoff.
+    /// Wait until a handoff is looked at.
     pub handoff: Duration,
 }
 
-/// The time that waits are measured by.
+/// Keeps the steady time that waits are measured by.
 #[async_trait::async_trait]
 pub trait TimeStore: Send + Sync {
     /// Returns the time on the database server's own clock, if several processes share it; and the note that was written last.

@@ -37,7 +37,7 @@ pub struct EndOfTurn {
     pub outcome: &'static str,
     /// The reason for its failure, in words; `None` if it did not fail.
     pub failure: Option<String>,
-    /// From the acceptance of that message to the end.
+    /// Time from the acceptance of that message to the end.
     pub took: Duration,
     /// The request that brought that message.
     pub cause: Correlation,

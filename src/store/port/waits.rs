@@ -8,7 +8,7 @@ use crate::domain::{
     ids::{ConversationKey, FrontendName},
 };
 
-/// The present of a frontend's backlog.
+/// A frontend's backlog at present.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Waiting {
     /// The times at which the sends of the window left, oldest first.

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::store::{Accepted, NewMessage, Result, StoreError};
 
-/// Messages in one transaction. Their conversations stay locked until its end.
+/// The most messages in one transaction. Their conversations stay locked until its end.
 const BATCH: usize = 64;
 /// The most messages that wait; beyond, their senders do.
 const QUEUE: usize = 1024;

@@ -391,7 +391,7 @@ async fn page_of(conn: &mut Conn, query: &LogQuery, id: &ConversationId, end: Lo
     picking.page(conn, true).await
 }
 
-/// The first entry that was not shown earlier.
+/// The first entry with the earliest time stamp that is not earlier than $2.
 pub(in crate::store) const SINCE: &str = "SELECT MIN(position) FROM log_entries WHERE frontend = $1 AND shown_at = (SELECT MIN(shown_at) FROM log_entries \
      WHERE frontend = $1 AND shown_at >= $2)";
 
@@ -416,7 +416,7 @@ async fn start_at(conn: &mut Conn, frontend: &FrontendName, start: LogStart) -> 
     Ok(before.unwrap_or(oldest))
 }
 
-/// Removes the oldest entries of each log that were recorded before the retention; returns how many rows went.
+/// Removes the oldest entries of each log that were recorded before the retention; returns the number of rows.
 pub(in crate::store) async fn prune(conn: &mut Conn, before: i64, limit: i64) -> Result<u64> {
     let frontends: Vec<String> =
         db::query_scalar("SELECT DISTINCT frontend FROM waiting").fetch_all(&mut *conn).await?;

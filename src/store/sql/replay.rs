@@ -216,7 +216,7 @@ fn push_filter(query: &mut QueryBuilder, filter: &DeliveryFilter) {
         }
     }
     if let Some(id) = &filter.conversation {
-        // The index of conversations begins with the frontend: without one, every frontend there is gets named.
+        // The index of conversations begins with the frontend: without one, the query names every frontend.
         query.push(
             " AND d.conversation_key IN (SELECT named.key FROM conversations AS named \
               WHERE named.erased_at IS NULL AND named.frontend IN (SELECT frontend FROM waiting) \

@@ -1,6 +1,6 @@
 //! The sums behind the report: folded out of the log in the transaction that enters it, and read.
 //!
-//! Folding belongs to the numberer, of whom there is one at a time (`dialect::lock_log`): it meets each event once, in the order
+//! Folding belongs to the numberer, one process at a time (`dialect::lock_log`): it meets each event once, in the order
 //! of its conversation, and no message that is taken in waits for a sum. So the sums agree exactly with the log, whatever dies
 //! when, and go on after an older version has numbered without counting.
 //!

@@ -30,7 +30,7 @@ use super::{
 };
 use crate::store::{Changes, Result, Rules, StoreError};
 
-/// Jobs in one transaction.
+/// The most jobs in one transaction.
 const BATCH: usize = 128;
 /// The most jobs that wait; beyond, callers do.
 const QUEUE: usize = 1024;
