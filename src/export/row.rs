@@ -11,7 +11,7 @@ use crate::{
 /// the latest event a customer can see to the latest of all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// Time at which the conversation was created.
+    /// Creation time of the conversation.
     pub created: Option<i64>,
     /// Its place in the list is not older than this.
     pub lowest: Option<i64>,

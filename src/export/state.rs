@@ -54,7 +54,7 @@ pub struct State {
 pub struct Telling {
     /// Its id at Fini.
     pub id: String,
-    /// Time of its creation, epoch milliseconds.
+    /// Creation time, epoch milliseconds.
     pub created: i64,
     /// Its latest message was not earlier than this, epoch milliseconds.
     pub lowest: i64,

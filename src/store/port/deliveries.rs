@@ -170,7 +170,7 @@ pub struct Delivery {
     pub state: DeliveryState,
     /// Attempts so far, over replays.
     pub attempts: u32,
-    /// Time at which it is due.
+    /// Its due time.
     pub next_attempt_at: Option<Timestamp>,
     /// The receiver's last status.
     pub last_status: Option<u16>,

@@ -13,7 +13,7 @@ use crate::domain::{
 pub struct Erasure {
     /// The conversation's id at Fini.
     pub interaction: InteractionId,
-    /// Time at which the deletion was requested.
+    /// Time of the request for deletion.
     pub requested_at: Timestamp,
     /// Number of tries, this one included.
     pub attempts: u32,
@@ -34,9 +34,9 @@ pub struct ErasureSearch {
     pub events: Vec<FiniEventId>,
     /// Digests of the texts that were sent for it.
     pub texts: Vec<String>,
-    /// Time at which the first of them was sent.
+    /// Time of the first send.
     pub first_sent_at: Timestamp,
-    /// Time at which the deletion was requested.
+    /// Time of the request for deletion.
     pub requested_at: Timestamp,
     /// Time until which one of them may be under way.
     pub busy_until: Option<Timestamp>,
@@ -140,6 +140,6 @@ pub trait ErasureStore: Send + Sync {
         now: Timestamp,
     ) -> Result<Option<ErasureState>>;
 
-    /// Returns the time at which the next deletion is due.
+    /// Returns the due time of the next deletion.
     async fn next_erasure_at(&self) -> Result<Option<Timestamp>>;
 }

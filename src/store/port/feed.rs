@@ -46,7 +46,7 @@ pub struct Unanswered {
     pub message: MessageId,
     /// True if it was handed to Fini; otherwise it waits to be.
     pub is_sent: bool,
-    /// Time at which it was accepted.
+    /// Time of its acceptance.
     pub accepted_at: Timestamp,
     /// Time since which it has kept the conversation's next message waiting; `None` if it does not.
     pub busy_since: Option<Timestamp>,

@@ -91,7 +91,7 @@ pub struct OpenHandoff {
 pub struct KeptPush {
     /// Its id.
     pub id: String,
-    /// Time at which it came, by the wall clock.
+    /// Time of its arrival, by the wall clock.
     pub received_at: WallTime,
     /// The conversation that it means.
     pub meant: Meant,
@@ -99,7 +99,7 @@ pub struct KeptPush {
     pub note: Option<String>,
 }
 
-/// A conversation that the loop that watches the time has changed.
+/// A conversation that the loop that watches the time has handled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ticked {
     /// The frontend that it belongs to.
@@ -138,7 +138,7 @@ pub trait HandoffStore: Send + Sync {
     /// idle. Each is handled once, however many processes call this.
     async fn tick_handoffs(&self, now: Timestamp, limit: usize) -> Result<Vec<Ticked>>;
 
-    /// Returns the time at which the next of them falls due, if any.
+    /// Returns the due time of the next of them, if any.
     async fn next_handoff_at(&self) -> Result<Option<Timestamp>>;
 
     /// Lists the conversations that wait for a human or have one, the longest first; and the requests that match no conversation,

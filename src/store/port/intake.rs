@@ -31,7 +31,7 @@ pub struct NewMessage {
     pub counted_for: Option<String>,
     /// The request that brought it.
     pub cause: Correlation,
-    /// Time at which it was received.
+    /// Time of its receipt.
     pub now: Timestamp,
     /// Limits on the turns that may wait.
     pub limits: BacklogLimits,

@@ -51,7 +51,7 @@ pub enum Source {
     Wrapper {
         /// The Fini conversation that was read.
         interaction: InteractionId,
-        /// Time at which Fini created it.
+        /// Its creation time at Fini.
         created_at: Timestamp,
         /// True if it was read by itself, and so is not cut.
         is_whole: bool,
@@ -135,9 +135,9 @@ pub struct Unbound {
     pub events: Vec<FiniEventId>,
     /// Its message in flight, until the event of that is seen: it could turn up in a foreign conversation.
     pub open: Option<Open>,
-    /// Time at which its first message was created at Fini, by Fini's clock, if known.
+    /// Creation time of its first message, by Fini's clock, if known.
     pub own_since: Option<Timestamp>,
-    /// Time at which its first turn was sent.
+    /// Time of its first send.
     pub first_sent_at: Timestamp,
     /// Time since which the binding is wanted.
     pub wanted_since: Timestamp,

@@ -55,7 +55,7 @@ pub struct Outline {
 pub struct Quarantine {
     /// The conversation that waits for an operator.
     pub own: Outline,
-    /// Time at which it was quarantined.
+    /// Time of its quarantine.
     pub since: Timestamp,
     /// The reason, in words.
     pub note: Option<String>,
@@ -154,7 +154,7 @@ pub struct Turn {
     pub state: TurnState,
     /// The message that it was joined to, which has the tries.
     pub joined_to: Option<MessageId>,
-    /// Time at which it was accepted.
+    /// Time of its acceptance.
     pub accepted_at: Timestamp,
     /// Time of its last send.
     pub sent_at: Option<Timestamp>,

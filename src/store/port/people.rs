@@ -39,7 +39,7 @@ pub struct ReadMark {
 /// The progress of a person's erasure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PersonErasure {
-    /// Time at which it was requested, by the wall clock.
+    /// Time of the request, by the wall clock.
     pub requested_at: WallTime,
     /// True if Fini is to delete its conversations too.
     pub upstream: bool,

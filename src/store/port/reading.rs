@@ -30,7 +30,7 @@ pub struct DueRead {
     pub interaction: InteractionId,
     /// Its state.
     pub state: State,
-    /// Time at which the read fell due.
+    /// Due time of the read.
     pub due_at: Timestamp,
     /// Consecutive reads that failed in a way that may mean that it is gone.
     pub misses: u32,

@@ -42,9 +42,9 @@ pub struct Replay {
     pub sent: u64,
     /// Number of those that were given up.
     pub failed: u64,
-    /// Time at which it was requested.
+    /// Time of the request.
     pub created_at: Timestamp,
-    /// Time at which it ended.
+    /// Time of its end.
     pub ended_at: Option<Timestamp>,
 }
 
@@ -64,6 +64,6 @@ pub trait ReplayStore: Send + Sync {
     async fn steer_replay(&self, id: &ReplayId, act: Act, now: Timestamp) -> Result<Option<Replay>>;
 
     /// Does a piece of the replay that is due: makes deliveries due again, each with its id, its bytes and its place in its lane,
-    /// no more than its pace allows. Returns the time at which the next piece is due, if any.
+    /// no more than its pace allows. Returns the due time of the next piece, if any.
     async fn step_replays(&self, now: Timestamp) -> Result<Option<Timestamp>>;
 }

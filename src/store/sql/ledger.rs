@@ -318,8 +318,8 @@ async fn stands(conn: &mut Conn, source: &Source) -> Result<Option<TurnState>> {
     row.map(|row| rows::turn_state(&row, "state")).transpose()
 }
 
-/// Returns a turn as the domain sees it. A sender awaits its answer, if that may tell the owner of a reply, as long as one
-/// message holds the next.
+/// Returns a turn as the domain sees it. Its answer, which may tell the owner of a reply, is awaited as long as one message
+/// holds the next.
 fn open_turn(turn: &InFlight, now: Timestamp, hold_window: Duration) -> OpenTurn {
     OpenTurn {
         key: turn.key,

@@ -202,7 +202,7 @@ async fn move_to(conn: &mut Conn, id: &ReplayId, state: JobState, now: Timestamp
     Ok(())
 }
 
-/// The time at which the next piece of any replay is due.
+/// The due time of the next piece of any replay.
 pub(super) const NEXT_PIECE: &str = "SELECT MIN(next_at) FROM replays WHERE next_at IS NOT NULL";
 
 async fn next(conn: &mut Conn) -> Result<Option<Timestamp>> {
