@@ -1,10 +1,10 @@
 //! The export of conversations: window by window, oldest window first, newest conversation first.
 //!
-//! What moves is caught because nothing can move past two places at once. A conversation that was not read yet can leave
+//! Moves are caught because nothing can move past two places at once. A conversation that was not read yet can leave
 //! its place only upwards, by a new message. Under "since means the latest message" it moves into the newest window, which
 //! is read last; under "since means created" it moves to the top of its own window. So after the walk through a window its
-//! top is read again until nothing is new there ([`settle`](super::settle)), and where the range ends in the past, the list
-//! since the start is looked through for those that have left it.
+//! top is read again until nothing is new there ([`settle`](super::settle)), and if the range ends in the past, the list
+//! since the start is searched for conversations that have left the range.
 
 use super::{
     ExportError, Facts, Patient, Place, Stage, compact,
@@ -15,10 +15,10 @@ use crate::{
     fini::RawConversation,
 };
 
-/// How far below the newest place known the top is read again, in milliseconds: a list may show writes late.
+/// Distance below the newest place known from which the top is read again, in milliseconds: a list may show writes late.
 pub(super) const MARGIN_MS: i64 = 2 * 60 * 1000;
 
-/// Which conversations are exported, besides the range.
+/// A selection of the conversations to export, besides the range.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Only those of this agent.
@@ -37,12 +37,12 @@ pub struct Conversations<'a> {
 }
 
 impl<'a> Conversations<'a> {
-    /// Reads through `patient` what `filter` lets pass. `clock` is Fini's, as far as its answers told.
+    /// Reads through `patient` the conversations that `filter` lets pass. `clock` is Fini's, as far as its answers told.
     pub fn new(patient: &'a Patient<'a>, clock: &'a dyn WallClock, filter: Filter) -> Self {
         Self { patient, clock, filter }
     }
 
-    /// Reads everything that is still missing into `stage`. When it fails or is dropped, the checkpoint says where to go on.
+    /// Reads everything that is still missing into `staging`. If it fails or is dropped, the checkpoint says where to go on.
     pub async fn read(&self, staging: &mut Stage, state: &mut State) -> Result<(), ExportError> {
         self.patient.count(|counts| *counts = state.counts);
         self.close_outgrown(state);
@@ -54,7 +54,7 @@ impl<'a> Conversations<'a> {
                 state.walk = walk;
                 let page = page?;
                 if state.counts.pages == 0 {
-                    // Until the first answer nobody knew how far our clock is ahead.
+                    // Until the first answer our clock's lead over Fini's is unknown.
                     state.started = state.started.min(self.clock.now().as_millis());
                 }
                 for (row, facts) in &page.rows {
@@ -80,7 +80,7 @@ impl<'a> Conversations<'a> {
         Ok(())
     }
 
-    /// An open window that was planned long before the export goes on may have grown too long for Fini.
+    /// Closes open windows that were planned long ago and may have grown too long for Fini.
     fn close_outgrown(&self, state: &mut State) {
         let now = self.clock.now().point();
         let started = state.started;
@@ -91,7 +91,7 @@ impl<'a> Conversations<'a> {
         }
     }
 
-    /// Whether conversations can have moved to the top of the window that was just walked through.
+    /// Returns true if conversations can have moved to the top of the window that was just walked through.
     async fn must_settle(&self, state: &mut State) -> Result<bool, ExportError> {
         let Some(window) = state.window() else { return Ok(false) };
         if window.until.is_none() {
@@ -104,13 +104,13 @@ impl<'a> Conversations<'a> {
         Ok(state.reading != Some(Reading::LatestMessage))
     }
 
-    /// Whether conversations can have left a range that ends in the past.
+    /// Returns true if conversations can have left a range that ends in the past.
     fn may_have_left(&self, state: &State) -> bool {
         let closed = state.windows.last().is_some_and(|window| window.until.is_some());
         closed && state.reading != Some(Reading::Created) && self.patient.counts().pages > 1
     }
 
-    /// Makes everything kept so far durable and tells how it goes.
+    /// Makes everything kept so far durable and reports the progress.
     pub(super) fn commit(&self, staging: &mut Stage, state: &mut State) -> Result<(), ExportError> {
         const BUDGET_MEMORY_MS: i64 = 5 * 60 * 1000;
         let now = self.clock.now().as_millis();
@@ -124,7 +124,7 @@ impl<'a> Conversations<'a> {
         Ok(())
     }
 
-    /// Fini's present.
+    /// Returns Fini's present time.
     pub(super) fn now(&self) -> Timestamp {
         self.clock.now().point()
     }

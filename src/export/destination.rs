@@ -1,4 +1,4 @@
-//! Where an output goes, decided before the first request: into a stream that is there already, or into the place of a file.
+//! The place of an output, decided before the first request: an existing stream, or the place of a file.
 //!
 //! A file takes its place only when it is complete, with the mode and owner of the one that it replaces; a new one only its
 //! owner may read. A device or a pipe is written into, never replaced. A file that holds another kind of content, or that
@@ -13,12 +13,12 @@ use std::{
 
 use super::{ExportError, tables::Tables};
 
-/// How much of an existing file is read to tell what it holds.
+/// Bytes of an existing file that are read to tell its content.
 const FIRST_LINE: u64 = 8 * 1024 * 1024;
 /// Names of this process's standard output.
 const STDOUT: [&str; 4] = ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
 
-/// Where one output goes.
+/// The place of one output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Destination {
     /// Standard output.
@@ -41,7 +41,7 @@ pub enum Content {
 }
 
 impl Destination {
-    /// Looks at what stands at `path`.
+    /// Examines `path` and decides how to write there.
     pub fn find(path: &Path, content: Content) -> Result<Self, ExportError> {
         if STDOUT.iter().any(|name| path == Path::new(name)) {
             return Ok(Self::Stdout);
@@ -79,7 +79,7 @@ impl Destination {
         }
     }
 
-    /// The place of a file, where it is one.
+    /// Returns the place of the file, if this is one.
     pub fn file(&self) -> Option<&Path> {
         match self {
             Self::File(path) => Some(path),
@@ -105,12 +105,12 @@ impl Destination {
 }
 
 impl Content {
-    /// The content of an existing file, where its first line tells.
+    /// Tells the content of an existing file, if its first line shows it.
     fn of(path: &Path) -> io::Result<Option<Self>> {
         let mut line = String::new();
         let mut reader = BufReader::new(File::open(path)?.take(FIRST_LINE));
         if let Err(error) = reader.read_line(&mut line) {
-            // No text is nothing of ours.
+            // A file that is no text is not ours.
             return if error.kind() == io::ErrorKind::InvalidData { Ok(None) } else { Err(error) };
         }
         let line = line.trim_end();
@@ -226,7 +226,7 @@ impl Replacement {
 impl Drop for Replacement {
     fn drop(&mut self) {
         if !self.is_in_place {
-            // A failure has been told already; a file that stays is written over the next time.
+            // A failure has been reported already; a file that stays is written over the next time.
             let _ = fs::remove_file(&self.new);
         }
     }

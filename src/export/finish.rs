@@ -14,7 +14,7 @@ pub enum Format {
     Csv(Cells),
 }
 
-/// Where the output goes. With [`Format::Ndjson`] only the first counts.
+/// The places of the output. With [`Format::Ndjson`] only the first counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outputs {
     /// Conversations.
@@ -23,16 +23,16 @@ pub struct Outputs {
     pub second: Option<Destination>,
 }
 
-/// What was written.
+/// Counts of the rows that were written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Finished {
-    /// Different conversations.
+    /// Number of different conversations.
     pub conversations: u64,
-    /// Their events or questions.
+    /// Number of their events or questions.
     pub events: u64,
 }
 
-/// Writes the output from what was staged. The staging file stays: it is discarded when the caller has what it wanted.
+/// Writes the output from the staged rows. The staging file stays: the caller discards it once it has all it wanted.
 pub fn finish(staging: &Stage, tables: Tables, format: Format, outputs: &Outputs) -> Result<Finished, ExportError> {
     let mut first = outputs.first.as_ref().map(Destination::open).transpose()?;
     let mut second = outputs.second.as_ref().filter(|_| format != Format::Ndjson).map(Destination::open).transpose()?;
@@ -66,7 +66,7 @@ pub fn finish(staging: &Stage, tables: Tables, format: Format, outputs: &Outputs
         }
         Ok(())
     })?;
-    // The second first: whoever waits for the first to appear finds both.
+    // The second first: a reader that waits for the first to appear finds both.
     for target in [second, first].into_iter().flatten() {
         target.close()?;
     }

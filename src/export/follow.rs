@@ -1,4 +1,4 @@
-//! Going on after the end: what is new or has changed since, again and again.
+//! Going on after the end: conversations that are new or have changed since, again and again.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -6,19 +6,19 @@ use serde::{Deserialize, Serialize};
 
 use super::{Conversations, ExportError, State, Walk, Window, compact, conversations::MARGIN_MS};
 
-/// How many conversations are remembered by what they looked like. Beyond, an old one may be told of twice.
+/// Conversations whose digest is remembered. Beyond this an old one may be reported twice.
 const REMEMBERED: usize = 10_000;
 /// The longest window that is asked for; Fini takes 90 days.
 const LONGEST_MS: i64 = 89 * 24 * 60 * 60 * 1000;
 
-/// How far a follower is; a part of the export's checkpoint.
+/// The place of a follower; a part of the export's checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Following {
     /// The beginning of the export's range, epoch milliseconds.
     since: i64,
     /// The newest place seen, epoch milliseconds.
     top_at: i64,
-    /// Ids and digests of the conversations told of last, oldest first.
+    /// Ids and digests of the conversations reported last, oldest first.
     seen: Vec<(String, u64)>,
 }
 
@@ -32,7 +32,7 @@ pub struct Follow<'a> {
 }
 
 impl<'a> Follow<'a> {
-    /// Goes on from where the export of `state` ended.
+    /// Goes on from the end of the export of `state`.
     pub fn new(export: &'a Conversations<'a>, state: &State) -> Self {
         let since = state.windows.first().map_or(state.started, |window| window.since);
         let mut follow =
@@ -43,7 +43,7 @@ impl<'a> Follow<'a> {
         follow
     }
 
-    /// Goes on from where an earlier follower stood.
+    /// Goes on from the place of an earlier follower.
     pub fn resume(export: &'a Conversations<'a>, place: &Following) -> Self {
         let Following { since, top_at, seen } = place;
         let mut follow = Self { export, since: *since, seen: HashMap::new(), order: VecDeque::new(), top_at: *top_at };
@@ -53,13 +53,13 @@ impl<'a> Follow<'a> {
         follow
     }
 
-    /// Where it stands.
+    /// Returns its place.
     pub fn place(&self) -> Following {
         let seen = self.order.iter().filter_map(|id| Some((id.clone(), *self.seen.get(id)?)));
         Following { since: self.since, top_at: self.top_at, seen: seen.collect() }
     }
 
-    /// Looks once, and hands every conversation that is new or has changed to `tell` as a line of JSON.
+    /// Looks once, and passes every conversation that is new or has changed to `tell` as a line of JSON.
     pub async fn poll(&mut self, mut tell: impl FnMut(&str) -> Result<(), ExportError>) -> Result<u64, ExportError> {
         let since = self.since.max(self.export.now().as_millis() - LONGEST_MS);
         let window = Window { since, until: None };

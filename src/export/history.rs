@@ -1,8 +1,8 @@
-//! The export of the legacy chat history, in whichever of the two documented shapes it comes.
+//! The export of the legacy chat history, in either of the two documented shapes.
 //!
-//! The newer shape is paged by a cursor that the page does not explain, so that reading also ends when a page brings
-//! nothing new. The older one, a bare array, knows no pages at all, and nobody says how many entries it holds at most: an
-//! answer is believed to be whole where a larger one was seen before, and its range is halved and asked for again otherwise.
+//! The newer shape is paged by a cursor that the page does not explain, so reading also ends at a page that brings
+//! nothing new. The older one, a bare array, has no pages, and its largest size is undocumented: an
+//! answer counts as whole if a larger one was seen before; otherwise its range is halved and asked for again.
 
 use std::collections::HashSet;
 
@@ -20,7 +20,7 @@ use crate::{
 /// An answer of the older shape with no more entries than this is whole: no cap is that small.
 const HANDFUL: usize = 10;
 
-/// Which of the two shapes came.
+/// The shape of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Shape {
@@ -30,23 +30,23 @@ pub enum Shape {
     Questions,
 }
 
-/// How far an export of the history is; what its checkpoint holds.
+/// The progress of an export of the history, which its checkpoint holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryState {
     /// Parts of the range that are still to be read, the next one last; epoch milliseconds.
     pub parts: Vec<(Option<i64>, Option<i64>)>,
-    /// Where the part that is being read goes on.
+    /// Cursor of the next page of the part that is being read.
     pub cursor: Option<String>,
-    /// What was on the latest page, so that a list that goes in circles ends.
+    /// The entries of the latest page: a list that goes in circles ends by them.
     pub last_page: Vec<String>,
-    /// Which shape came, once something did.
+    /// The shape of the answers, once one showed it.
     pub shape: Option<Shape>,
-    /// Questions without ids are numbered.
+    /// Number of the last question without an id.
     pub numbered: u64,
     /// The most entries that one answer of the older shape held: Fini cuts off no fewer.
     #[serde(default)]
     pub largest: usize,
-    /// What was done so far.
+    /// The counts so far.
     pub counts: Counts,
 }
 
@@ -57,7 +57,7 @@ pub struct History<'a> {
 }
 
 impl HistoryState {
-    /// The beginning of an export of this range, in epoch milliseconds.
+    /// Returns the state at the start of an export of this range, in epoch milliseconds.
     pub fn new(start: Option<i64>, end: Option<i64>) -> Self {
         Self {
             parts: vec![(start, end)],
@@ -72,12 +72,12 @@ impl HistoryState {
 }
 
 impl<'a> History<'a> {
-    /// Reads through `patient` what `query` asks for; its range, cursor and limit are decided here.
+    /// Reads through `patient` the history that `query` selects; this type decides its range, cursor and limit.
     pub fn new(patient: &'a Patient<'a>, query: HistoryQuery) -> Self {
         Self { patient, query }
     }
 
-    /// Reads everything that is still missing into `stage`.
+    /// Reads everything that is still missing into `staging`.
     pub async fn read(&self, staging: &mut Stage, state: &mut HistoryState) -> Result<(), ExportError> {
         self.patient.count(|counts| *counts = state.counts);
         while let Some(&(start, end)) = state.parts.last() {

@@ -1,20 +1,21 @@
 //! Taking conversations out of Fini: any range, every page, each conversation once, although the list moves meanwhile.
 //!
-//! Each page goes at once into a staging file, which keeps it in order ([`Stage`]), so that memory stays flat whatever the size, a killed export goes on where it stood, and nobody ever sees half a file. Which request comes
-//! next is decided in [`Conversations`] and [`History`]; when it may go, by [`Permits`]. Nothing here knows the command
-//! line, and nothing here changes anything at Fini.
+//! Each page goes at once into a staging file, which keeps it in order ([`Stage`]), so that memory stays flat whatever the size,
+//! a killed export goes on where it stood, and nobody ever sees half a file. [`Conversations`] and [`History`] decide
+//! which request comes next; [`Permits`] when it may go. Nothing here knows the command line, and nothing here changes
+//! anything at Fini.
 //!
 //! | Room | For |
 //! |---|---|
-//! | `range`, `state` | which windows a range needs, and how far the export is |
+//! | `range`, `state` | the windows that a range needs, and the progress of the export |
 //! | `conversations`, `settle`, `turn` | the walk over a list that moves, newest message first |
 //! | `history` | the legacy chat history in both shapes |
 //! | `follow` | going on after the end |
 //! | `permits`, `patient` | pace and patience |
 //! | `stage` | the staging file: rows and checkpoint |
-//! | `destination`, `finish` | where the output goes, and the finished files |
+//! | `destination`, `finish` | the places of the output, and the finished files |
 //! | `row`, `tables` | one conversation, as JSON line and as rows of CSV |
-//! | `report` | what the caller is told |
+//! | `report` | progress reports to the caller |
 
 mod conversations;
 mod destination;
@@ -52,7 +53,7 @@ use std::{io, path::PathBuf};
 
 use crate::fini::Failure;
 
-/// Why an export stopped. What was staged until then is kept, and the export can go on from there.
+/// The reason why an export stopped. Everything staged until then is kept, and the export can go on from there.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// Fini failed for longer than the patience lasts, or refuses for good.
@@ -61,9 +62,9 @@ pub enum ExportError {
     /// A file cannot be read or written.
     #[error("{path}: {error}")]
     File {
-        /// Which one.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// The cause of the failure.
         error: io::Error,
     },
     /// The staging files do not belong together or to this export.

@@ -1,10 +1,10 @@
-//! Requests with patience: each waits for its permit, and what may come right by itself is tried again.
+//! Requests with patience: each waits for its permit, and a failure that may pass by itself is retried.
 //!
 //! A page that cannot be had is asked for at a smaller size ([`PageSize`]): its rows may be too large for an answer or a
 //! deadline.
 //!
-//! Reading changes nothing at Fini, so that every failed read may be repeated. What will fail again as it is (a refused
-//! key, a rejected parameter) is given back at once.
+//! Reading changes nothing at Fini, so every failed read may be repeated. A failure that would repeat itself (a refused
+//! key, a rejected parameter) is returned at once.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -21,15 +21,15 @@ use crate::{
     fini::{ConversationPage, Departure, Failure, FiniApi, HistoryPage, HistoryQuery, ListQuery},
 };
 
-/// What fails so often in a row may be too large; a single failure is anybody's.
+/// Failures in a row after which a page may be too large; a single failure can have any cause.
 const FAILURES_OF_A_SIZE: u32 = 2;
 
-/// How long failures are borne.
+/// The pauses after failures, and their sum.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
     /// The first pause after a failure; doubled each time.
     pub first: Duration,
-    /// The first pause after a 429, where Fini asks for none.
+    /// The first pause after a 429, if Fini asks for none.
     pub throttled: Duration,
     /// The longest pause.
     pub longest: Duration,
@@ -49,7 +49,7 @@ impl Default for Patience {
     }
 }
 
-/// The way to Fini of one export.
+/// One export's access to Fini, with permits and retries.
 pub struct Patient<'a> {
     api: &'a dyn FiniApi,
     permits: &'a dyn Permits,
@@ -82,12 +82,12 @@ impl<'a> Patient<'a> {
         }
     }
 
-    /// Who is told.
+    /// Returns the watcher that progress is reported to.
     pub fn watcher(&self) -> &'a dyn Watcher {
         self.watcher
     }
 
-    /// What was counted.
+    /// Returns the counts so far.
     pub fn counts(&self) -> Counts {
         *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -97,7 +97,7 @@ impl<'a> Patient<'a> {
         change(&mut self.counts.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// One page of conversations. An unclear failure is given back after `unclear` repetitions: a cursor may be the cause.
+    /// Reads a page of conversations. Returns an unclear failure after `unclear` repetitions: a cursor may be the cause.
     pub async fn list(&self, query: &ListQuery, unclear: Option<u32>) -> Result<ConversationPage, Failure> {
         let request = async |departure: &Departure| {
             let limit = self.limit(query.limit);
@@ -117,7 +117,7 @@ impl<'a> Patient<'a> {
         Ok(page)
     }
 
-    /// One page of the chat history.
+    /// Reads a page of the chat history.
     pub async fn history(&self, query: &HistoryQuery) -> Result<HistoryPage, Failure> {
         let request = async |departure: &Departure| {
             let limit = self.limit(query.limit);
@@ -135,7 +135,7 @@ impl<'a> Patient<'a> {
         Ok(page)
     }
 
-    /// Whether the key sees this conversation. Fini answers 500 for one that it does not.
+    /// Returns true if the key sees this conversation. Fini answers 500 for one that it does not.
     pub async fn sees(&self, id: &str) -> Result<bool, Failure> {
         let id = InteractionId::trusted(id);
         match self.ask(Some(1), async |departure| self.api.get_conversation(&id, departure).await).await {
@@ -161,7 +161,7 @@ impl<'a> Patient<'a> {
         Timestamp::from_millis(i64::try_from(self.begun.elapsed().as_millis()).unwrap_or(i64::MAX))
     }
 
-    /// Takes in how a page of `limit` entries ended: how many came and whether there are more, or why none did.
+    /// Learns from a page of `limit` entries: the number that came and whether there are more, or the failure.
     fn learn(&self, limit: u32, answer: Result<(usize, bool), &Failure>) {
         let now = self.now();
         let mut size = self.size.lock().unwrap_or_else(PoisonError::into_inner);
@@ -181,7 +181,7 @@ impl<'a> Patient<'a> {
         }
     }
 
-    /// Any other request that may be repeated. `unclear` limits how often after an unclear failure.
+    /// Sends any other request that may be repeated. `unclear` limits the repetitions after an unclear failure.
     pub async fn ask<T>(
         &self,
         unclear: Option<u32>,
@@ -218,7 +218,7 @@ impl<'a> Patient<'a> {
             if !matches!(failure, Failure::Throttled { .. }) {
                 self.count(|counts| counts.failed += 1);
             }
-            // Whoever asks for more than the longest pause is not waited for longer.
+            // A `Retry-After` longer than the longest pause is not waited for longer.
             let pause = pause.min(self.patience.longest);
             waited += pause;
             if waited > self.patience.total {
@@ -230,7 +230,7 @@ impl<'a> Patient<'a> {
         }
     }
 
-    /// Waits a moment and says why.
+    /// Waits a moment and reports why.
     pub async fn pause(&self, why: &str, round: u32) {
         let pause = self.backoff(self.patience.throttled, round);
         self.watcher.waiting(why, pause);

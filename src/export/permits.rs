@@ -1,8 +1,8 @@
-//! When the next request may go.
+//! The pace of requests: each waits for a permit.
 //!
-//! Three ways: the bridge's own budget where its store can be shared ([`Shared`]), whatever a caller brings (the budget of a
+//! Three sources: the bridge's own budget if its store can be shared ([`Shared`]), one that a caller brings (the budget of a
 //! running bridge through its admin listener), or a sliding log of our own ([`OwnLog`]). All of them count a request from
-//! the moment at which it can have reached Fini at the latest.
+//! the latest moment at which it can have reached Fini.
 
 use std::{
     collections::VecDeque,
@@ -22,18 +22,18 @@ use crate::{
     store::{RequestClass, StoreError},
 };
 
-/// After a 429 the believed limit is four fifths, for so long.
+/// Time after a 429 for which the limit is taken to be four fifths.
 const SHRUNK_FOR: Duration = Duration::from_mins(5);
-/// How long to wait where the store cannot say when.
+/// Pause if the store cannot say how long to wait.
 const STORE_PAUSE: Duration = Duration::from_secs(2);
 
 /// Hands out requests.
 #[async_trait]
 pub trait Permits: Send + Sync {
-    /// Waits until a request may go, takes it, and gives the departure to send it with.
+    /// Waits until a request may go, takes it, and returns the departure to send it with.
     async fn permit(&self) -> Departure;
 
-    /// Fini said 429.
+    /// Takes note of a 429 from Fini.
     fn throttled(&self);
 }
 
@@ -52,12 +52,12 @@ struct Log {
 }
 
 impl OwnLog {
-    /// At most `limit` requests in any `window`.
+    /// Returns a log that allows at most `limit` requests in any `window`.
     pub fn new(limit: u32, window: Duration) -> Self {
         Self { limit: limit.max(1), window: window.saturating_add(WINDOW_MARGIN), log: Arc::default() }
     }
 
-    /// A log that already holds requests of these ages, such as those of an interrupted run.
+    /// Adds requests of these ages, such as those of an interrupted run.
     #[must_use]
     pub fn with_recent(self, ages: impl IntoIterator<Item = Duration>) -> Self {
         let now = Instant::now();
@@ -72,14 +72,14 @@ impl OwnLog {
         self
     }
 
-    /// How many requests fall into the window that ends now.
+    /// Counts the requests in the window that ends now.
     pub fn used(&self) -> usize {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         log.forget(Instant::now(), self.window);
         log.entries.len()
     }
 
-    /// Takes a request, or says how long to wait at least.
+    /// Takes a request, or returns how long to wait at least.
     fn take(&self) -> Result<u64, Duration> {
         let now = Instant::now();
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
@@ -148,7 +148,7 @@ impl Permits for OwnLog {
 pub struct Shared {
     budget: Arc<Budget>,
     clock: Arc<dyn Clock>,
-    /// Used while the store cannot be asked.
+    /// The log used while the store cannot be asked.
     own: OwnLog,
 }
 
@@ -168,7 +168,7 @@ impl Permits for Shared {
                 Ok(Taken::Permit(permit)) => return self.budget.departure(permit),
                 Ok(Taken::NotBefore(at)) => at.since(self.clock.now()).max(Duration::from_millis(5)),
                 Err(StoreError::Unavailable(_)) => STORE_PAUSE,
-                // Nothing that waiting could cure.
+                // Waiting cannot cure this.
                 Err(_) => return self.own.permit().await,
             };
             tokio::time::sleep(pause).await;

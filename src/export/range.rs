@@ -14,12 +14,12 @@ const LONGEST_MS: i64 = 90 * DAY_MS;
 /// The longest window without an end: Fini's clock, which ends it, need not agree with ours.
 const LONGEST_OPEN_MS: i64 = 89 * DAY_MS;
 
-/// What the user asked for.
+/// The range of time that the user asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
-    /// From when on.
+    /// Start of the range.
     pub since: Timestamp,
-    /// Until when; `None` for up to now.
+    /// End of the range; `None` for up to now.
     pub until: Option<Timestamp>,
 }
 
@@ -33,7 +33,7 @@ pub struct Window {
 }
 
 impl Range {
-    /// The windows, oldest first. None when the range is empty. `now` is our clock's present.
+    /// Returns the windows, oldest first; none for an empty range. `now` is our clock's present.
     pub fn windows(&self, now: Timestamp) -> Vec<Window> {
         let (since, now) = (self.since.as_millis(), now.as_millis());
         let end = self.until.map(Timestamp::as_millis).filter(|until| *until < now);
@@ -63,7 +63,7 @@ impl Range {
 }
 
 impl Window {
-    /// Whether an open window has become too long for Fini since it was planned.
+    /// Returns true if an open window has become too long for Fini since it was planned.
     pub fn outgrown(&self, now: Timestamp) -> bool {
         self.until.is_none() && now.as_millis().saturating_sub(self.since) > LONGEST_OPEN_MS
     }

@@ -1,10 +1,10 @@
-//! What the caller is told while an export runs, and the counts at its end.
+//! Reports to the caller while an export runs, and the counts at its end.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// What was done so far, over all runs of the same export.
+/// Counts over all runs of the same export.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Requests that were sent.
@@ -25,28 +25,28 @@ pub struct Counts {
     pub malformed: u64,
 }
 
-/// Where an export stands.
+/// The progress of an export.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Place {
-    /// How much of the range is behind, 0 to 1; `None` where nobody can know.
+    /// The part of the range that is read, 0 to 1; `None` if that cannot be known.
     pub fraction: Option<f64>,
     /// The counts so far.
     pub counts: Counts,
 }
 
-/// Is told how it goes. Called on the export's own task; must not block.
+/// Receives reports of the progress. Called on the export's own task; must not block.
 pub trait Watcher: Send + Sync {
-    /// A page was read and is safe.
+    /// Reports that a page was read and is safe.
     fn page(&self, place: &Place);
 
-    /// Nothing happens for this long, and why.
+    /// Reports that nothing happens for this long, and why.
     fn waiting(&self, why: &str, pause: Duration);
 
-    /// Something worth knowing.
+    /// Reports something worth knowing.
     fn note(&self, text: &str);
 }
 
-/// Nobody is told.
+/// A watcher that reports to nobody.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Quiet;
 

@@ -1,17 +1,17 @@
-//! One listed conversation: what the walk needs to know about it, and its JSON on one line.
+//! One listed conversation: the facts that the walk needs, and its JSON on one line.
 
 use crate::{
     domain::vendor::{FiniConversation, FiniKind},
     fini::RawConversation,
 };
 
-/// What the walk needs to know, in epoch milliseconds.
+/// The facts that the walk needs, in epoch milliseconds.
 ///
 /// Fini sorts by "latest message time" and does not say which events are messages, so the time is known as a span: from
 /// the latest event a customer can see to the latest of all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// When the conversation was created.
+    /// Creation time of the conversation.
     pub created: Option<i64>,
     /// Its place in the list is not older than this.
     pub lowest: Option<i64>,
@@ -20,7 +20,7 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Reads them; nothing is known of a conversation that cannot be parsed.
+    /// Reads the facts; none are known of a conversation that cannot be parsed.
     pub fn of(row: &RawConversation) -> Self {
         row.parse().map(|conversation| Self::of_parsed(&conversation)).unwrap_or_default()
     }
@@ -36,7 +36,7 @@ impl Facts {
         }
     }
 
-    /// The same as it was at `moment`: the latest visible event until then.
+    /// Returns the time of the latest visible event until `moment`, or else of the creation.
     pub(super) fn latest_until(row: &RawConversation, moment: i64) -> Option<i64> {
         let conversation = row.parse().ok()?;
         let events = conversation.events.iter();
@@ -46,7 +46,7 @@ impl Facts {
     }
 }
 
-/// JSON without the white space between its parts, byte for byte what it was otherwise: key order, numbers and escapes stay
+/// Removes the white space between the parts of JSON. All else stays byte for byte: key order, numbers and escapes are
 /// as Fini sent them.
 pub fn compact(json: &str) -> String {
     let mut line = String::with_capacity(json.len());

@@ -1,4 +1,4 @@
-//! Until nothing moves any more: reading the top of a window again, and looking for what has left the range.
+//! The end of a walk: reading the top of a window again, and searching for conversations that have left the range.
 
 use std::collections::HashSet;
 
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::fini::RawConversation;
 
-/// How long before the start the look for what has left begins, in milliseconds: Fini's clock may be behind ours.
+/// Time before the start at which the search for them begins, in milliseconds: Fini's clock may be behind ours.
 const SKEW_MS: i64 = 60 * 1000;
 /// More passes than this mean that a hundred conversations move at every request.
 const MOST_PASSES: u32 = 50;
@@ -48,7 +48,7 @@ impl Conversations<'_> {
         Ok(())
     }
 
-    /// Looks through what got messages since the start for conversations that stood in the range until then.
+    /// Searches the conversations that got messages since the start for those that stood in the range until then.
     pub(super) async fn departed(&self, staging: &mut Stage, state: &mut State) -> Result<(), ExportError> {
         let since = state.started.saturating_sub(SKEW_MS);
         let window = Window { since: since.min(self.now().as_millis() - 1), until: None };
@@ -85,7 +85,7 @@ impl Conversations<'_> {
         Ok(())
     }
 
-    /// Whether a conversation stood in the range before it got its latest messages.
+    /// Returns true if a conversation stood in the range before it got its latest messages.
     async fn belonged(&self, row: &RawConversation, facts: &Facts, state: &mut State) -> Result<bool, ExportError> {
         let Some(since) = state.windows.first().map(|window| window.since) else { return Ok(false) };
         let Some(until) = state.until else { return Ok(true) };
@@ -99,7 +99,7 @@ impl Conversations<'_> {
     }
 
     /// Finds out with one request which time the windows mean: asks for the moment at which a conversation with later
-    /// messages was created. It is listed there only if creation is what counts.
+    /// messages was created. Fini lists it there only if creation counts.
     pub(super) async fn probe(&self, state: &mut State) -> Result<(), ExportError> {
         let (None, Some(telling)) = (state.reading, &state.telling) else { return Ok(()) };
         let moment = Window { since: telling.created - 1, until: Some(telling.created + 1) };

@@ -1,4 +1,4 @@
-//! The staging file: what was read and where to go on, in one SQLite file beside the output.
+//! The staging file: the rows that were read and the checkpoint, in one SQLite file beside the output.
 //!
 //! A page and the checkpoint that counts it are one transaction, so that they agree after a kill at any moment. An open
 //! staging file is locked against every other process. It holds customers' messages: only its owner may read it, and it is
@@ -34,7 +34,7 @@ pub(super) const NUMBERED: char = '#';
 #[derive(Debug)]
 pub struct Stage {
     db: Connection,
-    /// Where it stands; `None` for one without a name.
+    /// Its path; `None` for one without a name.
     path: Option<PathBuf>,
     purpose: String,
     workspace: String,
@@ -48,14 +48,14 @@ struct Row {
     json: String,
 }
 
-/// The fate of an unfinished export.
+/// The treatment of an unfinished export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
     /// Go on with it.
     Continue,
     /// Throw it away.
     Discard,
-    /// Leave it alone, and say that it is there.
+    /// Leave it alone, and report it.
     Respect,
 }
 
@@ -71,11 +71,11 @@ pub struct Purpose<'a> {
 /// An opened staging file.
 #[derive(Debug)]
 pub struct Found<S> {
-    /// The file.
+    /// The file, locked against every other process.
     pub staging: Stage,
-    /// Where the export stood; `None` for a new one.
+    /// The state of the unfinished export; `None` for a new one.
     pub state: Option<S>,
-    /// It was begun with another key: its rows must be seen under this one before anything is added.
+    /// True if it was begun with another key: its rows must be seen under this one before anything is added.
     pub is_of_other_key: bool,
 }
 
@@ -119,8 +119,8 @@ impl Stage {
         Ok(Found { staging, state, is_of_other_key })
     }
 
-    /// A staging file without a name: nothing of it outlives the process. It stays in memory where no folder for temporary
-    /// files can be written.
+    /// Opens a staging file without a name: nothing of it outlives the process. It stays in memory if the folder for temporary
+    /// files cannot be written.
     pub fn nameless() -> Result<Self, ExportError> {
         let folder = std::env::temp_dir();
         let probe = folder.join(format!(".fini-bridge-{:x}.scratch", std::process::id()));
@@ -173,7 +173,7 @@ impl Stage {
         self.pending.push(Row { id: id.to_owned(), created: created.unwrap_or_default(), json: json.to_owned() });
     }
 
-    /// Makes what was added durable, and `state` the place to go on from.
+    /// Makes the added rows durable, with `state` as the place to go on from.
     pub fn commit(&mut self, state: &impl Serialize) -> Result<(), ExportError> {
         let pending = std::mem::take(&mut self.pending);
         self.record(state, |transaction| {
@@ -188,7 +188,7 @@ impl Stage {
         })
     }
 
-    /// Forgets the rows, which are in the output now, and keeps `state` for a later run.
+    /// Deletes the rows, which are in the output now, and keeps `state` for a later run.
     pub fn keep_place(&mut self, state: &impl Serialize) -> Result<(), ExportError> {
         self.record(state, |transaction| transaction.execute("DELETE FROM rows", []).map(drop))?;
         self.db.execute_batch("VACUUM").map_err(failed(&self.shown()))
@@ -216,7 +216,7 @@ impl Stage {
         write().map_err(failed(&path))
     }
 
-    /// Ids of a few rows that Fini can be asked for.
+    /// Returns the ids of a few rows that Fini can be asked for.
     pub fn some_ids(&self, most: u32) -> Result<Vec<String>, ExportError> {
         let read = || -> rusqlite::Result<Vec<String>> {
             let mut rows = self.db.prepare("SELECT id FROM rows WHERE substr(id, 1, 1) <> ?1 LIMIT ?2")?;
@@ -226,7 +226,7 @@ impl Stage {
         read().map_err(failed(&self.shown()))
     }
 
-    /// Hands on the JSON of each row, oldest creation first.
+    /// Passes on the JSON of each row, oldest creation first.
     pub(super) fn for_each(&self, mut take: impl FnMut(&str) -> Result<(), ExportError>) -> Result<(), ExportError> {
         let path = self.shown();
         let failed = failed(&path);
@@ -239,7 +239,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Removes it; the output is complete.
+    /// Removes the file; the output is complete.
     pub fn discard(self) -> Result<(), ExportError> {
         let Self { db, path, .. } = self;
         drop(db);
@@ -301,18 +301,18 @@ fn failed(path: &Path) -> impl Fn(rusqlite::Error) -> ExportError + '_ {
     }
 }
 
-/// What stands for a text: the first 64 bits of its SHA-256.
+/// Returns the first 64 bits of a text's SHA-256, which stand for the text.
 pub(super) fn digest(text: &str) -> u64 {
     let hash: [u8; 32] = Sha256::digest(text.as_bytes()).into();
     hash[..8].iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-/// Tells keys apart without giving one away.
+/// Returns a fingerprint that tells keys apart without giving one away.
 pub fn workspace(key: &str) -> String {
     format!("{:016x}", digest(&format!("fini-bridge export\n{key}")))
 }
 
-/// The file beside `target` with one more extension.
+/// Returns the path of `target` with one more extension.
 fn beside(target: &Path, extension: &str) -> PathBuf {
     let mut name = target.as_os_str().to_owned();
     name.push(".");

@@ -1,60 +1,60 @@
-//! How far an export of conversations is; what its checkpoint holds.
+//! The progress of an export of conversations, which its checkpoint holds.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Counts, Facts, Following, Window};
 use crate::fini::RawConversation;
 
-/// Which time Fini compares `since` and `until` with. The documentation does not say; the answers give it away.
+/// The time that Fini compares `since` and `until` with. The documentation does not say; the answers show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reading {
-    /// When the conversation was created.
+    /// Creation of the conversation.
     Created,
     /// Its latest message.
     LatestMessage,
 }
 
-/// How far an export is.
+/// The progress of an export.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct State {
-    /// When it began, by our clock, epoch milliseconds.
+    /// Start of the export, by our clock, epoch milliseconds.
     pub started: i64,
     /// The end that the user set, if it lies in the past.
     pub until: Option<i64>,
-    /// What is to be listed, oldest first.
+    /// The windows to list, oldest first.
     pub windows: Vec<Window>,
-    /// The window that is being read; past the last one everything is read.
+    /// Index of the window that is being read; past the last one everything is read.
     pub at: usize,
     /// The walk through it.
     pub walk: Walk,
-    /// Which time the windows mean, once it is known.
+    /// The time that the windows mean, once it is known.
     pub reading: Option<Reading>,
-    /// A conversation that can tell, should it be asked for.
+    /// A conversation that shows it, should Fini be asked.
     pub telling: Option<Telling>,
-    /// What was read of the time since the start: ids and digests, so that following does not repeat it.
+    /// Conversations read from the time since the start: ids and digests, so that following does not repeat them.
     pub recent: Vec<(String, u64)>,
-    /// Whether those that left the range meanwhile were looked for.
+    /// True once the conversations that left the range meanwhile were looked for.
     #[serde(default)]
     pub departed: bool,
-    /// Ids of a few conversations that were read: another key is of the same workspace where it sees one of them.
+    /// Ids of a few conversations that were read: another key that sees one of them belongs to the same workspace.
     #[serde(default)]
     pub witnesses: Vec<String>,
-    /// Where following stands, once everything was read.
+    /// The place of the follower, once everything was read.
     #[serde(default)]
     pub following: Option<Following>,
-    /// What was done so far.
+    /// The counts so far.
     pub counts: Counts,
-    /// When the latest requests were sent, epoch milliseconds: they still count in the budget after a restart.
+    /// Times of the latest requests, epoch milliseconds: they still count in the budget after a restart.
     pub requests_at: Vec<i64>,
 }
 
-/// A conversation whose creation and latest message are apart.
+/// A conversation created earlier than its latest message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Telling {
-    /// Its id.
+    /// Its id at Fini.
     pub id: String,
-    /// When it was created, epoch milliseconds.
+    /// Creation time, epoch milliseconds.
     pub created: i64,
     /// Its latest message was not earlier than this, epoch milliseconds.
     pub lowest: i64,
@@ -65,29 +65,29 @@ pub struct Telling {
 pub struct Walk {
     /// Pages read.
     pub pages: u64,
-    /// Whether the oldest was reached.
+    /// True once the oldest was reached.
     pub done: bool,
     /// The first page, by which movement is noticed: ids and digests.
     pub top: Vec<(String, u64)>,
     /// The newest place on the first page, epoch milliseconds.
     pub top_at: Option<i64>,
-    /// The latest page: where to go on from. Every row can serve as the cursor, should the last one move or vanish.
+    /// The latest page, after which the walk goes on. Every row can serve as the cursor, should the last one move or vanish.
     pub tail: Vec<Seen>,
-    /// Set when the window was begun anew: what was newer than this has been read.
+    /// Set if the window was begun anew: everything newer than this has been read; epoch milliseconds.
     pub below: Option<i64>,
 }
 
 /// A row of the latest page.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
-    /// Its id.
+    /// Its id at Fini, which serves as a cursor.
     pub id: String,
     /// Its place in the list was not newer than this, epoch milliseconds.
     pub highest: Option<i64>,
 }
 
 impl State {
-    /// The beginning of an export.
+    /// Returns the state at the start of an export.
     pub fn new(started: i64, until: Option<i64>, windows: Vec<Window>) -> Self {
         Self {
             started,
@@ -106,12 +106,12 @@ impl State {
         }
     }
 
-    /// The window that is being read.
+    /// Returns the window that is being read.
     pub fn window(&self) -> Option<Window> {
         self.windows.get(self.at).copied()
     }
 
-    /// How much of the range is behind, by time.
+    /// Returns the part of the range that is read, by time, 0 to 1.
     #[expect(clippy::cast_precision_loss, reason = "a progress bar needs no more than a percent")]
     pub fn fraction(&self) -> f64 {
         let span = |window: &Window| window.until.unwrap_or(self.started).saturating_sub(window.since).max(0) as f64;
@@ -129,7 +129,7 @@ impl State {
         if total > 0.0 { ((behind + here) / total).clamp(0.0, 1.0) } else { 1.0 }
     }
 
-    /// Learns from a listed row which time the windows mean. `moment` is when the page was asked for, by our clock.
+    /// Learns from a listed row which time the windows mean. `moment` is the time of the request for the page, by our clock.
     pub fn learn(&mut self, window: Window, row: &RawConversation, facts: &Facts, moment: i64) {
         if let (Some(created), Some(lowest)) = (facts.created, facts.lowest) {
             let apart = self.telling.as_ref().map_or(1, |telling| telling.lowest - telling.created);
@@ -141,7 +141,7 @@ impl State {
     }
 
     fn learn_from(&mut self, window: Window, facts: &Facts, moment: i64) {
-        /// How far Fini's clock may be from ours.
+        /// Largest difference between Fini's clock and ours.
         const SKEW_MS: i64 = 60_000;
         if self.reading.is_some() {
             return;
@@ -159,7 +159,7 @@ impl State {
 }
 
 impl Walk {
-    /// Takes a page in.
+    /// Takes in a page.
     pub fn take(&mut self, rows: &[(RawConversation, Facts)]) {
         self.pages += 1;
         if self.top.is_empty() {
@@ -172,7 +172,7 @@ impl Walk {
         }
     }
 
-    /// Whether this row stood unchanged on the first page.
+    /// Returns true if this row stood unchanged on the first page.
     pub fn knows(&self, row: &RawConversation) -> bool {
         self.top.iter().any(|(id, digest)| *digest == row.digest && id == row.id.as_str())
     }

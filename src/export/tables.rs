@@ -1,6 +1,6 @@
 //! CSV: two flat tables, column by column, from the JSON of one conversation.
 //!
-//! Nothing is interpreted away: a missing value is an empty cell and a rating of 0 is `0`; what has a shape of its own
+//! No value is interpreted away: a missing value is an empty cell and a rating of 0 is `0`; a value with a shape of its own
 //! (attributes, articles, attachments) stays JSON, as Fini sent it. Times are RFC 3339 in UTC.
 //!
 //! A customer's text must not run in the spreadsheet that opens the file: a text that a spreadsheet would take for a formula
@@ -16,9 +16,9 @@ use crate::domain::{Timestamp, spreadsheet::safe_cell};
 /// One column.
 #[derive(Clone, Copy, Debug)]
 pub struct Column {
-    /// Its name.
+    /// Its name in the header line.
     pub name: &'static str,
-    /// What it holds.
+    /// A description of its content.
     pub holds: &'static str,
     form: Form,
 }
@@ -35,7 +35,7 @@ enum Form {
     Parent(&'static str),
     /// The row's number within its conversation, from 1.
     Position,
-    /// How many rows the conversation has in the other table.
+    /// The number of the conversation's rows in the other table.
     Rows,
     /// The earliest and the latest time among those rows.
     First,
@@ -122,13 +122,13 @@ pub const QUESTION_COLUMNS: [Column; 13] = [
 /// The form of texts in cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cells {
-    /// An apostrophe precedes what a spreadsheet would take for a formula.
+    /// An apostrophe precedes a text that a spreadsheet would take for a formula.
     Safe,
     /// As Fini sent it.
     Raw,
 }
 
-/// Which pair of tables.
+/// A pair of tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tables {
     /// Conversations and their events.
@@ -148,7 +148,7 @@ pub(super) struct Parts<'a> {
 }
 
 impl Tables {
-    /// The columns of the first and of the second table.
+    /// Returns the columns of the first and of the second table.
     pub fn columns(self) -> (&'static [Column], &'static [Column]) {
         match self {
             Self::Conversations => (&CONVERSATION_COLUMNS, &EVENT_COLUMNS),
@@ -156,14 +156,14 @@ impl Tables {
         }
     }
 
-    /// The header lines of the first and of the second table.
+    /// Returns the header lines of the first and of the second table.
     pub(super) fn headers(self) -> (String, String) {
         let line = |columns: &[Column]| columns.iter().map(|column| column.name).collect::<Vec<_>>().join(",");
         let (first, second) = self.columns();
         (line(first), line(second))
     }
 
-    /// The tables that the entry in this line of JSON belongs to, where it is one.
+    /// Returns the tables that the entry in this line of JSON belongs to, if it is one.
     pub(super) fn of_line(line: &str) -> Option<Self> {
         let members: Members<'_> = serde_json::from_str(line).ok()?;
         if members.contains_key(Self::History.list()) || members.contains_key("question") {
@@ -172,7 +172,7 @@ impl Tables {
         members.contains_key(Self::Conversations.list()).then_some(Self::Conversations)
     }
 
-    /// The member that holds the rows of the second table.
+    /// Returns the member that holds the rows of the second table.
     const fn list(self) -> &'static str {
         match self {
             Self::Conversations => "events",
@@ -180,7 +180,7 @@ impl Tables {
         }
     }
 
-    /// Takes the JSON of a conversation apart. What is no object has no rows.
+    /// Takes the JSON of a conversation apart. Anything but an object has no rows.
     pub(super) fn parts(self, json: &str, cells: Cells) -> Parts<'_> {
         let wrapper: Members<'_> = serde_json::from_str(json).unwrap_or_default();
         let rows = match wrapper.get(self.list()) {
@@ -199,12 +199,12 @@ fn entries(raw: &RawValue) -> Vec<Members<'_>> {
 }
 
 impl Parts<'_> {
-    /// How many rows of the second table it has.
+    /// Counts its rows of the second table.
     pub(super) fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// The row of the first table, where it has one.
+    /// Returns the row of the first table, if it has one.
     pub(super) fn first(&self) -> Option<Vec<String>> {
         if self.tables == Tables::History && !self.wrapper.contains_key("botRequests") && !self.rows.is_empty() {
             return None;
@@ -213,7 +213,7 @@ impl Parts<'_> {
         Some(columns.iter().map(|column| self.cell(column.form, &self.wrapper, 0)).collect())
     }
 
-    /// The rows of the second table.
+    /// Returns the rows of the second table.
     pub(super) fn second(&self) -> impl Iterator<Item = Vec<String>> + '_ {
         let columns = self.tables.columns().1;
         (1..)

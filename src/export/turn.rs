@@ -1,8 +1,8 @@
 //! Turning to the next page of a list that moves under the cursor.
 //!
-//! A cursor is a conversation, and conversations move and vanish. When the last row of a page has moved to the top, what
-//! follows it there is the whole list again; when it was deleted, Fini answers 500. Its neighbours on the same page stood in
-//! the same place and serve as well. Only when none of them does, the list is begun anew, below what was read.
+//! A cursor is a conversation, and conversations move and vanish. If the last row of a page has moved to the top, the whole
+//! list follows it again; if it was deleted, Fini answers 500. Its neighbours on the same page stood in
+//! the same place and serve as well. Only if none of them does, the list is begun anew, below the rows that were read.
 //!
 //! The page before said that there is more. So an empty one is no end but another way to refuse a cursor, until all of them
 //! agree.
@@ -16,21 +16,21 @@ use crate::{
 /// Rows of the latest page that serve as cursors, counted from its end. The last ones overlap least; the others are far
 /// enough apart that they do not share a fate.
 const CURSORS: [usize; 6] = [0, 1, 2, 9, 49, 99];
-/// How often one cursor is tried again after an unclear failure.
+/// Repetitions of one cursor after an unclear failure.
 const TRIES: u32 = 2;
-/// How often all of them are tried before the list is begun anew.
+/// Tries of all cursors before the list is begun anew.
 const ROUNDS: u32 = 2;
-/// How often one window is begun anew in the middle before something else must be wrong.
+/// Restarts of windows in one export, beyond which something else must be wrong.
 const MOST_RESTARTS: u64 = 10;
 
-/// A page, its rows with what is known about them.
+/// A page: its rows with the facts about them.
 pub(super) struct Page {
     pub(super) rows: Vec<(RawConversation, Facts)>,
     pub(super) more: bool,
 }
 
 impl Conversations<'_> {
-    /// The next page of the walk through `window`.
+    /// Reads the next page of the walk through `window`.
     pub(super) async fn turn(&self, window: Window, walk: &mut Walk) -> Result<Page, ExportError> {
         let mut strays = Vec::new();
         let mut page = 'page: {
@@ -72,8 +72,8 @@ impl Conversations<'_> {
         Ok(page)
     }
 
-    /// Every conversation not yet read has its latest message, and so also its creation, before the place that was reached:
-    /// ending the window there loses none of them, whichever of the two times it means.
+    /// Restarts the window below the place that was reached. Every conversation not yet read has its latest message, and so also
+    /// its creation, before that place: none is lost, whichever of the two times the window means.
     fn begin_anew(&self, window: Window, walk: &mut Walk) -> Result<(), ExportError> {
         self.patient.count(|counts| counts.restarts += 1);
         if self.patient.counts().restarts > MOST_RESTARTS {
@@ -88,7 +88,7 @@ impl Conversations<'_> {
         Ok(())
     }
 
-    /// One page.
+    /// Reads one page.
     pub(super) async fn list(
         &self,
         window: Window,
@@ -124,7 +124,7 @@ fn cursors(tail: &[Seen]) -> impl Iterator<Item = &Seen> {
     CURSORS.iter().filter_map(|back| tail.len().checked_sub(back + 1).map(|at| &tail[at]))
 }
 
-/// Whether a page begins above the row it should follow.
+/// Returns true if a page begins above the row it should follow.
 fn jumped(page: &Page, seen: &Seen) -> bool {
     let first = page.rows.first().and_then(|(_, facts)| facts.lowest);
     matches!((first, seen.highest), (Some(first), Some(highest)) if first > highest)

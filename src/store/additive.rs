@@ -1,12 +1,12 @@
-//! What a migration may do while the version before it still runs on the same database: add, and nothing else.
+//! The changes that a migration may make while the version before it still runs on the same database: it may only add.
 //!
 //! During a rolling upgrade the new version migrates while replicas of the old one go on reading and writing. They name
-//! every column they use, so a new table, a new index and a new column that may be left out do not concern them. Anything
-//! else might; so what may occur is listed here, and everything that is not on the list is refused.
+//! every column they use, so a new table, a new index and a new column that may be left out do not affect them. Anything
+//! else might; so this module lists the permitted statements, and refuses all others.
 
 use std::collections::BTreeSet;
 
-/// What is wrong with a migration, statement by statement; empty for one that only adds.
+/// Returns the faults of a migration, statement by statement; empty for one that only adds.
 pub(super) fn faults(migration: &str) -> Vec<String> {
     let mut new_tables = BTreeSet::new();
     let mut faults = Vec::new();
@@ -36,7 +36,7 @@ fn adds(statement: &[String], new_tables: &mut BTreeSet<String>) -> Result<(), &
     }
 }
 
-/// One action of `ALTER TABLE`.
+/// Checks one action of `ALTER TABLE`.
 fn column(action: &[&str]) -> Result<(), &'static str> {
     let ["ADD", "COLUMN", _, kind, rest @ ..] = action else { return Err("it does not add a column") };
     let has = |word: &str| rest.contains(&word);
@@ -54,7 +54,7 @@ fn column(action: &[&str]) -> Result<(), &'static str> {
     references(rest)
 }
 
-/// Whoever deletes a row must not be held by rows that it does not know of.
+/// Checks a foreign key: a version that deletes a row must not be held by rows that it does not know of.
 fn references(words: &[&str]) -> Result<(), &'static str> {
     let wanted = words.iter().filter(|word| **word == "REFERENCES").count();
     let lets_go = |words: &&[&str]| matches!(words, ["ON", "DELETE", "CASCADE" | "SET"]);
@@ -68,7 +68,7 @@ fn is_constant(word: &str) -> bool {
     ["TRUE", "FALSE", "NULL"].contains(&word) || word.starts_with('\'') || word.parse::<i64>().is_ok()
 }
 
-/// Cuts at the commas that stand in no parentheses.
+/// Cuts at the commas outside parentheses.
 fn separate<'a>(words: &'a [&'a str]) -> Vec<&'a [&'a str]> {
     let mut depth = 0;
     words
@@ -79,7 +79,7 @@ fn separate<'a>(words: &'a [&'a str]) -> Vec<&'a [&'a str]> {
         .collect()
 }
 
-/// The statements of a migration, each as its words; comments are left out, and words but texts are in capitals.
+/// Returns the statements of a migration, each as its words; comments are left out, and words but texts are in capitals.
 fn statements(migration: &str) -> Vec<Vec<String>> {
     let mut statements = vec![Vec::new()];
     let mut rest = migration;

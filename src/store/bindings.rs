@@ -1,4 +1,4 @@
-//! Which conversation is which Fini conversation, kept in memory (moka) over the store.
+//! The bindings of conversations to Fini conversations, kept in memory (moka) over the store.
 //!
 //! The store is always right; the cache only saves asking it. It is filled after a commit and forgets a conversation when
 //! the change feed says that its binding changed. Should a change be missed all the same, nothing goes wrong: a binding is
@@ -14,7 +14,7 @@ use crate::{
     metrics::Metrics,
 };
 
-/// The bindings.
+/// The cache of bindings.
 #[derive(Clone)]
 pub struct Bindings {
     store: Arc<dyn Store>,
@@ -23,7 +23,7 @@ pub struct Bindings {
 }
 
 impl Bindings {
-    /// An empty cache of at most `capacity` bindings over `store`; those unused for `time_to_idle` are dropped.
+    /// Returns an empty cache of at most `capacity` bindings over `store`; those unused for `time_to_idle` are dropped.
     pub fn new(store: Arc<dyn Store>, capacity: u64, time_to_idle: Duration, metrics: Metrics) -> Self {
         Self {
             store,
@@ -32,7 +32,7 @@ impl Bindings {
         }
     }
 
-    /// The Fini conversation of a conversation whose binding has this version; `None` where the store has no such binding
+    /// Returns the Fini conversation of a conversation whose binding has this version; `None` if the store has no such binding
     /// (any more).
     pub async fn interaction(&self, conversation: ConversationKey, version: i64) -> Result<Option<InteractionId>> {
         if let Some((interaction, cached)) = self.interactions.get(&conversation).await
@@ -55,7 +55,7 @@ impl Bindings {
         self.interactions.invalidate(&conversation).await;
     }
 
-    /// Follows the change feed until the store is gone. After a lapse everything is forgotten.
+    /// Follows the change feed until the store is gone. After a lapse it forgets everything.
     pub async fn follow(&self, mut changes: super::Listener) {
         loop {
             match changes.next().await {

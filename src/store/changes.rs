@@ -1,7 +1,7 @@
-//! The change feed: how rooms learn that there is something new to ask the store about.
+//! The change feed: it tells rooms that there is something new to ask the store about.
 //!
 //! A change is a hint, never the data itself: it may come twice, and after a lapse ([`Heard::Missed`]) the
-//! listener asks the store again. Register first, then query: what commits in between is announced after.
+//! listener asks the store again. Register first, then query: any commit in between is announced after.
 //!
 //! Rooms, of which there are a few, listen to everything. Readers of one conversation, of which there are thousands,
 //! follow that one, and sleep while others talk.
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::domain::ids::ConversationKey;
 
-/// What has changed.
+/// A kind of change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// A turn may be claimable.
@@ -35,15 +35,15 @@ pub enum Change {
     Started(ConversationKey),
     /// A turn of this conversation has come to an end.
     Settled(ConversationKey),
-    /// Somebody of a desk is writing in this conversation.
+    /// Somebody at a desk is writing in this conversation.
     Typing(ConversationKey),
-    /// The binding of this conversation is not what it was: forget it.
+    /// The binding of this conversation has changed: forget it.
     Binding(ConversationKey),
     /// A conversation wants to be bound, or a turn to be read back.
     Reading,
 }
 
-/// How many changes a listener may fall behind before it is told to look for itself.
+/// Changes that a listener may fall behind before it hears [`Heard::Missed`].
 const CAPACITY: usize = 4096;
 
 /// The announcing side; clones announce to the same listeners.
@@ -55,7 +55,7 @@ pub struct Changes {
     ends: Arc<OnceLock<Reporter>>,
 }
 
-/// Hears of the ends of turns.
+/// The callback for the ends of turns.
 struct Reporter(Box<dyn Fn(&EndOfTurn) + Send + Sync>);
 
 impl fmt::Debug for Reporter {
@@ -82,7 +82,7 @@ impl Changes {
         self.followers.tell(change);
     }
 
-    /// Has the ends of turns reported, each once, by the process that committed it. The first that asks is heard.
+    /// Has the ends of turns reported, each once, by the process that committed it. Only the first reporter is used.
     pub fn on_end_of_turn(&self, reporter: impl Fn(&EndOfTurn) + Send + Sync + 'static) {
         let _ = self.ends.set(Reporter(Box::new(reporter)));
     }
@@ -93,20 +93,20 @@ impl Changes {
         ends.iter().for_each(report);
     }
 
-    /// Tells every listener that changes may have been missed, and to look for itself.
+    /// Tells every listener that changes may have been missed, so that it asks the store.
     pub fn announce_lapse(&self) {
         let _ = self.rooms.send(None);
         self.followers.tell_all();
     }
 
-    /// Tells every listener that the store may lack what it had: it goes on from an earlier point. What was remembered of it is
-    /// to be forgotten.
+    /// Tells every listener that the store may lack what it had: it goes on from an earlier point. Listeners must forget what
+    /// they remember of it.
     pub fn announce_restored(&self) {
         self.restored.fetch_add(1, Ordering::AcqRel);
         self.announce_lapse();
     }
 
-    /// How often the store went on from an earlier point.
+    /// Counts the times that the store went on from an earlier point.
     pub fn restorations(&self) -> u64 {
         self.restored.load(Ordering::Acquire)
     }
@@ -126,12 +126,12 @@ impl Changes {
 #[derive(Debug)]
 pub struct Listener(broadcast::Receiver<Option<Change>>);
 
-/// What a listener hears.
+/// An announcement as a listener receives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heard {
     /// Something changed.
     Change(Change),
-    /// Changes were missed: look for yourself.
+    /// Changes were missed: ask the store.
     Missed,
     /// Nobody announces any more.
     Closed,

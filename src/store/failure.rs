@@ -1,7 +1,7 @@
-//! What a database's error means for whoever asked the store.
+//! Maps a database's error to the store's.
 //!
-//! One place for both databases: whether a fault passes by itself (locked, full, cut off), points at the file, or is a fault
-//! of ours. A server's fault that its operator can mend is told in the operator's words: which limit, whose, what to do. Sources:
+//! One place for both databases: an error passes by itself (locked, full, cut off), points at the file, or is a fault
+//! of ours. A server's fault that its operator can mend is put in the operator's words: which limit, whose, what to do. Sources:
 //! SQLite's "Result and Error Codes" and the SQLSTATE classes in PostgreSQL's appendix A.
 
 use std::borrow::Cow;
@@ -22,7 +22,7 @@ impl From<sqlx::Error> for StoreError {
             ),
             sqlx::Error::PoolClosed => Self::Unavailable("it is closed".to_owned()),
             sqlx::Error::WorkerCrashed => Self::Unavailable(error.to_string()),
-            // What a session said twice at once, or of another's words: these only come of sessions that are shared.
+            // Two answers at once, or the answer to another's words: only shared sessions cause such errors.
             sqlx::Error::Protocol(said) => Self::Unavailable(format!("{said}: {SHARED_SESSION}")),
             sqlx::Error::Database(database) => from_database(database.as_ref()),
             sqlx::Error::Migrate(_) => Self::Damaged(error.to_string()),
@@ -57,7 +57,7 @@ impl From<serde_json::Error> for StoreError {
     }
 }
 
-/// What a failed migration means, where this program knows versions up to `known`.
+/// Maps the error of a failed migration, if this program knows versions up to `known`.
 pub(super) fn from_migration(error: MigrateError, known: i64) -> StoreError {
     match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
@@ -66,10 +66,10 @@ pub(super) fn from_migration(error: MigrateError, known: i64) -> StoreError {
     }
 }
 
-/// Of a server that takes no writes.
+/// The message for a server that takes no writes.
 pub(super) const READ_ONLY: &str =
     "the server takes no writes: it is a standby, or was told so (default_transaction_read_only)";
-/// Of errors that a session of one's own does not have.
+/// The message for errors that a session of one's own does not have.
 const SHARED_SESSION: &str = "a pooler in between gives every transaction another session, it seems (PgBouncer with pool_mode = \
      transaction or statement); the bridge needs pool_mode = session";
 
@@ -80,11 +80,11 @@ fn from_database(error: &dyn DatabaseError) -> StoreError {
         Some(words) => format!("{words} (SQLSTATE {code}: {said})"),
         None => format!("{said} (SQLSTATE {code})"),
     };
-    // A deadlock, a serialization failure, or two transactions that inserted the same thing: one of them does better now.
+    // A deadlock, a serialization failure, or two transactions that inserted the same row: a second run may succeed.
     if matches!(&*code, "40P01" | "40001" | "23505") {
         return StoreError::Contended(message);
     }
-    // A statement that the session does not know, or has: of a session that somebody else has meanwhile.
+    // The session does not know a statement, or has it already: somebody else has the session meanwhile.
     if matches!(&*code, "26000" | "42P05") {
         return StoreError::Unavailable(message);
     }
@@ -92,7 +92,7 @@ fn from_database(error: &dyn DatabaseError) -> StoreError {
         // Connection exception, wrong credentials, no such database, transaction rollback, insufficient resources, operator
         // intervention, system error.
         Some("08" | "28" | "3D" | "40" | "53" | "57" | "58") => StoreError::Unavailable(message),
-        // A right that the role lacks can be given; a lock that somebody else has is given back.
+        // A right that the role lacks can be granted; a lock that somebody else holds is released.
         Some("42" | "55") if matches!(&*code, "42501" | "55P03") => StoreError::Unavailable(message),
         // Read-only transaction: the server is a standby. A transaction that stood still for too long: the server ended it.
         Some("25") if matches!(&*code, "25006" | "25P03") => StoreError::Unavailable(message),
@@ -101,7 +101,7 @@ fn from_database(error: &dyn DatabaseError) -> StoreError {
     }
 }
 
-/// What the operator of the database makes of an error: whose limit it is, and what to do.
+/// Puts an error in words for the database's operator: whose limit it is, and what to do.
 fn in_words(code: &str) -> Option<&'static str> {
     Some(match code {
         "53300" => {

@@ -1,7 +1,7 @@
-//! Who follows which conversation: a change of one wakes those who follow it, and nobody else.
+//! The followers of conversations: a change of one wakes its followers, and nobody else.
 //!
 //! A follower is a bell, not a queue: however much happens while nobody looks, it rings once, and costs the same. Lookups
-//! are spread over shards, so that streams that open and close are not in the way of what is announced. An entry goes
+//! are spread over shards, so that streams that open and close do not delay announcements. An entry goes
 //! with its last follower.
 
 use std::{
@@ -19,7 +19,7 @@ use crate::domain::ids::ConversationKey;
 
 const SHARDS: usize = 16;
 
-/// What a follower wants to know of.
+/// The changes that a follower is woken by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Topic {
     /// The feed has grown, a turn is being sent, or somebody is writing.
@@ -47,13 +47,13 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Waits until there is something to look for; at once where it came since the last call. May come for nothing. Safe to
-    /// drop while waiting.
+    /// Waits until there is something to look for; returns at once if it came since the last call. May return for nothing. Safe
+    /// to drop while waiting.
     pub async fn next(&mut self) {
         self.ear.bell.notified().await;
     }
 
-    /// How often somebody was writing since it follows.
+    /// Counts the times that somebody was writing since it follows.
     pub fn typings(&self) -> u64 {
         self.ear.typings.load(Ordering::Relaxed)
     }
@@ -74,15 +74,15 @@ impl Drop for Follower {
 #[derive(Debug)]
 struct Ear {
     topic: Topic,
-    /// Rung while nobody waits, it rings for who waits next.
+    /// Rung while nobody waits, it rings for the next waiter.
     bell: Notify,
-    /// What is stored nowhere cannot be looked for.
+    /// Counts typing, which is stored nowhere and cannot be looked for.
     typings: AtomicU64,
 }
 
 type Shard = HashMap<ConversationKey, Vec<Arc<Ear>>>;
 
-/// Everybody who follows a conversation.
+/// All followers, by conversation.
 #[derive(Debug, Default)]
 pub(super) struct Followers([Mutex<Shard>; SHARDS]);
 
@@ -95,7 +95,7 @@ impl Followers {
         Follower { conversation, ear, followers: Arc::clone(self) }
     }
 
-    /// Wakes those who want to know of this.
+    /// Wakes the followers whose topic covers this change.
     pub(super) fn tell(&self, change: Change) {
         let (Change::Feed(key) | Change::Started(key) | Change::Settled(key) | Change::Typing(key)) = change else {
             return;
@@ -130,7 +130,7 @@ impl Followers {
     }
 }
 
-/// Each change leaves a shard whole, so one left behind by a panic is as good as any.
+/// Locks a shard. Each change leaves a shard whole, so one left behind by a panic is as good as any.
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     const ONE: ConversationKey = ConversationKey(1);
-    /// Of the same shard.
+    /// A key of the same shard.
     const OTHER: ConversationKey = ConversationKey(257);
 
     fn rings(follower: &mut Follower) -> bool {
@@ -218,8 +218,8 @@ mod tests {
         assert_eq!(followers.count(), 0);
     }
 
-    /// One thread commits and announces, another begins to follow and looks, at the same moment, over and over: who
-    /// follows first and then looks either sees what happened or hears of it.
+    /// One thread commits and announces, another begins to follow and looks, at the same moment, over and over: one that
+    /// follows first and then looks either sees the change or hears of it.
     #[test]
     fn who_follows_first_and_then_looks_misses_nothing() {
         const PAIRS: u64 = 4;
@@ -251,7 +251,7 @@ mod tests {
                         // The other may go ahead just here.
                         std::thread::yield_now();
                         let seen = committed.load(Ordering::Acquire) == round;
-                        // Everything of this round is told when the other comes here.
+                        // Everything of this round is announced when the other comes here.
                         both.wait();
                         if !seen && !rings(&mut follower) {
                             missed.fetch_add(1, Ordering::Relaxed);

@@ -1,7 +1,7 @@
 //! Claims whose answer was lost.
 //!
-//! A database over a network may be cut off in the commit of a claim: then the call fails, and what it claimed may be in this
-//! process's hands all the same. Nobody works on it, so it is given back by its token instead of waiting for the end of its
+//! A database over a network may be cut off in the commit of a claim: then the call fails, and the claim may have taken effect
+//! all the same. Nobody works on what it claimed, so that is given back by its token instead of waiting for the end of its
 //! lease. The commit may come into effect a little later, so a claim is looked for a few times.
 
 use std::{
@@ -12,11 +12,11 @@ use std::{
 use super::{Result, Token};
 use crate::domain::Timestamp;
 
-/// How long a claim that failed is looked for, and how often.
+/// Time for which a failed claim is looked for, and the pause between two looks.
 const FOR: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Claims that failed, and when: each may have come into effect all the same.
+/// Failed claims with their times: each may have come into effect all the same.
 #[derive(Debug, Default)]
 pub struct LostClaims(Mutex<Vec<(Token, Timestamp)>>);
 
@@ -26,8 +26,8 @@ impl LostClaims {
         self.inner().push((token, now));
     }
 
-    /// Looks for each of them by `void`, which gives back what is held under a token and says how much that was. Returns how
-    /// much it was in all; forgets what was found or cannot come any more.
+    /// Looks for each of them by `void`, which gives back everything held under a token and returns its number. Returns the
+    /// sum; forgets claims that were found or cannot come any more.
     pub async fn give_back<F>(&self, now: Timestamp, void: impl Fn(Token) -> F) -> Result<usize>
     where
         F: Future<Output = Result<usize>>,
@@ -44,7 +44,7 @@ impl LostClaims {
         Ok(given_back)
     }
 
-    /// When to look again; `None` where nothing is lost.
+    /// Returns the time of the next look; `None` if nothing is lost.
     pub fn look_at(&self, now: Timestamp) -> Option<Timestamp> {
         (!self.inner().is_empty()).then(|| now.plus(LOOK))
     }
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
     use crate::store::StoreError;
 
-    /// The tokens that are looked for at `now`, where only `held` is held.
+    /// Returns the tokens that are looked for at `now`, where only `held` is held.
     async fn looked_for(claims: &LostClaims, now: Timestamp, held: &str) -> Vec<String> {
         let asked = Mutex::new(Vec::new());
         let void = async |token: Token| {

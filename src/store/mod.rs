@@ -1,8 +1,8 @@
-//! What the bridge remembers: one port, two databases behind it.
+//! The bridge's persistent store: one port, two databases behind it.
 //!
 //! Everything above this room speaks to [`Store`] and never sees SQL. Each method is one transaction: when it returns
 //! `Ok`, its effect is durable; when it returns an error, nothing of it happened, unless a database over a network was cut off
-//! in the very commit: so whatever is done about an error has to be right in both cases. No transaction is ever held open over
+//! in the very commit: so the handling of an error has to be right in both cases. No transaction is ever held open over
 //! network work: work is claimed with a lease (a token and an expiry), done, and finished only if the token still matches.
 //!
 //! Rooms wake each other only through [`Changes`], which the store announces after a commit; so one process and several
@@ -37,7 +37,7 @@ use crate::domain::{
     handoff::HandoffPolicies, ids::FrontendName, turn::IllegalMove,
 };
 
-/// Why a store could not do what it was asked.
+/// The reason why a store could not do what it was asked.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database cannot be reached or written at present (locked, full, read-only, connection cut). Worth trying again.
@@ -67,23 +67,23 @@ pub enum StoreError {
     Internal(String),
 }
 
-/// What every store needs to know to apply the domain's rules inside its transactions.
+/// The domain's rules that every store applies inside its transactions.
 #[derive(Clone)]
 pub struct Rules {
     /// Makes ids.
     pub entropy: Arc<dyn Entropy>,
-    /// Stamps what people read.
+    /// Source of the wall clock's times, which people read.
     pub wall: Arc<dyn WallClock>,
-    /// Who wants which events called back.
+    /// The events that each destination wants called back.
     pub subscriptions: Subscriptions,
-    /// How Fini's statuses are read.
+    /// The policy that maps Fini's statuses.
     pub statuses: StatusPolicy,
-    /// How long a message that Fini has holds the next one.
+    /// Time for which a message that Fini has holds the next one.
     pub hold_window: std::time::Duration,
-    /// How long conversations are watched.
+    /// The times after which a conversation's watch ends.
     pub watch: WatchPolicy,
-    /// How handoffs end that nobody ends.
+    /// The policies for handoffs that nobody ends.
     pub handoffs: HandoffPolicies,
-    /// In which format Fini's side writes to each frontend; plain where it is not named.
+    /// The text format in which Fini's side writes to each frontend; plain for one not named.
     pub formats: HashMap<FrontendName, TextFormat>,
 }

@@ -1,4 +1,4 @@
-//! The export against the simulated vendor, compared row by row with what the vendor knows.
+//! The export against the simulated vendor, compared row by row with the vendor's own data.
 
 mod following;
 mod history;
@@ -62,7 +62,7 @@ impl<F: Fn(&Counts) + Send + Sync> Watcher for Mover<F> {
     fn note(&self, _: &str) {}
 }
 
-/// What an export brought.
+/// The result of an export.
 struct Outcome {
     rows: Vec<Value>,
     counts: Counts,
@@ -105,7 +105,7 @@ impl Bench {
         Self { sandbox, client, folder, dice: Dice(AtomicU64::new(1)), _server: server }
     }
 
-    /// Conversations from `from` to `to` days ago, `events_each` events in each.
+    /// Seeds conversations from `from` to `to` days ago, `events_each` events in each.
     fn seed(&self, conversations: u32, from: i64, to: i64, events_each: u32) {
         let now = SystemClock.now().as_millis();
         let (from_ms, to_ms) = (Some(now - from * DAY), Some(now - to * DAY));
@@ -127,7 +127,7 @@ impl Bench {
         Patient::new(&self.client, permits, watcher, &self.dice, patience)
     }
 
-    /// A whole export of what happened from `since` to `until` days ago.
+    /// Exports everything that happened from `since` to `until` days ago.
     async fn export(&self, since: i64, until: Option<i64>, watcher: &dyn Watcher) -> Result<Outcome, ExportError> {
         let now = SystemClock.now().point();
         let ago = |days: i64| Timestamp::from_millis(now.as_millis() - days * DAY);
@@ -154,7 +154,7 @@ impl Bench {
         text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
 
-    /// What the vendor knows, oldest creation first.
+    /// Returns the vendor's conversations, oldest creation first.
     fn truth(&self) -> Vec<Arc<Conversation>> {
         let mut all = self.sandbox.conversations(usize::MAX);
         all.sort_by_key(|conversation| conversation.created_at);
@@ -170,14 +170,14 @@ fn id(row: &Value) -> String {
     row["id"].as_str().expect("an id").to_owned()
 }
 
-/// Each row once, in order of creation.
+/// Asserts that each row stands there once, in order of creation.
 fn assert_in_order(rows: &[Value]) {
     let ids: BTreeSet<String> = rows.iter().map(id).collect();
     assert_eq!(ids.len(), rows.len(), "a conversation twice");
     assert!(rows.is_sorted_by_key(|row| row["createdAt"].as_i64()), "not in order");
 }
 
-/// Exactly what the vendor knows, byte for byte of its meaning.
+/// Asserts that the rows are the vendor's conversations, byte for byte of their meaning.
 fn assert_exact(bench: &Bench, rows: &[Value]) {
     assert_in_order(rows);
     let wanted: Vec<Value> = bench.truth().iter().map(|conversation| json(conversation)).collect();
@@ -187,7 +187,7 @@ fn assert_exact(bench: &Bench, rows: &[Value]) {
     }
 }
 
-/// Each of `wanted` is there with at least the events it had then; nothing else but what `allowed` lets pass.
+/// Asserts that each of `wanted` is there with at least the events it had then; nothing else but what `allowed` lets pass.
 fn assert_holds(rows: &[Value], wanted: &[Arc<Conversation>], allowed: impl Fn(&str) -> bool) {
     assert_in_order(rows);
     let rows: BTreeMap<String, &Value> = rows.iter().map(|row| (id(row), row)).collect();

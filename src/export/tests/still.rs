@@ -1,9 +1,9 @@
-//! A list that does not move: exactly what is there, in hardly more requests than it has pages.
+//! A list that does not move: exactly its rows, in hardly more requests than it has pages.
 
 use super::*;
 use crate::sandbox::{ListKey, SinceReading};
 
-/// How many pages the windows have, each counted by itself; as the vendor would list them.
+/// Counts the pages of the windows, each counted by itself; as the vendor would list them.
 fn minimum(bench: &Bench, outcome: &Outcome, reading: SinceReading) -> u64 {
     let truth = bench.truth();
     let windows = outcome.state.windows.iter().map(|window| {

@@ -1,4 +1,4 @@
-//! Whose Fini conversation is whose.
+//! The binding of conversations to Fini conversations.
 
 use super::{talk::*, *};
 use crate::domain::{
@@ -41,7 +41,7 @@ suite!(
     owners_are_told,
 );
 
-/// A conversation whose first message was answered, not bound yet.
+/// Makes a conversation whose first message was answered, not bound yet.
 async fn answered(fixture: &Fixture, conversation: &str, now: Timestamp) -> ConversationKey {
     let key = fixture.post(conversation, "m-1", now).await;
     let turn = fixture.claim_turn(now).await;
@@ -65,7 +65,7 @@ async fn a_binding_frees_what_waits(fixture: Fixture) {
     assert!(fixture.store.unbound(5).await.expect("reads").is_empty());
     let turn = fixture.claim_turn(at(4)).await;
     assert!(turn.is_bound);
-    // What is in Fini belongs to a conversation only after something was sent for it.
+    // Messages in Fini belong to a conversation only after something was sent for it.
     let untouched = fixture.post("c-2", "m-1", at(5)).await;
     assert_eq!(fixture.bind(untouched, "i-3", at(6)).await, Bound::Stale);
     assert_eq!(fixture.bind(ConversationKey(999), "i-3", at(6)).await, Bound::Stale);
@@ -154,27 +154,28 @@ async fn two_conversations_are_never_bound_to_one(fixture: Fixture) {
     fixture.assert_nothing_due(at(1_000)).await;
     assert!(fixture.store.unbound(5).await.expect("reads").is_empty());
     assert_eq!(fixture.bind(other, "i-2", at(13)).await, Bound::Stale, "an operator decides now");
-    // What is posted meanwhile is kept and waits.
+    // Messages posted meanwhile are kept and wait.
     fixture.post("c-2", "m-3", at(14)).await;
     fixture.assert_nothing_due(at(1_000)).await;
     assert_eq!(fixture.conversation("c-1").await.state, State::Open);
 }
 
-/// The messages that a conversation's feed shows of Fini's.
+/// Reads the messages of Fini's that a conversation's feed shows.
 async fn shown(fixture: &Fixture, conversation: &str) -> Vec<String> {
     let feed = fixture.feed(conversation).await;
     let by_fini = feed.iter().filter(|event| event["data"]["origin"] == "fini");
     by_fini.map(|event| event["data"]["message"]["id"].as_str().expect("an id").to_owned()).collect()
 }
 
-/// A conversation with an answer, into whose Fini conversation `i-1` Fini puts the message `m-9` of `c-2`, which is claimed.
+/// Makes a conversation with an answer, into whose Fini conversation `i-1` Fini puts the message `m-9` of `c-2`, which is
+/// claimed.
 async fn mixed(fixture: &Fixture) -> (ConversationKey, ClaimedTurn) {
     let owner = fixture.bound_talk("c-1", "i-1", at(0)).await;
     fixture.post("c-2", "m-9", at(10)).await;
     (owner, fixture.claim_turn(at(11)).await)
 }
 
-/// The same, found out at once: `c-2` is quarantined.
+/// Makes the same, found out at once: `c-2` is quarantined.
 async fn quarantined(fixture: &Fixture) -> (ConversationKey, ClaimedTurn) {
     let (owner, turn) = mixed(fixture).await;
     let bound = fixture.bind(turn.conversation.key, "i-1", at(12)).await;
@@ -190,13 +191,13 @@ async fn what_was_mixed_in_never_reaches_the_owner(fixture: Fixture) {
     let (owner, turn) = quarantined(&fixture).await;
     let answer = || vec![echo("e-5", "m-9"), reply("e-6")];
     fixture.respond(&turn, answer(), at(13)).await;
-    // Whoever writes next may mean either of them.
+    // The next writer may mean either of them.
     let everything = || [vec![reply("c-1-e2")], answer(), vec![by_other_bot("e-7")]].concat();
     let recorded = fixture.read(owner, "i-1", Says::default(), everything(), at(14)).await;
     assert_eq!((recorded.counted, recorded.added, recorded.withheld), (true, 0, 1));
     let recorded = fixture.read(owner, "i-1", Says::default(), everything(), at(15)).await;
     assert_eq!((recorded.counted, recorded.doubtful, recorded.withheld), (true, false, 0), "once is enough");
-    // Once the owner has spoken again, it is an answer to that.
+    // Once the owner has written again, it is an answer to that.
     fixture.post("c-1", "m-1", at(16)).await;
     let own = fixture.claim_turn(at(17)).await;
     fixture.respond(&own, vec![echo("e-8", "m-1"), reply("e-9")], at(18)).await;
@@ -230,7 +231,7 @@ async fn a_response_counts_though_its_events_were_read_first(fixture: Fixture) {
     assert_eq!((recorded.state, recorded.turn), (Some(State::Quarantined), Some(TurnState::Answered)));
     assert_eq!(shown(&fixture, "c-2").await, ["e-6"]);
     assert_eq!(fixture.kinds("c-2", 0).await.iter().filter(|kind| *kind == "message.created").count(), 2);
-    // Once is enough, and the owner is shown none of it.
+    // A repeat adds nothing, and the owner is shown none of it.
     assert_eq!(fixture.respond(&turn, response(), at(14)).await.added, 0);
     let read = fixture.read(owner, "i-1", Says::default(), mixed(), at(15)).await;
     assert_eq!((read.counted, read.added, read.doubtful), (true, 0, false));
@@ -242,11 +243,11 @@ async fn an_answer_outweighs_a_reservation(fixture: Fixture) {
     fixture.post("c-1", "m-1", at(14)).await;
     let own = fixture.claim_turn(at(15)).await;
     lose_sight(&fixture, &own, at(16)).await;
-    // Both wait, and both answers were lost: nobody can tell whose reply this is.
+    // Both wait, and both answers were lost: the owner of this reply cannot be told.
     let everything = || vec![reply("c-1-e2"), echo("e-5", "m-9"), echo("e-6", "m-1"), reply("e-7")];
     let recorded = fixture.read(owner, "i-1", Says::default(), everything(), at(17)).await;
     assert_eq!((recorded.added, recorded.withheld, recorded.turn), (0, 1, Some(TurnState::Awaiting)));
-    // An answer to the owner that names it says whose it is, whoever it was kept for.
+    // An answer to the owner that names it tells its owner, whichever it was reserved for.
     fixture
         .store
         .fail_turn(own.key, Hold::Looked(1), at(18), &failure(FailureCode::NoReplyInTime))
@@ -264,7 +265,7 @@ async fn a_lost_answer_of_the_mixed_in_reaches_nobody_and_is_not_sent_again(fixt
     let (owner, turn) = mixed(&fixture).await;
     lose_sight(&fixture, &turn, at(12)).await;
     let stored = || vec![reply("c-1-e2"), echo("e-5", "m-9")];
-    // Whose it is has to be found out first.
+    // Its owner has to be found out first.
     let recorded = fixture.read(owner, "i-1", Says::default(), stored(), at(13)).await;
     assert_eq!((recorded.counted, recorded.added, recorded.doubtful), (true, 0, true));
     assert!(matches!(fixture.bind(turn.conversation.key, "i-1", at(14)).await, Bound::Quarantined { .. }));
@@ -283,7 +284,7 @@ async fn a_lost_answer_of_the_mixed_in_reaches_nobody_and_is_not_sent_again(fixt
     let closing = fixture.feed("c-2").await.into_iter().find(|event| event["type"] == "turn.failed").expect("the end");
     assert_eq!((&closing["data"]["code"], &closing["data"]["may_resend"]), (&"interaction_lost".into(), &false.into()));
     fixture.assert_nothing_due(at(1_000)).await;
-    // However it ended: what is written in answer to it is not the owner's.
+    // However it ended: an answer to it does not belong to the owner.
     let later = [stored(), vec![reply("e-6"), reply("e-7")]].concat();
     assert_eq!(fixture.read(owner, "i-1", Says::default(), later, at(19)).await.added, 0);
 }
@@ -321,7 +322,7 @@ async fn a_message_of_somebody_who_is_looked_for_shows_nothing_until_it_is_clear
     let unfinished = FiniEvent { text: None, ..stranger("") };
     let recorded = fixture.read(owner, "i-1", Says::default(), vec![reply("c-1-e2"), unfinished], at(12)).await;
     assert_eq!((recorded.added, recorded.doubtful), (0, true), "its text may be filled in later");
-    // It was stored in a Fini conversation of its own: what stands here came in by another way.
+    // It was stored in a Fini conversation of its own: this one came in another way.
     fixture.respond(&turn, vec![echo("e-20", "m-9"), reply("e-21")], at(13)).await;
     let recorded = fixture.read(owner, "i-1", Says::default(), mixed(), at(14)).await;
     assert_eq!((recorded.counted, recorded.added), (true, 2));
@@ -365,7 +366,7 @@ async fn a_past_that_a_cut_list_hides_quarantines_when_it_shows(fixture: Fixture
     let then = |seconds: i64, event: FiniEvent| FiniEvent { created_at: at(seconds * 1_000), ..event };
     let own = || vec![then(100, echo("e-3", "m-1")), then(101, reply("e-4"))];
     fixture.respond(&turn, own(), at(101_000)).await;
-    // Another customer's last words stand in it, but for the bot's they are cut off.
+    // It holds the end of another customer's conversation, cut off but for the bot's reply.
     let cut = [vec![then(90, reply("e-2"))], own()].concat();
     assert_eq!(fixture.bind_to(key, snapshot("i-1", at(0), cut.clone()), at(102_000)).await, Bound::Now);
     let recorded = fixture.read(key, "i-1", Says::default(), cut.clone(), at(103_000)).await;
@@ -396,7 +397,7 @@ async fn what_the_desk_wrote_first_is_the_conversations_own_past(fixture: Fixtur
     let turn = fixture.claim_turn(at(1)).await;
     let key = turn.conversation.key;
     fixture.respond(&turn, vec![said("e-1", FiniRole::Agent, "from the desk")], at(2)).await;
-    // Without a customer's message it is not listed, and so is never found.
+    // Without a customer's message List leaves it out, so it is never found.
     assert!(fixture.store.lose(key, None, at(3), "not found").await.expect("gives up"));
     fixture.post("c-1", "m-2", at(600_000)).await;
     let turn = fixture.claim_turn(at(600_000)).await;

@@ -33,7 +33,7 @@ impl Fixture {
     }
 }
 
-/// What is in the log, as the test believes it to be.
+/// An entry of the log, as the test expects it.
 #[derive(Clone, Copy)]
 struct Entry {
     permit: PermitId,
@@ -41,7 +41,7 @@ struct Entry {
     at: i64,
 }
 
-/// Whether every window that ends at one of the entries (the fullest ones do) keeps to `most`.
+/// Returns true if every window that ends at one of the entries (the fullest ones do) keeps to `most`.
 fn keeps_to(entries: &[Entry], most: u32, window: i64, counts: impl Fn(&Entry) -> bool) -> bool {
     let times: Vec<i64> = entries.iter().filter(|entry| counts(entry)).map(|entry| entry.at).collect();
     times.iter().all(|end| times.iter().filter(|at| **at > end - window && *at <= end).count() <= most as usize)
@@ -67,7 +67,7 @@ async fn no_window_ever_holds_more_than_the_limit(fixture: Fixture) {
         for _ in 0..STEPS {
             now += random.i64(0..=window / 3);
             if random.u8(..4) == 0 && !log.is_empty() {
-                // A permit is good for one window: nobody departs with an older one.
+                // A permit is good for one window: no request departs with an older one.
                 let entry = random.choice(log.iter_mut()).expect("is not empty");
                 if entry.at > now - window {
                     let departed = random.i64(entry.at..=now.max(entry.at));
@@ -134,7 +134,7 @@ async fn sends_leave_room_for_reading(fixture: Fixture) {
         fixture.granted(RequestClass::Send, terms, at(taken)).await;
     }
     assert_eq!(fixture.take(RequestClass::Send, terms, at(10)).await, Grant::NotBefore(at(60_000)));
-    // Reading has its floor; what it had counts for it, so sends find the same room as before.
+    // Reading has its floor; its earlier requests count toward it, so sends find the same room as before.
     fixture.granted(RequestClass::Sweep, terms, at(10)).await;
     assert_eq!(fixture.take(RequestClass::Send, terms, at(20)).await, Grant::NotBefore(at(60_000)));
     fixture.granted(RequestClass::Sweep, terms, at(20)).await;

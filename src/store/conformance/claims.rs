@@ -1,4 +1,4 @@
-//! Claiming turns: whose turn it is, and what it may cost.
+//! Claiming turns: the order of people, and the cost.
 
 use super::{talk::*, *};
 use crate::domain::turn::TurnState;
@@ -59,7 +59,7 @@ async fn post_of(fixture: &Fixture, user: &str, conversation: &str, now: Timesta
     assert!(matches!(fixture.store.accept(known).await.expect("accepts"), Accepted::New { .. }));
 }
 
-/// The conversations that are handed out, one by one, a second apart.
+/// Claims conversations one by one, a second apart, and returns them.
 async fn handed_out(fixture: &Fixture, from: i64, count: usize) -> Vec<String> {
     let mut order = Vec::new();
     for number in 0..count {
@@ -80,7 +80,7 @@ async fn one_person_has_one_place_among_the_others(fixture: Fixture) {
     fixture.post("nobody", "m", at(20)).await;
     let order = handed_out(&fixture, 100, 4).await;
     assert_eq!(order, ["flood-0", "c-0", "c-1", "c-2"]);
-    // Who comes now has waited for less long than the one who was served at the beginning, and longer than one served since.
+    // A newcomer has waited for less long than the one who was served at the beginning, and longer than one served since.
     post_of(&fixture, "u-9", "late", at(3_500)).await;
     let order = handed_out(&fixture, 4_100, 4).await;
     assert_eq!(order, ["nobody", "flood-1", "late", "flood-2"]);
@@ -181,7 +181,7 @@ async fn only_one_voice_is_joined(fixture: Fixture) {
     post(inbound("c-2", "m-1", "from the desk", Role::Agent)).await.expect("accepts");
     post(inbound("c-2", "m-2", "from the desk", Role::Agent)).await.expect("accepts");
 
-    // Nobody waits for the desk's next word: it is mirrored at once, word by word.
+    // A desk's message never waits for its next one: each is mirrored at once, by itself.
     let joining = |now| ClaimTurns { join_window: Duration::from_millis(100), ..claim_of(now, 5) };
     let claimed = fixture.claim_with(joining(at(1))).await;
     let [turn] = claimed.turns.as_slice() else { panic!("{claimed:?}") };

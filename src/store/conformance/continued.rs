@@ -1,4 +1,4 @@
-//! Conversations of one person that Fini makes one.
+//! Conversations of one person that Fini merges into one.
 
 use super::{talk::*, *};
 use crate::domain::{conversation::State, turn::TurnState, vendor::FiniEvent};
@@ -13,13 +13,13 @@ suite!(
     what_the_newer_one_has_lost_begins_anew,
 );
 
-/// Posts a message of somebody for whom `user` is vouched.
+/// Posts a message of a person for whom `user` is vouched.
 async fn post_by(fixture: &Fixture, conversation: &str, message: &str, user: Option<&str>, now: Timestamp) {
     let message = NewMessage { vouched_user: user.map(str::to_owned), ..new_message(conversation, message, now) };
     assert!(matches!(fixture.store.accept(message).await.expect("accepts"), Accepted::New { .. }));
 }
 
-/// A conversation of a person that is bound to `i-1`; its events are `e-1` and `e-2`.
+/// Makes a conversation of a person that is bound to `i-1`; its events are `e-1` and `e-2`.
 async fn older(fixture: &Fixture, user: Option<&str>) -> ConversationKey {
     post_by(fixture, "older", "m-1", user, at(0)).await;
     let turn = fixture.claim_turn(at(0)).await;
@@ -28,7 +28,7 @@ async fn older(fixture: &Fixture, user: Option<&str>) -> ConversationKey {
     turn.conversation.key
 }
 
-/// Another one, whose message Fini puts into the same; answered by `e-5` and `e-6`.
+/// Makes another one, whose message Fini puts into the same; answered by `e-5` and `e-6`.
 async fn newer(fixture: &Fixture, user: Option<&str>) -> ConversationKey {
     post_by(fixture, "newer", "m-2", user, at(10)).await;
     let turn = fixture.claim_turn(at(10)).await;
@@ -36,7 +36,7 @@ async fn newer(fixture: &Fixture, user: Option<&str>) -> ConversationKey {
     turn.conversation.key
 }
 
-/// Everything in it: before the newer one began a person wrote something that nobody has read yet.
+/// Returns everything in it: before the newer one began a person wrote something that nobody has read yet.
 fn everything() -> Vec<FiniEvent> {
     vec![echo("e-1", "m-1"), reply("e-2"), by_other_bot("e-3"), echo("e-5", "m-2"), reply("e-6")]
 }
@@ -47,7 +47,7 @@ async fn shown(fixture: &Fixture, conversation: &str) -> Vec<String> {
     by_fini.map(|event| event["data"]["message"]["id"].as_str().expect("an id").to_owned()).collect()
 }
 
-/// Both, after the newer one has gone on with it.
+/// Makes both, and has the newer one go on with it.
 async fn gone_on(fixture: &Fixture) -> (ConversationKey, ConversationKey) {
     let older = older(fixture, Some("u-1")).await;
     let newer = newer(fixture, Some("u-1")).await;
@@ -64,7 +64,7 @@ async fn a_newer_conversation_of_the_same_person_goes_on_with_it(fixture: Fixtur
     let continued = feed.iter().find(|event| event["type"] == "conversation.continued").expect("is told");
     assert_eq!(continued["data"], serde_json::json!({"by": "newer"}));
     assert_eq!(feed.last().expect("events")["data"]["state"], "continued");
-    // What was said before is the older one's; what comes later is told where the customer wrote last.
+    // Earlier events belong to the older one; later ones go to the one in which the customer wrote last.
     let later = [everything(), vec![by_other_bot("e-7")]].concat();
     assert!(!fixture.read(older, "i-1", Says::default(), later.clone(), at(13)).await.counted);
     assert_eq!(fixture.read(newer, "i-1", Says::default(), later, at(13)).await.added, 1);
@@ -151,7 +151,7 @@ async fn only_one_vouched_for_person_is_the_same(fixture: Fixture) {
         assert_eq!(fixture.bind(keys[0], &id, at(2)).await, Bound::Now);
         assert!(matches!(fixture.bind(keys[1], &id, at(3)).await, Bound::Quarantined { .. }), "{one:?} {other:?}");
     }
-    // One for whom two were vouched is nobody's.
+    // A conversation for which two persons were vouched belongs to nobody.
     older(&fixture, Some("u-1")).await;
     post_by(&fixture, "newer", "m-0", Some("u-2"), at(5)).await;
     let turn = fixture.claim_turn(at(5)).await;

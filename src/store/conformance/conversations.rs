@@ -66,7 +66,7 @@ async fn nothing_that_was_said_survives_erasure(fixture: Fixture) {
     assert_eq!(fixture.store.turn(&web(), &id("c-1"), &message_id("m-0"), IdSpace::Server).await.expect("reads"), None);
     assert_eq!(fixture.store.binding(key).await.expect("reads"), None);
 
-    // What was in flight finds nothing to complete, and a late look nothing to show.
+    // A completion in flight finds nothing to complete, and a late look nothing to show.
     assert!(!fixture.respond(&turn, vec![echo("e-3", "m-1"), reply("e-4")], at(13)).await.counted);
     assert!(!fixture.store.release_turn(turn.key, &turn.token, at(13), at(13), "").await.expect("answers"));
     assert!(!fixture.read(key, "i-1", Says::default(), vec![by_agent("e-5")], at(14)).await.counted);
@@ -80,7 +80,7 @@ async fn an_erased_id_begins_anew(fixture: Fixture) {
     assert_ne!(before, after);
     let turn = fixture.claim_turn(at(3)).await;
     assert_eq!((turn.conversation.key, turn.is_bound), (after, false));
-    // Fini may continue its own conversation for it: the mapping is gone, so that is nobody's.
+    // Fini may continue its own conversation for it: the mapping is gone, so that one has no owner.
     assert_eq!(fixture.bind(after, "i-1", at(4)).await, Bound::Now);
     assert_eq!(fixture.conversation("c-1").await.last_sequence, 1);
 }
@@ -101,7 +101,7 @@ async fn of_an_erased_conversation_its_hash_is_left(fixture: Fixture) {
     ] {
         assert_eq!(fixture.store.number(sql).await.expect("counts"), 0, "{sql}");
     }
-    // sha256 of the id alone, so that whoever knows the id finds it.
+    // The sha256 of only the id, so that anybody who knows the id finds it.
     let hash = "sha256:%";
     let found = format!("SELECT COUNT(*) FROM conversations WHERE conversation_id LIKE '{hash}'");
     assert_eq!(fixture.store.number(&found).await.expect("counts"), 1);
@@ -138,7 +138,7 @@ async fn what_fini_is_to_delete_is_tried_until_it_has_ended(fixture: Fixture) {
     let taken = store.claim_erasure(at(6), at(60)).await.expect("claims").expect("due");
     assert_eq!((taken.interaction.as_str(), taken.requested_at, taken.attempts), ("i-1", at(5), 1));
     assert_eq!(store.claim_erasure(at(7), at(61)).await.expect("claims"), None, "somebody is at it");
-    // Whoever was at it died.
+    // The process that took it died.
     let again = store.claim_erasure(at(60), at(120)).await.expect("claims").expect("due again");
     assert_eq!(again.attempts, 2);
     store.end_erasure(&again.interaction, ErasureEnd::Later(at(90)), at(61)).await.expect("records");
@@ -148,7 +148,7 @@ async fn what_fini_is_to_delete_is_tried_until_it_has_ended(fixture: Fixture) {
     let last = store.claim_erasure(at(90), at(150)).await.expect("claims").expect("due");
     store.end_erasure(&last.interaction, ErasureEnd::Erased, at(91)).await.expect("records");
     assert_eq!((state().await, store.next_erasure_at().await.expect("reads")), (Some(ErasureState::Erased), None));
-    // What the one that was slow has to say changes nothing any more.
+    // The slow process's result no longer changes anything.
     store.end_erasure(&last.interaction, ErasureEnd::Later(at(200)), at(92)).await.expect("records");
     assert_eq!(state().await, Some(ErasureState::Erased));
     store.prune(at(10_000), std::time::Duration::from_secs(1), 100).await.expect("prunes");
@@ -178,7 +178,7 @@ async fn what_was_not_found_before_its_erasure_is_looked_for(fixture: Fixture) {
     assert_eq!((kept.conversation, &kept.attribute), (key, &turn.conversation_attribute));
     assert_eq!((kept.events.len(), kept.texts.len(), kept.first_sent_at), (0, 1, at(1)));
     assert!(kept.busy_until.is_some(), "its message is on its way");
-    // The answer to what was on its way names the events by which it is told.
+    // The answer to the message on its way names the events that identify it.
     assert!(!fixture.respond(&turn, vec![echo("e-1", "m-1")], at(3)).await.counted);
     let kept = search().await.expect("it is looked for");
     assert_eq!((kept.events, kept.busy_until), (vec![FiniEventId::trusted("e-1")], None));

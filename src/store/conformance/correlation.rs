@@ -1,4 +1,4 @@
-//! The request that brought a message: known to whatever is done because of it, by whomever and however much later.
+//! The request that brought a message: everything done because of it knows it, in whichever process and however much later.
 
 use super::{lanes::*, talk::claim_of, talk::*, *};
 use crate::domain::{
@@ -13,7 +13,7 @@ suite!(
     messages_of_before_have_no_cause,
 );
 
-/// A cause that names its message.
+/// Returns a cause that names its message.
 fn cause(message: &str) -> Correlation {
     let number = message.bytes().map(u32::from).sum::<u32>();
     let trace = TraceContext::parse(&format!("00-4bf92f3577b34da6a3ce929d{number:08x}-00f067aa0ba902b7-01"));
@@ -76,7 +76,7 @@ async fn a_joined_turn_has_the_cause_of_its_first_message(fixture: Fixture) {
     let wanted = [
         ("message.created".to_owned(), cause("m-1")),
         ("turn.completed".to_owned(), cause("m-1")),
-        // The end of the second message is what its own request waits for.
+        // The second message's own request waits for its end.
         ("turn.completed".to_owned(), cause("m-2")),
     ];
     assert_eq!(causes, wanted);

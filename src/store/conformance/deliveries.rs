@@ -1,4 +1,4 @@
-//! Attempts at callbacks: in order, one at a time, by whoever holds the lane.
+//! Attempts at callbacks: in order, one at a time, by the holder of the lane.
 
 use super::{lanes::*, talk::token, *};
 

@@ -16,7 +16,7 @@ suite!(
 
 const AGE: Duration = Duration::from_mins(1);
 
-/// The frontend that has two destinations: its own callback, and a desk that is told what the server posted, too.
+/// Returns the frontend with two destinations: its own callback, and a desk that also gets messages posted by the server.
 fn shop() -> FrontendName {
     FrontendName::trusted("shop")
 }
@@ -29,7 +29,7 @@ fn desk() -> Destination {
     Destination::new(shop(), "desk")
 }
 
-/// What `shop` wants.
+/// Returns the subscriptions of `shop`.
 pub(super) fn wanted() -> (FrontendName, Vec<Subscription>) {
     let one =
         |name: &str, posted| Subscription { destination: name.to_owned(), patterns: vec!["*".to_owned()], posted };
@@ -47,7 +47,7 @@ impl Fixture {
         }
     }
 
-    /// A conversation whose first event is owed to the desk, and so many more to both.
+    /// Makes a conversation whose first event is owed to the desk, and so many more to both.
     async fn owing_both(&self, conversation: &str, callbacks: usize) -> ConversationKey {
         let key = self.ask(conversation, "m", false, at(0)).await;
         for _ in 0..callbacks {
@@ -94,7 +94,7 @@ async fn each_destination_has_its_own_queue_in_the_order_of_the_feed(fixture: Fi
 async fn what_one_fails_to_take_delays_no_other(fixture: Fixture) {
     fixture.owing_both("c", 2).await;
     let [stuck] = fixture.claim_of(desk(), at(1)).await.try_into().expect("one head");
-    // While the desk has it in hand, and after it failed.
+    // While the desk's lane is leased, and after it failed.
     assert_eq!(fixture.sequences_of(own(), at(1)).await, [2, 3]);
     let retry = FinishDelivery { outcome: DeliveryOutcome::RetryAt(at(500)), ..failed(&stuck, at(2)) };
     assert!(fixture.finish(retry).await.counted);

@@ -13,7 +13,7 @@ suite!(
     an_answer_with_very_many_events_ends_its_turn_once,
 );
 
-/// A conversation `kept` that is bound to `i-1`, and one whose first message is on its way.
+/// Makes a conversation `kept` that is bound to `i-1`, and one whose first message is on its way.
 async fn on_its_way(fixture: &Fixture) -> (ConversationKey, ClaimedTurn) {
     let kept = fixture.bound_talk("kept", "i-1", at(0)).await;
     fixture.post("erased", "m-9", at(10)).await;
@@ -34,7 +34,7 @@ async fn a_message_that_was_on_its_way_is_told_to_nobody(fixture: Fixture) {
     // While its answer may come, and after that.
     assert_eq!(fixture.read(kept, "i-1", Says::default(), joined(), at(12)).await.added, 0);
     assert_eq!(fixture.read(kept, "i-1", Says::default(), joined(), at(4_000)).await.added, 0);
-    // The next word of its customer and what is said to that are told again.
+    // The next message of its customer and the answers to that are shown again.
     fixture.post("kept", "m-2", at(4_001)).await;
     let turn = fixture.claim_turn(at(4_001)).await;
     let answer = vec![echo("e-20", "m-2"), reply("e-21")];

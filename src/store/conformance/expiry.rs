@@ -1,4 +1,4 @@
-//! What a receiver puts off, and what nobody can attempt for too long.
+//! Callbacks that a receiver puts off, and those that nobody can attempt for too long.
 
 use super::{lanes::*, *};
 
@@ -14,7 +14,7 @@ suite!(
 
 const AGE: Duration = Duration::from_mins(1);
 
-/// When what is due at the beginning is too old.
+/// Returns the time at which a callback due at the beginning is too old.
 fn too_late() -> Timestamp {
     at(0).plus(AGE)
 }

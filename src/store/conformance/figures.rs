@@ -86,7 +86,7 @@ async fn what_is_held_up_is_counted_with_its_age(fixture: Fixture) {
     let due = none.oldest_due_delivery;
     assert!(due.is_some());
 
-    // What a breaker holds is not due, and neither is what a pause holds; a pause comes first.
+    // A callback held by a breaker is not due, and neither is one held by a pause; a pause comes first.
     let alone = LeftAlone { destinations: vec![main()], frontends: vec![main().frontend], budget: false };
     let held = figures(&alone, at(100)).await;
     assert_eq!(held.oldest_due_delivery, None);

@@ -1,4 +1,4 @@
-//! Who may speak to the customer, in the transaction that records.
+//! The right to speak to the customer, in the transaction that records.
 
 use super::{talk::*, *};
 use crate::domain::{
@@ -63,7 +63,7 @@ async fn a_reply_on_its_way_is_withheld_from_the_claim_on_and_shown_after_the_re
     );
     assert_eq!((&feed[6]["data"]["withheld"], &feed[7]["data"]["replies"]), (&true.into(), &0.into()));
 
-    // What is found by reading is no different, nor what changes of it.
+    // Messages found by reading are withheld too, and so are their changes.
     let mut changed = reply("e-4");
     changed.text = Some("another text".to_owned());
     fixture.read(key, "i-1", Says::default(), [begun("c-1"), vec![echo("e-3", "m-1"), changed]].concat(), at(40)).await;
@@ -172,7 +172,7 @@ async fn a_push_that_nobody_knows_is_kept_until_its_conversation_is_bound(fixtur
     assert_eq!(conversation.handoff.reason(), Some(EscalationReason::Action));
     let (open, kept) = fixture.store.open_handoffs(Some(&web()), 10).await.expect("lists");
     assert_eq!((open.len(), kept.len()), (1, 0));
-    // By our own key it is known before.
+    // By our own key the conversation is known earlier.
     let by_key = Meant { interaction: Some(interaction("i-1")), attribute: Some(turn.conversation_attribute) };
     assert!(fixture.store.meant(&by_key).await.expect("reads").is_some());
     let foreign = Meant { interaction: Some(interaction("i-9")), ..by_key };
@@ -225,7 +225,7 @@ async fn a_desk_claims_by_speaking_and_its_words_are_idle_no_longer(fixture: Fix
     let day = 24 * 3_600_000;
     assert_eq!(fixture.store.tick_handoffs(at(day + 12), 10).await.expect("looks"), []);
     fixture.post("c-1", "m-2", at(day)).await;
-    // The customer's word counts too.
+    // The customer's message counts too.
     fixture.store.tick_handoffs(at(day + 13), 10).await.expect("looks");
     assert_eq!(fixture.speaker().await, Speaker::Human);
     fixture.store.tick_handoffs(at(2 * day), 10).await.expect("looks");
@@ -233,7 +233,7 @@ async fn a_desk_claims_by_speaking_and_its_words_are_idle_no_longer(fixture: Fix
     let feed = fixture.feed("c-1").await;
     assert_eq!(kinds(&feed[feed.len() - 2..]), ["handoff.returned", "conversation.status_changed"]);
     assert_eq!(feed[feed.len() - 2]["data"]["by"], "idle");
-    // In what begins with a desk's word, the word is the first thing there is.
+    // A conversation that begins with a desk's message has that as its first event.
     let begins = NewMessage {
         agent: Some(agent("ada")),
         ..wrap(inbound("c-2", "d-1", "How can I help?", Role::Agent), at(2 * day))

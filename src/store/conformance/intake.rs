@@ -58,7 +58,7 @@ async fn other_content_under_the_same_id_is_a_conflict(fixture: Fixture) {
 async fn what_a_browser_calls_its_messages_is_its_own_affair(fixture: Fixture) {
     let store = &fixture.store;
     let key = fixture.post("c-1", "m-1", at(0)).await;
-    // Neither a repeat of the server's nor in conflict with it, whatever it says.
+    // It neither repeats the server's nor conflicts with it, whatever its text.
     let by_page = |message: &str, text: &str, now| {
         let message = wrap(inbound("c-1", message, text, Role::User), now);
         NewMessage { counted_for: Some("u-1".to_owned()), ..message }
@@ -69,7 +69,7 @@ async fn what_a_browser_calls_its_messages_is_its_own_affair(fixture: Fixture) {
     let repeat = store.accept(by_page("m-1", text, at(2))).await.expect("accepts");
     assert_eq!(repeat, Accepted::Duplicate { conversation: key, state: TurnState::Queued });
     assert_eq!(store.accept(by_page("m-1", "other", at(3))).await.expect("answers"), Accepted::Conflict);
-    // Nor is the server in its way, and each hears of its own.
+    // Nor does it block the server's, and each sees its own.
     store.accept(by_page("m-2", "first", at(4))).await.expect("accepts");
     let second = store.accept(new_message("c-1", "m-2", at(5))).await.expect("accepts");
     assert!(matches!(second, Accepted::New { .. }), "{second:?}");
@@ -83,7 +83,7 @@ async fn what_a_browser_calls_its_messages_is_its_own_affair(fixture: Fixture) {
     // Sent under the name that the page gave it.
     let claimed = store.claim_turns(super::talk::claim_of(at(9), 1)).await.expect("claims");
     assert_eq!(claimed.turns[0].messages, [MessageId::trusted("m-1")]);
-    // What the version before stored of browsers is recognised by them alone.
+    // Browsers' messages stored by the version before are recognised only for browsers.
     store.execute("UPDATE turns SET message_id = 'm-9' WHERE message_id = 'browser m-2'").await.expect("updates");
     let before = store.accept(by_page("m-9", "first", at(10))).await.expect("accepts");
     assert_eq!(before, Accepted::Duplicate { conversation: key, state: TurnState::Queued });
@@ -178,7 +178,7 @@ async fn a_confined_person_writes_into_conversations_of_its_own(fixture: Fixture
     for (conversation, user) in [("own", Some("u-9")), ("theirs", Some("u-1")), ("nobodys", None)] {
         by(conversation, "m-1", user, false).await.expect("accepts");
     }
-    // Named for two people by servers, it is nobody's.
+    // With two people named by servers it belongs to nobody.
     by("both", "m-1", Some("u-9"), false).await.expect("accepts");
     by("both", "m-2", Some("u-1"), false).await.expect("accepts");
     for conversation in ["own", "free"] {

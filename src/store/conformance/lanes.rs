@@ -46,7 +46,7 @@ async fn a_lane_that_was_kept_unheard_is_freed_alone(fixture: Fixture) {
     let of = |id: &str| heads.iter().find(|head| head.conversation.id.as_str() == id).expect("claimed");
     let finish = FinishDelivery { keep_lane: Some(lease(at(10))), ..delivered(of("kept"), at(10)) };
     let next = fixture.finish(finish.clone()).await.next.expect("the lane is kept for its next head");
-    // Whoever was not told of that says it once more.
+    // A worker that lost the answer sends the completion once more.
     let repeated = fixture.finish(finish).await;
     assert!(!repeated.counted && repeated.next.is_none());
     let lane = Lane { conversation: next.conversation.key, destination: main() };
@@ -110,17 +110,17 @@ async fn changes_are_announced(fixture: Fixture) {
     told().await;
 }
 
-/// A lease of the tests' process that begins at `now`.
+/// Returns a lease of the tests' process that begins at `now`.
 pub(super) fn lease(now: Timestamp) -> Lease {
     Lease { owner: Owner(Arc::from("tests")), now, until: lease_end(now) }
 }
 
-/// When it ends.
+/// Returns its end.
 pub(super) fn lease_end(now: Timestamp) -> Timestamp {
     now.plus(Duration::from_secs(30))
 }
 
-/// The end of an attempt that the receiver took; the lane is freed.
+/// Returns the end of an attempt that the receiver took; the lane is freed.
 pub(super) fn delivered(head: &ClaimedDelivery, now: Timestamp) -> FinishDelivery {
     FinishDelivery {
         id: head.id.clone(),
@@ -135,13 +135,13 @@ pub(super) fn delivered(head: &ClaimedDelivery, now: Timestamp) -> FinishDeliver
     }
 }
 
-/// An attempt that ended with a 500; the outcome is the caller's.
+/// Returns the end of an attempt answered with a 500; the caller sets the outcome.
 pub(super) fn failed(head: &ClaimedDelivery, now: Timestamp) -> FinishDelivery {
     FinishDelivery { status: Some(500), error: Some("failed".to_owned()), ..delivered(head, now) }
 }
 
 impl Fixture {
-    /// A conversation of `web` that owes so many callbacks, due at the beginning; its own message is event 1.
+    /// Makes a conversation of `web` that owes so many callbacks, due at the beginning; its own message is event 1.
     pub(super) async fn owing(&self, conversation: &str, callbacks: usize) -> ConversationKey {
         let key = self.post(conversation, "m", at(0)).await;
         for _ in 0..callbacks {
@@ -175,17 +175,17 @@ impl Fixture {
         sequences
     }
 
-    /// When the next lane of `web` may be claimed.
+    /// Returns the time at which the next lane of `web` may be claimed.
     pub(super) async fn next_at(&self) -> Option<Timestamp> {
         self.store.next_delivery_at(&[main()]).await.expect("answers")
     }
 
-    /// A delivery that must be there.
+    /// Reads a delivery that must be there.
     pub(super) async fn shown(&self, id: &crate::domain::ids::DeliveryId) -> Delivery {
         self.store.delivery(id).await.expect("reads").expect("is there")
     }
 
-    /// All deliveries of a state, newest first.
+    /// Reads all deliveries of a state, newest first.
     pub(super) async fn all(&self, state: DeliveryState) -> Vec<Delivery> {
         let filter = DeliveryFilter { state: Some(state), ..DeliveryFilter::default() };
         let page = self.store.deliveries(&filter, None, 10_000).await.expect("lists");

@@ -1,4 +1,4 @@
-//! Recording what Fini said: what becomes of the turn.
+//! Recording what Fini said: its effects on the turn.
 
 use super::{talk::*, *};
 use crate::domain::{
@@ -214,7 +214,7 @@ async fn a_message_without_a_reply_holds_the_next_for_the_hold_window(fixture: F
     assert_eq!(fixture.state_of("c-1", "m-1").await, TurnState::Late);
     assert_eq!(fixture.look_due(at(60_000)).await, [first.key], "it is looked for as before");
 
-    // What comes meanwhile waits for the second alone, and is held no longer either.
+    // Messages that come meanwhile wait for the second alone, and are held no longer either.
     fixture.post("c-1", "m-3", at(20_020)).await;
     fixture.assert_nothing_due(at(60_000)).await;
     fixture.respond(&second, vec![echo("e-4", "m-2")], at(20_030)).await;
@@ -236,7 +236,7 @@ async fn a_reply_is_told_of_its_own_message_whatever_was_sent_meanwhile(fixture:
     let first = fixture.claim_turn(at(11)).await;
     fixture.respond(&first, vec![echo("e-3", "m-1")], at(12)).await;
     let second = fixture.claim_turn(at(20_012)).await;
-    // Until Fini answers, nobody can tell whose reply this is.
+    // Until Fini answers, the turn of this reply cannot be told.
     let shown = [begun("c-1"), vec![echo("e-3", "m-1"), echo("e-4", "m-2"), reply("e-5")]].concat();
     let recorded = fixture.read(key, "i-1", Says::default(), shown.clone(), at(20_013)).await;
     assert_eq!((recorded.added, recorded.doubtful), (0, true));

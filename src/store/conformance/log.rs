@@ -1,4 +1,4 @@
-//! The log: numbered behind the commits, whole for whoever follows it, honest about what is gone.
+//! The log: numbered behind the commits, complete for every follower, honest about pruned parts.
 
 use std::collections::{HashMap, HashSet};
 
@@ -76,7 +76,7 @@ fn in_order(entries: &[LogEntry]) {
 
 async fn the_log_has_every_event_once_in_the_order_of_its_commits(fixture: Fixture) {
     for number in 0..6 {
-        // The clock that events are recorded by says otherwise.
+        // The events' own clock runs backwards.
         fixture.post(&format!("c-{}", number % 3), &format!("m-{number}"), at(10 - number)).await;
         assert_eq!(fixture.number().await, 1);
     }
@@ -252,7 +252,7 @@ async fn an_erased_conversation_leaves_its_hash_alone_in_the_log(fixture: Fixtur
         fixture.post(conversation, &format!("m-{number}"), at(0)).await;
         fixture.number().await;
     }
-    // The position behind an event that is gone is as good as before.
+    // The position behind an erased event stays valid.
     let behind = fixture.page(&query(LogCursor::START, 2)).await.reached;
     fixture.post("erased", "not yet numbered", at(1)).await;
     fixture.store.erase(&web(), &id("erased"), false, at(2)).await.expect("erases");
@@ -305,7 +305,7 @@ async fn who_follows_a_log_is_woken_by_its_own_growth(fixture: Fixture) {
     };
     let (mut own, mut other) = (follow("web"), follow("quiet"));
     fixture.post("c", "m", at(0)).await;
-    // Whoever shares a database is told to look for itself now and then.
+    // In a shared database every follower is told to look for itself now and then.
     let is_alone = !fixture.store.may_be_shared();
     assert!(!is_alone || own.next().now_or_never().is_none(), "it is not in the log yet");
     fixture.number().await;

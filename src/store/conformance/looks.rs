@@ -1,4 +1,4 @@
-//! Recording what Fini said: what becomes of the conversation, whoever looks and however often.
+//! Recording what Fini said: its effects on the conversation, from whichever look and however often.
 
 use super::{talk::*, *};
 use crate::domain::{
@@ -113,7 +113,7 @@ async fn the_wrapper_is_read_after_every_response(fixture: Fixture) {
     assert_eq!(fixture.store.due_reads(at(12), 5).await.expect("reads").len(), 0);
     let due = fixture.store.due_reads(at(12 + 3_000), 5).await.expect("reads");
     assert_eq!((due[0].conversation.key, due[0].due_at, due[0].interaction.as_str()), (key, at(12 + 3_000), "i-1"));
-    // An older look does not replace it, one that shows what the response showed does.
+    // An older look does not replace it; one that shows all that the response showed does.
     fixture.read(key, "i-1", Says::default(), vec![], at(100)).await;
     assert_eq!(fixture.store.due_reads(at(5_000), 5).await.expect("reads").len(), 1);
     let all = vec![echo("c-1-e1", "m-0"), reply("c-1-e2"), echo("e-3", "m-1"), reply("e-4")];
@@ -137,10 +137,10 @@ async fn a_picture_of_before_says_nothing(fixture: Fixture) {
     let recorded = fixture.read(key, "i-1", says, all.clone(), at(10)).await;
     assert_eq!(recorded.state, Some(State::Resolved));
     let told = fixture.feed("c-1").await.len();
-    // It lacks what was seen: neither its status nor its ratings count.
+    // It lacks known events: neither its status nor its ratings count.
     let recorded = fixture.read(key, "i-1", Says::status("Open"), begun("c-1"), at(20)).await;
     assert_eq!((recorded.added, recorded.judge_at.is_some()), (0, true));
-    // It shows everything, but was read before.
+    // It shows everything, but was read earlier.
     let source = Source::Wrapper {
         created_at: at(0),
         is_whole: false,
@@ -155,7 +155,7 @@ async fn a_picture_of_before_says_nothing(fixture: Fixture) {
     let recorded = fixture.store.record(record).await.expect("records");
     assert_eq!((recorded.state, recorded.judge_at.is_some()), (Some(State::Resolved), true));
     assert_eq!(fixture.feed("c-1").await.len(), told);
-    // What has been missing for longer than any lag was deleted or cut off.
+    // An event that has been missing for longer than any lag was deleted or cut off.
     let recorded = fixture.read(key, "i-1", Says::status("Open"), begun("c-1"), at(60_011)).await;
     assert_eq!(recorded.state, Some(State::Open));
 }
@@ -212,7 +212,7 @@ async fn what_fini_changes_of_a_message_is_told_once(fixture: Fixture) {
     let last = fixture.feed("c-1").await.pop().expect("events");
     let expected = serde_json::json!({"message_id": "c-1-e2", "changed": {"tags": ["Refund"]}});
     assert_eq!((&last["type"], &last["data"]), (&"message.updated".into(), &expected));
-    // What a picture leaves out was not taken back.
+    // A tag that a snapshot leaves out was not taken back.
     assert_eq!(fixture.read(key, "i-1", Says::default(), begun("c-1"), at(30)).await.added, 0);
     events[1].text = Some("another text".to_owned());
     assert_eq!(fixture.read(key, "i-1", Says::default(), events, at(40)).await.added, 1);

@@ -1,4 +1,4 @@
-//! What every store must do, told once and run against each of them.
+//! The tests that every store must pass, written once and run against each of them.
 //!
 //! A test is an async function over a [`Fixture`]; [`suite!`] runs it per database. Time is virtual: every store method
 //! takes the present time, so nothing here sleeps to let time pass.
@@ -69,7 +69,7 @@ macro_rules! suite {
             $(
                 #[tokio::test]
                 async fn $name() {
-                    // Whoever has no PostgreSQL has been told so.
+                    // Without PostgreSQL the server's module has said so.
                     if let Some(fixture) = crate::store::conformance::Fixture::postgres().await {
                         super::$name(fixture).await;
                     }
@@ -80,18 +80,18 @@ macro_rules! suite {
 }
 use suite;
 
-/// What tests may do to a store past the port.
+/// Operations of tests on a store past the port.
 #[async_trait::async_trait]
 pub(super) trait Rig: Send + Sync {
     /// Appends an event to a conversation's feed and files its delivery, due at `now`; returns its sequence.
     async fn owe(&self, conversation: ConversationKey, now: Timestamp) -> Result<i64>;
-    /// Listens to what the store announces.
+    /// Listens to the store's announcements.
     fn listen(&self) -> Listener;
-    /// Whether other processes may use the database.
+    /// Returns true if other processes may use the database.
     fn may_be_shared(&self) -> bool;
     /// Runs statements.
     async fn execute(&self, sql: &str) -> Result<()>;
-    /// Asks for one number.
+    /// Reads one number.
     async fn number(&self, sql: &str) -> Result<i64>;
 }
 
@@ -100,10 +100,10 @@ pub(super) trait Subject: Store + Rig {}
 
 impl<S: Store + Rig> Subject for S {}
 
-/// What the wall clock shows at first; what is told to people carries it, whatever time the waiting goes by.
+/// The wall clock's time at first; events shown to people carry it, whatever time waits go by.
 pub(super) const SHOWN: Timestamp = Timestamp::from_millis(1_795_237_200_000);
 
-/// A wall clock that shows what it is set to.
+/// A wall clock that shows the time it is set to.
 #[derive(Debug)]
 pub(super) struct Showing(AtomicI64);
 
@@ -137,7 +137,7 @@ impl Entropy for Counting {
     }
 }
 
-/// The rules that the tests' stores apply.
+/// Returns the rules that the tests' stores apply.
 pub(super) fn rules(subscriptions: Subscriptions) -> Rules {
     Rules {
         entropy: Arc::new(Counting::default()),
@@ -155,7 +155,7 @@ pub(super) fn rules(subscriptions: Subscriptions) -> Rules {
     }
 }
 
-/// Where a store keeps what it keeps.
+/// The place of a store's data.
 enum Place {
     /// A file in a folder that goes with the test.
     File { path: PathBuf, _directory: tempfile::TempDir },
@@ -172,7 +172,7 @@ impl Place {
     }
 }
 
-/// A store to test, and what it takes to open it again.
+/// A store to test, and the data to open it again.
 struct Fixture {
     store: Arc<dyn Subject>,
     place: Place,
@@ -181,19 +181,19 @@ struct Fixture {
 }
 
 impl Fixture {
-    /// An empty SQLite store.
+    /// Opens an empty SQLite store.
     async fn sqlite() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("data").join("bridge.db");
         Self::at(Place::File { path, _directory: directory }).await
     }
 
-    /// An empty PostgreSQL store, where there is PostgreSQL.
+    /// Opens an empty PostgreSQL store; `None` without PostgreSQL.
     async fn postgres() -> Option<Self> {
         Some(Self::at(Place::Schema(postgres::server::schema().await?)).await)
     }
 
-    /// A store in an empty place. The frontend `quiet` wants to be called back about failures only, `shop` at two destinations.
+    /// Opens a store in an empty place. The frontend `quiet` wants callbacks only about failures, `shop` at two destinations.
     async fn at(place: Place) -> Self {
         let failures =
             Subscription { destination: MAIN.to_owned(), patterns: vec!["turn.failed".to_owned()], posted: false };
@@ -231,7 +231,7 @@ impl Fixture {
     }
 }
 
-/// The time at which the tests begin, plus so many milliseconds.
+/// Returns the time at which the tests begin, plus so many milliseconds.
 fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(1_800_000_000_000 + millis)
 }
@@ -240,7 +240,7 @@ fn web() -> FrontendName {
     FrontendName::trusted("web")
 }
 
-/// The own callback of `web`.
+/// Returns the own callback of `web`.
 fn main() -> Destination {
     Destination::main(web())
 }
@@ -258,7 +258,7 @@ fn inbound(conversation: &str, message: &str, text: &str, role: Role) -> Inbound
     }
 }
 
-/// A message of the frontend `web`, with generous limits.
+/// Returns a message of the frontend `web`, with generous limits.
 fn wrap(message: InboundMessage, now: Timestamp) -> NewMessage {
     NewMessage {
         frontend: web(),
@@ -279,7 +279,7 @@ fn wrap(message: InboundMessage, now: Timestamp) -> NewMessage {
     }
 }
 
-/// A user's message whose text names its id.
+/// Returns a user's message whose text names its id.
 pub(super) fn new_message(conversation: &str, message: &str, now: Timestamp) -> NewMessage {
     wrap(inbound(conversation, message, &format!("text of {message}"), Role::User), now)
 }

@@ -97,7 +97,7 @@ async fn a_browser_is_shown_the_newest_message_that_is_for_it(fixture: Fixture) 
     };
     assert_eq!(shown(true).await, ("user".to_owned(), "text of m-1".to_owned()));
     assert_eq!(shown(false).await, ("bot".to_owned(), "no".to_owned()));
-    // What Fini changed later is shown as it is now.
+    // A message that Fini changed later is shown as it is now.
     let body = r#"{"id":"evt_60","type":"message.updated","timestamp":"t","frontend":"web","conversation_id":"c-1","interaction_id":null,"sequence":60,"data":{"message_id":"m-1","changed":{"text":"changed"}}}"#;
     let sql = format!(
         "INSERT INTO events (conversation_key, sequence, id, kind, body, recorded_at) \
@@ -128,7 +128,7 @@ async fn a_read_mark_never_goes_back_nor_beyond_the_feed(fixture: Fixture) {
         assert_eq!(mark(asked).await, Some(ReadMark { read_sequence, last_sequence }), "{asked}");
     }
     assert_eq!(fixture.conversation("c-1").await.read_sequence, last_sequence);
-    // Only what moves it is told.
+    // Only a move is announced.
     for _ in 0..2 {
         assert_eq!(changes.next().await, Heard::Change(Change::Feed(key)));
     }
@@ -150,7 +150,7 @@ async fn an_anonymous_conversation_is_given_once(fixture: Fixture) {
     assert_eq!(claim("u-1").await, Some(Claim::Known));
     assert_eq!(claim("u-2").await, Some(Claim::Refused));
     assert_eq!(ids(&list(&fixture, "u-1", None, 10).await), ["c-1"]);
-    // What the visitor's page still posts without a name leaves it where it is.
+    // A message that the visitor's page still posts without a name leaves it where it is.
     fixture.post("c-1", "m-2", at(1)).await;
     assert_eq!(ids(&list(&fixture, "u-1", None, 10).await), ["c-1"]);
     let app = FrontendName::trusted("app");
@@ -192,7 +192,7 @@ async fn everything_of_a_person_is_erased(fixture: Fixture) {
     }
     assert!(fixture.store.person_erased_at(&web, "u-1").await.expect("reads").is_some());
     assert_eq!(fixture.store.person_erased_at(&web, "u-2").await.expect("reads"), None);
-    // A new beginning is nobody's to take away.
+    // A new beginning is not erased.
     says(&fixture, "u-1", "c-new", "m-1", at(20)).await;
     assert_eq!(fixture.store.erase_some(None, at(21), 10).await.expect("erases"), None);
     assert_eq!(ids(&list(&fixture, "u-1", None, 10).await), ["c-new"]);

@@ -1,4 +1,4 @@
-//! Many at once: what one transaction decides, no other undoes. With SQLite one writer sees to it, with PostgreSQL locks.
+//! Many at once: no transaction undoes another's decision. With SQLite one writer ensures it, with PostgreSQL locks.
 
 use std::collections::HashSet;
 
@@ -67,7 +67,7 @@ async fn a_turn_is_claimed_by_one(fixture: Fixture) {
     }
     let mut claimed = HashSet::new();
     let mut permits = HashSet::new();
-    // A claim may find what is due in other hands and come back with nothing; it never takes it from them.
+    // A claim may find due turns claimed by others and return nothing; it never takes one from them.
     while claimed.len() < TURNS {
         for claim in join_all((0..6).map(|_| fixture.claim_with(claim_of(at(1), 4)))).await {
             for turn in claim.turns {

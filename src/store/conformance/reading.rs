@@ -1,4 +1,4 @@
-//! What is watched and read next, named leases and notes, and what is forgotten.
+//! The watched conversations and their next reads, named leases and notes, and pruning.
 
 use super::{
     lanes::*,
@@ -40,7 +40,7 @@ async fn misses_are_counted_until_something_shows_the_conversation(fixture: Fixt
 const DAY: Duration = Duration::from_hours(24);
 
 impl Fixture {
-    /// A conversation that is bound, with further columns set.
+    /// Makes a conversation that is bound, with further columns set.
     async fn bound(&self, conversation: &str, columns: &str) -> ConversationKey {
         let key = self.post(conversation, "m", at(0)).await;
         let sql = format!(
@@ -51,7 +51,7 @@ impl Fixture {
         key
     }
 
-    /// A conversation whose only turn is over, untouched since the beginning.
+    /// Makes a conversation whose only turn is over, untouched since the beginning.
     async fn ended(&self, conversation: &str) -> ConversationKey {
         let key = self.post(conversation, "m", at(0)).await;
         let sql = format!(

@@ -141,7 +141,7 @@ async fn pages_are_newest_first_and_complete(fixture: Fixture) {
         let page = fixture.store.deliveries(&DeliveryFilter::default(), cursor.as_deref(), 3).await.expect("lists");
         assert!(page.deliveries.len() <= 3);
         seen.extend(page.deliveries.into_iter().map(|shown| (shown.conversation_id.to_string(), shown.sequence)));
-        // What is filed between two pages is newer than the cursor and moves nothing.
+        // A delivery filed between two pages is newer than the cursor and moves nothing.
         fixture.owing(&format!("later-{}", seen.len()), 1).await;
         cursor = page.next_cursor;
         if cursor.is_none() {

@@ -1,4 +1,4 @@
-//! Replays by range: what was delivered is made due again, once, at a pace, whatever happens in between.
+//! Replays by range: delivered callbacks are made due again, once, at a pace, whatever happens in between.
 
 use super::*;
 use crate::domain::{
@@ -16,14 +16,14 @@ suite!(
 );
 
 impl Fixture {
-    /// A conversation whose so many callbacks were delivered.
+    /// Makes a conversation with so many delivered callbacks.
     async fn told(&self, conversation: &str, callbacks: usize) -> ConversationKey {
         let key = self.owing(conversation, callbacks).await;
         self.take_all(at(1)).await;
         key
     }
 
-    /// Takes all that is owed; returns the sequences.
+    /// Delivers all that is owed; returns the sequences.
     async fn take_all(&self, now: Timestamp) -> Vec<i64> {
         let mut sequences = Vec::new();
         for head in self.claim(now, 100).await {
@@ -55,7 +55,7 @@ impl Fixture {
         self.store.replay(id).await.expect("reads").expect("is there")
     }
 
-    /// Does what is due until nothing is, at that time.
+    /// Does due pieces until nothing is due at that time.
     async fn step_at(&self, now: Timestamp) {
         while self.store.step_replays(now).await.expect("does a piece").is_some_and(|due| due <= now) {}
     }
@@ -101,7 +101,7 @@ async fn what_is_delivered_later_and_what_does_not_match_is_left_alone(fixture: 
     assert_eq!(matches(|range| range.types.add("turn.*").expect("known")).await, 0);
     assert_eq!(matches(|range| range.types.add("message.created").expect("known")).await, 1);
     let id = fixture.begin(at(60), 1_000).await;
-    // Delivered while it goes on: none of it.
+    // A callback delivered meanwhile is not sent again.
     let later = fixture.post("later", "m", at(15)).await;
     fixture.store.owe(later, at(15)).await.expect("files");
     fixture.take_all(at(60)).await;

@@ -1,4 +1,4 @@
-//! The report's sums: what the log says, each event once, whatever numbered it and whatever became of it.
+//! The report's sums: they agree with the log, each event counted once, whatever numbered it and whatever became of it.
 
 use super::{lanes::failed, talk::id, *};
 use crate::domain::report::{Slot, Sums};
@@ -11,7 +11,7 @@ suite!(
 );
 
 impl Fixture {
-    /// Everything that was counted, once all is numbered.
+    /// Returns the sums, once everything is numbered.
     async fn counted(&self, frontend: Option<&FrontendName>) -> Sums {
         while self.store.number_log(100).await.expect("numbers") > 0 {}
         let (from, to) = (Slot::numbered(0), Slot::numbered(i64::MAX));
@@ -43,7 +43,7 @@ async fn what_an_older_version_numbered_is_counted_later(fixture: Fixture) {
     let forget = "DELETE FROM report_sums; DELETE FROM report_waits; DELETE FROM log_head WHERE name = 'report'";
     fixture.store.execute(forget).await.expect("deletes");
     assert_eq!(fixture.counted(Some(&web())).await, counted);
-    // Of one that began in what is not kept any more nobody knows how long it has waited.
+    // The wait of a conversation that began in a deleted part is unknown.
     fixture.store.execute(&format!("{forget}; DELETE FROM log_entries WHERE sequence = 1")).await.expect("deletes");
     let counted = fixture.counted(Some(&web())).await;
     assert_eq!((counted.messages, counted.answered, counted.first_answers.total()), (0, 1, 0));
@@ -63,7 +63,7 @@ async fn what_is_given_up_and_what_is_asked_of_fini_is_counted_where_it_happens(
     assert_eq!((all.dead_letters, all.requests), (1, 2), "what there was no room for was not asked");
     let own = fixture.counted(Some(&web())).await;
     assert_eq!((own.dead_letters, own.requests), (1, 0));
-    // Older than may be delivered.
+    // Older than a callback may be.
     let day = Duration::from_hours(24);
     let given_up = store.expire_deliveries(at(0).plus(day), Duration::from_hours(1), false).await.expect("expires");
     assert_eq!(given_up.iter().map(|(_, count)| count).sum::<u64>(), 1);

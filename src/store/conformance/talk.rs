@@ -1,4 +1,4 @@
-//! A conversation with a Fini that is played by the tests.
+//! A conversation with a Fini that the tests play.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,27 +12,27 @@ use crate::domain::{
 /// The process that claims unless told otherwise.
 pub(super) const OWNER: &str = "process-1";
 
-/// An event of Fini's, created with the test's beginning.
+/// Returns an event of Fini's, created at the test's beginning.
 pub(super) fn said(id: &str, role: FiniRole, text: &str) -> FiniEvent {
     FiniEvent::message(id, at(0), role, text)
 }
 
-/// The event that is the message itself, in Fini.
+/// Returns the event of the message itself, in Fini.
 pub(super) fn echo(id: &str, message: &str) -> FiniEvent {
     said(id, FiniRole::User, &format!("text of {message}"))
 }
 
-/// A reply of the bot.
+/// Returns a reply of the bot.
 pub(super) fn reply(id: &str) -> FiniEvent {
     said(id, FiniRole::Bot, &format!("reply {id}"))
 }
 
-/// A message of a human agent.
+/// Returns a message of a human agent.
 pub(super) fn by_agent(id: &str) -> FiniEvent {
     said(id, FiniRole::Agent, &format!("agent {id}"))
 }
 
-/// A message of another automation, who takes nothing over.
+/// Returns a message of another automation, which takes nothing over.
 pub(super) fn by_other_bot(id: &str) -> FiniEvent {
     said(id, FiniRole::OtherBot, &format!("other bot {id}"))
 }
@@ -41,7 +41,7 @@ pub(super) fn of_kind(kind: FiniKind, event: FiniEvent) -> FiniEvent {
     FiniEvent { kind, text: None, ..event }
 }
 
-/// A Fini conversation as it is read.
+/// Returns a Fini conversation as it is read.
 pub(super) fn snapshot(id: &str, created_at: Timestamp, events: Vec<FiniEvent>) -> FiniConversation {
     let id = interaction(id);
     FiniConversation { id, created_at, status: None, resolved: None, attributes: Map::new(), events }
@@ -64,7 +64,7 @@ pub(super) fn message_id(message: &str) -> MessageId {
     MessageId::trusted(message)
 }
 
-/// A claim for `web` that takes whatever is due, with budget enough.
+/// Returns a claim for `web` that takes every due turn, with budget enough.
 pub(super) fn claim_of(now: Timestamp, max: usize) -> ClaimTurns {
     ClaimTurns {
         lease: lease(OWNER, now),
@@ -76,7 +76,7 @@ pub(super) fn claim_of(now: Timestamp, max: usize) -> ClaimTurns {
     }
 }
 
-/// Each claim's own.
+/// Returns a token of its own for each claim.
 pub(super) fn token() -> Token {
     static CLAIMS: AtomicU64 = AtomicU64::new(0);
     Token(format!("claim-{}", CLAIMS.fetch_add(1, Ordering::Relaxed)).into())
@@ -90,17 +90,17 @@ pub(super) fn failure(code: FailureCode) -> TurnFailure {
     TurnFailure { code, detail: "as told".to_owned(), may_resend: false }
 }
 
-/// The outcomes of the turns that a look ended, with when their messages were accepted.
+/// Returns the outcomes of the turns that a look ended, with the times at which their messages were accepted.
 pub(super) fn ends(recorded: &Recorded) -> Vec<(&'static str, Timestamp)> {
     recorded.ended.iter().map(|ended| (ended.outcome, ended.accepted_at)).collect()
 }
 
-/// What [`Fixture::bound_talk`] leaves in Fini.
+/// Returns the events that [`Fixture::bound_talk`] leaves in Fini.
 pub(super) fn begun(conversation: &str) -> Vec<FiniEvent> {
     vec![echo(&format!("{conversation}-e1"), "m-0"), reply(&format!("{conversation}-e2"))]
 }
 
-/// What a wrapper says besides its events.
+/// The content of a wrapper besides its events.
 #[derive(Clone, Default)]
 pub(super) struct Says {
     pub(super) status: Option<&'static str>,
@@ -127,7 +127,7 @@ impl Fixture {
         self.store.claim_turns(claim).await.expect("claims")
     }
 
-    /// Nothing is due at `now`.
+    /// Asserts that nothing is due at `now`.
     pub(super) async fn assert_nothing_due(&self, now: Timestamp) {
         let claimed = self.claim_with(claim_of(now, 10)).await;
         assert!(claimed.turns.is_empty(), "{claimed:?}");
@@ -201,7 +201,7 @@ impl Fixture {
         self.turn(conversation, message).await.state
     }
 
-    /// The whole feed; its numbers have no gaps.
+    /// Reads the whole feed; its numbers have no gaps.
     pub(super) async fn feed(&self, conversation: &str) -> Vec<Value> {
         let (_, page) =
             self.store.feed(&web(), &id(conversation), 0, most(10_000)).await.expect("reads").expect("is there");
@@ -210,12 +210,12 @@ impl Fixture {
         page.entries.iter().map(|entry| json(&entry.body)).collect()
     }
 
-    /// The types of the feed's events after the first `skip`.
+    /// Reads the types of the feed's events after the first `skip`.
     pub(super) async fn kinds(&self, conversation: &str, skip: usize) -> Vec<String> {
         kinds(&self.feed(conversation).await[skip..])
     }
 
-    /// The open turn that is due to be looked for.
+    /// Returns the turns that are due for a look.
     pub(super) async fn look_due(&self, now: Timestamp) -> Vec<TurnKey> {
         let due = self.store.turns_to_read(now, 10).await.expect("reads");
         due.iter().map(|turn| turn.key).collect()

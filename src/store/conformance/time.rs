@@ -1,4 +1,4 @@
-//! The note about the steady clock, what is brought back, and the time stamps that people read.
+//! The note about the steady clock, the repair of times too far ahead, and the time stamps that people read.
 
 use super::{talk::most, *};
 use crate::domain::{

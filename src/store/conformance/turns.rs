@@ -1,4 +1,4 @@
-//! What becomes of a claimed turn, other than an answer.
+//! The ends of a claimed turn other than an answer.
 
 use super::{talk::*, *};
 use crate::{

@@ -1,5 +1,5 @@
-//! The audit: what operators did, and which texts they looked at. Rows are added, and none is ever changed or removed but for an
-//! erased conversation's id, of which its hash stays.
+//! The audit: acts of operators, and the texts that they looked at. Rows are added, and none is ever changed or removed but for
+//! an erased conversation's id, of which its hash stays.
 
 use super::Result;
 use crate::domain::{
@@ -10,19 +10,19 @@ use crate::domain::{
 /// One act of an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Act {
-    /// When, by the wall clock.
+    /// Time of the act, by the wall clock.
     pub at: WallTime,
-    /// Who.
+    /// The operator's name.
     pub operator: String,
-    /// What was done.
+    /// The name of the act.
     pub act: String,
-    /// To what: the path below `/admin/v1`, with `{id}` where a conversation's id stands.
+    /// Its object: the path below `/admin/v1`, with `{id}` in place of a conversation's id.
     pub object: String,
     /// The conversation that it was about, with its frontend.
     pub conversation: Option<(FrontendName, ConversationId)>,
-    /// Why, as the operator said.
+    /// The operator's reason.
     pub reason: Option<String>,
-    /// Whether it was refused.
+    /// True if it was refused.
     pub is_refused: bool,
 }
 
@@ -31,16 +31,16 @@ pub struct Act {
 pub struct AuditPage {
     /// The acts.
     pub acts: Vec<Act>,
-    /// Where the next page begins, if there is one; opaque.
+    /// Cursor of the next page, if there is one; opaque.
     pub next_cursor: Option<String>,
 }
 
-/// The audit.
+/// Adds and reads acts of the audit.
 #[async_trait::async_trait]
 pub trait AuditStore: Send + Sync {
     /// Adds an act.
     async fn add_act(&self, act: &Act) -> Result<()>;
 
-    /// A page of the audit. A cursor that is none of the store's own leads to an empty page.
+    /// Reads a page of the audit. A cursor that the store never gave out leads to an empty page.
     async fn audit(&self, cursor: Option<&str>, limit: usize) -> Result<AuditPage>;
 }

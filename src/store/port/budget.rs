@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Result;
 use crate::domain::Timestamp;
 
-/// What a request is for, most urgent first.
+/// The purpose of a request, most urgent first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RequestClass {
     /// A customer's message.
@@ -22,7 +22,7 @@ impl RequestClass {
     /// Every class, most urgent first.
     pub const ALL: [Self; 4] = [Self::Send, Self::Bind, Self::Sweep, Self::Get];
 
-    /// The name it is stored and shown under.
+    /// Returns the name it is stored and shown under.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Send => "send",
@@ -33,25 +33,24 @@ impl RequestClass {
     }
 }
 
-/// How much may be used.
+/// The limits of the budget.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BudgetTerms {
     /// Requests in any window.
     pub limit: u32,
     /// The window, any margin included.
     pub window: Duration,
-    /// At most so many of them by reading, that is by all classes but [`RequestClass::Send`] together: whatever reads, the
-    /// rest is left to sends.
+    /// The most of them that all classes but [`RequestClass::Send`] may use together: whatever reads, the rest is left to sends.
     pub share: u32,
-    /// Sends leave reading so many of them, however much is to be sent: those that reading has had already included.
+    /// Requests that sends leave to reading, however much is to be sent; those already made by reading count.
     pub floor: u32,
-    /// Whether sends leave room for a read that may wait no longer, whatever reading has had.
+    /// True if sends leave room for a read that may wait no longer, however many reads were made.
     pub read_waits: bool,
 }
 
 impl BudgetTerms {
-    /// How many requests of all classes together a window may hold with the next one of `class`, where reading has had
-    /// `reads`. A send is never kept out for good.
+    /// Returns the most requests of all classes together that a window may hold with the next one of `class`, if reading has
+    /// made `reads`. A send is never kept out for good.
     pub fn limit_for(&self, class: RequestClass, reads: u32) -> u32 {
         if class != RequestClass::Send {
             return self.limit;
@@ -65,55 +64,55 @@ impl BudgetTerms {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PermitId(pub i64);
 
-/// Whether a request may go.
+/// The answer to a request for a permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grant {
-    /// It may, and is in the log.
+    /// The request may go, and is in the log.
     Now(PermitId),
-    /// Not before this time.
+    /// The request may not go before this time.
     NotBefore(Timestamp),
 }
 
-/// What was used.
+/// The requests used in a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BudgetUse {
     /// Requests in the window, by class in the order of [`RequestClass::ALL`].
     pub by_class: [u32; 4],
-    /// When the oldest of them leaves the window.
+    /// Time at which the oldest of them leaves the window.
     pub frees_at: Option<Timestamp>,
 }
 
 impl BudgetUse {
-    /// Requests in the window.
+    /// Counts the requests in the window.
     pub fn used(&self) -> u32 {
         self.by_class.iter().sum()
     }
 
-    /// Those of them that sent a customer's message.
+    /// Counts those of them that sent a customer's message.
     pub const fn sends(&self) -> u32 {
         self.by_class[RequestClass::Send as usize]
     }
 
-    /// Those of them that read.
+    /// Counts those of them that read.
     pub fn reads(&self) -> u32 {
         self.used() - self.sends()
     }
 }
 
-/// The budget's log.
+/// Takes requests out of the budget and counts them.
 #[async_trait::async_trait]
 pub trait BudgetStore: Send + Sync {
-    /// Takes one request out of the budget, if there is room in the window that ends now; durable before it returns.
+    /// Takes one request out of the budget, if the window that ends now has room; durable before it returns.
     async fn take_permit(&self, class: RequestClass, terms: BudgetTerms, now: Timestamp) -> Result<Grant>;
 
-    /// Moves entries to the time at which their requests can have reached Fini at the latest: a request that left late must
+    /// Moves entries to the latest time at which their requests can have reached Fini: a request that left late must
     /// not leave the window early. Never moves one to an earlier time.
     ///
     /// A permit is good for one window: an entry that has left the window may have been replaced by another request, so
-    /// whoever still holds its permit then takes a new one instead of sending.
+    /// the holder of its permit then takes a new one instead of sending.
     async fn permits_departed(&self, permits: &[PermitId], at: Timestamp) -> Result<()>;
 
-    /// What was used in the window that ends now.
+    /// Counts the requests in the window that ends now.
     async fn budget_use(&self, window: Duration, now: Timestamp) -> Result<BudgetUse>;
 }
 

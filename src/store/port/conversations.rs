@@ -11,17 +11,17 @@ use crate::domain::{
 /// A conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conversation {
-    /// Both its names.
+    /// The store's key and the frontend's id.
     pub reference: ConversationRef,
-    /// The person whose conversation it is, where somebody vouched for that and nobody named another.
+    /// The person to whom the conversation belongs, if somebody vouched for that and nobody named another.
     pub person: Option<String>,
     /// Its state.
     pub state: State,
     /// Fini's status text at the last read.
     pub status_text: Option<String>,
-    /// Whether the customer is asked for something.
+    /// True if the customer is asked for something.
     pub awaiting_customer: bool,
-    /// Who may speak to the customer.
+    /// The right to speak to the customer.
     pub handoff: Handoff,
     /// Its Fini conversation, when bound.
     pub interaction: Option<InteractionId>,
@@ -29,45 +29,44 @@ pub struct Conversation {
     pub binding_version: i64,
     /// The number of the newest feed event.
     pub last_sequence: i64,
-    /// How far the customer has read.
+    /// Number of the newest event that the customer has read.
     pub read_sequence: i64,
-    /// When its first message was accepted.
+    /// Time at which its first message was accepted.
     pub created_at: Timestamp,
-    /// When its feed last grew or its state last changed.
+    /// Time at which its feed last grew or its state last changed.
     pub updated_at: Timestamp,
-    /// Why it is quarantined or lost, for the operator.
+    /// The reason for its quarantine or loss, for the operator.
     pub note: Option<String>,
-    /// When it was erased.
+    /// Time of its erasure.
     pub erased_at: Option<Timestamp>,
-    /// Turns that wait.
+    /// Number of turns that wait.
     pub queued: u64,
-    /// Deliveries that are owed.
+    /// Number of deliveries that are owed.
     pub pending_deliveries: u64,
-    /// Dead letters.
+    /// Number of dead letters.
     pub dead_deliveries: u64,
-    /// When a reply or a fate is looked for next.
+    /// Time of the next look for a reply or a fate.
     pub next_read_at: Option<Timestamp>,
-    /// Until when it is watched.
+    /// End of its watch.
     pub watch_until: Option<Timestamp>,
 }
 
-/// Conversations.
+/// Reads and erases conversations.
 #[async_trait::async_trait]
 pub trait ConversationStore: Send + Sync {
-    /// A conversation by its frontend's id; `None` where there is none or it was erased.
+    /// Reads a conversation by its frontend's id; `None` if there is none or it was erased.
     async fn conversation(&self, frontend: &FrontendName, id: &ConversationId) -> Result<Option<Conversation>>;
 
-    /// The binding and its version, for the cache; `None` where there is no such conversation.
+    /// Reads the binding and its version, for the cache; `None` if there is no such conversation.
     async fn binding(&self, conversation: ConversationKey) -> Result<Option<(Option<InteractionId>, i64)>>;
 
-    /// Erases everything that was said: its turns, its feed, its deliveries, the mapping and the marks. What waited or was
-    /// owed is withdrawn, an in-flight turn's completion is fenced off. Only the bare fact remains that there was a
-    /// conversation, the hash of its id and when it was erased; and, where nobody knows in which Fini conversation its messages
-    /// are, the ids of its events and for a day the digests of its texts, so that they are told to nobody else. The id may be
-    /// used again as a new conversation. Returns the Fini
-    /// conversation it was bound to (outer `None`: no such conversation). With `upstream`, that one is from the same
-    /// moment on wanted to be deleted at Fini too. Announces `Binding`, `Settled` and `Feed`, so that
-    /// whoever waits looks again.
+    /// Erases all of a conversation's content: its turns, its feed, its deliveries, the mapping and the marks. Withdraws what
+    /// waited or was owed, and fences off the completion of an in-flight turn. Only the fact remains that there was a
+    /// conversation, the hash of its id and the time of its erasure; and, if its Fini conversation is unknown, the ids of its
+    /// events and for a day the digests of its texts, so that no other conversation's feed gets them. The id may be used again
+    /// as a new conversation. Returns the Fini conversation it was bound to (outer `None`: no such conversation). With
+    /// `upstream`, the deletion of that one at Fini is recorded in the same transaction. Announces `Binding`, `Settled` and
+    /// `Feed`, so that all who wait look again.
     async fn erase(
         &self,
         frontend: &FrontendName,
@@ -76,6 +75,7 @@ pub trait ConversationStore: Send + Sync {
         now: Timestamp,
     ) -> Result<Option<Option<InteractionId>>>;
 
-    /// When the latest conversation of this id was erased, by the wall clock; `None` where none was, or nobody knows any more.
+    /// Returns the time of the latest erasure of a conversation of this id, by the wall clock; `None` if there was none, or its
+    /// record is gone.
     async fn erased_at(&self, frontend: &FrontendName, id: &ConversationId) -> Result<Option<WallTime>>;
 }

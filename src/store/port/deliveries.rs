@@ -1,7 +1,7 @@
 //! The outbox: callbacks that are owed, in lanes.
 //!
-//! A lane is the queue of what a conversation owes to one destination. It is leased as a whole, and only its head is ever attempted: that is
-//! what keeps callbacks in order and one at a time.
+//! A lane is the queue of callbacks that a conversation owes to one destination. A process leases a lane as a whole and attempts
+//! only its head: that keeps callbacks in order and one at a time.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use crate::domain::{
     ids::{ConversationId, ConversationKey, DeliveryId, EventId, FrontendName},
 };
 
-/// The queue of what a conversation owes to one destination.
+/// The queue of callbacks that a conversation owes to one destination.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Lane {
-    /// The conversation.
+    /// Key of the conversation that owes the callbacks.
     pub conversation: ConversationKey,
-    /// The destination.
+    /// The destination that they are owed to.
     pub destination: Destination,
 }
 
@@ -27,9 +27,9 @@ pub struct Lane {
 pub struct ClaimDeliveries {
     /// The lease to take on each lane.
     pub lease: Lease,
-    /// The proof of holding them, one for all lanes of the claim: by it a claim whose answer was lost is found.
+    /// The proof of holding them, one for all lanes of the claim: a claim whose answer was lost is found by it.
     pub token: Token,
-    /// How many lanes of each destination may be claimed: never more than there are permits in hand.
+    /// The most lanes to claim per destination: never more than the free permits.
     pub permits: Vec<DeliveryPermits>,
 }
 
@@ -47,67 +47,67 @@ pub struct DeliveryPermits {
 /// The head of a leased lane.
 #[derive(Clone, Debug)]
 pub struct ClaimedDelivery {
-    /// Its id.
+    /// Id of the delivery (`dlv_…`).
     pub id: DeliveryId,
     /// The proof of holding the lane.
     pub token: Token,
-    /// Its conversation.
+    /// The conversation that owes it.
     pub conversation: ConversationRef,
-    /// Where it is owed.
+    /// The destination that it is owed to.
     pub destination: Destination,
-    /// The event (`webhook-id`).
+    /// Id of the event, sent as `webhook-id`.
     pub event_id: EventId,
-    /// Its number in the feed.
+    /// The event's number in the feed.
     pub sequence: i64,
-    /// Its type.
+    /// The event's type, such as `message.created`.
     pub kind: String,
     /// The body to send, byte for byte.
     pub body: String,
     /// Attempts so far in the present schedule: a replay starts at zero.
     pub attempts: u32,
-    /// When the event was recorded.
+    /// Time at which the event was recorded.
     pub recorded_at: Timestamp,
-    /// When the present schedule began: when the event was recorded, or when it was replayed.
+    /// Start of the present schedule: the time at which the event was recorded or replayed.
     pub owed_since: Timestamp,
-    /// The request that brought the message whose turn the event belongs to; empty where it belongs to none.
+    /// The request that brought the message whose turn the event belongs to; empty if it belongs to none.
     pub cause: Correlation,
 }
 
-/// How an attempt ended.
+/// The result of an attempt.
 #[derive(Clone, Debug)]
 pub enum DeliveryOutcome {
     /// The receiver took it.
     Delivered,
-    /// To be tried again.
+    /// It is tried again at this time.
     RetryAt(Timestamp),
-    /// The receiver wants to be left alone for a while, for whichever callback. It was an attempt, but climbs no schedule, and
+    /// The receiver asks for no callbacks for a while. The attempt counts, but does not advance the schedule, and the delivery
     /// keeps its place: the whole destination is deferred, see [`DeliveryStore::defer_destination`].
     Refused,
     /// Given up: a dead letter. The lane goes on, unless `hold_lane`.
     Dead {
-        /// Keep the lane waiting behind it until an operator decides: the lane goes on when this very delivery is replayed,
+        /// Keeps the lane waiting behind it until an operator decides: the lane goes on when this very delivery is replayed,
         /// when it is pruned at the end of its retention, or when its conversation is erased.
         hold_lane: bool,
-        /// Which end it is.
+        /// The reason.
         end: DeadEnd,
     },
-    /// Not attempted after all (shutting down, paused, breaker open): spends no attempt; due again at the time.
+    /// Not attempted (shutting down, paused, breaker open): spends no attempt; due again at this time.
     Unattempted(Timestamp),
 }
 
-/// Why a delivery was given up.
+/// The reason for giving a delivery up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeadEnd {
     /// The schedule is exhausted.
     Exhausted,
-    /// It grew too old.
+    /// It exceeded the maximum age.
     Expired,
     /// The bridge itself could not build or send it.
     BridgeFailed,
 }
 
 impl DeadEnd {
-    /// The name it is stored and shown under.
+    /// Returns the name it is stored and shown under.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Exhausted => "exhausted",
@@ -120,71 +120,71 @@ impl DeadEnd {
 /// The end of an attempt, to be recorded.
 #[derive(Clone, Debug)]
 pub struct FinishDelivery {
-    /// The delivery.
+    /// Id of the delivery that was attempted.
     pub id: DeliveryId,
     /// Its lane.
     pub lane: Lane,
     /// The proof of holding the lane.
     pub token: Token,
-    /// The present time.
+    /// Time at which the attempt ended.
     pub now: Timestamp,
-    /// How it ended.
+    /// The attempt's result.
     pub outcome: DeliveryOutcome,
     /// The receiver's status, when it answered.
     pub status: Option<u16>,
-    /// What went wrong, in words.
+    /// The error, in words.
     pub error: Option<String>,
     /// The beginning of the receiver's answer, for the operator.
     pub response: Option<String>,
-    /// Whether the lane may be kept for its next head, if that is due (there is a permit for it).
+    /// Set if the lane may be kept for its next head, should that be due (there is a permit for it).
     pub keep_lane: Option<Lease>,
 }
 
-/// What finishing brought.
+/// The result of finishing a delivery.
 #[derive(Clone, Debug, Default)]
 pub struct Finished {
-    /// Whether the lease still held; where not, somebody else has the lane, and only the attempt was noted if at all.
+    /// True if the lease still held; otherwise another process has the lane, and at most the attempt was noted.
     pub counted: bool,
     /// The next head of the lane, still leased, if it was due and the lane may be kept.
     pub next: Option<ClaimedDelivery>,
-    /// Whether the lane owes nothing any more.
+    /// True if the lane owes nothing any more.
     pub lane_is_closed: bool,
 }
 
 /// A delivery as operators see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// Its id.
+    /// Id of the delivery (`dlv_…`).
     pub id: DeliveryId,
-    /// The event.
+    /// Id of the event, sent as `webhook-id`.
     pub event_id: EventId,
-    /// Where it is owed.
+    /// The destination that it is owed to.
     pub destination: Destination,
-    /// The conversation.
+    /// The frontend's id of the conversation.
     pub conversation_id: ConversationId,
-    /// The event's number.
+    /// The event's number in the feed.
     pub sequence: i64,
-    /// The event's type.
+    /// The event's type, such as `message.created`.
     pub kind: String,
     /// Pending, delivered or dead.
     pub state: DeliveryState,
     /// Attempts so far, over replays.
     pub attempts: u32,
-    /// When it is due.
+    /// Its due time.
     pub next_attempt_at: Option<Timestamp>,
     /// The receiver's last status.
     pub last_status: Option<u16>,
-    /// What last went wrong.
+    /// The error of its last failed attempt.
     pub last_error: Option<String>,
     /// The beginning of the receiver's last answer.
     pub last_response: Option<String>,
-    /// Why it was given up.
+    /// The reason for giving it up.
     pub dead_end: Option<String>,
-    /// How often an operator replayed it.
+    /// Number of replays by operators.
     pub replays: u32,
-    /// When the event was recorded.
+    /// Time at which the event was recorded.
     pub created_at: Timestamp,
-    /// When the receiver took it.
+    /// Time at which the receiver took it.
     pub delivered_at: Option<Timestamp>,
 }
 
@@ -200,7 +200,7 @@ pub enum DeliveryState {
 }
 
 impl DeliveryState {
-    /// The name it is stored and shown under.
+    /// Returns the name it is stored and shown under.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -209,28 +209,28 @@ impl DeliveryState {
         }
     }
 
-    /// The state of that name.
+    /// Returns the state of that name.
     pub fn parse(name: &str) -> Option<Self> {
         [Self::Pending, Self::Delivered, Self::Dead].into_iter().find(|state| state.as_str() == name)
     }
 }
 
-/// Which deliveries are meant.
+/// A selection of deliveries: every field that is set must match.
 #[derive(Clone, Debug, Default)]
 pub struct DeliveryFilter {
-    /// Of this state.
+    /// Only those of this state.
     pub state: Option<DeliveryState>,
-    /// Of this frontend.
+    /// Only those of this frontend.
     pub frontend: Option<FrontendName>,
-    /// To destinations of this name.
+    /// Only those to destinations of this name.
     pub destination: Option<String>,
-    /// Of this conversation.
+    /// Only those of this conversation.
     pub conversation: Option<ConversationId>,
-    /// Of this event.
+    /// Only those of this event.
     pub event: Option<EventId>,
-    /// Recorded at or after.
+    /// Only those recorded at or after this time.
     pub since: Option<Timestamp>,
-    /// Recorded before.
+    /// Only those recorded before this time.
     pub until: Option<Timestamp>,
 }
 
@@ -239,69 +239,69 @@ pub struct DeliveryFilter {
 pub struct DeliveryPage {
     /// The deliveries.
     pub deliveries: Vec<Delivery>,
-    /// Where the next page begins, if there is one; opaque.
+    /// Cursor of the next page, if there is one; opaque.
     pub next_cursor: Option<String>,
 }
 
-/// Whether callbacks to a destination are held.
+/// A hold on the callbacks to a destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DestinationHold {
-    /// The destination.
+    /// The destination whose callbacks are held.
     pub destination: Destination,
-    /// Why it is held: `operator`, or `gone` (the receiver said 410).
+    /// The reason: `operator`, or `gone` (the receiver answered 410).
     pub reason: String,
-    /// Since when.
+    /// Start of the hold.
     pub since: Timestamp,
 }
 
-/// The outbox.
+/// Claims, finishes and administers deliveries.
 #[async_trait::async_trait]
 pub trait DeliveryStore: Send + Sync {
     /// Leases lanes whose heads are due and hands out the heads, earliest due first; in-flight lanes are left alone. Lanes
     /// whose lease has ended are free again.
     async fn claim_deliveries(&self, claim: ClaimDeliveries) -> Result<Vec<ClaimedDelivery>>;
 
-    /// When the earliest head of these destinations may be claimed, if any. A lane that is held counts from the end of its
-    /// lease, so that one whose holder has died is asked for in time.
+    /// Returns when the earliest head of these destinations may be claimed, if any. A leased lane counts from the end of its
+    /// lease, so that the lane of a dead holder is claimed in time.
     async fn next_delivery_at(&self, destinations: &[Destination]) -> Result<Option<Timestamp>>;
 
     /// Records the end of an attempt and frees the lane, or hands out its next head.
     async fn finish_delivery(&self, finish: FinishDelivery) -> Result<Finished>;
 
-    /// Frees lanes that are held under this token though their holder never heard of it: all those of a claim whose answer
-    /// was lost, or the one that a completion kept whose answer was lost. Returns how many there were.
+    /// Frees lanes that are leased under this token without their holder's knowledge: all those of a claim whose answer
+    /// was lost, or the one that a completion kept whose answer was lost. Returns their number.
     async fn void_lanes(&self, token: &Token, lane: Option<&Lane>) -> Result<usize>;
 
     /// Frees the lanes of dead processes at start-up (a store that is not shared: all of them).
     async fn recover_lanes(&self, lease: &Lease) -> Result<usize>;
 
-    /// A page of deliveries. A cursor that is none of the store's own leads to an empty page.
+    /// Reads a page of deliveries. A cursor that the store never gave out leads to an empty page.
     async fn deliveries(&self, filter: &DeliveryFilter, cursor: Option<&str>, limit: usize) -> Result<DeliveryPage>;
 
-    /// One delivery.
+    /// Reads one delivery.
     async fn delivery(&self, id: &DeliveryId) -> Result<Option<Delivery>>;
 
     /// Makes a delivery due at once with a fresh schedule: a dead one is replayed, a pending one is hurried, a delivered one
-    /// is sent again under the same event id (the operator asked for it). Returns it, or `None` where there is none.
+    /// is sent again under the same event id (the operator asked for it). Returns it, or `None` if there is none.
     async fn retry_delivery(&self, id: &DeliveryId, now: Timestamp) -> Result<Option<Delivery>>;
 
-    /// The same for every dead delivery that matches; returns how many. Works in batches, each a transaction of its own, so
+    /// Does so for every dead delivery that matches; returns their number. Works in batches, each a transaction of its own, so
     /// that many dead letters do not keep other work waiting.
     async fn retry_deliveries(&self, filter: &DeliveryFilter, now: Timestamp) -> Result<u64>;
 
     /// Holds callbacks to a destination. An operator's hold outranks any other reason; a repeat changes nothing.
     async fn hold_destination(&self, hold: &DestinationHold) -> Result<()>;
 
-    /// Lets callbacks to a destination go again; `false` where they were not held.
+    /// Lets callbacks to a destination go again; returns false if they were not held.
     async fn release_destination(&self, destination: &Destination) -> Result<bool>;
 
-    /// Leaves a receiver alone until then, over all processes and restarts, as it asked for. Never shortens; an
+    /// Defers a destination until then, over all processes and restarts, as its receiver asked. Never shortens; an
     /// operator's release ends it.
     async fn defer_destination(&self, destination: &Destination, until: Timestamp) -> Result<()>;
 
-    /// Gives up a batch of what could not be attempted for longer than `max_age`, whoever or whatever holds it back: a pause,
-    /// a dead letter in front of it, a destination that is configured no more. Returns how many there were of each destination;
-    /// nothing when none are left.
+    /// Gives up a batch of deliveries that could not be attempted for longer than `max_age`, whatever holds them back: a pause,
+    /// a dead letter in front of them, a destination that is no longer configured. Returns their number per destination;
+    /// an empty list when none are left.
     async fn expire_deliveries(
         &self,
         now: Timestamp,
@@ -309,6 +309,6 @@ pub trait DeliveryStore: Send + Sync {
         hold_lane: bool,
     ) -> Result<Vec<(Destination, u64)>>;
 
-    /// The destinations that are held.
+    /// Lists the holds.
     async fn held_destinations(&self) -> Result<Vec<DestinationHold>>;
 }

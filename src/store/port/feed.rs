@@ -9,20 +9,20 @@ use crate::domain::{
 /// One entry of the feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeedEntry {
-    /// Its number.
+    /// Its number, counted from 1 without gaps.
     pub sequence: i64,
-    /// Its type.
+    /// Its type, such as `message.created`.
     pub kind: String,
     /// Its body, exactly as it is called back.
     pub body: String,
 }
 
-/// How much of a feed is read at once.
+/// The most to read of a feed at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Most {
     /// Entries.
     pub entries: usize,
-    /// Bytes of their bodies. Whatever is beyond them is not read of the database either.
+    /// Bytes of their bodies. The database does not read beyond them either.
     pub bytes: usize,
 }
 
@@ -33,29 +33,29 @@ pub struct FeedPage {
     pub entries: Vec<FeedEntry>,
     /// The number of the newest entry of the conversation.
     pub last_sequence: i64,
-    /// How far the customer has read.
+    /// Number of the newest event that the customer has read.
     pub read_sequence: i64,
-    /// Whether there are entries after the last one of this page.
+    /// True if there are entries after the last one of this page.
     pub has_more: bool,
 }
 
 /// A message that is not answered yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unanswered {
-    /// The message.
+    /// Id of the message, as its poster gave it.
     pub message: MessageId,
-    /// Whether it was handed to Fini; otherwise it waits to be.
+    /// True if it was handed to Fini; otherwise it waits to be.
     pub is_sent: bool,
-    /// When it was accepted.
+    /// Time of its acceptance.
     pub accepted_at: Timestamp,
-    /// Since when it has kept the next message of the conversation waiting; `None` where it does not.
+    /// Time since which it has kept the conversation's next message waiting; `None` if it does not.
     pub busy_since: Option<Timestamp>,
 }
 
-/// Reading the feed.
+/// Reads feeds.
 #[async_trait::async_trait]
 pub trait FeedStore: Send + Sync {
-    /// Entries after `after`, as many as `most` allows but one at least; `None` where there is no such conversation.
+    /// Reads entries after `after`, as many as `most` allows but at least one; `None` if there is no such conversation.
     async fn feed(
         &self,
         frontend: &FrontendName,
@@ -64,6 +64,6 @@ pub trait FeedStore: Send + Sync {
         most: Most,
     ) -> Result<Option<(ConversationKey, FeedPage)>>;
 
-    /// The messages of the frontend's users that are not answered yet, oldest first; of many the oldest alone.
+    /// Lists the unanswered messages of the frontend's users, oldest first; of many only the oldest.
     async fn unanswered(&self, conversation: ConversationKey) -> Result<Vec<Unanswered>>;
 }

@@ -1,4 +1,4 @@
-//! Who may speak to the customer: the acts of desk, customer, Fini's action and time.
+//! The right to speak to the customer: it passes by acts of desk, customer, Fini's action and time.
 
 use super::{Conversation, Result};
 use crate::domain::{
@@ -8,40 +8,40 @@ use crate::domain::{
     ids::{ConversationId, ConversationKey, FrontendName, InteractionId},
 };
 
-/// Something that a desk or a customer does.
+/// An act of a desk or a customer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HandoffAct {
     /// A human is asked for.
     Request {
-        /// Why, as the feed tells it.
+        /// The reason, as the feed tells it.
         reason: EscalationReason,
-        /// What whoever asks has to say about it.
+        /// The requester's own words about it.
         note: Option<String>,
-        /// Whether a conversation that has not begun begins with it: the customer's own, who need not write first.
+        /// True if it begins a conversation that has not begun: the customer's own, who need not write first.
         begins: bool,
     },
     /// An agent takes the conversation.
     Claim {
-        /// Who.
+        /// The agent.
         agent: Agent,
-        /// Whether the agent joins another one who has it.
+        /// True if the agent joins another one who has it.
         joins: bool,
     },
-    /// The desk says where the customer stands.
+    /// The desk states the customer's place in the queue.
     Position(Place),
-    /// An agent leaves: that one, or the one who owns it.
+    /// An agent leaves: the named one, or the owner.
     Leave {
         /// The desk's id of the agent.
         agent: Option<String>,
     },
-    /// The bot gets it back.
+    /// The bot gets the conversation back.
     Return,
 }
 
-/// What became of it.
+/// The result of an act.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HandedOff {
-    /// It is so now, or was before. The conversation as it is after it.
+    /// The act is in effect, now or already before. The conversation as it stands after it.
     Done(Box<Conversation>),
     /// There is no such conversation.
     Unknown,
@@ -51,10 +51,10 @@ pub enum HandedOff {
     NoHandoff,
 }
 
-/// Which conversation Fini means: by its own id, or by our key that it was given as an attribute.
+/// The conversation that Fini means: by its own id, or by our key that it was given as an attribute.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Meant {
-    /// Fini's id.
+    /// Fini's id of the conversation.
     pub interaction: Option<InteractionId>,
     /// The value of our conversation attribute.
     pub attribute: Option<String>,
@@ -63,59 +63,59 @@ pub struct Meant {
 /// A conversation that Fini means, as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MeantConversation {
-    /// Whose it is.
+    /// The frontend that it belongs to.
     pub frontend: FrontendName,
-    /// Which one.
+    /// The frontend's id of it.
     pub id: ConversationId,
-    /// Who may speak in it.
+    /// The right to speak in it.
     pub handoff: Handoff,
-    /// Its number among the frontend's customers who wait, the longest waiting first; nothing where it does not wait.
+    /// Its number among the frontend's customers who wait, the longest waiting first; `None` if it does not wait.
     pub position: Option<u32>,
-    /// Whether the desk is there, where it has said so.
+    /// The desk's presence, if the desk has reported it.
     pub desk: Option<Desk>,
 }
 
 /// A handoff, as operators see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenHandoff {
-    /// Whose it is.
+    /// The frontend that it belongs to.
     pub frontend: FrontendName,
-    /// Which conversation.
+    /// The frontend's id of the conversation.
     pub id: ConversationId,
-    /// Who may speak in it.
+    /// The right to speak in it.
     pub handoff: Handoff,
 }
 
-/// A request of Fini's that fits no conversation.
+/// A request of Fini's that matches no conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptPush {
     /// Its id.
     pub id: String,
-    /// When it came, as people read it.
+    /// Time of its arrival, by the wall clock.
     pub received_at: WallTime,
-    /// Which conversation it means.
+    /// The conversation that it means.
     pub meant: Meant,
-    /// What it says.
+    /// Its note.
     pub note: Option<String>,
 }
 
-/// What the loop that watches the time did.
+/// A conversation that the loop that watches the time has handled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ticked {
-    /// Whose conversation.
+    /// The frontend that it belongs to.
     pub frontend: FrontendName,
-    /// Which one.
+    /// The frontend's id of it.
     pub id: ConversationId,
-    /// Who may speak in it now.
+    /// The one who may speak in it now.
     pub speaker: Speaker,
-    /// Whether it stayed unclaimed for too long just now.
+    /// True if it stayed unclaimed for too long just now.
     pub is_unclaimed: bool,
 }
 
-/// Who may speak to the customer.
+/// The right to speak to the customer.
 #[async_trait::async_trait]
 pub trait HandoffStore: Send + Sync {
-    /// Does it in one transaction with the events that tell of it. Announces `Feed` and `Deliveries`.
+    /// Performs an act in one transaction with the events that report it. Announces `Feed` and `Deliveries`.
     async fn hand_off(
         &self,
         frontend: &FrontendName,
@@ -124,35 +124,35 @@ pub trait HandoffStore: Send + Sync {
         now: Timestamp,
     ) -> Result<HandedOff>;
 
-    /// Fini asks for a human by its action. Where it means no conversation that is known (yet), the request is kept: for the
-    /// conversation that turns out to be meant, and for operators.
+    /// Records that Fini asks for a human by its action. If it means no conversation that is known (yet), the request is kept:
+    /// for the conversation that turns out to be meant, and for operators.
     async fn push(&self, meant: Meant, note: Option<String>, now: Timestamp) -> Result<Option<MeantConversation>>;
 
-    /// How the conversation stands that Fini means.
+    /// Reads the conversation that Fini means, as it stands.
     async fn meant(&self, meant: &Meant) -> Result<Option<MeantConversation>>;
 
-    /// Says whether the frontend's desk is there.
+    /// Records whether the frontend's desk is there.
     async fn set_desk(&self, frontend: &FrontendName, desk: &Desk) -> Result<()>;
 
-    /// Does what is due in at most `limit` conversations: reports that customers wait, ends what nobody claimed and what is
-    /// idle. Each is done once, however many processes do it.
+    /// Handles at most `limit` due conversations: reports that customers wait, ends handoffs that nobody claimed or that are
+    /// idle. Each is handled once, however many processes call this.
     async fn tick_handoffs(&self, now: Timestamp, limit: usize) -> Result<Vec<Ticked>>;
 
-    /// When the next of that falls due, if any.
+    /// Returns the due time of the next of them, if any.
     async fn next_handoff_at(&self) -> Result<Option<Timestamp>>;
 
-    /// The conversations that wait for a human or have one, the longest first; and the requests that fit no conversation, the
-    /// latest first.
+    /// Lists the conversations that wait for a human or have one, the longest first; and the requests that match no conversation,
+    /// the latest first.
     async fn open_handoffs(
         &self,
         frontend: Option<&FrontendName>,
         limit: usize,
     ) -> Result<(Vec<OpenHandoff>, Vec<KeptPush>)>;
 
-    /// How many customers wait for a human, and since when the first of them does.
+    /// Counts the customers who wait for a human; with the time since which the first of them waits.
     async fn waiting_for_humans(&self) -> Result<(u64, Option<Timestamp>)>;
 
-    /// The bodies of the latest `messages` messages of a conversation, and of what changed them later, oldest first.
+    /// Reads the bodies of the latest `messages` messages of a conversation and of their later changes, oldest first.
     async fn words(&self, conversation: ConversationKey, messages: usize) -> Result<Vec<String>>;
 
     /// Announces `Typing`, here and in the other processes.

@@ -15,42 +15,42 @@ use crate::domain::{
 /// A message to store.
 #[derive(Clone, Debug)]
 pub struct NewMessage {
-    /// Who posts.
+    /// The frontend that posts it.
     pub frontend: FrontendName,
-    /// What is posted.
+    /// The message as posted.
     pub message: InboundMessage,
     /// [`InboundMessage::fingerprint`], computed outside the transaction.
     pub fingerprint: String,
-    /// The person whose conversation it is, where the frontend's server or a token's subject says so.
+    /// The person to whom the conversation belongs, if the frontend's server or a token's subject says so.
     pub vouched_user: Option<String>,
-    /// Whether it may only go into a conversation of that person, or begin one.
+    /// True if it may only go into a conversation of that person, or begin one.
     pub only_own: bool,
-    /// The desk's agent whose word it is, where one is named.
+    /// The desk's agent who wrote it, if one is named.
     pub agent: Option<Agent>,
-    /// Whom it is counted for, where a browser sent it.
+    /// The user whose limit it counts toward, if a browser sent it.
     pub counted_for: Option<String>,
     /// The request that brought it.
     pub cause: Correlation,
-    /// When it was received.
+    /// Time of its receipt.
     pub now: Timestamp,
-    /// How many turns may wait.
+    /// Limits on the turns that may wait.
     pub limits: BacklogLimits,
 }
 
 impl NewMessage {
-    /// Whose ids its own is one of.
+    /// Returns the space of message ids that its id belongs to.
     pub const fn id_space(&self) -> IdSpace {
         if self.counted_for.is_some() { IdSpace::Browser } else { IdSpace::Server }
     }
 }
 
-/// How many turns may wait (be queued) before further messages are refused, and how many a browser may send. 0 of bytes or
-/// of browsers' messages is no limit.
+/// Limits on turns that wait (are queued) before further messages are refused, and on a browser's messages. 0 bytes or
+/// 0 browser messages means no limit.
 #[derive(Clone, Copy, Debug)]
 pub struct BacklogLimits {
-    /// Per conversation.
+    /// Turns per conversation.
     pub per_conversation: u32,
-    /// Per frontend.
+    /// Turns per frontend.
     pub per_frontend: u32,
     /// Bytes that may wait in one conversation.
     pub bytes_per_conversation: usize,
@@ -58,44 +58,44 @@ pub struct BacklogLimits {
     pub browser_messages_per_user: usize,
 }
 
-/// What became of a message.
+/// The result of storing a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Accepted {
     /// Stored: the turn is due, and the message is in the feed with this sequence (as an event of origin `frontend`).
     New {
-        /// The conversation's key.
+        /// The store's key of the conversation.
         conversation: ConversationKey,
         /// Its number in the feed.
         sequence: i64,
-        /// Whether nothing of its conversation comes before it: it waits for the budget alone.
+        /// True if nothing of its conversation comes before it: it waits for the budget alone.
         is_next: bool,
     },
     /// The same message was stored before; nothing was changed.
     Duplicate {
-        /// The conversation's key.
+        /// The store's key of the conversation.
         conversation: ConversationKey,
-        /// Where its turn stands.
+        /// The state of its turn.
         state: TurnState,
     },
     /// The id was used with other content; nothing was changed.
     Conflict,
-    /// The conversation is not that person's; nothing was changed.
+    /// The conversation does not belong to that person; nothing was changed.
     NotTheirs,
-    /// The person wrote as much as may be written in a minute; nothing was stored. When there is room again.
+    /// The person has written as much as is allowed in a minute; nothing was stored.
     TooFast {
-        /// In this time.
+        /// Time until there is room again.
         wait: Duration,
     },
-    /// As much waits in the conversation as may; nothing was stored.
+    /// The conversation holds as many waiting bytes as allowed; nothing was stored.
     TooLarge {
-        /// How many turns of the frontend wait, for an honest `Retry-After`.
+        /// Number of the frontend's turns that wait, for an honest `Retry-After`.
         waiting_in_frontend: u32,
     },
     /// Too many turns wait; nothing was stored.
     BacklogFull {
-        /// How many turns of the frontend wait, for an honest `Retry-After`.
+        /// Number of the frontend's turns that wait, for an honest `Retry-After`.
         waiting_in_frontend: u32,
-        /// How many turns of the conversation wait.
+        /// Number of the conversation's turns that wait.
         waiting_in_conversation: u32,
     },
 }
@@ -103,23 +103,23 @@ pub enum Accepted {
 /// A turn as `Prefer: wait` and repeats see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TurnView {
-    /// The conversation's key.
+    /// The store's key of the conversation.
     pub conversation: ConversationKey,
-    /// Where it stands.
+    /// Its state.
     pub state: TurnState,
     /// The bodies of the feed events that belong to it, oldest first: its own message, replies, the closing event and
-    /// what was caused by the same look (an escalation).
+    /// the events that the same look caused (an escalation).
     pub events: Vec<String>,
 }
 
-/// Taking messages in.
+/// Takes messages in.
 #[async_trait::async_trait]
 pub trait IntakeStore: Send + Sync {
-    /// Stores a message, its conversation where it is new, its turn and its feed event; idempotent by
+    /// Stores a message, its conversation if that is new, its turn and its feed event; idempotent by
     /// (frontend, conversation, message id). Announces `Turns` and `Feed`.
     async fn accept(&self, message: NewMessage) -> Result<Accepted>;
 
-    /// A turn by its frontend's ids, or a browser's of it.
+    /// Reads a turn by its frontend's ids, or by those of a browser of the frontend.
     async fn turn(
         &self,
         frontend: &FrontendName,

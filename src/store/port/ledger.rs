@@ -1,4 +1,4 @@
-//! Recording what Fini said: the only way by which anything of Fini's enters the feed.
+//! Recording what Fini said: the only way from Fini into the feed.
 
 use std::time::Duration;
 
@@ -13,29 +13,29 @@ use crate::domain::{
     vendor::{FiniConversation, FiniEvent},
 };
 
-/// How a conversation's watch ends.
+/// The times after which a conversation's watch ends.
 #[derive(Clone, Copy, Debug)]
 pub struct WatchPolicy {
-    /// After so long without activity.
+    /// Time without activity.
     pub idle: Duration,
-    /// The same while escalated.
+    /// Time without activity while escalated.
     pub escalated: Duration,
 }
 
 /// One look at a Fini conversation, to be recorded.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// Whose conversation it is.
+    /// The conversation that the look is about.
     pub conversation: ConversationKey,
-    /// Where the look comes from.
+    /// The origin of the look.
     pub source: Source,
     /// The events, oldest first.
     pub events: Vec<FiniEvent>,
-    /// The present time.
+    /// Time at which the look is recorded.
     pub now: Timestamp,
 }
 
-/// Where a look comes from.
+/// The origin of a look.
 #[derive(Clone, Debug)]
 pub enum Source {
     /// The answer to a send. An outdated token records nothing.
@@ -44,55 +44,55 @@ pub enum Source {
         turn: TurnKey,
         /// The proof of the claim.
         token: Token,
-        /// Should the turn now be awaiting its reply: when it is looked for.
+        /// Time of the next look, should the turn now await its reply.
         look_at: Timestamp,
     },
-    /// A wrapper from List or Get. Records nothing where the conversation is not (or no longer) bound to it.
+    /// A wrapper from List or Get. Records nothing if the conversation is not (or no longer) bound to it.
     Wrapper {
         /// The Fini conversation that was read.
         interaction: InteractionId,
-        /// When Fini created it.
+        /// Its creation time at Fini.
         created_at: Timestamp,
-        /// Whether it was read by itself, and so is not cut.
+        /// True if it was read by itself, and so is not cut.
         is_whole: bool,
-        /// Its status text.
+        /// Fini's status text of it.
         status: Option<String>,
-        /// Its resolved flag.
+        /// Fini's resolved flag of it.
         resolved: Option<bool>,
         /// The value of our turn attribute on it.
         turn_attribute: Option<String>,
-        /// It was the truth at Fini no earlier than that.
+        /// The earliest time at which Fini's state may have been this.
         as_of: Timestamp,
-        /// Should the open turn now be awaiting its reply: when it is looked for.
+        /// Time of the next look, should the open turn now await its reply.
         look_at: Timestamp,
     },
 }
 
-/// What recording changed.
+/// The changes that recording made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an answer of its own, and any may come with any other")]
 pub struct Recorded {
-    /// Whether the look still counted (token and binding matched).
+    /// True if the look still counted (token and binding matched).
     pub counted: bool,
-    /// How many feed events it caused.
+    /// Number of feed events that it caused.
     pub added: usize,
     /// Creation times of Fini events that were new, for the published lag.
     pub new_events: Vec<Timestamp>,
     /// The conversation's state after it.
     pub state: Option<State>,
-    /// Where the turn stands after it, also where nothing changed; `None` where no turn is in flight.
+    /// The turn's state after it, also if nothing changed; `None` if no turn is in flight.
     pub turn: Option<TurnState>,
-    /// Whether what was found may be the turn's message or somebody else's, so that it is neither there nor absent; or
-    /// something was found of which it is not known yet whose it is.
+    /// True if an event that was found may be the turn's message or somebody else's, so that the turn is neither there nor
+    /// absent; or if the owner of something that was found is not known yet.
     pub doubtful: bool,
-    /// How many events this look withheld from everybody.
+    /// Number of events that this look withheld from everybody.
     pub withheld: usize,
-    /// Whether this look quarantined the conversation.
+    /// True if this look quarantined the conversation.
     pub quarantined: bool,
-    /// Whether the snapshot lacks an event that was seen not long ago: what else it lacks may be there all the same.
+    /// True if the snapshot lacks an event that was seen not long ago: it may lack others that are there, too.
     pub is_behind: bool,
-    /// When one more look is wanted although nothing else changes: the snapshot was behind what is known, or its status was
-    /// not judged since the last word of the exchange.
+    /// Time of one more look that is wanted although nothing else changes: the snapshot was older than the record, or its status
+    /// was not judged since the last word of the exchange.
     pub judge_at: Option<Timestamp>,
     /// The turns that this look ended, oldest first.
     pub ended: Vec<Ended>,
@@ -115,13 +115,13 @@ impl Recorded {
 pub struct Ended {
     /// The name of its outcome.
     pub outcome: &'static str,
-    /// When its first message was accepted.
+    /// Time at which its first message was accepted.
     pub accepted_at: Timestamp,
     /// The request that brought that message.
     pub cause: Correlation,
 }
 
-/// Conversations that look for theirs at once; the ones that have looked longest come first.
+/// The most conversations to look for at once; those that have waited longest come first.
 pub const UNBOUND: usize = 500;
 
 /// A conversation whose first turn was claimed for sending, but whose Fini conversation is not known yet.
@@ -133,19 +133,19 @@ pub struct Unbound {
     pub attribute: String,
     /// The Fini events that are known to be its own (from responses).
     pub events: Vec<FiniEventId>,
-    /// Its message in flight, while the event of that was not seen: what could turn up in a foreign conversation.
+    /// Its message in flight, until the event of that is seen: it could turn up in a foreign conversation.
     pub open: Option<Open>,
-    /// When its first message was created at Fini, by Fini's clock, as far as that is known.
+    /// Creation time of its first message, by Fini's clock, if known.
     pub own_since: Option<Timestamp>,
-    /// When its first turn was sent.
+    /// Time of its first send.
     pub first_sent_at: Timestamp,
-    /// Since when the binding is wanted.
+    /// Time since which the binding is wanted.
     pub wanted_since: Timestamp,
-    /// When to look (again).
+    /// Time of the next look.
     pub look_at: Timestamp,
-    /// How often it was looked for.
+    /// Number of looks for it.
     pub looks: u32,
-    /// Whether messages wait for the binding while nothing of a customer's was sent yet. Fini's List leaves such
+    /// True if messages wait for the binding while no customer's message was sent yet. Fini's List leaves such
     /// conversations out ("List conversations": only those Fini has touched), so it may never be found.
     pub waits_unlisted: bool,
 }
@@ -153,36 +153,36 @@ pub struct Unbound {
 /// A message that may stand at Fini without its event having been seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Open {
-    /// On whose behalf it was sent.
+    /// The author's role.
     pub role: Role,
     /// The text as it was sent.
     pub text: String,
-    /// When it was sent, the last time.
+    /// Time of its last send.
     pub sent_at: Timestamp,
-    /// Whether it was given up meanwhile: nobody waits for what becomes of it.
+    /// True if it was given up meanwhile: nobody waits for its fate.
     pub is_given_up: bool,
 }
 
-/// What the conversations whose Fini conversation is not known amount to.
+/// Totals over the conversations whose Fini conversation is not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UnboundSummary {
-    /// How many there are.
+    /// Number of such conversations.
     pub count: u64,
-    /// The first send of those that are to be looked for now.
+    /// The earliest first send of those that are due for a look now.
     pub due_since: Option<Timestamp>,
-    /// When the first of them is to be looked for.
+    /// Time of the earliest look that is due.
     pub look_at: Option<Timestamp>,
 }
 
-/// What binding came to.
+/// The result of binding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Bound {
     /// Bound; waiting turns of the conversation are due.
     Now,
     /// It was bound to exactly this before.
     Already,
-    /// The Fini conversation belongs to another conversation, or a person whom nobody knows has spoken in it before: this one
-    /// is quarantined now.
+    /// The Fini conversation belongs to another conversation, or a person unknown to the bridge has spoken in it before:
+    /// this one is quarantined now.
     Quarantined {
         /// Its owner, if it is one of ours.
         owner: Option<super::ConversationRef>,
@@ -191,39 +191,40 @@ pub enum Bound {
     Stale,
 }
 
-/// Recording what Fini said, and whose Fini conversation is whose.
+/// Records what Fini said, and which Fini conversation belongs to which conversation.
 #[async_trait::async_trait]
 pub trait LedgerStore: Send + Sync {
     /// Applies one look in one transaction: marks events as seen, appends to the feed, files deliveries, settles the turn,
-    /// moves the conversation, its watch and its next read. Announces what follows.
+    /// moves the conversation, its watch and its next read. Announces the changes.
     ///
-    /// A response of a conversation that is not bound also makes its binding wanted. A response from which no trace of the
-    /// message could be told (an empty array) leaves the turn `unclear`.
+    /// A response of a conversation that is not bound also makes its binding wanted. A response that shows no trace of the
+    /// message (an empty array) leaves the turn `unclear`.
     async fn record(&self, record: Record) -> Result<Recorded>;
 
-    /// The conversations of these Fini conversations.
+    /// Finds the conversations that are bound to these Fini conversations.
     async fn owners(&self, interactions: &[InteractionId]) -> Result<Vec<(InteractionId, super::ConversationRef)>>;
 
-    /// Conversations that something was sent for without their Fini conversation being known, longest first; from the claim
+    /// Lists conversations for which something was sent while their Fini conversation is unknown, longest first; from the claim
     /// on, because a sweep may be faster than the response. Their `look_at` is [`Timestamp::MAX`] until their binding is
     /// wanted; those in quarantine are left out.
     async fn unbound(&self, limit: usize) -> Result<Vec<Unbound>>;
 
-    /// What those same conversations amount to at `now`: asked far more often than who they are.
+    /// Returns the totals over those conversations at `now`: asked far more often than the list.
     async fn unbound_summary(&self, now: Timestamp, limit: usize) -> Result<UnboundSummary>;
 
-    /// Sets when a wanted binding is looked for next, and counts the look; nothing where it is not wanted.
+    /// Sets the time of the next look for a wanted binding, and counts the look; does nothing if it is not wanted.
     async fn postpone_binding(&self, conversation: ConversationKey, look_at: Timestamp) -> Result<()>;
 
-    /// Binds a conversation that looks for its Fini conversation to this one, as it was read; or quarantines it where that
-    /// one belongs to another conversation, or is somebody's whom nobody knows. From then on the quarantined one counts as
-    /// one of those who speak in it: what is said to it reaches nobody else.
+    /// Binds a conversation that looks for its Fini conversation to this one, as it was read; quarantines it if that one
+    /// belongs to another conversation, or to a person unknown to the bridge. From then on the quarantined conversation
+    /// counts as one of those that speak in it: messages to it reach nobody else.
     async fn bind(&self, conversation: ConversationKey, snapshot: &FiniConversation, now: Timestamp) -> Result<Bound>;
 
-    /// The Fini conversation is gone (or was never found): unbinds, state `lost`; an open turn fails with
-    /// `interaction_lost` (`unclear_outcome` where nobody knows whether it arrived and nothing was ever found); the next message starts a new Fini conversation. The state stays what it was where only mirrored
-    /// messages were sent to a Fini conversation that was never found: List does not show such, lost or not. `interaction` must still be the binding
-    /// (`None`: still unbound, and nothing of it sent after `now`), else nothing changes and `false` is returned.
+    /// Unbinds a conversation whose Fini conversation is gone (or was never found): its state becomes `lost`, and an open
+    /// turn fails with `interaction_lost` (`unclear_outcome` if its arrival is unknown and nothing was ever found); the next
+    /// message starts a new Fini conversation. The state stays as it was if only mirrored messages were sent to a Fini
+    /// conversation that was never found: List does not show such, lost or not. `interaction` must still be the binding
+    /// (`None`: still unbound, and nothing of it sent after `now`), else nothing changes and it returns false.
     async fn lose(
         &self,
         conversation: ConversationKey,
@@ -232,10 +233,10 @@ pub trait LedgerStore: Send + Sync {
         detail: &str,
     ) -> Result<bool>;
 
-    /// Settles a quarantine: binds to the given Fini conversation, of which nothing older than the conversation is told, or
-    /// makes the next message start a new one. Then a turn in flight fails with `interaction_lost` and is not to be sent
-    /// again: Fini may have it, and nobody would find its reply any more. `Stale` where there is no such
-    /// conversation or it is not quarantined; `Quarantined` where the Fini conversation belongs to another one: not even an
+    /// Settles a quarantine: binds to the given Fini conversation, of which the feed gets nothing older than the conversation, or
+    /// makes the next message start a new one. Then a turn in flight fails with `interaction_lost` and must not be sent
+    /// again: Fini may have it, and its reply would never be found. `Stale` if there is no such
+    /// conversation or it is not quarantined; `Quarantined` if the Fini conversation belongs to another one: not even an
     /// operator binds two to one.
     async fn settle_quarantine(
         &self,

@@ -7,18 +7,18 @@ use crate::domain::{
     log::{LogCursor, TypeFilter},
 };
 
-/// What of a log is asked for.
+/// A request to read a log.
 #[derive(Clone, Debug)]
 pub struct LogQuery {
-    /// Whose log.
+    /// The frontend whose log is read.
     pub frontend: FrontendName,
-    /// Where reading goes on.
+    /// The place behind which reading starts.
     pub after: LogCursor,
-    /// Which types of events.
+    /// The types of events to read.
     pub types: TypeFilter,
-    /// Of this conversation alone.
+    /// The only conversation to read; `None` for all.
     pub conversation: Option<ConversationId>,
-    /// How much at once.
+    /// The most to read at once.
     pub most: Most,
 }
 
@@ -27,7 +27,7 @@ pub struct LogQuery {
 pub struct LogEntry {
     /// The place behind it.
     pub cursor: LogCursor,
-    /// Its type.
+    /// Its type, such as `message.created`.
     pub kind: String,
     /// Its body, exactly as it is called back.
     pub body: String,
@@ -38,13 +38,13 @@ pub struct LogEntry {
 pub struct LogPage {
     /// Entries, in the order of the log.
     pub entries: Vec<LogEntry>,
-    /// How far was looked: reading goes on from here.
+    /// The place up to which the log was searched: the next read starts from here.
     pub reached: LogCursor,
-    /// Whether there are entries beyond.
+    /// True if there are entries beyond.
     pub has_more: bool,
 }
 
-/// What came of a cursor.
+/// The result of reading from a cursor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogRead {
     /// A part of the log.
@@ -58,7 +58,7 @@ pub enum LogRead {
     },
 }
 
-/// Where reading begins without a cursor.
+/// The place at which reading begins without a cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogStart {
     /// At the oldest entry that is kept.
@@ -69,17 +69,17 @@ pub enum LogStart {
     End,
 }
 
-/// The logs.
+/// Numbers and reads the logs.
 #[async_trait::async_trait]
 pub trait LogStore: Send + Sync {
     /// Gives up to about `most` committed events their positions, each conversation's in the order of its feed, and announces
-    /// the logs that grew. One process at a time does, so that a position is seen no earlier than any lower one; returns how
-    /// many there were.
+    /// the logs that grew. Only one process at a time does so: a position is seen no earlier than any lower one. Returns the
+    /// number of events.
     async fn number_log(&self, most: usize) -> Result<usize>;
 
-    /// Entries behind a cursor, as many as are asked for but one at least. Erased ones are left out.
+    /// Reads entries behind a cursor, as many as are asked for but at least one. Erased ones are left out.
     async fn log(&self, query: &LogQuery) -> Result<LogRead>;
 
-    /// The place at which reading begins.
+    /// Returns the place at which reading begins.
     async fn log_start(&self, frontend: &FrontendName, start: LogStart) -> Result<LogCursor>;
 }

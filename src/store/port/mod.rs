@@ -1,4 +1,4 @@
-//! The port: what a store can be asked, by aggregate. Types here carry no SQL and no behaviour.
+//! The port: the operations of a store, by aggregate. Types here carry no SQL and no behaviour.
 
 mod admin;
 mod audit;
@@ -43,10 +43,10 @@ pub use waits::*;
 use super::{Changes, StoreError};
 use crate::domain::Timestamp;
 
-/// What every store method returns.
+/// The result of every store method.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
-/// Everything the bridge asks of its database.
+/// All operations of the bridge on its database.
 #[async_trait::async_trait]
 pub trait Store:
     IntakeStore
@@ -69,53 +69,53 @@ pub trait Store:
     + TimeStore
     + WaitStore
 {
-    /// The feed of changes.
+    /// Returns the feed of changes.
     fn changes(&self) -> &Changes;
 
-    /// Proves that the database can be written: used by readiness.
+    /// Proves that the database can be written; readiness calls it.
     async fn ping(&self) -> Result<()>;
 
-    /// How large it is, and how old the oldest snapshot in it; asked every minute.
+    /// Returns the size of the database and the age of its oldest snapshot; called every minute.
     async fn footprint(&self) -> Result<Footprint>;
 
-    /// Whether another process may work on the same database at the same time.
+    /// Returns true if another process may work on the same database at the same time.
     fn is_shared(&self) -> bool;
 
-    /// Takes what was erased out of the database's own files too, as far as that is this process's to do; whether it is gone.
+    /// Removes erased data from the database's own files, as far as this process is responsible; returns true once it is gone.
     async fn scrub(&self) -> Result<bool>;
 
-    /// Finishes what was begun, checkpoints and closes. Calls after it fail with `Unavailable`.
+    /// Finishes pending work, checkpoints and closes. Later calls fail with `Unavailable`.
     async fn close(&self);
 }
 
 /// The size of a database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Footprint {
-    /// Bytes by file: `database` and `wal`, or `database` alone where it is on a server.
+    /// Bytes by file: `database` and `wal`, or only `database` if it is on a server.
     pub files: Vec<(&'static str, u64)>,
-    /// How long the oldest transaction has been keeping its snapshot, of those that the role may see; none with SQLite.
+    /// Age of the oldest snapshot that a transaction holds, among those that the role may see; `None` with SQLite.
     pub oldest_snapshot: Option<std::time::Duration>,
 }
 
-/// Who holds a lease: one running process. Random per start, so that a restarted process never passes for its predecessor.
+/// The holder of a lease: one running process. Random per start, so that a restarted process never passes for its predecessor.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Owner(pub std::sync::Arc<str>);
 
 impl Owner {
-    /// The name of the lease that says that the process lives; see [`TurnStore::recover_turns`].
+    /// Returns the name of the lease that shows that the process lives; see [`TurnStore::recover_turns`].
     pub fn process_lease(&self) -> String {
         format!("process.{}", self.0)
     }
 }
 
-/// A lease to take: by whom, when, and until when.
+/// A lease to take: its holder, start and end.
 #[derive(Clone, Debug)]
 pub struct Lease {
-    /// The process.
+    /// The process that takes it.
     pub owner: Owner,
-    /// The present time.
+    /// Time at which it is taken.
     pub now: Timestamp,
-    /// When the lease ends unless it is renewed; outlasts the deadline of the work.
+    /// End of the lease unless it is renewed; later than the deadline of the work.
     pub until: Timestamp,
 }
 

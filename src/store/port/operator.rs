@@ -1,4 +1,4 @@
-//! What operators look at: quarantines, lanes that stand still, conversations by any id, and one of them from end to end.
+//! The operators' views: quarantines, lanes that stand still, conversations by any id, and one of them from end to end.
 
 use super::{ConversationRef, Result};
 use crate::domain::{
@@ -14,13 +14,13 @@ use crate::domain::{
 /// A part of a list; each begins behind the cursor of the one before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Part {
-    /// Where the part before ended, as it was given out; one that is none of the store's own leads to an empty part.
+    /// The end of the part before, as the store gave it out; one that it never gave out leads to an empty part.
     pub cursor: Option<String>,
-    /// The most entries.
+    /// The most entries to return.
     pub limit: usize,
 }
 
-/// Entries, and where the next part begins, if there is one.
+/// Entries, and the cursor of the next part, if there is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entries<T> {
     /// The entries.
@@ -32,21 +32,21 @@ pub struct Entries<T> {
 /// A conversation in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outline {
-    /// Both its names.
+    /// The store's key and the frontend's id.
     pub conversation: ConversationRef,
-    /// The user that was named for it, and whether somebody vouches for that.
+    /// The user named for it, and true if somebody vouches for it.
     pub user: Option<(String, bool)>,
     /// Its state.
     pub state: State,
     /// Its Fini conversation, when bound.
     pub interaction: Option<InteractionId>,
-    /// Messages that wait in it.
+    /// Number of messages that wait in it.
     pub queued: u64,
     /// The number of the newest feed event.
     pub last_sequence: i64,
-    /// When its first message was accepted.
+    /// Time at which its first message was accepted.
     pub created_at: Timestamp,
-    /// When its feed last grew or its state last changed.
+    /// Time at which its feed last grew or its state last changed.
     pub updated_at: Timestamp,
 }
 
@@ -55,49 +55,49 @@ pub struct Outline {
 pub struct Quarantine {
     /// The conversation that waits for an operator.
     pub own: Outline,
-    /// Since when.
+    /// Time of its quarantine.
     pub since: Timestamp,
-    /// Why, in words.
+    /// The reason, in words.
     pub note: Option<String>,
     /// The Fini conversation in which its messages turned up.
     pub shares: Option<InteractionId>,
-    /// The conversation of ours that is bound to that one; `None` where it is nobody's whom the bridge knows.
+    /// Our conversation that is bound to that one; `None` if the bridge knows no owner.
     pub owner: Option<Outline>,
 }
 
-/// A conversation that was found, and by which of its ids.
+/// A conversation that was found, and the kind of id that matched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hit {
-    /// The conversation.
+    /// An outline of the conversation.
     pub conversation: Outline,
-    /// Which id it was: `conversation_id`, `user_id`, `message_id`, `request_id`, `event_id`, `delivery_id`,
+    /// The kind of id: `conversation_id`, `user_id`, `message_id`, `request_id`, `event_id`, `delivery_id`,
     /// `fini_event_id` or `interaction_id`.
     pub matched: String,
 }
 
-/// What is known in this process of those who are left alone for a while.
+/// The destinations and frontends to which this process sends nothing for a while.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LeftAlone {
     /// Destinations whose circuit breaker is not closed.
     pub destinations: Vec<Destination>,
-    /// Frontends whose messages Fini is not sent at present.
+    /// Frontends whose messages are not sent to Fini at present.
     pub frontends: Vec<FrontendName>,
-    /// Whether sends wait for the budget.
+    /// True if sends wait for the budget.
     pub budget: bool,
 }
 
 /// A lane that stands still: a conversation's callbacks to one destination, or its messages to Fini.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockedLane {
-    /// The conversation.
+    /// The conversation that owes the callbacks or messages.
     pub conversation: ConversationRef,
     /// The destination; `None` for messages to Fini.
     pub destination: Option<Destination>,
-    /// What holds it, and until when where that is known.
+    /// The cause that holds it, and its end if that is known.
     pub standstill: Standstill,
-    /// How many callbacks or messages wait.
+    /// Number of waiting callbacks or messages.
     pub waiting: u64,
-    /// When the first of them was recorded or accepted; `None` where a dead letter alone is left.
+    /// Time at which the first of them was recorded or accepted; `None` if only a dead letter is left.
     pub since: Option<Timestamp>,
     /// The callback at its head.
     pub head: Option<Head>,
@@ -110,19 +110,19 @@ pub struct BlockedLane {
 /// The callback at the head of a lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// The delivery.
+    /// Id of the delivery (`dlv_…`).
     pub id: DeliveryId,
-    /// The event.
+    /// Id of the event, sent as `webhook-id`.
     pub event_id: EventId,
-    /// The event's number.
+    /// The event's number in the feed.
     pub sequence: i64,
-    /// The event's type.
+    /// The event's type, such as `message.created`.
     pub kind: String,
-    /// Attempts so far.
+    /// Number of attempts so far.
     pub attempts: u32,
     /// The receiver's last status.
     pub last_status: Option<u16>,
-    /// What last went wrong.
+    /// The error of the last failed attempt.
     pub last_error: Option<String>,
 }
 
@@ -131,44 +131,44 @@ pub struct Head {
 pub struct Try {
     /// Counts from 1.
     pub number: u32,
-    /// When it began; not kept of callbacks.
+    /// Start; not kept of callbacks.
     pub began_at: Option<Timestamp>,
-    /// When it was over; `None` while it is under way, or where nobody knows since its process died.
+    /// End; `None` while it is under way, or if its process died and the end is unknown.
     pub ended_at: Option<Timestamp>,
-    /// What it came to, in one word.
+    /// Its result, in one word.
     pub outcome: Option<String>,
     /// The status that a receiver answered.
     pub status: Option<u16>,
-    /// What went wrong, in words.
+    /// The error, in words.
     pub error: Option<String>,
 }
 
 /// A message on its way to Fini and back, as operators see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Turn {
-    /// The message.
+    /// Id of the message, as its poster gave it.
     pub message: MessageId,
-    /// On whose behalf.
+    /// The author's role.
     pub role: Role,
-    /// Where it stands.
+    /// Its state.
     pub state: TurnState,
-    /// The message that it was joined to; the tries are that one's.
+    /// The message that it was joined to, which has the tries.
     pub joined_to: Option<MessageId>,
-    /// When it was accepted.
+    /// Time of its acceptance.
     pub accepted_at: Timestamp,
-    /// When it was last sent.
+    /// Time of its last send.
     pub sent_at: Option<Timestamp>,
-    /// Since when it stands where it does.
+    /// Start of its present state.
     pub state_since: Timestamp,
-    /// Until when it holds the next message, once Fini has it.
+    /// End of its hold on the next message, once Fini has it.
     pub held_until: Option<Timestamp>,
-    /// When its reply, or its fate, is looked for next.
+    /// Time of the next look for its reply or its fate.
     pub look_at: Option<Timestamp>,
-    /// Fini's event of it, where that was seen.
+    /// Fini's event of it, if that was seen.
     pub fini_event: Option<String>,
-    /// Replies so far.
+    /// Number of replies so far.
     pub replies: u32,
-    /// What last happened to it, in words.
+    /// The last change of it, in words.
     pub detail: String,
     /// The request that brought it.
     pub request_id: Option<String>,
@@ -178,21 +178,21 @@ pub struct Turn {
     pub tries: Vec<Try>,
 }
 
-/// What operators look at. None of it is asked all the time.
+/// Reads the operators' views. None of them is queried all the time.
 #[async_trait::async_trait]
 pub trait OperatorStore: Send + Sync {
-    /// Conversations in quarantine, the longest first.
+    /// Lists conversations in quarantine, the longest first.
     async fn quarantines(&self, frontend: Option<&FrontendName>, part: Part) -> Result<Entries<Quarantine>>;
 
-    /// Lanes that stand still. A part may hold fewer than its limit although there are more.
+    /// Lists lanes that stand still. A part may hold fewer than its limit although there are more.
     async fn blocked_lanes(&self, left_alone: LeftAlone, part: Part, now: Timestamp) -> Result<Entries<BlockedLane>>;
 
-    /// Conversations one of whose ids is exactly this, the youngest first.
+    /// Finds conversations one of whose ids is exactly this, the youngest first.
     async fn find_conversations(&self, id: &str, part: Part) -> Result<Entries<Hit>>;
 
-    /// A conversation's messages, the oldest of the latest `limit` first.
+    /// Reads the latest `limit` messages of a conversation, oldest first.
     async fn turns_of(&self, conversation: ConversationKey, limit: usize) -> Result<Vec<Turn>>;
 
-    /// The attempts at a conversation's callbacks that failed, by delivery.
+    /// Reads the failed attempts at a conversation's callbacks, by delivery.
     async fn delivery_tries(&self, conversation: ConversationKey) -> Result<Vec<(DeliveryId, Try)>>;
 }

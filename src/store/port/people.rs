@@ -1,4 +1,4 @@
-//! People: their conversations, how far they have read, and erasing all that is known of one.
+//! People: their conversations, their read marks, and erasing all that is known of one.
 
 use super::Result;
 use crate::domain::{
@@ -11,7 +11,7 @@ use crate::domain::{
 /// A conversation as it stands in a person's list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// Its id.
+    /// The frontend's id of it.
     pub id: ConversationId,
     /// Its state.
     pub state: State,
@@ -19,46 +19,46 @@ pub struct Listed {
     pub last_message: Option<LastMessage>,
     /// The number of the newest feed event.
     pub last_sequence: i64,
-    /// How far the customer has read.
+    /// Number of the newest event that the customer has read.
     pub read_sequence: i64,
-    /// When its feed last grew or its state last changed, by the wall clock.
+    /// Time at which its feed last grew or its state last changed, by the wall clock.
     pub updated_at: Timestamp,
-    /// Where it stands in the list.
+    /// Its place in the list.
     pub place: Place,
 }
 
-/// How far a conversation was read.
+/// The read mark of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadMark {
-    /// The number of the newest event that was read; 0 where none was.
+    /// The number of the newest event that was read; 0 if none was.
     pub read_sequence: i64,
     /// The number of the newest feed event.
     pub last_sequence: i64,
 }
 
-/// How far the erasure of a person is.
+/// The progress of a person's erasure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PersonErasure {
-    /// When it was asked for, by the wall clock.
+    /// Time of the request, by the wall clock.
     pub requested_at: WallTime,
-    /// Whether Fini is asked too.
+    /// True if Fini is to delete its conversations too.
     pub upstream: bool,
-    /// Whether nothing of the person is left in the store.
+    /// True if nothing of the person is left in the store.
     pub is_done_here: bool,
-    /// Conversations that were erased here.
+    /// Number of conversations that were erased here.
     pub conversations: u64,
-    /// Those of which reading has proved that Fini has nothing any more.
+    /// Number of those of which reading has proved that Fini no longer has anything.
     pub proved: u64,
-    /// Those that Fini is still to delete.
+    /// Number of those that Fini is still to delete.
     pub pending: u64,
-    /// Those that were given up at Fini.
+    /// Number of those whose deletion at Fini was given up.
     pub failed: u64,
 }
 
-/// People.
+/// Lists, claims and erases the conversations of people, and keeps their read marks.
 #[async_trait::async_trait]
 pub trait PersonStore: Send + Sync {
-    /// The conversations of a person behind a place of the list, newest first, at most so many.
+    /// Lists at most `limit` conversations of a person behind a place of the list, newest first.
     async fn conversations_of(
         &self,
         frontend: &FrontendName,
@@ -69,11 +69,11 @@ pub trait PersonStore: Send + Sync {
     ) -> Result<Vec<Listed>>;
 
     /// Moves the read mark of a conversation up to `sequence`, by the rule of
-    /// [`read_up_to`](crate::domain::person::read_up_to); `None` where there is no such conversation. Announces `Feed` where
+    /// [`read_up_to`](crate::domain::person::read_up_to); `None` if there is no such conversation. Announces `Feed` if
     /// it moved.
     async fn mark_read(&self, frontend: &FrontendName, id: &ConversationId, sequence: i64) -> Result<Option<ReadMark>>;
 
-    /// Gives a conversation of nobody to a person; `None` where there is no such conversation.
+    /// Gives a conversation of nobody to a person; `None` if there is no such conversation.
     async fn claim_conversation(
         &self,
         frontend: &FrontendName,
@@ -81,8 +81,8 @@ pub trait PersonStore: Send + Sync {
         id: &ConversationId,
     ) -> Result<Option<Claim>>;
 
-    /// Has everything of a person erased: from this moment on every conversation of the person is wanted gone, those included
-    /// that begin before [`Self::erase_some`] has found none left. Returns false where nothing is known of such a person.
+    /// Orders the erasure of all that is known of a person: from now on every conversation of the person is to be erased, those
+    /// included that begin before [`Self::erase_some`] has found none left. Returns false if no such person is known.
     async fn want_person_erased(
         &self,
         frontend: &FrontendName,
@@ -91,10 +91,10 @@ pub trait PersonStore: Send + Sync {
         now: Timestamp,
     ) -> Result<bool>;
 
-    /// Whether conversations of persons are still to be erased here.
+    /// Returns true if conversations of persons are still to be erased here.
     async fn persons_to_erase(&self) -> Result<bool>;
 
-    /// Erases up to `batch` conversations of one such person, the named one where one is named. `None` where there is nobody,
+    /// Erases up to `batch` conversations of one such person, or of the named one. `None` if there is nobody,
     /// or another process is at it.
     async fn erase_some(
         &self,
@@ -103,9 +103,9 @@ pub trait PersonStore: Send + Sync {
         batch: usize,
     ) -> Result<Option<usize>>;
 
-    /// How far the latest erasure of a person is; `None` where none was asked for, or nobody knows any more.
+    /// Returns the progress of a person's latest erasure; `None` if none was requested, or its record is gone.
     async fn person_erasure(&self, frontend: &FrontendName, user: &str) -> Result<Option<PersonErasure>>;
 
-    /// When a person was last erased, by the wall clock.
+    /// Returns the time of a person's last erasure, by the wall clock.
     async fn person_erased_at(&self, frontend: &FrontendName, user: &str) -> Result<Option<WallTime>>;
 }

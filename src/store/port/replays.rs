@@ -1,4 +1,4 @@
-//! Replays by range: durable jobs that send again what was delivered, at a pace.
+//! Replays by range: durable jobs that send delivered callbacks again, at a pace.
 
 use super::Result;
 use crate::domain::{
@@ -8,62 +8,62 @@ use crate::domain::{
     log::TypeFilter,
 };
 
-/// What is sent again.
+/// The range of a replay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplayRange {
-    /// To whom.
+    /// The frontend whose events are sent again.
     pub frontend: FrontendName,
-    /// To this destination alone.
+    /// The only destination to send to; `None` for all.
     pub destination: Option<String>,
-    /// What was recorded at or after.
+    /// Start: events recorded at or after this time.
     pub since: Timestamp,
-    /// What was recorded before.
+    /// End: events recorded before this time.
     pub until: Timestamp,
-    /// Which types of events.
+    /// The types of events to send.
     pub types: TypeFilter,
 }
 
 /// A replay as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replay {
-    /// Its id.
+    /// Id of the replay.
     pub id: ReplayId,
-    /// What it sends again.
+    /// The deliveries that it sends again.
     pub range: ReplayRange,
     /// Events a second, at most.
     pub per_second: u32,
-    /// Where it stands.
+    /// Its state.
     pub state: JobState,
     /// Deliveries that matched when it began.
     pub matched: u64,
     /// Deliveries that were made due again so far.
     pub due: u64,
-    /// Of those, how many the receiver has taken.
+    /// Number of those that the receiver has taken.
     pub sent: u64,
-    /// Of those, how many were given up.
+    /// Number of those that were given up.
     pub failed: u64,
-    /// When it was asked for.
+    /// Time of the request.
     pub created_at: Timestamp,
-    /// When it ended.
+    /// Time of its end.
     pub ended_at: Option<Timestamp>,
 }
 
-/// Replays.
+/// Begins, steers and carries out replays.
 #[async_trait::async_trait]
 pub trait ReplayStore: Send + Sync {
-    /// How many delivered events there are in a range.
+    /// Counts the delivered events in a range.
     async fn replay_matches(&self, range: &ReplayRange) -> Result<u64>;
 
-    /// Begins a replay of what was delivered by now; what is delivered later is none of it.
+    /// Begins a replay of everything delivered by now; later deliveries do not belong to it.
     async fn begin_replay(&self, replay: &Replay) -> Result<()>;
 
-    /// One replay; `None` where there is none of that id.
+    /// Reads one replay; `None` if there is none of that id.
     async fn replay(&self, id: &ReplayId) -> Result<Option<Replay>>;
 
-    /// Holds, goes on with or ends a replay, as far as its state allows; returns where it stands then.
+    /// Pauses, resumes or cancels a replay, as far as its state allows; returns it as it stands then.
     async fn steer_replay(&self, id: &ReplayId, act: Act, now: Timestamp) -> Result<Option<Replay>>;
 
     /// Does a piece of the replay that is due: makes deliveries due again, each with its id, its bytes and its place in its lane,
-    /// no more than its pace allows. Returns when the next piece is due, if any.
+    /// no more than its pace allows. Returns the due time of the next piece, if any.
     async fn step_replays(&self, now: Timestamp) -> Result<Option<Timestamp>>;
 }

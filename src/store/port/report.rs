@@ -6,11 +6,11 @@ use crate::domain::{
     report::{Slot, Sums},
 };
 
-/// The sums of what happened.
+/// Reads the sums behind the report.
 #[async_trait::async_trait]
 pub trait ReportStore: Send + Sync {
-    /// Those from one slot on, up to another one that is left out, oldest first; empty slots are left out, and a slot may come
-    /// several times, to be added up. Of one frontend, or of all of them together with what belongs to none (`Sums::requests`).
-    /// They say what the log says: an event counts once it stands there.
+    /// Reads the sums from one slot on, up to another one that is left out, oldest first; empty slots are left out, and a
+    /// slot may come several times, to be added up. Of one frontend, or of all of them together with the slots that belong
+    /// to none (`Sums::requests`). They agree with the log: an event counts once it stands there.
     async fn sums(&self, frontend: Option<&FrontendName>, from: Slot, to: Slot) -> Result<Vec<(Slot, Sums)>>;
 }

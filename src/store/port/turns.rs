@@ -18,26 +18,26 @@ use crate::domain::{
 /// A conversation, by both its names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ConversationRef {
-    /// The store's key.
+    /// The store's key of it.
     pub key: ConversationKey,
-    /// Whose it is.
+    /// The frontend that it belongs to.
     pub frontend: FrontendName,
-    /// The frontend's id.
+    /// The frontend's id of it.
     pub id: ConversationId,
 }
 
-/// The end of a turn, for log and figures.
+/// The end of a turn, for log and metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndOfTurn {
     /// Its conversation.
     pub conversation: ConversationRef,
-    /// Its first message.
+    /// Id of its first message, as its poster gave it.
     pub message: MessageId,
     /// The name of its outcome, or the code of its failure.
     pub outcome: &'static str,
-    /// Why it failed, in words; `None` where it did not.
+    /// The reason for its failure, in words; `None` if it did not fail.
     pub failure: Option<String>,
-    /// From the acceptance of that message to the end.
+    /// Time from the acceptance of that message to the end.
     pub took: Duration,
     /// The request that brought that message.
     pub cause: Correlation,
@@ -46,14 +46,14 @@ pub struct EndOfTurn {
 /// A request to claim turns for sending.
 #[derive(Clone, Debug)]
 pub struct ClaimTurns {
-    /// The lease to take on each.
+    /// The lease to take on each turn.
     pub lease: Lease,
-    /// The proof of holding them, new for each claim: should the answer to the claim be lost, they can be told by it.
+    /// The proof of holding them, new for each claim: it identifies them should the answer to the claim be lost.
     pub token: Token,
-    /// At most this many.
+    /// The most turns to claim.
     pub max: usize,
     /// The frontends to take from, in the order in which they are served: one turn each per round, so that a busy one
-    /// cannot starve another. Frontends that are not named are left alone.
+    /// cannot starve another. Frontends that are not named are skipped.
     pub frontends: Vec<FrontendName>,
     /// Consecutive queued user messages of a conversation are sent as one turn once the oldest has waited this long;
     /// zero sends every message by itself, at once.
@@ -62,19 +62,19 @@ pub struct ClaimTurns {
     pub budget: BudgetTerms,
 }
 
-/// What a claim brought.
+/// The result of a claim.
 #[derive(Clone, Debug, Default)]
 pub struct ClaimedTurns {
     /// The claimed turns; on record as `sending`.
     pub turns: Vec<ClaimedTurn>,
-    /// When to ask again: the earliest due time of what could not be claimed yet, or when the budget has room.
-    /// `None` where nothing waits.
+    /// Time of the next claim: the earliest due time of a turn that could not be claimed yet, or the time at which the budget has
+    /// room. `None` if nothing waits.
     pub next: Option<Timestamp>,
-    /// Whether turns were due that the budget held back.
+    /// True if the budget held back turns that were due.
     pub held_by_budget: bool,
 }
 
-/// A turn in the hands of a sender. It was written as `sending` before this was returned.
+/// A turn that a sender has claimed. It was written as `sending` before this was returned.
 #[derive(Clone, Debug)]
 pub struct ClaimedTurn {
     /// The turn (the first of a joined one).
@@ -89,29 +89,29 @@ pub struct ClaimedTurn {
     pub turn_attribute: String,
     /// Counts the changes of the conversation's binding; a cached binding of another version is stale.
     pub binding_version: i64,
-    /// Whether the conversation is bound; where not, this turn begins a new Fini conversation.
+    /// True if the conversation is bound; otherwise this turn begins a new Fini conversation.
     pub is_bound: bool,
-    /// The message ids, oldest first; more than one where messages were joined.
+    /// The message ids, oldest first; more than one if messages were joined.
     pub messages: Vec<MessageId>,
-    /// On whose behalf.
+    /// The author's role.
     pub role: Role,
     /// The text; joined messages are separated by a newline.
     pub text: String,
-    /// The user's id, if told.
+    /// The user's id, if the frontend named it.
     pub user_id: Option<String>,
     /// The user's attributes.
     pub attributes: Map<String, Value>,
-    /// Fini's channel, if told.
+    /// Fini's channel, if the frontend named it.
     pub channel: Option<String>,
     /// Further metadata.
     pub metadata: Map<String, Value>,
-    /// 1 for the first attempt.
+    /// Number of this attempt; 1 for the first.
     pub attempt: u32,
-    /// Who may speak to the customer, once a human was asked for in it, ever.
+    /// The one who may speak to the customer, once a human was ever asked for in the conversation.
     pub speaker: Option<Speaker>,
-    /// How often the turn was sent again after proven absence.
+    /// Number of times that it was sent again after proven absence.
     pub resends: u32,
-    /// When the first of its messages was accepted.
+    /// Time at which the first of its messages was accepted.
     pub accepted_at: Timestamp,
     /// The request that brought the first of its messages.
     pub cause: Correlation,
@@ -119,16 +119,16 @@ pub struct ClaimedTurn {
     pub permit: super::PermitId,
 }
 
-/// A turn whose fate is looked for by reading.
+/// A turn whose fate is read back from Fini.
 #[derive(Clone, Debug)]
 pub struct TurnToRead {
-    /// The turn.
+    /// The turn; the first of a joined one.
     pub key: TurnKey,
-    /// The attempt that is looked for: what a look concludes counts for no other.
+    /// The attempt that is looked for: a conclusion from a look counts for no other.
     pub attempt: u32,
-    /// `Awaiting` or `Unclear`.
+    /// `Awaiting`, `Late` or `Unclear`.
     pub state: TurnState,
-    /// On whose behalf it was sent.
+    /// The author's role.
     pub role: Role,
     /// Its conversation.
     pub conversation: ConversationRef,
@@ -136,45 +136,45 @@ pub struct TurnToRead {
     pub conversation_attribute: String,
     /// This turn's attribute value in Fini.
     pub turn_attribute: String,
-    /// The Fini conversation, when bound.
+    /// The Fini conversation, if bound.
     pub interaction: Option<InteractionId>,
-    /// When it was (last) sent.
+    /// Time of its last send.
     pub sent_at: Timestamp,
-    /// Since when it is in this state.
+    /// Start of its present state.
     pub since: Timestamp,
-    /// How often it was looked for in this state.
+    /// Number of looks for it in this state.
     pub looks: u32,
-    /// How often it was sent, this time included, and since when.
+    /// Number of its sends, this one included, and the time of the first.
     pub tries: Tries,
-    /// What happened, in words (for the operator).
+    /// The reason for its state, in words (for the operator).
     pub detail: String,
     /// The request that brought its message.
     pub cause: Correlation,
 }
 
-/// In whose hands a turn has to be for something to be done to it.
+/// The state and holder that a turn must have for a change to apply.
 #[derive(Clone, Debug)]
 pub enum Hold {
     /// `sending`, under this token.
     Sender(Token),
-    /// `awaiting` or `unclear`, after this attempt.
+    /// `awaiting`, `late` or `unclear`, after this attempt.
     Looked(u32),
 }
 
-/// Claiming, sending and settling turns. A method that takes a token returns `false` where the token is no longer the
-/// turn's: somebody else has it now, and nothing was changed.
+/// Claims, sends and settles turns. A method that takes a token returns false if the token is no longer the turn's: another
+/// process has the turn now, and nothing was changed.
 #[async_trait::async_trait]
 pub trait TurnStore: Send + Sync {
-    /// Claims due turns: per conversation only the oldest queued one, only where none is in flight, and only where the
-    /// conversation is bound or nothing was ever sent (else a second Fini conversation would begin). Conversations that
-    /// are quarantined, and whose frontends are not named, are left alone. Writes `sending` and the budget entries.
+    /// Claims due turns: per conversation only the oldest queued one, only if none is in flight, and only if the
+    /// conversation is bound or nothing was ever sent (else a second Fini conversation would begin). Skips conversations
+    /// that are quarantined or whose frontends are not named. Writes `sending` and the budget entries.
     async fn claim_turns(&self, claim: ClaimTurns) -> Result<ClaimedTurns>;
 
-    /// `sending` → `queued` for every turn of a claim whose answer never arrived: nothing was sent for any of them. Returns
-    /// how many there were.
+    /// Moves every `sending` turn of a claim whose answer never arrived to `queued`: nothing was sent for any of them. Returns
+    /// their number.
     async fn void_claim(&self, token: &Token, now: Timestamp) -> Result<usize>;
 
-    /// `sending` → `queued`: provably not sent; due again at `due_at`.
+    /// Moves a `sending` turn to `queued`: provably not sent; due again at `due_at`.
     async fn release_turn(
         &self,
         key: TurnKey,
@@ -184,8 +184,8 @@ pub trait TurnStore: Send + Sync {
         detail: &str,
     ) -> Result<bool>;
 
-    /// `sending` → `unclear`: to be looked for at `look_at`, and not to be sent again before `resend_at`, whatever the look
-    /// shows.
+    /// Moves a `sending` turn to `unclear`: to be looked for at `look_at`, and not to be sent again before `resend_at`, whatever
+    /// the look shows.
     async fn lose_sight(
         &self,
         key: TurnKey,
@@ -196,14 +196,14 @@ pub trait TurnStore: Send + Sync {
         detail: &str,
     ) -> Result<bool>;
 
-    /// → `failed` with `turn.failed` in the feed for each of its messages; `false` where the turn is not in `hold`.
+    /// Moves a turn to `failed`, with `turn.failed` in the feed for each of its messages; returns false if it is not in `hold`.
     async fn fail_turn(&self, key: TurnKey, hold: Hold, now: Timestamp, failure: &TurnFailure) -> Result<bool>;
 
-    /// `unclear` → `queued`, due at `due_at` or when its last send allows it, with one try more on record; `false` where
-    /// this attempt of it is not `unclear` any more: a look that began before another send proves nothing about that one.
+    /// Moves an `unclear` turn to `queued`, due at `due_at` or when its last send allows it, with one more try on record; returns
+    /// false if this attempt is no longer `unclear`: a look that began before another send proves nothing about that one.
     async fn prove_absent(&self, key: TurnKey, attempt: u32, now: Timestamp, due_at: Timestamp) -> Result<bool>;
 
-    /// Whether a message of another conversation of these frontends was sent since `since` and arrived.
+    /// Returns true if a message of another conversation of these frontends was sent since `since` and arrived.
     async fn others_arrived(
         &self,
         frontends: &[FrontendName],
@@ -211,24 +211,24 @@ pub trait TurnStore: Send + Sync {
         since: Timestamp,
     ) -> Result<bool>;
 
-    /// Sets when an `awaiting` or `unclear` turn is looked for next, and counts the look, if it is still in this attempt.
+    /// Sets the next look for an `awaiting`, `late` or `unclear` turn, and counts the look, if this attempt is the latest.
     async fn postpone_look(&self, key: TurnKey, attempt: u32, look_at: Timestamp) -> Result<()>;
 
-    /// The `awaiting` and `unclear` turns whose look is due, oldest look first.
+    /// Lists the `awaiting`, `late` and `unclear` turns whose look is due, oldest look first.
     async fn turns_to_read(&self, now: Timestamp, limit: usize) -> Result<Vec<TurnToRead>>;
 
-    /// When the next look falls due, if any.
+    /// Returns the time of the next look, if any.
     async fn next_look_at(&self) -> Result<Option<Timestamp>>;
 
-    /// Turns that are `sending` become `unclear`, to be looked for at once, where their lease has ended or their process is
-    /// known to be dead: in a store that is not shared every other owner is, in a shared one those whose
-    /// [`Owner::process_lease`](super::Owner::process_lease) has ended. Returns how many.
+    /// Moves `sending` turns to `unclear`, to be looked for at once, if their lease has ended or their process is known to
+    /// be dead: in a store that is not shared every other owner is, in a shared one those whose
+    /// [`Owner::process_lease`](super::Owner::process_lease) has ended. Returns their number.
     async fn recover_turns(&self, lease: &Lease) -> Result<usize>;
 
-    /// `queued` turns that were accepted before `accepted_before` and have not been sent in their latest attempt are
-    /// failed with `failure`; returns how many.
+    /// Fails with `failure` the `queued` turns that were accepted before `accepted_before` and have not been sent in their
+    /// latest attempt; returns their number.
     async fn expire_turns(&self, now: Timestamp, accepted_before: Timestamp, failure: &TurnFailure) -> Result<usize>;
 
-    /// How many turns are queued, per frontend.
+    /// Counts the queued turns per frontend.
     async fn queued_turns(&self) -> Result<Vec<(FrontendName, u64)>>;
 }

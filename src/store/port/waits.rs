@@ -1,4 +1,4 @@
-//! Who waits to be sent, and what the budget's window holds.
+//! The messages that wait to be sent, and the requests in the budget's window.
 
 use std::time::Duration;
 
@@ -8,22 +8,22 @@ use crate::domain::{
     ids::{ConversationKey, FrontendName},
 };
 
-/// The present of a frontend's backlog.
+/// A frontend's backlog at present.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Waiting {
-    /// When the sends of the window left, oldest first.
+    /// The times at which the sends of the window left, oldest first.
     pub sends: Vec<Timestamp>,
-    /// When its reads left, oldest first.
+    /// The times at which its reads left, oldest first.
     pub reads: Vec<Timestamp>,
-    /// The frontend's conversations in which messages wait, each with its person and how many wait.
+    /// The frontend's conversations in which messages wait, each with its person and the number that wait.
     pub conversations: Vec<(ConversationKey, Option<String>, u64)>,
-    /// How many messages wait in each frontend.
+    /// The number of messages that wait in each frontend.
     pub frontends: Vec<(FrontendName, u64)>,
 }
 
-/// Looking at what waits.
+/// Reads the backlog.
 #[async_trait::async_trait]
 pub trait WaitStore: Send + Sync {
-    /// What waits at present; of the frontend's messages the oldest, so many at most.
+    /// Reads the backlog at present; of the frontend's messages at most the oldest `most`.
     async fn waiting(&self, frontend: &FrontendName, window: Duration, now: Timestamp, most: usize) -> Result<Waiting>;
 }

@@ -1,7 +1,8 @@
-//! Reaching the server: which one, with which settings, and with which schema.
+//! The connection to the server: its address, the session's settings, and the schema.
 //!
-//! Every session is set to what the transactions rely on, whatever the server's or the role's defaults are: READ COMMITTED,
-//! commits that are on disk when they return, and statements that end. A server that takes no writes is left at once.
+//! Every session gets the settings that the transactions rely on, whatever the server's or the role's defaults are: READ
+//! COMMITTED, commits that are on disk when they return, and statements that end. A server that takes no writes is left at
+//! once.
 
 use std::{sync::Arc, time::Duration};
 
@@ -37,16 +38,16 @@ const MIGRATIONS: [(i64, &str, &str); 18] = [
     (21, "following", include_str!("migrations/0021_following.sql")),
     (22, "report", include_str!("migrations/0022_report.sql")),
 ];
-/// An idle connection is given back to the server.
+/// Time after which an idle connection is given back to the server.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(5);
 /// A connection that was idle for longer is tried before it is used: the network, or the server, may have dropped it.
 const TRUSTED: Duration = Duration::from_secs(1);
-/// How long a connection that was idle may take to say that it is still one.
+/// Longest time that the trial of an idle connection may take.
 const TRIAL: Duration = Duration::from_secs(3);
 /// Prepared statements kept per connection; there are fewer in the whole store.
 const STATEMENTS: usize = 256;
 
-/// How long anything may take.
+/// The longest time that each step may take.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
     /// A statement, on the server; waiting for a lock included.
@@ -70,12 +71,12 @@ impl Default for Patience {
     }
 }
 
-/// What every session is set to, besides the time a statement may take. A transaction is a run of short statements: one that
-/// stands still belongs to a process that does, and holds locks that the others wait for. An "off" that loses commits in a
-/// crash is the one setting of durability that a session can mend; stronger ones than "on" are left alone. Every frequent
-/// statement is made for an index, whatever it is asked: planned once, and never by how small a table was then, it stays as
-/// quick as it was tried to be (`plans.rs`). The server's notices, free texts that the driver would log, are not asked for: what
-/// fails says so itself.
+/// The settings of every session, besides the time a statement may take. A transaction is a run of short statements: one
+/// that stands still belongs to a process that does, and holds locks that the others wait for. An "off" that loses commits
+/// in a crash is the one setting of durability that a session can mend; stronger ones than "on" are left alone. Every
+/// frequent statement is made for an index, whatever its parameters: planned once, and never by the size that a table had
+/// then, it stays as quick as its test proves (`plans.rs`). The server's notices, free texts that the driver would log, are
+/// switched off: an error carries its own message.
 const SESSION: &str = "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED; \
      SET idle_in_transaction_session_timeout = '5s'; \
      SET client_min_messages = 'error'; \
@@ -84,15 +85,15 @@ const SESSION: &str = "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVE
      SET jit = 'off'; \
      SELECT set_config('synchronous_commit', 'on', FALSE) WHERE current_setting('synchronous_commit') = 'off'";
 
-/// Whether a session takes no writes: the server is a standby, or was told to take none.
+/// True if a session takes no writes: the server is a standby, or was told to take none.
 const CLOSED: &str = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'";
-/// Which history a server that takes writes is at: a number of its own, and the timeline that it writes. An engine that only
+/// The history of a server that takes writes: the identifier of its cluster, and the timeline that it writes. An engine that only
 /// resembles PostgreSQL may not have it.
 const HISTORY: &str = "SELECT CAST(system_identifier AS TEXT), \
      SUBSTR(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) FROM pg_control_system()";
 /// The tables whose rows are numbered by a sequence, in a column `key`.
 const NUMBERED: [&str; 4] = ["conversations", "turns", "deliveries", "budget"];
-/// The advisory lock of whoever mends sequences; any number that nothing else in the database uses.
+/// The advisory lock for mending sequences; any number that nothing else in the database uses.
 const SEQUENCES_LOCK: i64 = 0x0046_696e_6953;
 
 /// The run of commits that a server goes on with. A standby that is promoted begins another timeline.
@@ -104,7 +105,7 @@ pub(super) struct History {
     pub(super) timeline: u32,
 }
 
-/// How to reach the server.
+/// The address of a server, with the patience for reaching it.
 #[derive(Clone)]
 pub(super) struct Server {
     options: PgConnectOptions,
@@ -112,12 +113,12 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// From an address of the form `postgres://user:password@host:port/database?sslmode=…`. Errors never repeat it.
+    /// Parses an address of the form `postgres://user:password@host:port/database?sslmode=…`. Errors never repeat it.
     pub(super) fn new(url: &SecretString, patience: Patience) -> Result<Self> {
         let options: PgConnectOptions = url.expose_secret().parse().map_err(|_| {
             StoreError::Unavailable("the address of the PostgreSQL server is not well-formed".to_owned())
         })?;
-        // As libpq has it: trusted certificates that were named somewhere else (PGSSLROOTCERT) are compared with.
+        // As in libpq: if trusted certificates are named elsewhere (PGSSLROOTCERT), the server's is verified against them.
         let is_named = std::env::var_os("PGSSLROOTCERT").is_some_and(|file| !file.is_empty());
         let options = match options.get_ssl_mode() {
             PgSslMode::Require if is_named => options.ssl_mode(PgSslMode::VerifyCa),
@@ -131,13 +132,13 @@ impl Server {
         Ok(Self { options, patience })
     }
 
-    /// One of each address. Errors never repeat them.
+    /// Parses several addresses, at least one. Errors never repeat them.
     pub(super) fn all(urls: &[SecretString], patience: Patience) -> Result<Vec<Self>> {
         let servers: Vec<Self> = urls.iter().map(|url| Self::new(url, patience)).collect::<Result<_>>()?;
         if servers.is_empty() { Err(StoreError::Unavailable("no server is named".to_owned())) } else { Ok(servers) }
     }
 
-    /// Where it is, for the log.
+    /// Returns its host and port or its socket, for the log.
     pub(super) fn name(&self) -> String {
         let options = &self.options;
         match options.get_socket() {
@@ -147,18 +148,18 @@ impl Server {
         }
     }
 
-    /// The pool for transactions and reads, of so many connections; connects when first used. What is wrong with a connection
-    /// is `suspected`.
+    /// Returns the pool for transactions and reads, of so many connections; connects when first used. A fault of a connection
+    /// notifies `suspected`.
     pub(super) fn pool(&self, connections: u32, suspected: &Arc<Notify>) -> PgPool {
         self.pool_of(connections, suspected).idle_timeout(IDLE_TIMEOUT).connect_lazy_with(self.options.clone())
     }
 
-    /// The pool of the one connection that listens.
+    /// Returns the pool of the one connection that listens.
     pub(super) fn for_listening(&self, suspected: &Arc<Notify>) -> PgPool {
         self.pool_of(1, suspected).idle_timeout(None).max_lifetime(None).connect_lazy_with(self.options.clone())
     }
 
-    /// Logs in; which history the server goes on with, where it takes writes and can tell.
+    /// Logs in; returns the server's history, if it takes writes and can tell.
     pub(super) async fn history(&self) -> Result<Option<History>> {
         let mut connection = self.options.connect().await?;
         if is_closed(&mut connection).await? {
@@ -166,7 +167,7 @@ impl Server {
         }
         let told: std::result::Result<(String, String), _> =
             sqlx::query_as(HISTORY).persistent(false).fetch_one(&mut connection).await;
-        // Whatever became of the connection, it has said what was asked.
+        // The answer is here already; how the connection ends does not matter.
         let _ = connection.close().await;
         Ok(told.ok().and_then(|(cluster, timeline)| {
             Some(History { cluster, timeline: u32::from_str_radix(&timeline, 16).ok()? })
@@ -193,7 +194,7 @@ impl Server {
         })
     }
 
-    /// Sees to it that no sequence stands behind the rows that it numbered.
+    /// Makes sure that no sequence stands behind the rows that it numbered.
     pub(super) async fn mend_sequences(&self) -> Result<()> {
         let mended = tokio::time::timeout(self.patience.call, async {
             let mut connection = self.options.connect().await?;
@@ -204,7 +205,7 @@ impl Server {
         mended.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the server did not answer in time".to_owned())))
     }
 
-    /// Logs in and looks whether this database would do, and changes nothing.
+    /// Logs in and checks that this database would do, and changes nothing.
     pub(super) async fn try_out(&self) -> Result<()> {
         let tried = tokio::time::timeout(self.patience.connection, async {
             let mut connection = self.expect_sessions().await?;
@@ -215,13 +216,13 @@ impl Server {
         tried.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the server did not answer in time".to_owned())))
     }
 
-    /// How long a start waits for it.
+    /// Returns the longest time that a start waits for it.
     pub(super) fn patience(&self) -> Duration {
         self.patience.connection.min(self.patience.start)
     }
 
-    /// A connection. Refuses a pooler that hands every transaction to another session: what is listened to, prepared or set in
-    /// one would be gone in the next.
+    /// Opens a connection. Refuses a pooler that hands every transaction to another session: anything listened to, prepared
+    /// or set in one would be gone in the next.
     async fn expect_sessions(&self) -> Result<PgConnection> {
         let first = self.options.connect().await?;
         let (first, are_sessions) = sessions::try_with(first, || self.options.connect()).await?;
@@ -258,7 +259,7 @@ impl Server {
                         return Err(sqlx::Error::InvalidArgument(failure::READ_ONLY.to_owned()));
                     }
                     connection.execute(SESSION).await?;
-                    // In simple queries, so that a pooler's sessions, where they are shared, do not fail here already.
+                    // In simple queries, so that shared sessions of a pooler do not fail here already.
                     connection.execute(AssertSqlSafe(statement_timeout)).await?;
                     Ok(())
                 })
@@ -266,13 +267,13 @@ impl Server {
     }
 }
 
-/// Whether this session takes no writes. Asked in a simple query: it leaves nothing behind in the session.
+/// Returns true if this session takes no writes. Asked in a simple query: it leaves nothing behind in the session.
 pub(super) async fn is_closed(connection: &mut PgConnection) -> std::result::Result<bool, sqlx::Error> {
     let row = connection.fetch_one(CLOSED).await?;
     sqlx::Row::try_get(&row, 0)
 }
 
-/// Whether every migration was applied as it is here. A role that may not change the schema then needs not try.
+/// Returns true if every migration was applied as it is here. A role that may not change the schema then needs not try.
 async fn is_up_to_date(connection: &mut PgConnection) -> Result<bool> {
     let exists: bool =
         sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL").fetch_one(&mut *connection).await?;
@@ -290,14 +291,13 @@ async fn is_up_to_date(connection: &mut PgConnection) -> Result<bool> {
     Ok(migrator.iter().count() == applied.len() && migrator.iter().zip(&applied).all(same))
 }
 
-/// Puts each sequence that stands behind the rows of its table after them: a move by logical replication brings the rows and
-/// leaves the sequences where they were. A number that was given once must not be given again, or what is written now would
-/// stand before what was written earlier.
+/// Moves each sequence that stands behind the rows of its table past them: a move by logical replication brings the rows and
+/// leaves the sequences where they were. A number must not be given twice, or a new row would stand before older ones.
 async fn mend_sequences(connection: &mut PgConnection) -> Result<()> {
     let mut transaction = connection.begin().await?;
     sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(SEQUENCES_LOCK).execute(&mut *transaction).await?;
     for table in NUMBERED {
-        // Named by constants of ours alone.
+        // Its names are constants of ours only.
         let sequence = format!("pg_get_serial_sequence('{table}', 'key')");
         let largest = format!("(SELECT COALESCE(MAX(key), 0) FROM {table})");
         let name: Option<String> =

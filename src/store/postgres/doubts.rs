@@ -1,8 +1,8 @@
 //! Changes of commits that were cut off.
 //!
-//! Nobody knows whether such a commit came into effect, or when it will: the server may still be at it. If it does, nobody
-//! else tells of it, and who waits for it would look by itself half a minute later. So it is told at once, and again with
-//! commits that succeed afterwards: those that had to wait for it among them.
+//! It is unknown whether such a commit came into effect, or when it will: the server may still be at it. If it does, nobody
+//! else announces it, and a waiting loop would look by itself half a minute later. So its changes are announced at once, and
+//! again with commits that succeed afterwards: those that had to wait for it among them.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::store::Change;
 
-/// How long they are told, and how often.
+/// Time for which they are announced, and the interval.
 const FOR: Duration = Duration::from_secs(20);
 const EVERY: Duration = Duration::from_millis(500);
 
@@ -24,19 +24,19 @@ struct Doubt {
     told_at: Instant,
 }
 
-/// What may have changed.
+/// Changes that may have come into effect.
 #[derive(Debug, Default)]
 pub(super) struct Doubts(Mutex<Vec<Doubt>>);
 
 impl Doubts {
-    /// Remembers what a commit may have changed, and that it was told.
+    /// Remembers the possible changes of a commit, which were announced just now.
     pub(super) fn add(&self, changes: Vec<Change>, now: Instant) {
         if !changes.is_empty() {
             self.inner().push(Doubt { changes, since: now, told_at: now });
         }
     }
 
-    /// What is to be told again.
+    /// Returns the changes to announce again.
     pub(super) fn due(&self, now: Instant) -> Vec<Change> {
         let mut doubts = self.inner();
         let mut due = Vec::new();

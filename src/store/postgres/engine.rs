@@ -1,10 +1,10 @@
-//! Running transactions: on a connection of the pool, with a deadline, and again where another transaction was in the way.
+//! Running transactions: on a connection of the pool, with a deadline, and again if another transaction was in the way.
 //!
 //! A connection of the pool may have been cut since it was used last. One that was idle for a while is tried before it is
-//! used; for one that was just used that would be a round trip in vain nearly always. So where the first word on it fails,
-//! nothing was done, and the next connection is taken. So it is where its server takes no writes any more: that connection is
-//! closed, and the server that takes them is looked for (`primary.rs`). Where the last word fails, the commit, nobody knows
-//! what became of it, and what it may have changed is told all the same (`doubts.rs`).
+//! used; for one that was just used that would be a round trip in vain nearly always. So if the first statement on it fails,
+//! nothing was done, and the next connection is taken. The same holds if its server takes no writes any more: that connection
+//! is closed, and the server that takes them is looked for (`primary.rs`). If the last statement fails, the commit, its effect
+//! is unknown, and its possible changes are announced all the same (`doubts.rs`).
 
 use std::{
     slice,
@@ -25,17 +25,17 @@ use super::{
 };
 use crate::store::{Change, Changes, Result, Rules, StoreError};
 
-/// How often a transaction is tried that others keep getting in the way of.
+/// The most tries of a transaction that others keep getting in the way of.
 const TRIES: usize = 5;
 
-/// Whoever waits longer for a connection has it looked into.
+/// Wait for a connection after which the server is suspected.
 const SLOW: Duration = Duration::from_secs(1);
-/// A connection on which something failed may take so long to say whether it takes writes.
+/// Longest time in which a connection on which something failed may say whether it takes writes.
 const TRIAL: Duration = Duration::from_secs(1);
-/// Servers that some work goes over to at most.
+/// The most servers that some work goes over to.
 const SERVERS: u32 = 3;
 
-/// What stands around the statements of some work.
+/// The frame around the statements of some work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Frame {
     /// A transaction.
@@ -51,7 +51,7 @@ pub(super) enum Frame {
 enum Failed {
     /// The connection was cut before anything was done on it.
     NotBegun(StoreError),
-    /// Anything may be the matter.
+    /// Any other failure.
     Within(StoreError),
 }
 
@@ -61,7 +61,7 @@ impl<E: Into<StoreError>> From<E> for Failed {
     }
 }
 
-/// What runs transactions.
+/// Runs the store's transactions.
 pub(super) struct Engine {
     pub(super) primary: Arc<Primary>,
     rules: Arc<Rules>,
@@ -87,7 +87,7 @@ impl Engine {
         &self.changes
     }
 
-    /// Runs `work`; returns once it is durable. Where another transaction was in the way, runs it again.
+    /// Runs `work`; returns once it is durable. Runs it again if another transaction was in the way.
     ///
     /// Without a transaction around it, the work is one statement that may as well be run twice.
     pub(super) async fn write<I: Sync, T>(&self, frame: Frame, input: &I, work: Write<I, T>) -> Result<T> {
@@ -95,7 +95,7 @@ impl Engine {
         found.ok_or_else(|| StoreError::Internal("work found nothing".to_owned()))
     }
 
-    /// Runs `work` on every input, all in one transaction. Where another transaction was in the way, so often at most.
+    /// Runs `work` on every input, all in one transaction; at most `most` times if another transaction was in the way.
     pub(super) async fn write_all<I: Sync, T>(
         &self,
         frame: Frame,
@@ -139,7 +139,7 @@ impl Engine {
         }
     }
 
-    /// A connection to the server that takes writes. Where that becomes another one meanwhile, to the other.
+    /// Returns a connection to the server that takes writes; to the new one if that changes meanwhile.
     async fn connection(&self) -> Result<PoolConnection<Postgres>> {
         let mut gone = 0;
         loop {
@@ -153,7 +153,7 @@ impl Engine {
                 self.primary.suspect();
                 acquire.await
             };
-            // Whoever is being connected to a server that is left does not hear of it by itself.
+            // A caller that waits for a connection to a server that is left is not woken by itself.
             let acquired = tokio::select! {
                 biased;
                 acquired = patient => acquired,
@@ -170,7 +170,7 @@ impl Engine {
         }
     }
 
-    /// Tells everybody what was changed.
+    /// Announces changes here and to the other processes.
     pub(super) fn announce(&self, changes: &[Change]) {
         let teller = self.teller.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for change in changes {
@@ -181,12 +181,12 @@ impl Engine {
         }
     }
 
-    /// Nothing is told any more: the telling ends once everything is told.
+    /// Takes no more changes for the other processes: the teller ends once it has sent the rest.
     pub(super) fn end_telling(&self) {
         drop(self.teller.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
-    /// Once there is something to be told, it may be in effect, whatever comes of it.
+    /// Runs `work` once. From the moment `told` holds changes, they may be in effect, whatever the result.
     async fn attempt<I: Sync, T>(
         &self,
         connection: &mut Conn,
@@ -217,7 +217,7 @@ impl Engine {
         Ok(found)
     }
 
-    /// Whether work that failed is to be tried on the next connection: as often as there may be cut ones in the pool.
+    /// Returns `Ok` if failed work is to be tried on the next connection: as often as there may be cut ones in the pool.
     fn passes_by(&self, failed: Failed, cut: &mut u32) -> Result<()> {
         match failed {
             Failed::NotBegun(StoreError::Unavailable(_)) if *cut < self.primary.connections() => {
@@ -228,9 +228,9 @@ impl Engine {
         }
     }
 
-    /// What came of work that had a deadline. A connection that did not answer by then, or on which the server failed, is
-    /// closed and not given back: nobody knows what it is at, or the next would find the same. One whose server takes no writes
-    /// has done nothing of the work.
+    /// Returns the result of work that had a deadline. A connection that did not answer by then, or on which the server
+    /// failed, is closed and not given back: its state is unknown, or the next caller would find the same. One whose server
+    /// takes no writes has done nothing of the work.
     async fn in_time<T>(
         &self,
         mut connection: PoolConnection<Postgres>,
@@ -276,7 +276,7 @@ async fn look<I: Sync, T>(
     Ok(found)
 }
 
-/// What may be done twice may be begun again where the connection is gone.
+/// Classifies the failure of work that may be done twice: it may be begun again if the connection is gone.
 async fn unframed(connection: &mut Conn, error: StoreError) -> Failed {
     if matches!(error, StoreError::Unavailable(_)) && connection.ping().await.is_err() {
         return Failed::NotBegun(error);

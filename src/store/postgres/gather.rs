@@ -19,9 +19,9 @@ use super::{
 };
 use crate::store::{Accepted, NewMessage, Result, StoreError};
 
-/// Messages in one transaction. Their conversations stay locked until its end.
+/// The most messages in one transaction. Their conversations stay locked until its end.
 const BATCH: usize = 64;
-/// Messages that wait before their senders have to.
+/// The most messages that wait; beyond, their senders do.
 const QUEUE: usize = 1024;
 /// Transactions at the same time: one waits for the disk while the other one is being filled.
 const AT_ONCE: usize = 2;
@@ -32,7 +32,7 @@ pub(super) struct Intake {
     patience: Patience,
 }
 
-/// A message that waits, and who waits for it.
+/// A message that waits, with its caller.
 struct Waiting {
     message: NewMessage,
     work: Write<NewMessage, Accepted>,
@@ -40,9 +40,9 @@ struct Waiting {
 }
 
 impl Intake {
-    /// Starts what takes messages in; it ends with [`close`](Self::close).
+    /// Starts the tasks that take messages in; they end with [`close`](Self::close).
     ///
-    /// What is taken in is remembered by `losses`.
+    /// `losses` remembers the messages taken in.
     pub(super) fn start(
         engine: &Arc<Engine>,
         losses: &Arc<Losses>,
@@ -94,7 +94,7 @@ async fn take_in(engine: Arc<Engine>, losses: Arc<Losses>, inbox: Arc<Mutex<mpsc
     }
 }
 
-/// Takes the messages in and answers everybody; leaves `batch` empty.
+/// Takes the messages in and answers every caller; leaves `batch` empty.
 async fn settle(engine: &Engine, losses: &Losses, batch: &mut Vec<Waiting>) {
     let Some(work) = batch.first().map(|first| first.work) else { return };
     let (messages, callers): (Vec<_>, Vec<_>) =
@@ -104,17 +104,17 @@ async fn settle(engine: &Engine, losses: &Losses, batch: &mut Vec<Waiting>) {
         Ok(accepted) => {
             for ((message, caller), accepted) in messages.iter().zip(callers).zip(accepted) {
                 remember(losses, message, &accepted);
-                // A caller that has gone does not want to know.
+                // A caller that has gone needs no answer.
                 let _ = caller.send(Ok(accepted));
             }
         }
-        // Nobody can do better now.
+        // A second try would fail too.
         Err(error @ (StoreError::Unavailable(_) | StoreError::Damaged(_))) => {
             for caller in callers {
                 let _ = caller.send(Err(error.clone()));
             }
         }
-        // One of them is in the way of the others, or was in somebody else's way.
+        // One of them is in the way of the others, or met a conflict.
         Err(_) => {
             for (message, caller) in messages.iter().zip(callers) {
                 let accepted = engine.write(Frame::Transaction, message, work).await;
@@ -127,7 +127,7 @@ async fn settle(engine: &Engine, losses: &Losses, batch: &mut Vec<Waiting>) {
     }
 }
 
-/// Before the caller hears of it: what was answered is remembered.
+/// Remembers a stored message, before its caller hears of it.
 fn remember(losses: &Losses, stored: &NewMessage, accepted: &Accepted) {
     if let Accepted::New { .. } = accepted {
         losses.remember(&stored.frontend, &stored.message.conversation_id, &stored.message.message_id);

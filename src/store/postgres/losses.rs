@@ -1,8 +1,8 @@
 //! Messages that were answered 202 and are gone with the server that had them.
 //!
-//! A standby that is promoted without having received everything lacks the last commits. Nobody can bring them back, but what
-//! this process took in lately it can look for: each message that is not there any more is named in the log, so that whoever
-//! wrote it can be asked to write again.
+//! A standby that is promoted without having received everything lacks the last commits. Nobody can bring them back, but this
+//! process can look for the messages that it took in lately: it names each missing one in the log, so that its author
+//! can be asked to write again.
 
 use std::{
     collections::VecDeque,
@@ -15,13 +15,13 @@ use tokio::time::{Instant, timeout};
 
 use crate::domain::ids::{ConversationId, FrontendName, MessageId};
 
-/// A server does not lag behind another for longer than this and is promoted all the same.
+/// Time for which a message is remembered: no standby that lags longer is promoted.
 const REMEMBERED_FOR: Duration = Duration::from_mins(10);
-/// The last so many are remembered.
+/// The most messages remembered, the latest ones.
 const REMEMBERED: usize = 20_000;
-/// So many are named one by one.
+/// The most missing messages named one by one.
 const NAMED: usize = 200;
-/// How long looking for all of them may take.
+/// Longest time that looking for all of them may take.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 struct Taken {
@@ -31,12 +31,12 @@ struct Taken {
     message: MessageId,
 }
 
-/// What this process took in lately.
+/// The messages that this process took in lately.
 #[derive(Default)]
 pub(super) struct Losses(Mutex<VecDeque<Taken>>);
 
 impl Losses {
-    /// A message was stored that was not there before.
+    /// Remembers a message that was stored and not there before.
     pub(super) fn remember(&self, frontend: &FrontendName, conversation: &ConversationId, message: &MessageId) {
         let now = Instant::now();
         let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -47,7 +47,7 @@ impl Losses {
         taken.push_back(Taken { at: now, frontend, conversation, message });
     }
 
-    /// Looks for them in a database whose history branched off, and names those that are not there.
+    /// Looks for them in a database whose history branched off, and names the missing ones.
     pub(super) async fn look(&self, pool: &PgPool) {
         let taken: Vec<Taken> = self.0.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
         let (mut there, mut lost) = (VecDeque::new(), 0_usize);
@@ -87,7 +87,7 @@ impl Losses {
     }
 }
 
-/// Whether it is there. One of a conversation that was erased meanwhile is no loss.
+/// Returns true if it is there. One of a conversation that was erased meanwhile is no loss.
 async fn is_there(pool: &PgPool, message: &Taken) -> std::result::Result<bool, sqlx::Error> {
     sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM conversations c JOIN turns t ON t.conversation_key = c.key \

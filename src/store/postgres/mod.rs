@@ -1,15 +1,15 @@
 //! The shared store: a PostgreSQL database, for several processes.
 //!
-//! Every call is a transaction of its own, on a connection of a pool, with a deadline; but messages that come at the same time
-//! are taken in by one (`gather.rs`), and what is one statement needs none. What SQLite's single writer rules out by itself is
-//! ruled out by row locks here, and a transaction that another one was in the way of is run again (`engine.rs`). Here stand the
-//! types that the shared texts in `sql/` are compiled with, and the store itself. Nothing here decides anything about
-//! conversations or turns.
+//! Every call is a transaction of its own, on a connection of a pool, with a deadline; but one transaction takes in the
+//! messages that come at the same time (`gather.rs`), and a single statement needs none. Conflicts that SQLite's single
+//! writer rules out by itself are ruled out by row locks here, and a transaction that met a conflict is run again
+//! (`engine.rs`). Here stand the types that the shared texts in `sql/` are compiled with, and the store itself. Nothing here
+//! decides anything about conversations or turns.
 //!
-//! One thing cannot be promised over a network: where the connection is cut during the commit itself, the call fails
-//! although it may have taken effect. What callers do about an error is right in both cases: a message is recognised when
-//! it is posted again, a claim is given back by its token (`store/lost.rs`), a completion is said again and counts once, and
-//! what may have changed is told (`doubts.rs`).
+//! One thing cannot be promised over a network: if the connection is cut during the commit itself, the call fails
+//! although it may have taken effect. The callers' handling of an error is right in both cases: a message is recognised when
+//! it is posted again, a claim is given back by its token (`store/lost.rs`), a completion is sent again and counts once, and
+//! possible changes are announced (`doubts.rs`).
 
 #[macro_use]
 mod dialect;
@@ -147,7 +147,7 @@ type Read<I, T> = for<'a> fn(&'a mut Conn, &'a I) -> BoxFuture<'a, Result<T>>;
 pub struct PostgresStore {
     engine: Arc<Engine>,
     intake: Intake,
-    /// Connections that those outside may use at one time.
+    /// The most connections that calls from outside may use at one time.
     asking: Semaphore,
     patience: Duration,
     tasks: Mutex<JoinSet<()>>,
@@ -160,16 +160,16 @@ impl fmt::Debug for PostgresStore {
 }
 
 impl PostgresStore {
-    /// Connects to the database, which one of the servers at `urls` (one at least) has and takes writes for, holding so many
-    /// connections at most and one that listens, and brings its schema up to date.
+    /// Connects to the database on the one of the servers at `urls` (at least one) that takes writes for it, with at most so many
+    /// connections and one that listens, and brings its schema up to date.
     ///
-    /// Fails with [`StoreError::Unavailable`](crate::store::StoreError::Unavailable) where the server cannot be reached; its
+    /// Fails with [`StoreError::Unavailable`](crate::store::StoreError::Unavailable) if the server cannot be reached; its
     /// message never holds the address.
     pub async fn open(urls: &[SecretString], connections: u32, rules: Rules) -> Result<Self> {
         Self::open_with(urls, connections, rules, Patience::default()).await
     }
 
-    /// Logs in to the database at `urls` and looks whether it would do. Changes nothing, its schema included.
+    /// Logs in to the database at `urls` and checks that it would do. Changes nothing, its schema included.
     pub async fn try_out(urls: &[SecretString]) -> Result<()> {
         let servers = Server::all(urls, Patience::default())?;
         primary::at_a_start(&servers).await?.try_out().await
@@ -191,7 +191,7 @@ impl PostgresStore {
         Ok(Self { engine, intake, asking, patience: patience.connection, tasks: Mutex::new(tasks) })
     }
 
-    /// Runs `work` in a transaction; returns once it is durable. Where another transaction was in the way, runs it again.
+    /// Runs `work` in a transaction; returns once it is durable. Runs it again if another transaction was in the way.
     async fn write<I: Send + Sync, T>(&self, input: I, work: Write<I, T>) -> Result<T> {
         self.engine.write(Frame::Transaction, &input, work).await
     }
@@ -211,7 +211,7 @@ impl PostgresStore {
         self.engine.read(Frame::None, &input, work).await
     }
 
-    /// As [`Self::read`], for somebody outside: so many of them at once that the loops find a connection.
+    /// As [`Self::read`], for calls from outside: limited in number, so that the loops find a connection.
     async fn serve<I: Send + Sync, T>(&self, input: I, work: Read<I, T>) -> Result<T> {
         let busy = || StoreError::Unavailable("every connection for readers is busy".to_owned());
         let place = timeout(self.patience, self.asking.acquire()).await;
@@ -219,7 +219,7 @@ impl PostgresStore {
         self.engine.read(Frame::None, &input, work).await
     }
 
-    /// Nothing of what is deleted stays in a file of this process.
+    /// Does nothing: no deleted data stays in a file of this process.
     #[expect(clippy::unused_self, reason = "the embedded store has something to remember")]
     const fn left_traces(&self) {}
 
@@ -250,7 +250,7 @@ impl Store for PostgresStore {
         dialect::SHARED
     }
 
-    /// The server's log and its dead rows are its administrator's.
+    /// Does nothing: the server's log and its dead rows are its administrator's.
     async fn scrub(&self) -> Result<bool> {
         Ok(true)
     }
@@ -265,7 +265,7 @@ impl Store for PostgresStore {
     }
 }
 
-/// A write that reaches the disk, and changes nothing that anybody reads.
+/// Makes a write that reaches the disk, and changes nothing that anybody reads.
 async fn ping(conn: &mut Conn) -> Result<()> {
     sqlx::query("INSERT INTO notes (name, value) VALUES ('ping', '') ON CONFLICT (name) DO UPDATE SET value = ''")
         .execute(conn)
@@ -273,8 +273,8 @@ async fn ping(conn: &mut Conn) -> Result<()> {
     Ok(())
 }
 
-/// The size of the database, and the oldest snapshot in it. Of other roles' sessions a role sees nothing unless it is a member
-/// of `pg_read_all_stats`.
+/// Returns the size of the database, and the age of its oldest snapshot. A role sees nothing of other roles' sessions unless it
+/// is a member of `pg_read_all_stats`.
 async fn footprint(conn: &mut Conn) -> Result<Footprint> {
     let (bytes, age): (i64, Option<f64>) = db::query_as(
         "SELECT pg_database_size(current_database()), (SELECT CAST(EXTRACT(EPOCH FROM \

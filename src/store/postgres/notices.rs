@@ -1,11 +1,11 @@
-//! Changes over several processes: what one commits, the others hear of.
+//! Changes over several processes: each process hears of the others' commits.
 //!
-//! Changes are announced within the process at once; this room tells the other processes, and hears what they tell
+//! Changes are announced within the process at once; this module tells the other processes, and hears their notices
 //! (`NOTIFY`, `LISTEN`). Notices are sent after the commit and by a connection of their own, many changes in one: inside
 //! the transaction they would let only one transaction of the whole database commit at a time. A notice that is lost, in
-//! a crash or on the way, costs time and nothing else: whoever waits also looks by itself now and then, and whenever
-//! notices may have been missed, every listener is told to look. A connection that hears nothing for a while has to hear what
-//! this process tells itself, by another connection: one that listens in vain says so and is replaced.
+//! a crash or on the way, costs time and nothing else: all that wait also look by themselves now and then, and whenever
+//! notices may have been missed, every listener is told to look. A connection that hears nothing for a while has to hear a
+//! notice that this process sends itself, by another connection: one that listens in vain is logged and replaced.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,33 +24,33 @@ use crate::{
 
 /// The channel of `NOTIFY`.
 const CHANNEL: &str = "fini_bridge";
-/// How many changes may wait to be told; beyond, the others are told to look for themselves.
+/// The most changes that may wait to be sent; beyond, the others are told to look for themselves.
 const QUEUE: usize = 4096;
 /// PostgreSQL takes payloads of fewer than 8,000 bytes.
 const PAYLOAD_BYTES: usize = 7_900;
 /// A connection without notices is tried after this; a network may have forgotten it, or its server may be gone.
 const QUIET: Duration = Duration::from_secs(5);
-/// How long such a trial, or a notice, may take.
+/// Longest time that such a trial, or a notice, may take.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// After telling, what happens so soon is told together.
+/// Time after a notice in which further changes are gathered for the next one.
 const GATHERED: Duration = Duration::from_millis(10);
-/// Work that came up in another process is left to that one for so long.
+/// Time for which work that came up in another process is left to that one.
 const DONE_THERE: Duration = Duration::from_millis(30);
-/// How long to wait before connecting again.
+/// Pause before connecting again.
 const RECONNECT: Duration = Duration::from_secs(1);
-/// "Look for yourself."
+/// The word for "look for yourself".
 const LAPSE: &str = "*";
-/// "Do you hear me?", which each process asks itself.
+/// The word for "do you hear me?", which each process asks itself.
 const TRIAL: &str = "?";
 
-/// Tells the other processes.
+/// The sender's handle: takes changes for the other processes.
 #[derive(Clone, Debug)]
 pub(super) struct Teller {
     outbox: mpsc::Sender<Change>,
     overflow: Arc<Notify>,
 }
 
-/// What is to be told, and by whom.
+/// The sender's task: the changes to send, and their origin.
 #[derive(Debug)]
 pub(super) struct Telling {
     waiting: mpsc::Receiver<Change>,
@@ -60,14 +60,14 @@ pub(super) struct Telling {
 }
 
 impl Teller {
-    /// Both ends.
+    /// Returns both ends.
     pub(super) fn new(origin: String) -> (Self, Telling) {
         let (outbox, waiting) = mpsc::channel(QUEUE);
         let overflow = Arc::new(Notify::new());
         (Self { outbox, overflow: Arc::clone(&overflow) }, Telling { waiting, overflow, origin })
     }
 
-    /// Has a change told to the other processes.
+    /// Queues a change for the other processes.
     pub(super) fn tell(&self, change: Change) {
         if self.outbox.try_send(change).is_err() {
             self.overflow.notify_one();
@@ -76,7 +76,7 @@ impl Teller {
 }
 
 impl Telling {
-    /// Tells what there is to tell until every [`Teller`] is gone.
+    /// Sends queued changes until every [`Teller`] is gone.
     pub(super) async fn run(mut self, primary: Arc<Primary>) {
         let mut changes = Vec::new();
         loop {
@@ -97,7 +97,7 @@ impl Telling {
 
     async fn send(&self, primary: &Primary, words: &[String]) {
         for payload in payloads(&self.origin, words) {
-            // What cannot be told is found by looking.
+            // A change that cannot be sent is found by looking.
             let _ = tell(&primary.current().pool, &payload).await;
         }
     }
@@ -108,7 +108,7 @@ async fn tell(pool: &PgPool, payload: &str) -> Result<(), sqlx::Error> {
     timeout(PATIENCE, notice).await.map_err(|_| sqlx::Error::PoolTimedOut)?.map(drop)
 }
 
-/// Hears what other processes than `origin` tell, and announces it, until `primary` is closed.
+/// Hears the notices of other processes than `origin`, and announces them, until `primary` is closed.
 pub(super) async fn hear(primary: Arc<Primary>, origin: String, changes: Changes) {
     let mut hearing = Hearing::default();
     while !primary.is_closed() {
@@ -138,7 +138,7 @@ pub(super) async fn hear(primary: Arc<Primary>, origin: String, changes: Changes
     }
 }
 
-/// Whether notices arrive, as it was told last.
+/// The reception of notices, as last logged.
 #[derive(Debug, Default)]
 struct Hearing {
     is_lost: bool,
@@ -158,7 +158,7 @@ impl Hearing {
     }
 }
 
-/// Why a connection is not listened to any more.
+/// The reason for leaving a connection.
 enum End {
     Cut,
     Deaf,
@@ -169,7 +169,7 @@ async fn listen(current: &Current, origin: &str, changes: &Changes, hearing: &mu
     listener.listen(CHANNEL).await?;
     changes.announce_lapse();
     let mut elsewhere = Elsewhere::default();
-    // At once: where nothing is heard, it is known from the beginning.
+    // At once: a connection that hears nothing is known from the beginning.
     let (mut heard_at, mut asked_at) = (Instant::now(), Some(Instant::now()));
     let trial = format!("{origin} {TRIAL}");
     tell(&current.pool, &trial).await?;
@@ -196,7 +196,7 @@ async fn listen(current: &Current, origin: &str, changes: &Changes, hearing: &mu
 }
 
 /// Work that came up in other processes. They are at it already, so this one looks a little later, and once for all that
-/// came up meanwhile: it finds what they could not take.
+/// came up meanwhile: it finds work that they could not take.
 #[derive(Debug, Default)]
 struct Elsewhere {
     work: Vec<Change>,
@@ -228,13 +228,13 @@ fn announce(payload: &str, origin: &str, changes: &Changes, elsewhere: &mut Else
         match parse(word) {
             Some(change @ (Change::Turns | Change::Deliveries)) => elsewhere.came_up(change),
             Some(change) => changes.announce(change),
-            // A lapse, or a word of another version: look for yourself covers both.
+            // A lapse, or a word of another version: asking the store covers both.
             None => changes.announce_lapse(),
         }
     }
 }
 
-/// The words of changes, each once.
+/// Returns the words of changes, each once.
 fn distinct(changes: impl Iterator<Item = Change>) -> Vec<String> {
     let mut words: Vec<String> = changes.map(word).collect();
     words.sort_unstable();
@@ -318,7 +318,7 @@ mod tests {
             let Heard::Change(change) = listener.next().await else { panic!("a change") };
             heard.push(change);
         }
-        // Work is left to where it came up for a moment.
+        // For a moment work is left to the process where it came up.
         assert!(!heard.contains(&Change::Turns) && !heard.contains(&Change::Deliveries), "{heard:?}");
         elsewhere.announce_due(&changes);
         tokio::time::advance(DONE_THERE).await;

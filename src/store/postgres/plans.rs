@@ -1,4 +1,4 @@
-//! Proof that what is asked all the time is looked up in the indexes that are made for it, however much is stored and however
+//! Proof that frequent queries use the indexes that are made for them, however much is stored and however
 //! little the planner knows: PostgreSQL's own plans, made in a database that is still empty.
 
 use futures_util::FutureExt as _;
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{domain::destination::Subscriptions, store::conformance};
 
-/// A store in an empty schema, or `None` where there is no PostgreSQL.
+/// Opens a store in an empty schema; `None` without PostgreSQL.
 async fn empty() -> Option<PostgresStore> {
     let url = server::schema().await?;
     Some(PostgresStore::open(&[url], 4, conformance::rules(Subscriptions::default())).await.expect("opens"))
@@ -38,7 +38,7 @@ async fn plan(store: &PostgresStore, sql: &str) -> String {
 /// Tables with a few rows per frontend: these may be read from end to end.
 const SMALL: [&str; 2] = ["frontends", "waiting"];
 
-/// What a plan reads from end to end, but for small tables and those partial indexes that hold just what is asked for.
+/// Returns the lines of a plan that read from end to end, except small tables and the partial indexes `asked_for`.
 fn read_whole(plan: &str, asked_for: &[&str]) -> Vec<String> {
     let lines: Vec<&str> = plan.lines().map(str::trim).collect();
     let is_whole = |(number, line): &(usize, &&str)| {
@@ -148,7 +148,7 @@ async fn frequent_questions_go_by_their_index_from_the_first_row_on() {
     assert!(faults.is_empty(), "{}", faults.join("\n\n"));
 }
 
-/// What is due is taken in the order of its index: nobody sorts all that is due to find the first few.
+/// Due rows are taken in the order of their index: nothing sorts all of them to find the first few.
 #[tokio::test]
 async fn what_is_due_is_never_sorted() {
     let Some(store) = empty().await else { return };

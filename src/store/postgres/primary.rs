@@ -1,12 +1,12 @@
-//! The server that takes writes: which of the database's servers it is, and going over to another one.
+//! The server that takes writes: finding it among the database's servers, and going over to another one.
 //!
-//! Everybody who works on the database takes the connections of the [`Current`] server, and says so when something is wrong
-//! with it ([`Primary::suspect`]). Then all servers are asked, and the one that takes writes is the current one from then on; of
-//! two that do (one of them was taken for dead), the one whose history goes on from the other's. What belongs to the server
-//! before is closed: who waits for a connection of it is told at once, and takes one of the next.
+//! All work on the database takes the connections of the [`Current`] server, and reports a fault
+//! of it ([`Primary::suspect`]). Then all servers are asked, and the one that takes writes is the current one from then on; of
+//! two that do (one of them was taken for dead), the one whose history goes on from the other's. The connections to the server
+//! before are closed: a caller that waits for one gets an error at once, and takes one of the next.
 //!
-//! A server that was promoted may lack the last commits of the one before. That the history branched there is seen by its
-//! timeline; whoever keeps in memory what follows from the store is told to begin anew ([`Changes::announce_restored`]), before
+//! A server that was promoted may lack the last commits of the one before. Its timeline shows that the history branched there;
+//! all that keep in memory what follows from the store are told to begin anew ([`Changes::announce_restored`]), before
 //! anything of the new server is shown.
 
 use std::{
@@ -33,19 +33,19 @@ use super::{
 };
 use crate::store::{Changes, Result, StoreError};
 
-/// A server is given so long to say what it is.
+/// Longest time in which a server may say what it is.
 const ASKED_FOR: Duration = Duration::from_secs(3);
-/// Once one takes writes, the others may say so within this.
+/// Longest time for the other servers' answers once one takes writes.
 const OTHERS: Duration = Duration::from_millis(300);
-/// Between two rounds while none takes writes.
+/// Pause between two rounds while none takes writes.
 const AGAIN: Duration = Duration::from_millis(300);
-/// Suspicions are looked into no more often than this.
+/// Shortest pause between looks into suspicions.
 const REST: Duration = Duration::from_millis(500);
-/// Sessions are tried so often.
+/// Interval between trials of sessions.
 const TRIED_EVERY: Duration = Duration::from_secs(30);
-/// And so often while something is wrong.
+/// The same while something is wrong.
 const TRIED_SOON: Duration = Duration::from_secs(5);
-/// So long those who remember what follows from the store have to forget it, before a server of another history is used.
+/// Time in which others forget what follows from the store, before a server of another history is used.
 const FORGOTTEN_WITHIN: Duration = Duration::from_millis(200);
 
 /// Connections to the server that takes writes, until it is another one.
@@ -79,7 +79,7 @@ struct Found {
 }
 
 impl Primary {
-    /// Finds the server among `servers`, one at least.
+    /// Finds the server that takes writes among `servers`, at least one.
     pub(super) async fn find(servers: Vec<Server>, connections: u32) -> Result<Arc<Self>> {
         let found = first(&servers).await?;
         let suspected = Arc::new(Notify::new());
@@ -112,32 +112,32 @@ impl Primary {
         }
     }
 
-    /// The one that takes writes, as far as anybody knows.
+    /// Returns the one that takes writes, as last known.
     pub(super) fn current(&self) -> Arc<Current> {
         Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// How many connections there are at most.
+    /// Returns the most connections of the pool.
     pub(super) const fn connections(&self) -> u32 {
         self.connections
     }
 
-    /// The server itself.
+    /// Returns the server itself.
     pub(super) fn server(&self) -> &Server {
         &self.servers[self.current().place]
     }
 
-    /// Whether these connections are of a server before.
+    /// Returns true if these connections are of a server before.
     pub(super) fn is_past(&self, current: &Current) -> bool {
         self.current().number != current.number
     }
 
-    /// Something is wrong with the current server, perhaps.
+    /// Reports that something may be wrong with the current server.
     pub(super) fn suspect(&self) {
         self.suspected.notify_one();
     }
 
-    /// Why its connections cannot be worked with, where they cannot.
+    /// Returns the reason why its connections cannot be used, if there is one.
     pub(super) fn fault(&self) -> Option<StoreError> {
         let is_pooled = *self.pooled.lock().unwrap_or_else(PoisonError::into_inner);
         is_pooled.then(|| StoreError::Unavailable(sessions::POOLED.to_owned()))
@@ -147,12 +147,12 @@ impl Primary {
         self.closing.is_cancelled()
     }
 
-    /// Done once it is closed.
+    /// Waits until it is closed.
     pub(super) async fn closed(&self) {
         self.closing.cancelled().await;
     }
 
-    /// Nothing is looked for any more, and nobody listens.
+    /// Ends the look-out for servers, and the listening.
     pub(super) async fn stop(&self) {
         self.closing.cancel();
         let current = self.current();
@@ -183,7 +183,7 @@ impl Primary {
         }
     }
 
-    /// Asks all servers until one takes writes, and goes over to it where it is another one.
+    /// Asks all servers until one takes writes, and goes over to it if it is another one.
     async fn look_into(&self, changes: &Changes, losses: &Losses) {
         let mut is_told = false;
         loop {
@@ -207,7 +207,7 @@ impl Primary {
         }
     }
 
-    /// Whether it is another server, or another history, than before.
+    /// Goes over to another server, or another history; returns false if both are the same as before.
     async fn go_over(&self, found: &Found, changes: &Changes, losses: &Losses) -> bool {
         let before = self.current();
         let has_branched = match (&before.history, &found.history) {
@@ -236,16 +236,16 @@ impl Primary {
         true
     }
 
-    /// Has everybody take new connections, to a server that was found.
+    /// Replaces all connections by new ones to a server that was found.
     fn renew(&self, before: &Current, found: &Found) {
         let number = self.switches.fetch_add(1, Ordering::Relaxed) + 1;
         let current = Self::connections_to(&self.servers, found, self.connections, number, &self.suspected);
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(current);
-        // At once for whoever waits; what is under way on them ends by itself.
+        // Waiting callers fail at once; work under way on them ends by itself.
         drop((before.pool.close(), before.listening.close()));
     }
 
-    /// Sees whether the connections are sessions still.
+    /// Tries whether the connections are still sessions.
     async fn try_sessions(&self) {
         let Some(are_sessions) = sessions::try_out(&self.current().pool).await else { return };
         let was_pooled = {
@@ -255,7 +255,7 @@ impl Primary {
         if !are_sessions && !was_pooled {
             tracing::error!(detail = sessions::POOLED, "the database's connections are no sessions");
         } else if are_sessions && was_pooled {
-            // What was prepared or listened to on one of them may be gone.
+            // Statements and channels prepared on one of them may be gone.
             let before = self.current();
             self.renew(&before, &Found { place: before.place, history: before.history.clone() });
             tracing::info!("the database's connections are sessions again");
@@ -263,7 +263,7 @@ impl Primary {
     }
 }
 
-/// The server that takes writes at a start.
+/// Finds the server that takes writes at a start.
 pub(super) async fn at_a_start(servers: &[Server]) -> Result<&Server> {
     first(servers).await.map(|found| &servers[found.place])
 }
@@ -272,7 +272,7 @@ async fn first(servers: &[Server]) -> Result<Found> {
     ask(servers, servers.iter().map(Server::patience).max().unwrap_or(ASKED_FOR)).await
 }
 
-/// Asks every server; the one that takes writes, or what each of them said.
+/// Asks every server; returns the one that takes writes, or an error with each one's answer.
 async fn ask(servers: &[Server], patience: Duration) -> Result<Found> {
     let asked = servers.iter().enumerate().map(async |(place, server)| {
         let said = timeout(patience, server.history()).await;
@@ -300,7 +300,7 @@ async fn ask(servers: &[Server], patience: Duration) -> Result<Found> {
     }
     refused.sort_by_key(|(place, _)| *place);
     if let ([_], Some((_, error))) = (servers, refused.pop_if(|_| servers.len() == 1)) {
-        // What the only one says is more than a text.
+        // The error of an only server is kept whole, not as a text.
         return Err(error);
     }
     let said = refused.into_iter().map(|(place, error)| {

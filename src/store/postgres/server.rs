@@ -34,9 +34,9 @@ wait $server
 rm -rf "$folder"
 "#;
 
-/// What the server writes once it can be reached.
+/// The server's message once it can be reached.
 const READY: &str = "ready to accept connections";
-/// A free port may be taken by somebody else before the server has it.
+/// The most tries: another process may take a free port before the server has it.
 const TRIES: usize = 5;
 
 struct Server {
@@ -50,7 +50,7 @@ static SERVER: LazyLock<Option<Server>> = LazyLock::new(|| {
     let Some(programs) = programs() else {
         let required = std::env::var_os("FINI_BRIDGE_TEST_REQUIRE_POSTGRES").is_some_and(|value| value == "1");
         assert!(!required, "FINI_BRIDGE_TEST_REQUIRE_POSTGRES=1, but there is no PostgreSQL (initdb) on this machine");
-        // Written past the test harness, which shows what succeeds to nobody.
+        // Written past the test harness, which hides the output of tests that succeed.
         let _ = std::io::stderr().write_all(
             b"\n*** LEFT OUT: every test of the PostgreSQL store. No initdb on PATH or under /usr/lib/postgresql. ***\n\n",
         );
@@ -59,14 +59,14 @@ static SERVER: LazyLock<Option<Server>> = LazyLock::new(|| {
     Some((0..TRIES).find_map(|_| Server::start(&programs)).expect("PostgreSQL starts"))
 });
 
-/// The address of an empty schema, or `None` where there is no PostgreSQL.
+/// Returns the address of an empty schema; `None` without PostgreSQL.
 pub(in crate::store) async fn schema() -> Option<SecretString> {
     let server = SERVER.as_ref()?;
     let name = server.create("SCHEMA").await;
     Some(SecretString::from(format!("{}?options=-csearch_path%3D{name}", server.url("postgres"))))
 }
 
-/// The address of an empty database, for tests that look at every session in it: it takes longer than a schema.
+/// Returns the address of an empty database, for tests that look at every session in it: it takes longer than a schema.
 pub(super) async fn database() -> Option<SecretString> {
     let server = SERVER.as_ref()?;
     let name = server.create("DATABASE").await;
@@ -88,7 +88,7 @@ impl Server {
         name
     }
 
-    /// Starts a server; `None` where it could not.
+    /// Starts a server; `None` if it could not.
     fn start(programs: &Path) -> Option<Self> {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).ok()?.local_addr().ok()?.port();
         let mut child = as_ordinary_user()
@@ -109,7 +109,7 @@ impl Server {
     }
 }
 
-/// A command that runs another one, as somebody who is not root.
+/// Returns a command that runs another one as a user other than root.
 fn as_ordinary_user() -> Command {
     let succeeds = |command: &mut Command| command.output().is_ok_and(|output| output.status.success());
     let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0");
@@ -122,7 +122,7 @@ fn as_ordinary_user() -> Command {
     command
 }
 
-/// The folder of the server's programs: the one on PATH, else the newest that the system's packages installed.
+/// Returns the folder of the server's programs: the one on PATH, else the newest that the system's packages installed.
 fn programs() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path = std::env::split_paths(&path).find_map(|folder| std::fs::canonicalize(folder.join("initdb")).ok());

@@ -1,4 +1,4 @@
-//! Whether a connection is a session: whether what is set, prepared or listened to on it is there at the next word.
+//! The trial whether a connection is a session: settings, statements and channels made on it are there at the next statement.
 //!
 //! A pooler may give every transaction another session of the server, also one that did not when the bridge began. So each of
 //! several connections notes a name of its own in its session and is asked for it later: connections that share sessions find
@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::store::Result;
 
-/// What is said of connections that are none.
+/// The error for connections that are no sessions.
 pub(super) const POOLED: &str = "a pooler in between gives every transaction another session (PgBouncer with pool_mode = \
      transaction or statement), and the bridge needs sessions: connect to the server itself, or through a pooler with pool_mode = \
      session";
@@ -20,10 +20,10 @@ pub(super) const POOLED: &str = "a pooler in between gives every transaction ano
 pub(super) const AT_A_START: usize = 4;
 /// Connections of the pool that are tried later.
 const LATER: usize = 3;
-/// A busy pool is left alone.
+/// Longest time of a trial: a busy pool is left alone.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Tries connections; they are given their names and asked for them in simple queries, which any pooler passes on.
+/// Tries connections; sets and reads their names in simple queries, which any pooler passes on.
 pub(super) async fn are_sessions<C>(connections: &mut [C]) -> Result<bool>
 where
     C: AsMut<PgConnection>,
@@ -63,7 +63,7 @@ where
     first.map(|first| (first, are_sessions)).ok_or_else(|| sqlx::Error::WorkerCrashed.into())
 }
 
-/// Tries some connections of the pool; `None` where nobody can tell now.
+/// Tries some connections of the pool; `None` if that cannot be told now.
 pub(super) async fn try_out(pool: &PgPool) -> Option<bool> {
     let tried = timeout(PATIENCE, async {
         let mut all = Vec::with_capacity(LATER);

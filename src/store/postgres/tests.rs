@@ -1,4 +1,4 @@
-//! What only a database over the network can do wrong, and what several processes on it owe each other.
+//! Faults that only a database over the network has, and rules for several processes on it.
 
 use std::{net::Ipv4Addr, time::Duration};
 
@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// Runs a test on an empty schema; whoever has no PostgreSQL has been told so.
+/// Runs a test on an empty schema; without PostgreSQL the server's module has said so.
 macro_rules! on_postgres {
     ($($name:ident),* $(,)?) => {
         mod postgres {
@@ -56,7 +56,8 @@ async fn open(url: &SecretString) -> PostgresStore {
     PostgresStore::open(std::slice::from_ref(url), 16, rules()).await.expect("opens")
 }
 
-/// Several processes on one database. They share the source of their ids, or they would take each other for themselves.
+/// Opens a store for several processes on one database. They share the source of their ids, or they would take each other for
+/// themselves.
 async fn open_several<const PROCESSES: usize>(url: &SecretString) -> [PostgresStore; PROCESSES] {
     let rules = rules();
     let stores =
@@ -74,7 +75,7 @@ async fn open_and_listen(url: &SecretString) -> (PostgresStore, PostgresStore, L
     (one, other, listener)
 }
 
-/// A connection past the store, in the same schema.
+/// Opens a connection past the store, in the same schema.
 async fn operator(url: &SecretString) -> PgConnection {
     PgConnection::connect(url.expose_secret()).await.expect("connects")
 }
@@ -221,7 +222,7 @@ async fn a_caller_that_goes_away_leaves_nothing_behind(url: SecretString) {
     assert_eq!(store.recall("note").await.expect("reads").as_deref(), Some("kept"));
 }
 
-/// Whoever writes to a conversation may have nothing to announce afterwards.
+/// A transaction that writes to a conversation may have nothing to announce afterwards.
 async fn what_is_due_and_being_written_to_is_claimed_soon(url: SecretString) {
     let store = open(&url).await;
     let now = Timestamp::from_millis(1_800_000_000_000);

@@ -1,5 +1,5 @@
-//! The figures behind metrics and readiness. Each comes from an index that holds little more than what is counted, so
-//! that asking stays cheap however much has been settled.
+//! The figures behind metrics and readiness. Each comes from an index that holds little more than the rows counted, so
+//! that it stays cheap however much has been settled.
 
 use futures_util::FutureExt;
 
@@ -16,7 +16,7 @@ impl AdminStore for ThisStore {
     }
 }
 
-/// Whether callbacks to the destination in that column go out at $1; those in $2 are left alone.
+/// True if callbacks to the destination in that column go out at $1; those in $2 are left alone.
 macro_rules! is_called {
     ($column:literal) => {
         concat!(
@@ -80,9 +80,9 @@ macro_rules! held_lanes {
     };
 }
 
-/// What is held up, in rows of how many and since when: messages behind one in flight (or a Fini conversation that is looked
+/// Work that is held up, in rows of number and start: messages behind one in flight (or a Fini conversation that is looked
 /// for), quarantines, callbacks of paused destinations, callbacks of those that are left alone ($2, or as they asked), and
-/// messages that Fini is not sent at present ($3).
+/// messages that are not sent to Fini at present ($3).
 pub(super) const HELD: &str = concat!(
     "WITH busy AS (SELECT conversation_key AS key FROM turns WHERE state = 'sending' \
         UNION SELECT conversation_key FROM turns WHERE look_at IS NOT NULL AND state = 'awaiting' \
@@ -115,7 +115,7 @@ pub(super) const HELD: &str = concat!(
             AND c.turn_due_at <= $1)) FROM unsent AS f"
 );
 
-/// The figures at `now`.
+/// Reads the figures at `now`.
 async fn backlog(conn: &mut Conn, left_alone: &LeftAlone, now: Timestamp) -> Result<Backlog> {
     let destinations = rows::array(left_alone.destinations.iter().map(ToString::to_string))?;
     let row = db::query(BACKLOG).bind(now.as_millis()).bind(&destinations).fetch_one(&mut *conn).await?;
@@ -144,7 +144,7 @@ async fn backlog(conn: &mut Conn, left_alone: &LeftAlone, now: Timestamp) -> Res
     })
 }
 
-/// What is held up in this way, over its rows.
+/// Sums up one kind of held-up work over its rows.
 fn sum(all: &[Row], kind: &str) -> Result<Held> {
     let mut sum = Held::default();
     for row in all {

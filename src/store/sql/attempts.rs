@@ -1,6 +1,6 @@
-//! Attempts at callbacks: claiming the heads of lanes, and recording how an attempt ended.
+//! Attempts at callbacks: claiming the heads of lanes, and recording the result of an attempt.
 //!
-//! Invariants: of a lane only the head is ever handed out, and only to the holder of the lane's token; a completion under
+//! Invariants: only the head of a lane is ever handed out, and only to the holder of the lane's token; a completion under
 //! another token changes nothing. So callbacks of a conversation leave in order and one at a time, whatever dies when.
 //!
 //! A dead letter that was given up with `hold_lane` blocks its lane: nothing of that conversation is attempted until the
@@ -86,7 +86,7 @@ pub(super) async fn claim(conn: &mut Conn, claim: &ClaimDeliveries) -> Result<Ve
         }
     }
     for (destination, keys) in leased.into_iter().filter(|(_, keys)| !keys.is_empty()) {
-        // Their deliveries changed while the lane was being looked at: it comes right here, and waits for its time.
+        // Their deliveries changed after the lane was read: it is corrected here, and waits for its time.
         let keys: Vec<i64> = keys.into_iter().collect();
         lanes::free(conn, &destination, &keys).await?;
         lanes::refresh(conn, &keys).await?;
@@ -112,7 +112,7 @@ macro_rules! ended {
 }
 const ENDED: [&str; 2] = [ended!("lanes"), ended!("destination_lanes")];
 
-/// Records how an attempt ended, and frees the lane or hands out its next head under the same token.
+/// Records the result of an attempt, and frees the lane or hands out its next head under the same token.
 pub(super) async fn finish(conn: &mut Conn, cx: &mut Cx, finish: &FinishDelivery) -> Result<Finished> {
     let (end, lane) = (End::of(finish), &finish.lane);
     let row = db::query(ENDED[lanes::table(&lane.destination)])
@@ -156,11 +156,11 @@ pub(super) async fn finish(conn: &mut Conn, cx: &mut Cx, finish: &FinishDelivery
     Ok(Finished { counted: true, lane_is_closed: false, next })
 }
 
-/// What the end of an attempt makes of its delivery.
+/// The changes to a delivery at the end of an attempt.
 struct End {
     state: &'static str,
     attempts: i64,
-    /// Of these, how many do not climb the schedule.
+    /// The number of these that do not advance the schedule.
     free: i64,
     due_at: Option<Timestamp>,
     finished_at: Option<Timestamp>,
@@ -200,7 +200,7 @@ macro_rules! next_head {
 /// The head of one lane.
 pub(super) const NEXT_HEAD: [&str; 2] = [next_head!("lanes"), next_head!("destination_lanes")];
 
-/// Passes on to the next head of a lane in hand: keeps the lane for it, or frees the lane.
+/// Passes on to the next head of a leased lane: keeps the lane for it, or frees the lane.
 async fn next_head(conn: &mut Conn, cx: &mut Cx, finish: &FinishDelivery) -> Result<Option<ClaimedDelivery>> {
     let lane = &finish.lane;
     let row = db::query(NEXT_HEAD[lanes::table(&lane.destination)])
@@ -222,12 +222,12 @@ async fn next_head(conn: &mut Conn, cx: &mut Cx, finish: &FinishDelivery) -> Res
     Ok(None)
 }
 
-/// What came from outside, as both databases take it: PostgreSQL has no U+0000 in texts.
+/// Makes a receiver's text storable in both databases: PostgreSQL has no U+0000 in texts.
 fn storable(text: Option<&str>) -> Option<String> {
     text.map(|text| text.replace('\0', "\u{fffd}"))
 }
 
-/// A head and when it is due.
+/// Reads a head and its due time.
 fn head(row: &Row, token: &Token) -> Result<(ClaimedDelivery, Timestamp)> {
     let destination = Destination::recorded(&rows::text(row, "frontend")?);
     let claimed = ClaimedDelivery {

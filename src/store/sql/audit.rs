@@ -1,4 +1,4 @@
-//! The audit's rows: added, listed, and of an erased conversation's id left the hash.
+//! The audit's rows: adding, listing, and replacing an erased conversation's id by its hash.
 
 use futures_util::FutureExt;
 
@@ -46,7 +46,7 @@ async fn add(conn: &mut Conn, act: &Act) -> Result<()> {
     Ok(())
 }
 
-/// Whether the id is one of which only the hash is left.
+/// Returns true if only the hash of the id is left.
 async fn is_erased(conn: &mut Conn, frontend: &FrontendName, id: &ConversationId) -> Result<bool> {
     let known: i64 = db::query_scalar(
         "SELECT CASE WHEN EXISTS (SELECT 1 FROM conversations WHERE frontend = $1 AND conversation_id = $2 \
@@ -98,7 +98,7 @@ fn act(row: &Row) -> Result<Act> {
     })
 }
 
-/// Leaves of an erased conversation's id the hash.
+/// Replaces an erased conversation's id by its hash.
 pub(in crate::store) async fn forget(conn: &mut Conn, frontend: &FrontendName, id: &ConversationId) -> Result<()> {
     db::query("UPDATE audit SET conversation_id = $3 WHERE frontend = $1 AND conversation_id = $2")
         .bind(frontend.as_str())

@@ -1,6 +1,6 @@
-//! Whose Fini conversation is whose.
+//! The binding of conversations to Fini conversations.
 //!
-//! Invariant: no two conversations are ever bound to one Fini conversation; where it looks as if they should be, the later
+//! Invariant: no two conversations are ever bound to one Fini conversation; if it looks as if they should be, the later
 //! one is quarantined, nothing of the Fini conversation is shown to it, and nothing is sent for it until an operator
 //! decides. The database keeps this itself (a unique index), so a race between two bindings ends in one of them.
 
@@ -61,7 +61,7 @@ pub(in crate::store) async fn bind(
         conversation.save(conn).await?;
         return Ok(Bound::Quarantined { owner: None });
     }
-    // What was lost has begun anew, also where its responses never arrived.
+    // A lost conversation has begun anew, even if its responses never arrived.
     let state = match conversation.standing.state {
         State::Lost => conversation.standing.active(),
         state => state,
@@ -71,7 +71,7 @@ pub(in crate::store) async fn bind(
     Ok(Bound::Now)
 }
 
-/// Whether a Fini conversation that is nobody's is the continuation of somebody's whom nobody knows.
+/// Returns true if a Fini conversation without an owner here continues one of a person unknown to the bridge.
 async fn is_continued(
     conn: &mut Conn,
     conversation: &ConversationRecord,
@@ -83,7 +83,7 @@ async fn is_continued(
     Ok(novelty.has_stranger || news::is_older(snapshot.created_at, began))
 }
 
-/// What a snapshot would be to a conversation that is not bound to it.
+/// Weighs a snapshot for a conversation that is not bound to it.
 async fn weigh(
     conn: &mut Conn,
     conversation: &ConversationRecord,
@@ -133,11 +133,11 @@ pub(in crate::store) async fn lose(
     if !matches || (interaction.is_none() && !conversation.is_looked_for()) {
         return Ok(false);
     }
-    // It was lost before and has begun anew meanwhile: for that nobody has looked yet.
+    // It was lost before and has begun anew meanwhile: the search does not cover that.
     if interaction.is_none() && conversation.first_sent_at.is_some_and(|sent_at| sent_at > now) {
         return Ok(false);
     }
-    // Where it was found once, its messages are gone with it; where it was never found, Fini may still have them.
+    // If it was found once, its messages are gone with it; if it was never found, Fini may still have them.
     let is_unclear =
         interaction.is_none() && in_flight::load(conn, key).await?.is_some_and(|turn| turn.state == TurnState::Unclear);
     let failure = TurnFailure {
@@ -145,7 +145,7 @@ pub(in crate::store) async fn lose(
         detail: detail.to_owned(),
         may_resend: interaction.is_some(),
     };
-    // List leaves out what no customer wrote in: that it is not found there says nothing about it.
+    // List leaves out conversations in which no customer wrote: its absence there proves nothing.
     let is_listed = interaction.is_some() || has_customer(conn, &conversation).await?;
     let state = if is_listed { State::Lost } else { conversation.standing.state };
     detach(conn, cx, &mut conversation, state, &failure, now).await?;
@@ -153,7 +153,7 @@ pub(in crate::store) async fn lose(
     Ok(true)
 }
 
-/// Whether a customer's message was sent to the Fini conversation that is looked for.
+/// Returns true if a customer's message was sent to the Fini conversation that is looked for.
 async fn has_customer(conn: &mut Conn, conversation: &ConversationRecord) -> Result<bool> {
     let found =
         db::query("SELECT 1 FROM turns WHERE conversation_key = $1 AND role = 'user' AND sent_at >= $2 LIMIT 1")
@@ -190,7 +190,7 @@ pub(in crate::store) async fn settle(
     if let Some(owner) = owner(conn, interaction).await? {
         return Ok(Bound::Quarantined { owner: Some(owner) });
     }
-    // An operator knows that it is the same customer's, or that its past is to be passed over.
+    // An operator knows that it is the same customer's, or that its past is to be skipped.
     conversation.has_past = true;
     let active = conversation.standing.active();
     attach(conn, cx, &mut conversation, interaction, active, now).await?;
@@ -198,7 +198,7 @@ pub(in crate::store) async fn settle(
     Ok(Bound::Now)
 }
 
-/// Binds a conversation, in that state.
+/// Binds a conversation and moves it to `state`.
 pub(in crate::store) async fn attach(
     conn: &mut Conn,
     cx: &mut Cx,
@@ -222,7 +222,7 @@ pub(in crate::store) async fn attach(
     Ok(())
 }
 
-/// Takes the binding away, so that the next message begins a new Fini conversation; turns in flight fail.
+/// Removes the binding, so that the next message begins a new Fini conversation; turns in flight fail.
 async fn detach(
     conn: &mut Conn,
     cx: &mut Cx,
@@ -239,7 +239,7 @@ async fn detach(
     conversation.binding_version += 1;
     conversation.first_sent_at = None;
     conversation.has_past = false;
-    // What was only never listed may still turn up, with what was sent to it first.
+    // A Fini conversation that List only left out may still turn up, with the messages first sent to it.
     if state != standing_before {
         conversation.own_since = None;
     }
@@ -274,7 +274,7 @@ async fn set_aside(
     records::refresh_turns(conn, cx, conversation).await
 }
 
-/// Moves a conversation to a state, and says so.
+/// Moves a conversation to a state, and adds the event that reports it.
 pub(in crate::store) async fn change_state(
     conn: &mut Conn,
     cx: &mut Cx,
@@ -286,7 +286,7 @@ pub(in crate::store) async fn change_state(
     feed::append(conn, cx, conversation, changed.as_slice(), now).await
 }
 
-/// The conversation of a Fini conversation.
+/// Finds the conversation bound to a Fini conversation.
 pub(in crate::store) async fn owner(conn: &mut Conn, interaction: &InteractionId) -> Result<Option<ConversationRef>> {
     let found = db::query("SELECT key, frontend, conversation_id FROM conversations WHERE interaction_id = $1")
         .bind(interaction.as_str())
@@ -295,7 +295,7 @@ pub(in crate::store) async fn owner(conn: &mut Conn, interaction: &InteractionId
     found.as_ref().map(reference).transpose()
 }
 
-/// Both names of the conversation of a row.
+/// Reads both names of the conversation of a row.
 pub(in crate::store) fn reference(row: &Row) -> Result<ConversationRef> {
     Ok(ConversationRef {
         key: ConversationKey(rows::int(row, "key")?),
@@ -304,14 +304,14 @@ pub(in crate::store) fn reference(row: &Row) -> Result<ConversationRef> {
     })
 }
 
-/// The conversations of some Fini conversations.
+/// The conversations bound to these Fini conversations.
 pub(in crate::store) const OWNERS: &str = concat!(
     "SELECT key, frontend, conversation_id, interaction_id FROM conversations \
      WHERE interaction_id IS NOT NULL AND interaction_id",
     is_text_in!("$1")
 );
 
-/// The conversations of these Fini conversations.
+/// Finds the conversations bound to these Fini conversations.
 pub(in crate::store) async fn owners(
     conn: &mut Conn,
     interactions: &[InteractionId],
@@ -320,7 +320,7 @@ pub(in crate::store) async fn owners(
     found.iter().map(|row| Ok((InteractionId::trusted(rows::text(row, "interaction_id")?), reference(row)?))).collect()
 }
 
-/// Sets when a wanted binding is looked for next.
+/// Sets the time of the next look for a wanted binding.
 pub(in crate::store) async fn postpone(
     conn: &mut Conn,
     cx: &mut Cx,

@@ -16,7 +16,7 @@ use crate::{
     store::{BlockedLane, Entries, Head, LeftAlone, Part, Result},
 };
 
-/// Lanes that something holds: $1 and $2 where the part before ended, $3 now, $4 the destinations that are left alone.
+/// Lanes that something holds: $1 and $2 are the place at which the part before ended, $3 now, $4 the destinations left alone.
 macro_rules! blocked {
     ($lanes:literal) => {
         concat!(
@@ -44,7 +44,7 @@ macro_rules! blocked {
 }
 pub(super) const BLOCKED: [&str; 2] = [blocked!("lanes"), blocked!("destination_lanes")];
 
-/// The head of a lane: what is owed first.
+/// The head of a lane: the delivery that is owed first.
 pub(super) const HEAD: &str = "SELECT id, event_id, kind, sequence, attempts, last_status, last_error, recorded_at FROM deliveries \
      WHERE conversation_key = $1 AND frontend = $2 AND state = 'pending' ORDER BY sequence LIMIT 1";
 
@@ -60,7 +60,7 @@ pub(super) const WAITING: &str = "SELECT c.key, c.frontend, c.conversation_id, c
             AND t.state IN ('queued', 'sending', 'awaiting', 'unclear') AND t.state <> 'queued' AND t.leader_key IS NULL \
             ORDER BY t.key LIMIT 1) ORDER BY c.key";
 
-/// Where a part begins: which list, and behind which row of it. As a cursor `0.17.web`.
+/// The place at which a part begins: a list, and the row behind which to go on. As a cursor `0.17.web`.
 struct Place {
     list: usize,
     key: i64,

@@ -5,7 +5,7 @@
 //! `at > now - window`; entries that lie in the future of `now` (another process's clock, a late departure) count too,
 //! which can only err on the safe side.
 //!
-//! Whoever decides holds the budget's lock until the commit, so two processes never hand out the same room.
+//! The transaction that decides holds the budget's lock until its commit, so two processes never hand out the same room.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::{
     store::{BudgetStore, BudgetTerms, BudgetUse, Grant, PermitId, RequestClass, Result},
 };
 
-/// How long after its permit a request leaves at the latest, in milliseconds, on a machine that is busy but not stuck.
+/// The longest time from its permit to a request's departure, in milliseconds, on a machine that is busy but not stuck.
 const DEPARTS_WITHIN_MS: i64 = 2_000;
 
 #[async_trait::async_trait]
@@ -39,7 +39,7 @@ impl BudgetStore for ThisStore {
 }
 
 /// Takes up to `wanted` requests of `class` out of the budget and returns their entries, together with the time at which
-/// there is room for the next one where it could not take all of them.
+/// there is room for the next one if it could not take all of them.
 pub(super) async fn take(
     conn: &mut Conn,
     class: RequestClass,
@@ -68,13 +68,13 @@ pub(super) async fn take(
     if granted == wanted {
         return Ok((permits, None));
     }
-    // What was just taken is in the log now: the next request waits behind it too.
+    // The entries just taken are in the log now: the next request waits behind them too.
     let taken = u32::try_from(granted).unwrap_or(u32::MAX);
     let mut leaves = frees_at(conn, since, ANY, used.saturating_add(taken), limit).await?;
     if class != RequestClass::Send {
         leaves = leaves.max(frees_at(conn, since, RequestClass::Send.as_str(), reading + taken, terms.share).await?);
     }
-    // Where nothing is allowed at all, no entry's leaving makes room: look again after a window.
+    // If nothing is allowed at all, no entry's leaving makes room: look again after a window.
     Ok((permits, Some(leaves.unwrap_or(now).plus(terms.window))))
 }
 
@@ -88,8 +88,8 @@ async fn depart(conn: &mut Conn, permits: &[PermitId], at: Timestamp) -> Result<
     Ok(())
 }
 
-/// A process that died may have sent later than its log says, and not lived to write that down: what it can have sent is
-/// counted from then on.
+/// Moves recent entries later: a process that died may have sent later than its log says, without writing that down. Its
+/// possible requests count from then on.
 pub(super) async fn assume_late(conn: &mut Conn, now: Timestamp) -> Result<()> {
     db::query("UPDATE budget SET at = CASE WHEN at + $2 < $1 THEN at + $2 ELSE $1 END WHERE at < $1")
         .bind(now.as_millis())
@@ -99,7 +99,7 @@ pub(super) async fn assume_late(conn: &mut Conn, now: Timestamp) -> Result<()> {
     Ok(())
 }
 
-/// What the window that ends at `now` holds.
+/// Counts the requests in the window that ends at `now`.
 async fn used(conn: &mut Conn, window: Duration, now: Timestamp) -> Result<BudgetUse> {
     let since = now.minus(window);
     let by_class = count(conn, since).await?;
@@ -108,7 +108,7 @@ async fn used(conn: &mut Conn, window: Duration, now: Timestamp) -> Result<Budge
     Ok(BudgetUse { by_class, frees_at: oldest.map(|at| Timestamp::from_millis(at).plus(window)) })
 }
 
-/// Entries later than `since`, by class.
+/// Counts the entries later than `since`, by class.
 async fn count(conn: &mut Conn, since: Timestamp) -> Result<[u32; 4]> {
     let found = db::query("SELECT class, COUNT(*) AS entries FROM budget WHERE at > $1 GROUP BY class")
         .bind(since.as_millis())
@@ -117,18 +117,18 @@ async fn count(conn: &mut Conn, since: Timestamp) -> Result<[u32; 4]> {
     let mut counts = [0; 4];
     for row in &found {
         let class = rows::text(row, "class")?;
-        // A class that only a newer version knows is the least urgent one to this version: it still counts.
+        // A class that only a newer version knows counts as the least urgent one here.
         let index = RequestClass::ALL.into_iter().position(|known| known.as_str() == class);
         counts[index.unwrap_or(RequestClass::ALL.len() - 1)] += rows::small(row, "entries")?;
     }
     Ok(counts)
 }
 
-/// No class is called that.
+/// A name that no class has.
 const ANY: &str = "";
 
-/// The entry that has to leave before there is room for one more, where `used` of `most` are taken by all classes but
-/// `other`; `None` where there is room, or never will be.
+/// Returns the entry that has to leave before there is room for one more, if `used` of `most` are taken by all classes but
+/// `other`; `None` if there is room, or never will be.
 async fn frees_at(
     conn: &mut Conn,
     since: Timestamp,
@@ -147,7 +147,7 @@ async fn frees_at(
     Ok(at.map(Timestamp::from_millis))
 }
 
-/// Writes `entries` entries, and drops what is too old to matter to anybody.
+/// Writes `entries` entries, and drops entries that are too old to count.
 async fn insert(
     conn: &mut Conn,
     class: RequestClass,

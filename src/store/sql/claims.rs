@@ -1,9 +1,9 @@
 //! Claiming turns for sending.
 //!
-//! One transaction picks what is due, takes a request out of the budget for each and writes `sending`, so that a turn that
+//! One transaction picks due turns, takes a request out of the budget for each and writes `sending`, so that a turn that
 //! is handed out can always be paid for, and a crash right after leaves it on record. Frontends are served in rounds, and
-//! inside each its people ([`fair`]). What
-//! takes its time is done before the budget is taken from, which other processes then wait for.
+//! inside each its people ([`fair`]). Slow steps come before the budget is taken from, because other processes wait for it
+//! from then on.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
@@ -31,9 +31,9 @@ use crate::{
     },
 };
 
-/// A conversation that somebody was just writing to is claimed again after so long.
+/// Time after which a conversation is claimed again that was skipped because another transaction was writing to it.
 const PASSED_OVER: Duration = Duration::from_millis(20);
-/// Messages that are joined at most: beyond, the next turn takes them.
+/// The most messages that are joined: the next turn takes the rest.
 const MAX_JOINED: i64 = 50;
 
 pub(in crate::store) async fn claim(conn: &mut Conn, cx: &mut Cx, claim: &ClaimTurns) -> Result<ClaimedTurns> {
@@ -76,7 +76,7 @@ pub(in crate::store) async fn claim(conn: &mut Conn, cx: &mut Cx, claim: &ClaimT
     Ok(claimed)
 }
 
-/// One of each in turn, until all are empty.
+/// Returns one of each in turn, until all are empty.
 fn in_rounds<T>(mut queues: Vec<VecDeque<T>>) -> impl Iterator<Item = T> {
     let mut next = 0;
     std::iter::from_fn(move || {
@@ -91,14 +91,14 @@ fn in_rounds<T>(mut queues: Vec<VecDeque<T>>) -> impl Iterator<Item = T> {
     })
 }
 
-/// The latest time at which a user's message can have been accepted to have waited long enough for others to join it.
+/// Returns the latest time at which a user's message can have been accepted and have waited long enough for others to join it.
 fn joined_until(claim: &ClaimTurns) -> Timestamp {
     if claim.join_window.is_zero() { Timestamp::MAX } else { claim.lease.now.minus(claim.join_window) }
 }
 
-/// What is looked at of a frontend's backlog in one go, for each turn that is wanted.
+/// Conversations of a frontend's backlog that are examined in one go, for each turn that is wanted.
 const LOOKED_AT: usize = 4;
-/// How often it is looked further.
+/// The most such goes.
 const LOOKS: usize = 8;
 
 macro_rules! is_due {
@@ -112,7 +112,7 @@ macro_rules! is_due {
     };
 }
 
-/// The conversations of a frontend whose oldest queued turn is due since $5 or later, oldest first, but those of people who
+/// The conversations of a frontend whose oldest queued turn is due since $5 or later, oldest first, except those of people who
 /// were seen before.
 pub(in crate::store) const DUE: &str = concat!(
     "SELECT c.key, CASE WHEN c.user_vouched THEN c.user_id END AS person, c.turn_due_at, c.last_sent_at \
@@ -123,7 +123,7 @@ pub(in crate::store) const DUE: &str = concat!(
     ")) ORDER BY c.turn_due_at LIMIT $4",
 );
 
-/// Those of them that are claimed, but those that somebody is just writing to.
+/// Those of them that are claimed, except those that another transaction is just writing to.
 pub(in crate::store) const PICKED: &str = concat!(
     "SELECT c.key, c.frontend, c.conversation_id, c.attribute, c.binding_version, c.occupied, \
         c.interaction_id IS NOT NULL AS is_bound, c.speaker, c.handoff IS NOT NULL AS is_handed_off \
@@ -134,7 +134,7 @@ pub(in crate::store) const PICKED: &str = concat!(
     skip_locked!("c"),
 );
 
-/// When these people were served last.
+/// The times at which these people were last served.
 pub(in crate::store) const SERVED: &str = concat!(
     "SELECT named.value AS person, (SELECT MAX(c.last_sent_at) FROM conversations c WHERE c.frontend = $1 \
         AND c.user_id = named.value AND c.last_sent_at IS NOT NULL) AS served_at FROM ",
@@ -142,14 +142,14 @@ pub(in crate::store) const SERVED: &str = concat!(
     " AS named",
 );
 
-/// Whose turn a conversation's is: a person's, or its own where nobody is known.
+/// The one who is served by a conversation's turn: a person, or the conversation itself if no person is known.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Whose {
     Person(String),
     Nobody(i64),
 }
 
-/// The due conversations of a frontend in the order in which its people are served.
+/// Reads the due conversations of a frontend in the order in which its people are served.
 async fn due_in(conn: &mut Conn, claim: &ClaimTurns, frontend: &FrontendName) -> Result<Vec<Row>> {
     let mut found: Vec<(i64, (Whose, Timestamp))> = Vec::new();
     let (mut served, mut seen, mut known): (HashMap<Whose, Timestamp>, HashSet<i64>, HashSet<String>) =
@@ -187,7 +187,7 @@ async fn due_in(conn: &mut Conn, claim: &ClaimTurns, frontend: &FrontendName) ->
         known.extend(people);
         let waiting: Vec<_> = found.iter().map(|(_, waiting)| waiting.clone()).collect();
         order = fair::order(&waiting, &served, claim.lease.now);
-        // Whoever was not looked at yet has waited since then at the longest.
+        // A person not examined yet has waited since then at the longest.
         let settled = order.iter().take_while(|(_, waited_since)| waited_since.as_millis() <= since).count();
         if page.len() < look_at || settled >= claim.max {
             break;
@@ -215,7 +215,7 @@ async fn served_people(
     Ok(served)
 }
 
-/// Locks what was picked, and reads it again: what changed meanwhile is left out.
+/// Locks the picked conversations, and reads them again: those that changed meanwhile are left out.
 async fn lock(conn: &mut Conn, claim: &ClaimTurns, frontend: &FrontendName, picked: &[i64]) -> Result<Vec<Row>> {
     if picked.is_empty() {
         return Ok(Vec::new());
@@ -236,8 +236,8 @@ async fn lock(conn: &mut Conn, claim: &ClaimTurns, frontend: &FrontendName, pick
     Ok(found.into_iter().map(|(_, row)| row).collect())
 }
 
-/// Whether more is due than was `picked` of each frontend: something was left out because somebody was just writing to its
-/// conversation, a page that was read, say, which says nothing afterwards that would wake anybody.
+/// Returns true if more is due than was `picked` of each frontend: a conversation was left out because another transaction was
+/// just writing to it (a read mark, say), and nothing announces the end of that to wake anybody.
 async fn is_passed_over(conn: &mut Conn, claim: &ClaimTurns, picked: &[usize]) -> Result<bool> {
     for (frontend, picked) in claim.frontends.iter().zip(picked) {
         let found: i64 = db::query_scalar(concat!(
@@ -258,8 +258,8 @@ async fn is_passed_over(conn: &mut Conn, claim: &ClaimTurns, picked: &[usize]) -
     Ok(false)
 }
 
-/// When to claim again for the named frontends, of which so many are being claimed: when the next turn falls due, or soon
-/// where one that is due now was left out.
+/// Returns the time of the next claim for the named frontends, of which so many are being claimed: the next due time, or soon
+/// if a turn that is due now was left out.
 async fn next_due(conn: &mut Conn, claim: &ClaimTurns, picked: &[usize]) -> Result<Option<Timestamp>> {
     if dialect::SHARED && is_passed_over(conn, claim, picked).await? {
         return Ok(Some(claim.lease.now.plus(PASSED_OVER)));
@@ -306,7 +306,7 @@ struct Queued {
     cause: Correlation,
 }
 
-/// Turns that have held the next one long enough are late from now on: open still, but in nobody's way.
+/// Moves turns that have held the next one long enough to `late`: still open, but no longer in the way.
 async fn overtake(conn: &mut Conn, ready: &[(Row, Joined)]) -> Result<()> {
     let mut held = Vec::new();
     for (conversation, _) in ready {
@@ -366,7 +366,7 @@ async fn mark_sending(conn: &mut Conn, cx: &mut Cx, claim: &ClaimTurns, ready: &
                 .await?;
         }
     }
-    // What `refresh_turns` would find out is plain here: they wait no more, and one is in flight.
+    // The result of `refresh_turns` is plain here: they wait no more, and one is in flight.
     for (messages, conversations) in taken {
         db::query(concat!(
             "UPDATE conversations SET first_sent_at = COALESCE(first_sent_at, $2), queued = queued - $3, \
@@ -457,7 +457,7 @@ struct Joined {
 }
 
 /// Joins the messages that follow the first one as long as they speak for the same user over the same channel and the text
-/// stays within what is accepted of one message. Where they differ in attributes or metadata, the latest word counts.
+/// stays within the limit of one message. If they differ in attributes or metadata, the latest value counts.
 fn join(queued: Vec<Queued>) -> Option<Joined> {
     let mut queued = queued.into_iter();
     let first = queued.next()?;

@@ -1,4 +1,4 @@
-//! What a transaction body knows besides its connection, and what it leaves behind for after the commit.
+//! The context of a transaction: the domain's rules, and the announcements that follow its commit.
 //!
 //! Changes are announced only once the transaction is durable. Counts per frontend are added up here and written once per
 //! transaction, however many messages it takes in.
@@ -22,36 +22,36 @@ pub(in crate::store) struct Cx {
     dead_letters: BTreeMap<FrontendName, i64>,
 }
 
-/// What is said once a transaction is durable.
+/// The announcements that follow once a transaction is durable.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Told {
-    /// To whoever listens, in every process.
+    /// For the listeners in every process.
     pub(in crate::store) changes: Vec<Change>,
-    /// To log and figures.
+    /// For log and metrics.
     pub(in crate::store) ends: Vec<EndOfTurn>,
 }
 
 /// Turns of one frontend that wait.
 #[derive(Default)]
 struct Waiting {
-    /// As the database had it when the transaction first asked.
+    /// Their number in the database when the transaction first asked.
     stored: Option<i64>,
-    /// What the transaction added.
+    /// The number that the transaction added.
     added: i64,
 }
 
 impl Cx {
-    /// The context of a transaction that begins.
+    /// Returns the context of a transaction that begins.
     pub(in crate::store) fn new(rules: Arc<Rules>) -> Self {
         Self { rules, told: Told::default(), waiting: HashMap::new(), dead_letters: BTreeMap::new() }
     }
 
-    /// The domain's rules.
+    /// Returns the domain's rules.
     pub(in crate::store) fn rules(&self) -> &Rules {
         &self.rules
     }
 
-    /// A new shown id: the prefix and a UUID of version 7.
+    /// Returns a new shown id: the prefix and a UUID of version 7.
     pub(in crate::store) fn id(&self, prefix: &str, now: Timestamp) -> String {
         format!("{prefix}{}", self.rules.entropy.uuid_v7(now))
     }
@@ -68,7 +68,7 @@ impl Cx {
         self.told.ends.push(end);
     }
 
-    /// What is to be said.
+    /// Returns the announcements.
     pub(in crate::store) fn into_told(self) -> Told {
         self.told
     }
@@ -86,7 +86,7 @@ impl Cx {
         *count = count.saturating_add(i64::try_from(dead).unwrap_or(i64::MAX));
     }
 
-    /// How many turns of a frontend wait, this transaction's own included.
+    /// Counts the turns of a frontend that wait, this transaction's own included.
     pub(in crate::store) async fn waiting(&mut self, conn: &mut Conn, frontend: &FrontendName) -> Result<i64> {
         let waiting = self.waiting.entry(frontend.clone()).or_default();
         if waiting.stored.is_none() {
@@ -97,7 +97,7 @@ impl Cx {
         Ok(waiting.stored.unwrap_or(0) + waiting.added)
     }
 
-    /// Writes the counts; the last thing that is done before the commit.
+    /// Writes the counts; the last step before the commit.
     pub(in crate::store) async fn flush(&mut self, conn: &mut Conn) -> Result<()> {
         // Always in the same order, so that two transactions never wait for each other.
         let mut changed: Vec<_> = self.waiting.drain().collect();

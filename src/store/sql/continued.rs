@@ -1,6 +1,6 @@
-//! One person's conversations of which Fini makes one.
+//! Conversations of one person that Fini merges into one.
 //!
-//! Where Fini goes on with an older conversation for a newer one of the same person, it is bound to the one in which the
+//! If Fini goes on with an older conversation for a newer one of the same person, it is bound to the one in which the
 //! customer wrote last; the other is `continued` until a message takes it up again. Invariant: only conversations of one
 //! frontend and one vouched-for person ever hand a Fini conversation on to each other.
 
@@ -24,17 +24,17 @@ use crate::{
     store::{Change, Record, Result, Source},
 };
 
-/// Taken up again in one go.
+/// The most conversations of a frontend taken up again in one go.
 const BATCH: i64 = 20;
-/// While the other conversation has a message under way, this one waits so long.
+/// Pause while the other conversation has a message under way.
 const BUSY: std::time::Duration = std::time::Duration::from_millis(500);
 
-/// Whether both are one person's.
+/// Returns true if both belong to one person.
 pub(in crate::store) fn is_one_person(one: &ConversationRecord, other: &ConversationRecord) -> bool {
     one.person.is_some() && one.person == other.person && one.reference.frontend == other.reference.frontend
 }
 
-/// Hands the Fini conversation of `older` on to `newer`, as it was read. What was said before `newer` began is `older`'s.
+/// Hands the Fini conversation of `older` on to `newer`, as it was read. Events from before `newer` began belong to `older`.
 pub(in crate::store) async fn go_on(
     conn: &mut Conn,
     cx: &mut Cx,
@@ -64,13 +64,13 @@ pub(in crate::store) async fn go_on(
     bindings::attach(conn, cx, newer, &snapshot.id, active, now).await
 }
 
-/// Where the words of the newer one begin in a snapshot: at its own message.
+/// Returns the index at which the newer one's events begin in a snapshot: at its own message.
 pub(in crate::store) fn begins_at(events: &[FiniEvent], attribution: &Attribution) -> usize {
     let mut all = events.iter().zip(&attribution.whose);
     all.position(|(event, whose)| *whose == Whose::Own && event.role != FiniRole::Bot).unwrap_or(events.len())
 }
 
-/// Ends what `older` has open in a Fini conversation that is `newer`'s from now on.
+/// Ends the open turns of `older` in a Fini conversation that belongs to `newer` from now on.
 async fn yield_to(
     conn: &mut Conn,
     cx: &mut Cx,
@@ -78,7 +78,7 @@ async fn yield_to(
     newer: &ConversationRecord,
     now: Timestamp,
 ) -> Result<()> {
-    // An answer that is on its way is still recorded; nothing else will be found of a message.
+    // An answer that is on its way is still recorded; nothing else of a message will be found.
     for turn in in_flight::all(conn, older.key()).await? {
         let code = match turn.state {
             TurnState::Sending => continue,
@@ -106,7 +106,7 @@ async fn yield_to(
 pub(in crate::store) const DUE: &str = "SELECT key FROM conversations WHERE frontend = $1 AND state = 'continued' \
      AND turn_due_at IS NOT NULL AND turn_due_at <= $2 LIMIT $3";
 
-/// Takes up what was continued and is written to again.
+/// Takes up continued conversations that got a message.
 pub(in crate::store) async fn take_up_due(
     conn: &mut Conn,
     cx: &mut Cx,
@@ -152,7 +152,7 @@ async fn take_up(conn: &mut Conn, cx: &mut Cx, key: ConversationKey, now: Timest
             let active = taker.standing.active();
             bindings::attach(conn, cx, &mut taker, &interaction, active, now).await?;
         }
-        // Whoever went on with it has lost it: the message begins a new one.
+        // The conversation that went on with it has lost it: the message begins a new one.
         _ => {
             taker.first_sent_at = None;
             taker.own_since = None;
@@ -165,11 +165,11 @@ async fn take_up(conn: &mut Conn, cx: &mut Cx, key: ConversationKey, now: Timest
     taker.save(conn).await
 }
 
-/// The conversations of the same person that Fini has made one with the one that is bound to this.
+/// The conversations of the same person that Fini has merged with the one that is bound to this.
 pub(in crate::store) const COMPANIONS: &str =
     "SELECT key FROM conversations WHERE shared_interaction_id = $1 AND state = 'continued'";
 
-/// Those conversations.
+/// Finds those conversations.
 pub(in crate::store) async fn companions(conn: &mut Conn, interaction: &InteractionId) -> Result<Vec<ConversationKey>> {
     let found = db::query(COMPANIONS).bind(interaction.as_str()).fetch_all(conn).await?;
     found.iter().map(|row| Ok(ConversationKey(rows::int(row, "key")?))).collect()

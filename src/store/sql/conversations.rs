@@ -109,7 +109,7 @@ async fn binding(conn: &mut Conn, key: ConversationKey) -> Result<Option<(Option
     Ok(Some((interaction, rows::int(&found, "binding_version")?)))
 }
 
-/// When the latest conversation of a hash was erased, by the clock that tokens are judged by.
+/// The time at which the latest conversation of a hash was erased, by the clock that tokens are judged by.
 pub(in crate::store) const ERASED_AT: &str = "SELECT MAX(COALESCE(shown_updated_at, erased_at)) FROM conversations \
      WHERE frontend = $1 AND conversation_id = $2 AND erased_at IS NOT NULL";
 
@@ -119,11 +119,11 @@ async fn erased_at(conn: &mut Conn, frontend: &FrontendName, hash: &Conversation
     Ok(at.map(WallTime::from_millis))
 }
 
-/// Takes away everything that was said, and leaves the bare fact that there was a conversation, as a hash of its id, and when
-/// it was erased.
+/// Erases all of a conversation's content, and leaves only the fact that there was one, as a hash of its id, and the time of
+/// its erasure.
 ///
-/// Without its turns a completion that is still under way finds nothing to complete. `person` is the hash of whoever it is
-/// erased with.
+/// Without its turns a completion that is still under way finds nothing to complete. `person` is the hash of the person with
+/// whom it is erased.
 pub(in crate::store) async fn erase(
     conn: &mut Conn,
     cx: &mut Cx,
@@ -154,8 +154,8 @@ pub(in crate::store) async fn erase(
         "DELETE FROM deliveries WHERE conversation_key = $1",
         "DELETE FROM events WHERE conversation_key = $1",
         "DELETE FROM report_waits WHERE conversation_key = $1",
-        // What stands in a Fini conversation with somebody else's, or may, since nobody knows in which it stands, must not
-        // become that one's for want of an owner.
+        // Marks of events in a Fini conversation that is or may be shared, or is unknown, stay: without an owner these events
+        // would become somebody else's.
         "DELETE FROM marks WHERE conversation_key = $1 AND EXISTS (SELECT 1 FROM conversations own \
             WHERE own.key = $1 AND own.interaction_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM conversations other \
             WHERE other.shared_interaction_id = COALESCE(own.shared_interaction_id, own.interaction_id)))",
@@ -200,7 +200,7 @@ pub(in crate::store) async fn erase(
         (Some(interaction), _) => {
             erasures::want(conn, &wish, interaction, rows::time(&found, "latest_at")?, now).await?;
         }
-        // Something may be at Fini, and nobody knows where.
+        // Something may be at Fini, at an unknown place.
         (None, Some(first_sent_at)) => {
             erasures::search(conn, &wish, &rows::text(&found, "attribute")?, first_sent_at, traces).await?;
             cx.announce(Change::Reading);
@@ -210,7 +210,7 @@ pub(in crate::store) async fn erase(
     cx.add_waiting(frontend, -rows::int(&found, "queued")?);
     let key = ConversationKey(key);
     cx.announce(Change::Binding(key));
-    // Whoever waits for this conversation or streams it looks again, and finds it gone.
+    // Clients that wait for this conversation or stream it look again, and find it gone.
     cx.announce(Change::Settled(key));
     cx.announce(Change::Feed(key));
     log::tell_erased(conn, cx, frontend, (key, id), now).await?;

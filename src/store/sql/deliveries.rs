@@ -1,4 +1,4 @@
-//! The outbox as the port has it: which transaction answers which question.
+//! The outbox as the port has it: maps each method to its transaction.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ impl DeliveryStore for ThisStore {
     }
 
     async fn recover_lanes(&self, lease: &Lease) -> Result<usize> {
-        // Of a database that nobody else uses, every other owner is a process that is no more.
+        // In a database that is not shared, every other owner is a process that no longer exists.
         let all = !dialect::SHARED;
         self.write((lease.clone(), all), |conn, cx, (lease, all)| lanes::recover(conn, cx, lease, *all).boxed()).await
     }

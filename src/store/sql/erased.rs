@@ -1,5 +1,5 @@
-//! Messages of erased conversations that are at Fini, or on their way there, in a conversation that nobody here knows: they are
-//! recognised wherever they turn up, and told to nobody.
+//! Messages of erased conversations that are at Fini, or on their way there, in an unknown Fini conversation: they are
+//! recognised wherever they turn up, and shown to nobody.
 //!
 //! Invariant: no text is kept, only its digest, and no longer than such a message may turn up.
 
@@ -34,7 +34,7 @@ const SENT: &str = "SELECT COALESCE(t.leader_key, t.key) AS leader, t.role, t.te
         AND (c.interaction_id IS NULL OR t.sent_at < c.first_sent_at OR c.shared_interaction_id IS NOT NULL) \
      ORDER BY leader, t.key";
 
-/// Keeps what the messages of a conversation can be recognised by, just before its turns are erased.
+/// Keeps the digests by which the messages of a conversation are recognised, just before its turns are erased.
 pub(in crate::store) async fn keep(conn: &mut Conn, conversation: ConversationKey, now: Timestamp) -> Result<()> {
     let since = now.minus(UNSEEN_FOR).as_millis();
     let found = db::query(SENT).bind(conversation.0).bind(since).fetch_all(&mut *conn).await?;
@@ -66,7 +66,7 @@ pub(in crate::store) async fn keep(conn: &mut Conn, conversation: ConversationKe
     Ok(())
 }
 
-/// The messages that were sent since, as they may stand in any snapshot.
+/// Reads the messages that were sent since, as they may stand in any snapshot.
 pub(in crate::store) async fn messages(conn: &mut Conn, since: Timestamp, now: Timestamp) -> Result<Vec<Unseen>> {
     let found = db::query(
         "SELECT turn_key, conversation_key, role, digest, sent_at, busy_until FROM erased_messages WHERE sent_at >= $1",
@@ -83,7 +83,7 @@ pub(in crate::store) async fn messages(conn: &mut Conn, since: Timestamp, now: T
     unseen.collect()
 }
 
-/// The answer to one of them: what it names is the erased conversation's for ever.
+/// Records the answer to one of them: the events that it names belong to the erased conversation for ever.
 pub(in crate::store) async fn answered(
     conn: &mut Conn,
     conversation: ConversationKey,
@@ -101,7 +101,7 @@ pub(in crate::store) async fn answered(
     for event in events {
         let is_message = event.role == role && event.kind == FiniKind::Message;
         own += usize::from(is_message);
-        // Another customer's message in it is nothing that was sent.
+        // A further customer's message with another text was not sent.
         if is_message && own > 1 && event.text.as_deref().is_none_or(|text| digest(text) != sent) {
             continue;
         }
@@ -115,7 +115,7 @@ pub(in crate::store) async fn answered(
         .execute(&mut *conn)
         .await?;
     }
-    // Without a trace of it in the answer it may still turn up.
+    // If the answer shows no trace of it, it may still turn up.
     let statement = if own > 0 {
         "DELETE FROM erased_messages WHERE turn_key = $1"
     } else {
@@ -125,8 +125,8 @@ pub(in crate::store) async fn answered(
     Ok(())
 }
 
-/// Notes in which Fini conversation the erased ones stand of which a snapshot shows something: they are kept as long as whoever
-/// it belongs to.
+/// Notes the Fini conversation in which a snapshot shows something of erased ones: they are kept as long as the owner of
+/// that.
 pub(in crate::store) async fn found(
     conn: &mut Conn,
     erased: &HashSet<ConversationKey>,
@@ -154,7 +154,7 @@ pub(in crate::store) async fn found(
     Ok(())
 }
 
-/// Forgets what cannot turn up any more.
+/// Deletes messages that cannot turn up any more.
 pub(in crate::store) async fn forget(conn: &mut Conn, now: Timestamp) -> Result<()> {
     db::query("DELETE FROM erased_messages WHERE sent_at < $1")
         .bind(now.minus(UNSEEN_FOR).as_millis())

@@ -1,4 +1,4 @@
-//! Deletions at Fini: wanted in the transaction that erases here, taken one at a time, proved by reading.
+//! Deletions at Fini: recorded in the transaction that erases here, taken one at a time, proved by reading.
 
 use futures_util::FutureExt;
 
@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// Conversations that are remembered as having stood beside one that is deleted.
+/// The most conversations remembered as having stood beside one that is deleted.
 const BESIDE: usize = 50;
 
 #[async_trait::async_trait]
@@ -82,7 +82,7 @@ pub(in crate::store) struct Wish<'a> {
     pub(in crate::store) busy_until: Option<Timestamp>,
 }
 
-/// Wants a Fini conversation deleted, due at once.
+/// Records that a Fini conversation is to be deleted, due at once.
 pub(in crate::store) async fn want(
     conn: &mut Conn,
     wish: &Wish<'_>,
@@ -112,7 +112,7 @@ pub(in crate::store) async fn want(
     Ok(())
 }
 
-/// The events and texts by which an erased conversation's own at Fini can be told; read before they are erased.
+/// Reads the events and texts that identify an erased conversation's own at Fini; called before they are erased.
 pub(in crate::store) async fn traces(conn: &mut Conn, key: ConversationKey) -> Result<(Vec<String>, Vec<String>)> {
     let events = db::query_scalar(
         "SELECT m.fini_event_id FROM marks m JOIN turns t ON t.key = m.turn_key \
@@ -140,7 +140,7 @@ pub(in crate::store) async fn traces(conn: &mut Conn, key: ConversationKey) -> R
     Ok((events, texts.iter().map(|(_, text)| digest(text)).collect()))
 }
 
-/// Has the Fini conversation of an erased one looked for.
+/// Records a search for the Fini conversation of an erased one.
 pub(in crate::store) async fn search(
     conn: &mut Conn,
     wish: &Wish<'_>,
@@ -167,7 +167,7 @@ pub(in crate::store) async fn search(
     Ok(())
 }
 
-/// The answer to a send whose conversation was erased meanwhile: by its events the Fini conversation can be told.
+/// Records the answer to a send whose conversation was erased meanwhile: its events identify the Fini conversation.
 pub(in crate::store) async fn hear(
     conn: &mut Conn,
     cx: &mut Cx,
@@ -270,7 +270,7 @@ async fn end_search(
         SearchEnd::Nothing => ErasureState::Erased,
         SearchEnd::Failed => ErasureState::Failed,
     };
-    // What was kept to tell it by goes as well.
+    // The evidence kept to identify it goes as well.
     db::query(
         "UPDATE erasure_searches SET state = $2, settled_at = $3, look_at = NULL, attribute = '', events = '[]', \
             texts = '[]' WHERE conversation_key = $1",

@@ -1,8 +1,8 @@
-//! What was seen of Fini before: marked events, and sent messages whose own event was never seen; and whose the events of a
-//! snapshot are by that.
+//! The evidence about Fini: events seen before, and sent messages whose own event was never seen; with them, the owners of a
+//! snapshot's events.
 //!
-//! Invariant: an event belongs to the first conversation that saw it, for ever; for any other it does not exist. What is
-//! only reserved for one, without proof, belongs to whom an answer of Fini's names it for.
+//! Invariant: an event belongs to the first conversation that saw it, for ever; for any other it does not exist. An event that
+//! is only reserved for one, without proof, belongs to the conversation for which an answer of Fini's names it.
 
 use std::collections::{HashMap, HashSet};
 
@@ -32,37 +32,37 @@ use crate::{
     store::Result,
 };
 
-/// Rows among which earlier messages without an event of their own are looked for; joined ones take several.
+/// The most rows searched for earlier messages without an event of their own; joined ones take several.
 const UNECHOED_ROWS: i64 = 40;
-/// How many such messages are still expected to turn up.
+/// The most such messages that are still expected to turn up.
 const UNECHOED: usize = 5;
-/// Fini's reads show a message, and our attributes, by then.
+/// Time by which Fini's reads show a message, and our attributes.
 const SHOWN_WITHIN: std::time::Duration = newer::LIST_LAG.saturating_mul(2);
-/// The longest after its sending that a message of somebody else's is still thought of. What was given up is forgotten far
-/// earlier.
+/// The longest time after its sending for which somebody else's message is still considered. One that was given up is
+/// forgotten far earlier.
 pub(in crate::store) const UNSEEN_FOR: std::time::Duration = std::time::Duration::from_hours(24);
 
-/// What is on record about the events of a look.
+/// The record about the events of a look.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Seen {
     /// Events that the conversation saw before.
     pub(in crate::store) marks: HashMap<FiniEventId, Mark>,
-    /// Who saw each event that somebody saw.
+    /// The conversation that saw each event seen before.
     by: HashMap<FiniEventId, SeenBy>,
-    /// Those of the conversations that saw one which were erased since.
+    /// Those of these conversations that were erased since.
     erased: HashSet<ConversationKey>,
-    /// Events that were only reserved for somebody, this conversation included, before its own response named them.
+    /// Events that were only reserved for a conversation, this one included, before its own response named them.
     reserved: HashSet<FiniEventId>,
 }
 
 impl Seen {
-    /// Whether a response may name the event for the conversation: nobody else has it with proof.
+    /// Returns true if a response may name the event for the conversation: nobody else has it with proof.
     pub(in crate::store) fn may_be_named(&self, event: &FiniEventId) -> bool {
         self.marks.contains_key(event) || self.reserved.contains(event) || !self.by.contains_key(event)
     }
 }
 
-/// Those of the events that somebody saw before.
+/// Those of the events that some conversation saw before.
 pub(in crate::store) const MARKED: &str = concat!(
     "SELECT m.fini_event_id, m.conversation_key, m.turn_key, m.rating, m.content, m.withheld, \
         (SELECT t.state FROM turns t WHERE t.key = m.turn_key) AS turn_state, \
@@ -71,7 +71,7 @@ pub(in crate::store) const MARKED: &str = concat!(
     is_text_in!("$1")
 );
 
-/// What is on record about these events, for the response to a message of the conversation or for a snapshot.
+/// Loads the record about these events, for the response to a message of the conversation or for a snapshot.
 pub(in crate::store) async fn seen(
     conn: &mut Conn,
     conversation: &ConversationRecord,
@@ -87,7 +87,7 @@ pub(in crate::store) async fn seen(
         let id = FiniEventId::trusted(rows::text(row, "fini_event_id")?);
         let by = ConversationKey(rows::int(row, "conversation_key")?);
         let is_own = by == conversation.key();
-        // In quarantine it sees nothing but its own responses, whose events belong to their turn: what has none is reserved.
+        // In quarantine it sees only its own responses, whose events belong to their turn: an event without a turn is reserved.
         let was_set_aside = is_own && conversation.standing.state == State::Quarantined;
         let has_turn = row.try_get::<Option<i64>, _>("turn_key")?.is_some();
         let withheld = rows::flag(row, "withheld")? || (was_set_aside && !has_turn);
@@ -107,15 +107,15 @@ pub(in crate::store) async fn seen(
     Ok(seen)
 }
 
-/// A snapshot of a Fini conversation, as far as it matters whose it is.
+/// The parts of a snapshot of a Fini conversation that tell its owner.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::store) struct Snapshot<'a> {
     pub(in crate::store) interaction: &'a InteractionId,
     pub(in crate::store) created_at: Timestamp,
     pub(in crate::store) events: &'a [FiniEvent],
-    /// Whether it cannot be cut.
+    /// True if it cannot be cut.
     pub(in crate::store) is_whole: bool,
-    /// Our key of the latest turn that reached it, where Fini returned the attribute.
+    /// Our key of the latest turn that reached it, if Fini returned the attribute.
     pub(in crate::store) turn_attribute: Option<&'a str>,
 }
 
@@ -126,11 +126,11 @@ pub(in crate::store) struct Weighed {
     pub(in crate::store) attribution: Attribution,
     /// The part of it that is new.
     pub(in crate::store) novelty: Novelty,
-    /// Conversations of which something stands in it, or may, and which were erased here.
+    /// Conversations that have something in it, or may have, and were erased here.
     pub(in crate::store) erased: HashSet<ConversationKey>,
 }
 
-/// Weighs a snapshot.
+/// Finds the owner of each event of a snapshot, and the events that are new to the conversation.
 pub(in crate::store) async fn weigh(
     conn: &mut Conn,
     conversation: &ConversationRecord,
@@ -146,7 +146,7 @@ pub(in crate::store) async fn weigh(
         may_be_earlier: may_be_earlier(conn, conversation, unseen_turns.min()).await?,
         ..conversation.began(now)
     };
-    // Where all that is in it came after its own first message, an equal text needs no time of its own.
+    // If everything in it came after its own first message, an equal text needs no time of its own.
     let is_all_own = began.own_since.is_some() && !began.has_past;
     let own = |turn, role, text: &str, sent_at: Timestamp, state| Unseen {
         conversation: conversation.key(),
@@ -180,7 +180,7 @@ pub(in crate::store) async fn weigh(
     let has_others = seen.by.values().any(|by| by.conversation != conversation.key())
         || unseen.iter().any(|message| message.conversation != conversation.key());
     let companions = if has_others { continued::companions(conn, snapshot.interaction).await? } else { Vec::new() };
-    // A send of which more may be heard yet, or that Fini's reads may not show yet, is named by nothing.
+    // The attribute names no send whose response may still come, or that Fini's reads may not show yet.
     let is_past = |turn: &&InFlight| turn.state != TurnState::Sending && now >= turn.sent_at.plus(SHOWN_WITHIN);
     let is_named = |turn: &&InFlight| snapshot.turn_attribute == Some(turn.attribute.as_str());
     let facts = Facts {
@@ -197,8 +197,8 @@ pub(in crate::store) async fn weigh(
     Ok(Weighed { attribution, novelty, erased })
 }
 
-/// True where the first of a conversation's messages whose event was not seen was sent before those whose event was: then the
-/// conversation may have begun with it.
+/// Returns true if the first of a conversation's messages whose event was not seen was sent before those whose event was: then
+/// the conversation may have begun with it.
 async fn may_be_earlier(conn: &mut Conn, conversation: &ConversationRecord, unseen: Option<TurnKey>) -> Result<bool> {
     let (Some(unseen), Some(since)) = (unseen, conversation.first_sent_at) else { return Ok(false) };
     let seen: Option<i64> = db::query_scalar(
@@ -211,8 +211,8 @@ async fn may_be_earlier(conn: &mut Conn, conversation: &ConversationRecord, unse
     Ok(seen.is_some_and(|seen| unseen.0 < seen))
 }
 
-/// Messages of other conversations that may stand in a Fini conversation without their event having been seen: those whose
-/// own is not known, was another one when they were sent, or is known to be this one. Of one in quarantine it is known.
+/// Messages of other conversations that may stand in a Fini conversation without their event having been seen: conversations
+/// whose own is not known, was another one when they were sent, or is known to be this one. A quarantined one's is known.
 pub(in crate::store) const OF_OTHERS: &str = "SELECT COALESCE(t.leader_key, t.key) AS leader, t.conversation_key, t.role, t.text, t.sent_at, t.state, \
         COALESCE(c.shared_interaction_id = $2, FALSE) AS shares FROM turns t JOIN conversations c ON c.key = t.conversation_key \
      WHERE t.echo IS NULL AND t.sent_at IS NOT NULL AND t.sent_at >= $3 AND t.conversation_key <> $1 \
@@ -255,8 +255,8 @@ async fn of_others(
     Ok(unseen)
 }
 
-/// Keeps for others what is theirs, or may be: so that it never reaches anybody else, whatever is known of it later. Returns
-/// how much of it is withheld from everybody.
+/// Reserves for others the events that are theirs, or may be, so that these never reach anybody else, whatever is learnt
+/// later. Returns the number of events withheld from everybody.
 pub(in crate::store) async fn reserve(
     conn: &mut Conn,
     cx: &Cx,
@@ -290,7 +290,7 @@ pub(in crate::store) async fn reserve(
     Ok(withheld)
 }
 
-/// Whether a snapshot lacks an event of the conversation that was seen a short while ago.
+/// Returns true if a snapshot lacks an event of the conversation that was seen a short while ago.
 pub(in crate::store) async fn is_behind(
     conn: &mut Conn,
     key: ConversationKey,
@@ -307,7 +307,7 @@ pub(in crate::store) async fn is_behind(
     Ok(newer::is_behind(&lately, shown.iter().map(|event| &event.id)))
 }
 
-/// Marks events as seen. A new mark that somebody else has meanwhile is an error: the transaction is run again.
+/// Marks events as seen. A new mark that somebody else has made meanwhile is an error: the transaction is run again.
 pub(in crate::store) async fn mark(
     conn: &mut Conn,
     key: ConversationKey,
@@ -351,13 +351,13 @@ pub(in crate::store) async fn mark(
     Ok(())
 }
 
-/// Messages of a conversation that were sent, occupy it no more and whose event was not seen, latest first.
+/// Messages of a conversation that were sent, no longer occupy it and whose event was not seen, latest first.
 pub(in crate::store) const UNECHOED_TURNS: &str = "SELECT key, COALESCE(leader_key, key) AS leader, role, text, sent_at, state FROM turns WHERE conversation_key = $1 \
             AND echo IS NULL AND sent_at IS NOT NULL AND state IN ('late', 'answered', 'stored', 'failed') \
          ORDER BY key DESC LIMIT $2";
 
-/// Messages that were sent and occupy the conversation no more, but whose own event was never seen; the latest few, oldest
-/// first.
+/// Loads messages that were sent and no longer occupy the conversation, but whose own event was never seen; the latest few,
+/// oldest first.
 pub(in crate::store) async fn unechoed(conn: &mut Conn, conversation: &ConversationRecord) -> Result<Vec<Unechoed>> {
     let found = db::query(UNECHOED_TURNS).bind(conversation.key().0).bind(UNECHOED_ROWS).fetch_all(conn).await?;
     let mut turns: Vec<Unechoed> = Vec::new();
@@ -376,7 +376,7 @@ pub(in crate::store) async fn unechoed(conn: &mut Conn, conversation: &Conversat
     Ok(turns)
 }
 
-/// The event of an earlier message turned up.
+/// Records the event of an earlier message, which turned up.
 pub(in crate::store) async fn echoed(
     conn: &mut Conn,
     conversation: ConversationKey,

@@ -1,8 +1,8 @@
 //! Giving up callbacks that could not be attempted for too long.
 //!
-//! An attempt asks for the age of its callback itself; here is the net for what nobody attempts: a frontend that is paused or
-//! no longer configured, a lane that a dead letter blocks. Invariant: a lane in somebody's hands is left alone, and what is
-//! given up is a dead letter like any other, so that it is shown, replayed and in the end pruned.
+//! An attempt checks the age of its callback itself; this is the net for callbacks that nobody attempts: of a frontend that is
+//! paused or no longer configured, or in a lane that a dead letter blocks. Invariant: a leased lane is left alone, and a
+//! callback given up is a dead letter like any other, so that it is shown, replayed and in the end pruned.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -32,7 +32,7 @@ pub(super) const OVERDUE: &str = "WITH called AS (SELECT DISTINCT frontend FROM 
                   ORDER BY d.sequence LIMIT 1) <= $1 \
      ) AS due WHERE due.lease_until IS NULL OR due.lease_until <= $2 LIMIT $3";
 
-/// The same of further destinations, whose names nobody lists.
+/// The same for further destinations, whose names no table lists.
 pub(super) const OVERDUE_FURTHER: &str = "SELECT due.conversation_key FROM ( \
          SELECT l.conversation_key, l.lease_until FROM destination_lanes AS l WHERE l.due_at IS NOT NULL AND l.due_at <= $1 \
          UNION ALL \
@@ -60,7 +60,7 @@ macro_rules! give_up {
 }
 const GIVE_UP: [&str; 2] = [give_up!("lanes"), give_up!("destination_lanes")];
 
-/// Gives up a batch; returns how many of each destination.
+/// Gives up a batch; returns the number per destination.
 pub(super) async fn expire(
     conn: &mut Conn,
     cx: &mut Cx,
@@ -98,7 +98,7 @@ async fn expire_of(
     }
     let lanes = rows::array(&keys)?;
     dialect::lock_lanes(conn, &lanes).await?;
-    // Whoever took a lane meanwhile finds out about the age of its head by itself.
+    // A process that took a lane meanwhile checks the age of its head by itself.
     let found = db::query(give_up)
         .bind(before.as_millis())
         .bind(now.as_millis())
@@ -106,7 +106,7 @@ async fn expire_of(
         .bind(DeadEnd::Expired.as_str())
         .fetch_all(&mut *conn)
         .await?;
-    // The first of each lane: what blocks it, where dead letters do.
+    // The first of each lane: it blocks the lane, if dead letters do.
     let mut firsts = BTreeMap::<(i64, String), (i64, i64)>::new();
     for row in &found {
         let destination = rows::text(row, "frontend")?;

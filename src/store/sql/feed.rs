@@ -1,7 +1,7 @@
 //! The feed: appending to it, and reading it.
 //!
 //! Invariants: numbers count 1, 2, 3 … per conversation without gaps (the number is taken and the event written in one
-//! transaction); a body is rendered once; what is called back is filed in the same transaction.
+//! transaction); a body is rendered once; its callbacks are filed in the same transaction.
 
 use futures_util::FutureExt;
 
@@ -35,10 +35,10 @@ impl FeedStore for ThisStore {
     }
 }
 
-/// Something that happened, and the turn that it belongs to.
+/// An event to append, and the turn that it belongs to.
 pub(in crate::store) type Happened = (FeedEvent, Option<TurnKey>);
 
-/// Appends to a conversation's feed, and files what its frontend wants called back. The numbers are taken of the record,
+/// Appends to a conversation's feed, and files the callbacks that its frontend wants. The numbers are taken from the record,
 /// which the transaction saves.
 pub(in crate::store) async fn append(
     conn: &mut Conn,
@@ -141,7 +141,7 @@ async fn page(
     let Some(found) = found else { return Ok(None) };
     let key = rows::int(&found, "key")?;
     let limit = i64::try_from(most.entries).unwrap_or(i64::MAX);
-    // The sizes stand in the rows' heads: what does not fit is never read.
+    // The sizes stand in the rows' heads: entries that do not fit are never read.
     let sizes = db::query(SIZES).bind(key).bind(after).bind(limit.saturating_add(1)).fetch_all(&mut *conn).await?;
     let (mut last, mut bytes, mut fit) = (after, 0_usize, 0_usize);
     for row in sizes.iter().take(most.entries) {

@@ -1,6 +1,6 @@
-//! Who may speak to the customer, read and changed in the transaction that records.
+//! The right to speak to the customer, read and changed in the transaction that records.
 //!
-//! What an act means is decided by the domain; here it is given what is on record, and its events are appended in the same
+//! The domain decides what an act means; this module gives it the record, and appends its events in the same
 //! transaction as the new state. Invariant: nothing but a conversation's record writes its handoff.
 
 use std::collections::HashSet;
@@ -88,7 +88,7 @@ impl HandoffStore for ThisStore {
     }
 }
 
-/// The record of a conversation that was not erased.
+/// Loads the record of a conversation that was not erased.
 async fn find(conn: &mut Conn, frontend: &FrontendName, id: &ConversationId) -> Result<Option<ConversationRecord>> {
     let key: Option<i64> = db::query_scalar(
         "SELECT key FROM conversations WHERE frontend = $1 AND conversation_id = $2 AND erased_at IS NULL",
@@ -159,13 +159,13 @@ async fn begin(
     .execute(conn)
     .await?;
     if begun.rows_affected() > 0 {
-        // Whoever waits for it to begin knows its name alone.
+        // A client that waits for it to begin knows only its name.
         cx.announce(Change::Feed(ConversationKey::unborn(frontend, id)));
     }
     Ok(())
 }
 
-/// Writes down where an act leaves a conversation, with what is told of it.
+/// Writes down a conversation after an act, with the act's events.
 async fn record(
     conn: &mut Conn,
     cx: &mut Cx,
@@ -190,7 +190,7 @@ async fn append(
     Ok(())
 }
 
-/// A desk's message is the word of whoever wrote it: an agent who names himself takes the conversation, or joins.
+/// Applies a desk's message to the handoff: an agent who names himself takes the conversation, or joins.
 pub(in crate::store) async fn desk_speaks(
     conn: &mut Conn,
     cx: &mut Cx,
@@ -200,7 +200,7 @@ pub(in crate::store) async fn desk_speaks(
     let Some(mut conversation) = records::load(conn, key).await? else { return Ok(()) };
     let mut told = Vec::new();
     match &new.agent {
-        // Nobody who joins is refused.
+        // An agent who joins is never refused.
         Some(agent) => drop(conversation.standing.claim(agent.clone(), true, new.now, &mut told)),
         None => conversation.standing.somebody_wrote(new.now),
     }
@@ -208,7 +208,7 @@ pub(in crate::store) async fn desk_speaks(
     record(conn, cx, conversation, told, new.now).await
 }
 
-/// What a desk has to know of a request, as far as it is on record.
+/// Completes a request with the facts on record that a desk has to know.
 pub(in crate::store) async fn complete(
     conn: &mut Conn,
     conversation: &ConversationRecord,
@@ -225,9 +225,9 @@ pub(in crate::store) async fn complete(
     })
 }
 
-/// Messages of a customer that are looked through for what is known of it, the latest ones.
+/// The most messages of a customer that are searched for facts about the customer, the latest ones.
 const LOOKED_THROUGH: i64 = 20;
-/// Messages whose tags are gathered, the latest ones.
+/// The most messages whose tags are gathered, the latest ones.
 const TAGGED: i64 = 50;
 
 /// The latest messages of a conversation's customer.
@@ -250,11 +250,11 @@ async fn customer(conn: &mut Conn, key: ConversationKey) -> Result<Customer> {
     Ok(customer)
 }
 
-/// The latest messages of a conversation and what changed them.
+/// The latest messages of a conversation and their changes.
 pub(in crate::store) const MESSAGES: &str = "SELECT body FROM events WHERE conversation_key = $1 \
      AND kind IN ('message.created', 'message.updated') ORDER BY sequence DESC LIMIT $2";
 
-/// The tags of the latest messages, each once.
+/// Gathers the tags of the latest messages, each once.
 async fn tags(conn: &mut Conn, key: ConversationKey) -> Result<Vec<Value>> {
     let bodies: Vec<String> = db::query_scalar(MESSAGES).bind(key.0).bind(TAGGED).fetch_all(conn).await?;
     let mut known = HashSet::new();
@@ -265,7 +265,7 @@ async fn tags(conn: &mut Conn, key: ConversationKey) -> Result<Vec<Value>> {
         let message = data.get("message").unwrap_or(&data["changed"]);
         let id = data["message_id"].as_str().or(message["id"].as_str()).unwrap_or_default().to_owned();
         let Some(found) = message.get("tags").and_then(Value::as_array) else { continue };
-        // What came later counts; what it lacks says nothing.
+        // A later event overrides an earlier one; one without tags says nothing.
         if known.insert(id) {
             tags.extend(found.iter().rev().cloned());
         }
@@ -276,7 +276,7 @@ async fn tags(conn: &mut Conn, key: ConversationKey) -> Result<Vec<Value>> {
     Ok(tags)
 }
 
-/// The name of the note that says whether a frontend's desk is there.
+/// Returns the name of the note that says whether a frontend's desk is there.
 fn desk_note(frontend: &FrontendName) -> String {
     format!("desk.{frontend}")
 }
@@ -290,7 +290,7 @@ async fn desk(conn: &mut Conn, frontend: &FrontendName) -> Result<Option<Desk>> 
 pub(in crate::store) const BY_ATTRIBUTE: &str =
     "SELECT key FROM conversations WHERE attribute = $1 AND attribute <> '' AND erased_at IS NULL";
 
-/// The conversation that Fini means. Its own id counts more than a key of ours, which Fini merges from message to message.
+/// Finds the conversation that Fini means. Its own id counts more than a key of ours, which Fini merges from message to message.
 async fn meant(conn: &mut Conn, meant: &Meant) -> Result<Option<ConversationKey>> {
     if let Some(interaction) = &meant.interaction
         && let Some(owner) = bindings::owner(conn, interaction).await?
@@ -300,7 +300,7 @@ async fn meant(conn: &mut Conn, meant: &Meant) -> Result<Option<ConversationKey>
     let Some(attribute) = meant.attribute.as_deref().filter(|attribute| !attribute.is_empty()) else { return Ok(None) };
     let key: Option<i64> = db::query_scalar(BY_ATTRIBUTE).bind(attribute).fetch_optional(&mut *conn).await?;
     let Some(key) = key else { return Ok(None) };
-    // A key that stands on another conversation of Fini's proves nothing of this one.
+    // A key that stands on another conversation of Fini's proves nothing about this one.
     let bound: Option<Option<String>> = db::query_scalar("SELECT interaction_id FROM conversations WHERE key = $1")
         .bind(key)
         .fetch_optional(conn)
@@ -327,11 +327,11 @@ async fn standing_of(conn: &mut Conn, of: &Meant) -> Result<Option<MeantConversa
     Ok(Some(MeantConversation { frontend, id, handoff, position, desk }))
 }
 
-/// Those of a frontend who wait.
+/// The handoffs of a frontend's customers who wait.
 pub(in crate::store) const WAITING: &str =
     "SELECT handoff FROM conversations WHERE frontend = $1 AND speaker = 'waiting' AND speaker <> 'bot'";
 
-/// Where a customer stands among those who wait: where the desk says, else in the order in which they began to.
+/// Returns a customer's place among those who wait: as the desk says, else in the order in which they began to.
 async fn position(conn: &mut Conn, frontend: &FrontendName, own: &Handoff) -> Result<Option<u32>> {
     if let Some(place) = own.place() {
         return Ok(Some(place.position));
@@ -344,7 +344,7 @@ async fn position(conn: &mut Conn, frontend: &FrontendName, own: &Handoff) -> Re
     Ok(u32::try_from(before + 1).ok())
 }
 
-/// The handoff of a row.
+/// Reads the handoff of a row.
 pub(in crate::store) fn handoff(row: &Row) -> Result<Handoff> {
     let text = rows::maybe_text(row, "handoff")?;
     Ok(text.as_deref().map(serde_json::from_str).transpose()?.unwrap_or_default())
@@ -382,7 +382,7 @@ async fn push(
     standing_of(conn, of).await
 }
 
-/// A request of Fini's that came before anybody knew whose conversation it meant. Called where that becomes known.
+/// Applies a request of Fini's that came before its conversation was known. Called once that is known.
 pub(in crate::store) async fn take_kept(
     conn: &mut Conn,
     cx: &mut Cx,
@@ -400,7 +400,7 @@ pub(in crate::store) async fn take_kept(
     append(conn, cx, conversation, told, now).await
 }
 
-/// Conversations in whose handoff something is due, but those that somebody is at.
+/// Conversations whose handoff is due, except those that another transaction has locked.
 pub(in crate::store) const DUE: &str = concat!(
     "SELECT key FROM conversations WHERE handoff_due_at IS NOT NULL AND handoff_due_at <= $1 \
      ORDER BY handoff_due_at LIMIT $2",
@@ -439,7 +439,7 @@ async fn tick(conn: &mut Conn, cx: &mut Cx, key: ConversationKey, now: Timestamp
     Ok(Some(ticked))
 }
 
-/// Says something to the customer on the frontend's behalf. Fini is told too, so that its bot knows what is answered.
+/// Says something to the customer on the frontend's behalf. Fini gets it too, so that its bot knows what is answered.
 async fn ask(
     conn: &mut Conn,
     cx: &mut Cx,
@@ -479,7 +479,7 @@ async fn ask(
     intake::accept(conn, cx, &message).await.map(drop)
 }
 
-/// The earliest time at which something is due.
+/// The earliest time at which a handoff is due.
 pub(in crate::store) const NEXT_AT: &str =
     "SELECT MIN(handoff_due_at) FROM conversations WHERE handoff_due_at IS NOT NULL";
 
@@ -488,7 +488,7 @@ async fn next_at(conn: &mut Conn) -> Result<Option<Timestamp>> {
     Ok(at.map(Timestamp::from_millis))
 }
 
-/// Conversations that are not the bot's.
+/// Conversations in which the bot is not the speaker.
 pub(in crate::store) const OPEN: &str = "SELECT frontend, conversation_id, handoff FROM conversations \
      WHERE speaker <> 'bot' AND frontend = COALESCE($1, frontend)";
 
@@ -536,7 +536,7 @@ async fn waiting(conn: &mut Conn) -> Result<(u64, Option<Timestamp>)> {
     Ok((u64::try_from(since.len()).unwrap_or(u64::MAX), since.into_iter().min()))
 }
 
-/// A transcript's events: the latest messages, and what changed any message since the first of them.
+/// A transcript's events: the latest messages, and the changes of any message since the first of them.
 pub(in crate::store) const WORDS: &str = "SELECT body FROM events WHERE conversation_key = $1 \
      AND kind IN ('message.created', 'message.updated') AND sequence >= COALESCE((SELECT MIN(latest.sequence) FROM \
         (SELECT sequence FROM events WHERE conversation_key = $1 AND kind = 'message.created' \
@@ -547,5 +547,5 @@ async fn words(conn: &mut Conn, key: ConversationKey, messages: usize) -> Result
     Ok(db::query_scalar(WORDS).bind(key.0).bind(limit).fetch_all(conn).await?)
 }
 
-/// Requests of Fini's that were kept for so long that nobody asks for them any more.
+/// Deletes requests of Fini's that were kept for too long.
 pub(super) const FORGOTTEN: &str = "DELETE FROM fini_pushes WHERE received_at <= $1";

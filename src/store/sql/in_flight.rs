@@ -1,6 +1,6 @@
 //! Turns that were sent and are not over: loading them, moving them, ending them.
 //!
-//! At most one of them occupies its conversation ([`TurnState::occupies`]); any number may be late. Where messages were
+//! At most one of them occupies its conversation ([`TurnState::occupies`]); any number may be late. If messages were
 //! joined, a turn consists of several rows that share their fate: the leader (the first message) and its members. Every move
 //! is checked against [`TurnState::after`].
 
@@ -40,16 +40,16 @@ pub(in crate::store) struct InFlight {
     pub(in crate::store) key: TurnKey,
     pub(in crate::store) state: TurnState,
     pub(in crate::store) role: Role,
-    /// How often it was claimed.
+    /// Number of its claims.
     attempt: u32,
     /// Our turn attribute in Fini.
     pub(in crate::store) attribute: String,
     pub(in crate::store) progress: Progress,
-    /// Until when it holds the next message, once Fini has it.
+    /// Time until which it holds the next message, once Fini has it.
     pub(in crate::store) held_until: Option<Timestamp>,
-    /// When the first of its messages was accepted.
+    /// Time at which the first of its messages was accepted.
     pub(in crate::store) accepted_at: Timestamp,
-    /// When it was sent, the last time.
+    /// Time of its last send.
     pub(in crate::store) sent_at: Timestamp,
     /// Its messages, oldest first, each with its own key.
     pub(in crate::store) messages: Vec<(TurnKey, MessageId)>,
@@ -63,17 +63,17 @@ pub(in crate::store) struct InFlight {
 }
 
 impl InFlight {
-    /// The rows that it consists of.
+    /// Returns the keys of its rows as an array.
     fn keys(&self) -> Result<String> {
         rows::array(self.messages.iter().map(|(key, _)| key.0))
     }
 
-    /// Until when it holds the next message, from the first proof on that Fini has it.
+    /// Returns the time until which it holds the next message, from the first proof on that Fini has it.
     fn holds_until(&self, cx: &Cx, has_arrived: bool, now: Timestamp) -> Option<Timestamp> {
         self.held_until.or_else(|| has_arrived.then(|| now.plus(cx.rules().hold_window)))
     }
 
-    /// Whether it is in these hands.
+    /// Returns true if `hold` fits its state and holder.
     pub(in crate::store) fn is_in(&self, hold: &Hold) -> bool {
         match hold {
             Hold::Sender(token) => self.is_held_by(token),
@@ -81,7 +81,7 @@ impl InFlight {
         }
     }
 
-    /// Whether it is being sent under this very claim.
+    /// Returns true if it is being sent under this very claim.
     pub(in crate::store) fn is_held_by(&self, token: &Token) -> bool {
         self.state == TurnState::Sending && self.token.as_deref() == Some(&*token.0)
     }
@@ -103,24 +103,24 @@ pub(in crate::store) const OCCUPYING: &str = rows_of!(occupying!());
 /// The rows of a conversation's late turns.
 pub(in crate::store) const LATE: &str = rows_of!("state = 'late'");
 
-/// The turn that occupies a conversation, if any.
+/// Loads the turn that occupies a conversation, if any.
 pub(in crate::store) async fn load(conn: &mut Conn, conversation: ConversationKey) -> Result<Option<InFlight>> {
     Ok(turns(&db::query(OCCUPYING).bind(conversation.0).fetch_all(conn).await?)?.pop())
 }
 
-/// A conversation's late turns, oldest first.
+/// Loads a conversation's late turns, oldest first.
 pub(in crate::store) async fn late(conn: &mut Conn, conversation: ConversationKey) -> Result<Vec<InFlight>> {
     turns(&db::query(LATE).bind(conversation.0).fetch_all(conn).await?)
 }
 
-/// Everything of a conversation that was sent and is not over, oldest first.
+/// Loads all turns of a conversation that were sent and are not over, oldest first.
 pub(in crate::store) async fn all(conn: &mut Conn, conversation: ConversationKey) -> Result<Vec<InFlight>> {
     let mut turns = late(conn, conversation).await?;
     turns.extend(load(conn, conversation).await?);
     Ok(turns)
 }
 
-/// The turns of these rows, which are in order: members follow their leader.
+/// Reads turns from these rows, which are in order: members follow their leader.
 fn turns(rows: &[Row]) -> Result<Vec<InFlight>> {
     let mut turns: Vec<InFlight> = Vec::new();
     for row in rows {
@@ -164,10 +164,10 @@ fn turn(leader: &Row, message: (TurnKey, MessageId), text: String) -> Result<InF
     })
 }
 
-/// What stands between joined messages.
+/// The separator of joined messages.
 pub(in crate::store) const JOINT: &str = "\n";
 
-/// A turn that was sent and is not over by its leader's key, with its conversation locked.
+/// Finds a turn that was sent and is not over by its leader's key, and locks its conversation.
 pub(in crate::store) async fn find(conn: &mut Conn, key: TurnKey) -> Result<Option<(ConversationRecord, InFlight)>> {
     let conversation: Option<i64> = db::query_scalar("SELECT conversation_key FROM turns WHERE key = $1")
         .bind(key.0)
@@ -179,29 +179,29 @@ pub(in crate::store) async fn find(conn: &mut Conn, key: TurnKey) -> Result<Opti
     Ok(turn.map(|turn| (conversation, turn)))
 }
 
-/// A move of a turn in flight, and where it leads besides its state.
+/// A move of a turn in flight, and its effects besides the state.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::store) struct Step<'a> {
     pub(in crate::store) by: TurnMove,
     pub(in crate::store) now: Timestamp,
-    /// When it is looked for.
+    /// Time of the next look for it.
     pub(in crate::store) look_at: Option<Timestamp>,
-    /// What happened, in words.
+    /// The reason, in words.
     pub(in crate::store) detail: Option<&'a str>,
-    /// Whether it is known that Fini does not have the message.
+    /// True if it is known that Fini does not have the message.
     pub(in crate::store) is_absent: bool,
-    /// What was seen of it, where that is news.
+    /// The progress seen at Fini, if that is news.
     pub(in crate::store) progress: Option<&'a Progress>,
 }
 
 impl Step<'_> {
-    /// The bare move.
+    /// Returns the bare move.
     pub(in crate::store) const fn new(by: TurnMove, now: Timestamp) -> Self {
         Self { by, now, look_at: None, detail: None, is_absent: false, progress: None }
     }
 }
 
-/// Moves a turn in flight to a state in which it is not being sent. The lease is over; looks are counted anew.
+/// Moves a turn in flight to a state in which it is not being sent. Ends the lease; looks are counted anew.
 pub(in crate::store) async fn advance(conn: &mut Conn, cx: &Cx, turn: &InFlight, step: Step<'_>) -> Result<TurnState> {
     let state = turn.state.after(step.by)?;
     if turn.state == TurnState::Sending {
@@ -233,7 +233,7 @@ pub(in crate::store) async fn advance(conn: &mut Conn, cx: &Cx, turn: &InFlight,
     Ok(state)
 }
 
-/// Writes down what was seen of a turn in flight that stays where it is.
+/// Writes down the progress of a turn in flight that keeps its state.
 pub(in crate::store) async fn save_progress(
     conn: &mut Conn,
     cx: &Cx,
@@ -260,8 +260,8 @@ pub(in crate::store) async fn save_progress(
     Ok(())
 }
 
-/// The message of a turn stands in a Fini conversation to which its conversation is not bound: Fini has it, and nobody will
-/// be shown its reply there.
+/// Records that a turn's message stands in a Fini conversation to which its conversation is not bound: Fini has it, and its
+/// reply there is shown to nobody.
 pub(in crate::store) async fn found_elsewhere(
     conn: &mut Conn,
     cx: &Cx,
@@ -305,7 +305,7 @@ pub(in crate::store) async fn end(
     Ok(state)
 }
 
-/// Ends a turn in flight well.
+/// Ends a turn in flight with `outcome`.
 pub(in crate::store) async fn complete(
     conn: &mut Conn,
     cx: &mut Cx,
@@ -357,7 +357,7 @@ fn report(
     });
 }
 
-/// What a frontend is told of a message that failed.
+/// Returns the event that tells a frontend of a message that failed.
 pub(in crate::store) fn closing(message: &MessageId, failure: &TurnFailure) -> FeedEvent {
     FeedEvent::TurnFailed {
         message_id: message.clone(),

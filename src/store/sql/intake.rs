@@ -47,7 +47,7 @@ impl IntakeStore for ThisStore {
 /// The types of events that close a turn.
 const CLOSING: [&str; 2] = ["turn.completed", "turn.failed"];
 
-/// What Fini is told besides the text, as it is stored with the turn.
+/// Data for Fini besides the text, as stored with the turn.
 #[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 pub(in crate::store) struct Extras {
@@ -65,7 +65,7 @@ pub(in crate::store) struct Extras {
     pub(in crate::store) metadata: Map<String, Value>,
 }
 
-/// The conversation of a message, and the turn of one of the same id. Not joined: a planner that knows nothing of a young
+/// The conversation of a message, and the turn of one of the same id. Not joined: a planner without statistics of a young
 /// table would look for the message in all conversations. The version before stored a browser's ids among the server's ($4).
 pub(in crate::store) const KNOWN: &str = concat!(
     "SELECT c.key, c.queued, CASE WHEN c.user_vouched THEN c.user_id END AS person, \
@@ -118,7 +118,7 @@ pub(in crate::store) async fn accept(conn: &mut Conn, cx: &mut Cx, new: &NewMess
     if new.message.role != Role::Agent {
         return store(conn, cx, new).await;
     }
-    // Who speaks comes before what is said, but in what begins with it.
+    // The act of speaking comes before the message, except in a conversation that begins with it.
     if let Some(key) = known_key {
         handoff::desk_speaks(conn, cx, new, key).await?;
     }
@@ -137,7 +137,7 @@ pub(in crate::store) const BYTES_WAITING: &str = "SELECT CAST(COALESCE(SUM(OCTET
 pub(in crate::store) const WRITTEN: &str = "SELECT accepted_at FROM turns \
      WHERE frontend = $1 AND counted_for = $2 AND accepted_at > $3 ORDER BY accepted_at DESC LIMIT 1 OFFSET $4";
 
-/// How long the browser's user has to wait before it may write again; `None` where it may.
+/// Returns how long the browser's user has to wait before writing again; `None` if not at all.
 async fn person_waits(conn: &mut Conn, new: &NewMessage) -> Result<Option<Duration>> {
     let (Some(person), most @ 1..) = (&new.counted_for, new.limits.browser_messages_per_user) else { return Ok(None) };
     dialect::lock_person(conn, new.frontend.as_str(), person).await?;
@@ -154,7 +154,7 @@ async fn person_waits(conn: &mut Conn, new: &NewMessage) -> Result<Option<Durati
 
 async fn store(conn: &mut Conn, cx: &mut Cx, new: &NewMessage) -> Result<Accepted> {
     let now = new.now.as_millis();
-    // Due at once, unless something else of the conversation comes first; `refresh_turns` says the same at length.
+    // Due at once, unless something else of the conversation comes first: the same rule as in `refresh_turns`.
     let conversation = db::query(
         "INSERT INTO conversations (frontend, conversation_id, attribute, last_sequence, queued, turn_due_at, \
                 created_at, updated_at, last_activity_at, shown_created_at, shown_updated_at, user_id, user_vouched) \
@@ -190,7 +190,7 @@ async fn store(conn: &mut Conn, cx: &mut Cx, new: &NewMessage) -> Result<Accepte
     .fetch_one(&mut *conn)
     .await?;
     if !may_write(&conversation, new)? {
-        // Somebody else began it since it was looked for. Undone, and told apart the next time round.
+        // Somebody else began it after the check above. Rolled back; the next run sees it.
         return Err(StoreError::Contended("another person's conversation was begun at the same time".to_owned()));
     }
     let key = rows::int(&conversation, "key")?;
@@ -228,7 +228,7 @@ async fn store(conn: &mut Conn, cx: &mut Cx, new: &NewMessage) -> Result<Accepte
         sequence,
         id: &id,
         event: &event,
-        // Whoever posts from a browser is counted.
+        // Every poster from a browser is counted.
         poster: if new.counted_for.is_some() { Poster::Browser } else { Poster::Server },
     };
     outbox::file(conn, cx, &appended, new.now).await?;
@@ -236,7 +236,7 @@ async fn store(conn: &mut Conn, cx: &mut Cx, new: &NewMessage) -> Result<Accepte
     cx.add_waiting(&new.frontend, 1);
     cx.announce(Change::Feed(ConversationKey(key)));
     if sequence == 1 {
-        // Whoever waits for it to begin knows its name alone.
+        // A client that waits for it to begin knows only its name.
         cx.announce(Change::Feed(ConversationKey::unborn(&new.frontend, &new.message.conversation_id)));
     }
     let due_at = rows::maybe_time(&conversation, "turn_due_at")?;
@@ -247,7 +247,7 @@ async fn store(conn: &mut Conn, cx: &mut Cx, new: &NewMessage) -> Result<Accepte
     Ok(Accepted::New { conversation: ConversationKey(key), sequence, is_next })
 }
 
-/// Whether a message may go into this conversation.
+/// Returns true if a message may go into this conversation.
 fn may_write(conversation: &Row, new: &NewMessage) -> Result<bool> {
     Ok(!new.only_own || rows::maybe_text(conversation, "person")? == new.vouched_user)
 }
@@ -282,7 +282,7 @@ async fn insert_turn(conn: &mut Conn, cx: &Cx, new: &NewMessage, conversation: i
     Ok(key)
 }
 
-/// The message as it stands in the feed.
+/// Returns the message as it stands in the feed.
 fn posted(new: &NewMessage, shown_at: WallTime) -> FeedEvent {
     FeedEvent::MessageCreated {
         message: Message {
@@ -305,11 +305,11 @@ fn posted(new: &NewMessage, shown_at: WallTime) -> FeedEvent {
     }
 }
 
-/// Bytes of a turn's events that a waiting caller is told.
+/// The most bytes of a turn's events that a waiting caller gets.
 const MOST_OF_TURN: i64 = 1 << 20;
 
-/// The events of a turn and of its leader, up to so many bytes, and those that close it. Their sizes stand in the rows' heads, so
-/// that what is left out is not read either.
+/// The events of a turn and of its leader, up to so many bytes, and those that close it. Their sizes stand in the rows' heads,
+/// so that events that are left out are not read either.
 pub(in crate::store) const EVENTS_OF_TURN: &str = "WITH sizes AS (SELECT sequence, conversation_key, kind, \
     SUM(CAST(OCTET_LENGTH(body) AS BIGINT)) OVER (ORDER BY sequence) AS bytes FROM events WHERE turn_key IN ($1, $2)) \
  SELECT e.turn_key, e.kind, e.body FROM sizes s \
@@ -338,8 +338,8 @@ async fn turn(
     let Some(found) = found else { return Ok(None) };
     let own = rows::int(&found, "key")?;
     let leader: Option<i64> = found.try_get("leader_key")?;
-    // The state was read first: where it says that the turn is over, its last event is there too.
-    // Of a turn with very much to it the oldest and the closing events are told; the feed has all of them.
+    // The state was read first: if it says that the turn is over, its last event is there too.
+    // Of a turn with very many events only the oldest and the closing ones are returned; the feed has all of them.
     let events =
         db::query(EVENTS_OF_TURN).bind(own).bind(leader.unwrap_or(own)).bind(MOST_OF_TURN).fetch_all(conn).await?;
     Ok(Some(TurnView {
@@ -349,8 +349,8 @@ async fn turn(
     }))
 }
 
-/// The bodies that belong to the turn `own`, out of its own events and those of the turn it was joined into: of the latter
-/// the leader's message and its closing event are left out.
+/// Picks the bodies that belong to the turn `own` out of its own events and those of the turn it was joined into: of the
+/// latter the leader's message and its closing event are left out.
 fn of_turn(events: &[Row], own: i64) -> Result<Vec<String>> {
     let mut bodies = Vec::with_capacity(events.len());
     let mut leaders_message_passed = false;

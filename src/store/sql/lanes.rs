@@ -4,8 +4,8 @@
 //! further destinations stand in `destination_lanes`. One text of each statement serves both.
 //!
 //! Invariants: a conversation that owes a callback to a destination has a lane; the lane shows when its head (the owed delivery
-//! with the lowest sequence) is due; a lane that is blocked by a dead letter is never due. Whoever changes a lane's deliveries
-//! holds the lane's row, so that nobody closes a lane into which somebody else is just filing.
+//! with the lowest sequence) is due; a lane that is blocked by a dead letter is never due. A transaction that changes a lane's
+//! deliveries holds the lane's row, so that nobody closes a lane into which another one is just filing.
 
 use super::{Conn, Cx, db, dialect, rows};
 use crate::{
@@ -20,14 +20,14 @@ macro_rules! for_both {
     };
 }
 
-/// Which of both is a destination's.
+/// Returns the index of the table that holds a destination's lanes.
 pub(super) fn table(destination: &Destination) -> usize {
     usize::from(!destination.is_main())
 }
 
 macro_rules! open {
     ($lanes:literal, $key:literal) => {
-        // The update changes nothing but takes the row, where `DO NOTHING` would leave it to somebody who is closing it.
+        // The update changes nothing but locks the row, which `DO NOTHING` would leave to a transaction that is closing it.
         concat!(
             "INSERT INTO ",
             $lanes,
@@ -39,8 +39,8 @@ macro_rules! open {
 }
 const OPEN: [&str; 2] = [open!("lanes", "conversation_key"), open!("destination_lanes", "conversation_key, frontend")];
 
-/// Makes sure that there is a lane, because a delivery that is due now is being filed for it. What the conversation owes there
-/// already keeps its place: the head of an existing lane does not change.
+/// Makes sure that there is a lane, because a delivery that is due now is being filed for it. Deliveries that the lane already
+/// owes keep their place: the head of an existing lane does not change.
 pub(super) async fn open(conn: &mut Conn, lane: &Lane, now: Timestamp) -> Result<()> {
     db::query(OPEN[table(&lane.destination)])
         .bind(lane.conversation.0)
@@ -118,7 +118,7 @@ const BRING_IN_LINE: [&str; 2] = [
 ];
 
 /// Brings the lanes of conversations in line with their deliveries, after deliveries were revived, withdrawn or removed: closes
-/// the empty ones, unblocks those whose dead letter is dead no more, and lets the others show when their head is due.
+/// the empty ones, unblocks those whose dead letter is no longer dead, and lets the others show when their head is due.
 /// Leases stay as they are.
 pub(super) async fn refresh(conn: &mut Conn, conversations: &[i64]) -> Result<()> {
     if conversations.is_empty() {
@@ -235,7 +235,7 @@ macro_rules! keep {
 }
 const KEEP: [&str; 2] = for_both!(keep);
 
-/// Keeps a lane in hand for its next head.
+/// Keeps a leased lane for its next head.
 pub(super) async fn keep(conn: &mut Conn, lane: &Lane, due_at: Timestamp, is_retry: bool, lease: &Lease) -> Result<()> {
     db::query(KEEP[table(&lane.destination)])
         .bind(lane.conversation.0)
@@ -261,7 +261,7 @@ macro_rules! block {
 }
 const BLOCK: [&str; 2] = for_both!(block);
 
-/// Frees a lane and blocks it until the delivery `by` is dead no more.
+/// Frees a lane and blocks it until the delivery `by` is no longer dead.
 pub(super) async fn block(conn: &mut Conn, lane: &Lane, by: i64) -> Result<()> {
     run(conn, BLOCK[table(&lane.destination)], lane, by).await
 }
@@ -277,7 +277,7 @@ macro_rules! block_if_free {
 }
 const BLOCK_IF_FREE: [&str; 2] = for_both!(block_if_free);
 
-/// Blocks a lane that nobody holds until the delivery `by` is dead no more, unless another one blocks it already.
+/// Blocks a lane that nobody has leased until the delivery `by` is no longer dead, unless another one blocks it already.
 pub(super) async fn block_if_free(conn: &mut Conn, lane: &Lane, by: i64) -> Result<()> {
     run(conn, BLOCK_IF_FREE[table(&lane.destination)], lane, by).await
 }
@@ -299,7 +299,7 @@ macro_rules! close_empty {
 }
 const CLOSE_EMPTY: [&str; 2] = for_both!(close_empty);
 
-/// Closes a lane if it owes nothing; whether it did.
+/// Closes a lane if it owes nothing; returns true if it did.
 pub(super) async fn close_empty(conn: &mut Conn, lane: &Lane) -> Result<bool> {
     let statement = CLOSE_EMPTY[table(&lane.destination)];
     let closed =
@@ -317,10 +317,10 @@ macro_rules! void {
         )
     };
 }
-/// Frees the lanes that are held under a token, or the one of them that is named.
+/// Frees the lanes that are leased under a token, or the one of them that is named.
 pub(super) const VOID: [&str; 2] = for_both!(void);
 
-/// Frees lanes whose holder never heard of holding them; returns how many.
+/// Frees lanes that their holder does not know of; returns their number.
 pub(super) async fn void(conn: &mut Conn, cx: &mut Cx, token: &Token, lane: Option<&Lane>) -> Result<usize> {
     let mut voided = 0;
     for statement in VOID {
@@ -350,7 +350,7 @@ macro_rules! recover {
 }
 const RECOVER: [&str; 2] = for_both!(recover);
 
-/// Frees the lanes whose lease has ended and, where `all_others`, those of every other owner too.
+/// Frees the lanes whose lease has ended and, if `all_others`, those of every other owner too.
 pub(super) async fn recover(conn: &mut Conn, cx: &mut Cx, lease: &Lease, all_others: bool) -> Result<usize> {
     let mut freed = 0;
     for statement in RECOVER {
@@ -399,8 +399,8 @@ macro_rules! next {
 /// The first lane of each of these destinations, first attempts and retries apart, and the first lease that ends.
 pub(super) const NEXT: [&str; 2] = for_both!(next);
 
-/// When the next lane of these destinations may be claimed. A lane in somebody's hands counts from the end of the lease, so
-/// that one whose holder has died is asked for in time.
+/// Returns the time at which the next lane of these destinations may be claimed. A leased lane counts from the end of its
+/// lease, so that the lane of a dead holder is claimed in time.
 pub(super) async fn next_at(conn: &mut Conn, destinations: &[Destination]) -> Result<Option<Timestamp>> {
     let mut next: Option<i64> = None;
     for (number, statement) in NEXT.into_iter().enumerate() {
@@ -415,7 +415,7 @@ pub(super) async fn next_at(conn: &mut Conn, destinations: &[Destination]) -> Re
     Ok(next.map(Timestamp::from_millis))
 }
 
-/// The lane of a conversation at a destination.
+/// Returns the lane of a conversation at a destination.
 pub(super) fn of(conversation: i64, destination: &str) -> Lane {
     Lane { conversation: ConversationKey(conversation), destination: Destination::recorded(destination) }
 }

@@ -1,10 +1,10 @@
-//! Recording what Fini said: one look, one transaction, whoever looked.
+//! Recording what Fini said: one look, one transaction, whatever its source.
 //!
-//! What a look means is decided by the domain ([`Look::apply`]); here it is given what is on record, and its verdict is
-//! written down. Invariant: a Fini event enters the feed at most once, and only that of the conversation it belongs to.
+//! The domain decides what a look means ([`Look::apply`]); this module gives it the record and writes down its verdict.
+//! Invariant: a Fini event enters the feed at most once, and only that of the conversation it belongs to.
 //! A look with very many new events is recorded in parts, a transaction each, so that nobody waits for it. Each part is like a
-//! snapshot that lags behind; only the last one settles turns and says anything of the status.
-//! A look that ends several turns (a late one and the one in flight) tells the end of each, the oldest first.
+//! snapshot that lags behind; only the last one settles turns and judges the status.
+//! A look that ends several turns (a late one and the one in flight) reports the end of each, the oldest first.
 
 use std::{sync::Arc, time::Duration};
 
@@ -92,10 +92,10 @@ impl LedgerStore for ThisStore {
     }
 }
 
-/// A picture of before is out of date for so long at least.
+/// Time before the next look at a conversation whose snapshot was out of date.
 const BEHIND_PAUSE: Duration = Duration::from_secs(2);
 
-/// New events that one transaction records at most.
+/// The most new events that one transaction records.
 const PART: usize = 500;
 
 /// Records a look as a whole.
@@ -103,7 +103,7 @@ pub(in crate::store) async fn record(conn: &mut Conn, cx: &mut Cx, look: &Record
     record_part(conn, cx, look, 0, usize::MAX).await.map(|(recorded, _)| recorded)
 }
 
-/// Records the part of a look up to `most` new events beyond the event of number `from`; says from where to go on, if more is
+/// Records the part of a look up to `most` new events beyond the event of number `from`; returns where to go on, if more is
 /// left.
 async fn record_part(
     conn: &mut Conn,
@@ -191,7 +191,7 @@ async fn record_part(
     let next = match recorded.judge_at {
         _ if !is_snapshot => NextRead::after_turn(look.now),
         _ if taken.wants_whole => NextRead { at: Some(look.now), urgency: 0 },
-        // List may lag behind a response: what was to be read is still to be read.
+        // List may lag behind a response: a read that was due stays due.
         Some(_) if is_behind => conversation.read,
         judge_at => conversation.read.again(judge_at),
     };
@@ -215,39 +215,39 @@ async fn record_part(
     Ok((recorded, is_partial.then_some(end)))
 }
 
-/// Keeps what an answer says whose conversation was erased meanwhile.
+/// Keeps the evidence of an answer whose conversation was erased meanwhile.
 async fn hear_of_erased(conn: &mut Conn, cx: &mut Cx, look: &Record) -> Result<()> {
     let Source::Response { turn, .. } = look.source else { return Ok(()) };
     erased::answered(conn, look.conversation, turn, &look.events).await?;
     erasures::hear(conn, cx, look.conversation, &look.events, look.now).await
 }
 
-/// The times of the latest event and of the latest message; Fini's clock may be ahead of ours.
+/// Returns the times of the latest event and of the latest message; Fini's clock may be ahead of ours.
 fn latest(events: &[FiniEvent], now: Timestamp) -> (Option<Timestamp>, Option<Timestamp>) {
     let is_message = |event: &&FiniEvent| matches!(event.kind, FiniKind::Message | FiniKind::WidgetForm);
     let messages = events.iter().filter(is_message).map(|event| event.created_at.min(now)).max();
     (events.iter().map(|event| event.created_at.min(now)).max(), messages)
 }
 
-/// Where a part ends that begins at `from`.
+/// Returns the end of the part that begins at `from`.
 fn end_of_part(events: &[FiniEvent], seen: &Seen, from: usize, most: usize) -> usize {
     let is_new = |(_, event): &(usize, &FiniEvent)| !seen.marks.contains_key(&event.id);
     events.iter().enumerate().skip(from).filter(is_new).nth(most).map_or(events.len(), |(end, _)| end)
 }
 
-/// What of a look is the conversation's.
+/// The part of a look that belongs to the conversation.
 #[derive(Default)]
 struct Taken {
     events: Vec<FiniEvent>,
-    /// Whether a person whom nobody knows has spoken in it before: nothing of it is the conversation's.
+    /// True if an unknown person has spoken in it before: nothing of it belongs to the conversation.
     has_stranger: bool,
-    /// Whether more has to be learnt of it.
+    /// True if the owner of something in it is in doubt or not known yet.
     is_doubtful: bool,
     wants_whole: bool,
     withheld: usize,
 }
 
-/// Takes out of the look up to `end` what is the conversation's, and keeps for others what is theirs.
+/// Takes out of the look up to `end` the events of the conversation, and reserves those of others for them.
 async fn take(
     conn: &mut Conn,
     cx: &Cx,
@@ -281,8 +281,8 @@ async fn take(
     })
 }
 
-/// What the answer to a message names is its turn's, but for what somebody else has with proof. Another customer's message
-/// in it is nothing that was sent.
+/// Returns the events that the answer to a message names: they belong to its turn, except those that somebody else has with
+/// proof. A further customer's message with another text was not sent.
 fn named(events: &[FiniEvent], seen: &Seen, turn: Option<&InFlight>) -> Vec<FiniEvent> {
     let mut own = 0;
     let is_named = |event: &&FiniEvent| {
@@ -301,7 +301,7 @@ const fn is_response(look: &Record) -> bool {
     matches!(look.source, Source::Response { .. })
 }
 
-/// Whether the look is one that still counts.
+/// Returns true if the look still counts.
 fn counts(look: &Record, conversation: &ConversationRecord, turn: Option<&InFlight>) -> bool {
     match &look.source {
         Source::Response { turn: key, token, .. } => {
@@ -311,15 +311,15 @@ fn counts(look: &Record, conversation: &ConversationRecord, turn: Option<&InFlig
     }
 }
 
-/// Where the turn of a response that does not count stands.
+/// Returns the state of the turn of a response that does not count.
 async fn stands(conn: &mut Conn, source: &Source) -> Result<Option<TurnState>> {
     let Source::Response { turn, .. } = source else { return Ok(None) };
     let row = db::query("SELECT state FROM turns WHERE key = $1").bind(turn.0).fetch_optional(conn).await?;
     row.map(|row| rows::turn_state(&row, "state")).transpose()
 }
 
-/// A turn as the domain sees it. Its answer is waited for, where it may say whose a reply is, as long as one message holds
-/// the next.
+/// Returns a turn as the domain sees it. Its answer, which may tell the owner of a reply, is awaited as long as one message
+/// holds the next.
 fn open_turn(turn: &InFlight, now: Timestamp, hold_window: Duration) -> OpenTurn {
     OpenTurn {
         key: turn.key,
@@ -338,14 +338,14 @@ fn wrapper(source: &Source, turn: Option<&InFlight>, is_behind: bool) -> Option<
     Some(Wrapper { status: status.clone(), resolved: *resolved, names_open_turn, as_of: *as_of, is_behind })
 }
 
-/// Whether an event is news at all: not one of our own messages.
+/// Returns true if an event is news at all: not one of our own messages.
 fn is_news(event: &FiniEvent, applied: &Applied, open: &[TurnKey]) -> bool {
     let mark = applied.marks.iter().find(|(id, ..)| *id == event.id);
     let of_earlier_turn = mark.is_some_and(|(_, turn, _)| turn.is_some_and(|turn| !open.contains(&turn)));
     mark.is_some() && !of_earlier_turn && applied.progress.echo.as_ref() != Some(&event.id)
 }
 
-/// Puts a conversation where the look leaves it.
+/// Sets the standing that a conversation has after the look.
 fn stand(conversation: &mut ConversationRecord, applied: &Applied) {
     if applied.standing != conversation.standing {
         conversation.standing = applied.standing.clone();
@@ -355,13 +355,13 @@ fn stand(conversation: &mut ConversationRecord, applied: &Applied) {
     }
 }
 
-/// When a snapshot is looked at again that was behind, or whose status was not judged yet.
+/// Returns the time of the next look at a snapshot that was behind, or whose status was not judged yet.
 fn judge_at(unjudged_since: Option<Timestamp>, now: Timestamp) -> Timestamp {
     let judged = unjudged_since.map(NextRead::for_judgement);
     judged.filter(|at| *at > now).unwrap_or(now.plus(BEHIND_PAUSE))
 }
 
-/// Moves a turn to where the look, or a part of it, leaves it; gives the state in which it is then.
+/// Moves a turn as the look, or a part of it, requires; returns its state afterwards.
 async fn settle(
     conn: &mut Conn,
     cx: &mut Cx,
@@ -375,7 +375,7 @@ async fn settle(
         Source::Response { look_at, .. } => (true, look_at),
         Source::Wrapper { look_at, .. } => (false, look_at),
     };
-    // While a sender waits for its response, that response settles the turn; what a reader finds earlier is kept for it.
+    // While a sender waits for its response, that response settles the turn; earlier finds of a reader are kept for it.
     let by = match result {
         _ if is_partial => None,
         _ if !is_response && turn.state == TurnState::Sending => None,

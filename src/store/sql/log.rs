@@ -3,11 +3,11 @@
 //! On a database with many writers a number that is taken inside a transaction may become visible after a higher one, and a
 //! reader that has passed the higher one never sees it. So events get their positions behind their commit, from one process at
 //! a time (`dialect::lock_log`) that holds the lock until its own commit: positions become visible in their order. Compared
-//! with reading below the oldest running transaction (`pg_snapshot_xmin`), nobody's long transaction stops the log, a restored
-//! dump keeps its order, and what an older version wrote gets its place too; it costs one small update for each event.
+//! with reading below the oldest running transaction (`pg_snapshot_xmin`), a long transaction never stops the log, a restored
+//! dump keeps its order, and events of an older version get positions too; it costs one small update for each event.
 //!
-//! Invariants: a position is given once and never changes; within a conversation positions follow the feed; a cursor below what
-//! was pruned is refused, never read on from.
+//! Invariants: a position is given once and never changes; within a conversation positions follow the feed; a cursor below the
+//! pruned part is refused, never read on from.
 
 use futures_util::FutureExt;
 
@@ -21,9 +21,9 @@ use crate::{
     store::{Change, LogEntry, LogPage, LogQuery, LogRead, LogStart, LogStore, Result},
 };
 
-/// Entries that are looked at in one statement.
+/// Entries that one statement examines.
 const CHUNK: i64 = 1_000;
-/// Chunks that one read looks through where few of their entries are wanted.
+/// The most chunks that one read examines if few of their entries are wanted.
 const CHUNKS: usize = 20;
 
 #[async_trait::async_trait]
@@ -46,7 +46,7 @@ impl LogStore for ThisStore {
     }
 }
 
-/// Whether there is anything without a position, or that the report has not counted.
+/// The oldest event and notice without a position, and the positions that the log has given and the report has counted.
 pub(in crate::store) const UNNUMBERED: &str = "SELECT (SELECT MIN(recorded_at) FROM events WHERE log_position IS NULL) AS event, \
         (SELECT MIN(key) FROM log_notices) AS notice, \
         COALESCE((SELECT position FROM log_head WHERE name = 'log'), 0) AS head, \
@@ -59,7 +59,7 @@ async fn is_numbered(conn: &mut Conn) -> Result<bool> {
 }
 
 /// Numbers the oldest events without a position, beginning behind `$1`: of each conversation all up to the youngest that is
-/// taken, in the order of its feed, whatever clocks said.
+/// taken, in the order of its feed, whatever their times.
 pub(in crate::store) const NUMBER: &str = "WITH due AS (SELECT conversation_key, sequence FROM events \
          WHERE log_position IS NULL ORDER BY recorded_at LIMIT $2), \
      firsts AS (SELECT conversation_key, MAX(sequence) AS most FROM due GROUP BY conversation_key), \
@@ -72,7 +72,7 @@ pub(in crate::store) const NUMBER: &str = "WITH due AS (SELECT conversation_key,
      WHERE events.conversation_key = numbered.k AND events.sequence = numbered.s \
      RETURNING events.conversation_key, events.log_position";
 
-/// Enters what was numbered behind `$1`, of the conversations `$3`. A body begins with id, type and time stamp.
+/// Enters the events numbered behind `$1`, of the conversations `$3`. A body begins with id, type and time stamp.
 pub(in crate::store) const ENTER: &str = concat!(
     "INSERT INTO log_entries (frontend, position, event_id, kind, conversation_key, sequence, recorded_at, shown_at) \
      SELECT c.frontend, e.log_position, e.id, e.kind, e.conversation_key, e.sequence, e.recorded_at, ",
@@ -136,7 +136,7 @@ async fn number(conn: &mut Conn, cx: &mut Cx, most: i64) -> Result<usize> {
     Ok(numbered.len() + notices)
 }
 
-/// Enters what stands in no feed, behind `head`.
+/// Enters the notices, which stand in no feed, behind `head`.
 async fn enter_notices(
     conn: &mut Conn,
     cx: &Cx,
@@ -178,7 +178,7 @@ async fn enter_notices(
     Ok(notices.len())
 }
 
-/// Files that a conversation was erased; the log tells it by the hash of its id.
+/// Files a notice that a conversation was erased; the log reports it by the hash of its id.
 pub(in crate::store) async fn tell_erased(
     conn: &mut Conn,
     cx: &mut Cx,
@@ -210,7 +210,7 @@ pub(in crate::store) const BOUNDS: &str = "SELECT \
         (SELECT position FROM log_entries WHERE frontend = $1 ORDER BY position DESC LIMIT 1) AS last, \
         (SELECT event_id FROM log_entries WHERE frontend = $1 ORDER BY position DESC LIMIT 1) AS last_event";
 
-/// Between what a log is kept.
+/// The bounds of the part of a log that is kept.
 struct Bounds {
     oldest: LogCursor,
     end: LogCursor,
@@ -237,12 +237,12 @@ async fn read(conn: &mut Conn, query: &LogQuery) -> Result<LogRead> {
         None => page(conn, query, before.end).await?,
         Some(id) => page_of(conn, query, id, before.end).await?,
     };
-    // Asked for at last: what was pruned meanwhile may be missing in the page.
+    // Read last: entries pruned meanwhile may be missing in the page.
     let oldest = bounds(conn, &query.frontend).await?.oldest;
     Ok(if query.after.position < oldest.position { LogRead::Expired { oldest } } else { LogRead::Page(page) })
 }
 
-/// Whether this log gave that cursor.
+/// Returns true if this log gave that cursor.
 async fn is_given(conn: &mut Conn, query: &LogQuery, bounds: &Bounds) -> Result<bool> {
     let after = query.after;
     if after == bounds.oldest || after == bounds.end || after == LogCursor::START {
@@ -257,7 +257,7 @@ async fn is_given(conn: &mut Conn, query: &LogQuery, bounds: &Bounds) -> Result<
     Ok(event.is_some_and(|event| LogCursor::behind(after.position, &EventId::trusted(event)) == after))
 }
 
-/// Entries with the sizes of their bodies, which are none where the conversation was erased.
+/// Entries with the sizes of their bodies; an entry of an erased conversation has none.
 pub(in crate::store) const ENTRIES: &str = "SELECT l.position, l.event_id, l.kind, \
         CAST(OCTET_LENGTH(COALESCE(l.body, e.body)) AS BIGINT) AS bytes \
      FROM log_entries AS l LEFT JOIN events AS e ON e.conversation_key = l.conversation_key AND e.sequence = l.sequence \
@@ -278,7 +278,7 @@ pub(in crate::store) const BODIES: &str = concat!(
     " ORDER BY l.position",
 );
 
-/// What is picked of the entries that are looked at.
+/// The entries picked so far by one read.
 struct Picking<'a> {
     query: &'a LogQuery,
     picked: Vec<i64>,
@@ -292,7 +292,7 @@ impl<'a> Picking<'a> {
         Self { query, picked: Vec::new(), bytes: 0, reached: query.after, is_full: false }
     }
 
-    /// Looks at one entry; once there is no more room, at none beyond it.
+    /// Examines one entry; once there is no more room, none beyond it.
     fn look(&mut self, row: &Row) -> Result<()> {
         if self.is_full {
             return Ok(());
@@ -322,7 +322,7 @@ impl<'a> Picking<'a> {
             .await?;
         let mut entries = Vec::with_capacity(found.len());
         for row in &found {
-            // Erased since it was looked at.
+            // Erased since it was examined.
             let Some(body) = rows::maybe_text(row, "body")? else { continue };
             let event = EventId::trusted(rows::text(row, "event_id")?);
             let cursor = LogCursor::behind(rows::int(row, "position")?, &event);
@@ -334,7 +334,7 @@ impl<'a> Picking<'a> {
 
 async fn page(conn: &mut Conn, query: &LogQuery, end: LogCursor) -> Result<LogPage> {
     let mut picking = Picking::new(query);
-    // Most often everything is wanted.
+    // Most often every entry is wanted.
     let mut limit = i64::try_from(query.most.entries).unwrap_or(i64::MAX).saturating_add(1);
     for _ in 0..CHUNKS {
         let found = db::query(ENTRIES)
@@ -356,7 +356,7 @@ async fn page(conn: &mut Conn, query: &LogQuery, end: LogCursor) -> Result<LogPa
     picking.page(conn, has_more).await
 }
 
-/// The entries of one conversation; where all were looked at, reading goes on from the end that the log had before.
+/// Reads the entries of one conversation; once all were examined, reading goes on from the end that the log had before.
 async fn page_of(conn: &mut Conn, query: &LogQuery, id: &ConversationId, end: LogCursor) -> Result<LogPage> {
     let key: Option<i64> = db::query_scalar(
         "SELECT key FROM conversations WHERE frontend = $1 AND conversation_id = $2 AND erased_at IS NULL",
@@ -391,7 +391,7 @@ async fn page_of(conn: &mut Conn, query: &LogQuery, id: &ConversationId, end: Lo
     picking.page(conn, true).await
 }
 
-/// The first entry that was not shown earlier.
+/// The first entry with the earliest time stamp that is not earlier than $2.
 pub(in crate::store) const SINCE: &str = "SELECT MIN(position) FROM log_entries WHERE frontend = $1 AND shown_at = (SELECT MIN(shown_at) FROM log_entries \
      WHERE frontend = $1 AND shown_at >= $2)";
 
@@ -416,7 +416,7 @@ async fn start_at(conn: &mut Conn, frontend: &FrontendName, start: LogStart) -> 
     Ok(before.unwrap_or(oldest))
 }
 
-/// Removes the oldest entries of each log that were recorded before the retention; returns how many rows went.
+/// Removes the oldest entries of each log that were recorded before the retention; returns the number of rows.
 pub(in crate::store) async fn prune(conn: &mut Conn, before: i64, limit: i64) -> Result<u64> {
     let frontends: Vec<String> =
         db::query_scalar("SELECT DISTINCT frontend FROM waiting").fetch_all(&mut *conn).await?;

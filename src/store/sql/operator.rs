@@ -1,4 +1,4 @@
-//! What operators look at: quarantines with both sides, and conversations found by any of their ids.
+//! The operators' views: quarantines with both sides, and conversations found by any of their ids.
 
 use futures_util::FutureExt;
 
@@ -124,8 +124,8 @@ async fn quarantines(conn: &mut Conn, frontend: Option<&FrontendName>, part: &Pa
     })
 }
 
-/// The keys of conversations one of whose ids is $1. $2 is the same as a message's id that a browser gave, $3 where the part
-/// before ended. Ids that are only unique within a frontend are looked for in each.
+/// The keys of conversations one of whose ids is $1. $2 is the same as a message's id that a browser gave, $3 the place at
+/// which the part before ended. Ids that are only unique within a frontend are looked for in each.
 pub(super) const FIND: &str = "SELECT key, MIN(matched) AS matched FROM ( \
         SELECT c.key, 'conversation_id' AS matched FROM (SELECT DISTINCT frontend FROM waiting) AS f \
             JOIN conversations AS c ON c.frontend = f.frontend AND c.conversation_id = $1 AND c.erased_at IS NULL \
@@ -160,7 +160,7 @@ async fn find(conn: &mut Conn, id: &str, part: &Part) -> Result<Entries<Hit>> {
     let all = db::query(OUTLINES).bind(rows::array(keys.entries.iter().map(|(key, _)| key.0))?).fetch_all(conn).await?;
     let mut outlines = Vec::new();
     for row in &all {
-        // Of one that was erased a message may still be on its way.
+        // A message of an erased conversation may still be on its way.
         if rows::maybe_time(row, "erased_at")?.is_none() {
             outlines.push(listed(row, "")?);
         }
@@ -191,7 +191,7 @@ fn listed(row: &Row, prefix: &str) -> Result<Outline> {
     })
 }
 
-/// The key behind which a part begins; `None` for a cursor that is none of ours.
+/// Returns the key behind which a part begins; `None` for a cursor that is none of ours.
 fn place(part: &Part, first: i64) -> Option<i64> {
     part.cursor.as_deref().map_or(Some(first), |cursor| cursor.parse().ok())
 }
@@ -204,7 +204,7 @@ const fn nothing<T>() -> Entries<T> {
     Entries { entries: Vec::new(), next_cursor: None }
 }
 
-/// As many of the rows as a part holds, and where the next begins.
+/// Returns as many of the rows as a part holds, and the cursor of the next part.
 fn entries<T>(found: &[Row], part: &Part, read: impl Fn(&Row) -> Result<T>) -> Result<Entries<T>> {
     let page = &found[..found.len().min(part.limit.max(1))];
     let next_cursor = match page.last() {

@@ -1,4 +1,4 @@
-//! Filing what is owed to a frontend's destinations, in the transaction that caused it.
+//! Filing the deliveries owed to a frontend's destinations, in the transaction that caused them.
 //!
 //! Only filing stands here; claiming and finishing have their own file. Invariant: an event that is called back and wanted
 //! is filed exactly once for each destination, in the transaction that appends it to the feed.
@@ -16,17 +16,17 @@ use crate::{
 
 /// An event that has just entered the feed.
 pub(in crate::store) struct Appended<'a> {
-    /// Whose conversation.
+    /// The frontend that the conversation belongs to.
     pub(in crate::store) frontend: &'a FrontendName,
-    /// Which conversation.
+    /// The conversation's key.
     pub(in crate::store) conversation: ConversationKey,
     /// Its number in the feed.
     pub(in crate::store) sequence: i64,
     /// Its id.
     pub(in crate::store) id: &'a EventId,
-    /// The event.
+    /// The event to file.
     pub(in crate::store) event: &'a FeedEvent,
-    /// Who brought it, where the frontend posted it.
+    /// The poster, if the frontend posted it.
     pub(in crate::store) poster: Poster,
 }
 

@@ -1,4 +1,4 @@
-//! A person's conversations, and how far they were read.
+//! A person's conversations, and their read marks.
 
 use futures_util::FutureExt;
 
@@ -12,7 +12,7 @@ use crate::{
     store::{Change, Listed, PersonErasure, PersonStore, ReadMark, Result},
 };
 
-/// Messages that are looked through for the newest one that the asker may see, at one time.
+/// Messages that are searched at one time for the newest one that the asker may see.
 const LOOKED_THROUGH: i64 = 20;
 
 #[async_trait::async_trait]
@@ -131,7 +131,7 @@ async fn list(
     Ok(all)
 }
 
-/// The newest message of a listed conversation that the asker may see, as it was last changed.
+/// Finds the newest message of a listed conversation that the asker may see, as it was last changed.
 async fn last_message(conn: &mut Conn, row: &Row, is_browser: bool) -> Result<Option<LastMessage>> {
     let (Some(body), Some(said)) = (rows::maybe_text(row, "body")?, rows::maybe_int(row, "said")?) else {
         return Ok(None);

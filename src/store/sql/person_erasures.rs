@@ -1,8 +1,8 @@
-//! Erasing everything of a person: wanted in one transaction, done a few conversations at a time, each as
+//! Erasing everything of a person: recorded in one transaction, done a few conversations at a time, each as
 //! [`conversations`](super::conversations) erases one.
 //!
-//! Invariant: what is wanted stands in a row with the person's id until none of the person's conversations is left here; from
-//! then on in the same row with the id's hash alone. So a process may die at any point, and another goes on.
+//! Invariant: an erasure stands in a row with the person's id until none of the person's conversations is left here; from
+//! then on in the same row with only the id's hash. So a process may die at any point, and another goes on.
 
 use super::{Conn, Cx, conversations, db, rows};
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     store::{PersonErasure, Result},
 };
 
-/// A conversation in which the person was named first, also where somebody else was named later.
+/// A conversation in which the person was named first, even if somebody else was named later.
 const ANY: &str = "SELECT conversation_id FROM conversations WHERE frontend = $1 AND user_id = $2 LIMIT $3";
 
 pub(in crate::store) async fn want(
@@ -27,7 +27,7 @@ pub(in crate::store) async fn want(
 ) -> Result<bool> {
     let any = db::query(ANY).bind(frontend.as_str()).bind(user).bind(1_i64).fetch_optional(&mut *conn).await?;
     if any.is_none() {
-        // Asked again, perhaps for more than before: what is gone here cannot be found at Fini any more.
+        // Requested again, perhaps with `upstream` this time: conversations gone here cannot be found at Fini any more.
         let known = db::query("SELECT person FROM person_erasures WHERE frontend = $1 AND person = $2")
             .bind(frontend.as_str())
             .bind(hash(user))
@@ -160,14 +160,14 @@ pub(in crate::store) async fn erased_at(
     Ok(at.map(WallTime::from_millis))
 }
 
-/// Erasures that ended before the retention, and of which nothing is left at Fini to speak of.
+/// Erasures that ended before the retention and have no record of a deletion at Fini left.
 pub(in crate::store) const ENDED: &str = "DELETE FROM person_erasures WHERE user_id IS NULL AND requested_at <= $1 \
      AND NOT EXISTS (SELECT 1 FROM erasures e WHERE e.frontend = person_erasures.frontend \
         AND e.person = person_erasures.person) \
      AND NOT EXISTS (SELECT 1 FROM erasure_searches s WHERE s.frontend = person_erasures.frontend \
         AND s.person = person_erasures.person)";
 
-/// Forgets them.
+/// Deletes them.
 pub(in crate::store) async fn forget(conn: &mut Conn, before: i64) -> Result<()> {
     db::query(ENDED).bind(before).execute(conn).await?;
     Ok(())

@@ -1,20 +1,20 @@
-//! Forgetting what is older than the retention, a small batch at a time, so that pruning never keeps a customer waiting.
+//! Deleting data older than the retention, a small batch at a time, so that pruning never keeps a customer waiting.
 //!
-//! Never removes what is still owed or open: a conversation goes as a whole, and only when none of its turns is open, no
+//! Never removes owed or open work: a conversation goes as a whole, and only when none of its turns is open, no
 //! delivery of it is left, nobody watches it any more, and it shares its Fini conversation with nobody who is kept: without
-//! it, what was said in it would be anybody's. Its events, marks and turns go with it (`ON DELETE CASCADE`).
+//! it, its events there would have no owner. Its events, marks and turns go with it (`ON DELETE CASCADE`).
 
 use std::time::Duration;
 
 use super::{Conn, db, erased, handoff, lanes, log, person_erasures, replays, report, rows};
 use crate::{domain::Timestamp, store::Result};
 
-/// Callbacks that ended before the retention. The time is asked for twice: one that is replayed meanwhile is kept.
+/// Callbacks that ended before the retention. The time is checked twice: one that is replayed meanwhile is kept.
 pub(super) const FINISHED: &str = "DELETE FROM deliveries WHERE finished_at <= $1 AND key IN ( \
          SELECT key FROM deliveries WHERE finished_at IS NOT NULL AND finished_at <= $1 ORDER BY finished_at LIMIT $2)";
 
-/// Conversations that ended before the retention, with how many events go with each. Each is asked by itself whether it is
-/// open: joined, the planner may go through all open turns for each.
+/// Conversations that ended before the retention, with the number of events that go with each. A subquery per conversation
+/// checks that it is not open: joined, the planner may go through all open turns for each.
 pub(super) const ENDED: &str = concat!(
     "SELECT key, last_sequence FROM conversations \
      WHERE updated_at <= $1 AND last_activity_at <= $1 AND turn_due_at IS NULL AND binding_wanted_since IS NULL \
@@ -50,7 +50,7 @@ pub(super) const SEARCHED: &str = "DELETE FROM erasure_searches WHERE conversati
          SELECT conversation_key FROM erasure_searches WHERE settled_at IS NOT NULL AND settled_at <= $1 \
          ORDER BY settled_at LIMIT $2)";
 
-/// Removes one batch; returns how many rows went, zero when nothing is left.
+/// Removes one batch; returns the number of rows, zero when nothing is left.
 pub(super) async fn prune(conn: &mut Conn, now: Timestamp, retention: Duration, batch: usize) -> Result<usize> {
     let before = now.minus(retention).as_millis();
     let limit = i64::try_from(batch).unwrap_or(i64::MAX);
@@ -58,7 +58,7 @@ pub(super) async fn prune(conn: &mut Conn, now: Timestamp, retention: Duration, 
     if finished > 0 {
         unblock(conn).await?;
     }
-    // Before the events themselves: a reader of the log is told that they are gone, and never finds them missing.
+    // Before the events themselves: a reader of the log learns that they are gone, and never finds them missing.
     let logged = log::prune(conn, before, limit).await?;
     let ended = delete_ended(conn, before, now, limit).await?;
     erased::forget(conn, now).await?;
@@ -73,7 +73,7 @@ pub(super) async fn prune(conn: &mut Conn, now: Timestamp, retention: Duration, 
     Ok(usize::try_from(pruned).unwrap_or(usize::MAX))
 }
 
-/// A lane that waited for a dead letter which is no more goes on.
+/// Lets lanes go on that waited for a dead letter that no longer exists.
 async fn unblock(conn: &mut Conn) -> Result<()> {
     let keys: Vec<i64> = db::query_scalar(
         "SELECT conversation_key FROM lanes WHERE blocked_by IS NOT NULL \

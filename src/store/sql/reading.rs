@@ -1,6 +1,6 @@
-//! What is watched and what is to be read next; the named leases and notes of whoever reads.
+//! The watched conversations and their next reads; the named leases and notes of readers.
 //!
-//! Never decides when something is read: it keeps the times it is given and hands out what is due.
+//! Never decides when something is read: it keeps the times it is given and hands out due reads.
 
 use std::time::Duration;
 
@@ -88,7 +88,7 @@ impl ReadingStore for ThisStore {
     }
 }
 
-/// What the watch amounts to; answered by one index alone.
+/// The totals over the watch; answered by one index alone.
 pub(super) const WATCH_SUMMARY: &str = "SELECT COUNT(*) AS watched, \
          CAST(COALESCE(SUM(CASE WHEN state = 'escalated' THEN 1 ELSE 0 END), 0) AS BIGINT) AS escalated, \
          MIN(created_at) AS oldest FROM conversations \
@@ -122,7 +122,7 @@ pub(super) const NEXT_READ: &str = "SELECT MIN(firsts.at) FROM ( \
          UNION ALL SELECT MIN(read_at) FROM conversations WHERE read_at IS NOT NULL AND read_urgency = 1 \
          UNION ALL SELECT MIN(read_at) FROM conversations WHERE read_at IS NOT NULL AND read_urgency = 2) AS firsts";
 
-/// What the watch amounts to.
+/// Reads the totals over the watch.
 async fn watch_summary(conn: &mut Conn, now: Timestamp) -> Result<WatchSummary> {
     let row = db::query(WATCH_SUMMARY).bind(now.as_millis()).fetch_one(conn).await?;
     Ok(WatchSummary {
@@ -132,7 +132,7 @@ async fn watch_summary(conn: &mut Conn, now: Timestamp) -> Result<WatchSummary> 
     })
 }
 
-/// Watched conversations, by one of the statements above.
+/// Reads watched conversations, by one of the statements above.
 async fn watched(
     conn: &mut Conn,
     statement: &'static str,
@@ -160,7 +160,7 @@ async fn watched(
         .collect()
 }
 
-/// Due reads, most urgent first. One question per urgency, so that what is not due yet is never looked at.
+/// Reads due reads, most urgent first. One query per urgency, so that reads that are not due yet are never looked at.
 async fn due_reads(conn: &mut Conn, now: Timestamp, limit: usize) -> Result<Vec<DueRead>> {
     let mut due = Vec::new();
     for urgency in 0_i64..=2 {
@@ -181,13 +181,13 @@ async fn due_reads(conn: &mut Conn, now: Timestamp, limit: usize) -> Result<Vec<
     Ok(due)
 }
 
-/// When the next read falls due.
+/// Returns the time of the next read.
 async fn next_read_at(conn: &mut Conn) -> Result<Option<Timestamp>> {
     let at: Option<i64> = db::query_scalar(NEXT_READ).fetch_one(conn).await?;
     Ok(at.map(Timestamp::from_millis))
 }
 
-/// Sets the next read. One that was missed keeps its urgency; after any other the conversation is read in its ordinary
+/// Sets the next read. After a miss it keeps its urgency; after any other read the conversation is read in its ordinary
 /// turn again. Only a conversation that has a binding can be read.
 async fn schedule_read(
     conn: &mut Conn,

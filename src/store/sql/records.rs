@@ -1,7 +1,7 @@
 //! A conversation's record, and the one function that keeps its queue of turns true.
 //!
 //! A transaction that works on a conversation loads and locks its record, changes it in memory, and writes it once, at its
-//! end: one statement, whatever happened. Nothing else of the transaction writes the conversation's row meanwhile.
+//! end, with one statement. Nothing else of the transaction writes the conversation's row meanwhile.
 
 use std::{
     ops::{Deref, DerefMut},
@@ -19,7 +19,7 @@ use crate::{
     store::{Change, ConversationRef, Result},
 };
 
-/// A conversation in the hands of a transaction, which ends with [`save`](Self::save).
+/// A conversation locked by a transaction, which ends with [`save`](Self::save).
 #[derive(Clone, Debug)]
 pub(in crate::store) struct ConversationRecord {
     pub(in crate::store) reference: ConversationRef,
@@ -27,42 +27,42 @@ pub(in crate::store) struct ConversationRecord {
     stored: Columns,
 }
 
-/// What may change of a conversation.
+/// The columns of a conversation that may change.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::store) struct Columns {
     pub(in crate::store) standing: Standing,
-    /// Why it is lost, or in quarantine.
+    /// The reason for its loss or its quarantine.
     pub(in crate::store) note: Option<String>,
     pub(in crate::store) interaction: Option<InteractionId>,
     /// Counts the changes of `interaction`.
     pub(in crate::store) binding_version: i64,
     pub(in crate::store) wanted: Option<Wanted>,
     pub(in crate::store) first_sent_at: Option<Timestamp>,
-    /// When its first message was created in its Fini conversation, by Fini's clock.
+    /// Creation time of its first message in its Fini conversation, by Fini's clock.
     pub(in crate::store) own_since: Option<Timestamp>,
-    /// Whether its Fini conversation is known to have begun before it.
+    /// True if its Fini conversation is known to have begun before it.
     pub(in crate::store) has_past: bool,
-    /// The person whose conversation it is, where somebody vouches for one.
+    /// The person to whom the conversation belongs, if somebody vouches for one.
     pub(in crate::store) person: Option<String>,
-    /// The Fini conversation that it shares with somebody else: why it is in quarantine, or was.
+    /// The Fini conversation that it shares with somebody else: the reason for its present or past quarantine.
     pub(in crate::store) shares: Option<InteractionId>,
-    /// When it was last put there.
+    /// Time of its last quarantine.
     pub(in crate::store) quarantined_since: Option<Timestamp>,
     pub(in crate::store) last_sequence: i64,
     pub(in crate::store) queue: Queue,
     pub(in crate::store) updated_at: Timestamp,
-    /// What the last event of the feed was stamped with.
+    /// Time stamp of the last event of the feed.
     pub(in crate::store) shown_updated_at: Option<WallTime>,
     pub(in crate::store) last_activity_at: Timestamp,
     pub(in crate::store) watch_until: Option<Timestamp>,
     pub(in crate::store) read: NextRead,
-    /// Single reads in a row that did not find it.
+    /// Consecutive single reads that did not find it.
     pub(in crate::store) read_misses: i64,
-    /// When the first of them was made.
+    /// Time of the first of them.
     pub(in crate::store) missed_since: Option<Timestamp>,
     /// The time of the latest message that Fini ever showed in it.
     pub(in crate::store) latest_message_at: Option<Timestamp>,
-    /// When there is something to do about its handoff.
+    /// Time at which the next step of its handoff is due.
     pub(in crate::store) handoff_due_at: Option<Timestamp>,
 }
 
@@ -77,17 +77,17 @@ pub(in crate::store) struct Wanted {
 /// A conversation's turns that are not over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::store) struct Queue {
-    /// How many wait.
+    /// Number of turns that wait.
     pub(in crate::store) queued: i64,
-    /// Whether one is in flight and not late.
+    /// True if one is in flight and not late.
     pub(in crate::store) occupied: bool,
-    /// Until when that one holds the next, once Fini has its message.
+    /// Time until which that one holds the next, once Fini has its message.
     pub(in crate::store) held_until: Option<Timestamp>,
-    /// When the oldest that waits may be claimed, if it may.
+    /// Time from which the oldest that waits may be claimed, if it may.
     pub(in crate::store) due_at: Option<Timestamp>,
 }
 
-/// When a conversation is read singly next.
+/// The next single read of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::store) struct NextRead {
     pub(in crate::store) at: Option<Timestamp>,
@@ -95,26 +95,27 @@ pub(in crate::store) struct NextRead {
     pub(in crate::store) urgency: i64,
 }
 
-/// How long after a turn the wrapper is read singly, unless a sweep has brought it by then.
+/// Time from the end of a turn to the single read of its wrapper, unless a sweep has brought it by then.
 const AFTER_TURN: Duration = Duration::from_secs(3);
 /// The same for the one more read once its status must have been judged: a sweep has the time to spare it.
 const AFTER_JUDGEMENT: Duration = Duration::from_secs(3);
 
 impl NextRead {
-    /// None: sweeps see what happens.
+    /// No single read: sweeps see any change.
     pub(in crate::store) const NONE: Self = Self { at: None, urgency: 2 };
 
-    /// Soon: Fini's responses do not tell the status, so the wrapper has to be read after each.
+    /// Reads it soon: Fini's responses do not contain the status, so the wrapper has to be read after each.
     pub(in crate::store) fn after_turn(now: Timestamp) -> Self {
         Self { at: Some(now.plus(AFTER_TURN)), urgency: 0 }
     }
 
-    /// When the status of an exchange that ended then has been judged, and a sweep has had the time to show it.
+    /// Returns the time by which the status of an exchange that ended then has been judged, and a sweep has had the time to
+    /// show it.
     pub(in crate::store) fn for_judgement(unjudged_since: Timestamp) -> Timestamp {
         unjudged_since.plus(JUDGED_WITHIN + AFTER_JUDGEMENT)
     }
 
-    /// Once more at `at` for the sake of its status, if at all, in its turn among the rest; sooner where that was so.
+    /// Plans one more read at `at` for its status, if any, in its turn among the rest; sooner if one was planned sooner.
     pub(in crate::store) fn again(self, at: Option<Timestamp>) -> Self {
         let Some(at) = at else { return Self::NONE };
         let sooner = self.at.filter(|before| self.urgency == Self::NONE.urgency && *before < at);
@@ -137,34 +138,34 @@ impl DerefMut for ConversationRecord {
 }
 
 impl Columns {
-    /// Whether something of it may have reached Fini, in a Fini conversation that is not known.
+    /// Returns true if something of it may have reached Fini, in a Fini conversation that is not known.
     pub(in crate::store) fn is_looked_for(&self) -> bool {
         self.interaction.is_none() && self.first_sent_at.is_some() && !self.is_set_aside()
     }
 
-    /// Whether the Fini conversation in which it speaks is not its own to read.
+    /// Returns true if the Fini conversation in which it speaks is not its own to read.
     pub(in crate::store) fn is_set_aside(&self) -> bool {
         self.standing.state.is_set_aside()
     }
 
-    /// Whether nothing may be claimed, whatever waits: the conversation is quarantined, or something was sent into a Fini
+    /// Returns true if no waiting turn may be claimed: the conversation is quarantined, or something was sent into a Fini
     /// conversation that is not known yet and another send would begin a second one.
     fn is_barred(&self) -> bool {
         match self.standing.state {
             State::Quarantined => true,
-            // A claim takes it up again.
+            // A claim takes the conversation up again.
             State::Continued => false,
             _ => self.wanted.is_some() || (self.interaction.is_none() && self.first_sent_at.is_some()),
         }
     }
 
-    /// The time stamp of an event that is added now: the wall clock's, and never earlier than that of the event before.
+    /// Returns the time stamp of an event that is added now: the wall clock's, and never earlier than that of the event before.
     pub(in crate::store) fn stamp(&mut self, cx: &Cx) -> WallTime {
         let now = cx.rules().wall.now();
         *self.shown_updated_at.insert(self.shown_updated_at.map_or(now, |before| before.max(now)))
     }
 
-    /// Stamps what has begun of its handoff, and works out when there is something to do about it.
+    /// Stamps the parts of its handoff that have begun, and works out when the handoff is due.
     fn plan(&mut self, cx: &Cx, frontend: &FrontendName) {
         if self.standing.handoff.is_bots() {
             self.handoff_due_at = None;
@@ -183,15 +184,15 @@ impl Columns {
         cx.announce(Change::Reading);
     }
 
-    /// The send that made Fini begin a conversation did not happen after all: the next one begins it. Where an earlier send
-    /// made the binding wanted, that one still counts.
+    /// Takes back the send that made Fini begin a conversation and did not happen after all: the next send begins it. If an
+    /// earlier send made the binding wanted, that one still counts.
     pub(in crate::store) fn forget_send(&mut self) {
         if self.interaction.is_none() && self.wanted.is_none() {
             self.first_sent_at = None;
         }
     }
 
-    /// When it began.
+    /// Returns the evidence of its beginning.
     pub(in crate::store) fn began(&self, now: Timestamp) -> Began {
         Began {
             own_since: self.own_since,
@@ -201,13 +202,13 @@ impl Columns {
         }
     }
 
-    /// Fini showed it: whatever was missed before, it is there.
+    /// Resets the misses: Fini showed the conversation, so it is there.
     pub(in crate::store) fn is_there(&mut self) {
         self.read_misses = 0;
         self.missed_since = None;
     }
 
-    /// Sets how long it is watched from now on, and when it is read singly next.
+    /// Sets the end of its watch, counted from `now`, and its next single read.
     pub(in crate::store) fn watch(&mut self, cx: &mut Cx, read: NextRead, now: Timestamp) {
         let policy = cx.rules().watch;
         let span = if self.standing.state == State::Escalated { policy.escalated } else { policy.idle };
@@ -218,23 +219,23 @@ impl Columns {
 }
 
 impl ConversationRecord {
-    /// Its key.
+    /// Returns its key.
     pub(in crate::store) fn key(&self) -> ConversationKey {
         self.reference.key
     }
 
-    /// As [`Columns::plan`]: called by everything that changes its handoff, after that.
+    /// Does as [`Columns::plan`]; every change of its handoff calls this afterwards.
     pub(in crate::store) fn plan_handoff(&mut self, cx: &Cx) {
         let Self { reference, columns, .. } = self;
         columns.plan(cx, &reference.frontend);
     }
 
-    /// As it is stored.
+    /// Returns the columns as stored.
     pub(in crate::store) fn stored(&self) -> &Columns {
         &self.stored
     }
 
-    /// Writes what has changed.
+    /// Writes the changed columns.
     pub(in crate::store) async fn save(self, conn: &mut Conn) -> Result<()> {
         let Self { reference, columns, stored } = self;
         if columns == stored {
@@ -371,8 +372,8 @@ fn columns(row: &Row) -> Result<Columns> {
     })
 }
 
-/// A conversation's open turns. Counted together: of the indexes that hold open turns only the one by conversation serves
-/// then, whatever the planner believes of how many there are.
+/// A conversation's open turns. Counted together: then only the index by conversation serves, of all that hold open turns,
+/// whatever number of them the planner assumes.
 pub(in crate::store) const TURNS: &str = "SELECT COUNT(CASE WHEN state = 'queued' THEN 1 END) AS queued, \
             COUNT(CASE WHEN state <> 'queued' THEN 1 END) AS in_flight, \
             MAX(CASE WHEN state = 'awaiting' THEN held_until END) AS held_until, \
@@ -382,8 +383,7 @@ pub(in crate::store) const TURNS: &str = "SELECT COUNT(CASE WHEN state = 'queued
 
 /// Works out anew how many turns of a conversation wait, whether one is in flight, and when the oldest may be claimed: not
 /// while one is in flight, unless Fini has its message and it has held the next long enough; never while the conversation is
-/// barred. Called by everything that changes its turns, its binding or
-/// its state, after that.
+/// barred. Every change of its turns, its binding or its state calls this afterwards.
 pub(in crate::store) async fn refresh_turns(
     conn: &mut Conn,
     cx: &mut Cx,

@@ -17,7 +17,7 @@ use crate::{
     store::{Change, Delivery, DeliveryFilter, DeliveryPage, DeliveryState, DestinationHold, Result, StoreError},
 };
 
-/// How many deliveries one transaction of a bulk replay revives: other work gets its turn in between.
+/// The most deliveries that one transaction of a bulk replay revives: other work gets its turn in between.
 pub(super) const BATCH: usize = 500;
 
 macro_rules! select_delivery {
@@ -30,7 +30,7 @@ macro_rules! select_delivery {
     };
 }
 
-/// A page of deliveries, newest first. A cursor that is none of ours leads nowhere: the page is empty.
+/// Reads a page of deliveries, newest first. A cursor that is none of ours leads to an empty page.
 pub(super) async fn list(
     conn: &mut Conn,
     filter: &DeliveryFilter,
@@ -56,7 +56,7 @@ pub(super) async fn list(
     Ok(DeliveryPage { deliveries: page.iter().map(delivery).collect::<Result<_>>()?, next_cursor })
 }
 
-/// One delivery.
+/// Reads one delivery.
 pub(super) async fn get(conn: &mut Conn, id: &DeliveryId) -> Result<Option<Delivery>> {
     let row = db::query(concat!(select_delivery!(), "d.id = $1")).bind(id.as_str()).fetch_optional(conn).await?;
     row.as_ref().map(delivery).transpose()
@@ -81,7 +81,7 @@ pub(super) async fn retry(conn: &mut Conn, cx: &mut Cx, id: &DeliveryId, now: Ti
     get(conn, id).await
 }
 
-/// Revives up to [`BATCH`] of the deliveries that match and died before or at `now`; returns how many.
+/// Revives up to [`BATCH`] of the deliveries that match and died before or at `now`; returns their number.
 pub(super) async fn retry_batch(
     conn: &mut Conn,
     cx: &mut Cx,
@@ -114,7 +114,7 @@ pub(super) async fn retry_batch(
     Ok(keys.len())
 }
 
-/// Holds a destination's callbacks. What an operator holds stays held for the operator's reason, whatever the receiver says.
+/// Holds a destination's callbacks. An operator's hold keeps the operator's reason, whatever the receiver says.
 pub(super) async fn hold(conn: &mut Conn, hold: &DestinationHold) -> Result<()> {
     db::query(
         "INSERT INTO frontends (frontend, hold_reason, held_since) VALUES ($1, $2, $3) \
@@ -130,7 +130,7 @@ pub(super) async fn hold(conn: &mut Conn, hold: &DestinationHold) -> Result<()> 
     Ok(())
 }
 
-/// Leaves a receiver alone until then.
+/// Defers a destination until then.
 pub(super) async fn defer(conn: &mut Conn, destination: &Destination, until: Timestamp) -> Result<()> {
     db::query(
         "INSERT INTO frontends (frontend, not_before) VALUES ($1, $2) \
@@ -144,7 +144,7 @@ pub(super) async fn defer(conn: &mut Conn, destination: &Destination, until: Tim
     Ok(())
 }
 
-/// Lets a destination's callbacks go; `false` where they were not held.
+/// Lets a destination's callbacks go; returns false if they were not held.
 pub(super) async fn release(conn: &mut Conn, cx: &mut Cx, destination: &Destination) -> Result<bool> {
     let released = db::query(
         "UPDATE frontends SET hold_reason = NULL, held_since = NULL, not_before = NULL \
@@ -160,7 +160,7 @@ pub(super) async fn release(conn: &mut Conn, cx: &mut Cx, destination: &Destinat
     Ok(released > 0)
 }
 
-/// The destinations whose callbacks are held.
+/// Lists the destinations whose callbacks are held.
 pub(super) async fn held(conn: &mut Conn) -> Result<Vec<DestinationHold>> {
     let found = db::query(
         "SELECT frontend, hold_reason, held_since FROM frontends WHERE hold_reason IS NOT NULL ORDER BY frontend",
@@ -216,7 +216,7 @@ fn push_filter(query: &mut QueryBuilder, filter: &DeliveryFilter) {
         }
     }
     if let Some(id) = &filter.conversation {
-        // The index of conversations begins with the frontend: without one, every frontend there is gets named.
+        // The index of conversations begins with the frontend: without one, the query names every frontend.
         query.push(
             " AND d.conversation_key IN (SELECT named.key FROM conversations AS named \
               WHERE named.erased_at IS NULL AND named.frontend IN (SELECT frontend FROM waiting) \

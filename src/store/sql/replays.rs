@@ -1,8 +1,8 @@
 //! Replays by range. A piece of one makes deliveries due again and moves its place on, in one transaction: a crash between
 //! pieces repeats none and leaves none out.
 //!
-//! Invariant: only what was delivered when the replay began is sent again, once, under its old id and at its old place in
-//! its lane.
+//! Invariant: only deliveries that were delivered when the replay began are sent again, once, under their old id and at their
+//! old place in their lane.
 
 use futures_util::FutureExt;
 
@@ -18,9 +18,9 @@ use crate::{
     store::{Change, Replay, ReplayRange, ReplayStore, Result, StoreError},
 };
 
-/// Deliveries that are looked through at once, whether they match or not.
+/// Deliveries that are examined at once, whether they match or not.
 const CHUNK: i64 = 20_000;
-/// While the last pieces are on their way, their outcome is looked for this often.
+/// Pause between two looks for the outcome of the last pieces.
 const LOOK: std::time::Duration = std::time::Duration::from_secs(1);
 
 #[async_trait::async_trait]
@@ -62,7 +62,7 @@ async fn last_key(conn: &mut Conn) -> Result<i64> {
     Ok(db::query_scalar("SELECT COALESCE(MAX(key), 0) FROM deliveries").fetch_one(conn).await?)
 }
 
-/// The names on record that a range is about: of one destination, or of all of a frontend.
+/// Returns the recorded names that a range selects: of one destination, or of all of a frontend.
 fn pattern(range: &ReplayRange) -> (String, String) {
     match &range.destination {
         Some(name) => {
@@ -126,7 +126,7 @@ async fn begin(conn: &mut Conn, replay: &Replay) -> Result<()> {
     Ok(())
 }
 
-/// What of a replay is where: counted while it goes on, kept once it is over.
+/// Deliveries of a replay by state: counted while it goes on, kept once it is over.
 const COUNTED: &str = "SELECT COUNT(CASE WHEN state = 'delivered' THEN 1 END) AS sent, \
         COUNT(CASE WHEN state = 'dead' THEN 1 END) AS failed, COUNT(CASE WHEN state = 'pending' THEN 1 END) AS owed \
      FROM deliveries WHERE replay_id = $1";
@@ -202,7 +202,7 @@ async fn move_to(conn: &mut Conn, id: &ReplayId, state: JobState, now: Timestamp
     Ok(())
 }
 
-/// When the next piece of any replay is due.
+/// The due time of the next piece of any replay.
 pub(super) const NEXT_PIECE: &str = "SELECT MIN(next_at) FROM replays WHERE next_at IS NOT NULL";
 
 async fn next(conn: &mut Conn) -> Result<Option<Timestamp>> {
@@ -253,7 +253,7 @@ async fn step(conn: &mut Conn, cx: &mut Cx, now: Timestamp) -> Result<()> {
     Ok(())
 }
 
-/// Ends a replay once nothing of it is owed any more.
+/// Ends a replay once it owes nothing more.
 async fn drain(conn: &mut Conn, id: &ReplayId, now: Timestamp) -> Result<()> {
     let row = db::query(COUNTED).bind(id.as_str()).fetch_one(&mut *conn).await?;
     if rows::int(&row, "owed")? == 0 {

@@ -1,11 +1,11 @@
 //! The sums behind the report: folded out of the log in the transaction that enters it, and read.
 //!
-//! Folding belongs to the numberer, of whom there is one at a time (`dialect::lock_log`): it meets each event once, in the order
-//! of its conversation, and no message that is taken in waits for a sum. So the sums say exactly what the log says, whatever dies
-//! when, and go on where an older version numbered without counting.
+//! Folding belongs to the numberer, one process at a time (`dialect::lock_log`): it meets each event once, in the order
+//! of its conversation, and no message that is taken in waits for a sum. So the sums agree exactly with the log, whatever dies
+//! when, and go on after an older version has numbered without counting.
 //!
-//! Invariants: an event is counted in the transaction that moves `log_head.report` past it; nobody but the numberer writes what
-//! is folded; nothing here is a text of anybody's.
+//! Invariants: an event is counted in the transaction that moves `log_head.report` past it; only the numberer writes the folded
+//! sums; nothing here is a text of anybody's.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -23,7 +23,7 @@ use crate::{
 
 /// Positions that are folded with one statement for each frontend.
 const CHUNK: i64 = 1_000;
-/// Chunks that one transaction folds where very much is left, after an upgrade.
+/// The most chunks that one transaction folds if very much is left, after an upgrade.
 const CHUNKS: usize = 8;
 
 #[async_trait::async_trait]
@@ -34,8 +34,8 @@ impl ReportStore for ThisStore {
     }
 }
 
-/// Folds what the log holds behind what was folded before, up to `head`. `grown` names the logs that have grown since the head
-/// was at `before`. Returns by how many positions it came on.
+/// Folds the log's entries behind those folded before, up to `head`. `grown` names the logs that have grown since the head
+/// was at `before`. Returns the number of positions it advanced.
 pub(in crate::store) async fn catch_up(conn: &mut Conn, before: i64, head: i64, grown: &[String]) -> Result<usize> {
     let folded: Option<i64> =
         db::query_scalar("SELECT position FROM log_head WHERE name = 'report'").fetch_optional(&mut *conn).await?;
@@ -93,7 +93,7 @@ async fn fold_log(conn: &mut Conn, frontend: &str, after: i64, end: i64) -> Resu
     let mut sums = BTreeMap::<Slot, Sums>::new();
     for row in &found {
         let is_begun = rows::int(row, "sequence")? > 1;
-        // One that began before anybody counted has no beginning to measure from.
+        // A conversation that began before counting did has no beginning to measure from.
         let unknown = if is_begun { Waits::SETTLED } else { Waits::default() };
         let waits = now.entry(rows::int(row, "conversation_key")?).or_insert(unknown);
         // A log that goes on is worth more than a sum: a damaged body counts for nothing.
@@ -127,7 +127,7 @@ async fn waits(conn: &mut Conn, keys: &[i64]) -> Result<HashMap<i64, Waits>> {
     found.iter().map(one).collect()
 }
 
-/// Writes down what changed; of a conversation that waits for nothing no row is kept.
+/// Writes down the changes; no row is kept of a conversation that waits for nothing.
 async fn save_waits(conn: &mut Conn, before: &HashMap<i64, Waits>, now: &HashMap<i64, Waits>) -> Result<()> {
     let mut settled = Vec::new();
     for (key, waits) in now.iter().filter(|(key, waits)| before.get(key) != Some(waits)) {
@@ -152,7 +152,7 @@ async fn save_waits(conn: &mut Conn, before: &HashMap<i64, Waits>, now: &HashMap
     forget(conn, &settled).await
 }
 
-/// Drops what the customers of these conversations wait for.
+/// Deletes the waits of these conversations.
 pub(in crate::store) async fn forget(conn: &mut Conn, conversations: &[i64]) -> Result<()> {
     if conversations.is_empty() {
         return Ok(());
@@ -164,7 +164,7 @@ pub(in crate::store) async fn forget(conn: &mut Conn, conversations: &[i64]) -> 
     Ok(())
 }
 
-/// Adds what was folded.
+/// Adds the folded sums.
 async fn add(conn: &mut Conn, frontend: &str, slot: Slot, more: &Sums) -> Result<()> {
     let known = db::query("SELECT first_answers, humans FROM report_sums WHERE slot = $1 AND frontend = $2")
         .bind(slot.number())
@@ -218,7 +218,7 @@ pub(in crate::store) async fn add_dead_letters(
     Ok(())
 }
 
-/// Counts requests to Fini; whoever does holds the budget's lock. By the clock that the budget goes by.
+/// Counts requests to Fini, by the budget's clock; the caller holds the budget's lock.
 pub(in crate::store) async fn add_requests(conn: &mut Conn, requests: i64, now: Timestamp) -> Result<()> {
     db::query(
         "INSERT INTO report_sums (slot, frontend, requests) VALUES ($1, '', $2) \

@@ -14,82 +14,82 @@ use crate::{
     store::{Result, StoreError},
 };
 
-/// A text.
+/// Reads a text.
 pub(in crate::store) fn text(row: &Row, column: &str) -> Result<String> {
     Ok(row.try_get(column)?)
 }
 
-/// A text that may be missing.
+/// Reads a text that may be missing.
 pub(in crate::store) fn maybe_text(row: &Row, column: &str) -> Result<Option<String>> {
     Ok(row.try_get(column)?)
 }
 
-/// A number.
+/// Reads a number.
 pub(in crate::store) fn int(row: &Row, column: &str) -> Result<i64> {
     Ok(row.try_get(column)?)
 }
 
-/// A number that may be missing.
+/// Reads a number that may be missing.
 pub(in crate::store) fn maybe_int(row: &Row, column: &str) -> Result<Option<i64>> {
     Ok(row.try_get(column)?)
 }
 
-/// A count, which is never negative.
+/// Reads a count, which is never negative.
 pub(in crate::store) fn count(row: &Row, column: &str) -> Result<u64> {
     Ok(u64::try_from(int(row, column)?).unwrap_or(0))
 }
 
-/// A small count.
+/// Reads a small count.
 pub(in crate::store) fn small(row: &Row, column: &str) -> Result<u32> {
     Ok(u32::try_from(int(row, column)?.max(0)).unwrap_or(u32::MAX))
 }
 
-/// A flag.
+/// Reads a flag.
 pub(in crate::store) fn flag(row: &Row, column: &str) -> Result<bool> {
     Ok(row.try_get(column)?)
 }
 
-/// A flag that may be missing.
+/// Reads a flag that may be missing.
 pub(in crate::store) fn maybe_flag(row: &Row, column: &str) -> Result<Option<bool>> {
     Ok(row.try_get(column)?)
 }
 
-/// A time.
+/// Reads a time.
 pub(in crate::store) fn time(row: &Row, column: &str) -> Result<Timestamp> {
     Ok(Timestamp::from_millis(row.try_get(column)?))
 }
 
-/// A time that may be missing.
+/// Reads a time that may be missing.
 pub(in crate::store) fn maybe_time(row: &Row, column: &str) -> Result<Option<Timestamp>> {
     Ok(row.try_get::<Option<i64>, _>(column)?.map(Timestamp::from_millis))
 }
 
-/// A turn's state.
+/// Reads a turn's state.
 pub(in crate::store) fn turn_state(row: &Row, column: &str) -> Result<TurnState> {
     named(row, column, TurnState::parse)
 }
 
-/// A conversation's state.
+/// Reads a conversation's state.
 pub(in crate::store) fn state(row: &Row, column: &str) -> Result<State> {
     named(row, column, State::parse)
 }
 
-/// Who may speak to the customer.
+/// Reads the right to speak to the customer.
 pub(in crate::store) fn speaker(row: &Row, column: &str) -> Result<Speaker> {
     named(row, column, Speaker::parse)
 }
 
-/// A message's id.
+/// Reads a message's id.
 pub(in crate::store) fn message_id(row: &Row, column: &str) -> Result<MessageId> {
     Ok(MessageId::from_stored(&text(row, column)?))
 }
 
-/// A role.
+/// Reads a role.
 pub(in crate::store) fn role(row: &Row, column: &str) -> Result<Role> {
     named(row, column, Role::parse)
 }
 
-/// The request that brought a turn's message; empty where there is none, or what is on record is none.
+/// Reads the request that brought a turn's message; empty if there is none, or the record is not valid.
 pub(in crate::store) fn cause(row: &Row) -> Result<Correlation> {
     Ok(Correlation {
         request: maybe_text(row, "request_id")?.as_deref().and_then(RequestId::parse),
@@ -97,7 +97,7 @@ pub(in crate::store) fn cause(row: &Row) -> Result<Correlation> {
     })
 }
 
-/// A parameter for `texts!`, `is_text_in!` and `is_key_in!`: a JSON array.
+/// Returns a parameter for `texts!`, `is_text_in!` and `is_key_in!`: a JSON array.
 pub(in crate::store) fn array<T: serde::Serialize>(items: impl IntoIterator<Item = T>) -> Result<String> {
     Ok(serde_json::to_string(&items.into_iter().collect::<Vec<_>>())?)
 }

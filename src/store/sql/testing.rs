@@ -1,4 +1,4 @@
-//! What tests do to a database past the port: file callbacks without a Fini that causes them, fill it, look into it.
+//! Changes that tests make to a database past the port: file callbacks without a Fini that causes them, fill it, look into it.
 
 use futures_util::{FutureExt, future::BoxFuture};
 

@@ -1,4 +1,4 @@
-//! The note about the steady clock, and the rows that are brought back.
+//! The note about the steady clock, and the repair of times that lie too far ahead.
 
 use futures_util::FutureExt;
 
@@ -27,7 +27,7 @@ impl TimeStore for ThisStore {
     }
 }
 
-/// The server's time comes last: as little as can be lies between it and whoever asks.
+/// Reads the server's time last, so that as little time as possible lies between it and the caller.
 async fn time(conn: &mut Conn) -> Result<(Option<Timestamp>, Option<Agreed>)> {
     let note: Option<String> =
         db::query_scalar("SELECT value FROM notes WHERE name = $1").bind(NOTE).fetch_optional(&mut *conn).await?;
@@ -57,7 +57,7 @@ async fn agree(conn: &mut Conn, before: Option<&Agreed>, note: &Agreed) -> Resul
     Ok(written.rows_affected() > 0)
 }
 
-/// Each kind of row by a statement of its own: what a column says may be at most so far away.
+/// One statement per kind of row: the longest distance of its column from now.
 const BROUGHT_BACK: [&str; 12] = [
     "UPDATE turns SET due_at = $1 WHERE state = 'queued' AND due_at > $1",
     "UPDATE conversations SET turn_due_at = $1 WHERE turn_due_at > $1",

@@ -1,5 +1,5 @@
-//! What was tried: each request to Fini for a message, and each attempt at a callback that failed. For people who follow one
-//! conversation; nothing is decided by it.
+//! The record of tries: each request to Fini for a message, and each failed attempt at a callback. For people who follow one
+//! conversation; no decision uses it.
 
 use super::{Conn, Row, db, in_flight::InFlight, rows};
 use crate::{
@@ -11,10 +11,10 @@ use crate::{
     store::{Result, Try, Turn},
 };
 
-/// Of a delivery so many are kept; a receiver that refuses all day would fill the table.
+/// The most failed attempts kept of a delivery; a receiver that refuses all day would fill the table.
 const MOST: u32 = 100;
 
-/// A request for a turn is over, by the move that it led to.
+/// Records the end of a request for a turn, by the move that it led to.
 pub(super) async fn sent(
     conn: &mut Conn,
     turn: &InFlight,
@@ -37,7 +37,7 @@ pub(super) async fn sent(
     Ok(())
 }
 
-/// What a request came to, in a word.
+/// Returns the result of a request, in a word.
 const fn outcome(by: TurnMove) -> &'static str {
     match by {
         TurnMove::Claim | TurnMove::NotSent | TurnMove::ProveAbsent => "not_sent",
@@ -49,7 +49,7 @@ const fn outcome(by: TurnMove) -> &'static str {
     }
 }
 
-/// An attempt at a callback failed.
+/// Records a failed attempt at a callback.
 pub(super) async fn failed(
     conn: &mut Conn,
     delivery: i64,

@@ -1,7 +1,7 @@
 //! Turns after their claim: released, lost sight of, failed, proven absent, looked for, recovered, expired.
 //!
-//! Where something was sent for an unbound conversation, nothing else is sent for it until its Fini conversation is known;
-//! where it turns out that nothing was sent after all, the next turn begins as if it were the first.
+//! Once something was sent for an unbound conversation, nothing else is sent for it until its Fini conversation is known;
+//! if it turns out that nothing was sent after all, the next turn begins as if it were the first.
 
 use futures_util::FutureExt;
 
@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// Messages by which the conversations are picked whose queued turns are failed in one transaction: other work gets its
+/// The messages examined in one transaction to find the conversations whose queued turns are failed: other work gets its
 /// turn in between.
 const EXPIRY_BATCH: i64 = 50;
 
@@ -116,7 +116,7 @@ impl TurnStore for ThisStore {
     }
 }
 
-/// A turn's way back into the queue: released by its sender, or proven absent by a look.
+/// The return of a turn into the queue: released by its sender, or proven absent by a look.
 struct Return {
     key: TurnKey,
     hold: Hold,
@@ -129,14 +129,14 @@ async fn give_back(conn: &mut Conn, cx: &mut Cx, back: &Return) -> Result<bool> 
     let Some((mut conversation, turn)) = in_flight::find(conn, back.key).await? else { return Ok(false) };
     let (by, matches) = match back.hold {
         Hold::Sender(_) => (TurnMove::NotSent, true),
-        // What was seen of it outweighs any look that did not see it.
+        // Progress that was seen outweighs any look that did not see it.
         Hold::Looked(_) => (TurnMove::ProveAbsent, turn.state == TurnState::Unclear && !turn.progress.has_arrived()),
     };
     if !turn.is_in(&back.hold) {
         return Ok(false);
     }
     if by == TurnMove::ProveAbsent && turn.state == TurnState::Unclear && conversation.is_set_aside() {
-        // It may stand in the Fini conversation that is shared with somebody else, which nobody reads for it.
+        // It may stand in the Fini conversation that is shared with somebody else, which is not read for it.
         let failure = TurnFailure {
             code: FailureCode::UnclearOutcome,
             detail: "Fini may have the message in a conversation that is not this one's alone".to_owned(),
@@ -152,7 +152,7 @@ async fn give_back(conn: &mut Conn, cx: &mut Cx, back: &Return) -> Result<bool> 
     let step = Step { detail: back.detail.as_deref(), is_absent: true, ..Step::new(by, back.now) };
     in_flight::advance(conn, cx, &turn, step).await?;
     let tried_since = (by == TurnMove::ProveAbsent).then_some(turn.sent_at.as_millis());
-    // Joined messages part again: the next claim may join others to them. What a send asked for outlasts the proof.
+    // Joined messages part again: the next claim may join others to them. A pause that a send asked for outlasts the proof.
     db::query(concat!(
         "UPDATE turns SET leader_key = NULL, due_at = CASE WHEN due_at > $2 THEN due_at ELSE $2 END, \
             resends = resends + $3, tried_since = COALESCE(tried_since, $4), echo = NULL, replies = 0, \
@@ -185,7 +185,7 @@ async fn void(conn: &mut Conn, cx: &mut Cx, token: &Token, now: Timestamp) -> Re
     Ok(voided)
 }
 
-/// A send of which nobody knows what came.
+/// A send whose result is unknown.
 struct Loss {
     key: TurnKey,
     token: Token,

@@ -1,4 +1,4 @@
-//! Conversations that look for their Fini conversation, with the evidence by which it can be told.
+//! Conversations that look for their Fini conversation, with the evidence that identifies it.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use crate::{
     store::{Open, Result, Unbound, UnboundSummary},
 };
 
-/// Conversations that something was sent for without their Fini conversation being known.
+/// Conversations for which something was sent while their Fini conversation is unknown.
 pub(in crate::store) const LOOKED_FOR: &str = "SELECT key, frontend, conversation_id, attribute, first_sent_at, own_since, binding_look_at, binding_looks, \
             COALESCE(binding_wanted_since, first_sent_at) AS wanted_since, \
             queued > 0 AND NOT EXISTS (SELECT 1 FROM turns t WHERE t.conversation_key = conversations.key \
@@ -16,9 +16,9 @@ pub(in crate::store) const LOOKED_FOR: &str = "SELECT key, frontend, conversatio
          WHERE interaction_id IS NULL AND first_sent_at IS NOT NULL AND state NOT IN ('quarantined', 'continued') AND erased_at IS NULL \
          ORDER BY first_sent_at LIMIT $1";
 
-/// Conversations that something was sent for, but that are not bound: from the moment of the claim on, so that a sweep that
-/// is faster than Fini's response knows whose a new Fini conversation may be. Until its binding is wanted, nobody has to
-/// look for it.
+/// Lists conversations for which something was sent, but that are not bound: from the moment of the claim on, so that a sweep
+/// that is faster than Fini's response can tell the owner of a new Fini conversation. Until its binding is wanted, nobody has
+/// to look for it.
 pub(in crate::store) async fn list(conn: &mut Conn, limit: usize) -> Result<Vec<Unbound>> {
     let found = db::query(LOOKED_FOR).bind(i64::try_from(limit).unwrap_or(i64::MAX)).fetch_all(&mut *conn).await?;
     if found.is_empty() {
@@ -49,14 +49,14 @@ pub(in crate::store) async fn list(conn: &mut Conn, limit: usize) -> Result<Vec<
         .collect()
 }
 
-/// What they amount to.
+/// The totals over them.
 pub(in crate::store) const SUMMARY: &str = "SELECT COUNT(*) AS unbound, MIN(look_at) AS look_at, \
          MIN(CASE WHEN look_at <= $1 THEN first_sent_at END) AS due_since \
      FROM (SELECT first_sent_at, binding_look_at AS look_at FROM conversations \
          WHERE interaction_id IS NULL AND first_sent_at IS NOT NULL AND state NOT IN ('quarantined', 'continued') AND erased_at IS NULL \
          ORDER BY first_sent_at LIMIT $2) AS oldest";
 
-/// What the conversations of [`list`] amount to.
+/// Reads the totals over the conversations of [`list`].
 pub(in crate::store) async fn summary(conn: &mut Conn, now: Timestamp, limit: usize) -> Result<UnboundSummary> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let row = db::query(SUMMARY).bind(now.as_millis()).bind(limit).fetch_one(conn).await?;
@@ -93,8 +93,8 @@ pub(in crate::store) const OPEN: &str = concat!(
     " ORDER BY key"
 );
 
-/// The messages that were given up without being seen. What began a Fini conversation began it all the same: without its
-/// message a key alone would not tell whose that is.
+/// The messages that were given up without being seen. One that began a Fini conversation began it all the same: without its
+/// message a key alone would not tell the owner.
 pub(in crate::store) const GIVEN_UP: &str = concat!(
     "SELECT t.conversation_key, t.role, t.text, t.sent_at FROM turns t WHERE t.echo IS NULL AND t.sent_at IS NOT NULL \
         AND t.state = 'failed' AND t.conversation_key",

@@ -1,4 +1,4 @@
-//! Who waits to be sent, and what the budget's window holds: one picture, taken by its readers' indexes.
+//! The messages that wait to be sent, and the requests in the budget's window: one picture, read by its readers' indexes.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Opening the file: who may, with which settings, and with which schema.
+//! Opening the file: its permissions, its settings, and its schema.
 //!
 //! Every setting that durability rests on is read back and refused when it did not take. The file is readable by its owner
 //! alone (it holds customers' messages), and by one process at a time.
@@ -38,18 +38,18 @@ const MIGRATIONS: [&str; 18] = [
     include_str!("migrations/0021_following.sql"),
     include_str!("migrations/0022_report.sql"),
 ];
-/// `application_id` of our files ("FINI"), so that somebody else's database is never taken for ours.
+/// `application_id` of our files ("FINI"), so that another program's database is never taken for ours.
 const APPLICATION_ID: i32 = 0x4649_4e49;
-/// Of the writer, in KiB; a reader has a quarter of it.
+/// Page cache of the writer, in KiB; a reader has a quarter of it.
 const CACHE_KIB: i32 = 4096;
 /// Prepared statements kept per connection; there are fewer in the whole store.
 const STATEMENTS: usize = 256;
-/// The log file is cut back to this after a checkpoint.
+/// Size that the log file is cut back to after a checkpoint.
 const JOURNAL_LIMIT_BYTES: i64 = 32 << 20;
 /// Only foreign tools (a backup) can hold a lock against us: the process lock keeps other bridges out.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long the log waits for those who read in it before it is cut another time: nothing is written meanwhile.
+/// Time for which cutting the log waits for its readers; else it is cut another time. Nothing is written meanwhile.
 const LOG_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// A database file.
@@ -83,7 +83,7 @@ impl Location {
         }
     }
 
-    /// Creates the file where it is missing, migrates it and returns the writer's connection. What is not ours is refused
+    /// Creates the file if it is missing, migrates it and returns the writer's connection. A file that is not ours is refused
     /// before anything of it is changed.
     pub(super) fn prepare(&self) -> Result<Connection> {
         private(&self.0).map_err(|error| self.unavailable("it cannot be opened for writing", &error))?;
@@ -104,7 +104,7 @@ impl Location {
         Ok(connection)
     }
 
-    /// A connection for the writer; the file must exist: one that vanished must not be replaced by an empty one.
+    /// Opens a connection for the writer; the file must exist: one that vanished must not be replaced by an empty one.
     pub(super) fn connect(&self) -> Result<Connection> {
         let connection = self.open(CACHE_KIB)?;
         connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON")?;
@@ -122,7 +122,7 @@ impl Location {
         Ok(connection)
     }
 
-    /// A connection that can only read.
+    /// Opens a connection that can only read.
     pub(super) fn reader(&self) -> Result<Connection> {
         let connection = self.open(CACHE_KIB / 4)?;
         connection.pragma_update(None, "query_only", true)?;
@@ -140,7 +140,7 @@ impl Location {
         Ok(connection)
     }
 
-    /// Refuses a database of another program; says whether the file is still empty.
+    /// Refuses a database of another program; returns true if the file is still empty.
     fn recognise(&self) -> Result<bool> {
         let connection = self.open(CACHE_KIB)?;
         let id: i32 = pragma(&connection, "application_id")?;
@@ -151,7 +151,7 @@ impl Location {
         Ok(id == 0)
     }
 
-    /// One of the files that stand beside it, under its own name and an ending.
+    /// Returns the path of a file beside it, under its own name and an ending.
     fn beside(&self, ending: &str) -> PathBuf {
         let mut name = self.0.clone().into_os_string();
         name.push(ending);
@@ -173,7 +173,7 @@ impl Location {
         StoreError::Unavailable(format!("{}: {what}: {error}", self.0.display()))
     }
 
-    /// The error with the file's name, where it speaks of the file.
+    /// Adds the file's name to an error that is about the file.
     fn named(&self, error: StoreError) -> StoreError {
         match error {
             StoreError::Damaged(why) => StoreError::Damaged(format!("{}: {why}", self.0.display())),
@@ -182,7 +182,7 @@ impl Location {
     }
 }
 
-/// Opens a file for writing, readable by its owner alone where it has to be created.
+/// Opens a file for writing; creates it readable only by its owner.
 fn private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
@@ -191,7 +191,7 @@ fn private(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Takes a file that exists from everybody but its owner. SQLite gives the files beside a database the database's mode.
+/// Removes all rights on an existing file but its owner's. SQLite gives the files beside a database the database's mode.
 fn keep_private(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     {
@@ -228,7 +228,7 @@ fn migrate(connection: &mut Connection) -> Result<()> {
     Ok(())
 }
 
-/// Counts what waits per frontend anew, so that a count that went wrong is right again after a restart.
+/// Counts waiting turns per frontend anew, so that a count that went wrong is right again after a restart.
 fn recount(connection: &mut Connection) -> Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute_batch(
@@ -240,7 +240,7 @@ fn recount(connection: &mut Connection) -> Result<()> {
     Ok(())
 }
 
-/// Of what an earlier version erased, the id was kept as it was; now only its hash is.
+/// Replaces ids of erased conversations, which an earlier version kept as they were, by their hashes.
 fn hash_erased(connection: &mut Connection) -> Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let erased: Vec<(i64, String)> = transaction
@@ -258,8 +258,8 @@ fn hash_erased(connection: &mut Connection) -> Result<()> {
     Ok(())
 }
 
-/// Takes the log file over into the database and cuts it to nothing, with what it still held of what was deleted. Whether
-/// that could be done: somebody may still be reading in it.
+/// Moves the log file into the database and cuts it to nothing, with the remains of deleted data. Returns false if
+/// that could not be done: somebody may still be reading in it.
 pub(super) fn truncate_log(connection: &Connection) -> Result<bool> {
     connection.busy_timeout(LOG_TIMEOUT)?;
     let is_busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));

@@ -1,8 +1,8 @@
 //! Statements on SQLite, under the names that sqlx gives them on PostgreSQL, so that the texts in `sql/` are one for both.
 //!
-//! A statement runs on the thread that asks for it and is done when it returns: every future here is ready at once. sqlx's
+//! A statement runs on the caller's thread and is done when it returns: every future here is ready at once. sqlx's
 //! own driver for SQLite has a thread per connection and crosses over to it and back for each statement, which costs several
-//! times what the statement does.
+//! times as much as the statement.
 
 use std::{
     borrow::Cow,
@@ -24,7 +24,7 @@ type Result<T> = std::result::Result<T, Error>;
 #[cfg(test)]
 pub(in crate::store) struct AssertSqlSafe<T>(pub(in crate::store) T);
 
-/// The text of a statement: a literal, or one that somebody vouches for.
+/// The text of a statement: a literal, or one marked as safe.
 pub(in crate::store) trait Text {
     fn text(self) -> Cow<'static, str>;
 }
@@ -54,7 +54,7 @@ pub(in crate::store) struct Scalar<T>(Query, PhantomData<fn() -> T>);
 /// A statement of which the first columns are wanted.
 pub(in crate::store) struct Tuples<T>(Query, PhantomData<fn() -> T>);
 
-/// What a statement changed.
+/// The number of rows that a statement changed.
 pub(in crate::store) struct Done(u64);
 
 impl Done {
@@ -69,17 +69,17 @@ pub(in crate::store) struct Row {
     values: Vec<Value>,
 }
 
-/// A statement.
+/// Returns a statement.
 pub(in crate::store) fn query(sql: impl Text) -> Query {
     Query { sql: sql.text(), parameters: Ok(Vec::new()) }
 }
 
-/// A statement of which the first column is wanted.
+/// Returns a statement of which the first column is wanted.
 pub(in crate::store) fn query_scalar<T: FromSql>(sql: impl Text) -> Scalar<T> {
     Scalar(query(sql), PhantomData)
 }
 
-/// A statement of which the first columns are wanted.
+/// Returns a statement of which the first columns are wanted.
 pub(in crate::store) fn query_as<T: FromRow>(sql: impl Text) -> Tuples<T> {
     Tuples(query(sql), PhantomData)
 }
@@ -88,7 +88,7 @@ pub(in crate::store) fn query_as<T: FromRow>(sql: impl Text) -> Tuples<T> {
 #[cfg(test)]
 pub(in crate::store) struct Raw(Cow<'static, str>);
 
-/// Any number of statements, without parameters.
+/// Returns any number of statements, without parameters.
 #[cfg(test)]
 pub(in crate::store) fn raw_sql(sql: impl Text) -> Raw {
     Raw(sql.text())
@@ -134,7 +134,7 @@ impl Query {
         Ok(Done(u64::try_from(changed).unwrap_or(u64::MAX)))
     }
 
-    /// All rows, to the last: what a statement changes is changed only then.
+    /// Reads all rows, to the last: only then are all changes of the statement made.
     fn rows(self, conn: &Conn) -> Result<Vec<Row>> {
         let mut statement = conn.prepare_cached(&self.sql)?;
         let width = statement.column_count();
@@ -218,7 +218,7 @@ impl Row {
     }
 }
 
-/// Gives each parameter its value. `$3` is a name to SQLite, numbered by where it stands first; to PostgreSQL and to us it
+/// Binds each parameter to its value. `$3` is a name to SQLite, numbered by its first position; to PostgreSQL and to us it
 /// is the third.
 fn bind_all(statement: &mut Statement<'_>, values: &[Value]) -> Result<()> {
     for index in 1..=statement.parameter_count() {

@@ -1,7 +1,7 @@
-//! What SQLite says differently.
+//! SQLite's part of the dialects.
 //!
-//! The texts in `sql/` are one for both databases; where they cannot be, they take the difference from here, under the same
-//! names in each database's `dialect`. Macros, not constants, where the difference is part of a statement's text, so that
+//! The texts in `sql/` are one for both databases; if they cannot be, they take the difference from here, under the same
+//! names in each database's `dialect`. Macros, not constants, if the difference is part of a statement's text, so that
 //! every statement stays one literal and is prepared once.
 
 use std::future::{Ready, ready};
@@ -9,7 +9,7 @@ use std::future::{Ready, ready};
 use super::{Conn, Result};
 use crate::domain::Timestamp;
 
-/// Whether other processes may work on the same database.
+/// True if other processes may work on the same database.
 pub(in crate::store) const SHARED: bool = false;
 
 /// Locks the selected rows of the table until the end of the transaction. SQLite has one writer anyway.
@@ -19,7 +19,7 @@ macro_rules! for_update {
     };
 }
 
-/// The same, leaving out rows that somebody else has locked.
+/// The same, leaving out rows that another transaction has locked.
 macro_rules! skip_locked {
     ($table:literal) => {
         ""
@@ -33,42 +33,42 @@ macro_rules! texts {
     };
 }
 
-/// Whether the text before it is one of those of a JSON array parameter.
+/// True if the text before it is one of those of a JSON array parameter.
 macro_rules! is_text_in {
     ($parameter:literal) => {
         concat!(" IN (SELECT value FROM json_each(", $parameter, "))")
     };
 }
 
-/// Whether the key before it is one of those of a JSON array parameter.
+/// True if the key before it is one of those of a JSON array parameter.
 macro_rules! is_key_in {
     ($parameter:literal) => {
         concat!(" IN (SELECT value FROM json_each(", $parameter, "))")
     };
 }
 
-/// Which part of a count this transaction adds to: with one writer there is one part.
+/// The part of a count that this transaction adds to: with one writer there is one part.
 macro_rules! shard {
     () => {
         "0"
     };
 }
 
-/// The later of two texts; the first one where the second is none.
+/// The later of two texts; the first one if the second is null.
 macro_rules! later_text {
     ($one:expr, $other:expr) => {
         concat!("MAX(", $one, ", COALESCE(", $other, ", ", $one, "))")
     };
 }
 
-/// Where the second text begins in the first, counted from 1; 0 where it does not.
+/// The position of the second text in the first, counted from 1; 0 if it is not there.
 macro_rules! text_position {
     ($text:literal, $part:literal) => {
         concat!("INSTR(", $text, ", ", $part, ")")
     };
 }
 
-/// The database server's own time: there is none.
+/// Returns the database server's own time: there is none.
 pub(in crate::store) fn server_time(_: &mut Conn) -> Ready<Result<Option<Timestamp>>> {
     ready(Ok(None))
 }
@@ -78,7 +78,7 @@ pub(in crate::store) fn lock_budget(_: &mut Conn) -> Ready<Result<()>> {
     ready(Ok(()))
 }
 
-/// Lets one transaction at a time count what a person wrote. SQLite has one writer anyway.
+/// Lets one transaction at a time count a person's messages. SQLite has one writer anyway.
 pub(in crate::store) fn lock_person(_: &mut Conn, _: &str, _: &str) -> Ready<Result<()>> {
     ready(Ok(()))
 }

@@ -1,15 +1,15 @@
 //! The writer: one thread, one connection, many callers' work per commit.
 //!
-//! A commit waits for the disk; the work of a job does not. So whatever waits when a transaction begins is done inside it,
-//! up to [`BATCH`] jobs, and all of them are answered after the one commit. Where a job fails, nothing of the batch is kept
-//! and each job is done again in a transaction of its own, so that no caller pays for another's fault. Where the database
-//! itself fails (full, unreadable, locked), everybody in the batch hears it and nothing is kept; the connection is opened
-//! anew for the next batch, so the writer recovers by itself once the cause is gone.
+//! A commit waits for the disk; the work of a job does not. So all jobs that wait when a transaction begins are done inside it,
+//! up to [`BATCH`], and all of them are answered after the one commit. If a job fails, nothing of the batch is kept
+//! and each job is done again in a transaction of its own, so that no caller pays for another's fault. If the database
+//! itself fails (full, unreadable, locked), every caller in the batch gets the error and nothing is kept; the connection is
+//! opened anew for the next batch, so the writer recovers by itself once the cause is gone.
 //!
-//! It can also work *inline*, on the thread that asks: then nothing runs beside the caller, and whoever drives the caller in
+//! It can also work *inline*, on the caller's thread: then nothing runs beside the caller, and a test that drives the caller in
 //! virtual time drives the store too. The same jobs, transactions and announcements; only nobody shares a commit.
 //!
-//! Invariant: a caller that hears `Ok` has its effect on disk; one that hears an error has none.
+//! Invariant: the effect of a call that returns `Ok` is on disk; a call that returns an error has none.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -30,26 +30,26 @@ use super::{
 };
 use crate::store::{Changes, Result, Rules, StoreError};
 
-/// Jobs in one transaction.
+/// The most jobs in one transaction.
 const BATCH: usize = 128;
-/// Jobs that wait before callers have to.
+/// The most jobs that wait; beyond, callers do.
 const QUEUE: usize = 1024;
 
 /// The callers' side of the writer.
 #[derive(Debug)]
 pub(super) enum Writer {
-    /// A thread of its own: it waits for the disk, and nobody else's work may wait with it.
+    /// A thread of its own: it waits for the disk, and no other work may wait with it.
     Thread { inbox: mpsc::Sender<Message>, ended: Mutex<Option<oneshot::Receiver<()>>> },
     /// No thread; none any more once it is closed.
     Inline(std::sync::Mutex<Option<Task>>),
 }
 
-/// What the thread is told.
+/// A message to the thread.
 pub(super) enum Message {
     Do(Box<dyn Job>),
-    /// Cut the log file, and say whether that could be done.
+    /// Cut the log file, and answer whether that could be done.
     TruncateLog(oneshot::Sender<Result<bool>>),
-    /// Finish what was taken in, and end.
+    /// Finish the jobs that were taken in, and end.
     Close,
 }
 
@@ -69,7 +69,7 @@ impl Writer {
                 Ok(connection) => Some(connection),
                 Err(error) => {
                     drop(lock);
-                    // Whoever opened it has given up.
+                    // The caller that opened it has given up.
                     let _ = opened.send(Err(error));
                     return;
                 }
@@ -110,7 +110,7 @@ impl Writer {
         answer.await.map_err(|_| closed())?
     }
 
-    /// Cuts the log file, after everything that was submitted before; whether that could be done.
+    /// Cuts the log file, after everything that was submitted before; returns true if that could be done.
     pub(super) async fn truncate_log(&self) -> Result<bool> {
         match self {
             Self::Thread { inbox, .. } => {
@@ -122,11 +122,11 @@ impl Writer {
         }
     }
 
-    /// Finishes what was taken in, closes the file and frees it for other processes.
+    /// Finishes the jobs that were taken in, closes the file and frees it for other processes.
     pub(super) async fn close(&self) {
         match self {
             Self::Thread { inbox, ended } => {
-                // Where the thread has ended, there is nothing left to close.
+                // If the thread has ended, there is nothing left to close.
                 let _ = inbox.send(Message::Close).await;
                 let ended = ended.lock().await.take();
                 if let Some(ended) = ended {
@@ -146,11 +146,11 @@ fn closed() -> StoreError {
     StoreError::Unavailable("it is closed".to_owned())
 }
 
-/// A caller's work, whatever it yields.
+/// A caller's work, whatever its result.
 pub(super) trait Job: Send {
-    /// Does the work inside the present transaction and keeps what it found.
+    /// Does the work inside the present transaction and keeps its result.
     fn run(&mut self, conn: &mut Conn, cx: &mut Cx) -> Result<()>;
-    /// Tells the caller how it ended.
+    /// Gives the caller the result.
     fn answer(self: Box<Self>, end: Result<()>);
 }
 
@@ -170,16 +170,16 @@ impl<I: Send + Sync, T: Send> Job for Pending<I, T> {
     fn answer(self: Box<Self>, end: Result<()>) {
         let Self { found, caller, .. } = *self;
         let found = end.and_then(|()| found.ok_or_else(|| StoreError::Internal("a job was never run".to_owned())));
-        // A caller that has gone does not want to know.
+        // A caller that has gone needs no answer.
         let _ = caller.send(found);
     }
 }
 
-/// Why a transaction was not committed.
+/// The reason why a transaction was not committed.
 enum Failed {
     /// A job failed; its neighbours may do better without it.
     ByJob(StoreError),
-    /// The database failed; nobody can do better now.
+    /// The database failed; a second try would fail too.
     ByDatabase(StoreError),
 }
 
@@ -208,7 +208,7 @@ impl Task {
                 match message {
                     Message::Do(job) => jobs.push(job),
                     Message::TruncateLog(caller) => waiting.push(caller),
-                    // What is in the channel already is still done.
+                    // Messages in the channel already are still handled.
                     Message::Close => inbox.close(),
                 }
             }
@@ -218,7 +218,7 @@ impl Task {
             if !waiting.is_empty() {
                 let is_cut = self.truncate_log();
                 for caller in waiting {
-                    // A caller that has gone does not want to know.
+                    // A caller that has gone needs no answer.
                     let _ = caller.send(is_cut.clone());
                 }
             }
@@ -234,7 +234,7 @@ impl Task {
     fn settle(&mut self, jobs: &mut Vec<Box<dyn Job>>) {
         match self.commit(jobs) {
             Ok(told) => {
-                // First, so that who begins to listen once it is answered hears nothing of its own work.
+                // First, so that a caller that begins to listen once it is answered hears nothing of its own work.
                 self.announce(told);
                 for job in jobs.drain(..) {
                     job.answer(Ok(()));
@@ -259,7 +259,7 @@ impl Task {
         }
     }
 
-    /// Without a connection, whatever is written next opens one.
+    /// Cuts the log file. Returns false without a connection: the next write opens one.
     fn truncate_log(&self) -> Result<bool> {
         self.connection.as_ref().map_or(Ok(false), truncate_log)
     }
@@ -285,7 +285,7 @@ impl Task {
         if let Err(failed) = &outcome {
             let undone = connection.execute_batch("ROLLBACK").is_ok();
             if !undone || matches!(failed, Failed::ByDatabase(_)) {
-                // Nothing is known about this connection any more.
+                // The state of this connection is unknown.
                 self.connection = None;
             }
         }

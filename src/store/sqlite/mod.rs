@@ -127,16 +127,16 @@ pub struct SqliteStore {
     readers: Readers,
     asking: Readers,
     changes: Changes,
-    /// Counts erasures: the log file may still hold their texts.
+    /// Number of erasures so far: the log file may still hold their texts.
     erased: AtomicU64,
     /// The number of the latest erasure that is known to have left the log file, with all before it.
     scrubbed: AtomicU64,
 }
 
 impl SqliteStore {
-    /// Opens the file, creating it (and its directory) where there is none, and brings its schema up to date.
+    /// Opens the file, creating it (and its directory) if there is none, and brings its schema up to date.
     ///
-    /// Fails with [`StoreError::Unavailable`](crate::store::StoreError::Unavailable) where another process has it open.
+    /// Fails with [`StoreError::Unavailable`](crate::store::StoreError::Unavailable) if another process has it open.
     pub async fn open(path: &Path, rules: Rules) -> Result<Self> {
         let location = connect::Location::new(path);
         let lock = location.claim()?;
@@ -146,7 +146,7 @@ impl SqliteStore {
         Ok(Self { writer, readers, asking, changes, erased: AtomicU64::default(), scrubbed: AtomicU64::default() })
     }
 
-    /// As [`SqliteStore::open`], without any thread of its own: all work is done on the threads that ask for it, which it
+    /// As [`SqliteStore::open`], without any thread of its own: all work is done on the callers' threads, which it
     /// blocks meanwhile. For simulations, on a file system in memory.
     pub fn open_inline(path: &Path, rules: Rules) -> Result<Self> {
         let location = connect::Location::new(path);
@@ -162,7 +162,7 @@ impl SqliteStore {
         (some(readers::OWN), some(readers::ASKING))
     }
 
-    /// Remembers that something was deleted that may not stay anywhere.
+    /// Counts an erasure: its texts may not stay anywhere.
     fn left_traces(&self) {
         self.erased.fetch_add(1, Ordering::AcqRel);
     }
@@ -199,7 +199,7 @@ impl SqliteStore {
         self.readers.run(move |conn| at_once(work(conn, &input))).await
     }
 
-    /// As [`Self::read`], for somebody outside: the loops never wait for that.
+    /// As [`Self::read`], for calls from outside: the loops never wait for them.
     async fn serve<I, T>(&self, input: I, work: Read<I, T>) -> Result<T>
     where
         I: Send + Sync + 'static,
@@ -224,7 +224,7 @@ impl SqliteStore {
     }
 }
 
-/// The outcome of work on a connection of this store, all of whose statements are done when they return.
+/// Returns the result of work on a connection of this store, all of whose statements are done when they return.
 fn at_once<T>(work: BoxFuture<'_, Result<T>>) -> Result<T> {
     let waits = || Err(StoreError::Internal("work on the database waits for something else".to_owned()));
     work.now_or_never().unwrap_or_else(waits)
@@ -249,7 +249,7 @@ impl Store for SqliteStore {
     }
 
     async fn scrub(&self) -> Result<bool> {
-        // Several may ask at once: nobody hears that it is gone before it is.
+        // Several may ask at once: none gets true before the texts are gone.
         let erased = self.erased.load(Ordering::Acquire);
         if self.scrubbed.load(Ordering::Acquire) >= erased {
             return Ok(true);
@@ -268,7 +268,7 @@ impl Store for SqliteStore {
     }
 }
 
-/// A write that reaches the disk, and changes nothing that anybody reads.
+/// Makes a write that reaches the disk, and changes nothing that anybody reads.
 async fn ping(conn: &mut Conn) -> Result<()> {
     db::query("INSERT INTO notes (name, value) VALUES ('ping', '') ON CONFLICT (name) DO UPDATE SET value = ''")
         .execute(conn)
@@ -276,7 +276,7 @@ async fn ping(conn: &mut Conn) -> Result<()> {
     Ok(())
 }
 
-/// What SQLite itself says of the file, and what stands of its log.
+/// Returns the file's size by SQLite itself, and the size of its log.
 fn footprint(conn: &Conn) -> Result<Footprint> {
     let pragma = |name| conn.query_row(name, [], |row| row.get::<_, i64>(0));
     let database = pragma("PRAGMA page_count")?.saturating_mul(pragma("PRAGMA page_size")?);

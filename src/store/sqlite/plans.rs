@@ -1,4 +1,4 @@
-//! Proof that what is asked all the time stays cheap, however much is stored: SQLite's own plans.
+//! Proof that frequent queries stay cheap, however much is stored: SQLite's own plans.
 
 use futures_util::FutureExt as _;
 
@@ -107,7 +107,7 @@ async fn frequent_questions_never_scan_a_table_that_grows() {
         assert!(!plan.is_empty(), "{name} has a plan");
         for line in plan {
             let Some(scanned) = line.strip_prefix("SCAN ") else { continue };
-            // A scan of an index that holds only what is counted is as cheap as the answer is small.
+            // A scan of an index that holds only the rows counted is as cheap as the answer is small.
             let by_index = scanned.contains(" USING ");
             let table = scanned.split(" USING ").next().unwrap_or(scanned).split(" VIRTUAL ").next().unwrap_or(scanned);
             assert!(by_index || SMALL.contains(&table), "{name} reads all of {table}: {line}");
@@ -137,7 +137,7 @@ async fn turns_are_found_by_index_alone() {
     ] {
         let lines = plan(&store, sql).await;
         assert!(lines.iter().any(|line| line.contains(index)), "{name} goes by {index}: {lines:?}");
-        // What was found by then is gone through, and nothing else.
+        // Only rows found by then are gone through.
         let is_found =
             |line: &&String| ["SCAN oldest", "SCAN page", "SCAN json_each"].iter().any(|found| line.starts_with(found));
         let scan = lines.iter().find(|line| line.starts_with("SCAN ") && !is_found(line));

@@ -1,5 +1,5 @@
 //! Read-only connections: a few, opened when first needed, each used by one caller at a time on a thread that may wait for
-//! the disk; inline, on the caller's own. The bridge's own loops and whoever asks from outside have some each.
+//! the disk; inline, on the caller's own. The bridge's own loops and calls from outside have some each.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,9 +11,9 @@ use super::{
 };
 use crate::store::{Result, StoreError};
 
-/// Connections of those who ask from outside.
+/// Connections for calls from outside.
 pub(super) const ASKING: usize = 3;
-/// Connections of the bridge's own loops, which nobody from outside keeps waiting.
+/// Connections of the bridge's own loops, which no call from outside keeps waiting.
 pub(super) const OWN: usize = 2;
 
 /// The connections for reading.
@@ -48,7 +48,7 @@ impl Readers {
                 None => location.reader()?,
             };
             let found = work(&mut conn);
-            // What failed may have left the connection in any state.
+            // Failed work may have left the connection in any state.
             if found.is_ok() && !free.is_closed() {
                 lock(&idle).push(conn);
             }
@@ -63,7 +63,7 @@ impl Readers {
             .unwrap_or_else(|_| Err(StoreError::Internal("a read panicked".to_owned())))
     }
 
-    /// Refuses further reads; what is being read is finished.
+    /// Refuses further reads; reads under way are finished.
     pub(super) fn close(&self) {
         self.free.close();
         lock(&self.idle).clear();

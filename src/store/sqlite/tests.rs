@@ -1,4 +1,4 @@
-//! What is SQLite's own: the file, the writer, and how fast it is.
+//! SQLite's own: the file, the writer, and its speed.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -185,7 +185,7 @@ async fn only_the_owner_can_read_the_file() {
     assert_eq!(mode(path.parent().expect("a directory")), 0o700);
 }
 
-/// Says how many messages per second are durable with 64 callers; run it alone and optimised for a figure that means much.
+/// Reports how many messages per second are durable with 64 callers; run it alone and optimised for a meaningful figure.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[expect(clippy::disallowed_methods, reason = "callers on all threads, as requests are")]
 async fn accepts_many_messages_per_second() {
