@@ -47,6 +47,37 @@
 //! record become *unclear* and are looked for by reading ([`service::lookup`]), never sent again unless proven absent;
 //! callbacks are due again with the same id and bytes; the budget's log is still in the store.
 //!
+//! # Words
+//!
+//! One word for each thing, in code, log and pages. The field's own word, where it is another one, stands behind it in italics.
+//!
+//! | Word | Meaning |
+//! |---|---|
+//! | frontend | a company's own chat application: its tokens, its bot at Fini, its destinations |
+//! | conversation | what a frontend and one customer say to each other, under the frontend's own id |
+//! | turn | one message that is sent to Fini (several, if joined) and the replies to it |
+//! | event | one numbered entry of a conversation's feed; a *Fini event* is one of Fini's own conversation |
+//! | feed, log | the events of one conversation by number; those of all conversations of a frontend in the order of their commits |
+//! | hint | a line of a stream that is neither numbered nor stored, such as `typing` |
+//! | binding | the pair of a conversation and Fini's `interactionId` |
+//! | quarantine | the state of a conversation whose Fini conversation may be somebody else's; an operator settles it |
+//! | wrapper | a Fini conversation as List or Get returned it (*snapshot*) |
+//! | look | one wrapper or response, applied to a conversation (*observation*) |
+//! | mark | the record that a Fini event was seen, and by which conversation (*seen event*) |
+//! | echo | the Fini event of a message of ours (*own event*) |
+//! | unclear | the state of a turn of which nothing tells whether Fini has it (*in doubt*) |
+//! | withheld | kept from the customer: a word of the bot while a human has the conversation; an event that may be another customer's |
+//! | sweep, walk | reading List from the newest conversation down; a sweep over several pages, with what is left of it (*scan*) |
+//! | watch | the set of conversations that reading covers, by urgency |
+//! | ledger | the service that records what Fini said |
+//! | budget, permit | Fini's limit of requests in a window; the right to make one of them |
+//! | claim, lease, token | taking work for a time; that time; the id under which it was taken |
+//! | destination, delivery, callback | a receiver of a feed; one event owed to it; one HTTP request that carries it |
+//! | lane | the queue of one conversation and destination, of which only the head is sent |
+//! | dead letter | a delivery that was given up, kept for replay |
+//! | handoff, speaker | a human takes a conversation over and gives it back; who may speak to the customer: `bot`, `waiting`, `human` |
+//! | personality | the answers of one simulated vendor to what Fini's pages leave open |
+//!
 //! # Where to start
 //!
 //! [`domain::conversation`] is the heart; [`store::Store`] is the base of everything; [`app`] shows how it is put together.
