@@ -99,9 +99,12 @@ impl Export {
     }
 }
 
-/// The peak of a process's resident memory, as the kernel counts it.
+/// The peak of a process's resident memory, as the kernel counts it, besides its code: of a debug build that alone is as large.
 fn peak(id: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse().ok()
+    let kib = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+    };
+    Some(kib("VmHWM:")?.saturating_sub(kib("RssFile:")?))
 }
