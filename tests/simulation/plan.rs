@@ -16,6 +16,9 @@ use crate::{
 /// A pause beyond this is one in which nothing happens any more.
 const LONG: u64 = 120_000;
 
+/// What tells the chance of desks from the rest.
+const DESKS: u64 = 0xde5c;
+
 /// The frontends of every world.
 pub const FRONTENDS: [&str; 2] = ["web", "app"];
 
@@ -75,6 +78,20 @@ pub enum Deed {
     Replay,
     /// An operator has every quarantined conversation begin anew.
     Settle,
+    /// One of a desk's agents takes part.
+    Desk { talk: Talk, agent: usize, step: DeskStep },
+}
+
+/// What an agent of a desk outside Fini does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeskStep {
+    /// Asks for a human, in the customer's name.
+    Ask,
+    Claim,
+    /// Takes part in what another agent has.
+    Join,
+    Leave,
+    Return,
 }
 
 impl Deed {
@@ -139,6 +156,8 @@ impl Plan {
         }
         disturb(length, &mut dice.fork(), &mut acts);
         acts.retain(|act| !is_calm || !act.deed.is_trouble());
+        // From chance of their own, so that a seed's world is otherwise what it was without desks.
+        desks(&mut Rng::with_seed(seed ^ DESKS), &mut acts);
         stretch(length, &mut dice.fork(), &mut acts);
         acts.sort_by_key(|act| act.at);
         Self { seed, limit, bots, joins, answers, acts, is_told: false }
@@ -281,6 +300,45 @@ fn text(person: usize, count: usize, dice: &mut Rng) -> String {
         _ => "where is my order",
     };
     format!("[p{person}-{count}] {words}")
+}
+
+/// Humans of a desk outside Fini take conversations over, and mostly give them back.
+fn desks(dice: &mut Rng, acts: &mut Vec<Act>) {
+    let mut begun: Vec<(Talk, u64)> = Vec::new();
+    for act in &*acts {
+        if let Deed::Write { talk, .. } = act.deed
+            && !begun.iter().any(|(known, _)| *known == talk)
+        {
+            begun.push((talk, act.at));
+        }
+    }
+    for (talk, began) in begun {
+        if dice.u8(..3) != 0 {
+            continue;
+        }
+        let mut at = began + dice.u64(..60_000);
+        let mut push = |agent, step, pause| {
+            acts.push(Act { at, deed: Deed::Desk { talk, agent, step } });
+            at += pause;
+        };
+        if dice.u8(..3) != 0 {
+            push(0, DeskStep::Ask, dice.u64(..60_000));
+        }
+        if dice.u8(..6) == 0 {
+            continue;
+        }
+        push(0, DeskStep::Claim, dice.u64(..60_000));
+        if dice.u8(..3) == 0 {
+            let (step, pause) = ([DeskStep::Claim, DeskStep::Join][dice.usize(..2)], dice.u64(..30_000));
+            push(1, step, pause);
+        }
+        if dice.u8(..4) == 0 {
+            push(0, DeskStep::Leave, dice.u64(..60_000));
+        }
+        if dice.u8(..4) != 0 {
+            push(0, DeskStep::Return, 0);
+        }
+    }
 }
 
 /// What goes wrong, and what operators do.

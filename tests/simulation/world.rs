@@ -25,7 +25,7 @@ use tokio::{
 use crate::{
     audit::{self, Evidence, Verdict},
     host::{Door, Host},
-    plan::{Act, Deed, FRONTENDS, Plan, Talk},
+    plan::{Act, Deed, DeskStep, FRONTENDS, Plan, Talk},
     receiver::{Mood, Receivers},
     stream,
     time::Time,
@@ -214,6 +214,23 @@ impl World {
         }
     }
 
+    /// An agent of the frontend's desk does something; where that cannot be, it is told so.
+    async fn desk(&self, talk: Talk, agent: usize, step: DeskStep) {
+        let named = json!({"id": format!("agent-{agent}"), "name": format!("Agent {agent}")});
+        let (route, body) = match step {
+            DeskStep::Ask => ("", json!({})),
+            DeskStep::Claim => ("/claim", json!({"agent": named})),
+            DeskStep::Join => ("/claim", json!({"agent": named, "join": true})),
+            DeskStep::Leave => ("/leave", json!({"agent": {"id": named["id"]}})),
+            DeskStep::Return => ("/return", json!({"to": "bot"})),
+        };
+        let path = format!("/v1/conversations/{}/handoff{route}", talk.id());
+        let answer = self.ask(Door::Public, "POST", &path, Some(&body)).await;
+        if let Some((status, answer)) = answer.filter(|(status, _)| !matches!(status, 200 | 404 | 409)) {
+            self.wrong(format!("{}: {step:?} is answered {status} {answer}", talk.id()));
+        }
+    }
+
     /// Waits until nothing is left to be done; says what is left where that does not come.
     async fn calm_down(&self) -> Option<String> {
         let until = Instant::now() + CALM;
@@ -343,6 +360,7 @@ async fn perform(world: Arc<World>, act: Act) {
                 world.settle(talk).await;
             }
         }
+        Deed::Desk { talk, agent, step } => world.desk(talk, agent, step).await,
         Deed::Replay => {
             world.ask(Door::Admin, "POST", "/admin/v1/deliveries/retry", Some(&json!({}))).await;
         }

@@ -3,6 +3,7 @@
 
 mod fate;
 mod feeds;
+mod handoffs;
 mod privacy;
 mod replies;
 mod states;
@@ -165,6 +166,7 @@ pub fn judge(evidence: &Evidence) -> Verdict {
     }
     fate::judge(evidence, &mut verdict);
     feeds::judge(evidence, &mut verdict);
+    handoffs::judge(evidence, &mut verdict);
     privacy::judge(evidence, &mut verdict);
     replies::judge(evidence, &mut verdict);
     states::judge(evidence, &mut verdict);

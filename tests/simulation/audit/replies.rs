@@ -24,7 +24,8 @@ pub fn judge(evidence: &Evidence, verdict: &mut Verdict) {
 fn counted(talk: Talk, feed: &[Value], verdict: &mut Verdict) {
     for (place, done) in feed.iter().enumerate().filter(|(_, event)| event["type"] == "turn.completed") {
         let message = &done["data"]["message_id"];
-        let replies = feed[..place].iter().filter(|event| event["data"]["in_reply_to"] == *message).count();
+        let is_reply = |event: &&Value| event["data"]["in_reply_to"] == *message && event["data"]["withheld"] != true;
+        let replies = feed[..place].iter().filter(is_reply).count();
         if done["data"]["replies"] != replies {
             verdict.wrong(format!("{}: {replies} replies were told, but: {done}", talk.id()));
         }
@@ -33,13 +34,15 @@ fn counted(talk: Talk, feed: &[Value], verdict: &mut Verdict) {
 
 /// What repeats one message does not answer another.
 fn attributed(talk: Talk, feed: &[Value], verdict: &mut Verdict) {
-    for event in feed.iter().filter(|event| event["data"]["message"]["author"] == "bot") {
+    let is_shown = |event: &&Value| event["data"]["message"]["author"] == "bot" && event["data"]["withheld"] != true;
+    for event in feed.iter().filter(is_shown) {
         let text = event["data"]["message"]["text"].as_str().unwrap_or_default();
         let Some(answered) = answered(text) else { continue };
         // Where a human had it, nobody owes a reply: one that comes all the same is taken for the next one's.
         let is_owed = !feed
             .iter()
-            .any(|done| done["data"]["message_id"] == answered.as_str() && done["data"]["outcome"] == "escalated");
+            .filter(|done| done["data"]["message_id"] == answered.as_str())
+            .any(|done| done["data"]["outcome"] == "escalated" || done["data"]["outcome"] == "stored");
         if is_owed && event["data"]["in_reply_to"].as_str().is_some_and(|told| told != answered) {
             verdict.wrong(format!("{}: the reply to {answered} is told as another one's: {event}", talk.id()));
         }

@@ -32,7 +32,8 @@ fn escalations(talk: Talk, feed: &[Value], verdict: &mut Verdict) {
                 state = data["state"].as_str().unwrap_or_default();
                 is_escalated &= state == "escalated";
             }
-            Some("message.created") if data["message"]["author"] == "bot" => is_escalated = false,
+            Some("handoff.returned" | "handoff.unclaimed") => is_escalated = false,
+            Some("message.created") if data["message"]["author"] == "bot" => is_escalated &= data["withheld"] == true,
             _ => {}
         }
     }
