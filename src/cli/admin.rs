@@ -181,7 +181,7 @@ impl Refusal {
     }
 }
 
-/// What the answer says of single parameters.
+/// The faults of single parameters that an answer names.
 fn faults(problem: &Value) -> String {
     let fault = |error: &Value| {
         let (field, message) = (error["field"].as_str()?, error["message"].as_str()?);

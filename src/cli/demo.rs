@@ -13,7 +13,7 @@ pub(super) struct Args {
     /// Where the page is served; by default 127.0.0.1:8080, or any free port where that is taken
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
-    /// How long a request for a human waits for somebody; a minute, so that it can be watched
+    /// Time that a request for a human waits for somebody; a minute, so that it can be watched
     #[arg(long, value_name = "DURATION", value_parser = parse_span, default_value = "60s")]
     claim_timeout: Duration,
 }

@@ -22,6 +22,7 @@ pub mod log;
 pub mod log_stream;
 pub mod messages;
 pub mod openapi;
+pub mod page;
 mod path;
 pub mod person;
 mod prefer;

@@ -221,7 +221,7 @@ impl Metrics {
         self.inner.families.oldest_due.get_or_create(&labels).set(age.as_secs_f64());
     }
 
-    /// How much waits for something that is not the bridge's own work, and how long the oldest of it has.
+    /// Sets the number of things that wait for something other than the bridge's own work, and the age of the oldest.
     pub fn waiting(&self, kind: WaitsFor, waiting: Waiting) {
         let labels = labels::WaitingFor { kind: kind.as_str() };
         self.inner.families.waiting.get_or_create(&labels).set(clamp(waiting.count));
@@ -233,7 +233,7 @@ impl Metrics {
         self.inner.families.store_bytes.get_or_create(&labels::StoreFile { file }).set(clamp(bytes));
     }
 
-    /// How old the oldest snapshot in the database is.
+    /// Sets the age of the oldest snapshot in the database.
     pub fn oldest_snapshot(&self, age: Duration) {
         self.inner.families.oldest_snapshot.set(age.as_secs_f64());
     }

@@ -70,7 +70,7 @@ impl LineLayer {
     }
 }
 
-/// Whether a line names, by itself and not by what surrounds it, one thing to act on: each such line stands for another one.
+/// Returns true if a line's own fields, not those of its spans, name one thing to act on: no such line repeats another.
 fn names_one(fields: &Fields) -> bool {
     ["event_id", "delivery_id", "message_id", "conversation_id"].iter().any(|name| fields.has(name))
 }

@@ -1,4 +1,4 @@
-//! What operators look at: one conversation from end to end, found by any id; lanes that stand still; figures; configuration.
+//! The views of operators: one conversation from end to end, found by any id; lanes that stand still; figures; configuration.
 
 use std::collections::BTreeSet;
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Allow, Bridge, Frontend, Setup, database, eventually};
 
-/// What the log says, counted by hand: the sums of all time, and how long first answers and humans took, in milliseconds.
+/// A recount of the log: the sums of all time, and the waiting times for first answers and humans, in milliseconds.
 #[derive(Debug, Default, PartialEq)]
 struct Recount {
     counts: HashMap<&'static str, u64>,
@@ -74,7 +74,7 @@ fn is_told(told: &Value, took: &mut [i64], percent: usize) {
     assert!(told >= took && told <= (took * 115 / 100).max(100), "{took} ms are told as {told} ms");
 }
 
-/// Whether the report's sums are those of the log.
+/// Compares the report's sums with a recount of the log.
 fn agrees(total: &Value, log: &[Value]) {
     let mut recount = recount(log);
     for (name, count) in &recount.counts {

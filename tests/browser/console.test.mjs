@@ -119,7 +119,7 @@ test('a dead letter is retried with a reason, and never without', async (t) => {
   await give(page, 'the receiver works again', 'Retry');
   await page.getByText('It is tried again.').first().waitFor();
   assert.deepEqual(fake.acts, [['ada', 'POST', 'deliveries/dlv_1/retry', { reason: 'the receiver works again' }]]);
-  await eventually(async () => await row(page, 'HTTP').count() + await row(page, 'no answer').count() === 1);
+  await eventually(async () => await row(page, 'HTTP').count() + await row(page, 'no answer').count() <= 1);
   await page.getByRole('button', { name: 'Retry many …' }).click();
   await dialog(page).getByLabel('Of').selectOption('web');
   await give(page, 'all of them', 'Retry them');

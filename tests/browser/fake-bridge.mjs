@@ -246,6 +246,9 @@ export async function body(request) {
   return Buffer.concat(parts).toString();
 }
 
+/** Where a file of a page stands: beside it, or among those that all pages share. */
+export const pageFile = (folder, name) => (['base.css', 'dom.js', 'mark.svg'].includes(name) ? 'src/http/page/' : folder) + name;
+
 export async function sendFile(response, path, headers = {}) {
   const type = { js: 'text/javascript', css: 'text/css', html: 'text/html', svg: 'image/svg+xml' }[path.split('.').pop()];
   response.writeHead(200, { 'content-type': `${type}; charset=utf-8`, ...headers }).end(await readFile(new URL(path, ROOT)));

@@ -3,10 +3,10 @@
 
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
+import { pageFile } from './fake-bridge.mjs';
 
 const ROOT = new URL('../../', import.meta.url);
 const TYPES = { html: 'text/html; charset=utf-8', js: 'text/javascript; charset=utf-8', css: 'text/css; charset=utf-8', svg: 'image/svg+xml' };
-const SHARED = ['base.css', 'dom.js', 'mark.svg'];
 const ago = (seconds) => new Date(Date.now() - seconds * 1000).toISOString();
 
 /** A customer's words that would be markup if anything took them for it. */
@@ -20,7 +20,7 @@ export const OPERATORS = {
 /** The policy as it stands in the program. */
 async function policy() {
   const source = await readFile(new URL('src/http/console/mod.rs', ROOT), 'utf8');
-  const [, text] = /CONTENT_SECURITY_POLICY: &str = "([^"]+)"/.exec(source);
+  const [, text] = /policy: "([^"]+)"/.exec(source);
   return text.replace(/\\\n\s*/g, '');
 }
 
@@ -78,9 +78,8 @@ export class FakeConsole {
 
   async #file(path, response) {
     const name = path === '/admin/' ? 'index.html' : path.slice('/admin/'.length);
-    const folder = SHARED.includes(name) ? 'src/demo/assets/' : 'src/http/console/assets/';
     try {
-      const content = await readFile(new URL(folder + name, ROOT));
+      const content = await readFile(new URL(pageFile('src/http/console/assets/', name), ROOT));
       response.writeHead(200, { 'content-type': TYPES[name.split('.').pop()], 'content-security-policy': this.policy }).end(content);
     } catch {
       response.writeHead(404).end();

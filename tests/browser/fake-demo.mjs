@@ -1,7 +1,7 @@
 // The demo page's server side for the fake bridge: the same routes, with a simulated Fini of a few lines behind them.
 
 import { createHmac, randomUUID } from 'node:crypto';
-import { body, json, mint, sendFile } from './fake-bridge.mjs';
+import { body, json, mint, pageFile, sendFile } from './fake-bridge.mjs';
 import { handOff, shown } from './fake-handoff.mjs';
 
 const CSP = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -144,7 +144,7 @@ export function demoRoutes(fake) {
   async function route(request, response, url) {
     const path = url.pathname;
     if (path === '/') return sendFile(response, 'src/demo/assets/index.html', { 'content-security-policy': CSP });
-    if (path.startsWith('/demo/assets/') && !path.includes('..')) return sendFile(response, `src${path}`);
+    if (path.startsWith('/demo/assets/') && !path.includes('..')) return sendFile(response, pageFile('src/demo/assets/', path.slice('/demo/assets/'.length)));
     if (path === '/demo/token') {
       const { conversation_id: id, attributes } = JSON.parse(await body(request));
       return json(response, 200, { token: mint(id, { attributes }), expires_at: new Date(Date.now() + 3.6e6).toISOString() });

@@ -163,7 +163,7 @@ impl World {
         Ok(())
     }
 
-    /// When this event, or the message of this id, came on the conversation's stream.
+    /// Returns the time at which this event, or the message of this id, came on the conversation's stream.
     async fn until(&mut self, number: usize, what: &str) -> Result<Instant> {
         let wanted = (number, what.to_owned());
         loop {

@@ -16,7 +16,7 @@ use crate::{
 /// A pause beyond this is one in which nothing happens any more.
 const LONG: u64 = 120_000;
 
-/// What tells the chance of desks from the rest.
+/// Separates the random numbers of desks from all others.
 const DESKS: u64 = 0xde5c;
 
 /// The frontends of every world.
@@ -82,7 +82,7 @@ pub enum Deed {
     Desk { talk: Talk, agent: usize, step: DeskStep },
 }
 
-/// What an agent of a desk outside Fini does.
+/// An act of an agent of a desk outside Fini.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeskStep {
     /// Asks for a human, in the customer's name.

@@ -16,7 +16,7 @@ use crate::{
     domain::{
         Timestamp, WallTime,
         ids::FrontendName,
-        report::{Histogram, Slot, Sums, Waits, fold},
+        report::{COUNTED, Histogram, Slot, Sums, Waits, fold},
     },
     store::{ReportStore, Result},
 };
@@ -74,16 +74,24 @@ async fn logs(conn: &mut Conn) -> Result<Vec<String>> {
     Ok(db::query_scalar(LOGS).fetch_all(conn).await?)
 }
 
-/// The events of a part of a log that are counted ([`COUNTED`](crate::domain::report::COUNTED)), and those with which a
+/// The events of a part of a log that are counted ([`COUNTED`]), and those with which a
 /// conversation begins.
-pub(in crate::store) const ENTERED: &str = "SELECT e.conversation_key, e.sequence, e.body FROM log_entries AS l \
+pub(in crate::store) const ENTERED: &str = concat!(
+    "SELECT e.conversation_key, e.sequence, e.body FROM log_entries AS l \
      JOIN events AS e ON e.conversation_key = l.conversation_key AND e.sequence = l.sequence \
-     WHERE l.frontend = $1 AND l.position > $2 AND l.position <= $3 AND (l.sequence = 1 OR l.kind IN ('message.created', \
-        'turn.completed', 'turn.failed', 'conversation.escalated', 'conversation.resolved', 'handoff.requested', \
-        'handoff.claimed', 'handoff.unclaimed', 'handoff.returned')) ORDER BY l.position";
+     WHERE l.frontend = $1 AND l.position > $2 AND l.position <= $3 AND (l.sequence = 1 OR l.kind",
+    is_text_in!("$4"),
+    ") ORDER BY l.position"
+);
 
 async fn fold_log(conn: &mut Conn, frontend: &str, after: i64, end: i64) -> Result<()> {
-    let found = db::query(ENTERED).bind(frontend).bind(after).bind(end).fetch_all(&mut *conn).await?;
+    let found = db::query(ENTERED)
+        .bind(frontend)
+        .bind(after)
+        .bind(end)
+        .bind(rows::array(COUNTED)?)
+        .fetch_all(&mut *conn)
+        .await?;
     if found.is_empty() {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! Who may speak to the customer: from a desk's claim until the conversation is given back no word of the bot reaches the customer,
+//! From a desk's claim until the conversation is given back no word of the bot reaches the customer,
 //! and nothing is withheld otherwise; every request comes to an end.
 
 use serde_json::Value;

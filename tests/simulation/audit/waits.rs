@@ -70,7 +70,7 @@ pub fn judge(evidence: &Evidence, verdict: &mut Verdict) {
     }
 }
 
-/// Whether a message came into a Fini conversation in which no customer had written until then: List did not show it.
+/// Returns true if no customer had written in the message's Fini conversation until then, so that List did not show it.
 fn is_unlisted(evidence: &Evidence, talk: Talk, posted: &Posted) -> bool {
     let found = evidence.stored(talk).find(|(_, stored)| stored.user_attributes["sim_message"] == posted.id.as_str());
     let Some((home, own)) = found else { return false };

@@ -13,7 +13,7 @@ use super::{
 pub struct MessageCreatedData {
     /// The message.
     pub message: FeedMessage,
-    /// Where it entered the conversation.
+    /// Side from which it entered the conversation.
     pub origin: MessageOrigin,
     /// The `message_id` that it answers, where that is known.
     #[schema(required)]
@@ -32,14 +32,14 @@ pub struct MessageUpdatedData {
     pub changed: MessageChange,
 }
 
-/// How a turn ended.
+/// The end of a turn.
 #[derive(ToSchema)]
 pub struct TurnCompletedData {
     /// The frontend's message.
     pub message_id: String,
-    /// How it ended.
+    /// Kind of its end.
     pub outcome: Outcome,
-    /// How many replies were shown.
+    /// Number of replies that were shown.
     #[schema(minimum = 0)]
     pub replies: i64,
 }
@@ -53,14 +53,14 @@ pub struct TurnFailedData {
     pub code: FailureCode,
     /// Why, in words.
     pub detail: String,
-    /// Whether the same text may be posted again, under a new id, without the risk of a double.
+    /// True if the same text may be posted again, under a new id, without the risk of a double.
     pub may_resend: bool,
 }
 
 /// Why a conversation counts as escalated.
 #[derive(ToSchema)]
 pub struct ConversationEscalatedData {
-    /// What showed it.
+    /// Sign by which it was noticed.
     pub reason: EscalationReason,
     /// Fini's status text, when known.
     #[schema(required)]
@@ -72,18 +72,18 @@ pub struct ConversationEscalatedData {
 pub struct HandoffRequestedData {
     /// Why.
     pub reason: EscalationReason,
-    /// What whoever asked has to say about it.
+    /// Note of the party that asked.
     pub note: Option<String>,
-    /// Who waits.
+    /// The customer who waits.
     #[schema(nullable = false)]
     pub user: Option<HandoffUser>,
     /// The tags that Fini set so far, each once.
     #[schema(nullable = false)]
     pub tags: Option<Vec<Value>>,
-    /// Whether the desk is there, as it has said.
+    /// True if the desk is there; null if it has not said so.
     #[schema(required)]
     pub desk_open: Option<bool>,
-    /// When it is there again, as it has said.
+    /// Time from which the desk is there again, if it has said one.
     #[schema(required)]
     pub next_open: Option<String>,
 }
@@ -94,7 +94,7 @@ pub struct HandoffUser {
     /// The frontend's own id.
     #[schema(required)]
     pub id: Option<String>,
-    /// What was said of them; the latest of each attribute counts.
+    /// Attributes as the frontend gave them; the latest value of each counts.
     #[schema(schema_with = attributes)]
     pub attributes: Map<String, Value>,
 }
@@ -122,18 +122,18 @@ pub struct HandoffAgent {
     pub avatar_url: Option<String>,
 }
 
-/// Where the customer who waits stands, as the desk says.
+/// Place of the waiting customer, as the desk says.
 #[derive(ToSchema)]
 pub struct HandoffPositionData {
     /// 1: next.
     #[schema(minimum = 1)]
     pub position: i64,
-    /// How long it may take.
+    /// Expected further wait.
     #[schema(required, minimum = 0)]
     pub expected_wait_seconds: Option<i64>,
 }
 
-/// How long the customer has waited.
+/// Time that the customer has waited.
 #[derive(ToSchema)]
 pub struct HandoffWaitingData {
     /// In seconds.
@@ -147,21 +147,21 @@ pub struct HandoffUnclaimedData {
     /// In seconds.
     #[schema(minimum = 0)]
     pub waited_seconds: i64,
-    /// What happens now.
+    /// Consequence.
     pub then: Unclaimed,
     /// The words in which the customer is asked for an address.
     #[schema(required)]
     pub text: Option<String>,
 }
 
-/// Who or what gave the conversation back.
+/// The cause by which the conversation went back to the bot.
 #[derive(ToSchema)]
 pub struct HandoffReturnedData {
-    /// Who or what.
+    /// Cause.
     pub by: ReturnedBy,
 }
 
-/// Where a conversation stands now.
+/// State of a conversation after a change.
 #[derive(ToSchema)]
 pub struct ConversationStatusChangedData {
     /// The state now.
@@ -171,19 +171,19 @@ pub struct ConversationStatusChangedData {
     /// Fini's status text, when known.
     #[schema(required)]
     pub status_text: Option<String>,
-    /// Whether the customer is asked for something. Left out of events that an older version recorded.
+    /// True if the customer is asked for something. Left out of events that an older version recorded.
     #[schema(nullable = false)]
     pub awaiting_customer: Option<bool>,
 }
 
-/// Whether a conversation is resolved.
+/// A conversation was resolved, or is not resolved any more.
 #[derive(ToSchema)]
 pub struct ConversationResolvedData {
     /// Resolved, or opened again.
     pub resolved: bool,
 }
 
-/// Which conversation goes on.
+/// The conversation that goes on in its place.
 #[derive(ToSchema)]
 pub struct ConversationContinuedData {
     /// The same person's conversation that goes on with the Fini conversation.

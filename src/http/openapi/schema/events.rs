@@ -72,7 +72,7 @@ events! {
     HandoffAgentJoined, "handoff.agent_joined", HandoffAgentData;
     /// An agent has gone.
     HandoffAgentLeft, "handoff.agent_left", HandoffAgentData;
-    /// Where the customer who waits stands.
+    /// The place of the waiting customer.
     HandoffPosition, "handoff.position", HandoffPositionData;
     /// The customer still waits. Not for browsers.
     HandoffWaiting, "handoff.waiting", HandoffWaitingData;
@@ -208,7 +208,7 @@ pub struct ConversationErased {
     /// `conversation.erased`
     #[schema(schema_with = erased_type)]
     pub r#type: String,
-    /// When it was erased.
+    /// Time of the erasure.
     #[schema(format = DateTime)]
     pub timestamp: String,
     /// Whose conversation.

@@ -1,31 +1,31 @@
-//! Who may speak to a customer, and Fini's own requests about it.
+//! The right to speak to a customer, and Fini's own requests about it.
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{EscalationReason, HandoffAgent, Speaker, State};
 
-/// Who may speak to the customer; what is not known is null.
+/// The right to speak to the customer; unknown members are null.
 #[derive(ToSchema)]
 pub struct Handoff {
-    /// Who may speak.
+    /// The party that may speak.
     pub speaker: Speaker,
-    /// Why a human was asked for.
+    /// Reason for which a human was asked for.
     #[schema(required)]
     pub reason: Option<EscalationReason>,
-    /// When a human was asked for.
+    /// Time at which a human was asked for.
     #[schema(required, format = DateTime)]
     pub requested_at: Option<String>,
-    /// When a human took it.
+    /// Time at which a human took it.
     #[schema(required, format = DateTime)]
     pub claimed_at: Option<String>,
-    /// Who has it; null also where Fini's own human has.
+    /// The agent who has it; null also while Fini's own human has.
     #[schema(required)]
     pub agent: Option<HandoffAgent>,
-    /// Where the customer who waits stands, as the desk says.
+    /// Place of the waiting customer, as the desk says.
     #[schema(required, minimum = 1)]
     pub position: Option<i64>,
-    /// How long it may take, as the desk says.
+    /// Expected further wait, as the desk says.
     #[schema(required, minimum = 0)]
     pub expected_wait_seconds: Option<i64>,
 }
@@ -72,7 +72,7 @@ pub struct AgentId {
     pub avatar_url: Option<String>,
 }
 
-/// Which agent; without one, the agent who has the conversation.
+/// Names an agent; without one, the agent who has the conversation is meant.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WhichAgent {
@@ -88,7 +88,7 @@ pub struct HumanWish {
     /// Why, in a word.
     #[schema(max_length = 200, pattern = "^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$")]
     pub reason: Option<String>,
-    /// What the desk should know; not told to the customer.
+    /// Note for the desk; not shown to the customer.
     #[schema(max_length = 4000, pattern = "^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$")]
     pub note: Option<String>,
 }
@@ -98,13 +98,13 @@ pub struct HumanWish {
 #[schema(example = json!({"agent": {"id": "ada", "name": "Ada"}}))]
 #[serde(deny_unknown_fields)]
 pub struct Claim {
-    /// Who takes it.
+    /// The agent who takes it.
     pub agent: Agent,
-    /// Whether to join another agent who has it, instead of being refused.
+    /// True to join another agent who has it, instead of being refused.
     pub join: Option<bool>,
 }
 
-/// Where a customer stands among those who wait.
+/// Place of a customer among those who wait.
 #[derive(ToSchema)]
 #[schema(example = json!({"position": 2, "expected_wait_seconds": 120}))]
 #[serde(deny_unknown_fields)]
@@ -112,7 +112,7 @@ pub struct Position {
     /// 1: next.
     #[schema(minimum = 1, maximum = 4_294_967_295_i64)]
     pub position: i64,
-    /// How long it may take.
+    /// Expected further wait.
     #[schema(minimum = 0, maximum = 4_294_967_295_i64)]
     pub expected_wait_seconds: Option<i64>,
 }
@@ -133,14 +133,14 @@ pub enum ReturnTo {
     Bot,
 }
 
-/// Whether a desk is there.
+/// Presence of a desk.
 #[derive(ToSchema)]
 #[schema(example = json!({"open": false, "next_open": "2026-11-23T08:00:00Z"}))]
 #[serde(deny_unknown_fields)]
 pub struct Desk {
-    /// Whether somebody is there.
+    /// True while somebody is there.
     pub open: bool,
-    /// When somebody is there again.
+    /// Time from which somebody is there again.
     #[schema(format = DateTime)]
     pub next_open: Option<String>,
 }
@@ -150,13 +150,13 @@ pub struct Desk {
 pub struct HandedOff {
     /// The frontend's own id.
     pub conversation_id: String,
-    /// Where it stands.
+    /// State of the conversation.
     pub state: State,
-    /// Who may speak to the customer.
+    /// The right to speak to the customer.
     pub handoff: Handoff,
 }
 
-/// Which conversation Fini means: by its own id, or by the bridge's attributes as they stand on it.
+/// Names a conversation by Fini's own id, or by the bridge's attributes on it.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FiniMeans {
@@ -194,29 +194,29 @@ pub struct FiniEscalation {
     /// Why.
     #[schema(max_length = 4000, pattern = "^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$")]
     pub reason: Option<String>,
-    /// What was said.
+    /// Summary of the conversation.
     #[schema(max_length = 4000, pattern = "^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$")]
     pub summary: Option<String>,
-    /// How urgent it is, in a word or a number.
+    /// Urgency, as a word or a number.
     #[schema(max_length = 200, pattern = "^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$")]
     pub priority: Option<String>,
 }
 
-/// What Fini's rulebook can say to the customer; what is not known is null.
+/// Facts that Fini's rulebook can say to the customer; unknown ones are null.
 #[derive(ToSchema)]
 pub struct FiniEscalated {
     /// Always true: what fits no conversation is kept.
     pub accepted: bool,
-    /// Whether the desk is there, as it has said.
+    /// True if the desk is there; null if it has not said so.
     #[schema(required)]
     pub open: Option<bool>,
-    /// Where the customer stands.
+    /// Place of the waiting customer.
     #[schema(required)]
     pub position: Option<i64>,
-    /// How long it may take, as the desk says.
+    /// Expected further wait, as the desk says.
     #[schema(required)]
     pub wait_minutes: Option<i64>,
-    /// When the desk is there again, as it has said.
+    /// Time from which the desk is there again, if it has said one.
     #[schema(required)]
     pub next_open: Option<String>,
 }
@@ -224,15 +224,15 @@ pub struct FiniEscalated {
 /// Whose a conversation is; what is not known is null.
 #[derive(ToSchema)]
 pub struct FiniAttributes {
-    /// Who may speak.
+    /// The party that may speak.
     pub owner: Speaker,
-    /// Since when a human has it.
+    /// Time since which a human has it.
     #[schema(required)]
     pub human_since: Option<String>,
-    /// Whether the desk is there, as it has said.
+    /// True if the desk is there; null if it has not said so.
     #[schema(required)]
     pub desk_open: Option<bool>,
-    /// When the desk is there again, as it has said.
+    /// Time from which the desk is there again, if it has said one.
     #[schema(required)]
     pub next_open: Option<String>,
 }

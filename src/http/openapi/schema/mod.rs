@@ -110,7 +110,7 @@ fn vouched() -> Object {
     free_form("What is known of the customer, passed to Fini with every message; the page cannot change it.")
 }
 
-/// What became of a message.
+/// State of a message that was accepted.
 #[derive(ToSchema)]
 #[schema(example = json!({"conversation_id": "web-8121", "message_id": "m-17", "status": "queued", "duplicate": false, "expected_wait_ms": null}))]
 pub struct Accepted {
@@ -118,9 +118,9 @@ pub struct Accepted {
     pub conversation_id: String,
     /// The message.
     pub message_id: String,
-    /// Where its turn stands.
+    /// State of its turn.
     pub status: TurnStatus,
-    /// Whether the same message was stored before.
+    /// True if the same message was stored before.
     pub duplicate: bool,
     /// An estimate of how long it waits until it is sent, in milliseconds, by what is known of budget and backlog; null where it
     /// is sent at once, or was.
@@ -135,9 +135,9 @@ pub struct Answered {
     pub conversation_id: String,
     /// The message.
     pub message_id: String,
-    /// Where its turn stands: over.
+    /// State of its turn, which is over.
     pub status: TurnStatus,
-    /// Whether the same message was stored before.
+    /// True if the same message was stored before.
     pub duplicate: bool,
     /// An estimate of how long it waits until it is sent, in milliseconds, by what is known of budget and backlog; null where it
     /// is sent at once, or was.
@@ -145,7 +145,7 @@ pub struct Answered {
     pub expected_wait_ms: Option<i64>,
     /// The feed events of the turn.
     pub events: Vec<FeedEvent>,
-    /// Where the conversation stands now.
+    /// State of the conversation after the turn.
     #[schema(nullable = false)]
     pub state: Option<State>,
 }
@@ -156,14 +156,14 @@ pub struct Answered {
 pub struct Conversation {
     /// The frontend's own id.
     pub conversation_id: String,
-    /// Where it stands.
+    /// State of the conversation.
     pub state: State,
     /// Fini's status text at the last read.
     #[schema(required)]
     pub status_text: Option<String>,
-    /// Whether the customer is asked for something.
+    /// True if the customer is asked for something.
     pub awaiting_customer: bool,
-    /// Who may speak to the customer.
+    /// The right to speak to the customer.
     pub handoff: Handoff,
     /// Its Fini conversation, when bound.
     #[schema(required)]
@@ -171,13 +171,13 @@ pub struct Conversation {
     /// The number of the newest feed event.
     #[schema(minimum = 0)]
     pub last_sequence: i64,
-    /// How far the customer has read.
+    /// Sequence of the last event that the customer has read.
     #[schema(minimum = 0)]
     pub read_sequence: i64,
-    /// When its first message was accepted.
+    /// Time at which its first message was accepted.
     #[schema(format = DateTime)]
     pub created_at: String,
-    /// When its feed last grew.
+    /// Time of the last event of its feed.
     #[schema(format = DateTime)]
     pub updated_at: String,
     /// With `with=transcript`: its latest messages as they are now, oldest first; `withheld: true` on those that the customer
@@ -186,7 +186,7 @@ pub struct Conversation {
     pub transcript: Vec<TranscriptMessage>,
 }
 
-/// What comes with a conversation.
+/// Addition to a conversation.
 #[derive(ToSchema, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum With {
@@ -202,7 +202,7 @@ pub struct FeedPage {
     /// The number of the newest event of the conversation.
     #[schema(minimum = 0)]
     pub last_sequence: i64,
-    /// Whether there are events after the last one of this page.
+    /// True if there are events after the last one of this page.
     pub has_more: bool,
     /// True where `after` lay beyond the feed, which was restored or begun anew: the page starts at 1.
     #[schema(nullable = false)]
@@ -214,13 +214,13 @@ pub struct FeedPage {
 pub struct LogPage {
     /// Oldest first.
     pub events: Vec<LogEvent>,
-    /// Where reading goes on.
+    /// Cursor of the next page.
     pub next_cursor: String,
-    /// Whether there are events behind that already.
+    /// True if the next page already has events.
     pub has_more: bool,
 }
 
-/// Which events are wanted: `*`, a group such as `conversation.*`, or a type; several with commas.
+/// Filter by type: `*`, a group such as `conversation.*`, or a type; several with commas.
 pub struct TypePattern;
 
 impl PartialSchema for TypePattern {
@@ -239,7 +239,7 @@ impl PartialSchema for TypePattern {
 
 impl ToSchema for TypePattern {}
 
-/// What a browser token should be like.
+/// Wishes for a browser token.
 #[derive(ToSchema)]
 #[schema(example = json!({"user_id": "u-9", "attributes": {"plan": "Pro"}, "origins": ["https://shop.example"], "ttl_seconds": 600}))]
 #[serde(deny_unknown_fields)]
@@ -247,29 +247,29 @@ pub struct TokenWish {
     /// The customer it stands for.
     #[schema(min_length = 1, max_length = 200, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*$", nullable = false)]
     pub user_id: Option<String>,
-    /// What is known of the customer, passed to Fini with every message; the page cannot change it.
+    /// Attributes of the customer, passed to Fini with every message; the page cannot change them.
     #[schema(schema_with = vouched, required = false)]
     pub attributes: Map<String, Value>,
     /// Web origins that may present it, of any scheme: `https://shop.example`, `capacitor://localhost`.
     #[schema(min_items = 1, nullable = false)]
     pub origins: Option<Vec<WebOrigin>>,
-    /// How long it lives.
+    /// Lifetime of the token.
     #[schema(minimum = 1, maximum = 3600, nullable = false)]
     pub ttl_seconds: Option<i64>,
 }
 
-/// What a user's browser token should be like.
+/// Wishes for a user's browser token.
 #[derive(ToSchema)]
 #[schema(example = json!({"attributes": {"plan": "Pro"}, "origins": ["https://shop.example"], "ttl_seconds": 600}))]
 #[serde(deny_unknown_fields)]
 pub struct UserTokenWish {
-    /// What is known of the user, passed to Fini with every message; the page cannot change it.
+    /// Attributes of the user, passed to Fini with every message; the page cannot change them.
     #[schema(schema_with = vouched, required = false)]
     pub attributes: Map<String, Value>,
     /// Web origins that may present it, of any scheme: `https://shop.example`, `capacitor://localhost`.
     #[schema(min_items = 1, nullable = false)]
     pub origins: Option<Vec<WebOrigin>>,
-    /// How long it lives.
+    /// Lifetime of the token.
     #[schema(minimum = 1, maximum = 3600, nullable = false)]
     pub ttl_seconds: Option<i64>,
 }
@@ -284,12 +284,12 @@ pub struct WebOrigin(pub String);
 pub struct Token {
     /// The JWT.
     pub token: String,
-    /// When it ends.
+    /// Time at which the token ends.
     #[schema(format = DateTime)]
     pub expires_at: String,
 }
 
-/// What was erased.
+/// Result of an erasure.
 #[derive(ToSchema)]
 pub struct Erased {
     /// The conversation.
@@ -317,7 +317,7 @@ pub struct ProblemBody {
     pub title: String,
     /// The status.
     pub status: u16,
-    /// What programs decide by.
+    /// Stable code for programs.
     pub code: String,
     /// This case in words.
     pub detail: Option<String>,
@@ -331,11 +331,11 @@ pub struct ProblemBody {
     pub agent: Option<HandoffAgent>,
 }
 
-/// What is wrong with one field.
+/// A fault of one field.
 #[derive(ToSchema)]
 pub struct Fault {
     /// The field, as a path.
     pub field: String,
-    /// What is expected.
+    /// Description of a valid value.
     pub message: String,
 }

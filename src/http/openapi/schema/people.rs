@@ -1,4 +1,4 @@
-//! What is asked and told about a person.
+//! Requests and answers about a person.
 
 use utoipa::ToSchema;
 
@@ -9,7 +9,7 @@ use super::{Author, State};
 pub struct UserConversations {
     /// Newest first.
     pub conversations: Vec<ListedConversation>,
-    /// Where the next page begins; null on the last one.
+    /// Cursor of the next page; null on the last one.
     #[schema(required)]
     pub next_cursor: Option<String>,
 }
@@ -19,7 +19,7 @@ pub struct UserConversations {
 pub struct ListedConversation {
     /// The frontend's own id.
     pub conversation_id: String,
-    /// Where it stands.
+    /// State of the conversation.
     pub state: State,
     /// The newest message that the asker may see.
     #[schema(required)]
@@ -27,10 +27,10 @@ pub struct ListedConversation {
     /// The number of the newest feed event.
     #[schema(minimum = 0)]
     pub last_sequence: i64,
-    /// How far the customer has read.
+    /// Sequence of the last event that the customer has read.
     #[schema(minimum = 0)]
     pub read_sequence: i64,
-    /// When its feed last grew.
+    /// Time of the last event of its feed.
     #[schema(format = DateTime)]
     pub updated_at: String,
 }
@@ -38,16 +38,16 @@ pub struct ListedConversation {
 /// A message in a person's list.
 #[derive(ToSchema)]
 pub struct LastMessage {
-    /// Who wrote it.
+    /// Author of the message.
     pub author: Author,
     /// Its text.
     pub text: String,
-    /// When it was written.
+    /// Time at which it was written.
     #[schema(format = DateTime)]
     pub created_at: String,
 }
 
-/// How far the customer has read.
+/// Sequence of the last event that the customer has read.
 #[derive(ToSchema)]
 #[schema(example = json!({"sequence": 3}))]
 #[serde(deny_unknown_fields)]
@@ -57,12 +57,12 @@ pub struct ReadWish {
     pub sequence: i64,
 }
 
-/// Where a read mark stands.
+/// State of a read mark.
 #[derive(ToSchema)]
 pub struct ReadMark {
     /// The conversation.
     pub conversation_id: String,
-    /// How far the customer has read.
+    /// Sequence of the last event that the customer has read.
     #[schema(minimum = 0)]
     pub read_sequence: i64,
     /// The number of the newest feed event.
@@ -70,7 +70,7 @@ pub struct ReadMark {
     pub last_sequence: i64,
 }
 
-/// Which conversation is a user's.
+/// Names the conversation to give to a user.
 #[derive(ToSchema)]
 #[schema(example = json!({"conversation_id": "web-8121"}))]
 #[serde(deny_unknown_fields)]
@@ -89,7 +89,7 @@ pub struct Claimed {
     pub user_id: String,
 }
 
-/// How far the erasure of a person is.
+/// Progress of the erasure of a person.
 #[derive(ToSchema)]
 pub struct PersonErased {
     /// The user.
@@ -99,10 +99,10 @@ pub struct PersonErased {
     /// `not_requested`, `not_bound` (nothing was sent to Fini), `pending` (the bridge goes on trying), `erased` (proved by reading
     /// back, for every conversation) or `failed` (given up for some).
     pub upstream: String,
-    /// When it was asked for.
+    /// Time at which it was asked for.
     #[schema(format = DateTime)]
     pub requested_at: String,
-    /// How many conversations.
+    /// Number of conversations.
     pub conversations: PersonErasedCounts,
 }
 

@@ -43,30 +43,30 @@ pub(super) fn free_form(description: &str) -> Object {
 }
 
 words! {
-    /// Where a turn stands: it waits, is on its way, or is over. `answered`: Fini answered, decided not to, or handed over;
+    /// State of a turn: it waits, is on its way, or is over. `answered`: Fini answered, decided not to, or handed over;
     /// `stored`: mirrored; `failed`: see `turn.failed`.
     TurnStatus = "queued" | "sending" | "answered" | "stored" | "failed";
-    /// Where a conversation stands: with the bot, with a human, done; `quarantined` until an operator settles whose Fini
+    /// State of a conversation: with the bot, with a human, done; `quarantined` until an operator settles whose Fini
     /// conversation is whose; `lost` where its Fini conversation is gone, so that the next message starts a new one; `continued`
     /// where Fini goes on for another conversation of the same person, until a message takes it up again.
     State = "open" | "escalated" | "resolved" | "quarantined" | "lost" | "continued";
-    /// Who may speak to the customer: Fini's bot, nobody yet (a human was asked for), or a human.
+    /// The party that may speak to the customer: Fini's bot, nobody yet (a human was asked for), or a human.
     Speaker = "bot" | "waiting" | "human";
-    /// Who wrote a message: the customer, Fini's bot, a human agent, or another automation.
+    /// Author of a message: the customer, Fini's bot, a human agent, or another automation.
     Author = "user" | "bot" | "agent" | "otherbot";
-    /// How a text is meant: every character as itself, or as Markdown, in which HTML is text.
+    /// Format of a text: every character as itself, or Markdown, in which HTML is text.
     TextFormat = "plain" | "markdown";
-    /// Where a message entered the conversation: it was found in Fini, or the frontend posted it.
+    /// Side from which a message entered the conversation: it was found in Fini, or the frontend posted it.
     MessageOrigin = "fini" | "frontend";
-    /// How a turn ended: with replies, without any since Fini decided so, with a human, or mirrored.
+    /// End of a turn: with replies, without any since Fini decided so, with a human, or mirrored.
     Outcome = "answered" | "no_reply" | "escalated" | "stored";
-    /// Why a turn failed.
+    /// Reason for which a turn failed.
     FailureCode = "fini_rejected" | "fini_unavailable" | "no_reply_in_time" | "interaction_lost" | "unclear_outcome";
     /// Why a human takes over.
     EscalationReason = "status" | "silent_escalation" | "human_message" | "action" | "requested";
-    /// What happens after nobody came: the bot goes on, the customer waits on, or is asked for an address.
+    /// Consequence when nobody came: the bot goes on, the customer waits on, or is asked for an address.
     Unclaimed = "bot" | "stay" | "ask";
-    /// Who or what ended a handoff.
+    /// Cause of the end of a handoff.
     ReturnedBy = "desk" | "resolution" | "idle";
 }
 
@@ -75,14 +75,14 @@ words! {
 pub struct FeedMessage {
     /// Fini's event id; of what the frontend posted, the `message_id`.
     pub id: String,
-    /// Who wrote it.
+    /// Author of the message.
     pub author: Author,
     /// Its text.
     pub text: String,
-    /// How the text is meant. Left out of events that were recorded before there were formats: those are plain.
+    /// Format of the text. Left out of events that were recorded before there were formats: those are plain.
     #[schema(nullable = false)]
     pub format: Option<TextFormat>,
-    /// When it was written.
+    /// Time at which it was written.
     #[schema(format = DateTime)]
     pub created_at: String,
     /// The articles behind it.
@@ -98,14 +98,14 @@ pub struct FeedMessage {
 pub struct TranscriptMessage {
     /// Fini's event id; of what the frontend posted, the `message_id`.
     pub id: String,
-    /// Who wrote it.
+    /// Author of the message.
     pub author: Author,
     /// Its text, as it was last changed.
     pub text: String,
-    /// How the text is meant; plain where it is left out.
+    /// Format of the text; plain if it is left out.
     #[schema(nullable = false)]
     pub format: Option<TextFormat>,
-    /// When it was written.
+    /// Time at which it was written.
     #[schema(format = DateTime)]
     pub created_at: String,
     /// The articles behind it.
@@ -119,7 +119,7 @@ pub struct TranscriptMessage {
     pub withheld: Option<bool>,
 }
 
-/// What changed of a message.
+/// The changed members of a message.
 #[derive(ToSchema)]
 pub struct MessageChange {
     /// Its text now.
