@@ -61,19 +61,14 @@ fn wish(args: &Args) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::Parser as _;
 
-    use super::*;
-
-    #[derive(Debug, Parser)]
-    struct Only {
-        #[command(flatten)]
-        args: Args,
-    }
+    use super::{super::Only, *};
 
     #[test]
     fn it_is_bound_to_one_or_to_a_new_one_and_never_to_both() {
-        let parsed = |line: &[&str]| Only::try_parse_from([&["bind", "web", "c"], line].concat()).map(|only| only.args);
+        let parsed =
+            |line: &[&str]| Only::<Args>::try_parse_from([&["bind", "web", "c"], line].concat()).map(|only| only.args);
         let to = parsed(&["--to", "i-1", "--dry-run", "--reason", "a complaint"]).expect("valid");
         assert_eq!(wish(&to), json!({"interaction_id": "i-1", "dry_run": true, "reason": "a complaint"}));
         assert_eq!(wish(&parsed(&["--new"]).expect("valid")), json!({"new": true}));

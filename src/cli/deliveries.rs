@@ -299,18 +299,12 @@ fn filter(args: &RetryArgs, now: Timestamp) -> Result<Map<String, Value>, CliErr
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::Parser as _;
 
-    use super::*;
-
-    #[derive(Debug, Parser)]
-    struct Only {
-        #[command(flatten)]
-        args: RetryArgs,
-    }
+    use super::{super::Only, *};
 
     fn parsed(arguments: &[&str]) -> Result<RetryArgs, clap::Error> {
-        let only = Only::try_parse_from(std::iter::once(&"retry").chain(arguments));
+        let only = Only::<RetryArgs>::try_parse_from(std::iter::once(&"retry").chain(arguments));
         only.map(|only| only.args)
     }
 

@@ -149,6 +149,14 @@ fn block_on(command: impl Future<Output = Done>) -> Done {
     runtime.block_on(command)
 }
 
+/// The command line of one subcommand alone.
+#[cfg(test)]
+#[derive(Debug, Parser)]
+struct Only<A: clap::Args> {
+    #[command(flatten)]
+    args: A,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

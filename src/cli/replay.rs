@@ -104,26 +104,20 @@ fn wish(args: &Args, now: Timestamp) -> Result<Map<String, Value>, CliError> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::Parser as _;
 
-    use super::*;
-
-    #[derive(Debug, Parser)]
-    struct Only {
-        #[command(flatten)]
-        args: Args,
-    }
+    use super::{super::Only, *};
 
     #[test]
     fn a_wish_carries_absolute_times_and_what_was_said() {
         let line = ["replay", "--frontend", "web", "--since", "2h", "--type", "turn.*", "--dry-run"];
-        let args = Only::try_parse_from(line).expect("valid").args;
+        let args = Only::<Args>::try_parse_from(line).expect("valid").args;
         let wish = wish(&args, Timestamp::from_millis(1_767_225_600_000)).expect("times");
         let wanted = json!({"frontend": "web", "since": "2025-12-31T22:00:00.000Z", "until": "2026-01-01T00:00:00.000Z",
             "types": ["turn.*"], "dry_run": true});
         assert_eq!(Value::Object(wish), wanted);
-        assert!(Only::try_parse_from(["replay"]).is_err(), "a range or an id");
-        assert!(Only::try_parse_from(["replay", "rpl_1", "--pause"]).is_ok());
-        assert!(Only::try_parse_from(["replay", "--pause", "--frontend", "web", "--since", "1h"]).is_err());
+        assert!(Only::<Args>::try_parse_from(["replay"]).is_err(), "a range or an id");
+        assert!(Only::<Args>::try_parse_from(["replay", "rpl_1", "--pause"]).is_ok());
+        assert!(Only::<Args>::try_parse_from(["replay", "--pause", "--frontend", "web", "--since", "1h"]).is_err());
     }
 }
