@@ -96,7 +96,7 @@ pub async fn run(listen: Option<SocketAddr>, claim_timeout: Duration) -> Result<
              bridge      http://{address}/v1/messages\n  \
              token       {token}\n  \
              callbacks   http://{address}/demo/callbacks/stream\n  \
-             operators   http://{admin}/readyz  /metrics  /admin/v1\n  \
+             operators   http://{admin}/admin/  /readyz  /metrics  /admin/v1\n  \
              sandbox     {sandbox_url}\n"
         ));
         let unstream = async {
