@@ -246,7 +246,7 @@ class Bridge(Process):
     def settled(self, conversation, turns=1):
         """Waits until so many turns of a conversation have ended."""
         ends = ("turn.completed", "turn.failed")
-        return wait(lambda: sum(e["type"] in ends for e in self.events(conversation)) >= turns, f"{turns} turns of {conversation}")
+        return wait(lambda: sum(e["type"] in ends for e in self.events(conversation)) >= turns, f"{turns} turns of {conversation}", 60)
 
 
 class Tally:
