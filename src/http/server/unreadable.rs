@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use axum::{
     body::{self, Body},
     extract::{ConnectInfo, Request},
-    http::{Method, StatusCode, Version, header},
+    http::{Method, StatusCode, Uri, Version, header},
     response::Response,
 };
 
@@ -18,10 +18,11 @@ use axum::{
 pub struct Unreadable(pub StatusCode);
 
 impl Unreadable {
-    /// Makes the request that stands for the unreadable one. Its method is none of HTTP's.
+    /// Makes the request that stands for the unreadable one. Its method is none of HTTP's, its path that of no route.
     pub(super) fn request(self, peer: SocketAddr) -> Request {
         let mut request = Request::new(Body::empty());
         *request.method_mut() = Method::from_bytes(b"-").unwrap_or_default();
+        *request.uri_mut() = Uri::from_static("*");
         *request.version_mut() = Version::HTTP_11;
         request.extensions_mut().insert(ConnectInfo(peer));
         request.extensions_mut().insert(self);
