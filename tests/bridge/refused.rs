@@ -51,6 +51,19 @@ async fn read_answer(stream: &mut TcpStream) -> Result<Answer, String> {
     }
 }
 
+/// Waits for the beginning of an answer that is not only provisional. What has come is left to be read, however this ends.
+async fn last_begins(stream: &TcpStream) {
+    const GO_ON: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+    let mut begin = [0; GO_ON.len()];
+    loop {
+        let count = stream.peek(&mut begin).await.unwrap_or_default();
+        if begin[..count] != *GO_ON {
+            return;
+        }
+        let _ = stream.try_read(&mut begin);
+    }
+}
+
 async fn answer(stream: &mut TcpStream) -> Result<Answer, String> {
     timeout(DEADLINE, read_answer(stream)).await.map_err(|_| "no answer in time".to_owned())?
 }
@@ -165,8 +178,9 @@ async fn refused(to: String, head: String, way: Way, manner: Manner, status: u16
     let mut first = None;
     if !is_complete {
         // Longer than the bridge waits for a rest that it does not want.
-        first = timeout(Duration::from_millis(2_500), read_answer(&mut stream)).await.ok();
-        if first.is_none() {
+        if timeout(Duration::from_millis(2_500), last_begins(&stream)).await.is_ok() {
+            first = Some(answer(&mut stream).await);
+        } else {
             let _ = stream.write_all(&later).await;
             is_complete = true;
         }
