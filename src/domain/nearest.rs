@@ -1,15 +1,22 @@
 //! The word that was probably meant, for errors about unknown names. Pure.
 
+/// Letters of a beginning that says enough.
+const SHORTEST: usize = 3;
+
 /// Returns the candidate that was probably meant, if one is near enough.
 pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // A third of the letters may be wrong: more, and the suggestion is a guess.
     let tolerance = (word.chars().count() / 3).max(1);
-    candidates
-        .into_iter()
-        .map(|candidate| (distance(word, candidate), candidate))
+    let candidates: Vec<&str> = candidates.into_iter().collect();
+    let near = candidates
+        .iter()
+        .map(|candidate| (distance(word, candidate), *candidate))
         .filter(|(distance, _)| *distance <= tolerance)
         .min()
-        .map(|(_, candidate)| candidate)
+        .map(|(_, candidate)| candidate);
+    // A name that was cut short (`ttl` for `ttl_seconds`), if it is the beginning of one alone.
+    let mut longer = candidates.iter().filter(|candidate| word.len() >= SHORTEST && candidate.starts_with(word));
+    near.or_else(|| longer.next().copied().filter(|_| longer.next().is_none()))
 }
 
 /// Counts letters to insert, delete, replace or swap with their neighbour (optimal string alignment).
@@ -57,5 +64,8 @@ mod tests {
         assert_eq!(closest("lisen", known), Some("listen"));
         assert_eq!(closest("maxbody", known), Some("max_body"));
         assert_eq!(closest("colour", known), None);
+        assert_eq!(closest("shutdown", known), Some("shutdown_grace"));
+        assert_eq!(closest("sh", known), None);
+        assert_eq!(closest("max_", ["max_body", "max_streams"]), None);
     }
 }

@@ -139,10 +139,20 @@ pub(super) fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
         return Ok(Map::new());
     }
     match exact::value(body) {
-        Ok(Value::Object(fields)) => Ok(fields),
         Ok(Value::Null) => Ok(Map::new()),
+        Ok(value) => {
+            members(value).ok_or_else(|| Problem::new(Code::InvalidJson).detail("the body must be a JSON object"))
+        }
         Err(error) => Err(unreadable(body, &error, Code::InvalidRequest)),
-        Ok(_) => Err(Problem::new(Code::InvalidJson).detail("the body must be a JSON object")),
+    }
+}
+
+/// Returns the members of an object. PHP writes an empty list for one without any.
+pub(super) fn members(value: Value) -> Option<Map<String, Value>> {
+    match value {
+        Value::Object(fields) => Some(fields),
+        Value::Array(list) if list.is_empty() => Some(Map::new()),
+        _ => None,
     }
 }
 
@@ -179,7 +189,7 @@ pub(super) fn unknown(fields: &Map<String, Value>, path: &str, known: &[&str]) -
         .collect()
 }
 
-fn nobody_knows(name: &str, known: &[&str]) -> String {
+pub(super) fn nobody_knows(name: &str, known: &[&str]) -> String {
     match nearest::closest(name, known.iter().copied()) {
         Some(near) => format!("is not known; did you mean `{near}`?"),
         None if name == "attachments" => "is not known: Fini takes no files".to_owned(),
@@ -206,6 +216,14 @@ mod tests {
         assert_eq!(named, ["colour", "ttl_second"]);
         assert!(found[1].1.contains("`ttl_seconds`"), "{found:?}");
         assert_eq!(errors(json!({"Id": 1}), "user", &["id"])[0].0, "user.Id");
+    }
+
+    #[test]
+    fn an_empty_list_is_an_object_without_members() {
+        assert_eq!(object(b"[]").expect("an object"), Map::new());
+        assert_eq!(object(b"[1]").expect_err("a list").code(), Code::InvalidJson);
+        assert_eq!(members(json!([])), Some(Map::new()));
+        assert_eq!(members(json!("a")), None);
     }
 
     #[test]

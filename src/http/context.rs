@@ -16,6 +16,7 @@ use super::{
     asked::TrustedProxies,
     problem::{Code, Problem},
     refused::Refused,
+    server::Unreadable,
 };
 use crate::{
     domain::{
@@ -103,7 +104,11 @@ pub async fn observe(State(observed): State<Observed>, mut request: Request, nex
         message_id = tracing::field::Empty
     );
     request.extensions_mut().insert(correlation);
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let unreadable = request.extensions().get::<Unreadable>().copied();
+    let mut response = match unreadable {
+        Some(unreadable) => Problem::from(unreadable).into_response(),
+        None => next.run(request).instrument(span.clone()).await,
+    };
     let mut code = None;
     let problem = response.extensions_mut().remove::<Problem>().or_else(|| foreign(&response));
     if let Some(problem) = problem {
@@ -139,7 +144,7 @@ pub async fn observe(State(observed): State<Observed>, mut request: Request, nex
         error: code.filter(|_| status >= 500),
     });
     for untold in observed.refused.due(Instant::now()) {
-        let (status, listener) = (StatusCode::UNAUTHORIZED.as_u16(), observed.listener);
+        let (status, listener) = (untold.status, observed.listener);
         let (address, count) = (untold.address, untold.count);
         tracing::info!(target: telemetry::ACCESS, listener, %address, status, count, "further requests refused");
     }
@@ -147,7 +152,8 @@ pub async fn observe(State(observed): State<Observed>, mut request: Request, nex
     let route = route.as_deref().unwrap_or("other");
     span.in_scope(|| {
         let (listener, method) = (observed.listener, method.as_str());
-        if status == StatusCode::UNAUTHORIZED.as_u16() && !observed.refused.is_told(address, Instant::now()) {
+        let is_anybodys = status == StatusCode::UNAUTHORIZED.as_u16() || unreadable.is_some();
+        if is_anybodys && !observed.refused.is_told(address, status, Instant::now()) {
             return;
         }
         if status >= 500 {

@@ -149,7 +149,7 @@ pub async fn events(
 ) -> Result<Response, Problem> {
     let caller = authenticate(&public, &asked)?;
     let query = Query::parse(query.as_deref())?;
-    if query.after_is_empty {
+    if query.after_is_unreadable {
         return Err(
             Problem::new(Code::InvalidRequest).errors(vec![FieldError::new("after", "must be a sequence number")])
         );
@@ -279,8 +279,9 @@ pub(super) fn no_conversation() -> Problem {
 #[derive(Debug, Default)]
 pub(super) struct Query {
     pub(super) after: Option<i64>,
-    /// True for an empty `after=`: a stream's reader that remembers nothing yet may send it.
-    after_is_empty: bool,
+    /// True for an `after` that is no position. A stream begins at the first event then, as with such a `Last-Event-ID`:
+    /// readers that remember nothing yet write `after=` or `after=undefined`, and give up where they are refused.
+    after_is_unreadable: bool,
     pub(super) limit: Option<usize>,
     pub(super) access_token: Option<String>,
     pub(super) upstream: bool,
@@ -294,10 +295,9 @@ impl Query {
         let mut errors = Vec::new();
         for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             match name.as_ref() {
-                "after" if value.is_empty() => parsed.after_is_empty = true,
                 "after" => match value.parse() {
                     Ok(after) if after >= 0 => parsed.after = Some(after),
-                    _ => errors.push(FieldError::new("after", "must be a sequence number")),
+                    _ => parsed.after_is_unreadable = true,
                 },
                 "limit" => match value.parse::<i64>() {
                     Ok(limit) if limit > 0 => parsed.limit = Some(usize::try_from(limit).unwrap_or(MAX_PAGE)),

@@ -69,6 +69,9 @@ pub async fn get(State(public): State<Public>, RawQuery(query): RawQuery, asked:
     tracing::Span::current().record("frontend", frontend.as_str());
     let patience = prefer::wait(&asked.headers)?;
     let wish = Wish::parse(query.as_deref())?;
+    if wish.after_is_empty {
+        return Err(invalid_cursor());
+    }
     // Followed before it is read, so that no event is missed in between.
     let mut follower = public.store.changes().follow(ConversationKey::log(&frontend), Topic::Feed);
     let most = Most { entries: wish.limit, bytes: PAGE_BYTES };
@@ -124,6 +127,8 @@ fn invalid_cursor() -> Problem {
 #[derive(Debug, Default)]
 pub(super) struct Wish {
     pub(super) after: Option<LogCursor>,
+    /// True for an empty `after=`: a stream's reader that remembers nothing yet may send it.
+    after_is_empty: bool,
     since: Option<Timestamp>,
     types: TypeFilter,
     conversation: Option<ConversationId>,
@@ -136,6 +141,7 @@ impl Wish {
         let mut errors = Vec::new();
         for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             match name.as_ref() {
+                "after" if value.is_empty() => wish.after_is_empty = true,
                 "after" => wish.after = Some(LogCursor::parse(&value).ok_or_else(invalid_cursor)?),
                 "since" => match value.parse::<jiff::Timestamp>() {
                     Ok(at) => wish.since = Some(Timestamp::from_millis(at.as_millisecond())),

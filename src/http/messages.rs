@@ -14,7 +14,7 @@ use super::{
     Public,
     asked::Asked,
     auth::{Caller, Reach, not_theirs},
-    body::{read, require_json, unknown, unreadable},
+    body::{self, read, require_json, unknown, unreadable},
     conversations::is_current,
     handoff::agent,
     openapi::{Errors, schema},
@@ -392,13 +392,10 @@ impl Form {
     fn object(&mut self, field: &'static str, value: Option<Value>) -> Map<String, Value> {
         match value {
             None | Some(Value::Null) => Map::new(),
-            Some(Value::Object(object)) => object,
-            // PHP writes an empty list for an empty object.
-            Some(Value::Array(list)) if list.is_empty() => Map::new(),
-            Some(_) => {
+            Some(value) => body::members(value).unwrap_or_else(|| {
                 self.fault(field, "must be an object");
                 Map::new()
-            }
+            }),
         }
     }
 }

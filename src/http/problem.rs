@@ -8,6 +8,7 @@ use axum::{
 };
 use serde::Serialize;
 
+use super::server::Unreadable;
 use crate::{domain::handoff::Agent, store::StoreError};
 
 macro_rules! codes {
@@ -40,6 +41,10 @@ macro_rules! codes {
 codes! {
     /// The body is not JSON.
     InvalidJson = "invalid_json", BAD_REQUEST, "The body is not valid JSON";
+    /// The request is not HTTP, or names no host or two.
+    InvalidHttp = "invalid_http", BAD_REQUEST, "The request is not valid HTTP";
+    /// The head of the request is larger than the server takes.
+    HeadTooLarge = "head_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE, "The head of the request is too large";
     /// A cursor that nobody gave.
     InvalidCursor = "invalid_cursor", BAD_REQUEST, "The cursor is not one of ours";
     /// No credentials, or wrong ones.
@@ -219,6 +224,13 @@ impl IntoResponse for Problem {
         let mut response = self.code.status().into_response();
         response.extensions_mut().insert(self);
         response
+    }
+}
+
+impl From<Unreadable> for Problem {
+    fn from(Unreadable(status): Unreadable) -> Self {
+        let is_too_large = matches!(status, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE | StatusCode::URI_TOO_LONG);
+        Self::new(if is_too_large { Code::HeadTooLarge } else { Code::InvalidHttp })
     }
 }
 

@@ -9,6 +9,7 @@ mod addresses;
 mod body;
 mod io;
 mod pace;
+mod unreadable;
 mod watch;
 
 use std::convert::Infallible;
@@ -43,6 +44,7 @@ use self::body::{Deadline, Held};
 use self::io::{Activity, Guarded};
 pub use self::pace::EndsAt;
 use self::pace::Progress;
+pub use self::unreadable::Unreadable;
 use self::watch::{Turn, Watch};
 use crate::lifecycle::{LAST_CALL, Tasks};
 use crate::metrics::{ConnectionEnd, Metrics};
@@ -283,7 +285,15 @@ impl Server {
             }
             None => return,
         };
-        let stream = connection.into_parts().io.into_inner().into_stream();
+        let mut stream = connection.into_parts().io.into_inner().into_stream();
+        if let Some(withheld) = activity.take_withheld() {
+            let Ok(response) = router.clone().call(Unreadable(withheld.status).request(peer)).await;
+            let answer = withheld.replaced_by(response).await;
+            let written = tokio::time::timeout(self.limits.write_timeout, stream.write_all(&answer)).await;
+            if !matches!(written, Ok(Ok(()))) {
+                return;
+            }
+        }
         close(stream, refused).await;
     }
 
@@ -298,7 +308,8 @@ impl Server {
         let mut connection = pin!(
             http2::Builder::new(Streams(server))
                 .timer(TokioTimer::new())
-                .max_header_list_size(u32::try_from(self.limits.max_header_bytes).unwrap_or(u32::MAX))
+                // Up to twice the limit it is refused in our own words; beyond it the library has none.
+                .max_header_list_size(u32::try_from(self.limits.max_header_bytes * 2).unwrap_or(u32::MAX))
                 .max_concurrent_streams(self.limits.max_streams)
                 .keep_alive_interval(self.limits.header_timeout)
                 .keep_alive_timeout(self.limits.header_timeout)
@@ -331,16 +342,17 @@ impl Server {
         activity: &Activity,
     ) -> Result<Response<Held>, Infallible> {
         let busy = activity.begin();
-        if !names_one_host(&request) {
-            // RFC 9112 §3.2: with two hosts, or none, it is undefined which one is meant.
-            self.metrics.connection_ended(self.name, ConnectionEnd::Protocol);
-            activity.left_unread();
-            let mut refusal = Response::new(Held::new(Body::empty(), busy, None));
-            *refusal.status_mut() = StatusCode::BAD_REQUEST;
-            refusal.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            return Ok(refusal);
-        }
         let is_http1 = request.version() < Version::HTTP_2;
+        if let Some(unreadable) = self.unreadable(&request) {
+            let mut refusal = router.clone().call(unreadable.request(peer)).await?;
+            if is_http1 {
+                self.metrics.connection_ended(self.name, ConnectionEnd::Protocol);
+                activity.left_unread();
+                refusal.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            let progress = PROGRESS.try_with(Clone::clone).ok();
+            return Ok(refusal.map(|body| Held::new(body, busy, progress)));
+        }
         // The sender waits to be asked for the body: reading it now would ask.
         let is_held_back = request.headers().contains_key(header::EXPECT);
         let (mut parts, incoming) = request.into_parts();
@@ -363,6 +375,16 @@ impl Server {
             None => activity.ends_at(ends_at),
         }
         Ok(response.map(|body| Held::new(body, busy, progress)))
+    }
+
+    /// Finds what the library lets pass although it cannot be served.
+    fn unreadable<B>(&self, request: &hyper::Request<B>) -> Option<Unreadable> {
+        if !names_one_host(request) {
+            // RFC 9112 §3.2: with two hosts, or none, it is undefined which one is meant.
+            return Some(Unreadable(StatusCode::BAD_REQUEST));
+        }
+        let is_too_large = request.version() >= Version::HTTP_2 && list_size(request) > self.limits.max_header_bytes;
+        is_too_large.then_some(Unreadable(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE))
     }
 
     /// Peers that vanish or send nonsense are the internet, not a fault of ours: counted, and logged at debug level only.
@@ -433,6 +455,12 @@ async fn sniff(stream: &mut TcpStream) -> Option<(Protocol, Vec<u8>)> {
             return Some((Protocol::Http2, seen));
         }
     }
+}
+
+/// Returns the size of a request's header list (RFC 9113 §6.5.2).
+fn list_size<B>(request: &hyper::Request<B>) -> usize {
+    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 32);
+    fields.sum::<usize>() + request.uri().path_and_query().map_or(0, |path| path.as_str().len())
 }
 
 /// Accepts a request that names its host once. HTTP/1.0 need not name one, HTTP/2 names it elsewhere.

@@ -139,8 +139,10 @@ impl Wish {
         }
         match fields.get("attributes") {
             None => {}
-            Some(Value::Object(attributes)) => wish.attributes.clone_from(attributes),
-            Some(_) => fault("attributes", "must be an object".to_owned()),
+            Some(value) => match body::members(value.clone()) {
+                Some(attributes) => wish.attributes = attributes,
+                None => fault("attributes", "must be an object".to_owned()),
+            },
         }
         match fields.get("origins") {
             None => {}
@@ -179,7 +181,7 @@ mod tests {
     #[test]
     fn takes_every_way_to_write_a_wish() {
         let seconds = |body: &str| Wish::parse(body.as_bytes()).map(|wish| wish.ttl_seconds).ok();
-        for all in ["", " ", "{}"] {
+        for all in ["", " ", "{}", "[]", r#"{"attributes": []}"#] {
             assert_eq!(seconds(all), Some(MAX_LIFETIME_SECS), "{all}");
         }
         assert_eq!(seconds(r#"{"ttl_seconds": 60}"#), Some(60));
@@ -187,7 +189,7 @@ mod tests {
         for bad in ["null", "0", "3601", "60.5", "1e300", "\"60\"", "true"] {
             assert_eq!(seconds(&format!(r#"{{"ttl_seconds": {bad}}}"#)), None, "{bad}");
         }
-        assert_eq!(seconds("[]"), None);
+        assert_eq!(seconds("[60]"), None);
         for origin in ["https://shop.example/", "shop.example", "null", "https://*.shop.example"] {
             assert_eq!(seconds(&format!(r#"{{"origins": [{origin:?}]}}"#)), None, "{origin} would never match");
         }

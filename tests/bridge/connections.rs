@@ -1,109 +1,8 @@
-//! What a refusal leaves of the connection it came over, and what every answer carries.
+//! What every answer carries, and what no request may.
 
 use serde_json::json;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    time::timeout,
-};
 
-use crate::harness::{Bridge, DEADLINE, Setup, random_token, unique};
-
-/// One answer: status, head in lower case.
-async fn answer(stream: &mut TcpStream) -> (u16, String) {
-    let mut seen = Vec::new();
-    let head = loop {
-        let mut byte = [0; 1];
-        let read = timeout(DEADLINE, stream.read(&mut byte)).await.expect("in time").expect("reads");
-        assert_eq!(read, 1, "closed without an answer: {}", String::from_utf8_lossy(&seen));
-        seen.push(byte[0]);
-        if seen.ends_with(b"\r\n\r\n") {
-            break String::from_utf8_lossy(&seen).to_lowercase();
-        }
-    };
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
-    let mut body = vec![0; length.unwrap_or_default()];
-    timeout(DEADLINE, stream.read_exact(&mut body)).await.expect("in time").expect("reads");
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-    (status, head)
-}
-
-fn authority(bridge: &Bridge) -> String {
-    bridge.url.trim_start_matches("http://").to_owned()
-}
-
-/// How a body comes after the head.
-#[derive(Clone, Copy, Debug)]
-enum Comes {
-    Length(usize),
-    Chunked(usize),
-    Expected(usize),
-}
-
-impl Comes {
-    fn head(self) -> String {
-        match self {
-            Self::Length(bytes) => format!("content-length: {bytes}\r\n"),
-            Self::Chunked(_) => "transfer-encoding: chunked\r\n".to_owned(),
-            Self::Expected(bytes) => format!("content-length: {bytes}\r\nexpect: 100-continue\r\n"),
-        }
-    }
-
-    /// The body, unless its sender waits to be asked for it.
-    fn body(self) -> Option<Vec<u8>> {
-        match self {
-            Self::Length(bytes) => Some(vec![b'x'; bytes]),
-            Self::Chunked(bytes) => {
-                Some([format!("{bytes:x}\r\n").into_bytes(), vec![b'x'; bytes], b"\r\n0\r\n\r\n".to_vec()].concat())
-            }
-            Self::Expected(_) => None,
-        }
-    }
-}
-
-#[tokio::test]
-async fn after_any_early_refusal_the_connection_goes_on_or_says_that_it_ends() {
-    let bridge = Setup::new().start().await;
-    let good = format!("authorization: Bearer {}\r\n", bridge.web().tokens[0]);
-    let bad = format!("authorization: Bearer {}\r\n", random_token());
-    let json = "content-type: application/json\r\n";
-    let refusals = [
-        ("POST /v1/messages", format!("{bad}{json}"), 401),
-        ("POST /v1/messages", json.to_owned(), 401),
-        ("POST /v1/messages", format!("{good}content-type: text/plain\r\n"), 415),
-        ("POST /v1/messages", format!("{good}{json}content-encoding: gzip\r\n"), 415),
-        ("POST /v1/nothing", format!("{good}{json}"), 404),
-        ("PUT /v1/messages", format!("{good}{json}"), 405),
-        ("DELETE /v1/conversations/none", good.clone(), 404),
-    ];
-    let ways = [53, 60_000, 90_000].map(Comes::Length).into_iter();
-    let ways = ways.chain([53, 90_000].map(Comes::Chunked)).chain([53, 90_000].map(Comes::Expected));
-    let ways: Vec<Comes> = ways.collect();
-    let mut reused = 0;
-    for (line, headers, status) in &refusals {
-        for way in &ways {
-            let mut stream = TcpStream::connect(authority(&bridge)).await.expect("connects");
-            let head = format!("{line} HTTP/1.1\r\nhost: bridge\r\n{headers}{}\r\n", way.head());
-            stream.write_all(head.as_bytes()).await.expect("writes");
-            stream.flush().await.expect("writes");
-            // The body in packets of its own, as clients send it; a side that has closed may refuse it.
-            if let Some(body) = way.body() {
-                let _ = stream.write_all(&body).await;
-            }
-            let (answered, head) = answer(&mut stream).await;
-            assert_eq!(answered, *status, "{line} {way:?}: {head}");
-            if head.contains("connection: close") {
-                continue;
-            }
-            reused += 1;
-            stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: bridge\r\n\r\n").await.expect("writes");
-            assert_eq!(answer(&mut stream).await.0, 200, "{line} {way:?}: the next request on the connection");
-        }
-    }
-    println!("{} refusals, {reused} connections went on", refusals.len() * ways.len());
-    assert!(reused >= refusals.len() * 3, "small bodies cost no connection");
-    bridge.finish().await;
-}
+use crate::harness::{Setup, random_token, unique};
 
 #[tokio::test]
 async fn no_answer_may_be_kept_by_a_cache_but_files_of_the_program() {
@@ -147,12 +46,50 @@ async fn a_member_that_nobody_knows_is_refused_by_name_on_every_route() {
         answer.problem(422, "invalid_request");
         assert_eq!(named(&answer.json()), *body.as_object().and_then(|one| one.keys().next()).expect("a member"));
     }
+    for path in [
+        "frontends/web/pause",
+        "frontends/web/resume",
+        "frontends/web/ping",
+        "deliveries/none/retry",
+        "deliveries/replay/none/pause",
+        "deliveries/replay/none/resume",
+        "deliveries/replay/none/cancel",
+    ] {
+        let act = bridge.admin("POST", &format!("/admin/v1/{path}"));
+        let answer = act.json(&json!({"reson": "a test"})).send().await;
+        answer.problem(422, "invalid_request");
+        assert_eq!(named(&answer.json()), "reson", "{path}");
+        assert!(answer.text.contains("`reason`"), "{path}: {}", answer.text);
+    }
     let answer = bridge.admin("POST", "/admin/v1/deliveries/retry").json(&json!({"frontnd": "web"})).send().await;
     answer.problem(422, "invalid_request");
     assert!(answer.text.contains("`frontend`"), "{}", answer.text);
     let answer =
         bridge.admin("POST", "/admin/v1/conversations/web/c/bind").json(&json!({"interactionId": "i"})).send().await;
     answer.problem(422, "invalid_request");
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn an_empty_list_is_an_object_without_members_as_php_writes_it() {
+    let mut bridge = Setup::new().start().await;
+    bridge.turn("c", "Where is my order?").await;
+    let message =
+        json!({"conversation_id": "c", "text": unique("Hello"), "metadata": [], "user": {"id": "u", "attributes": []}});
+    bridge.post(&message).await.expect(202);
+    for (path, body) in [
+        ("/v1/conversations/c/tokens", json!([])),
+        ("/v1/conversations/c/tokens", json!({"attributes": []})),
+        ("/v1/users/u/tokens", json!([])),
+        ("/v1/conversations/c/handoff", json!([])),
+    ] {
+        let answer = bridge.call("POST", path).json(&body).send().await;
+        assert!(answer.status < 300, "{path} {body}: {}", answer.text);
+    }
+    bridge.admin("POST", "/admin/v1/frontends/web/resume").json(&json!([])).send().await.expect(200);
+    let refused = bridge.call("POST", "/v1/conversations/c/tokens").json(&json!({"attributes": ["a"]})).send().await;
+    refused.problem(422, "invalid_request");
+    bridge.call("POST", "/v1/conversations/c/tokens").json(&json!(["a"])).send().await.problem(400, "invalid_json");
     bridge.finish().await;
 }
 

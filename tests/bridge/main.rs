@@ -7,6 +7,7 @@
 
 #![allow(
     clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
     clippy::format_collect,
     clippy::redundant_closure_for_method_calls,
     reason = "counts of a test are small, and its texts short"
@@ -43,6 +44,7 @@ mod operators;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod outages;
+mod paces;
 mod pages;
 mod people;
 mod poolers;
@@ -50,6 +52,7 @@ mod poolers;
 mod postgres;
 mod program;
 mod refusals;
+mod refused;
 mod replay;
 mod replicas;
 mod report;

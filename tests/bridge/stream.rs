@@ -225,6 +225,22 @@ async fn what_is_posted_is_on_the_stream_before_the_stream_looks_for_itself() {
 }
 
 #[tokio::test]
+async fn a_reader_that_remembers_nothing_begins_at_the_first_event_however_it_says_so() {
+    let mut bridge = Setup::new().start().await;
+    bridge.turn("c", "Where is my order?").await;
+    for query in ["?after=", "?after=undefined", "?after=null", "?after=-1"] {
+        let mut stream = bridge.stream("c", query).await;
+        assert_eq!(stream.next().await.expect("an event").id, "1", "{query}");
+        bridge.call("GET", &format!("/v1/conversations/c/events{query}")).send().await.problem(422, "invalid_request");
+    }
+    let response = bridge.call("GET", "/v1/stream?after=").response().await.expect("answers");
+    assert_eq!(response.status(), 200);
+    drop(response);
+    bridge.call("GET", "/v1/events?after=").send().await.problem(400, "invalid_cursor");
+    bridge.finish().await;
+}
+
+#[tokio::test]
 async fn a_position_beyond_the_feed_is_told_and_begins_at_the_first_event() {
     let mut bridge = Setup::new().start().await;
     bridge.turn("c", "Where is my order?").await;

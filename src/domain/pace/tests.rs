@@ -178,8 +178,8 @@ fn drain(
     drained
 }
 
-/// The bars: at most twice the ideal time, less than a tenth refused. Where answers take longer than the least share of
-/// the limit, or a window is longer than a refusal may hold an endpoint back, more is refused before it can be known.
+/// At most twice the ideal time, or five seconds, and less than a tenth refused. Where answers take longer than the least share
+/// of the limit, or a window is longer than a refusal may hold an endpoint back, more is refused before it can be known.
 #[test]
 fn a_limit_is_found_and_kept_to() {
     println!("{:<28} {:>6} {:>5} {:>8} {:>8} {:>8}", "receiver", "events", "trip", "ideal s", "took s", "refused");
@@ -211,13 +211,13 @@ fn a_limit_is_found_and_kept_to() {
                 );
                 println!("{line}");
                 let most = if is_long {
-                    0.25
+                    0.21
                 } else if trip > 100 {
-                    0.16
+                    0.12
                 } else {
                     0.1
                 };
-                if drained.seconds > 2.0 * ideal + 4.0 || share >= most {
+                if drained.seconds > 2.0 * ideal.max(2.5) || share >= most {
                     failed.push(line);
                 }
             }

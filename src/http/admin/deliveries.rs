@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Admin, wants_texts};
+use super::{Admin, only_reason, wants_texts};
 use crate::{
     domain::{
         Timestamp,
@@ -115,7 +115,12 @@ pub(super) async fn delivery(
     Ok(Json(view(&found, wants_texts(query.as_deref()))))
 }
 
-pub(super) async fn retry_one(State(admin): State<Admin>, Path(id): Path<String>) -> Result<Response, Problem> {
+pub(super) async fn retry_one(
+    State(admin): State<Admin>,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    only_reason(&body)?;
     let retried = admin.store.retry_delivery(&DeliveryId::trusted(id), admin.clock.now()).await?;
     let retried = retried.ok_or_else(no_delivery)?;
     tracing::info!(delivery_id = %retried.id, event_id = %retried.event_id, "delivery replayed by an operator");
@@ -123,14 +128,10 @@ pub(super) async fn retry_one(State(admin): State<Admin>, Path(id): Path<String>
 }
 
 pub(super) async fn retry_many(State(admin): State<Admin>, body: Bytes) -> Result<Json<Value>, Problem> {
+    const MEMBERS: &[&str] = &["state", "frontend", "destination", "conversation_id", "since", "until", "reason"];
     let fields = body::object(&body)?;
-    let errors = body::unknown(
-        &fields,
-        "",
-        &["state", "frontend", "destination", "conversation_id", "since", "until", "reason"],
-    );
-    let mut form = FilterForm { errors, ..FilterForm::default() };
-    for (name, value) in fields {
+    let mut form = FilterForm { errors: body::unknown(&fields, "", MEMBERS), ..FilterForm::default() };
+    for (name, value) in fields.into_iter().filter(|(name, _)| MEMBERS.contains(&name.as_str())) {
         match value {
             Value::Null => {}
             Value::String(text) => form.take(&name, &text),

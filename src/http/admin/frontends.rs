@@ -7,7 +7,7 @@ use axum::{
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{Admin, wants_texts};
+use super::{Admin, only_reason, wants_texts};
 use crate::{
     delivery::{Endpoint, client::Attempt},
     domain::{Timestamp, correlation::Onward, destination::Destination},
@@ -80,7 +80,9 @@ pub(super) async fn pause(
     State(admin): State<Admin>,
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
+    body: Bytes,
 ) -> Result<Json<Value>, Problem> {
+    only_reason(&body)?;
     let destinations = meant(&admin, &name, query.as_deref())?;
     for destination in &destinations {
         let hold = DestinationHold {
@@ -98,7 +100,9 @@ pub(super) async fn resume(
     State(admin): State<Admin>,
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
+    body: Bytes,
 ) -> Result<Json<Value>, Problem> {
+    only_reason(&body)?;
     let destinations = meant(&admin, &name, query.as_deref())?;
     let mut was_paused = false;
     for destination in &destinations {
@@ -117,7 +121,9 @@ pub(super) async fn ping(
     State(admin): State<Admin>,
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
+    body: Bytes,
 ) -> Result<Json<Value>, Problem> {
+    only_reason(&body)?;
     let destinations = meant(&admin, &name, query.as_deref())?;
     let endpoint = of(&admin, |one| destinations.contains(one)).next();
     let endpoint = endpoint.ok_or_else(|| Problem::new(Code::NotFound).detail("this frontend has no callback_url"))?;

@@ -36,6 +36,7 @@ pub use operators::Operators;
 
 use super::{
     console, context,
+    form::Form,
     problem::{Code, Problem},
     refused::Refused,
 };
@@ -186,6 +187,11 @@ fn is_local(headers: &HeaderMap) -> bool {
         })
     };
     text(header::HOST).is_none_or(is_loopback) && text(header::ORIGIN).is_none_or(is_own)
+}
+
+/// Refuses members of an act's body other than its reason, which goes into the audit.
+fn only_reason(body: &[u8]) -> Result<(), Problem> {
+    Form::read(body, &["reason"])?.finish()
 }
 
 /// Returns true if the operator asks for texts, too (`?content=true`).

@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 
 use crate::{
     domain::ids::InteractionId,
-    http::problem::{Code, FieldError, Problem},
+    http::{
+        body,
+        problem::{Code, FieldError, Problem},
+    },
     store::{Outline, Part},
 };
 
@@ -29,7 +32,11 @@ pub(super) fn query(query: Option<&str>, known: &[&str]) -> Result<(Part, BTreeM
             },
             "reason" | "content" => {}
             name if known.contains(&name) => drop(others.insert(name.to_owned(), value.into_owned())),
-            name => errors.push(FieldError::new(name.to_owned(), "is not known")),
+            name => {
+                let all: Vec<_> =
+                    ["cursor", "limit", "reason", "content"].into_iter().chain(known.iter().copied()).collect();
+                errors.push(FieldError::new(name.to_owned(), body::nobody_knows(name, &all)));
+            }
         }
     }
     if errors.is_empty() { Ok((part, others)) } else { Err(Problem::new(Code::InvalidRequest).errors(errors)) }

@@ -9,7 +9,7 @@ use axum::{
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{Admin, deliveries::time};
+use super::{Admin, deliveries::time, only_reason};
 use crate::{
     domain::{
         ids::ReplayId,
@@ -62,20 +62,33 @@ pub(super) async fn get(State(admin): State<Admin>, Path(id): Path<String>) -> R
     Ok(Json(view(&found)))
 }
 
-pub(super) async fn pause(State(admin): State<Admin>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
-    steer(&admin, id, Act::Pause).await
+pub(super) async fn pause(
+    State(admin): State<Admin>,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Result<Json<Value>, Problem> {
+    steer(&admin, id, Act::Pause, &body).await
 }
 
-pub(super) async fn resume(State(admin): State<Admin>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
-    steer(&admin, id, Act::Resume).await
+pub(super) async fn resume(
+    State(admin): State<Admin>,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Result<Json<Value>, Problem> {
+    steer(&admin, id, Act::Resume, &body).await
 }
 
 /// Cancels a replay. Callbacks that it made due before are still sent.
-pub(super) async fn cancel(State(admin): State<Admin>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
-    steer(&admin, id, Act::Cancel).await
+pub(super) async fn cancel(
+    State(admin): State<Admin>,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Result<Json<Value>, Problem> {
+    steer(&admin, id, Act::Cancel, &body).await
 }
 
-async fn steer(admin: &Admin, id: String, act: Act) -> Result<Json<Value>, Problem> {
+async fn steer(admin: &Admin, id: String, act: Act, body: &[u8]) -> Result<Json<Value>, Problem> {
+    only_reason(body)?;
     let steered = admin.store.steer_replay(&ReplayId::trusted(id), act, admin.clock.now()).await?;
     let replay = steered.ok_or_else(no_replay)?;
     admin.replayer.notify();

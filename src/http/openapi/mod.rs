@@ -3,9 +3,10 @@
 mod samples;
 pub mod schema;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use axum::{http::header, response::IntoResponse};
+use bytes::Bytes;
 use utoipa::{
     IntoResponses, Modify, OpenApi,
     openapi::{
@@ -176,9 +177,13 @@ pub fn document() -> String {
     format!("{document:#}")
 }
 
+/// The document as it is served. Making it takes long enough that a few dozen strangers who ask for it at once would hold up
+/// everybody else, so it is made once; answers that nobody reads share it, too.
+static SERVED: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(document()));
+
 /// Serves the document.
 pub async fn get() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "public, max-age=300")], document())
+    ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "public, max-age=300")], SERVED.clone())
 }
 
 #[cfg(test)]
@@ -209,6 +214,15 @@ mod tests {
         found.sort_unstable();
         found.dedup();
         found
+    }
+
+    #[tokio::test]
+    async fn the_document_is_made_once_for_all_who_ask() {
+        let served =
+            async || axum::body::to_bytes(get().await.into_response().into_body(), usize::MAX).await.expect("whole");
+        let (one, other) = (served().await, served().await);
+        assert_eq!(one, document());
+        assert_eq!(one.as_ptr(), other.as_ptr(), "asking costs nothing, and answers that nobody reads no memory");
     }
 
     #[test]

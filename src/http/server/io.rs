@@ -12,6 +12,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::Server;
 use super::pace::Pace;
+use super::unreadable::{Withheld, withheld};
 use crate::metrics::{ConnectionEnd, Metrics};
 
 /// The requests in flight on one connection, and the time since which there are none. Shared between its bytes and its
@@ -26,12 +27,14 @@ struct Requests {
     idle_since: Instant,
     unread: bool,
     ends_at: Option<Instant>,
+    withheld: Option<Withheld>,
 }
 
 impl Activity {
     pub(super) fn new() -> Self {
         let idle_since = Instant::now();
-        Self(Arc::new(Mutex::new(Requests { active: 0, begun: 0, idle_since, unread: false, ends_at: None })))
+        let requests = Requests { active: 0, begun: 0, idle_since, unread: false, ends_at: None, withheld: None };
+        Self(Arc::new(Mutex::new(requests)))
     }
 
     /// Notes that a request's head is complete. The request is in flight until the guard is dropped.
@@ -66,6 +69,11 @@ impl Activity {
     /// Returns when the connection has to end because its response has.
     pub(super) fn end(&self) -> Option<Instant> {
         self.with(|requests| requests.ends_at.filter(|_| requests.active > 0))
+    }
+
+    /// Takes the library's own answer to a request that it could not read, if it was kept from the wire.
+    pub(super) fn take_withheld(&self) -> Option<Withheld> {
+        self.with(|requests| requests.withheld.take())
     }
 
     fn begun(&self) -> u64 {
@@ -164,6 +172,22 @@ impl Guarded {
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the request head did not arrive in time")))
     }
 
+    /// Returns how much of `bytes` is to be written. Nothing, if they are the library's own answer, which is kept here: the
+    /// router answers in its place. The library writes one only between requests, as its last.
+    fn ours(&self, bytes: &[u8]) -> usize {
+        if self.activity.idle_since().is_none() {
+            return bytes.len();
+        }
+        match withheld(bytes) {
+            Some((0, withheld)) => {
+                self.activity.with(|requests| requests.withheld = Some(withheld));
+                0
+            }
+            Some((begin, _)) => begin,
+            None => bytes.len(),
+        }
+    }
+
     fn poll_stalled(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         let now = Instant::now();
         if let Poll::Ready(taken) = &written {
@@ -217,7 +241,11 @@ impl AsyncRead for Guarded {
 
 impl AsyncWrite for Guarded {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        let ours = self.ours(buf);
+        if ours == 0 {
+            return Poll::Ready(Ok(buf.len()));
+        }
+        let written = Pin::new(&mut self.stream).poll_write(cx, &buf[..ours]);
         self.poll_stalled(cx, written)
     }
 
@@ -226,6 +254,12 @@ impl AsyncWrite for Guarded {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        // Heads are written first.
+        let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| buf);
+        let ours = self.ours(first);
+        if ours < first.len() {
+            return self.poll_write(cx, first);
+        }
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         self.poll_stalled(cx, written)
     }

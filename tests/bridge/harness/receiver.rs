@@ -36,6 +36,9 @@ pub enum Reply {
     Reset,
     /// Takes so many in each second of its clock and answers the others 429, to come again in a second.
     PerSecond(usize),
+    /// So many are taken each second of a bucket that holds so many; the rest is refused with 429 and told to come again in
+    /// one.
+    Bucket(f64, f64),
 }
 
 /// One attempt as it arrived.
@@ -102,23 +105,40 @@ struct State {
     callbacks: Vec<Callback>,
     faults: Vec<String>,
     secrets: HashMap<String, Vec<String>>,
-    /// The second that is counted for [`Reply::PerSecond`], and how many it took.
-    taken_in: (i64, usize),
+    /// By destination, the second that is counted for [`Reply::PerSecond`], and how many it took.
+    taken_in: HashMap<String, (i64, usize)>,
+    /// By destination, what is left in the bucket of [`Reply::Bucket`], and since when.
+    buckets: HashMap<String, (Instant, f64)>,
     /// By how many seconds the sender's clock may be off.
     off: Vec<i64>,
 }
 
 impl State {
-    fn limited(&mut self, limit: usize) -> Reply {
-        let second = epoch_seconds();
-        if self.taken_in.0 != second {
-            self.taken_in = (second, 0);
-        }
-        if self.taken_in.1 < limit {
-            self.taken_in.1 += 1;
-            return Reply::Status(200);
-        }
-        Reply::Header(429, "retry-after", "1".to_owned())
+    /// Decides on arrival what depends on what came before.
+    fn decided(&mut self, reply: Reply, destination: &str) -> Reply {
+        let is_taken = match reply {
+            Reply::PerSecond(limit) => {
+                let (second, taken) = self.taken_in.entry(destination.to_owned()).or_default();
+                if *second != epoch_seconds() {
+                    (*second, *taken) = (epoch_seconds(), 0);
+                }
+                *taken += 1;
+                *taken <= limit
+            }
+            Reply::Bucket(rate, burst) => {
+                let now = Instant::now();
+                let (since, tokens) = self.buckets.entry(destination.to_owned()).or_insert((now, burst));
+                *tokens = (*tokens + now.duration_since(*since).as_secs_f64() * rate).min(burst);
+                *since = now;
+                let is_taken = *tokens >= 1.0;
+                if is_taken {
+                    *tokens -= 1.0;
+                }
+                is_taken
+            }
+            reply => return reply,
+        };
+        if is_taken { Reply::Status(200) } else { Reply::Header(429, "retry-after", "1".to_owned()) }
     }
 
     fn tick(&mut self) -> u64 {
@@ -276,7 +296,7 @@ impl Receiver {
         let mut released = self.released.subscribe();
         match reply {
             Reply::Status(status) | Reply::Header(status, ..) => Some(*status),
-            Reply::PerSecond(_) => unreachable!("decided on arrival"),
+            Reply::PerSecond(_) | Reply::Bucket(..) => unreachable!("decided on arrival"),
             Reply::Hold => {
                 let mut end = [0];
                 tokio::select! {
@@ -332,7 +352,7 @@ impl Receiver {
         let event: Value = serde_json::from_slice(&body).unwrap_or_default();
         let arrived = state.tick();
         let callback = Callback {
-            frontend,
+            frontend: frontend.clone(),
             headers,
             body,
             event,
@@ -357,14 +377,12 @@ impl Receiver {
         let fixed = state.at.get(&callback.frontend).cloned();
         state.callbacks.push(callback);
         if let Some(reply) = fixed {
+            let reply = state.decided(reply, &frontend);
             return (state.callbacks.len() - 1, reply);
         }
         let own = state.for_conversation.get_mut(&conversation).and_then(VecDeque::pop_front);
         let reply = own.or_else(|| state.script.pop_front()).or_else(|| state.otherwise.clone());
-        let reply = match reply {
-            Some(Reply::PerSecond(limit)) => Some(state.limited(limit)),
-            reply => reply,
-        };
+        let reply = reply.map(|reply| state.decided(reply, &frontend));
         (state.callbacks.len() - 1, reply.unwrap_or(Reply::Status(200)))
     }
 }

@@ -1,6 +1,8 @@
 //! A server on a real socket, and the means to watch it.
 
 use axum::extract::rejection::BytesRejection;
+use axum::middleware::{self, Next};
+use axum::response::IntoResponse as _;
 use axum::routing::{any, get};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
@@ -56,7 +58,13 @@ impl Bench {
                     released.cancelled().await;
                     "done"
                 }),
-            );
+            )
+            .layer(middleware::from_fn(async |request: Request, next: Next| {
+                match request.extensions().get::<Unreadable>() {
+                    Some(Unreadable(status)) => (*status, "unreadable").into_response(),
+                    None => next.run(request).await,
+                }
+            }));
         let server = Server {
             name: "public",
             limits,
