@@ -60,6 +60,7 @@ mod sandbox;
 mod secrets;
 mod strangers;
 mod stream;
+mod tls;
 mod trace;
 mod unclear;
 mod updates;
