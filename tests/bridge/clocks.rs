@@ -262,8 +262,8 @@ fn is_about_now(shown: &Value) {
     assert!((shown.as_millisecond() - epoch_millis()).abs() < 60_000, "{shown}");
 }
 
-/// What the world judges goes by the machine's clock, however far off the server's is from the start; which of the two is wrong
-/// shows in what each replica says of both.
+/// Signatures, tokens and time stamps go by the machine's clock, however far off the server's is from the start; which of the two
+/// is wrong shows in what each replica says of both.
 #[tokio::test]
 async fn a_database_server_that_is_off_changes_nothing_that_the_world_judges() {
     let Some(server) = server("") else { return };

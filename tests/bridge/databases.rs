@@ -168,7 +168,7 @@ async fn what_the_database_refuses_at_a_start_is_told_in_the_operator_s_words() 
     bridge.finish().await;
 }
 
-/// What is posted while the database takes nothing is refused in words, and goes through once it takes something again.
+/// Posts until a message is refused, and waits for the words of the cause in the log.
 async fn refused_for(bridge: &mut Bridge, words: &str, conversation: &str) {
     let message =
         json!({"conversation_id": conversation, "message_id": unique("m").replace(' ', "-"), "text": unique("Now?")});

@@ -168,7 +168,7 @@ async fn bridge(server: &Server, config: &str, url: &str) -> (Came, String) {
     (if line.contains("SSL enabled") { Came::Encrypted } else { Came::Plain }, words)
 }
 
-/// Where the bridge refuses an address that libpq takes: these compare no certificate, or not always, and look as if they did.
+/// An address that libpq takes and the bridge refuses: it compares no certificate, or not always, and looks as if it did.
 fn is_refused_in_words(mode: &str, words: &str) -> bool {
     mode.contains("sslrootcert") && words.contains("sslrootcert") && words.contains("store.url")
 }
@@ -211,14 +211,14 @@ async fn each_mode_comes_into_each_server_as_libpq_does() {
         let database = server.database().await.replace("127.0.0.1", "localhost");
         let (mut row, mut differences, mut seen) = (Vec::new(), Vec::new(), Vec::new());
         for mode in &modes {
-            // What psql says is what is right.
+            // The answer of psql is the right one.
             let right = psql(&programs, &format!("{database}?{mode}")).await;
             let (came, words) = bridge(server, &config, &format!("{database}?{mode}")).await;
             let is_as_libpq = came == right || (came == Came::Refused && is_refused_in_words(mode, &words));
             if !is_as_libpq {
                 differences.push(format!("{kind}, {mode}: psql {right:?}, the bridge {came:?}: {words}"));
             }
-            // What the operator is told names what the operator can look at.
+            // The words name something that the operator can look at.
             let told = ["sslrootcert", "pg_hba.conf"].iter().any(|word| words.contains(word));
             if came == Came::Refused && !told {
                 differences.push(format!("{kind}, {mode}: refused without a word of the cause: {words}"));

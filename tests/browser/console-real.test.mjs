@@ -1,6 +1,6 @@
 // The operators' drill on the real bridge, by the console and by the command line: a stuck conversation is found and its dead letters
-// are sent again, a quarantine is settled, secrets are rotated, the numbers are read. What each of it leaves in the audit, and how
-// long it took: an operator has two minutes for each.
+// are sent again, a quarantine is settled, secrets are rotated, the numbers are read. Each step says how long it took: an operator
+// has two minutes for it. The audit has it, too.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';

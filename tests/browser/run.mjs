@@ -5,7 +5,7 @@ import { readdirSync } from 'node:fs';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
 
-/** What a customer does, by the beginnings of the tests' names: connect, send, resume, reload, tabs, offline; on the real bridge, too. */
+/** The acts of a customer, by the beginnings of the tests' names: connect, send, resume, reload, tabs, offline; on the real bridge, too. */
 const MAIN = [
   'a conversation that does not exist yet', 'history comes in order', 'a restart of the bridge in the middle', 'a gap in the stream is filled',
   'where a proxy holds every stream back', 'a message is shown at once', 'offline and back: messages wait', 'an answer that is lost after storing (destroy)',
