@@ -48,7 +48,7 @@ impl Args {
         if self.api_key.is_empty() {
             return SandboxConfig::default().api_keys;
         }
-        self.api_key.iter().map(|key| ApiKey::full(key)).collect()
+        self.api_key.iter().map(ApiKey::full).collect()
     }
 }
 
