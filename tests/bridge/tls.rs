@@ -162,7 +162,7 @@ async fn bridge(server: &Server, config: &str, url: &str) -> (Came, String) {
     }
     let authorized = |line: &String| line.contains("authorized") && line.contains("application_name=fini-bridge");
     let line = eventually("the server to write of it", async || {
-        server.log().into_iter().skip(before).filter(authorized).last()
+        server.log().into_iter().skip(before).filter(authorized).next_back()
     })
     .await;
     (if line.contains("SSL enabled") { Came::Encrypted } else { Came::Plain }, words)
