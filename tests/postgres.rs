@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
     process::{ChildStdin, Command, Stdio},
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -53,6 +53,8 @@ const COMES_BACK: Duration = Duration::from_secs(60);
 pub struct Server {
     port: u16,
     created: AtomicU32,
+    /// What it has written to its log so far.
+    log: Arc<Mutex<Vec<String>>>,
     /// The server runs until this is closed.
     input: Mutex<ChildStdin>,
 }
@@ -87,8 +89,19 @@ impl Server {
         let mut lines = BufReader::new(output).lines();
         lines.by_ref().map_while(Result::ok).find(|line| line.contains(READY))?;
         // The server's log has to go somewhere, or it would stop at a full pipe.
-        std::thread::spawn(move || lines.for_each(drop));
-        Some(Self { port, created: AtomicU32::new(0), input: Mutex::new(input) })
+        let log = Arc::<Mutex<Vec<String>>>::default();
+        let kept = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                kept.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            }
+        });
+        Some(Self { port, created: AtomicU32::new(0), log, input: Mutex::new(input) })
+    }
+
+    /// What it has written to its log so far.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The port it listens on.
@@ -175,6 +188,15 @@ pub async fn cut_connections(url: &str) -> usize {
     let cut = sqlx::query(cut).fetch_all(&mut connection).await.map_or(0, |cut| cut.len());
     let _ = connection.close().await;
     cut
+}
+
+/// Ends every session of the program that names itself so.
+pub async fn cut_connections_of(url: &str, program: &str) {
+    execute(
+        url,
+        &format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{program}'"),
+    )
+    .await;
 }
 
 /// A command that runs another one, as somebody who is not root.

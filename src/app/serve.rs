@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     config::{Loaded, LogFormat, Sources},
-    lifecycle::OsSignals,
+    lifecycle::{OsSignals, Signals as _},
     system::{SystemClock, SystemEntropy},
     telemetry::{self, LogSettings},
 };
@@ -33,7 +33,7 @@ pub async fn serve(loaded: Loaded, sources: Sources) -> Result<()> {
     for warning in &loaded.warnings {
         tracing::warn!(key_path = warning.key, detail = warning.what, "configuration warning");
     }
-    let signals = OsSignals::listen().context("listening for signals")?;
+    let mut signals = OsSignals::listen().context("listening for signals")?;
     let hangups = secrets::hangups().context("listening for SIGHUP")?;
     let surroundings = Surroundings {
         wall: wall.clone(),
@@ -42,7 +42,17 @@ pub async fn serve(loaded: Loaded, sources: Sources) -> Result<()> {
         extra: None,
         listener: None,
     };
-    let outcome = match App::start(&loaded.config, surroundings).await {
+    // A start waits for a database that is away, and does not hold up an end meanwhile.
+    let started = tokio::select! {
+        started = App::start(&loaded.config, surroundings) => started,
+        signal = signals.next() => {
+            tracing::info!(signal, "stopping");
+            tracing::info!("stopped");
+            guard.flush(FLUSH);
+            return Ok(());
+        }
+    };
+    let outcome = match started {
         Ok(app) => {
             let Loaded { config, secret_files: files, .. } = loaded;
             app.follow_secrets(Renewal { config, sources, files, hangups, wall, holders: app.holders() });

@@ -21,6 +21,8 @@ use super::{
 use crate::{config::Needs, outbound::client_builder};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// Rows of a list that are asked for at a time.
+const PART: usize = 100;
 
 /// How to reach it.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -92,6 +94,29 @@ impl Admin {
             url.query_pairs_mut().extend_pairs(query);
         }
         self.exchange(self.http.request(Method::GET, url)).await
+    }
+
+    /// `GET /admin/v1/…` of a list: at most so many of its rows, over as many parts as it takes.
+    pub(super) async fn list(
+        &self,
+        route: &str,
+        member: &str,
+        filter: &[(&str, String)],
+        most: usize,
+    ) -> Result<Vec<Value>, Refusal> {
+        let (mut rows, mut cursor) = (Vec::new(), None::<String>);
+        loop {
+            let mut query = vec![("limit", PART.to_string())];
+            query.extend(filter.iter().cloned());
+            query.extend(cursor.map(|cursor| ("cursor", cursor)));
+            let mut part = self.get(&[route], &query).await?;
+            let found = part[member].as_array_mut().map(std::mem::take).unwrap_or_default();
+            rows.extend(found.into_iter().take(most - rows.len()));
+            cursor = part["next_cursor"].as_str().map(str::to_owned);
+            if cursor.is_none() || rows.len() >= most {
+                return Ok(rows);
+            }
+        }
     }
 
     /// `GET /admin/v1/…` of what is no JSON.

@@ -20,34 +20,21 @@ pub(super) struct Args {
     admin: AdminArgs,
 }
 
-/// How many a page holds.
-const PAGE: usize = 100;
 const COLUMNS: [(&str, &str); 5] =
     [("AT", "at"), ("OPERATOR", "operator"), ("ACT", "act"), ("OBJECT", "object"), ("REASON", "reason")];
 
 pub(super) async fn run(args: Args) -> Done {
     let admin = args.admin.connect()?;
     let most = if args.limit == 0 { usize::MAX } else { args.limit };
-    let mut table = Table::new(&COLUMNS.map(|(title, _)| title));
-    let (mut shown, mut cursor) = (0, None::<String>);
-    loop {
-        let mut query = vec![("limit", PAGE.to_string())];
-        query.extend(cursor.map(|cursor| ("cursor", cursor)));
-        let page = admin.get(&["audit"], &query).await.map_err(|refusal| admin.explain(&refusal))?;
-        for act in page["audit"].as_array().into_iter().flatten().take(most - shown) {
-            shown += 1;
-            if args.json {
-                put(act)?;
-            } else {
-                table.row(COLUMNS.map(|(_, name)| cell(act, name)));
-            }
-        }
-        cursor = page["next_cursor"].as_str().map(str::to_owned);
-        if cursor.is_none() || shown >= most {
-            break;
-        }
+    let acts = admin.list("audit", "audit", &[], most).await.map_err(|refusal| admin.explain(&refusal))?;
+    if args.json {
+        return acts.iter().try_for_each(put);
     }
-    if args.json { Ok(()) } else { table.print() }
+    let mut table = Table::new(&COLUMNS.map(|(title, _)| title));
+    for act in &acts {
+        table.row(COLUMNS.map(|(_, name)| cell(act, name)));
+    }
+    table.print()
 }
 
 fn cell(act: &Value, name: &str) -> Option<String> {

@@ -108,7 +108,7 @@ struct RetryArgs {
 const PAGE: usize = 100;
 
 /// The columns of the table.
-const COLUMNS: [(&str, &str); 11] = [
+const COLUMNS: [(&str, &str); 12] = [
     ("ID", "id"),
     ("EVENT", "event_id"),
     ("FRONTEND", "frontend"),
@@ -118,6 +118,7 @@ const COLUMNS: [(&str, &str); 11] = [
     ("TYPE", "type"),
     ("STATE", "state"),
     ("ATTEMPTS", "attempts"),
+    ("NEXT", "next_attempt_at"),
     ("CREATED", "created_at"),
     ("LAST", "last_error"),
 ];

@@ -14,6 +14,7 @@ mod deliveries;
 mod demo;
 mod erase;
 mod export;
+mod find;
 mod follow;
 mod generate;
 mod healthcheck;
@@ -75,6 +76,8 @@ enum Command {
     Replay(replay::Args),
     /// Count messages, answers, escalations and waiting times by hour or day
     Report(report::Args),
+    /// Find conversations by any of their ids, or everything that stands still
+    Find(find::Args),
     /// Settle a quarantine: bind a conversation to one of Fini's, or to a new one
     Bind(bind::Args),
     /// List what operators did and looked at
@@ -126,6 +129,7 @@ fn dispatch(command: Command) -> Done {
         Command::Deliveries(args) => block_on(deliveries::run(args)),
         Command::Replay(args) => block_on(replay::run(args)),
         Command::Report(args) => block_on(report::run(args)),
+        Command::Find(args) => block_on(find::run(args)),
         Command::Bind(args) => block_on(bind::run(args)),
         Command::Audit(args) => block_on(audit::run(args)),
         Command::Listen(args) => block_on(listen::run(args)),

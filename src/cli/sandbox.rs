@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     lifecycle::{OsSignals, Signals as _},
-    sandbox::{DEFAULT_API_KEY, DEFAULT_BOT_ID, Personality, Sandbox, SandboxConfig, Seed, serve},
+    sandbox::{ApiKey, DEFAULT_BOT_ID, Personality, Sandbox, SandboxConfig, Seed, serve},
 };
 
 /// What `--help` adds: the faults, each with an example.
@@ -37,12 +37,27 @@ pub(super) struct Args {
     /// Answer under this name too; loopback names and the address it listens on need not be named
     #[arg(long, value_name = "NAME")]
     host: Vec<String>,
+    /// Take this key instead of the usual one; given twice, both, as between two steps of a rotation
+    #[arg(long, value_name = "KEY")]
+    api_key: Vec<String>,
+}
+
+impl Args {
+    /// The keys that it takes.
+    fn keys(&self) -> Vec<ApiKey> {
+        if self.api_key.is_empty() {
+            return SandboxConfig::default().api_keys;
+        }
+        self.api_key.iter().map(ApiKey::full).collect()
+    }
 }
 
 pub(super) async fn run(args: Args) -> Done {
     let mut signals = OsSignals::listen()?;
+    let keys = args.keys();
+    let shown = keys.iter().map(|key| key.key.as_str()).collect::<Vec<_>>().join(" or ");
     let personality = args.personality.as_deref().map(personality).transpose()?;
-    let sandbox = Sandbox::new(SandboxConfig { hosts: args.host, ..SandboxConfig::default() });
+    let sandbox = Sandbox::new(SandboxConfig { hosts: args.host, api_keys: keys, ..SandboxConfig::default() });
     if let Some(personality) = &personality {
         sandbox.apply_personality(personality).map_err(|error| CliError::usage(error.to_string()))?;
     }
@@ -62,7 +77,7 @@ pub(super) async fn run(args: Args) -> Done {
         CliError::failed(format!("cannot listen on {}: {error}", args.listen)).help("choose another --listen")
     })?;
     let address = listener.local_addr()?;
-    say(format!("Fini simulator; its page explains everything. Key: {DEFAULT_API_KEY}, bot: {DEFAULT_BOT_ID}"));
+    say(format!("Fini simulator; its page explains everything. Key: {shown}, bot: {DEFAULT_BOT_ID}"));
     if let Some(personality) = &personality {
         say(personality.to_text());
     }

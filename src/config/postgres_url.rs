@@ -2,8 +2,8 @@
 //!
 //! The driver would print a parameter that it does not know together with its value, which may be a secret, and take a password
 //! with a `/` in it for a host and a path. It knows one server only, where people write several of which one takes writes
-//! (`host1,host2`), and means something else than libpq by some TLS settings. Nothing here ever repeats a value; a parameter's
-//! name only where it can be no part of a password.
+//! (`host1,host2`). Settings that look like a comparison of certificates, and are none, are refused. Nothing here ever repeats a
+//! value; a parameter's name only where it can be no part of a password.
 
 use url::Url;
 
@@ -12,7 +12,7 @@ const PARAMETERS: [&str; 10] =
     ["application_name", "dbname", "host", "hostaddr", "options", "password", "port", "sslmode", TARGET, "user"];
 /// The same for TLS, beside `sslmode`.
 const TLS_FILES: [&str; 3] = [ROOTS, "sslcert", "sslkey"];
-const TLS_MODES: [&str; 5] = ["disable", "prefer", "require", "verify-ca", "verify-full"];
+const TLS_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
 /// Which of several servers is wanted. The store always wants the one that takes writes.
 const TARGET: &str = "target_session_attrs";
 const WRITABLE: [&str; 3] = ["any", "read-write", "primary"];
@@ -36,17 +36,16 @@ pub enum PostgresUrlError {
     /// A value that a parameter does not take.
     #[error("has a {0} that it does not take")]
     Value(&'static str),
-    /// A file of trusted certificates that nothing would be compared with.
-    #[error("names an sslrootcert, but its sslmode compares no certificate; write sslmode=verify-full or verify-ca")]
+    /// A file of trusted certificates that nothing would be compared with, or not always.
+    #[error(
+        "names an sslrootcert, but with its sslmode the connection may be made without TLS; write sslmode=verify-full or verify-ca"
+    )]
     Unverified,
     /// The certificates of the system, which vouch for anybody's name.
     #[error(
-        "trusts the certificates of the system (sslrootcert=system), which only says something with sslmode=verify-full"
+        "trusts the certificates of the system (sslrootcert=system or none), which only says something with sslmode=verify-full"
     )]
     AnyName,
-    /// `sslmode=allow`.
-    #[error("has sslmode=allow, which is encrypted or not as the server pleases; write prefer, or require to be sure")]
-    Allow,
     /// A server that takes no writes.
     #[error(
         "asks for a server that takes no writes; target_session_attrs may be read-write, primary or any, and the bridge needs one that writes"
@@ -102,7 +101,6 @@ fn checked(text: &str) -> Result<Url, PostgresUrlError> {
     let (mut mode, mut roots) = (None, None);
     for (name, value) in url.query_pairs() {
         match &*name {
-            "sslmode" if value == "allow" => return Err(PostgresUrlError::Allow),
             "sslmode" if TLS_MODES.contains(&&*value) => mode = Some(value.into_owned()),
             "sslmode" => return Err(PostgresUrlError::Value("sslmode")),
             "port" if value.split(',').any(|port| port.parse::<u16>().is_err()) => {
@@ -123,9 +121,10 @@ fn checked(text: &str) -> Result<Url, PostgresUrlError> {
         }
     }
     match (roots.as_deref(), mode.as_deref()) {
-        (None, _) | (Some(_), Some("verify-full")) => Ok(url),
-        (Some(SYSTEM), _) => Err(PostgresUrlError::AnyName),
-        (Some(_), Some("verify-ca")) => Ok(url),
+        (_, Some("verify-full")) => Ok(url),
+        (Some(SYSTEM), _) | (None, Some("verify-ca")) => Err(PostgresUrlError::AnyName),
+        // As in libpq: `require` beside trusted certificates compares with them.
+        (None, _) | (Some(_), Some("verify-ca" | "require")) => Ok(url),
         (Some(_), _) => Err(PostgresUrlError::Unverified),
     }
 }
@@ -193,6 +192,8 @@ mod tests {
             "postgres://%2Frun%2Fpostgresql/bridge?user=bridge",
             "postgres://bridge@db/bridge?application_name=fini&options=-c%20search_path%3Dfini",
             "postgres://[::1]:5432/bridge?sslmode=disable",
+            "postgres://bridge@db/bridge?sslmode=allow",
+            "postgres://bridge@db/bridge?sslmode=require&sslrootcert=/etc/ca.pem",
         ] {
             assert_eq!(parse(text), Ok(vec![text.to_owned()]));
         }
@@ -230,13 +231,13 @@ mod tests {
             ("postgres://u:p@db/b?target_session_attrs=hunter2", "target_session_attrs"),
             ("postgres://u:p@db/b?target_session_attrs=standby", "takes no writes"),
             ("postgres://u:p@db/b?connect_timeout=hunter2", "`connect_timeout`"),
-            ("postgres://u:p@db/b?sslmode=allow", "prefer"),
+            ("postgres://u:p@db/b?sslmode=verify-ca", "verify-full"),
             ("postgres://u:p@db/b?sslmode=verify-ca&sslrootcert=system", "verify-full"),
             ("postgres://u:p@a,b,c/b?port=1,2", "one for each host"),
             ("postgres://u:p@db/b?sslmode=hunter2", "sslmode"),
             ("postgres://u:p@db/b?port=hunter2", "port"),
             ("postgres://u:p@db/b?sslrootcert=/ca.pem", "verify-full"),
-            ("postgres://u:p@db/b?sslrootcert=/ca.pem&sslmode=require", "verify-full"),
+            ("postgres://u:p@db/b?sslrootcert=/ca.pem&sslmode=prefer", "verify-full"),
             ("postgres://u:hunter2/x@db/b", "%2F"),
             ("postgres://u:12/hunter2@db/b", "%2F"),
             ("postgres://u:12#hunter2@db/b", "%23"),

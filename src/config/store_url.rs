@@ -64,6 +64,20 @@ impl StoreUrl {
     }
 }
 
+impl StoreUrl {
+    /// Returns true if certificates are compared and names are not: with the driver any server that has a public certificate is
+    /// believed then, since it trusts the system's certificates besides those that are named.
+    pub(super) fn trusts_any_name(&self) -> bool {
+        let Self::Postgres { urls } = self else { return false };
+        let value = |url: &Url, name: &str| {
+            url.query_pairs().filter(|(key, _)| key == name).last().map(|(_, value)| value.into_owned())
+        };
+        urls.iter().filter_map(|url| Url::parse(url.expose_secret()).ok()).any(|url| {
+            value(&url, "sslrootcert").is_some() && value(&url, "sslmode").is_some_and(|mode| mode != "verify-full")
+        })
+    }
+}
+
 impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

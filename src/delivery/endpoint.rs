@@ -176,6 +176,16 @@ impl Endpoint {
         self.breaker().succeeded(began_at).is_some()
     }
 
+    /// Notes that the receiver took what was sent at `began_at` outside the feed. Returns true if that ended a pause.
+    pub fn took_a_ping(&self, began_at: Timestamp) -> bool {
+        self.breaker().succeeded(began_at).is_some()
+    }
+
+    /// Ends the breaker's pause: the next callback goes to find out.
+    pub fn try_now(&self, now: Timestamp) {
+        self.breaker().end_pause(now);
+    }
+
     /// Notes that an attempt failed; `answered` if the receiver answered it. Returns until when the endpoint is left alone,
     /// if this began a pause.
     pub(super) fn failed(

@@ -128,7 +128,7 @@ pub async fn post(State(public): State<Public>, request: Request) -> Result<Resp
         Taken::New(stored_in, is_next) => (stored_in, "queued", false, is_next),
         Taken::Duplicate(stored_in, status) => (stored_in, status, true, false),
         Taken::NotTheirs => return Err(not_theirs()),
-        Taken::Conflict => return Err(Problem::new(Code::MessageConflict)),
+        Taken::Conflict => return Err(Problem::new(Code::MessageConflict).detail(OTHER_MESSAGE)),
         Taken::Limited(wait) => {
             let detail = "more than may be written in a minute, or may wait at once";
             return Err(Problem::new(Code::RateLimited).detail(detail).retry_after(wait));
@@ -241,6 +241,8 @@ impl Key {
 /// The members of a message, and of its user.
 const MEMBERS: [&str; 8] = ["conversation_id", "message_id", "text", "role", "agent", "user", "channel", "metadata"];
 const USER_MEMBERS: [&str; 2] = ["id", "attributes"];
+/// Tells a caller by which members a repeat is recognised.
+const OTHER_MESSAGE: &str = "a repeat has to be the same in text, role, user (id and attributes), channel and metadata; another message needs another message_id";
 
 /// Returns the person whose conversation it is, on an authoritative word: the server's, or that of the issuer of the
 /// browser's token.

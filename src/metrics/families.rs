@@ -226,6 +226,9 @@ impl Families {
         }
         for kind in Backlog::KNOWN.iter().copied() {
             let _ = self.backlog.get_or_create(&Kind { kind });
+        }
+        // The other kinds are not due at a time: they wait for somebody.
+        for kind in [Backlog::Turns, Backlog::Deliveries] {
             let _ = self.oldest_due.get_or_create(&Kind { kind });
         }
         for kind in WaitsFor::ALL.map(WaitsFor::as_str) {

@@ -14,16 +14,16 @@ use super::StoreError;
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match &error {
+            sqlx::Error::Io(error) if is_handshake(error) => Self::Unavailable(format!("{NO_TLS}: {error}")),
             sqlx::Error::Io(error) => Self::Unavailable(format!("the server cannot be reached: {error}")),
-            sqlx::Error::Tls(error) => Self::Unavailable(format!("TLS with the server failed: {error}")),
+            sqlx::Error::Tls(error) => Self::Unavailable(format!("{NO_TLS}: {error}")),
             sqlx::Error::PoolTimedOut => Self::Unavailable(
                 "no connection to the server could be had in time: all of them are busy, or none can be made"
                     .to_owned(),
             ),
             sqlx::Error::PoolClosed => Self::Unavailable("it is closed".to_owned()),
             sqlx::Error::WorkerCrashed => Self::Unavailable(error.to_string()),
-            // Two answers at once, or the answer to another's words: only shared sessions cause such errors.
-            sqlx::Error::Protocol(said) => Self::Unavailable(format!("{said}: {SHARED_SESSION}")),
+            sqlx::Error::Protocol(said) => Self::Unavailable(format!("{said}: {}", from_protocol(said))),
             sqlx::Error::Database(database) => from_database(database.as_ref()),
             sqlx::Error::Migrate(_) => Self::Damaged(error.to_string()),
             _ => Self::Internal(error.to_string()),
@@ -69,9 +69,51 @@ pub(super) fn from_migration(error: MigrateError, known: i64) -> StoreError {
 /// The message for a server that takes no writes.
 pub(super) const READ_ONLY: &str =
     "the server takes no writes: it is a standby, or was told so (default_transaction_read_only)";
+/// The message for a role that may not do what it has to.
+pub(super) const RIGHTS: &str = "the role lacks a right: for running it needs SELECT, INSERT, UPDATE, DELETE on the bridge's tables and USAGE, SELECT, \
+     UPDATE on their sequences; for bringing the schema up to date it has to own them and to have CREATE on the schema";
 /// The message for errors that a session of one's own does not have.
 const SHARED_SESSION: &str = "a pooler in between gives every transaction another session, it seems (PgBouncer with pool_mode = \
      transaction or statement); the bridge needs pool_mode = session";
+
+/// The message for a server that has no TLS, or a certificate that is not believed.
+const NO_TLS: &str =
+    "TLS with the server failed (compare sslmode and sslrootcert in store.url with what the server has)";
+/// The message for something that takes a connection and has no server to pass it to.
+const NO_BACKEND: &str = "something in front of the server took the connection and closed it, or what listens there is no PostgreSQL: look at \
+     the proxy, load balancer or pooler, and at the port in store.url";
+/// The message for a login that the driver cannot make.
+const NO_METHOD: &str = "the server wants a kind of login that the bridge does not know: let pg_hba.conf ask this role for scram-sha-256 (or md5, \
+     password, cert, trust)";
+
+/// Puts words that are no PostgreSQL, or not expected here, in words for the operator.
+fn from_protocol(said: &str) -> &'static str {
+    if said.contains("SSLRequest") {
+        NO_BACKEND
+    } else if said.contains("authentication") {
+        NO_METHOD
+    } else {
+        // Two answers at once, or the answer to another's words: only shared sessions cause such errors.
+        SHARED_SESSION
+    }
+}
+
+/// Returns true for an error of a TLS handshake, which comes as invalid data.
+pub(super) fn is_handshake(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::InvalidData
+}
+
+/// Returns true for an error that passes by itself while a server starts, stops, or is replaced by another one.
+pub(super) fn passes(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(error) => !is_handshake(error),
+        sqlx::Error::Protocol(said) => from_protocol(said) == NO_BACKEND,
+        sqlx::Error::Database(error) => {
+            matches!(error.code().as_deref(), Some("57P01" | "57P02" | "57P03" | "25006" | "53300"))
+        }
+        _ => false,
+    }
+}
 
 fn from_database(error: &dyn DatabaseError) -> StoreError {
     let code = error.code().unwrap_or(Cow::Borrowed(""));
@@ -115,10 +157,7 @@ fn in_words(code: &str) -> Option<&'static str> {
             "the server does not let this role in from here: look at the role's name, whether it may log in, and at pg_hba.conf"
         }
         "3D000" => "the server has no such database: create it, or correct the address in store.url",
-        "42501" => {
-            "the role lacks a right: for running it needs SELECT, INSERT, UPDATE, DELETE on the bridge's tables and USAGE, SELECT, \
-             UPDATE on their sequences; for bringing the schema up to date it has to own them and to have CREATE on the schema"
-        }
+        "42501" => RIGHTS,
         "25006" => READ_ONLY,
         "25P03" => {
             "the server ended a transaction that stood still: this process, or the network, was held up for seconds"

@@ -10,14 +10,14 @@ fn message(text: &str) -> Value {
 }
 
 /// Signs a call as the reference library does.
-fn signed(call: Call, secret: &str, id: &str, timestamp: i64, body: &str) -> Call {
+pub fn signed(call: Call, secret: &str, id: &str, timestamp: i64, body: &str) -> Call {
     let signature = Webhook::new(secret).expect("a valid secret").sign(id, timestamp, body.as_bytes());
     call.header("webhook-id", id)
         .header("webhook-timestamp", &timestamp.to_string())
         .header("webhook-signature", &signature.expect("UTF-8"))
 }
 
-fn post(bridge: &Bridge, body: &Value) -> Call {
+pub fn post(bridge: &Bridge, body: &Value) -> Call {
     bridge.anonymous("POST", "/v1/messages").json(body)
 }
 

@@ -4,17 +4,17 @@ use serde_json::{Value, json};
 
 use crate::harness::{Bridge, Frontend, Setup, browser_token, epoch_millis, epoch_seconds, random_token, unique};
 
-fn claims(conversation: &str) -> Value {
+pub fn claims(conversation: &str) -> Value {
     let now = epoch_seconds();
     json!({"iss": "fini-bridge", "frontend": "web", "conversation_id": conversation, "iat": now, "exp": now + 600})
 }
 
-fn own(bridge: &Bridge, claims: &Value) -> String {
+pub fn own(bridge: &Bridge, claims: &Value) -> String {
     browser_token(bridge.web().browser_token_secret.as_ref().expect("configured"), claims)
 }
 
 /// The routes of a conversation that a browser may use, tried with a token.
-async fn reads(bridge: &Bridge, conversation: &str, token: &str) -> Vec<u16> {
+pub async fn reads(bridge: &Bridge, conversation: &str, token: &str) -> Vec<u16> {
     let mut statuses = Vec::new();
     for path in ["", "/events", "/stream"] {
         let call = bridge.anonymous("GET", &format!("/v1/conversations/{conversation}{path}")).bearer(token);

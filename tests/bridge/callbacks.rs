@@ -402,6 +402,30 @@ async fn operators_pause_resume_and_ping() {
 }
 
 #[tokio::test]
+async fn a_ping_that_is_taken_ends_what_the_breaker_holds() {
+    let schedule = format!("[{}]", vec!["\"150ms\""; 60].join(", "));
+    let mut bridge = Setup::new().set("delivery.retry_schedule", &schedule).start().await;
+    bridge.receiver.otherwise(Reply::Status(503));
+    bridge.say_in_each((0..30).map(|n| format!("c{n}")).collect(), "Where is my order?").await;
+    let breaker = async || {
+        let shown = bridge.admin("GET", "/admin/v1/frontends").send().await.expect(200).json();
+        shown["frontends"][0]["breaker"].as_str().expect("a word").to_owned()
+    };
+    eventually("the breaker to open", async || (breaker().await == "open").then_some(())).await;
+    let ping = async || bridge.admin("POST", "/admin/v1/frontends/web/ping").send().await.expect(200).json();
+    assert_eq!(ping().await["delivered"], false);
+    assert_ne!(breaker().await, "closed", "one that is refused opens nothing");
+    bridge.receiver.otherwise(Reply::Status(200));
+    assert_eq!(ping().await["delivered"], true);
+    assert_eq!(breaker().await, "closed");
+    eventually("everything to be delivered", async || {
+        bridge.deliveries("state=pending").await.is_empty().then_some(())
+    })
+    .await;
+    bridge.finish().await;
+}
+
+#[tokio::test]
 async fn a_receiver_that_is_away_gets_everything_in_order_when_it_is_back() {
     let setup = Setup::new().set("delivery.retry_schedule", &format!("[{}]", vec!["\"150ms\""; 60].join(", ")));
     let mut bridge = setup.start().await;

@@ -18,8 +18,10 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{Bridge, Reply, Setup, epoch_seconds, eventually, server, unique, within};
-use crate::postgres::execute;
+use crate::auth::{post, signed};
+use crate::browser;
+use crate::harness::{Bridge, Reply, Setup, epoch_millis, epoch_seconds, eventually, server, unique, within};
+use crate::postgres::{Server, execute};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -232,21 +234,75 @@ async fn reading_that_never_worked_is_late_and_messages_are_taken_in() {
     bridge.finish().await;
 }
 
+/// A database whose server's clock is off, as a session sees it that has a search path of its own: its address for the operator,
+/// and that for the bridge.
+async fn with_a_clock(server: &Server, off: &str) -> (String, String) {
+    let database = server.database().await;
+    execute(
+        &database,
+        &format!(
+            "CREATE SCHEMA set_clock; CREATE TABLE set_clock.step (by interval NOT NULL); \
+             INSERT INTO set_clock.step VALUES ('{off}'); \
+             CREATE FUNCTION set_clock.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS \
+             'SELECT pg_catalog.clock_timestamp() + by FROM set_clock.step'"
+        ),
+    )
+    .await;
+    let url = format!("{database}?options=-csearch_path%3Dset_clock,pg_catalog");
+    (database, url)
+}
+
+fn millis_of(step: &str) -> i64 {
+    1000 * step.split(' ').next().and_then(|seconds| seconds.parse::<i64>().ok()).expect("so many seconds")
+}
+
+/// Fini's clock, which is right in these tests.
+fn is_about_now(shown: &Value) {
+    let shown: jiff::Timestamp = shown.as_str().and_then(|at| at.parse().ok()).expect("a time");
+    assert!((shown.as_millisecond() - epoch_millis()).abs() < 60_000, "{shown}");
+}
+
+/// Signatures, tokens and time stamps go by the machine's clock, however far off the server's is from the start; which of the two
+/// is wrong shows in what each replica says of both.
+#[tokio::test]
+async fn a_database_server_that_is_off_changes_nothing_that_the_world_judges() {
+    let Some(server) = server("") else { return };
+    for off in ["-600 seconds", "600 seconds"] {
+        let (_, url) = with_a_clock(&server, off).await;
+        let mut bridge = Setup::new().store(&url).start().await;
+        bridge.join().await;
+        for replica in ["one", "two"] {
+            all_is_well(&mut bridge, replica).await;
+            let at: i64 = bridge.receiver.of(replica)[0].header("webhook-timestamp").parse().expect("seconds");
+            assert!((at - epoch_seconds()).abs() < 60, "signed by the machine's clock");
+            let secret = bridge.web().signing_secrets[0].clone();
+            let body = serde_json::json!({"conversation_id": replica, "text": unique("Signed just now")});
+            let id = unique("req").replace(' ', "-");
+            signed(post(&bridge, &body), &secret, &id, epoch_seconds(), &body.to_string()).send().await.expect(202);
+            let token = browser::own(&bridge, &browser::claims(replica));
+            bridge.keep_private(&token);
+            assert_eq!(browser::reads(&bridge, replica, &token).await, [200; 3]);
+            let sample = |to: &str| format!("fini_bridge_clock_offset_seconds{{to=\"{to}\"}}");
+            #[expect(clippy::cast_precision_loss, reason = "minutes")]
+            let wanted = -(millis_of(off) as f64) / 1000.0;
+            within(Duration::from_secs(20), "how far the server is off", async || {
+                bridge.metric(&sample("postgres")).await.filter(|shown| (shown - wanted).abs() < 5.0)
+            })
+            .await;
+            let to_fini =
+                within(Duration::from_secs(20), "Fini's date", async || bridge.metric(&sample("fini")).await).await;
+            assert!(to_fini.abs() < 5.0, "the machine is right, which Fini vouches for");
+            bridge.next_replica();
+        }
+        bridge.finish().await;
+    }
+}
+
 #[tokio::test]
 async fn a_database_server_whose_clock_is_set_moves_nothing() {
     let Some(server) = server("") else { return };
     for step in ["-600 seconds", "600 seconds"] {
-        let database = server.database().await;
-        // The server's clock, as a session with this search path sees it.
-        execute(
-            &database,
-            "CREATE SCHEMA set_clock; CREATE TABLE set_clock.step (by interval NOT NULL); \
-             INSERT INTO set_clock.step VALUES ('0'); \
-             CREATE FUNCTION set_clock.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS \
-             'SELECT pg_catalog.clock_timestamp() + by FROM set_clock.step'",
-        )
-        .await;
-        let url = format!("{database}?options=-csearch_path%3Dset_clock,pg_catalog");
+        let (database, url) = with_a_clock(&server, "0 seconds").await;
         let mut bridge = Setup::new().store(&url).start().await;
         all_is_well(&mut bridge, "before").await;
         execute(&database, &format!("UPDATE set_clock.step SET by = '{step}'")).await;
@@ -254,12 +310,16 @@ async fn a_database_server_whose_clock_is_set_moves_nothing() {
         all_is_well(&mut bridge, "after").await;
         let signed: i64 = bridge.receiver.of("after")[0].header("webhook-timestamp").parse().expect("seconds");
         assert!((signed - epoch_seconds()).abs() < 60, "signed by the machine's clock");
-        within(Duration::from_secs(120), "the step to be reported", async || {
+        let told = within(Duration::from_secs(120), "the step to be reported", async || {
             let said =
                 |line: &Value| line["message"].as_str().is_some_and(|text| text.contains("server's clock was set"));
-            bridge.log().iter().any(said).then_some(())
+            bridge.log().into_iter().find(said)
         })
         .await;
+        // By how much, and what Fini's clock shows: that tells which of the two is wrong.
+        let by_ms = told["by_ms"].as_i64().expect("a number");
+        assert!((by_ms - millis_of(step)).abs() < 60_000, "{told}");
+        is_about_now(&told["fini"]);
         bridge.join().await;
         all_is_well(&mut bridge, "joined").await;
         let readiness = bridge.admin("GET", "/readyz").send().await.expect(200).json();

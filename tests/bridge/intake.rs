@@ -108,7 +108,8 @@ async fn the_same_id_with_other_content_is_a_conflict() {
     for (field, value) in changes {
         let mut other = body.clone();
         other[field] = value;
-        bridge.message(&other).send().await.problem(409, "message_conflict");
+        let refused = bridge.message(&other).send().await.problem(409, "message_conflict");
+        assert!(refused["detail"].as_str().is_some_and(|said| said.contains("channel")), "{refused}");
     }
     // Another conversation has ids of its own.
     let mut elsewhere = body.clone();

@@ -63,6 +63,7 @@ mod sandbox;
 mod secrets;
 mod strangers;
 mod stream;
+mod tls;
 mod trace;
 mod unclear;
 mod updates;

@@ -215,6 +215,8 @@ async fn a_full_disk_is_said_and_outlived() {
     refused.problem(503, "store_unavailable");
     assert!(refused.text.find("extend file").is_none(), "what the database says is for the log: {}", refused.text);
     assert_eq!(readiness(&bridge, 503).await["checks"]["store"]["ok"], false);
+    let words = |line: &Value| line["error"].as_str().is_some_and(|error| error.contains("the server's disk is full"));
+    assert!(bridge.log().iter().any(words), "the operator is told whose limit it is");
     execute(&url, "DROP FUNCTION full_disk() CASCADE").await;
     readiness(&bridge, 200).await;
     let id = insist(&mut bridge, "c", "Room again").await;

@@ -55,6 +55,28 @@ async fn a_drawn_personality_is_printed_and_can_be_kept_and_taken_on_again() {
 }
 
 #[tokio::test]
+async fn it_takes_the_keys_that_it_is_given_both_of_a_rotation() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let usual = "fini_sandbox";
+    for (arguments, good, bad) in [
+        (&[][..], &[usual][..], &["fini_next"][..]),
+        (&["--api-key", "fini_first"], &["fini_first"], &[usual]),
+        (&["--api-key", "fini_first", "--api-key", "fini_next"], &["fini_first", "fini_next"], &[usual]),
+    ] {
+        let (child, address) = start(folder.path(), arguments).await;
+        for (keys, status) in [(good, 200), (bad, 401)] {
+            for key in keys {
+                let bearer = format!("Bearer {key}");
+                let url = format!("{address}/v2/bots/public");
+                assert_eq!(get(&url, Some(("authorization", &bearer))).await.0, status, "{arguments:?}: {key}");
+            }
+        }
+        let said = end(child).await;
+        assert!(good.iter().all(|key| said.contains(key)), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn a_personality_may_be_toml_and_a_wrong_one_is_refused() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let write =

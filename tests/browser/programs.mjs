@@ -1,10 +1,10 @@
 // The real program for the browser tests: the demo, or a sandbox and a bridge that can be stopped and started again, and pages
 // of another origin in front of them. Everything listens on a free port of loopback and is ended by its own handle.
 
-import { randomBytes } from 'node:crypto';
+import { createHmac, randomBytes } from 'node:crypto';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -27,10 +27,15 @@ class Program {
   }
 
   line(pattern) {
+    return this.until(() => pattern.exec(this.output), pattern);
+  }
+
+  /** Waits until what it has said so far makes this true, and gives what that is. */
+  until(condition, what) {
     return new Promise((resolve, reject) => {
       const stop = (done, value) => { clearTimeout(timer); this.#heard.delete(look); done(value); };
-      const look = () => { const found = pattern.exec(this.output); if (found) stop(resolve, found); };
-      const timer = setTimeout(() => stop(reject, new Error(`never said ${pattern}: ${this.output}`)), 60_000);
+      const look = () => { const found = condition(); if (found) stop(resolve, found); };
+      const timer = setTimeout(() => stop(reject, new Error(`never said ${what}: ${this.output}`)), 60_000);
       this.#heard.add(look);
       void this.ended.then(() => stop(reject, new Error(`ended: ${this.output}`)));
       look();
@@ -84,11 +89,14 @@ async function pages(bridge) {
 
 /** A receiver of callbacks: answers `status`, and keeps what it was sent. */
 async function receiver() {
-  const self = { status: 200, taken: [] };
+  const self = { status: 200, taken: [], signed: [] };
   const server = createServer(async (request, response) => {
     let body = '';
     for await (const part of request) body += part;
-    if (self.status < 300) self.taken.push(JSON.parse(body));
+    if (self.status < 300) {
+      self.taken.push(JSON.parse(body));
+      self.signed.push({ headers: request.headers, body });
+    }
     response.writeHead(self.status).end();
   });
   await new Promise((done) => server.listen(0, '127.0.0.1', done));
@@ -97,17 +105,28 @@ async function receiver() {
   return self;
 }
 
+export const newToken = () => randomBytes(24).toString('hex');
+
+export const newCallbackSecret = () => `whsec_${randomBytes(32).toString('base64')}`;
+
+/** Whether a callback carries a signature of this secret (Standard Webhooks). */
+export function isSignedBy(secret, { headers, body }) {
+  const key = Buffer.from(secret.slice('whsec_'.length), 'base64');
+  const mac = createHmac('sha256', key).update(`${headers['webhook-id']}.${headers['webhook-timestamp']}.${body}`).digest('base64');
+  return headers['webhook-signature'].split(' ').includes(`v1,${mac}`);
+}
+
 /** Named operators, and callbacks that are given up soon. */
 const operated = (world) => `
 [delivery]
 allow_http = true
 allow_networks = ["127.0.0.0/8"]
 retry_schedule = ["100ms"]
-${world.operators.map(({ name, role, texts, token }) => `[[admin.operators]]
+${world.operators.map(({ name, role, texts }) => `[[admin.operators]]
 name = "${name}"
 role = "${role}"
 texts = ${texts}
-token = "${token}"`).join('\n')}
+token_file = "${join(world.folder, `${name}.token`)}"`).join('\n')}
 `;
 
 /** A sandbox, a bridge on it, and two shops, of which only the first may talk to the bridge. */
@@ -148,12 +167,38 @@ ${operators.length ? operated(world) : ''}
 [[frontends]]
 name = "web"
 bot_id = "${BOT}"
-tokens = ["${world.#token}"]
+${operators.length ? `tokens_file = "${join(world.folder, 'tokens')}"` : `tokens = ["${world.#token}"]`}
 browser_token_secret = "${randomBytes(32).toString('hex')}"
-${operators.length ? `callback_url = "${world.receiver.url}"\ncallback_secrets = ["whsec_${randomBytes(32).toString('base64')}"]` : 'callbacks = false'}
+${operators.length ? `callback_url = "${world.receiver.url}"\ncallback_secrets_file = "${join(world.folder, 'callback_secrets')}"` : 'callbacks = false'}
 `);
+    if (operators.length) {
+      world.callbackSecret = newCallbackSecret();
+      await world.#put({ tokens: [world.#token], callback_secrets: [world.callbackSecret], ...Object.fromEntries(world.operators.map(({ name, token }) => [`${name}.token`, [token]])) });
+    }
     await world.up();
     return world;
+  }
+
+  /** The frontend's bearer token. */
+  get frontendToken() { return this.#token; }
+
+  set frontendToken(token) { this.#token = token; }
+
+  /** Secrets into their files, one per line: each beside its place first, and then put there whole. */
+  async #put(files) {
+    for (const [name, lines] of Object.entries(files)) {
+      await writeFile(join(this.folder, `${name}.new`), `${lines.join('\n')}\n`, { mode: 0o600 });
+      await rename(join(this.folder, `${name}.new`), join(this.folder, name));
+    }
+  }
+
+  /** Replaces secrets as an operator does, and waits until the bridge goes by them. */
+  async rotate(files) {
+    const read = () => this.bridge.output.split('"message":"secrets read again"').length;
+    const before = read();
+    await this.#put(files);
+    this.bridge.child.kill('SIGHUP');
+    await this.bridge.until(() => read() > before, 'secrets to be read again');
   }
 
   async up() {

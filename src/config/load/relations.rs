@@ -34,6 +34,10 @@ pub(super) fn check(config: &Config, cx: &mut Context) {
         let help = "use https:// unless this is the sandbox in a network of your own";
         cx.warn("fini.base_url", Wrong::new("is plain http: the API key travels unencrypted", help));
     }
+    if config.store.url.trusts_any_name() {
+        let what = "compares certificates and no names: any server with a certificate of an authority that the system trusts is believed, too";
+        cx.warn("store.url", Wrong::new(what, "write sslmode=verify-full"));
+    }
 }
 
 /// Fini's documentation: 100 requests in 60 seconds, over everything. A larger budget is for the sandbox, or by agreement.

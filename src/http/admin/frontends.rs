@@ -108,6 +108,9 @@ pub(super) async fn resume(
     for destination in &destinations {
         let released = admin.store.release_destination(destination).await?;
         was_paused |= released;
+        if let Some(endpoint) = of(&admin, |one| one == destination).next() {
+            endpoint.try_now(admin.clock.now());
+        }
         let destination = &destination.name;
         tracing::info!(frontend = name, destination, was_paused = released, "callbacks resumed by an operator");
     }
@@ -116,7 +119,7 @@ pub(super) async fn resume(
 }
 
 /// Sends one signed test callback, outside the feed: type `ping`, no sequence. Without a destination, to the frontend's own
-/// callback, or to its first if it has none.
+/// callback, or to its first if it has none. A receiver that takes it is called back again at once, by this replica.
 pub(super) async fn ping(
     State(admin): State<Admin>,
     Path(name): Path<String>,
@@ -144,8 +147,13 @@ pub(super) async fn ping(
         onward: Onward::default(),
         timeout: endpoint.terms.timeout,
     };
+    let began_at = admin.clock.now();
     let result = endpoint.receivers(&admin.receivers).attempt(&attempt).await;
     let delivered = result.status.is_some_and(|status| (200..300).contains(&status));
+    if delivered && endpoint.took_a_ping(began_at) {
+        tracing::info!(%frontend, destination = endpoint.destination.name, "callbacks flow again");
+        admin.store.changes().announce(Change::Deliveries);
+    }
     Ok(Json(json!({
         "frontend": frontend,
         "destination": endpoint.destination.name,

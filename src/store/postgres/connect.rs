@@ -4,17 +4,25 @@
 //! COMMITTED, commits that are on disk when they return, and statements that end. A server that takes no writes is left at
 //! once.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, PgPool, SqlSafeStr,
     migrate::{Migration, MigrationType, Migrator},
-    postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
+    postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tokio::sync::Notify;
+use url::Url;
 
-use super::sessions;
+use super::{sessions, ways};
 use crate::store::{Result, StoreError, failure};
 
 /// Every schema there was, oldest first; never changed once released.
@@ -105,10 +113,26 @@ pub(super) struct History {
     pub(super) timeline: u32,
 }
 
+/// The reason why a server could not be used.
+pub(super) struct Refusal {
+    pub(super) error: StoreError,
+    /// True if that passes by itself: the server is away, starts, or waits to be promoted. An operator mends the rest.
+    pub(super) passes: bool,
+}
+
+impl From<sqlx::Error> for Refusal {
+    fn from(error: sqlx::Error) -> Self {
+        Self { passes: failure::passes(&error), error: error.into() }
+    }
+}
+
 /// The address of a server, with the patience for reaching it.
 #[derive(Clone)]
 pub(super) struct Server {
-    options: PgConnectOptions,
+    /// The ways to it, in the order in which they are tried.
+    ways: Vec<PgConnectOptions>,
+    /// The way on which it was last reached.
+    way: Arc<AtomicUsize>,
     patience: Patience,
 }
 
@@ -118,18 +142,15 @@ impl Server {
         let options: PgConnectOptions = url.expose_secret().parse().map_err(|_| {
             StoreError::Unavailable("the address of the PostgreSQL server is not well-formed".to_owned())
         })?;
-        // As in libpq: if trusted certificates are named elsewhere (PGSSLROOTCERT), the server's is verified against them.
-        let is_named = std::env::var_os("PGSSLROOTCERT").is_some_and(|file| !file.is_empty());
-        let options = match options.get_ssl_mode() {
-            PgSslMode::Require if is_named => options.ssl_mode(PgSslMode::VerifyCa),
-            _ => options,
-        };
+        let is_named = |(name, _): (Cow<'_, str>, Cow<'_, str>)| name == "sslrootcert";
+        let has_roots = std::env::var_os("PGSSLROOTCERT").is_some_and(|file| !file.is_empty())
+            || Url::parse(url.expose_secret()).is_ok_and(|url| url.query_pairs().any(is_named));
         let options = options
             .application_name("fini-bridge")
             .extra_float_digits(None)
             .statement_cache_capacity(STATEMENTS)
             .disable_statement_logging();
-        Ok(Self { options, patience })
+        Ok(Self { ways: ways::of(&options, has_roots), way: Arc::default(), patience })
     }
 
     /// Parses several addresses, at least one. Errors never repeat them.
@@ -138,9 +159,30 @@ impl Server {
         if servers.is_empty() { Err(StoreError::Unavailable("no server is named".to_owned())) } else { Ok(servers) }
     }
 
+    /// Returns the way on which it was last reached: what its pools connect by.
+    pub(super) fn options(&self) -> &PgConnectOptions {
+        &self.ways[self.way.load(Ordering::Relaxed)]
+    }
+
+    /// Opens a connection, and remembers on which way. Of several errors it returns the first that is not about the way.
+    async fn connect(&self) -> std::result::Result<PgConnection, sqlx::Error> {
+        let mut refused = None;
+        for (place, way) in self.ways.iter().enumerate() {
+            match way.connect().await {
+                Ok(connection) => {
+                    self.way.store(place, Ordering::Relaxed);
+                    return Ok(connection);
+                }
+                Err(error) if !ways::may_try_another(&error) => return Err(error),
+                Err(error) => refused = refused.or(Some(error)),
+            }
+        }
+        Err(refused.unwrap_or(sqlx::Error::WorkerCrashed))
+    }
+
     /// Returns its host and port or its socket, for the log.
     pub(super) fn name(&self) -> String {
-        let options = &self.options;
+        let options = self.options();
         match options.get_socket() {
             Some(socket) => socket.display().to_string(),
             None if options.get_host().contains(':') => format!("[{}]:{}", options.get_host(), options.get_port()),
@@ -151,19 +193,19 @@ impl Server {
     /// Returns the pool for transactions and reads, of so many connections; connects when first used. A fault of a connection
     /// notifies `suspected`.
     pub(super) fn pool(&self, connections: u32, suspected: &Arc<Notify>) -> PgPool {
-        self.pool_of(connections, suspected).idle_timeout(IDLE_TIMEOUT).connect_lazy_with(self.options.clone())
+        self.pool_of(connections, suspected).idle_timeout(IDLE_TIMEOUT).connect_lazy_with(self.options().clone())
     }
 
     /// Returns the pool of the one connection that listens.
     pub(super) fn for_listening(&self, suspected: &Arc<Notify>) -> PgPool {
-        self.pool_of(1, suspected).idle_timeout(None).max_lifetime(None).connect_lazy_with(self.options.clone())
+        self.pool_of(1, suspected).idle_timeout(None).max_lifetime(None).connect_lazy_with(self.options().clone())
     }
 
     /// Logs in; returns the server's history, if it takes writes and can tell.
-    pub(super) async fn history(&self) -> Result<Option<History>> {
-        let mut connection = self.options.connect().await?;
-        if is_closed(&mut connection).await? {
-            return Err(StoreError::Unavailable(failure::READ_ONLY.to_owned()));
+    pub(super) async fn history(&self) -> std::result::Result<Option<History>, Refusal> {
+        let mut connection = self.connect().await.map_err(Refusal::from)?;
+        if is_closed(&mut connection).await.map_err(Refusal::from)? {
+            return Err(Refusal { error: StoreError::Unavailable(failure::READ_ONLY.to_owned()), passes: true });
         }
         let told: std::result::Result<(String, String), _> =
             sqlx::query_as(HISTORY).persistent(false).fetch_one(&mut connection).await;
@@ -197,7 +239,7 @@ impl Server {
     /// Makes sure that no sequence stands behind the rows that it numbered.
     pub(super) async fn mend_sequences(&self) -> Result<()> {
         let mended = tokio::time::timeout(self.patience.call, async {
-            let mut connection = self.options.connect().await?;
+            let mut connection = self.connect().await?;
             mend_sequences(&mut connection).await?;
             connection.close().await?;
             Ok(())
@@ -205,27 +247,33 @@ impl Server {
         mended.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the server did not answer in time".to_owned())))
     }
 
-    /// Logs in and checks that this database would do, and changes nothing.
+    /// Logs in and checks that this database would do, and that the role may do there what it has to; changes nothing.
     pub(super) async fn try_out(&self) -> Result<()> {
         let tried = tokio::time::timeout(self.patience.connection, async {
             let mut connection = self.expect_sessions().await?;
             recognise(&mut connection).await?;
+            expect_rights(&mut connection).await?;
             connection.close().await?;
             Ok(())
         });
         tried.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the server did not answer in time".to_owned())))
     }
 
-    /// Returns the longest time that a start waits for it.
+    /// Returns the longest time that a start waits for its answer.
     pub(super) fn patience(&self) -> Duration {
         self.patience.connection.min(self.patience.start)
+    }
+
+    /// Returns the longest time that a start waits for it to come back.
+    pub(super) const fn patience_for_a_start(&self) -> Duration {
+        self.patience.start
     }
 
     /// Opens a connection. Refuses a pooler that hands every transaction to another session: anything listened to, prepared
     /// or set in one would be gone in the next.
     async fn expect_sessions(&self) -> Result<PgConnection> {
-        let first = self.options.connect().await?;
-        let (first, are_sessions) = sessions::try_with(first, || self.options.connect()).await?;
+        let first = self.connect().await?;
+        let (first, are_sessions) = sessions::try_with(first, || self.options().connect()).await?;
         if are_sessions { Ok(first) } else { Err(StoreError::Unavailable(sessions::POOLED.to_owned())) }
     }
 
@@ -323,6 +371,27 @@ async fn mend_sequences(connection: &mut PgConnection) -> Result<()> {
     }
     transaction.commit().await?;
     Ok(())
+}
+
+/// Refuses a role that could not bring the schema up to date, or could not work with one that is.
+async fn expect_rights(connection: &mut PgConnection) -> Result<()> {
+    let suffices = if is_up_to_date(connection).await? {
+        let works = NUMBERED.map(|table| {
+            let has = |right| format!("has_table_privilege('{table}', '{right}')");
+            ["SELECT", "INSERT", "UPDATE", "DELETE"].map(has).join(" AND ")
+        });
+        format!("SELECT {}", works.join(" AND "))
+    } else {
+        // Where there are tables already, only their owner may change them.
+        format!(
+            "SELECT COALESCE(has_schema_privilege(current_schema(), 'CREATE'), FALSE) AND NOT EXISTS (SELECT 1 FROM pg_class \
+             WHERE oid = to_regclass('{}') AND NOT pg_has_role(relowner, 'USAGE'))",
+            NUMBERED[0]
+        )
+    };
+    // Its names are constants of ours only.
+    let suffices: bool = sqlx::query_scalar(AssertSqlSafe(suffices)).fetch_one(connection).await?;
+    if suffices { Ok(()) } else { Err(StoreError::Unavailable(failure::RIGHTS.to_owned())) }
 }
 
 /// Refuses a database that cannot hold every customer's text.

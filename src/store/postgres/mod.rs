@@ -28,6 +28,7 @@ pub(in crate::store) mod server;
 mod sessions;
 #[cfg(test)]
 mod tests;
+mod ways;
 
 #[path = "../sql/admin.rs"]
 mod admin;

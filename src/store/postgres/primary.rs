@@ -27,7 +27,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    connect::{History, Server},
+    connect::{History, Refusal, Server},
     losses::Losses,
     sessions,
 };
@@ -79,9 +79,10 @@ struct Found {
 }
 
 impl Primary {
-    /// Finds the server that takes writes among `servers`, at least one.
+    /// Finds the server that takes writes among `servers`, at least one; waits for one that is away, but not for long: a process
+    /// that ends at once is started again later and later.
     pub(super) async fn find(servers: Vec<Server>, connections: u32) -> Result<Arc<Self>> {
-        let found = first(&servers).await?;
+        let found = awaited(&servers).await?;
         let suspected = Arc::new(Notify::new());
         let current = Self::connections_to(&servers, &found, connections, 0, &suspected);
         Ok(Arc::new(Self {
@@ -196,7 +197,7 @@ impl Primary {
                     }
                     return;
                 }
-                Err(error) => {
+                Err(Refusal { error, .. }) => {
                     if !is_told {
                         tracing::warn!(%error, "no server of the database takes writes");
                     }
@@ -215,6 +216,10 @@ impl Primary {
             _ => false,
         };
         if before.place == found.place && !has_branched {
+            // It may have begun or ceased to want TLS.
+            let options = self.servers[found.place].options();
+            before.pool.set_connect_options(options.clone());
+            before.listening.set_connect_options(options.clone());
             return false;
         }
         let (server, was) = (self.servers[found.place].name(), self.servers[before.place].name());
@@ -269,15 +274,38 @@ pub(super) async fn at_a_start(servers: &[Server]) -> Result<&Server> {
 }
 
 async fn first(servers: &[Server]) -> Result<Found> {
-    ask(servers, servers.iter().map(Server::patience).max().unwrap_or(ASKED_FOR)).await
+    ask(servers, patience(servers)).await.map_err(|refusal| refusal.error)
+}
+
+/// Asks again while what is wrong passes by itself, for as long as a start may take.
+async fn awaited(servers: &[Server]) -> Result<Found> {
+    let until = Instant::now() + servers.iter().map(Server::patience_for_a_start).max().unwrap_or(ASKED_FOR);
+    let mut is_told = false;
+    loop {
+        match ask(servers, patience(servers)).await {
+            Ok(found) => return Ok(found),
+            Err(Refusal { error, passes: true }) if Instant::now() + AGAIN < until => {
+                if !is_told {
+                    tracing::warn!(%error, "no server of the database takes writes");
+                }
+                is_told = true;
+                sleep(AGAIN).await;
+            }
+            Err(refusal) => return Err(refusal.error),
+        }
+    }
+}
+
+fn patience(servers: &[Server]) -> Duration {
+    servers.iter().map(Server::patience).max().unwrap_or(ASKED_FOR)
 }
 
 /// Asks every server; returns the one that takes writes, or an error with each one's answer.
-async fn ask(servers: &[Server], patience: Duration) -> Result<Found> {
+async fn ask(servers: &[Server], patience: Duration) -> std::result::Result<Found, Refusal> {
     let asked = servers.iter().enumerate().map(async |(place, server)| {
         let said = timeout(patience, server.history()).await;
         let late = || StoreError::Unavailable("the server did not answer in time".to_owned());
-        (place, said.unwrap_or_else(|_| Err(late())))
+        (place, said.unwrap_or_else(|_| Err(Refusal { error: late(), passes: true })))
     });
     let mut answers: FuturesUnordered<_> = asked.collect();
     let (mut found, mut refused) = (Vec::new(), Vec::new());
@@ -291,7 +319,7 @@ async fn ask(servers: &[Server], patience: Duration) -> Result<Found> {
                 until.get_or_insert_with(|| Instant::now() + OTHERS);
                 found.push(Found { place, history });
             }
-            Err(error) => refused.push((place, error)),
+            Err(refusal) => refused.push((place, refusal)),
         }
     }
     let timeline = |found: &Found| found.history.as_ref().map(|history| history.timeline);
@@ -299,17 +327,20 @@ async fn ask(servers: &[Server], patience: Duration) -> Result<Found> {
         return Ok(found);
     }
     refused.sort_by_key(|(place, _)| *place);
-    if let ([_], Some((_, error))) = (servers, refused.pop_if(|_| servers.len() == 1)) {
+    // With several, the one that is to be promoted may be among them, whatever is wrong with the others.
+    let passes = refused.iter().any(|(_, refusal)| refusal.passes);
+    if let ([_], Some((_, refusal))) = (servers, refused.pop_if(|_| servers.len() == 1)) {
         // The error of an only server is kept whole, not as a text.
-        return Err(error);
+        return Err(refusal);
     }
-    let said = refused.into_iter().map(|(place, error)| {
-        let said = match error {
+    let said = refused.into_iter().map(|(place, refusal)| {
+        let said = match refusal.error {
             StoreError::Unavailable(said) => said,
             other => other.to_string(),
         };
         format!("{}: {said}", servers[place].name())
     });
     let said = said.collect::<Vec<_>>().join("; ");
-    Err(StoreError::Unavailable(format!("no server of the database takes writes: {said}")))
+    let error = StoreError::Unavailable(format!("no server of the database takes writes: {said}"));
+    Err(Refusal { error, passes })
 }

@@ -263,8 +263,9 @@ async fn an_unreachable_server_is_named_without_the_password() {
     let free = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("binds");
     let port = free.local_addr().expect("an address").port();
     drop(free);
+    let patience = Patience { start: Duration::from_millis(200), ..Patience::default() };
     for url in [format!("postgres://bridge:hush@127.0.0.1:{port}/bridge"), "postgres://bridge:hush@:x/".to_owned()] {
-        let refused = PostgresStore::open(&[SecretString::from(url)], 16, rules()).await.map(drop);
+        let refused = PostgresStore::open_with(&[SecretString::from(url)], 16, rules(), patience).await.map(drop);
         let Err(StoreError::Unavailable(message)) = refused else { panic!("{refused:?}") };
         assert!(!message.contains("hush"), "{message}");
     }

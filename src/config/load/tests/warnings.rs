@@ -20,6 +20,8 @@ admin.token | "short" | admin.token | is short
 fini.rate_limit | { requests = 101 } | fini.rate_limit | allows 101 requests in 1m
 fini.rate_limit | { requests = 34, window = "20s" } | fini.rate_limit | allows 102 requests in 1m
 fini.rate_limit | { requests = 101, window = "5m" } | fini.rate_limit | allows 101 requests in 1m
+store.url | "postgres://u:p@db/b?sslmode=verify-ca&sslrootcert=/ca.pem" | store.url | no names
+store.url | "postgres://u:p@db/b?sslmode=require&sslrootcert=/ca.pem" | store.url | no names
 fini.base_url | "http://fini.example" | fini.base_url | unencrypted
 frontends[0].callback_url | "https://10.0.0.7/" | frontends[0].callback_url | will be refused
 "#;
@@ -43,6 +45,8 @@ fn what_is_probably_not_meant_is_warned_of_and_not_refused() {
         .with("fini.base_url", "\"http://127.0.0.1:8090\"")
         .with("fini.rate_limit", "{ requests = 10000 }");
     assert_eq!(sandbox.loaded().warnings, []);
+    let named = Draft::valid().with("store.url", "\"postgres://u:p@db/b?sslmode=verify-full&sslrootcert=/ca.pem\"");
+    assert_eq!(named.loaded().warnings, []);
     let networks =
         Draft::valid().with("delivery.allow_http", "true").with("delivery.allow_networks", "[\"10.0.0.0/8\"]");
     assert_warns(&networks, "delivery.allow_http", "unencrypted");
