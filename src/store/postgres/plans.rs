@@ -90,6 +90,7 @@ async fn frequent_questions_go_by_their_index_from_the_first_row_on() {
         ("messages of others", evidence::OF_OTHERS, &["turns_unechoed"]),
         ("turns to read", turns::TO_READ, &[]),
         ("turns that wait too long", turns::WAITING_LONGEST, &[]),
+        ("an orphaned send", turns::ORPHAN, &["turns_in_flight"]),
         ("backlog", admin::BACKLOG, &counted),
         ("what is held up", admin::HELD, &counted),
         ("blocked lanes", blocked::BLOCKED[0], &[]),

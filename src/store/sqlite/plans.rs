@@ -52,6 +52,7 @@ async fn frequent_questions_never_scan_a_table_that_grows() {
         .expect("opens");
     for (name, sql) in [
         ("backlog", admin::BACKLOG),
+        ("an orphaned send", turns::ORPHAN),
         ("what is held up", admin::HELD),
         ("blocked lanes", blocked::BLOCKED[0]),
         ("blocked lanes of further destinations", blocked::BLOCKED[1]),
