@@ -48,7 +48,7 @@ const KINDS: [Kind; 11] = [
         name: "turns claimed",
         by: &["SELECT key FROM conversations WHERE frontend = $1 AND state = 'continued'"],
         units: M,
-        statements: 16,
+        statements: 14,
         why: "begin; continued ones; due ones; locked; next due, or passed over; its messages; budget's lock; its count; its new \
               entry; the report's count of requests; turn; conversation; count of those that wait; commit",
     },

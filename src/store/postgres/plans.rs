@@ -5,9 +5,9 @@ use futures_util::FutureExt as _;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::{
-    Frame, PostgresStore, Read, admin, attempts, bindings, blocked, claims, erasures, evidence, expiry, feed, handoff,
-    in_flight, intake, lanes, log, operator, people, prune, reading, records, replays, report, server, tries, turns,
-    unbound,
+    Frame, PostgresStore, Read, admin, attempts, bindings, blocked, budget, claims, erasures, evidence, expiry, feed,
+    handoff, in_flight, intake, lanes, log, operator, people, prune, reading, records, replays, report, server, tries,
+    turns, unbound,
 };
 use crate::{domain::destination::Subscriptions, store::conformance};
 
@@ -74,6 +74,8 @@ async fn frequent_questions_go_by_their_index_from_the_first_row_on() {
         ("a repeated message", intake::KNOWN, &[][..]),
         ("due turns", claims::DUE, &[]),
         ("picked turns", claims::PICKED, &[]),
+        ("the next due turn", claims::LATER_OR_PASSED_OVER, &[]),
+        ("requests in a window", budget::COUNTED, &[]),
         ("when people were served", claims::SERVED, &[]),
         ("the turn in flight", in_flight::OCCUPYING, &[]),
         ("late turns", in_flight::LATE, &[]),
