@@ -63,7 +63,7 @@ const KINDS: [Kind; 11] = [
         name: "answer recorded",
         by: &["UPDATE turns SET state = $2, state_since"],
         units: M,
-        statements: 19,
+        statements: 16,
         why: "begin; conversation; its turns; events seen; own messages not seen; marks; two events, each with its delivery; \
               their lane; try; turn; what waits now; conversation; commit",
     },

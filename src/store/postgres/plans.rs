@@ -78,7 +78,7 @@ async fn frequent_questions_go_by_their_index_from_the_first_row_on() {
         ("requests in a window", budget::COUNTED, &[]),
         ("when people were served", claims::SERVED, &[]),
         ("the turn in flight", in_flight::OCCUPYING, &[]),
-        ("late turns", in_flight::LATE, &[]),
+        ("turns under way", in_flight::UNDER_WAY, &[]),
         ("messages without an answer", feed::UNANSWERED, &[]),
         ("a conversation's turns", records::TURNS, &[]),
         ("messages without an event", evidence::UNECHOED_TURNS, &[]),
