@@ -309,7 +309,9 @@ async fn an_idle_bridge_asks_the_database_no_more_than_is_written_down() {
     tokio::time::sleep(IDLE).await;
     let (units, spent) = (wire.take(), embedded.wal().since(before));
     let mut all = Sum::default();
-    units.iter().for_each(|unit| all.add(unit));
+    for unit in &units {
+        all.add(unit);
+    }
     let in_a_minute = |count: usize| count * 60 / usize::try_from(IDLE.as_secs()).expect("seconds");
     said(&format!(
         "idle, in a minute: {} round trips and {} commits on PostgreSQL, {} commits on SQLite",
