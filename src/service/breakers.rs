@@ -132,8 +132,9 @@ impl Breakers {
         open.into_iter().map(|(scope, why, since)| (scope.as_str(), self.named(scope), why, since)).collect()
     }
 
-    /// Learns from the end of a request that began at `began_at`.
-    pub fn learn<T>(&self, about: About, began_at: Timestamp, result: &Result<T, Failure>) {
+    /// Learns from the end of a request that began at `began_at`. Returns true if something is left alone from now on, or no
+    /// more.
+    pub fn learn<T>(&self, about: About, began_at: Timestamp, result: &Result<T, Failure>) -> bool {
         if matches!(result, Err(Failure::Throttled { .. })) {
             self.budget.shrink();
         }
@@ -152,6 +153,7 @@ impl Breakers {
         if !changes.is_empty() {
             self.prober.notify();
         }
+        !changes.is_empty()
     }
 
     fn say(&self, change: Change, failure: Option<&Failure>) {

@@ -65,7 +65,10 @@ impl Loop for Arc<Handoffs> {
 
     async fn step(&self) -> Result<Step> {
         let now = self.clock.now();
-        let ticked = self.store.tick_handoffs(now, BATCH).await?;
+        // Asked first: as a rule nothing is due, and nobody need lock or commit to find that out.
+        let next = self.store.next_handoff_at().await?;
+        let is_due = next.is_some_and(|next| next <= now);
+        let ticked = if is_due { self.store.tick_handoffs(now, BATCH).await? } else { Vec::new() };
         for one in ticked.iter().filter(|one| one.is_unclaimed) {
             tracing::warn!(
                 frontend = %one.frontend,
@@ -78,7 +81,6 @@ impl Loop for Arc<Handoffs> {
             return Ok(Step::Did(ticked.len()));
         }
         let soon = now.plus(EVERY);
-        let next = self.store.next_handoff_at().await?;
         Ok(Step::Idle { until: Some(next.map_or(soon, |next| next.min(soon))) })
     }
 }

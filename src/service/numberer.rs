@@ -10,6 +10,8 @@ use crate::{
 
 /// Events that are numbered in one transaction.
 const BATCH: usize = 500;
+/// From this number on there may be more: of notices fewer are entered at once than of events.
+const FULL: usize = 100;
 
 /// The numberer.
 pub struct Numberer {
@@ -21,6 +23,8 @@ impl Loop for Arc<Numberer> {
     type Error = StoreError;
 
     async fn step(&self) -> Result<Step> {
-        self.store.number_log(BATCH).await.map(Step::Did)
+        let numbered = self.store.number_log(BATCH).await?;
+        // Fewer were all that there were: whatever is committed later wakes this loop.
+        Ok(if numbered < FULL { Step::Idle { until: None } } else { Step::Did(numbered) })
     }
 }

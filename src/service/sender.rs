@@ -91,7 +91,7 @@ pub struct Sender {
     pub entropy: Arc<dyn Entropy>,
     /// Runs the sends.
     pub tasks: Tasks,
-    /// Wakes this loop when a send ends.
+    /// Wakes this loop when a send ends for which it waits.
     pub wake: Wake,
     /// This process, as the owner of leases.
     pub owner: Owner,
@@ -127,7 +127,7 @@ impl Loop for Arc<Sender> {
                     let claimed = self.claim(now, frontends, 1).await?;
                     if !claimed.turns.is_empty() {
                         self.breakers.probe_send(bot, self.settings.reply_timeout);
-                        count += self.start_all(claimed.turns, now);
+                        count += self.start_all(claimed.turns, now, true);
                     }
                     later(claimed.next.filter(|next| *next > now));
                 }
@@ -139,7 +139,7 @@ impl Loop for Arc<Sender> {
         }
         let claimed = self.claim(now, closed.clone(), room.min(BATCH)).await?;
         self.note_waiting(claimed.held_by_budget, &closed).await?;
-        let started = self.start_all(claimed.turns, now);
+        let started = self.start_all(claimed.turns, now, false);
         later(claimed.next);
         Ok(match claimed.next {
             Some(due) if started > 0 && due <= now => Step::Did(count + started),
@@ -208,15 +208,15 @@ impl Sender {
         Ok(())
     }
 
-    fn start_all(self: &Arc<Self>, turns: Vec<ClaimedTurn>, claimed_at: Timestamp) -> usize {
+    fn start_all(self: &Arc<Self>, turns: Vec<ClaimedTurn>, claimed_at: Timestamp, is_probe: bool) -> usize {
         let count = turns.len();
         for turn in turns {
-            self.start(turn, claimed_at);
+            self.start(turn, claimed_at, is_probe);
         }
         count
     }
 
-    fn start(self: &Arc<Self>, turn: ClaimedTurn, claimed_at: Timestamp) {
+    fn start(self: &Arc<Self>, turn: ClaimedTurn, claimed_at: Timestamp, is_probe: bool) {
         let span = tracing::info_span!(
             "send",
             frontend = %turn.conversation.frontend,
@@ -227,7 +227,7 @@ impl Sender {
             trace_id = turn.cause.trace_id()
         );
         self.in_flight.fetch_add(1, Ordering::AcqRel);
-        let guard = InFlight(Arc::clone(self));
+        let guard = InFlight { sender: Arc::clone(self), is_probe };
         let sender = Arc::clone(self);
         let work = async move {
             let _guard = guard;
@@ -278,7 +278,9 @@ impl Sender {
             self.waits.replied(self.clock.now().since(asked_at));
         }
         let bot = self.bot(turn).map_or(usize::MAX, |bot| self.breakers.bot(bot));
-        self.breakers.learn(About::Message(bot, turn.conversation.key), claimed_at, &result);
+        if self.breakers.learn(About::Message(bot, turn.conversation.key), claimed_at, &result) {
+            self.wake.notify();
+        }
         result
     }
 
@@ -370,11 +372,19 @@ fn attributes(turn: &ClaimedTurn) -> serde_json::Map<String, Value> {
 }
 
 /// Counts a send as under way until it is dropped, also when it panics.
-struct InFlight(Arc<Sender>);
+struct InFlight {
+    sender: Arc<Sender>,
+    /// True if a breaker waits for its outcome.
+    is_probe: bool,
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
-        self.0.wake.notify();
+        let before = self.sender.in_flight.fetch_sub(1, Ordering::AcqRel);
+        // A turn that may be sent now is announced by the store, whoever made it due: a claim for every end of a send would
+        // find nothing nearly always.
+        if before >= MAX_IN_FLIGHT || self.is_probe {
+            self.sender.wake.notify();
+        }
     }
 }

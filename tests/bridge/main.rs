@@ -22,6 +22,7 @@ mod callbacks;
 mod clocks;
 mod connections;
 mod conversations;
+mod cost;
 mod databases;
 mod destinations;
 mod erasure;

@@ -5,9 +5,9 @@ use futures_util::FutureExt as _;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::{
-    Frame, PostgresStore, Read, admin, attempts, bindings, blocked, claims, erasures, evidence, expiry, feed, handoff,
-    in_flight, intake, lanes, log, operator, people, prune, reading, records, replays, report, server, tries, turns,
-    unbound,
+    Frame, PostgresStore, Read, admin, attempts, bindings, blocked, budget, claims, erasures, evidence, expiry, feed,
+    handoff, in_flight, intake, lanes, log, operator, people, prune, reading, records, replays, report, server, tries,
+    turns, unbound,
 };
 use crate::{domain::destination::Subscriptions, store::conformance};
 
@@ -74,9 +74,11 @@ async fn frequent_questions_go_by_their_index_from_the_first_row_on() {
         ("a repeated message", intake::KNOWN, &[][..]),
         ("due turns", claims::DUE, &[]),
         ("picked turns", claims::PICKED, &[]),
+        ("the next due turn", claims::LATER_OR_PASSED_OVER, &[]),
+        ("requests in a window", budget::COUNTED, &[]),
         ("when people were served", claims::SERVED, &[]),
         ("the turn in flight", in_flight::OCCUPYING, &[]),
-        ("late turns", in_flight::LATE, &[]),
+        ("turns under way", in_flight::UNDER_WAY, &[]),
         ("messages without an answer", feed::UNANSWERED, &[]),
         ("a conversation's turns", records::TURNS, &[]),
         ("messages without an event", evidence::UNECHOED_TURNS, &[]),
@@ -90,6 +92,7 @@ async fn frequent_questions_go_by_their_index_from_the_first_row_on() {
         ("messages of others", evidence::OF_OTHERS, &["turns_unechoed"]),
         ("turns to read", turns::TO_READ, &[]),
         ("turns that wait too long", turns::WAITING_LONGEST, &[]),
+        ("an orphaned send", turns::ORPHAN, &["turns_in_flight"]),
         ("backlog", admin::BACKLOG, &counted),
         ("what is held up", admin::HELD, &counted),
         ("blocked lanes", blocked::BLOCKED[0], &[]),

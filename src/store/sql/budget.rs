@@ -34,7 +34,7 @@ impl BudgetStore for ThisStore {
     }
 
     async fn budget_use(&self, window: Duration, now: Timestamp) -> Result<BudgetUse> {
-        self.snapshot((window, now), |conn, (window, now)| used(conn, *window, *now).boxed()).await
+        self.read((window, now), |conn, (window, now)| used(conn, *window, *now).boxed()).await
     }
 }
 
@@ -52,8 +52,7 @@ pub(super) async fn take(
     }
     dialect::lock_budget(conn).await?;
     let since = now.minus(terms.window);
-    let counts = count(conn, since).await?;
-    let [sends, reading @ ..] = counts;
+    let Counted { by_class: [sends, reading @ ..], oldest, .. } = count(conn, since).await?;
     let reading: u32 = reading.iter().sum();
     let used = reading.saturating_add(sends);
     let more = if mutated!("more requests than the limit leave") { 10 } else { 0 };
@@ -64,7 +63,12 @@ pub(super) async fn take(
     };
     let granted = wanted.min(room as usize);
 
-    let permits = if granted > 0 { insert(conn, class, now, granted, terms.window).await? } else { Vec::new() };
+    let permits = if granted > 0 {
+        drop_spent(conn, oldest, now, terms.window).await?;
+        insert(conn, class, now, granted).await?
+    } else {
+        Vec::new()
+    };
     if granted == wanted {
         return Ok((permits, None));
     }
@@ -102,26 +106,38 @@ pub(super) async fn assume_late(conn: &mut Conn, now: Timestamp) -> Result<()> {
 /// Counts the requests in the window that ends at `now`.
 async fn used(conn: &mut Conn, window: Duration, now: Timestamp) -> Result<BudgetUse> {
     let since = now.minus(window);
-    let by_class = count(conn, since).await?;
-    let oldest: Option<i64> =
-        db::query_scalar("SELECT MIN(at) FROM budget WHERE at > $1").bind(since.as_millis()).fetch_one(conn).await?;
-    Ok(BudgetUse { by_class, frees_at: oldest.map(|at| Timestamp::from_millis(at).plus(window)) })
+    let Counted { by_class, first, .. } = count(conn, since).await?;
+    Ok(BudgetUse { by_class, frees_at: first.map(|at| at.plus(window)) })
 }
 
-/// Counts the entries later than `since`, by class.
-async fn count(conn: &mut Conn, since: Timestamp) -> Result<[u32; 4]> {
-    let found = db::query("SELECT class, COUNT(*) AS entries FROM budget WHERE at > $1 GROUP BY class")
-        .bind(since.as_millis())
-        .fetch_all(conn)
-        .await?;
-    let mut counts = [0; 4];
+/// The entries of a window.
+#[derive(Debug, Default)]
+struct Counted {
+    by_class: [u32; 4],
+    /// The first of them.
+    first: Option<Timestamp>,
+    /// The first one that is still kept; not known if the window is empty.
+    oldest: Option<Timestamp>,
+}
+
+/// The entries of a window, by class.
+pub(in crate::store) const COUNTED: &str = "SELECT class, COUNT(*) AS entries, MIN(at) AS first, \
+        (SELECT MIN(kept.at) FROM budget AS kept) AS oldest FROM budget WHERE at > $1 GROUP BY class";
+
+/// Counts the entries later than `since`.
+async fn count(conn: &mut Conn, since: Timestamp) -> Result<Counted> {
+    let found = db::query(COUNTED).bind(since.as_millis()).fetch_all(conn).await?;
+    let mut counted = Counted::default();
     for row in &found {
+        let first = rows::time(row, "first")?;
+        counted.first = Some(counted.first.map_or(first, |known| known.min(first)));
+        counted.oldest = rows::maybe_time(row, "oldest")?;
         let class = rows::text(row, "class")?;
         // A class that only a newer version knows counts as the least urgent one here.
         let index = RequestClass::ALL.into_iter().position(|known| known.as_str() == class);
-        counts[index.unwrap_or(RequestClass::ALL.len() - 1)] += rows::small(row, "entries")?;
+        counted.by_class[index.unwrap_or(RequestClass::ALL.len() - 1)] += rows::small(row, "entries")?;
     }
-    Ok(counts)
+    Ok(counted)
 }
 
 /// A name that no class has.
@@ -147,18 +163,21 @@ async fn frees_at(
     Ok(at.map(Timestamp::from_millis))
 }
 
-/// Writes `entries` entries, and drops entries that are too old to count.
-async fn insert(
-    conn: &mut Conn,
-    class: RequestClass,
-    now: Timestamp,
-    entries: usize,
-    window: Duration,
-) -> Result<Vec<PermitId>> {
+/// Drops entries that are too old to count, those of a whole window at once: one for each request would cost every request a
+/// statement.
+async fn drop_spent(conn: &mut Conn, oldest: Option<Timestamp>, now: Timestamp, window: Duration) -> Result<()> {
+    if oldest.is_some_and(|oldest| oldest > now.minus(window.saturating_mul(3))) {
+        return Ok(());
+    }
     db::query("DELETE FROM budget WHERE at <= $1")
         .bind(now.minus(window.saturating_mul(2)).as_millis())
-        .execute(&mut *conn)
+        .execute(conn)
         .await?;
+    Ok(())
+}
+
+/// Writes `entries` entries.
+async fn insert(conn: &mut Conn, class: RequestClass, now: Timestamp, entries: usize) -> Result<Vec<PermitId>> {
     let keys: Vec<i64> = db::query_scalar(
         "WITH RECURSIVE entries (number) AS \
            (SELECT CAST(1 AS BIGINT) UNION ALL SELECT number + 1 FROM entries WHERE number < $3) \

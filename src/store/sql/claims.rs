@@ -236,43 +236,53 @@ async fn lock(conn: &mut Conn, claim: &ClaimTurns, frontend: &FrontendName, pick
     Ok(found.into_iter().map(|(_, row)| row).collect())
 }
 
-/// Returns true if more is due than was `picked` of each frontend: a conversation was left out because another transaction was
-/// just writing to it (a read mark, say), and nothing announces the end of that to wake anybody.
-async fn is_passed_over(conn: &mut Conn, claim: &ClaimTurns, picked: &[usize]) -> Result<bool> {
-    for (frontend, picked) in claim.frontends.iter().zip(picked) {
-        let found: i64 = db::query_scalar(concat!(
-            "SELECT COUNT(*) FROM (SELECT c.key FROM conversations c WHERE c.frontend = $1 AND ",
-            is_due!(),
-            " ORDER BY c.turn_due_at LIMIT $4) AS due"
-        ))
-        .bind(frontend.as_str())
-        .bind(claim.lease.now.as_millis())
-        .bind(joined_until(claim).as_millis())
-        .bind(i64::try_from(*picked).unwrap_or(i64::MAX).saturating_add(1))
-        .fetch_one(&mut *conn)
-        .await?;
-        if usize::try_from(found).is_ok_and(|found| found > *picked) {
-            return Ok(true);
-        }
+/// The first due time of a frontend after now.
+pub(in crate::store) const LATER: &str = "SELECT MIN(turn_due_at) FROM conversations \
+     WHERE frontend = $1 AND turn_due_at IS NOT NULL AND turn_due_at > $2";
+
+/// The same, and whether more is due now than was picked ($4, and one): a conversation was left out because another
+/// transaction was just writing to it (a read mark, say), and nothing announces the end of that to wake anybody.
+pub(in crate::store) const LATER_OR_PASSED_OVER: &str = concat!(
+    "SELECT (SELECT MIN(turn_due_at) FROM conversations \
+        WHERE frontend = $1 AND turn_due_at IS NOT NULL AND turn_due_at > $2) AS later, \
+     (SELECT COUNT(*) FROM (SELECT c.key FROM conversations c WHERE c.frontend = $1 AND ",
+    is_due!(),
+    " ORDER BY c.turn_due_at LIMIT $4) AS due) AS due"
+);
+
+/// Returns the next due time of a frontend of which so many turns are being claimed.
+async fn later(
+    conn: &mut Conn,
+    claim: &ClaimTurns,
+    frontend: &FrontendName,
+    picked: usize,
+) -> Result<Option<Timestamp>> {
+    let now = claim.lease.now;
+    if !dialect::SHARED {
+        let later: Option<i64> =
+            db::query_scalar(LATER).bind(frontend.as_str()).bind(now.as_millis()).fetch_one(conn).await?;
+        return Ok(later.map(Timestamp::from_millis));
     }
-    Ok(false)
+    let row = db::query(LATER_OR_PASSED_OVER)
+        .bind(frontend.as_str())
+        .bind(now.as_millis())
+        .bind(joined_until(claim).as_millis())
+        .bind(i64::try_from(picked).unwrap_or(i64::MAX).saturating_add(1))
+        .fetch_one(conn)
+        .await?;
+    let is_passed_over = usize::try_from(rows::int(&row, "due")?).is_ok_and(|due| due > picked);
+    let later = rows::maybe_time(&row, "later")?;
+    Ok(if is_passed_over { Some(now.plus(PASSED_OVER)).min(later.or(Some(Timestamp::MAX))) } else { later })
 }
 
 /// Returns the time of the next claim for the named frontends, of which so many are being claimed: the next due time, or soon
 /// if a turn that is due now was left out.
 async fn next_due(conn: &mut Conn, claim: &ClaimTurns, picked: &[usize]) -> Result<Option<Timestamp>> {
-    if dialect::SHARED && is_passed_over(conn, claim, picked).await? {
-        return Ok(Some(claim.lease.now.plus(PASSED_OVER)));
-    }
     let mut next: Option<i64> = None;
     let mut consider = |at: Option<i64>| next = [next, at].into_iter().flatten().min();
     let now = claim.lease.now.as_millis();
-    for frontend in &claim.frontends {
-        let later = db::query_scalar(
-            "SELECT MIN(turn_due_at) FROM conversations \
-             WHERE frontend = $1 AND turn_due_at IS NOT NULL AND turn_due_at > $2",
-        );
-        consider(later.bind(frontend.as_str()).bind(now).fetch_one(&mut *conn).await?);
+    for (frontend, picked) in claim.frontends.iter().zip(picked) {
+        consider(later(conn, claim, frontend, *picked).await?.map(Timestamp::as_millis));
         if !claim.join_window.is_zero() {
             let oldest: Option<i64> = db::query_scalar(
                 "SELECT MIN(h.accepted_at) FROM conversations c JOIN turns h ON h.key = (SELECT MIN(t.key) FROM turns t \

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::{
     Conn, Cx, continued,
-    db::{self, Columns as _},
+    db::{self, Columns as _, QueryBuilder},
     erased,
     in_flight::{self, InFlight, JOINT},
     records::ConversationRecord,
@@ -315,6 +315,7 @@ pub(in crate::store) async fn mark(
     marks: &[(FiniEventId, Option<TurnKey>, Mark)],
     now: Timestamp,
 ) -> Result<()> {
+    let mut new = Vec::new();
     for (id, turn, mark) in marks {
         let rating = (!mark.rating.is_empty()).then(|| serde_json::to_string(&mark.rating)).transpose()?;
         let content = mark.content.as_ref().map(Content::to_text);
@@ -335,19 +336,34 @@ pub(in crate::store) async fn mark(
             .bind(turn.map(|turn| turn.0))
             .bind(now.as_millis())
         } else {
-            db::query(
-                "INSERT INTO marks (fini_event_id, rating, content, conversation_key, turn_key, seen_at) \
-                 VALUES ($1, $2, $3, $4, $5, $6)",
-            )
-            .bind(id.as_str())
-            .bind(rating)
-            .bind(content)
-            .bind(key.0)
-            .bind(turn.map(|turn| turn.0))
-            .bind(now.as_millis())
+            new.push((id.as_str().to_owned(), rating, content, turn.map(|turn| turn.0)));
+            continue;
         };
         query.execute(&mut *conn).await?;
     }
+    for new in rows::parts(&new) {
+        insert_marks(conn, key, new, now).await?;
+    }
+    Ok(())
+}
+
+/// A mark's event, rating, content and turn.
+type NewMark = (String, Option<String>, Option<String>, Option<i64>);
+
+async fn insert_marks(conn: &mut Conn, key: ConversationKey, new: &[NewMark], now: Timestamp) -> Result<()> {
+    let mut query = QueryBuilder::new(
+        "INSERT INTO marks (fini_event_id, rating, content, conversation_key, turn_key, seen_at) VALUES ",
+    );
+    for (number, (id, rating, content, turn)) in new.iter().enumerate() {
+        query.push(if number == 0 { "(" } else { ", (" }).push_bind(id.clone());
+        query.push(", ").push_bind(rating.clone());
+        query.push(", ").push_bind(content.clone());
+        query.push(", ").push_bind(key.0);
+        query.push(", ").push_bind(*turn);
+        query.push(", ").push_bind(now.as_millis());
+        query.push(")");
+    }
+    query.build().execute(conn).await?;
     Ok(())
 }
 

@@ -92,7 +92,7 @@ pub(in crate::store) async fn append(
         let frontend = &conversation.reference.frontend;
         let (id, poster) = (&id, Poster::Server);
         let appended = outbox::Appended { frontend, conversation: key, sequence, id, event, poster };
-        outbox::file(conn, cx, &appended, now).await?;
+        outbox::file(conn, cx, &appended, &mut conversation.opened, now).await?;
     }
     cx.announce(Change::Feed(key));
     Ok(())

@@ -94,29 +94,35 @@ macro_rules! rows_of {
                 COALESCE(sent_at, state_since) AS sent_at, echo, replies, escalated, no_reply, withheld, request_id, traceparent \
              FROM turns WHERE conversation_key = $1 AND ",
             $($state)*,
-            " ORDER BY key"
         )
     };
 }
 /// The rows of the turn that occupies a conversation.
-pub(in crate::store) const OCCUPYING: &str = rows_of!(occupying!());
-/// The rows of a conversation's late turns.
-pub(in crate::store) const LATE: &str = rows_of!("state = 'late'");
+pub(in crate::store) const OCCUPYING: &str = concat!(rows_of!(occupying!()), " ORDER BY key");
+/// The rows of a conversation's turns that were sent and are not over: the late ones, and the one that occupies it.
+pub(in crate::store) const UNDER_WAY: &str =
+    concat!(rows_of!(occupying!()), " UNION ALL ", rows_of!("state = 'late'"), " ORDER BY key");
 
 /// Loads the turn that occupies a conversation, if any.
 pub(in crate::store) async fn load(conn: &mut Conn, conversation: ConversationKey) -> Result<Option<InFlight>> {
     Ok(turns(&db::query(OCCUPYING).bind(conversation.0).fetch_all(conn).await?)?.pop())
 }
 
-/// Loads a conversation's late turns, oldest first.
-pub(in crate::store) async fn late(conn: &mut Conn, conversation: ConversationKey) -> Result<Vec<InFlight>> {
-    turns(&db::query(LATE).bind(conversation.0).fetch_all(conn).await?)
+/// Loads a conversation's turns that were sent and are not over: the one that occupies it, if any, and the late ones, oldest
+/// first.
+pub(in crate::store) async fn under_way(
+    conn: &mut Conn,
+    conversation: ConversationKey,
+) -> Result<(Option<InFlight>, Vec<InFlight>)> {
+    let found = turns(&db::query(UNDER_WAY).bind(conversation.0).fetch_all(conn).await?)?;
+    let (late, mut current): (Vec<_>, Vec<_>) = found.into_iter().partition(|turn| turn.state == TurnState::Late);
+    Ok((current.pop(), late))
 }
 
 /// Loads all turns of a conversation that were sent and are not over, oldest first.
 pub(in crate::store) async fn all(conn: &mut Conn, conversation: ConversationKey) -> Result<Vec<InFlight>> {
-    let mut turns = late(conn, conversation).await?;
-    turns.extend(load(conn, conversation).await?);
+    let (current, mut turns) = under_way(conn, conversation).await?;
+    turns.extend(current);
     Ok(turns)
 }
 

@@ -231,7 +231,7 @@ async fn store(conn: &mut Conn, cx: &mut Cx, new: &NewMessage) -> Result<Accepte
         // Every poster from a browser is counted.
         poster: if new.counted_for.is_some() { Poster::Browser } else { Poster::Server },
     };
-    outbox::file(conn, cx, &appended, new.now).await?;
+    outbox::file(conn, cx, &appended, &mut Vec::new(), new.now).await?;
 
     cx.add_waiting(&new.frontend, 1);
     cx.announce(Change::Feed(ConversationKey(key)));

@@ -116,7 +116,7 @@ async fn record_part(
         hear_of_erased(conn, cx, look).await?;
         return Ok((Recorded::default(), None));
     };
-    let turn = in_flight::load(conn, look.conversation).await?;
+    let (turn, late) = in_flight::under_way(conn, look.conversation).await?;
     if !counts(look, &conversation, turn.as_ref()) {
         let stands = stands(conn, &look.source).await?;
         let state = Some(conversation.standing.state);
@@ -139,7 +139,6 @@ async fn record_part(
     let lacks_known = is_snapshot && evidence::is_behind(conn, look.conversation, &events, look.now).await?;
     let is_behind = is_snapshot && (is_partial || lacks_known);
     let wrapper = wrapper(&look.source, turn.as_ref().filter(|_| !is_partial), is_behind);
-    let late = in_flight::late(conn, look.conversation).await?;
     let applied = {
         let rules = cx.rules();
         let opened = |turn: &InFlight| open_turn(turn, look.now, rules.hold_window);

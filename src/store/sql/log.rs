@@ -72,7 +72,8 @@ pub(in crate::store) const NUMBER: &str = "WITH due AS (SELECT conversation_key,
      WHERE events.conversation_key = numbered.k AND events.sequence = numbered.s \
      RETURNING events.conversation_key, events.log_position";
 
-/// Enters the events numbered behind `$1`, of the conversations `$3`. A body begins with id, type and time stamp.
+/// Enters the events numbered behind `$1`, of the conversations `$3`, and returns their frontends and time stamps. A body begins
+/// with id, type and time stamp.
 pub(in crate::store) const ENTER: &str = concat!(
     "INSERT INTO log_entries (frontend, position, event_id, kind, conversation_key, sequence, recorded_at, shown_at) \
      SELECT c.frontend, e.log_position, e.id, e.kind, e.conversation_key, e.sequence, e.recorded_at, ",
@@ -87,13 +88,15 @@ pub(in crate::store) const ENTER: &str = concat!(
     " FROM events AS e JOIN conversations AS c ON c.key = e.conversation_key \
      WHERE e.log_position > $1 AND e.conversation_key",
     is_key_in!("$3"),
+    " RETURNING frontend, shown_at",
 );
 
 async fn number(conn: &mut Conn, cx: &mut Cx, most: i64) -> Result<usize> {
     dialect::lock_log(conn).await?;
-    let head: Option<(i64, String)> =
-        db::query_as("SELECT position, shown_at FROM log_head WHERE name = 'log'").fetch_optional(&mut *conn).await?;
-    let (before, shown_at) = head.unwrap_or_default();
+    let heads = db::query(HEADS).fetch_one(&mut *conn).await?;
+    let before = rows::int(&heads, "position")?;
+    let shown_at = rows::maybe_text(&heads, "shown_at")?.unwrap_or_default();
+    let counted = rows::int(&heads, "counted")?;
     let mut head = before;
     let numbered: Vec<(i64, i64)> = db::query_as(NUMBER).bind(head).bind(most).fetch_all(&mut *conn).await?;
     let mut grown: Vec<String> = Vec::new();
@@ -102,39 +105,43 @@ async fn number(conn: &mut Conn, cx: &mut Cx, most: i64) -> Result<usize> {
         let mut keys: Vec<i64> = numbered.iter().map(|(key, _)| *key).collect();
         keys.sort_unstable();
         keys.dedup();
-        db::query(ENTER).bind(head).bind(shown_at).bind(rows::array(&keys)?).execute(&mut *conn).await?;
-        grown = db::query_scalar(concat!("SELECT DISTINCT frontend FROM conversations WHERE key", is_key_in!("$1")))
-            .bind(rows::array(&keys)?)
-            .fetch_all(&mut *conn)
-            .await?;
+        let entered: Vec<(String, String)> =
+            db::query_as(ENTER).bind(head).bind(shown_at).bind(rows::array(&keys)?).fetch_all(&mut *conn).await?;
         head = numbered.iter().map(|(_, position)| *position).max().unwrap_or(head);
-        for frontend in &grown {
-            let last: Option<String> =
-                db::query_scalar("SELECT shown_at FROM log_entries WHERE frontend = $1 ORDER BY position DESC LIMIT 1")
-                    .bind(frontend.as_str())
-                    .fetch_optional(&mut *conn)
-                    .await?;
-            latest = last.map_or(latest.clone(), |last| last.max(latest));
+        for (frontend, shown_at) in entered {
+            latest = latest.max(shown_at);
+            if !grown.contains(&frontend) {
+                grown.push(frontend);
+            }
         }
     }
-    let notices = enter_notices(conn, cx, &mut head, &mut latest, &mut grown).await?;
-    let counted = report::catch_up(conn, before, head, &grown).await?;
-    if numbered.is_empty() && notices == 0 {
-        return Ok(counted);
+    let has_notices = rows::flag(&heads, "has_notices")?;
+    let notices = if has_notices { enter_notices(conn, cx, &mut head, &mut latest, &mut grown).await? } else { 0 };
+    let folded = report::catch_up(conn, (counted, before, head), &grown).await?;
+    if folded == counted && head == before {
+        return Ok(0);
     }
     db::query(
-        "INSERT INTO log_head (name, position, shown_at) VALUES ('log', $1, $2) \
+        "INSERT INTO log_head (name, position, shown_at) VALUES ('log', $1, $2), ('report', $3, '') \
          ON CONFLICT (name) DO UPDATE SET position = excluded.position, shown_at = excluded.shown_at",
     )
     .bind(head)
     .bind(latest)
+    .bind(folded)
     .execute(conn)
     .await?;
     for frontend in grown {
         cx.announce(Change::Feed(ConversationKey::log(&FrontendName::trusted(frontend))));
     }
-    Ok(numbered.len() + notices)
+    // What an older version left uncounted is work as well.
+    Ok((numbered.len() + notices).max(usize::try_from(folded - counted).unwrap_or(usize::MAX)))
 }
+
+/// The positions that the log has given and the report has counted, and whether there are notices.
+const HEADS: &str = "SELECT COALESCE((SELECT position FROM log_head WHERE name = 'log'), 0) AS position, \
+        (SELECT shown_at FROM log_head WHERE name = 'log') AS shown_at, \
+        COALESCE((SELECT position FROM log_head WHERE name = 'report'), 0) AS counted, \
+        EXISTS (SELECT 1 FROM log_notices) AS has_notices";
 
 /// Enters the notices, which stand in no feed, behind `head`.
 async fn enter_notices(

@@ -7,7 +7,7 @@ use super::{Conn, Cx, db, lanes};
 use crate::{
     domain::{
         Timestamp,
-        destination::Poster,
+        destination::{Destination, Poster},
         event::FeedEvent,
         ids::{ConversationKey, EventId, FrontendName},
     },
@@ -31,10 +31,12 @@ pub(in crate::store) struct Appended<'a> {
 }
 
 /// Files a delivery that is due at once for each destination that wants the event, behind whatever its lane still owes.
+/// `opened` names the conversation's lanes that this piece of work has opened already and thereby holds.
 pub(in crate::store) async fn file(
     conn: &mut Conn,
     cx: &mut Cx,
     appended: &Appended<'_>,
+    opened: &mut Vec<Destination>,
     now: Timestamp,
 ) -> Result<()> {
     let owed: Vec<_> = cx.rules().subscriptions.owed(appended.frontend, appended.event, appended.poster).collect();
@@ -53,7 +55,10 @@ pub(in crate::store) async fn file(
         .bind(now.as_millis())
         .execute(&mut *conn)
         .await?;
-        lanes::open(conn, &lane, now).await?;
+        if !opened.contains(&lane.destination) {
+            lanes::open(conn, &lane, now).await?;
+            opened.push(lane.destination);
+        }
         cx.announce(Change::Deliveries);
     }
     Ok(())

@@ -36,7 +36,7 @@ impl ReadingStore for ThisStore {
     }
 
     async fn due_reads(&self, now: Timestamp, limit: usize) -> Result<Vec<DueRead>> {
-        self.snapshot((now, limit), |conn, (now, limit)| due_reads(conn, *now, *limit).boxed()).await
+        self.read((now, limit), |conn, (now, limit)| due_reads(conn, *now, *limit).boxed()).await
     }
 
     async fn next_read_at(&self) -> Result<Option<Timestamp>> {
@@ -110,11 +110,22 @@ pub(super) const WATCHED_UNTIL: &str = watched!("AND watch_until <= $2 ORDER BY 
 /// The watch by last activity: no index holds that order.
 const WATCHED_BELOW: &str = watched!("AND last_activity_at <= $2 ORDER BY last_activity_at DESC LIMIT $3");
 
-/// The reads of one urgency, earliest due first: a part of one index.
-pub(super) const DUE_READS: &str = "SELECT key, frontend, conversation_id, interaction_id, state, read_at, read_misses, \
-         last_activity_at FROM conversations \
-     WHERE read_urgency = $1 AND read_at IS NOT NULL AND read_at <= $2 AND interaction_id IS NOT NULL \
-     ORDER BY read_at LIMIT $3";
+macro_rules! due_reads_of {
+    ($urgency:literal) => {
+        concat!(
+            "SELECT * FROM (SELECT key, frontend, conversation_id, interaction_id, state, read_at, read_misses, \
+                 read_urgency, last_activity_at FROM conversations \
+             WHERE read_urgency = ",
+            $urgency,
+            " AND read_at IS NOT NULL AND read_at <= $1 AND interaction_id IS NOT NULL \
+             ORDER BY read_at LIMIT $2) AS urgency_",
+            $urgency
+        )
+    };
+}
+/// The reads of each urgency, earliest due first: parts of one index, so that reads that are not due yet are never looked at.
+pub(super) const DUE_READS: &str =
+    concat!(due_reads_of!("0"), " UNION ALL ", due_reads_of!("1"), " UNION ALL ", due_reads_of!("2"));
 
 /// The first read of each urgency.
 pub(super) const NEXT_READ: &str = "SELECT MIN(firsts.at) FROM ( \
@@ -160,25 +171,17 @@ async fn watched(
         .collect()
 }
 
-/// Reads due reads, most urgent first. One query per urgency, so that reads that are not due yet are never looked at.
+/// Reads due reads, most urgent first.
 async fn due_reads(conn: &mut Conn, now: Timestamp, limit: usize) -> Result<Vec<DueRead>> {
-    let mut due = Vec::new();
-    for urgency in 0_i64..=2 {
-        let room = limit - due.len();
-        if room == 0 {
-            break;
-        }
-        let found = db::query(DUE_READS)
-            .bind(urgency)
-            .bind(now.as_millis())
-            .bind(i64::try_from(room).unwrap_or(i64::MAX))
-            .fetch_all(&mut *conn)
-            .await?;
-        for row in &found {
-            due.push(due_read(row)?);
-        }
-    }
-    Ok(due)
+    let found = db::query(DUE_READS)
+        .bind(now.as_millis())
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(conn)
+        .await?;
+    let read = |row: &Row| Ok((rows::int(row, "read_urgency")?, due_read(row)?));
+    let mut due = found.iter().map(read).collect::<Result<Vec<_>>>()?;
+    due.sort_by_key(|(urgency, read)| (*urgency, read.due_at));
+    Ok(due.into_iter().take(limit).map(|(_, read)| read).collect())
 }
 
 /// Returns the time of the next read.

@@ -13,6 +13,7 @@ use crate::{
     domain::{
         Timestamp, WallTime,
         conversation::{Escalation, JUDGED_WITHIN, Standing, State},
+        destination::Destination,
         evidence::news::Began,
         ids::{ConversationId, ConversationKey, FrontendName, InteractionId},
     },
@@ -23,6 +24,8 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(in crate::store) struct ConversationRecord {
     pub(in crate::store) reference: ConversationRef,
+    /// Its lanes that were opened since it was loaded; nobody closes them before the end of the transaction.
+    pub(in crate::store) opened: Vec<Destination>,
     columns: Columns,
     stored: Columns,
 }
@@ -237,7 +240,7 @@ impl ConversationRecord {
 
     /// Writes the changed columns.
     pub(in crate::store) async fn save(self, conn: &mut Conn) -> Result<()> {
-        let Self { reference, columns, stored } = self;
+        let Self { reference, columns, stored, .. } = self;
         if columns == stored {
             return Ok(());
         }
@@ -318,6 +321,7 @@ pub(in crate::store) async fn load(conn: &mut Conn, key: ConversationKey) -> Res
             frontend: FrontendName::trusted(rows::text(&row, "frontend")?),
             id: ConversationId::trusted(rows::text(&row, "conversation_id")?),
         },
+        opened: Vec::new(),
         stored: columns.clone(),
         columns,
     }))

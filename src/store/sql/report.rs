@@ -11,7 +11,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use futures_util::FutureExt;
 
-use super::{Conn, Row, ThisStore, db, rows};
+use super::{
+    Conn, Row, ThisStore,
+    db::{self, QueryBuilder},
+    rows,
+};
 use crate::{
     domain::{
         Timestamp, WallTime,
@@ -34,14 +38,15 @@ impl ReportStore for ThisStore {
     }
 }
 
-/// Folds the log's entries behind those folded before, up to `head`. `grown` names the logs that have grown since the head
-/// was at `before`. Returns the number of positions it advanced.
-pub(in crate::store) async fn catch_up(conn: &mut Conn, before: i64, head: i64, grown: &[String]) -> Result<usize> {
-    let folded: Option<i64> =
-        db::query_scalar("SELECT position FROM log_head WHERE name = 'report'").fetch_optional(&mut *conn).await?;
-    let begun = folded.unwrap_or(0);
+/// Folds the log's entries behind `begun`, up to which they were folded before, up to `head`. `grown` names the logs that have
+/// grown since the head was at `before`. Returns the position that it has reached, which the caller keeps.
+pub(in crate::store) async fn catch_up(
+    conn: &mut Conn,
+    (begun, before, head): (i64, i64, i64),
+    grown: &[String],
+) -> Result<i64> {
     if begun >= head {
-        return Ok(0);
+        return Ok(begun);
     }
     let logs = if begun < before { logs(conn).await? } else { grown.to_vec() };
     let mut position = begun;
@@ -55,14 +60,7 @@ pub(in crate::store) async fn catch_up(conn: &mut Conn, before: i64, head: i64, 
             break;
         }
     }
-    db::query(
-        "INSERT INTO log_head (name, position, shown_at) VALUES ('report', $1, '') \
-         ON CONFLICT (name) DO UPDATE SET position = excluded.position",
-    )
-    .bind(position)
-    .execute(conn)
-    .await?;
-    Ok(usize::try_from(position - begun).unwrap_or(usize::MAX))
+    Ok(position)
 }
 
 /// Every frontend that has a log.
@@ -137,7 +135,7 @@ async fn waits(conn: &mut Conn, keys: &[i64]) -> Result<HashMap<i64, Waits>> {
 
 /// Writes down the changes; no row is kept of a conversation that waits for nothing.
 async fn save_waits(conn: &mut Conn, before: &HashMap<i64, Waits>, now: &HashMap<i64, Waits>) -> Result<()> {
-    let mut settled = Vec::new();
+    let (mut settled, mut changed) = (Vec::new(), Vec::new());
     for (key, waits) in now.iter().filter(|(key, waits)| before.get(key) != Some(waits)) {
         if *waits == Waits::SETTLED {
             if before.contains_key(key) {
@@ -145,19 +143,30 @@ async fn save_waits(conn: &mut Conn, before: &HashMap<i64, Waits>, now: &HashMap
             }
             continue;
         }
-        db::query(
-            "INSERT INTO report_waits (conversation_key, asked_at, answered, human_asked_at) VALUES ($1, $2, $3, $4) \
-             ON CONFLICT (conversation_key) DO UPDATE SET asked_at = excluded.asked_at, answered = excluded.answered, \
-                human_asked_at = excluded.human_asked_at",
-        )
-        .bind(*key)
-        .bind(waits.asked_at.map(Timestamp::as_millis))
-        .bind(waits.is_answered)
-        .bind(waits.human_asked_at.map(Timestamp::as_millis))
-        .execute(&mut *conn)
-        .await?;
+        changed.push((*key, *waits));
+    }
+    for part in rows::parts(&changed) {
+        put_waits(conn, part).await?;
     }
     forget(conn, &settled).await
+}
+
+async fn put_waits(conn: &mut Conn, changed: &[(i64, Waits)]) -> Result<()> {
+    let mut query =
+        QueryBuilder::new("INSERT INTO report_waits (conversation_key, asked_at, answered, human_asked_at) VALUES ");
+    for (number, (key, waits)) in changed.iter().enumerate() {
+        query.push(if number == 0 { "(" } else { ", (" }).push_bind(*key);
+        query.push(", ").push_bind(waits.asked_at.map(Timestamp::as_millis));
+        query.push(", ").push_bind(waits.is_answered);
+        query.push(", ").push_bind(waits.human_asked_at.map(Timestamp::as_millis));
+        query.push(")");
+    }
+    query.push(
+        " ON CONFLICT (conversation_key) DO UPDATE SET asked_at = excluded.asked_at, answered = excluded.answered, \
+            human_asked_at = excluded.human_asked_at",
+    );
+    query.build().execute(conn).await?;
+    Ok(())
 }
 
 /// Deletes the waits of these conversations.
@@ -174,6 +183,28 @@ pub(in crate::store) async fn forget(conn: &mut Conn, conversations: &[i64]) -> 
 
 /// Adds the folded sums.
 async fn add(conn: &mut Conn, frontend: &str, slot: Slot, more: &Sums) -> Result<()> {
+    let (messages, answered) = (count(more.messages), count(more.answered));
+    let (escalated, resolved, failed) = (count(more.escalated), count(more.resolved), count(more.failed));
+    // Histograms are added up here, not by the database; most events measure no wait.
+    if more.first_answers == Histogram::default() && more.humans == Histogram::default() {
+        db::query(
+            "INSERT INTO report_sums (slot, frontend, messages, answered, escalated, resolved, failed) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7) \
+             ON CONFLICT (slot, frontend) DO UPDATE SET messages = report_sums.messages + excluded.messages, \
+                answered = report_sums.answered + excluded.answered, escalated = report_sums.escalated + excluded.escalated, \
+                resolved = report_sums.resolved + excluded.resolved, failed = report_sums.failed + excluded.failed",
+        )
+        .bind(slot.number())
+        .bind(frontend)
+        .bind(messages)
+        .bind(answered)
+        .bind(escalated)
+        .bind(resolved)
+        .bind(failed)
+        .execute(conn)
+        .await?;
+        return Ok(());
+    }
     let known = db::query("SELECT first_answers, humans FROM report_sums WHERE slot = $1 AND frontend = $2")
         .bind(slot.number())
         .bind(frontend)
@@ -195,11 +226,11 @@ async fn add(conn: &mut Conn, frontend: &str, slot: Slot, more: &Sums) -> Result
     )
     .bind(slot.number())
     .bind(frontend)
-    .bind(count(more.messages))
-    .bind(count(more.answered))
-    .bind(count(more.escalated))
-    .bind(count(more.resolved))
-    .bind(count(more.failed))
+    .bind(messages)
+    .bind(answered)
+    .bind(escalated)
+    .bind(resolved)
+    .bind(failed)
     .bind(serde_json::to_string(&first_answers)?)
     .bind(serde_json::to_string(&humans)?)
     .execute(conn)

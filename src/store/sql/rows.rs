@@ -14,6 +14,17 @@ use crate::{
     store::{Result, StoreError},
 };
 
+/// Cuts rows that are inserted with one statement each part into parts of 64, 32, 16, 8, 4, 2 and 1: each length is a
+/// statement of its own, and a connection keeps only so many prepared.
+pub(in crate::store) fn parts<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let length = 1 << rows.len().min(64).checked_ilog2()?;
+        let (part, rest) = rows.split_at(length);
+        rows = rest;
+        Some(part)
+    })
+}
+
 /// Reads a text.
 pub(in crate::store) fn text(row: &Row, column: &str) -> Result<String> {
     Ok(row.try_get(column)?)

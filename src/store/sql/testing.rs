@@ -92,6 +92,6 @@ async fn owe(conn: &mut Conn, cx: &mut Cx, conversation: ConversationKey, now: T
         event: &told,
         poster: Poster::Server,
     };
-    outbox::file(conn, cx, &appended, now).await?;
+    outbox::file(conn, cx, &appended, &mut Vec::new(), now).await?;
     Ok(sequence)
 }

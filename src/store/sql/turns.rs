@@ -96,11 +96,20 @@ impl TurnStore for ThisStore {
     }
 
     async fn recover_turns(&self, lease: &Lease) -> Result<usize> {
+        // Nearly always there is none: nobody locks or commits to find that out.
+        if !self.read(lease.clone(), |conn, lease| has_orphan(conn, lease).boxed()).await? {
+            return Ok(0);
+        }
         self.write(lease.clone(), |conn, cx, lease| recover(conn, cx, lease).boxed()).await
     }
 
     async fn expire_turns(&self, now: Timestamp, accepted_before: Timestamp, failure: &TurnFailure) -> Result<usize> {
         let mut expired = 0;
+        // Seldom does anything wait for so long: nobody locks or commits to find that out.
+        let before = accepted_before;
+        if self.read(before, |conn, before| waiting_longest(conn, *before).boxed()).await?.is_empty() {
+            return Ok(0);
+        }
         loop {
             let batch = (now, accepted_before, failure.clone());
             let found = self.write(batch, |conn, cx, of| expire(conn, cx, of.0, of.1, &of.2).boxed()).await?;
@@ -330,16 +339,36 @@ async fn next_look_at(conn: &mut Conn) -> Result<Option<Timestamp>> {
     Ok(at.map(Timestamp::from_millis))
 }
 
+/// Sends whose lease has ended at $1, or whose process is not this one ($2) and is known to be gone: that of a database that is
+/// not shared ($3) is.
+macro_rules! orphaned {
+    () => {
+        "state = 'sending' AND (lease_until <= $1 OR (owner <> $2 AND (NOT $3 OR EXISTS \
+            (SELECT 1 FROM leases WHERE leases.name = 'process.' || turns.owner AND leases.until <= $1))))"
+    };
+}
+/// One of them.
+pub(in crate::store) const ORPHAN: &str = concat!("SELECT key FROM turns WHERE ", orphaned!(), " LIMIT 1");
+
+async fn has_orphan(conn: &mut Conn, lease: &Lease) -> Result<bool> {
+    let found: Option<i64> = db::query_scalar(ORPHAN)
+        .bind(lease.now.as_millis())
+        .bind(&*lease.owner.0)
+        .bind(dialect::SHARED)
+        .fetch_optional(conn)
+        .await?;
+    Ok(found.is_some())
+}
+
 async fn recover(conn: &mut Conn, cx: &mut Cx, lease: &Lease) -> Result<usize> {
     let unclear = TurnState::Sending.after(TurnMove::LoseSight).map_err(StoreError::from)?;
     let unclear = if mutated!("a send cut off by a kill counts as never sent") { TurnState::Queued } else { unclear };
-    let done = db::query(
+    let done = db::query(concat!(
         "UPDATE turns SET state = $4, state_since = $1, token = NULL, owner = NULL, lease_until = NULL, looks = 0, \
             look_at = CASE WHEN leader_key IS NULL THEN CAST($1 AS BIGINT) END, \
-            detail = 'the bridge stopped while the message was being sent' \
-         WHERE state = 'sending' AND (lease_until <= $1 OR (owner <> $2 AND (NOT $3 OR EXISTS \
-            (SELECT 1 FROM leases WHERE leases.name = 'process.' || turns.owner AND leases.until <= $1))))",
-    )
+            detail = 'the bridge stopped while the message was being sent' WHERE ",
+        orphaned!()
+    ))
     .bind(lease.now.as_millis())
     .bind(&*lease.owner.0)
     .bind(dialect::SHARED)
@@ -359,6 +388,11 @@ pub(in crate::store) const WAITING_LONGEST: &str = "SELECT DISTINCT oldest.conve
          FROM (SELECT conversation_key FROM turns WHERE state = 'queued' AND accepted_at < $1 \
             ORDER BY accepted_at LIMIT $2) AS oldest";
 
+async fn waiting_longest(conn: &mut Conn, accepted_before: Timestamp) -> Result<Vec<i64>> {
+    let found = db::query_scalar(WAITING_LONGEST).bind(accepted_before.as_millis()).bind(EXPIRY_BATCH);
+    Ok(found.fetch_all(conn).await?)
+}
+
 async fn expire(
     conn: &mut Conn,
     cx: &mut Cx,
@@ -366,11 +400,7 @@ async fn expire(
     accepted_before: Timestamp,
     failure: &TurnFailure,
 ) -> Result<usize> {
-    let conversations: Vec<i64> = db::query_scalar(WAITING_LONGEST)
-        .bind(accepted_before.as_millis())
-        .bind(EXPIRY_BATCH)
-        .fetch_all(&mut *conn)
-        .await?;
+    let conversations = waiting_longest(conn, accepted_before).await?;
     let failed = TurnState::Queued.after(TurnMove::Fail).map_err(StoreError::from)?;
     let mut expired = 0;
     for key in conversations.into_iter().map(ConversationKey) {

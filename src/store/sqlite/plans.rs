@@ -3,13 +3,13 @@
 use futures_util::FutureExt as _;
 
 use super::{
-    Read, SqliteStore, admin, attempts, blocked, claims, erasures, evidence, expiry, feed, handoff, in_flight, intake,
-    lanes, log, operator, people, prune, reading, replays, report, tries, turns, unbound,
+    Read, SqliteStore, admin, attempts, blocked, budget, claims, erasures, evidence, expiry, feed, handoff, in_flight,
+    intake, lanes, log, operator, people, prune, reading, replays, report, tries, turns, unbound,
 };
 use crate::{domain::destination::Subscriptions, store::conformance};
 
 /// Tables with a few rows per frontend, parts of statements, and parameters: these may be read from end to end.
-const SMALL: [&str; 16] = [
+const SMALL: [&str; 19] = [
     "logs",
     "frontends",
     "waiting",
@@ -26,6 +26,9 @@ const SMALL: [&str; 16] = [
     "busy",
     "page",
     "ids",
+    "urgency_0",
+    "urgency_1",
+    "urgency_2",
 ];
 
 async fn plan(store: &SqliteStore, sql: &str) -> Vec<String> {
@@ -52,6 +55,7 @@ async fn frequent_questions_never_scan_a_table_that_grows() {
         .expect("opens");
     for (name, sql) in [
         ("backlog", admin::BACKLOG),
+        ("an orphaned send", turns::ORPHAN),
         ("what is held up", admin::HELD),
         ("blocked lanes", blocked::BLOCKED[0]),
         ("blocked lanes of further destinations", blocked::BLOCKED[1]),
@@ -124,9 +128,12 @@ async fn turns_are_found_by_index_alone() {
     for (name, sql, index) in [
         ("a repeated message", intake::KNOWN, "conversations_by_id"),
         ("due turns", claims::DUE, "conversations_due"),
+        ("the next due turn", claims::LATER, "conversations_due"),
+        ("requests in a window", budget::COUNTED, "budget_by_time"),
         ("when people were served", claims::SERVED, "conversations_served"),
         ("the turn in flight", in_flight::OCCUPYING, "turns_open"),
-        ("late turns", in_flight::LATE, "turns_late"),
+        ("late turns", in_flight::UNDER_WAY, "turns_late"),
+        ("the turn under way", in_flight::UNDER_WAY, "turns_open"),
         ("messages without an answer", feed::UNANSWERED, "turns_late"),
         ("messages without an event", evidence::UNECHOED_TURNS, "turns_unechoed"),
         ("unbound conversations", unbound::LOOKED_FOR, "conversations_unbound"),

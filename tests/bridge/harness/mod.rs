@@ -13,6 +13,8 @@ mod replicas;
 mod setup;
 mod sse;
 mod token;
+mod wal;
+mod wire;
 
 use std::time::{Duration, Instant};
 
@@ -24,6 +26,7 @@ pub use replicas::{database, left_out, said, server};
 pub use setup::{Destination, Frontend, Setup, random_secret, random_token, unique};
 pub use sse::Stream;
 pub use token::{browser_token, mac, with_header};
+pub use wire::{Unit, Wire};
 
 /// How long a condition may take to come true. Far more than it ever should: only a failing test waits this long.
 pub const DEADLINE: Duration = Duration::from_secs(20);
