@@ -394,10 +394,14 @@ pub(in crate::store) async fn take_kept(
         .bind(interaction.as_str())
         .fetch_all(&mut *conn)
         .await?;
-    let Some(last) = kept.last() else { return Ok(()) };
+    let Some(last) = kept.last().filter(|_| !is_forgotten()) else { return Ok(()) };
     let mut told = Vec::new();
     conversation.standing.request_human(EscalationReason::Action, rows::maybe_text(last, "note")?, now, &mut told);
     append(conn, cx, conversation, told, now).await
+}
+
+fn is_forgotten() -> bool {
+    mutated!("a request of Fini's is forgotten where its conversation is not known")
 }
 
 /// Conversations whose handoff is due, except those that another transaction has locked.

@@ -1,6 +1,8 @@
 //! The verdict: what was written, against what the vendor stored, what the feeds show, and what receivers and streams were given.
 //! Looks from the outside alone.
 
+mod asks;
+mod browsers;
 mod fate;
 mod feeds;
 mod handoffs;
@@ -24,7 +26,7 @@ use crate::{
     plan::{Plan, Talk},
     receiver::Arrival,
     stream::Seen,
-    world::{Erased, Posted, World, lock},
+    world::{Asked, Erased, Posted, World, lock},
 };
 
 /// Everything that is compared.
@@ -38,7 +40,11 @@ pub struct Evidence {
     /// As `GET /v1/conversations/{id}` shows them.
     pub shown: BTreeMap<Talk, Value>,
     pub arrivals: Vec<Arrival>,
+    pub asked: Vec<Asked>,
     pub streamed: BTreeMap<Talk, Vec<Seen>>,
+    pub browsed: BTreeMap<Talk, Vec<Seen>>,
+    /// The requests of Fini's that fit no conversation, as operators see them.
+    pub unmatched: Vec<Value>,
     pub ready: Option<(u16, Value)>,
     /// What was never done.
     pub left: Option<String>,
@@ -85,6 +91,7 @@ impl Evidence {
                 shown.insert(talk, view);
             }
         }
+        let kept = world.ask(Door::Admin, "GET", "/admin/v1/handoffs?content=true", None).await;
         let ready = world.ask(Door::Admin, "GET", "/readyz", None).await;
         let sandbox = &world.vendor.sandbox;
         Self {
@@ -96,7 +103,10 @@ impl Evidence {
             feeds,
             shown,
             arrivals: world.receivers.arrivals(),
+            asked: lock(&world.asked).clone(),
             streamed: lock(&world.streamed).clone(),
+            browsed: lock(&world.browsed).clone(),
+            unmatched: kept.and_then(|(_, kept)| kept["unmatched"].as_array().cloned()).unwrap_or_default(),
             ready,
             left,
             violations: lock(&world.violations).iter().cloned().chain(world.receivers.violations()).collect(),
@@ -164,6 +174,8 @@ pub fn judge(evidence: &Evidence) -> Verdict {
     if evidence.vendor.max_in_window > evidence.plan.limit {
         verdict.wrong(format!("budget: {} requests in a minute of Fini's", evidence.vendor.max_in_window));
     }
+    asks::judge(evidence, &mut verdict);
+    browsers::judge(evidence, &mut verdict);
     fate::judge(evidence, &mut verdict);
     feeds::judge(evidence, &mut verdict);
     handoffs::judge(evidence, &mut verdict);
