@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Every schema there was, oldest first; never changed once released. Their number stands in `user_version`.
-const MIGRATIONS: [&str; 18] = [
+pub(super) const MIGRATIONS: [&str; 19] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_erasures.sql"),
     include_str!("migrations/0003_correlation.sql"),
@@ -37,6 +37,7 @@ const MIGRATIONS: [&str; 18] = [
     include_str!("migrations/0020_operators.sql"),
     include_str!("migrations/0021_following.sql"),
     include_str!("migrations/0022_report.sql"),
+    include_str!("migrations/0023_looked_for.sql"),
 ];
 /// `application_id` of our files ("FINI"), so that another program's database is never taken for ours.
 const APPLICATION_ID: i32 = 0x4649_4e49;
