@@ -13,12 +13,13 @@ mod story;
 mod waits;
 
 use std::{
-    collections::{BTreeMap, hash_map::DefaultHasher},
+    collections::{BTreeMap, BTreeSet, hash_map::DefaultHasher},
     hash::{Hash as _, Hasher as _},
     sync::Arc,
 };
 
-use fini_bridge::sandbox::{AuditReport, Conversation, Inbound};
+use axum::body::Bytes;
+use fini_bridge::sandbox::{AuditReport, Conversation, DEFAULT_API_KEY, Inbound, Sandbox};
 use serde_json::Value;
 
 use crate::{
@@ -43,6 +44,8 @@ pub struct Evidence {
     pub asked: Vec<Asked>,
     pub streamed: BTreeMap<Talk, Vec<Seen>>,
     pub browsed: BTreeMap<Talk, Vec<Seen>>,
+    /// Fini conversations that are larger than any page of List may be, each alone.
+    pub unlistable: BTreeSet<String>,
     /// The requests of Fini's that fit no conversation, as operators see them.
     pub unmatched: Vec<Value>,
     pub ready: Option<(u16, Value)>,
@@ -94,11 +97,13 @@ impl Evidence {
         let kept = world.ask(Door::Admin, "GET", "/admin/v1/handoffs?content=true", None).await;
         let ready = world.ask(Door::Admin, "GET", "/readyz", None).await;
         let sandbox = &world.vendor.sandbox;
+        let vendor = sandbox.audit(0, true);
         Self {
             plan: world.plan.clone(),
+            unlistable: unlistable(sandbox, vendor.inbound.keys()).await,
             posted: lock(&world.posted).clone(),
             erased: lock(&world.erased).clone(),
-            vendor: sandbox.audit(0, true),
+            vendor,
             conversations: sandbox.conversations(usize::MAX).into_iter().map(|one| (one.id.to_string(), one)).collect(),
             feeds,
             shown,
@@ -151,6 +156,21 @@ impl Evidence {
         talks.dedup();
         talks.len() > 1
     }
+}
+
+/// Which of these conversations List can give on no page, since each alone is larger than a page may be.
+async fn unlistable(sandbox: &Sandbox, ids: impl Iterator<Item = &String>) -> BTreeSet<String> {
+    let Some(most) = sandbox.settings().list_max_bytes else { return BTreeSet::new() };
+    sandbox.set(|settings| settings.rate_limit = None);
+    let mut found = BTreeSet::new();
+    for id in ids {
+        let path = format!("/v2/hc-interactions/{id}/public");
+        let answered = sandbox.call("GET", &path, Some(DEFAULT_API_KEY), Bytes::new()).await;
+        if answered.is_ok_and(|answered| answered.body.len() > most) {
+            found.insert(id.clone());
+        }
+    }
+    found
 }
 
 /// Judges a world.
