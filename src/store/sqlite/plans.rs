@@ -9,7 +9,7 @@ use super::{
 use crate::{domain::destination::Subscriptions, store::conformance};
 
 /// Tables with a few rows per frontend, parts of statements, and parameters: these may be read from end to end.
-const SMALL: [&str; 16] = [
+const SMALL: [&str; 17] = [
     "logs",
     "frontends",
     "waiting",
@@ -26,6 +26,7 @@ const SMALL: [&str; 16] = [
     "busy",
     "page",
     "ids",
+    "others",
 ];
 
 async fn plan(store: &SqliteStore, sql: &str) -> Vec<String> {
