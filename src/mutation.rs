@@ -27,6 +27,9 @@ pub const ALL: &[&str] = &[
     "a callback's bytes change with each attempt",
     "the stream forgets its place",
     "more requests than the limit leave",
+    "the bot speaks on after a claim",
+    "what is withheld reaches the customer",
+    "a request of Fini's is forgotten where its conversation is not known",
 ];
 
 #[cfg(feature = "mutations")]

@@ -245,6 +245,7 @@ impl Rooms {
             metrics: self.metrics.clone(),
             owner: self.owner.clone(),
             settings: parts::housekeeper(config),
+            measure_at: Mutex::default(),
             pruned_at: Mutex::default(),
         }
     }

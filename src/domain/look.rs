@@ -542,7 +542,8 @@ impl<'a> Pass<'a> {
 
     /// Returns true if an event is the bot's while a desk has the conversation.
     fn is_withheld(&self, event: &FiniEvent) -> bool {
-        event.role == FiniRole::Bot && self.applied.standing.handoff.is_fenced()
+        let is_fenced = self.applied.standing.handoff.is_fenced() && !mutated!("the bot speaks on after a claim");
+        event.role == FiniRole::Bot && is_fenced
     }
 
     /// Counts a reply. A human agent who answers before the bot takes the conversation over.

@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::Instant;
+
 use crate::{
     domain::{
         Clock, Timestamp,
@@ -18,8 +20,12 @@ use crate::{
     store::{Held, Lease, LeftAlone, Owner, RequestClass, Result, Store, StoreError},
 };
 
-/// Measured this often.
+/// Looks for what is due this often, and measures.
 const EVERY: Duration = Duration::from_secs(2);
+/// The part of the time that measuring takes at most, as its divisor: counting a hundred thousand rows takes a while, so it is
+/// done less often then, but this often at least.
+const SHARE: u32 = 100;
+const SELDOM: Duration = Duration::from_secs(10);
 /// A process that shares its store and has not renewed its lease for so long is dead: the others look for what it was
 /// sending.
 const ALIVE: Duration = Duration::from_secs(15);
@@ -58,6 +64,8 @@ pub struct Housekeeper {
     pub owner: Owner,
     /// Retention and patience.
     pub settings: HousekeeperSettings,
+    /// Time before which it does not measure again; `None` before the first measurement.
+    pub measure_at: Mutex<Option<Timestamp>>,
     /// Time of the last pruning; `None` before the first.
     pub pruned_at: Mutex<Option<Timestamp>>,
     /// Time at which the size of the database was last measured; `None` before the first time.
@@ -91,7 +99,12 @@ impl Loop for Arc<Housekeeper> {
         }
         // Content that was erased while somebody was reading is taken out of the files now.
         self.store.scrub().await?;
-        self.measure(now).await?;
+        if self.measures(now) {
+            let began = Instant::now();
+            self.measure(now).await?;
+            let pause = began.elapsed().saturating_mul(SHARE).clamp(EVERY, SELDOM);
+            *self.measure_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(now.plus(pause));
+        }
         if self.prunes(now) {
             let pruned = self.store.prune(now, self.settings.retention, PRUNE_BATCH).await?;
             if pruned > 0 {
@@ -114,6 +127,11 @@ impl Housekeeper {
         let now = self.clock.now();
         let dead = Lease { owner: self.owner.clone(), now, until: now };
         self.store.take_lease(&self.owner.process_lease(), &dead).await.map(drop)
+    }
+
+    fn measures(&self, now: Timestamp) -> bool {
+        let measure_at = *self.measure_at.lock().unwrap_or_else(PoisonError::into_inner);
+        measure_at.is_none_or(|at| at <= now)
     }
 
     fn prunes(&self, now: Timestamp) -> bool {

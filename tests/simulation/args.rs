@@ -24,7 +24,8 @@ The whole bridge in virtual time:
   --log          with --seed: what the bridge logs, on the error output
   --answers      each unusual answer of the vendor's alone, in some worlds without other trouble
   --answer NAME  of them this one, by its row, its name or a part of it
-  --mutations    reintroduce known faults one by one; each has to be caught
+  --mutations    reintroduce known faults one by one; each has to be caught in the world that is written out for it, with
+                 --worlds in one of so many drawn worlds
   --threads N    (default 2)";
 
 /// What is asked for.

@@ -17,6 +17,7 @@ mod plan;
 mod receiver;
 mod regressions;
 mod rows;
+mod scenes;
 mod shrink;
 mod stream;
 mod summary;

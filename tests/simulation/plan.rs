@@ -16,8 +16,9 @@ use crate::{
 /// A pause beyond this is one in which nothing happens any more.
 const LONG: u64 = 120_000;
 
-/// Separates the random numbers of desks from all others.
+/// Separates the random numbers of desks from all others, and those of requests for a human.
 const DESKS: u64 = 0xde5c;
+const ASKS: u64 = 0xa5c5;
 
 /// The frontends of every world.
 pub const FRONTENDS: [&str; 2] = ["web", "app"];
@@ -59,8 +60,8 @@ pub enum Deed {
     Status { talk: Talk, status: Option<&'static str> },
     /// Fini's `resolved` is set.
     Resolved { talk: Talk, resolved: bool },
-    /// A customer opens the stream and stays for so long.
-    Stream { talk: Talk, for_ms: u64 },
+    /// The stream is followed for so long: by the frontend's server, or by the customer's own browser.
+    Stream { talk: Talk, for_ms: u64, is_browser: bool },
     /// What happens to requests on the way to Fini, for so long.
     Weather { weather: Weather, for_ms: u64 },
     /// How a receiver behaves, for so long.
@@ -80,6 +81,20 @@ pub enum Deed {
     Settle,
     /// One of a desk's agents takes part.
     Desk { talk: Talk, agent: usize, step: DeskStep },
+    /// The customer asks for a human in the browser, perhaps before anything was written.
+    Wish { talk: Talk },
+    /// Fini's action asks for a human, as soon as the customer's message is there.
+    Push { talk: Talk, named: Named },
+}
+
+/// How Fini's action names the conversation that it means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// By Fini's own id.
+    Id,
+    /// By the bridge's key, where Fini has it among the attributes.
+    Key,
+    Both,
 }
 
 /// An act of an agent of a desk outside Fini.
@@ -158,6 +173,7 @@ impl Plan {
         acts.retain(|act| !is_calm || !act.deed.is_trouble());
         // From chance of their own, so that a seed's world is otherwise what it was without desks.
         desks(&mut Rng::with_seed(seed ^ DESKS), &mut acts);
+        asks(&mut Rng::with_seed(seed ^ ASKS), &mut acts);
         stretch(length, &mut dice.fork(), &mut acts);
         acts.sort_by_key(|act| act.at);
         Self { seed, limit, bots, joins, answers, acts, is_told: false }
@@ -244,7 +260,7 @@ fn life(person: usize, length: u64, dice: &mut Rng, acts: &mut Vec<Act>) {
         let talk = Talk { person, number };
         let mut at = dice.u64(0..length / 2);
         if dice.u8(..3) == 0 {
-            acts.push(Act { at, deed: Deed::Stream { talk, for_ms: dice.u64(10_000..length) } });
+            acts.push(Act { at, deed: Deed::Stream { talk, for_ms: dice.u64(10_000..length), is_browser: false } });
         }
         for _ in 0..dice.usize(1..=5) {
             // One message, or several at once: a burst, two tabs.
@@ -302,17 +318,44 @@ fn text(person: usize, count: usize, dice: &mut Rng) -> String {
     format!("[p{person}-{count}] {words}")
 }
 
-/// Humans of a desk outside Fini take conversations over, and mostly give them back.
-fn desks(dice: &mut Rng, acts: &mut Vec<Act>) {
+/// Every conversation with the time of its first message.
+fn begun(acts: &[Act]) -> Vec<(Talk, u64)> {
     let mut begun: Vec<(Talk, u64)> = Vec::new();
-    for act in &*acts {
+    for act in acts {
         if let Deed::Write { talk, .. } = act.deed
             && !begun.iter().any(|(known, _)| *known == talk)
         {
             begun.push((talk, act.at));
         }
     }
-    for (talk, began) in begun {
+    begun
+}
+
+/// Customers and Fini ask for humans, before, while and after somebody takes the conversation; some customers watch in a browser.
+fn asks(dice: &mut Rng, acts: &mut Vec<Act>) {
+    for (talk, began) in begun(acts) {
+        if dice.u8(..4) == 0 {
+            let at = (began + dice.u64(..70_000)).saturating_sub(10_000);
+            acts.push(Act { at, deed: Deed::Wish { talk } });
+        }
+        if dice.u8(..3) == 0 {
+            let at = began + if dice.bool() { dice.u64(..2_000) } else { dice.u64(..120_000) };
+            let named = [Named::Id, Named::Key, Named::Both][dice.usize(..3)];
+            for at in [at, at + dice.u64(..10_000)].into_iter().take(dice.usize(1..=2)) {
+                acts.push(Act { at, deed: Deed::Push { talk, named } });
+            }
+        }
+    }
+    for act in acts {
+        if let Deed::Stream { is_browser, .. } = &mut act.deed {
+            *is_browser = dice.bool();
+        }
+    }
+}
+
+/// Humans of a desk outside Fini take conversations over, and mostly give them back.
+fn desks(dice: &mut Rng, acts: &mut Vec<Act>) {
+    for (talk, began) in begun(acts) {
         if dice.u8(..3) != 0 {
             continue;
         }

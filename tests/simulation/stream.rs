@@ -1,4 +1,4 @@
-//! A customer who follows the stream, and comes back when it breaks off.
+//! Whoever follows the stream, and comes back when it breaks off: the frontend's server, or a customer's browser.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::{
     host::Door,
     plan::Talk,
-    world::{TOKEN, World, lock},
+    world::{Who, World, lock},
 };
 
 /// An event as the stream showed it.
@@ -22,13 +22,17 @@ pub struct Seen {
 }
 
 /// Follows a conversation's stream for so long.
-pub async fn follow(world: &World, talk: Talk, stay: Duration) {
+pub async fn follow(world: &World, talk: Talk, stay: Duration, is_browser: bool) {
     let until = Instant::now() + stay;
+    let shown = if is_browser { &world.browsed } else { &world.streamed };
     let mut last = 0;
     while Instant::now() < until {
+        // A token is short-lived, and is older than an erasure that came meanwhile.
+        let who = if is_browser { world.browser(talk).await } else { Some(Who::Server) };
+        let Some(who) = who else { return };
         let request = Request::builder()
             .uri(format!("/v1/conversations/{}/stream", talk.id()))
-            .header("authorization", format!("Bearer {TOKEN}-{}", talk.frontend()))
+            .header("authorization", who.bearer(talk.frontend()))
             .header("last-event-id", last.to_string())
             .body(Body::empty());
         let Ok(request) = request else { return };
@@ -48,7 +52,7 @@ pub async fn follow(world: &World, talk: Talk, stay: Duration) {
                 while let Some((event, rest)) = text.split_once("\n\n") {
                     if let Some(seen) = parse(event) {
                         last = seen.id;
-                        lock(&world.streamed).entry(talk).or_default().push(seen);
+                        lock(shown).entry(talk).or_default().push(seen);
                     }
                     text = rest.to_owned();
                 }

@@ -25,14 +25,21 @@ use tokio::{
 use crate::{
     audit::{self, Evidence, Verdict},
     host::{Door, Host},
-    plan::{Act, Deed, DeskStep, FRONTENDS, Plan, Talk},
+    plan::{Act, Deed, DeskStep, FRONTENDS, Named, Plan, Talk},
     receiver::{Mood, Receivers},
     stream,
     time::Time,
     vendor::{Vendor, Weather},
 };
 
-pub const TOKEN: &str = "simulated-frontends-token-that-opens-nothing";
+const TOKEN: &str = "simulated-frontends-token-that-opens-nothing";
+/// What Fini's action shows, and what browsers' tokens are signed with.
+const ACTION_KEY: &str = "simulated-action-key-that-opens-nothing";
+const BROWSER_SECRET: &str = "simulated-secret-of-browsers-that-opens-nothing";
+/// The name under which the bridge's key stands among a conversation's attributes.
+const KEY: &str = "bridge_conversation";
+/// How often Fini looks for the message that its action is about, and how many times.
+const LISTENS: (Duration, usize) = (Duration::from_millis(200), 25);
 /// The bots of the workspace.
 const BOTS: [&str; 2] = [DEFAULT_BOT_ID, "8c1f5f0e-52a6-4a37-9f0b-61d1a9c0b7e2"];
 /// How long a turn may wait for its reply.
@@ -63,6 +70,40 @@ pub struct Erased {
     pub done_at: Option<i64>,
 }
 
+/// Who calls.
+#[derive(Clone, Debug)]
+pub enum Who {
+    /// A frontend's server.
+    Server,
+    /// A customer's browser, with its token.
+    Browser(String),
+    /// Fini's action.
+    Fini,
+}
+
+impl Who {
+    /// The value of `Authorization`.
+    pub fn bearer(&self, frontend: &str) -> String {
+        match self {
+            Self::Browser(token) => format!("Bearer {token}"),
+            Self::Server | Self::Fini => format!("Bearer {TOKEN}-{frontend}"),
+        }
+    }
+}
+
+/// A request for a human that was taken.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub talk: Talk,
+    /// Milliseconds since the world began.
+    pub asked_at: i64,
+    pub answered_at: i64,
+    /// The Fini conversation from which it came, where Fini asked.
+    pub home: Option<String>,
+    /// Whether the bridge knew the conversation then.
+    pub is_known: bool,
+}
+
 /// Everything in it.
 pub struct World {
     pub plan: Plan,
@@ -72,7 +113,10 @@ pub struct World {
     pub host: Host,
     pub posted: Mutex<Vec<Posted>>,
     pub erased: Mutex<Vec<Erased>>,
+    pub asked: Mutex<Vec<Asked>>,
     pub streamed: Mutex<BTreeMap<Talk, Vec<stream::Seen>>>,
+    /// As customers' browsers were shown it.
+    pub browsed: Mutex<BTreeMap<Talk, Vec<stream::Seen>>>,
     pub violations: Mutex<Vec<String>>,
     pub kills: Mutex<u32>,
 }
@@ -87,6 +131,9 @@ pub fn run(plan: &Plan, folder: &Path) -> Verdict {
 async fn live(plan: Plan, folder: &Path) -> Result<Verdict> {
     let world = Arc::new(World::new(plan, folder)?);
     world.host.start().await?;
+    if world.plan.acts.iter().any(|act| matches!(act.deed, Deed::Push { .. })) {
+        world.open_desks().await;
+    }
     let mut acts = JoinSet::new();
     for act in world.plan.acts.clone() {
         acts.spawn(perform(Arc::clone(&world), act));
@@ -124,7 +171,9 @@ impl World {
             host,
             posted: Mutex::default(),
             erased: Mutex::default(),
+            asked: Mutex::default(),
             streamed: Mutex::default(),
+            browsed: Mutex::default(),
             violations: Mutex::default(),
             kills: Mutex::default(),
         })
@@ -136,14 +185,26 @@ impl World {
 
     /// A request of a frontend's server; tried again while nobody answers. `None` when nobody did for too long.
     pub async fn ask(&self, door: Door, method: &str, path: &str, body: Option<&Value>) -> Option<(u16, Value)> {
+        self.ask_as(&Who::Server, frontend_of(path, body), (door, method, path), body).await
+    }
+
+    /// The same of somebody else.
+    async fn ask_as(
+        &self,
+        who: &Who,
+        frontend: &str,
+        (door, method, path): (Door, &str, &str),
+        body: Option<&Value>,
+    ) -> Option<(u16, Value)> {
         let until = Instant::now() + Duration::from_secs(600);
         let mut pause = Duration::from_millis(200);
         while Instant::now() < until {
-            let request = Request::builder()
-                .method(method)
-                .uri(path)
-                .header("host", "localhost")
-                .header("authorization", format!("Bearer {TOKEN}-{}", frontend_of(path, body)))
+            let request = Request::builder().method(method).uri(path).header("host", "localhost");
+            let request = match who {
+                Who::Fini => request.header("x-api-key", ACTION_KEY),
+                Who::Server | Who::Browser(_) => request.header("authorization", who.bearer(frontend)),
+            };
+            let request = request
                 .header("content-type", "application/json")
                 .body(body.map_or_else(Body::empty, |body| Body::from(body.to_string())))
                 .ok()?;
@@ -231,12 +292,88 @@ impl World {
         }
     }
 
+    /// The desks say that they are there: so an answer to Fini tells whether its conversation was known.
+    async fn open_desks(&self) {
+        for frontend in FRONTENDS {
+            let desk = json!({"open": true});
+            let put = (Door::Public, "PUT", "/v1/desk");
+            let answer = self.ask_as(&Who::Server, frontend, put, Some(&desk)).await;
+            if !matches!(answer, Some((200, _))) {
+                self.wrong(format!("a desk cannot say that it is there: {answer:?}"));
+            }
+        }
+    }
+
+    /// A customer's browser, with a token of now for one conversation.
+    pub async fn browser(&self, talk: Talk) -> Option<Who> {
+        let path = format!("/v1/conversations/{}/tokens", talk.id());
+        let wish = json!({"user_id": format!("u{}", talk.person)});
+        match self.ask(Door::Public, "POST", &path, Some(&wish)).await {
+            Some((200, minted)) => Some(Who::Browser(minted["token"].as_str()?.to_owned())),
+            other => {
+                self.wrong(format!("{}: no token for a browser: {other:?}", talk.id()));
+                None
+            }
+        }
+    }
+
+    /// A customer asks for a human in the browser.
+    async fn wish(&self, talk: Talk) {
+        let Some(browser) = self.browser(talk).await else { return };
+        let path = format!("/v1/conversations/{}/handoff", talk.id());
+        let asked_at = self.time.elapsed();
+        let asks = (Door::Public, "POST", path.as_str());
+        match self.ask_as(&browser, talk.frontend(), asks, Some(&json!({}))).await {
+            Some((200, _)) => self.was_asked(talk, asked_at, None, true),
+            // Its token is older than an erasure, or was minted under a clock that has been set since.
+            Some((401, _)) => {}
+            other => self.wrong(format!("{}: a customer asks for a human: {other:?}", talk.id())),
+        }
+    }
+
+    /// Fini's action asks for a human in answer to the customer who spoke last, and repeats the words.
+    async fn push(&self, talk: Talk, named: Named) {
+        let mut home = None;
+        for _ in 0..LISTENS.1 {
+            home = self.upstream(talk).filter(|home| self.spoke_last(talk, home));
+            if home.is_some() {
+                break;
+            }
+            sleep(LISTENS.0).await;
+        }
+        let Some(home) = home else { return };
+        let Ok(conversation) = self.vendor.sandbox.conversation(&home) else { return };
+        let words =
+            conversation.events.iter().rfind(|event| event.role == "user").and_then(|event| event.message.clone());
+        let mut body = json!({"reason": "asks for a human", "summary": words.unwrap_or_default()});
+        if named != Named::Key {
+            body["interaction_id"] = home.clone().into();
+        }
+        if let Some(key) = conversation.user_attributes.get(KEY).filter(|_| named != Named::Id) {
+            body[KEY] = key.clone();
+        }
+        let asked_at = self.time.elapsed();
+        let asks = (Door::Public, "POST", "/v1/fini/actions/escalate");
+        match self.ask_as(&Who::Fini, FRONTENDS[0], asks, Some(&body)).await {
+            Some((200, answer)) if answer["accepted"] == true => {
+                self.was_asked(talk, asked_at, Some(home), answer["open"].is_boolean());
+            }
+            other => self.wrong(format!("{}: Fini's action is answered {other:?}", talk.id())),
+        }
+    }
+
+    fn was_asked(&self, talk: Talk, asked_at: i64, home: Option<String>, is_known: bool) {
+        let answered_at = self.time.elapsed();
+        lock(&self.asked).push(Asked { talk, asked_at, answered_at, home, is_known });
+    }
+
     /// Waits until nothing is left to be done; says what is left where that does not come.
     async fn calm_down(&self) -> Option<String> {
         let until = Instant::now() + CALM;
         let mut calm_since = None;
+        let mut feeds = BTreeMap::new();
         loop {
-            let left = self.left().await;
+            let left = self.left(&mut feeds).await;
             match left {
                 None if calm_since.is_some_and(|since: Instant| since.elapsed() >= QUIET) => {
                     return None;
@@ -249,8 +386,8 @@ impl World {
         }
     }
 
-    /// What is left to be done, as anybody can see it.
-    async fn left(&self) -> Option<String> {
+    /// What is left to be done, as anybody can see it. Feeds are read again where they have grown, or shrunk by an erasure.
+    async fn left(&self, feeds: &mut BTreeMap<Talk, (i64, Vec<Value>)>) -> Option<String> {
         let pending = self.ask(Door::Admin, "GET", "/admin/v1/deliveries?state=pending", None).await;
         let Some((200, pending)) = pending else { return Some(format!("deliveries: {pending:?}")) };
         if let Some(first) = pending["deliveries"].get(0) {
@@ -261,12 +398,16 @@ impl World {
             match self.ask(Door::Admin, "GET", &path, None).await {
                 Some((404, _)) => {}
                 Some((200, shown)) => {
-                    let events = audit::feed(self, talk).await;
+                    let last = shown["last_sequence"].as_i64().unwrap_or(-1);
+                    if feeds.get(&talk).is_none_or(|(read, _)| *read != last || last < 0) {
+                        feeds.insert(talk, (last, audit::feed(self, talk).await));
+                    }
+                    let events = &feeds[&talk].1;
                     let posted = lock(&self.posted).clone();
                     let open = posted.into_iter().filter(|posted| posted.talk == talk && posted.accepted_at.is_some());
                     let erased = lock(&self.erased).clone();
                     let mut open = open.filter(|posted| !audit::is_erased(&erased, posted));
-                    if let Some(open) = open.find(|posted| !audit::is_settled(&events, &posted.id)) {
+                    if let Some(open) = open.find(|posted| !audit::is_settled(events, &posted.id)) {
                         // What waits in quarantine waits for an operator.
                         if shown["state"] == "quarantined" {
                             self.settle(talk).await;
@@ -312,7 +453,9 @@ async fn perform(world: Arc<World>, act: Act) {
                 drop(world.vendor.sandbox.set_resolved(&id, Some(resolved)));
             }
         }
-        Deed::Stream { talk, for_ms } => stream::follow(&world, talk, Duration::from_millis(for_ms)).await,
+        Deed::Stream { talk, for_ms, is_browser } => {
+            stream::follow(&world, talk, Duration::from_millis(for_ms), is_browser).await;
+        }
         Deed::Weather { weather, for_ms } => {
             world.vendor.set_weather(weather);
             sleep(Duration::from_millis(for_ms)).await;
@@ -361,6 +504,8 @@ async fn perform(world: Arc<World>, act: Act) {
             }
         }
         Deed::Desk { talk, agent, step } => world.desk(talk, agent, step).await,
+        Deed::Wish { talk } => world.wish(talk).await,
+        Deed::Push { talk, named } => world.push(talk, named).await,
         Deed::Replay => {
             world.ask(Door::Admin, "POST", "/admin/v1/deliveries/retry", Some(&json!({}))).await;
         }
@@ -388,7 +533,7 @@ fn config(folder: &Path, plan: &Plan) -> Result<Config> {
     let (limit, join_window) = (plan.limit, if plan.joins { 2 } else { 0 });
     let pauses: Vec<_> = ["\"1s\"", "\"5s\"", "\"20s\""].into_iter().chain(["\"30s\""; 90]).collect();
     let mut text = format!(
-        "[store]\nurl = \"sqlite://{}\"\n[fini]\napi_key = \"{DEFAULT_API_KEY}\"\nlate_reply_window = \"{}s\"\n\
+        "[store]\nurl = \"sqlite://{}\"\n[fini]\napi_key = \"{DEFAULT_API_KEY}\"\naction_key = \"{ACTION_KEY}\"\nlate_reply_window = \"{}s\"\n\
          rate_limit = {{ requests = {limit}, window = \"60s\" }}\n\
          [turns]\njoin_window = \"{join_window}s\"\n\
          [poll]\nwatch_idle = \"{}s\"\nwatch_escalated = \"{}s\"\n\
@@ -404,7 +549,8 @@ fn config(folder: &Path, plan: &Plan) -> Result<Config> {
         write!(
             text,
             "[[frontends]]\nname = \"{name}\"\nbot_id = \"{bot}\"\ntokens = [\"{TOKEN}-{name}\"]\n\
-             callback_url = \"https://receiver.example/{name}\"\ncallback_secrets = [\"{secret}\"]\n"
+             callback_url = \"https://receiver.example/{name}\"\ncallback_secrets = [\"{secret}\"]\n\
+             browser_token_secret = \"{BROWSER_SECRET}-{name}\"\n"
         )?;
     }
     let file = folder.join("bridge.toml");

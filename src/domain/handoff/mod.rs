@@ -128,6 +128,28 @@ pub struct Desk {
     pub next_open: Option<String>,
 }
 
+/// The facts about the words that come with a request of Fini's action: they repeat what somebody wrote last in that Fini
+/// conversation, and Fini may have put several of ours into one.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
+#[derive(Clone, Copy, Debug)]
+pub struct ActionWords {
+    /// True if the key of ours that came along is another conversation's.
+    pub names_another: bool,
+    /// True if another conversation is, or was, in the same Fini conversation.
+    pub is_shared: bool,
+    /// True while a message of this conversation is being answered.
+    pub is_answered: bool,
+    /// True while the Fini conversation of another one is not known yet: it may turn out to be this one.
+    pub another_begins: bool,
+}
+
+impl ActionWords {
+    /// Returns true if the words are of this conversation's own customer, as far as can be known. The request holds in any case.
+    pub const fn are_its_own(self) -> bool {
+        !self.names_another && !self.is_shared && (self.is_answered || !self.another_begins)
+    }
+}
+
 /// The handoff rules of all frontends.
 #[derive(Clone, Debug, Default)]
 pub struct HandoffPolicies {

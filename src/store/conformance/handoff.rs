@@ -13,6 +13,7 @@ suite!(
     a_claim_is_exclusive_and_one_of_two_at_once_gets_it,
     every_way_in_leads_to_one_request_that_says_what_is_known,
     a_push_that_nobody_knows_is_kept_until_its_conversation_is_bound,
+    words_of_an_action_that_may_be_another_customers_are_left_out,
     waiting_and_its_end_are_told_once_whoever_looks,
     a_desk_claims_by_speaking_and_its_words_are_idle_no_longer,
     a_handoff_survives_a_kill_and_ends_with_an_erasure,
@@ -156,6 +157,27 @@ async fn every_way_in_leads_to_one_request_that_says_what_is_known(fixture: Fixt
     assert_eq!(kinds(&last[last.len() - 2..]), ["handoff.position", "handoff.claimed"]);
     assert_eq!(fixture.store.words(key, 1).await.expect("reads").len(), 1);
     assert_eq!(fixture.store.words(key, 50).await.expect("reads").len(), 4);
+}
+
+async fn words_of_an_action_that_may_be_another_customers_are_left_out(fixture: Fixture) {
+    fixture.bound_talk("c-1", "i-1", at(0)).await;
+    fixture.bound_talk("c-2", "i-2", at(1)).await;
+    let push = async |id: &str, words: &str, now| {
+        let meant = Meant { interaction: Some(interaction(id)), attribute: None };
+        fixture.store.push(meant, Some(words.to_owned()), now).await.expect("takes").expect("known")
+    };
+    let noted = async |conversation: &str| {
+        let feed = fixture.feed(conversation).await;
+        let requested = feed.iter().find(|event| event["type"] == "handoff.requested").expect("is told");
+        requested["data"]["note"].clone()
+    };
+    push("i-1", "nobody else begins", at(10)).await;
+    assert_eq!(noted("c-1").await, "nobody else begins");
+    // Fini may be putting this one into any conversation that it has.
+    fixture.post("c-3", "m-1", at(11)).await;
+    fixture.claim_turn(at(11)).await;
+    push("i-2", "somebody else begins", at(12)).await;
+    assert_eq!(noted("c-2").await, Value::Null);
 }
 
 async fn a_push_that_nobody_knows_is_kept_until_its_conversation_is_bound(fixture: Fixture) {

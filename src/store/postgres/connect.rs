@@ -26,7 +26,7 @@ use super::{sessions, ways};
 use crate::store::{Result, StoreError, failure};
 
 /// Every schema there was, oldest first; never changed once released.
-const MIGRATIONS: [(i64, &str, &str); 18] = [
+const MIGRATIONS: [(i64, &str, &str); 19] = [
     (1, "initial", include_str!("migrations/0001_initial.sql")),
     (2, "erasures", include_str!("migrations/0002_erasures.sql")),
     (3, "correlation", include_str!("migrations/0003_correlation.sql")),
@@ -45,6 +45,7 @@ const MIGRATIONS: [(i64, &str, &str); 18] = [
     (20, "operators", include_str!("migrations/0020_operators.sql")),
     (21, "following", include_str!("migrations/0021_following.sql")),
     (22, "report", include_str!("migrations/0022_report.sql")),
+    (23, "looked for", include_str!("migrations/0023_looked_for.sql")),
 ];
 /// Time after which an idle connection is given back to the server.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(5);

@@ -84,8 +84,8 @@ async fn frequent_questions_go_by_their_index_from_the_first_row_on() {
         ("messages without an event", evidence::UNECHOED_TURNS, &[]),
         ("marked events", evidence::MARKED, &[]),
         ("owners", bindings::OWNERS, &[]),
-        ("unbound conversations", unbound::LOOKED_FOR, &["conversations_unbound"]),
-        ("summary of unbound conversations", unbound::SUMMARY, &["conversations_unbound"]),
+        ("unbound conversations", unbound::LOOKED_FOR, &["conversations_looked_for"]),
+        ("summary of unbound conversations", unbound::SUMMARY, &["conversations_looked_for"]),
         ("events of unbound conversations", unbound::EVENTS, &[]),
         ("open messages of unbound conversations", unbound::OPEN, &[]),
         ("given up messages of unbound conversations", unbound::GIVEN_UP, &[]),
@@ -141,6 +141,8 @@ async fn frequent_questions_go_by_their_index_from_the_first_row_on() {
         ("next handoff", handoff::NEXT_AT, &["conversations_handoff_due"]),
         ("customers who wait", handoff::WAITING, &[]),
         ("a conversation by its attribute", handoff::BY_ATTRIBUTE, &[]),
+        ("others in a Fini conversation", handoff::SHARING, &[]),
+        ("others that are looked for", handoff::LOOKED_FOR, &[]),
     ] {
         let plan = plan(&store, sql).await;
         let whole = read_whole(&plan, asked_for);

@@ -19,7 +19,7 @@ use crate::{
         Timestamp, WallTime,
         correlation::Correlation,
         event::{Customer, EscalationReason, FeedEvent, Requested},
-        handoff::{Desk, Handoff, ReturnedBy, Speaker},
+        handoff::{ActionWords, Desk, Handoff, ReturnedBy, Speaker},
         ids::{ConversationId, ConversationKey, FrontendName, InteractionId, MessageId},
         message::{InboundMessage, Role},
     },
@@ -376,10 +376,40 @@ async fn push(
         .await?;
         return Ok(None);
     };
+    let note = if note.is_some() && words_of(conn, &conversation, of).await?.are_its_own() { note } else { None };
     let mut told = Vec::new();
     conversation.standing.request_human(EscalationReason::Action, note.map(str::to_owned), now, &mut told);
     record(conn, cx, conversation, told, now).await?;
     standing_of(conn, of).await
+}
+
+/// Another conversation of ours that is, or was, in the same Fini conversation.
+pub(in crate::store) const SHARING: &str = "SELECT COUNT(*) FROM (SELECT key FROM conversations \
+     WHERE shared_interaction_id = $1 AND key <> $2 LIMIT 1) AS others";
+
+/// Another conversation whose Fini conversation is not known yet.
+pub(in crate::store) const LOOKED_FOR: &str = "SELECT COUNT(*) FROM (SELECT key FROM conversations \
+     WHERE interaction_id IS NULL AND first_sent_at IS NOT NULL AND state NOT IN ('quarantined', 'continued') \
+        AND erased_at IS NULL AND key <> $1 LIMIT 1) AS others";
+
+/// Gathers the facts by which the words of Fini's action are a conversation's own, or may be somebody else's.
+async fn words_of(conn: &mut Conn, conversation: &ConversationRecord, of: &Meant) -> Result<ActionWords> {
+    let key = conversation.key().0;
+    let attribute: String =
+        db::query_scalar("SELECT attribute FROM conversations WHERE key = $1").bind(key).fetch_one(&mut *conn).await?;
+    let sharing: i64 = match &conversation.interaction {
+        Some(interaction) => {
+            db::query_scalar(SHARING).bind(interaction.as_str()).bind(key).fetch_one(&mut *conn).await?
+        }
+        None => 0,
+    };
+    let looked_for: i64 = db::query_scalar(LOOKED_FOR).bind(key).fetch_one(conn).await?;
+    Ok(ActionWords {
+        names_another: of.attribute.as_deref().is_some_and(|named| !named.is_empty() && named != attribute),
+        is_shared: sharing > 0,
+        is_answered: conversation.queue.occupied,
+        another_begins: looked_for > 0,
+    })
 }
 
 /// Applies a request of Fini's that came before its conversation was known. Called once that is known.
@@ -394,10 +424,17 @@ pub(in crate::store) async fn take_kept(
         .bind(interaction.as_str())
         .fetch_all(&mut *conn)
         .await?;
-    let Some(last) = kept.last() else { return Ok(()) };
+    let Some(last) = kept.last().filter(|_| !is_forgotten()) else { return Ok(()) };
+    let named = Meant { interaction: Some(interaction.clone()), attribute: None };
+    let words = words_of(conn, conversation, &named).await?;
+    let note = rows::maybe_text(last, "note")?.filter(|_| words.are_its_own());
     let mut told = Vec::new();
-    conversation.standing.request_human(EscalationReason::Action, rows::maybe_text(last, "note")?, now, &mut told);
+    conversation.standing.request_human(EscalationReason::Action, note, now, &mut told);
     append(conn, cx, conversation, told, now).await
+}
+
+fn is_forgotten() -> bool {
+    mutated!("a request of Fini's is forgotten where its conversation is not known")
 }
 
 /// Conversations whose handoff is due, except those that another transaction has locked.

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig};
 
 use crate::{
     domain::ids::ConversationId,
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Every schema there was, oldest first; never changed once released. Their number stands in `user_version`.
-const MIGRATIONS: [&str; 18] = [
+pub(super) const MIGRATIONS: [&str; 19] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_erasures.sql"),
     include_str!("migrations/0003_correlation.sql"),
@@ -37,6 +37,7 @@ const MIGRATIONS: [&str; 18] = [
     include_str!("migrations/0020_operators.sql"),
     include_str!("migrations/0021_following.sql"),
     include_str!("migrations/0022_report.sql"),
+    include_str!("migrations/0023_looked_for.sql"),
 ];
 /// `application_id` of our files ("FINI"), so that another program's database is never taken for ours.
 const APPLICATION_ID: i32 = 0x4649_4e49;
@@ -134,6 +135,8 @@ impl Location {
             Connection::open_with_flags(&self.0, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        // Plans do not depend on parameters: else SQLite parses and plans a cached statement again each time it is bound anew.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.pragma_update(None, "foreign_keys", true)?;
         connection.pragma_update(None, "cache_size", -cache_kib)?;
         connection.pragma_update(None, "temp_store", "MEMORY")?;

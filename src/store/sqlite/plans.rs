@@ -9,7 +9,7 @@ use super::{
 use crate::{domain::destination::Subscriptions, store::conformance};
 
 /// Tables with a few rows per frontend, parts of statements, and parameters: these may be read from end to end.
-const SMALL: [&str; 19] = [
+const SMALL: [&str; 20] = [
     "logs",
     "frontends",
     "waiting",
@@ -29,6 +29,7 @@ const SMALL: [&str; 19] = [
     "urgency_0",
     "urgency_1",
     "urgency_2",
+    "others",
 ];
 
 async fn plan(store: &SqliteStore, sql: &str) -> Vec<String> {
@@ -104,6 +105,8 @@ async fn frequent_questions_never_scan_a_table_that_grows() {
         ("open handoffs", handoff::OPEN),
         ("customers who wait", handoff::WAITING),
         ("a conversation by its attribute", handoff::BY_ATTRIBUTE),
+        ("others in a Fini conversation", handoff::SHARING),
+        ("others that are looked for", handoff::LOOKED_FOR),
         ("what is known of a customer", handoff::EXTRAS),
         ("a transcript", handoff::WORDS),
     ] {
@@ -136,8 +139,8 @@ async fn turns_are_found_by_index_alone() {
         ("the turn under way", in_flight::UNDER_WAY, "turns_open"),
         ("messages without an answer", feed::UNANSWERED, "turns_late"),
         ("messages without an event", evidence::UNECHOED_TURNS, "turns_unechoed"),
-        ("unbound conversations", unbound::LOOKED_FOR, "conversations_unbound"),
-        ("summary of unbound conversations", unbound::SUMMARY, "conversations_unbound"),
+        ("unbound conversations", unbound::LOOKED_FOR, "conversations_looked_for"),
+        ("summary of unbound conversations", unbound::SUMMARY, "conversations_looked_for"),
         ("turns to read", turns::TO_READ, "turns_to_look_for"),
         ("turns that wait too long", turns::WAITING_LONGEST, "turns_waiting"),
         ("a person's conversations", people::LISTED, "conversations_of_person"),
@@ -149,5 +152,51 @@ async fn turns_are_found_by_index_alone() {
             |line: &&String| ["SCAN oldest", "SCAN page", "SCAN json_each"].iter().any(|found| line.starts_with(found));
         let scan = lines.iter().find(|line| line.starts_with("SCAN ") && !is_found(line));
         assert_eq!(scan, None, "{name}");
+    }
+}
+
+/// Conversations of each state in which nothing is left to be done, so many of each.
+const OVER: &str = "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?1), \
+        kinds (kind) AS (VALUES ('resolved'), ('lost'), ('quarantined'), ('continued'), ('erased')) \
+     INSERT INTO conversations (frontend, conversation_id, attribute, state, interaction_id, shared_interaction_id, first_sent_at, \
+        created_at, updated_at, last_activity_at, erased_at) \
+     SELECT 'web', kind || n, kind || n, CASE kind WHEN 'erased' THEN 'open' ELSE kind END, \
+        CASE kind WHEN 'resolved' THEN 'bound-' || n END, CASE WHEN kind IN ('quarantined', 'continued') THEN 'bound-' || n END, \
+        CASE WHEN kind IN ('quarantined', 'continued') THEN n END, n, n, n, CASE kind WHEN 'erased' THEN n END FROM numbers, kinds";
+
+/// Steps of SQLite's machine that a statement takes beside so many conversations of each of these states.
+fn steps(count: i64, sql: &str, parameters: &[i64]) -> i32 {
+    let connection = rusqlite::Connection::open_in_memory().expect("opens");
+    for step in super::connect::MIGRATIONS {
+        connection.execute_batch(step).expect("migrates");
+    }
+    connection.execute(OVER, [count]).expect("fills");
+    let mut statement = connection.prepare(sql).expect("prepares");
+    for (place, parameter) in (1..).zip(parameters) {
+        statement.raw_bind_parameter(place, parameter).expect("binds");
+    }
+    let mut rows = statement.raw_query();
+    while rows.next().expect("answers").is_some() {}
+    drop(rows);
+    statement.get_status(rusqlite::StatementStatus::VmStep)
+}
+
+#[test]
+fn what_the_loops_ask_for_again_and_again_costs_the_same_beside_any_number_of_conversations_that_are_over() {
+    let now = 1_000_000;
+    for (name, sql, parameters) in [
+        ("unbound conversations", unbound::LOOKED_FOR, &[200][..]),
+        ("summary of unbound conversations", unbound::SUMMARY, &[now, 200]),
+        ("watch summary", reading::WATCH_SUMMARY, &[now]),
+        ("front of the watch", reading::WATCHED_UNTIL, &[now, now, 64]),
+        ("due reads", reading::DUE_READS, &[0, now, 64]),
+        ("next read", reading::NEXT_READ, &[]),
+        ("turns to read", turns::TO_READ, &[now, 64]),
+        ("turns that wait too long", turns::WAITING_LONGEST, &[now, 64]),
+        ("due handoffs", handoff::DUE, &[now, 20]),
+        ("next handoff", handoff::NEXT_AT, &[]),
+    ] {
+        let (few, many) = (steps(10, sql, parameters), steps(2_000, sql, parameters));
+        assert_eq!(few, many, "{name}");
     }
 }

@@ -116,6 +116,11 @@ fn complete(evidence: &Evidence, talk: Talk, feed: &[Value], verdict: &mut Verdi
     if homes.len() > 1 && !may_have_several {
         verdict.wrong(format!("{}: in {} Fini conversations", talk.id(), homes.len()));
     }
+    // Fini tells an id by List alone: one that List can never give is not to be had.
+    let is_bound = evidence.shown.get(&talk).is_some_and(|view| view["interaction_id"].is_string());
+    let (unknown, homes): (Vec<_>, Vec<_>) =
+        homes.into_iter().partition(|home| !is_bound && evidence.unlistable.contains(*home));
+    verdict.count("conversations that List cannot give", unknown.len());
     for home in homes.into_iter().filter(|home| !evidence.is_joined(home)) {
         let Some(conversation) = evidence.conversations.get(home) else { continue };
         let ours: HashSet<_> = evidence.vendor.inbound[home].iter().map(|stored| stored.event_id.as_str()).collect();

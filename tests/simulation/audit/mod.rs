@@ -1,6 +1,8 @@
 //! The verdict: what was written, against what the vendor stored, what the feeds show, and what receivers and streams were given.
 //! Looks from the outside alone.
 
+mod asks;
+mod browsers;
 mod fate;
 mod feeds;
 mod handoffs;
@@ -11,12 +13,13 @@ mod story;
 mod waits;
 
 use std::{
-    collections::{BTreeMap, hash_map::DefaultHasher},
+    collections::{BTreeMap, BTreeSet, hash_map::DefaultHasher},
     hash::{Hash as _, Hasher as _},
     sync::Arc,
 };
 
-use fini_bridge::sandbox::{AuditReport, Conversation, Inbound};
+use axum::body::Bytes;
+use fini_bridge::sandbox::{AuditReport, Conversation, DEFAULT_API_KEY, Inbound, Sandbox};
 use serde_json::Value;
 
 use crate::{
@@ -24,7 +27,7 @@ use crate::{
     plan::{Plan, Talk},
     receiver::Arrival,
     stream::Seen,
-    world::{Erased, Posted, World, lock},
+    world::{Asked, Erased, Posted, World, lock},
 };
 
 /// Everything that is compared.
@@ -38,7 +41,13 @@ pub struct Evidence {
     /// As `GET /v1/conversations/{id}` shows them.
     pub shown: BTreeMap<Talk, Value>,
     pub arrivals: Vec<Arrival>,
+    pub asked: Vec<Asked>,
     pub streamed: BTreeMap<Talk, Vec<Seen>>,
+    pub browsed: BTreeMap<Talk, Vec<Seen>>,
+    /// Fini conversations that are larger than any page of List may be, each alone.
+    pub unlistable: BTreeSet<String>,
+    /// The requests of Fini's that fit no conversation, as operators see them.
+    pub unmatched: Vec<Value>,
     pub ready: Option<(u16, Value)>,
     /// What was never done.
     pub left: Option<String>,
@@ -85,18 +94,24 @@ impl Evidence {
                 shown.insert(talk, view);
             }
         }
+        let kept = world.ask(Door::Admin, "GET", "/admin/v1/handoffs?content=true", None).await;
         let ready = world.ask(Door::Admin, "GET", "/readyz", None).await;
         let sandbox = &world.vendor.sandbox;
+        let vendor = sandbox.audit(0, true);
         Self {
             plan: world.plan.clone(),
+            unlistable: unlistable(sandbox, vendor.inbound.keys()).await,
             posted: lock(&world.posted).clone(),
             erased: lock(&world.erased).clone(),
-            vendor: sandbox.audit(0, true),
+            vendor,
             conversations: sandbox.conversations(usize::MAX).into_iter().map(|one| (one.id.to_string(), one)).collect(),
             feeds,
             shown,
             arrivals: world.receivers.arrivals(),
+            asked: lock(&world.asked).clone(),
             streamed: lock(&world.streamed).clone(),
+            browsed: lock(&world.browsed).clone(),
+            unmatched: kept.and_then(|(_, kept)| kept["unmatched"].as_array().cloned()).unwrap_or_default(),
             ready,
             left,
             violations: lock(&world.violations).iter().cloned().chain(world.receivers.violations()).collect(),
@@ -143,6 +158,21 @@ impl Evidence {
     }
 }
 
+/// Which of these conversations List can give on no page, since each alone is larger than a page may be.
+async fn unlistable(sandbox: &Sandbox, ids: impl Iterator<Item = &String>) -> BTreeSet<String> {
+    let Some(most) = sandbox.settings().list_max_bytes else { return BTreeSet::new() };
+    sandbox.set(|settings| settings.rate_limit = None);
+    let mut found = BTreeSet::new();
+    for id in ids {
+        let path = format!("/v2/hc-interactions/{id}/public");
+        let answered = sandbox.call("GET", &path, Some(DEFAULT_API_KEY), Bytes::new()).await;
+        if answered.is_ok_and(|answered| answered.body.len() > most) {
+            found.insert(id.clone());
+        }
+    }
+    found
+}
+
 /// Judges a world.
 pub fn judge(evidence: &Evidence) -> Verdict {
     let mut verdict = Verdict {
@@ -164,6 +194,8 @@ pub fn judge(evidence: &Evidence) -> Verdict {
     if evidence.vendor.max_in_window > evidence.plan.limit {
         verdict.wrong(format!("budget: {} requests in a minute of Fini's", evidence.vendor.max_in_window));
     }
+    asks::judge(evidence, &mut verdict);
+    browsers::judge(evidence, &mut verdict);
     fate::judge(evidence, &mut verdict);
     feeds::judge(evidence, &mut verdict);
     handoffs::judge(evidence, &mut verdict);

@@ -24,7 +24,7 @@ pub fn judge(evidence: &Evidence, verdict: &mut Verdict) {
             None => verdict.wrong(format!("a callback of no conversation: {}", arrival.event)),
         }
     }
-    for (talk, seen) in &evidence.streamed {
+    for (talk, seen) in evidence.streamed.iter().chain(&evidence.browsed) {
         for seen in seen {
             look(&talk.id(), talk.person, "stream", &seen.data, verdict);
         }

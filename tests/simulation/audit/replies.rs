@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::{Evidence, Verdict, is_disturbed};
+use super::{Evidence, Verdict, closes, is_disturbed};
 use crate::plan::Talk;
 
 pub fn judge(evidence: &Evidence, verdict: &mut Verdict) {
@@ -15,7 +15,7 @@ pub fn judge(evidence: &Evidence, verdict: &mut Verdict) {
     for (talk, feed) in &evidence.feeds {
         counted(*talk, feed, verdict);
         if !is_disturbed(&evidence.plan) && evidence.plan.answers.iter().all(|answer| answer.row != "reply") {
-            attributed(*talk, feed, verdict);
+            attributed(evidence, *talk, feed, verdict);
         }
     }
 }
@@ -33,20 +33,32 @@ fn counted(talk: Talk, feed: &[Value], verdict: &mut Verdict) {
 }
 
 /// What repeats one message does not answer another.
-fn attributed(talk: Talk, feed: &[Value], verdict: &mut Verdict) {
-    let is_shown = |event: &&Value| event["data"]["message"]["author"] == "bot" && event["data"]["withheld"] != true;
-    for event in feed.iter().filter(is_shown) {
+fn attributed(evidence: &Evidence, talk: Talk, feed: &[Value], verdict: &mut Verdict) {
+    let is_shown = |event: &Value| event["data"]["message"]["author"] == "bot" && event["data"]["withheld"] != true;
+    for (place, event) in feed.iter().enumerate().filter(|(_, event)| is_shown(event)) {
         let text = event["data"]["message"]["text"].as_str().unwrap_or_default();
         let Some(answered) = answered(text) else { continue };
-        // Where a human had it, nobody owes a reply: one that comes all the same is taken for the next one's.
-        let is_owed = !feed
-            .iter()
-            .filter(|done| done["data"]["message_id"] == answered.as_str())
-            .any(|done| done["data"]["outcome"] == "escalated" || done["data"]["outcome"] == "stored");
-        if is_owed && event["data"]["in_reply_to"].as_str().is_some_and(|told| told != answered) {
+        let Some(told) = event["data"]["in_reply_to"].as_str().filter(|told| *told != answered) else { continue };
+        // Where a human had it, the turn was over and nobody was owed a reply. One that comes all the same says by nothing
+        // but its place whom it answers.
+        let over = feed[..place].iter().find(|event| closes(event, &answered));
+        let was_humans =
+            over.is_some_and(|over| over["data"]["outcome"] == "escalated" || over["data"]["outcome"] == "stored");
+        if !was_humans || !stands_after(evidence, talk, event["data"]["message"]["id"].as_str(), told) {
             verdict.wrong(format!("{}: the reply to {answered} is told as another one's: {event}", talk.id()));
         }
     }
+}
+
+/// Whether an event of Fini's stands behind a message of ours there.
+fn stands_after(evidence: &Evidence, talk: Talk, event: Option<&str>, message: &str) -> bool {
+    let mut mine = evidence.stored(talk);
+    let Some((home, stored)) = mine.find(|(_, stored)| stored.user_attributes["sim_message"] == message) else {
+        return false;
+    };
+    let Some(conversation) = evidence.conversations.get(home) else { return false };
+    let place = |id: &str| conversation.events.iter().position(|event| event.id == id);
+    event.and_then(place).zip(place(&stored.event_id)).is_some_and(|(event, message)| event > message)
 }
 
 /// The message whose mark stands in a text: `[p0-3]` is that of `m0-3`.

@@ -10,7 +10,7 @@ pub fn judge(evidence: &Evidence, verdict: &mut Verdict) {
         escalations(*talk, feed, verdict);
         if let Some(view) = evidence.shown.get(talk) {
             as_told(*talk, feed, view, verdict);
-            as_at_fini(evidence, *talk, view, verdict);
+            as_at_fini(evidence, *talk, feed, view, verdict);
         }
     }
 }
@@ -49,7 +49,7 @@ fn as_told(talk: Talk, feed: &[Value], view: &Value, verdict: &mut Verdict) {
 }
 
 /// Once nothing happens any more, status and resolution are Fini's.
-fn as_at_fini(evidence: &Evidence, talk: Talk, view: &Value, verdict: &mut Verdict) {
+fn as_at_fini(evidence: &Evidence, talk: Talk, feed: &[Value], view: &Value, verdict: &mut Verdict) {
     let (name, state) = (talk.id(), view["state"].as_str().unwrap_or_default());
     let is_followed = matches!(state, "open" | "escalated" | "resolved") && evidence.left.is_none();
     let home = view["interaction_id"].as_str().filter(|_| is_followed);
@@ -59,8 +59,22 @@ fn as_at_fini(evidence: &Evidence, talk: Talk, view: &Value, verdict: &mut Verdi
         verdict.wrong(format!("{name}: its status is {} and not {:?}", view["status_text"], there.status));
     }
     let says_resolved = there.resolved == Some(true) || there.status.as_deref() == Some("Resolved");
-    if (state == "resolved") != says_resolved && !has_odd_strings {
+    let is_at_fini = (state == "resolved") == says_resolved || says_resolved && was_reopened_here(feed);
+    if !is_at_fini && !has_odd_strings {
         let (status, resolved) = (&there.status, there.resolved);
         verdict.wrong(format!("{name}: it is {state}, at Fini {status:?}, resolved {resolved:?}"));
     }
+}
+
+/// Whether somebody asked for a human or took the conversation after Fini had called it resolved, and nobody has written
+/// since: Fini knows nothing of that, and goes on saying what it said before.
+fn was_reopened_here(feed: &[Value]) -> bool {
+    let Some(place) = feed.iter().rposition(|event| event["type"] == "conversation.resolved") else { return false };
+    let Some(next) = feed.get(place + 1).filter(|_| feed[place]["data"]["resolved"] == false) else { return false };
+    let by_an_act = match next["type"].as_str() {
+        Some("handoff.claimed") => true,
+        Some("conversation.escalated") => matches!(next["data"]["reason"].as_str(), Some("requested" | "action")),
+        _ => false,
+    };
+    by_an_act && !feed[place..].iter().any(|event| event["type"] == "message.created")
 }

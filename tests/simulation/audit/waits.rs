@@ -56,9 +56,7 @@ pub fn judge(evidence: &Evidence, verdict: &mut Verdict) {
             }
             // Its answer says that Fini has it, after as long as a reply takes; from then on it holds the next one.
             free_at = closed_at.min(stored_at + latency_ms + HOLD_MS);
-            if is_unlisted(evidence, *talk, posted) {
-                free_at += UNLISTED_MS;
-            }
+            free_at += unlisted_ms(evidence, *talk, posted);
         }
         for event in feed.iter().filter(|event| event["data"]["origin"] == "fini") {
             let Some(said_at) = event["data"]["message"]["created_at"].as_str().map(millis) else { continue };
@@ -70,12 +68,23 @@ pub fn judge(evidence: &Evidence, verdict: &mut Verdict) {
     }
 }
 
-/// Returns true if no customer had written in the message's Fini conversation until then, so that List did not show it.
-fn is_unlisted(evidence: &Evidence, talk: Talk, posted: &Posted) -> bool {
+/// How long the next message may have waited because List did not show a message's Fini conversation, so that nobody could
+/// learn its id: until a customer or the bot took part there, and never longer than it is looked for.
+fn unlisted_ms(evidence: &Evidence, talk: Talk, posted: &Posted) -> i64 {
+    if evidence.plan.answers.iter().any(|answer| (answer.row, answer.name) == ("list_untouched", "shown")) {
+        return 0;
+    }
     let found = evidence.stored(talk).find(|(_, stored)| stored.user_attributes["sim_message"] == posted.id.as_str());
-    let Some((home, own)) = found else { return false };
-    let until_then = evidence.vendor.inbound[home].iter().filter(|stored| stored.received_at <= own.received_at);
-    until_then.into_iter().all(|stored| stored.role != "user")
+    let Some((home, own)) = found else { return 0 };
+    let by_customers =
+        evidence.vendor.inbound[home].iter().filter(|stored| stored.role == "user").map(|stored| stored.at);
+    let events = evidence.conversations.get(home).map_or(&[][..], |conversation| &conversation.events);
+    let by_the_bot = events.iter().filter(|event| event.role == "finibot").map(|event| event.created_at);
+    match by_customers.chain(by_the_bot).min() {
+        Some(shown_at) if shown_at <= own.at => 0,
+        Some(shown_at) => (shown_at - own.at + LAG_MS).min(UNLISTED_MS),
+        None => UNLISTED_MS,
+    }
 }
 
 /// A message as Fini stored it.
