@@ -43,6 +43,7 @@ mod operators;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod outages;
+mod outside;
 mod pages;
 mod people;
 mod poolers;
