@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
-use crate::harness::{Setup, within};
-use fini_bridge::sandbox::{Fault, FaultKind, FaultRoute};
+use serde_json::json;
+
+use crate::harness::{Allow, Setup, eventually, within};
+use fini_bridge::sandbox::{Fault, FaultKind, FaultRoute, Route};
 
 #[tokio::test]
 async fn while_list_fails_agents_are_heard_by_reads_of_each_conversation() {
@@ -33,5 +35,33 @@ async fn while_list_fails_agents_are_heard_by_reads_of_each_conversation() {
         .await;
     }
     bridge.sandbox.remove_fault(fault);
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn a_message_that_fini_may_have_stored_in_other_words_is_not_sent_again() {
+    let mut bridge = Setup::new().set("fini.late_reply_window", "\"25s\"").start().await;
+    let fault = Fault::new(FaultRoute::GenerateAnswer, FaultKind::MergeThen500).times(1);
+    bridge.sandbox.add_fault(fault).expect("valid");
+    let (id, _) = bridge.say("c", "Is R&D open?").await;
+    let reworded = json!({"role": "user", "type": "message", "message": "Is R&amp;D open?"});
+    eventually("the conversation at Fini", async || {
+        bridge.sandbox.inject("latest", reworded.as_object().expect("an object")).ok()
+    })
+    .await;
+    let end = within(Duration::from_secs(90), "the end of the turn", async || {
+        bridge
+            .events("c")
+            .await
+            .into_iter()
+            .find(|event| event["type"].as_str().is_some_and(|kind| kind.starts_with("turn.")))
+    })
+    .await;
+    assert_eq!(end["data"]["message_id"], id.as_str());
+    assert_eq!((&end["data"]["code"], &end["data"]["may_resend"]), (&json!("unclear_outcome"), &json!(false)), "{end}");
+    let sends: u64 = bridge.sandbox.audit(0, false).routes[Route::GenerateAnswer.name()].values().sum();
+    assert_eq!(sends, 1, "it may stand there already");
+    bridge.allow(Allow::Unbound);
+    bridge.allow(Allow::Unsent);
     bridge.finish().await;
 }
