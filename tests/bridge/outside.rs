@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{Allow, Setup, eventually, within};
 use fini_bridge::sandbox::{Fault, FaultKind, FaultRoute, Route};
@@ -63,5 +63,29 @@ async fn a_message_that_fini_may_have_stored_in_other_words_is_not_sent_again() 
     assert_eq!(sends, 1, "it may stand there already");
     bridge.allow(Allow::Unbound);
     bridge.allow(Allow::Unsent);
+    bridge.finish().await;
+}
+
+#[tokio::test]
+async fn an_event_without_a_possible_time_stands_beside_its_neighbours() {
+    let mut bridge = Setup::new().start().await;
+    bridge.turn("c", "Where is my order?").await;
+    let interaction = bridge.bound("c").await;
+    for (number, time) in [0, -1, i64::MAX].into_iter().enumerate() {
+        let event =
+            json!({"role": "agent", "type": "message", "message": format!("Timeless {number}"), "createdAt": time});
+        bridge.sandbox.inject(&interaction, event.as_object().expect("an object")).expect("it exists");
+    }
+    bridge.sandbox.agent_message(&interaction, "Can you hear me?").expect("it exists");
+    let heard = |feed: &[Value]| -> Vec<String> {
+        let texts = feed.iter().filter(|event| event["data"]["message"]["author"] == "agent");
+        texts.filter_map(|event| event["data"]["message"]["text"].as_str().map(str::to_owned)).collect()
+    };
+    let texts = within(Duration::from_secs(30), "the agent's words", async || {
+        Some(heard(&bridge.events("c").await)).filter(|texts| texts.len() >= 4)
+    })
+    .await;
+    assert_eq!(texts, ["Timeless 0", "Timeless 1", "Timeless 2", "Can you hear me?"]);
+    assert_eq!(bridge.conversation("c").await["state"], "escalated", "and nobody has to settle anything");
     bridge.finish().await;
 }
