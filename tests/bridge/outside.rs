@@ -89,3 +89,27 @@ async fn an_event_without_a_possible_time_stands_beside_its_neighbours() {
     assert_eq!(bridge.conversation("c").await["state"], "escalated", "and nobody has to settle anything");
     bridge.finish().await;
 }
+
+#[tokio::test]
+async fn a_member_that_stands_twice_is_refused_by_name() {
+    let mut bridge = Setup::new().start().await;
+    bridge.turn("c", "Where is my order?").await;
+    let twice: [(&str, &str, &str, &str); 4] = [
+        ("POST", "/v1/messages", r#"{"conversation_id":"c","text":"one","text":"two"}"#, "text"),
+        (
+            "POST",
+            "/v1/messages",
+            r#"{"conversation_id":"c","text":"x","user":{"attributes":{"plan":"a","plan":"b"}}}"#,
+            "plan",
+        ),
+        ("POST", "/v1/conversations/c/read", r#"{"sequence":1,"sequence":2}"#, "sequence"),
+        ("POST", "/v1/conversations/c/tokens", r#"{"ttl_seconds":60,"ttl_seconds":3600}"#, "ttl_seconds"),
+    ];
+    for (method, path, body, name) in twice {
+        let answer = bridge.call(method, path).header("content-type", "application/json").body(body).send().await;
+        let code = if path == "/v1/messages" { "invalid_message" } else { "invalid_request" };
+        assert_eq!(answer.problem(422, code)["errors"][0]["field"], name, "{body}");
+    }
+    assert_eq!(bridge.events("c").await.iter().filter(|event| event["type"] == "turn.completed").count(), 1);
+    bridge.finish().await;
+}
