@@ -113,3 +113,30 @@ async fn a_member_that_stands_twice_is_refused_by_name() {
     assert_eq!(bridge.events("c").await.iter().filter(|event| event["type"] == "turn.completed").count(), 1);
     bridge.finish().await;
 }
+
+#[tokio::test]
+async fn nothing_is_accepted_into_a_database_file_that_was_moved_away() {
+    let mut bridge = Setup::new().start().await;
+    bridge.turn("c", "Where is my order?").await;
+    let folder = std::path::PathBuf::from(bridge.config_file()).parent().expect("a folder").to_owned();
+    let (there, away) = (folder.join("bridge.db"), folder.join("away.db"));
+    std::fs::rename(&there, &away).expect("the file can be moved");
+    let message = json!({"conversation_id": "c", "message_id": "m-away", "text": "Is anybody there?"});
+    let answer = bridge.call("POST", "/v1/messages").json(&message).send().await;
+    answer.problem(503, "store_unavailable");
+    within(Duration::from_secs(20), "the bridge not to be ready", async || {
+        (bridge.admin("GET", "/readyz").send().await.status == 503).then_some(())
+    })
+    .await;
+    // A copy in its place is another file: what is written to the one that is open would be lost.
+    std::fs::copy(&away, &there).expect("it can be copied");
+    bridge.call("POST", "/v1/messages").json(&message).send().await.problem(503, "store_unavailable");
+    std::fs::rename(&away, &there).expect("it can be put back");
+    within(Duration::from_secs(20), "the message to be taken", async || {
+        (bridge.call("POST", "/v1/messages").json(&message).send().await.status == 202).then_some(())
+    })
+    .await;
+    bridge.end_of("c", "m-away").await;
+    bridge.allow(Allow::FailedLoops);
+    bridge.finish().await;
+}
