@@ -4,9 +4,15 @@
 //! JSON library keeps every digit, but writes an exponent in its own way (`1E5` becomes `1e+5`), so values with exponents
 //! are read once more, number by number.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+};
 
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, MapAccess, SeqAccess, Visitor},
+};
 use serde_json::{Map, Number, Value, value::RawValue};
 
 /// Reads a value.
@@ -23,6 +29,76 @@ pub fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, 
     match value(raw.get().as_bytes()).map_err(D::Error::custom)? {
         Value::Object(object) => Ok(object),
         _ => Err(D::Error::custom("not an object")),
+    }
+}
+
+/// Returns the first member that stands more than once in an object of a JSON text, at any depth: of such ones a parser keeps
+/// one and drops the others in silence. `None` too if the text is no JSON.
+pub fn repeated(json: &[u8]) -> Option<String> {
+    serde_json::from_slice::<Repeated>(json).ok()?.0
+}
+
+struct Repeated(Option<String>);
+
+impl<'de> Deserialize<'de> for Repeated {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Members)
+    }
+}
+
+struct Members;
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Repeated;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Repeated, A::Error> {
+        let (mut names, mut found) = (HashSet::new(), None);
+        while let Some(name) = members.next_key::<String>()? {
+            let inner = members.next_value::<Repeated>()?.0;
+            found = found.or_else(|| names.contains(&name).then(|| name.clone())).or(inner);
+            names.insert(name);
+        }
+        Ok(Repeated(found))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Repeated, A::Error> {
+        let mut found = None;
+        while let Some(entry) = entries.next_element::<Repeated>()? {
+            found = found.or(entry.0);
+        }
+        Ok(Repeated(found))
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<Repeated, D::Error> {
+        Repeated::deserialize(inner)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Repeated, E> {
+        Ok(Repeated(None))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Repeated, E> {
+        Ok(Repeated(None))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Repeated, E> {
+        Ok(Repeated(None))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Repeated, E> {
+        Ok(Repeated(None))
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Repeated, E> {
+        Ok(Repeated(None))
+    }
+
+    fn visit_unit<E>(self) -> Result<Repeated, E> {
+        Ok(Repeated(None))
     }
 }
 
@@ -92,6 +168,21 @@ mod tests {
             assert_eq!(serde_json::to_string(&stored).expect("JSON"), text);
         }
         assert!(serde_json::from_str::<Stored>(r#"{"object":[1e5]}"#).is_err());
+    }
+
+    #[test]
+    fn a_member_that_stands_twice_in_one_object_is_found() {
+        let of = |text: &str| repeated(text.as_bytes());
+        for (text, name) in [
+            (r#"{"a":1,"b":null,"a":1}"#, "a"),
+            (r#"{"x":[1.10,{"b":{},"b":"y"}]}"#, "b"),
+            (r#"{"\u0061":1,"a":2e5}"#, "a"),
+        ] {
+            assert_eq!(of(text).as_deref(), Some(name), "{text}");
+        }
+        for text in [r#"{"a":{"a":[{"a":-0},{"a":true}]}}"#, "[]", "1e5", "nonsense", r#"{"a":1"#] {
+            assert_eq!(of(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -8,7 +8,9 @@
 //! *Text* and *conversation* need no breaker: a turn that failed waits by itself, and its conversation waits behind it. A
 //! *bot* gets no requests for a while when sends of several of its conversations fail with no success in between, or when
 //! Fini itself refuses it. The *key* is doubted when several bots are refused, or a read with the same key, or a List, which
-//! is about nothing smaller. The *vendor* gets none when no connection succeeds, or when it says that the limit is used up.
+//! is about nothing smaller. *List* and *Get* fail each for itself: a List that cannot be given says nothing about the reads of
+//! one conversation, which then are all there is. The *vendor* gets none when no connection succeeds, or when it says that the
+//! limit is used up.
 //!
 //! Pure: time and chance come in. Invariants: trouble of one bot never holds back another, trouble of one conversation holds
 //! back nobody, and every pause has an end.
@@ -82,6 +84,15 @@ impl std::fmt::Display for Trouble {
     }
 }
 
+/// The two ways of reading conversations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Many of them, by List.
+    List,
+    /// One, by Get.
+    Get,
+}
+
 /// A scope that has a breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -89,8 +100,8 @@ pub enum Scope {
     Bot(usize),
     /// The key, for this side.
     Key(Side),
-    /// Reading as such.
-    Reads,
+    /// Reading in this way.
+    Reads(Way),
     /// Fini as a whole.
     Vendor,
 }
@@ -102,7 +113,8 @@ impl Scope {
             Self::Bot(_) => "bot",
             Self::Key(Side::Write) => "key_write",
             Self::Key(Side::Read) => "key_read",
-            Self::Reads => "reads",
+            Self::Reads(Way::List) => "list",
+            Self::Reads(Way::Get) => "get",
             Self::Vendor => "vendor",
         }
     }
@@ -165,7 +177,7 @@ pub struct Scopes {
     first_question: Option<Timestamp>,
     /// True if the same key has both rights.
     is_one_key: bool,
-    reads: Breaker<Trouble>,
+    reads: [Breaker<Trouble>; 2],
     reachable: Breaker<Trouble>,
     limit: Breaker<Trouble>,
 }
@@ -180,7 +192,7 @@ impl Scopes {
             accepted: [false; 2],
             first_question: Some(Timestamp::ZERO),
             is_one_key,
-            reads: Breaker::new(READS),
+            reads: [Breaker::new(READS); 2],
             reachable: Breaker::new(UNREACHABLE),
             limit: Breaker::new(LIMIT),
         }
@@ -197,9 +209,9 @@ impl Scopes {
         self.common(Side::Write, now)
     }
 
-    /// Returns the state that reads meet.
-    pub fn reads(&self, now: Timestamp) -> State<Trouble> {
-        widest([self.common(Side::Read, now), self.reads.state(now)])
+    /// Returns the state that reads in this way meet.
+    pub fn reads(&self, way: Way, now: Timestamp) -> State<Trouble> {
+        widest([self.common(Side::Read, now), self.reads[way as usize].state(now)])
     }
 
     /// Returns when List agents is to be asked next: it is quick, and tells of key and vendor what a send would tell only
@@ -230,9 +242,9 @@ impl Scopes {
         }
     }
 
-    /// Records that a read goes to find out about reading.
-    pub fn probe_reads(&mut self, until: Timestamp) {
-        self.reads.probe(until);
+    /// Records that a read goes to find out about reading in this way.
+    pub fn probe_reads(&mut self, way: Way, until: Timestamp) {
+        self.reads[way as usize].probe(until);
     }
 
     /// Returns the trouble of a key, if any.
@@ -250,9 +262,9 @@ impl Scopes {
         self.bots.get(bot)?.succeeded_at
     }
 
-    /// Returns the time since which reads cannot be made, if they cannot.
-    pub fn unread_since(&self) -> Option<Timestamp> {
-        let breakers = [&self.reachable, &self.limit, &self.keys[Side::Read as usize], &self.reads];
+    /// Returns the time since which reads cannot be made in this way, if they cannot.
+    pub fn unread_since(&self, way: Way) -> Option<Timestamp> {
+        let breakers = [&self.reachable, &self.limit, &self.keys[Side::Read as usize], &self.reads[way as usize]];
         breakers.into_iter().filter_map(Breaker::trouble).map(|(_, since)| since).min()
     }
 
@@ -262,7 +274,8 @@ impl Scopes {
         let others = [
             (Scope::Key(Side::Write), &self.keys[Side::Write as usize]),
             (Scope::Key(Side::Read), &self.keys[Side::Read as usize]),
-            (Scope::Reads, &self.reads),
+            (Scope::Reads(Way::List), &self.reads[Way::List as usize]),
+            (Scope::Reads(Way::Get), &self.reads[Way::Get as usize]),
             (Scope::Vendor, &self.reachable),
         ];
         let limit = (self.throttled_until(now).is_some()).then_some((Scope::Vendor, &self.limit));
@@ -302,11 +315,11 @@ impl Scopes {
                 About::Message(bot, conversation) => {
                     changes.extend(self.failed(bot, conversation, asked, began_at, now, jitter));
                 }
-                About::Conversation | About::Workspace => {
-                    let opened = self.reads.failed(Trouble::Failing, began_at, now, jitter);
-                    changes.extend(opened.map(|_| Change::Opened(Scope::Reads, Trouble::Failing)));
+                _ => {
+                    let Some(way) = about.way() else { return changes };
+                    let opened = self.reads[way as usize].failed(Trouble::Failing, began_at, now, jitter);
+                    changes.extend(opened.map(|_| Change::Opened(Scope::Reads(way), Trouble::Failing)));
                 }
-                About::Deletion => {}
             },
         }
         changes
@@ -341,8 +354,10 @@ impl Scopes {
                     changes.extend(closed(Scope::Bot(number), &mut bot.breaker, began_at));
                 }
             }
-            About::Conversation | About::Workspace => changes.extend(closed(Scope::Reads, &mut self.reads, began_at)),
-            About::Deletion => {}
+            About::Conversation | About::Workspace | About::Deletion => {
+                let Some(way) = about.way() else { return };
+                changes.extend(closed(Scope::Reads(way), &mut self.reads[way as usize], began_at));
+            }
         }
     }
 
@@ -463,6 +478,14 @@ impl About {
         match self {
             Self::Message(..) | Self::Deletion => Side::Write,
             Self::Conversation | Self::Workspace => Side::Read,
+        }
+    }
+
+    const fn way(self) -> Option<Way> {
+        match self {
+            Self::Conversation => Some(Way::Get),
+            Self::Workspace => Some(Way::List),
+            Self::Message(..) | Self::Deletion => None,
         }
     }
 }

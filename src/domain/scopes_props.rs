@@ -33,6 +33,11 @@ impl World {
         self.scopes.sends(bot, at(self.now))
     }
 
+    /// Returns the stricter of what the two ways of reading meet.
+    fn reads(&self) -> State<Trouble> {
+        widest([Way::List, Way::Get].map(|way| self.scopes.reads(way, at(self.now))))
+    }
+
     fn passes(&self, bot: usize) -> bool {
         self.sends(bot) == State::Closed
     }
@@ -155,13 +160,27 @@ fn the_key_is_asked_about_at_the_start_until_something_is_known() {
 }
 
 #[test]
+fn each_way_of_reading_fails_for_itself() {
+    for (about, fails, works) in [(About::Workspace, Way::List, Way::Get), (About::Conversation, Way::Get, Way::List)] {
+        let mut world = World::new(1, true);
+        for _ in 0..5 {
+            world.ends(about, FAILED);
+        }
+        let [failing, working] = [fails, works].map(|way| world.scopes.reads(way, at(world.now)));
+        assert!(matches!(failing, State::Open { .. }), "{about:?}");
+        assert_eq!(working, State::Closed, "{about:?}");
+        assert_eq!(world.scopes.unread_since(works), None);
+    }
+}
+
+#[test]
 fn a_pause_for_the_limit_ends_by_time() {
     let mut world = World::new(1, true);
     world.send(0, 1, Outcome::Throttled(None));
-    assert!(!world.passes(0) && world.scopes.reads(at(world.now)) != State::Closed);
+    assert!(!world.passes(0) && world.reads() != State::Closed);
     world.wait(8_000);
     assert!(world.passes(0), "nobody waits for one slow reply");
-    assert_eq!(world.scopes.reads(at(world.now)), State::Closed);
+    assert_eq!(world.reads(), State::Closed);
     world.send(0, 1, Outcome::Throttled(None));
     world.wait(15_900);
     assert!(!world.passes(0), "for longer each time");
@@ -179,7 +198,7 @@ fn a_vendor_that_cannot_be_reached_is_left_alone_and_found_by_a_read() {
         assert!(world.passes(1));
         world.send(0, conversation, Outcome::NotSent);
     }
-    assert!(!world.passes(1) && world.scopes.reads(at(world.now)) != State::Closed);
+    assert!(!world.passes(1) && world.reads() != State::Closed);
     world.wait(1_000);
     assert_eq!(world.scopes.next_probe_at().map(|probe_at| probe_at <= at(world.now)), Some(true));
     world.ends(About::Workspace, FAILED);
@@ -221,7 +240,7 @@ proptest! {
             world.send(0, conversation, outcome);
             prop_assert!(world.passes(1) && world.passes(2));
             prop_assert_eq!(world.scopes.key_trouble(Side::Write), None);
-            prop_assert_eq!(world.scopes.reads(at(world.now)), State::Closed);
+            prop_assert_eq!(world.reads(), State::Closed);
             world.wait(wait);
         }
     }
@@ -245,12 +264,13 @@ proptest! {
         world.wait(300_000);
         let now = at(world.now);
         let probed = world.scopes.next_probe_at().is_some_and(|at| at <= now);
-        for state in [world.sends(0), world.sends(1), world.scopes.reads(now), world.scopes.deletions(now)] {
+        for state in [world.sends(0), world.sends(1), world.reads(), world.scopes.deletions(now)] {
             prop_assert!(probed || !matches!(state, State::Open { .. }), "{:?}", state);
         }
         // And when all goes well again, all is well after a probe each.
         for _ in 0..3 {
             world.ends(About::Workspace, Outcome::Answered);
+            world.ends(About::Conversation, Outcome::Answered);
             world.send(0, 1, Outcome::Answered);
             world.send(1, 2, Outcome::Answered);
         }

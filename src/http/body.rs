@@ -138,12 +138,9 @@ pub(super) fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(Map::new());
     }
-    match exact::value(body) {
-        Ok(Value::Null) => Ok(Map::new()),
-        Ok(value) => {
-            members(value).ok_or_else(|| Problem::new(Code::InvalidJson).detail("the body must be a JSON object"))
-        }
-        Err(error) => Err(unreadable(body, &error, Code::InvalidRequest)),
+    match value(body, Code::InvalidRequest)? {
+        Value::Null => Ok(Map::new()),
+        value => members(value).ok_or_else(|| Problem::new(Code::InvalidJson).detail("the body must be a JSON object")),
     }
 }
 
@@ -154,6 +151,14 @@ pub(super) fn members(value: Value) -> Option<Map<String, Value>> {
         Value::Array(list) if list.is_empty() => Some(Map::new()),
         _ => None,
     }
+}
+
+/// Returns a body's value. A member that stands twice is refused by name, with the code of faults of fields: one of the two
+/// would be lost in silence.
+pub(super) fn value(body: &[u8], of_fields: Code) -> Result<Value, Problem> {
+    let value = exact::value(body).map_err(|error| unreadable(body, &error, of_fields))?;
+    let Some(name) = exact::repeated(body) else { return Ok(value) };
+    Err(Problem::new(of_fields).errors(vec![FieldError::new(shown(&name), "stands more than once".to_owned())]))
 }
 
 /// Makes the problem for a body that is no JSON, without quoting it. Half a character is a fault of a field, answered with

@@ -14,7 +14,7 @@ use super::{
     Public,
     asked::Asked,
     auth::{Caller, Reach, not_theirs},
-    body::{self, read, require_json, unknown, unreadable},
+    body::{self, read, require_json, unknown, value},
     conversations::is_current,
     handoff::agent,
     openapi::{Errors, schema},
@@ -26,7 +26,6 @@ use crate::{
         conversation::State as Standing,
         correlation::Correlation,
         customer::Customer,
-        exact,
         handoff::Agent,
         ids::{ConversationId, ConversationKey, FrontendName, IdSpace, MessageId},
         message::{InboundMessage, MAX_TEXT_CHARS, Role},
@@ -260,7 +259,7 @@ fn parse(
     key: Key,
     generated: impl FnOnce() -> MessageId,
 ) -> Result<(InboundMessage, Option<Agent>), Problem> {
-    let value = exact::value(body).map_err(|error| unreadable(body, &error, Code::InvalidMessage))?;
+    let value = value(body, Code::InvalidMessage)?;
     let Value::Object(mut fields) = value else {
         return Err(invalid(vec![FieldError::new("", "must be a JSON object")]));
     };

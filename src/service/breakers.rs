@@ -12,7 +12,7 @@ use crate::{
     domain::{
         Clock, Entropy, Timestamp,
         breaker::State,
-        scopes::{About, Change, Outcome, Scope, Scopes, Side, Trouble},
+        scopes::{About, Change, Outcome, Scope, Scopes, Side, Trouble, Way},
     },
     fini::{Failure, budget::Budget},
     lifecycle::Wake,
@@ -76,10 +76,10 @@ impl Breakers {
         self.scopes().deletions(now)
     }
 
-    /// Returns the state that reads meet.
-    pub fn reads(&self) -> State<Trouble> {
+    /// Returns the state that reads in this way meet.
+    pub fn reads(&self, way: Way) -> State<Trouble> {
         let now = self.clock.now();
-        self.scopes().reads(now)
+        self.scopes().reads(way, now)
     }
 
     /// Notes that a message goes as a probe of its bot: no other goes until its end is known, or for `patience` at most.
@@ -89,9 +89,9 @@ impl Breakers {
     }
 
     /// Likewise for a read.
-    pub fn probe_reads(&self, patience: Duration) {
+    pub fn probe_reads(&self, way: Way, patience: Duration) {
         let until = self.clock.now().plus(patience);
-        self.scopes().probe_reads(until);
+        self.scopes().probe_reads(way, until);
     }
 
     /// Returns when List agents is to be asked next, as a probe of key and vendor.
@@ -120,9 +120,9 @@ impl Breakers {
         self.scopes().succeeded_at(bot)
     }
 
-    /// Returns since when reads cannot be made, if they cannot.
-    pub fn unread_since(&self) -> Option<Timestamp> {
-        self.scopes().unread_since()
+    /// Returns since when reads cannot be made in this way, if they cannot.
+    pub fn unread_since(&self, way: Way) -> Option<Timestamp> {
+        self.scopes().unread_since(way)
     }
 
     /// Returns everything that is left alone: the scope, its bot if it is one, the trouble, and since when.

@@ -27,7 +27,7 @@ use crate::{
     domain::{
         Clock, Timestamp,
         evidence::{
-            absent::{may_be, may_be_digest},
+            absent::{may_be, may_be_digest, may_be_reworded},
             newer::{self, Read},
         },
         ids::{ConversationKey, InteractionId},
@@ -36,7 +36,7 @@ use crate::{
     },
     fini::{ConversationPage, Departure, Failure, FiniApi, ListQuery, RawConversation},
     metrics::LeftOut,
-    store::{Bound, ConversationRef, ErasureSearch, Result, SearchEnd, Store, StoreError, UNBOUND, Unbound},
+    store::{Bound, ConversationRef, ErasureSearch, Open, Result, SearchEnd, Store, StoreError, UNBOUND, Unbound},
 };
 
 /// Conversations of a page that are recorded at once. In the embedded store one commit to disk then serves many of them; in
@@ -187,7 +187,8 @@ impl Walker {
     }
 
     /// Returns the conversations whose open message may be in `wrapper`, which belongs to nobody. Once our keys are known
-    /// to come back, a wrapper that is still without a key after a while is somebody else's.
+    /// to come back, a wrapper that is still without a key after a while is somebody else's. One with the key of a
+    /// conversation may hold its message in another wording: Fini may have cut or escaped it.
     fn doubts(
         &self,
         wrapper: &FiniConversation,
@@ -197,7 +198,16 @@ impl Walker {
     ) -> Vec<ConversationKey> {
         let is_old = wrapper.created_at.plus(KEY_WITHIN) < seen_at;
         let would_show = is_old && self.keys_return.load(Ordering::Relaxed);
-        if would_show || wrapper.conversation_attribute().is_some() {
+        if let Some(attribute) = wrapper.conversation_attribute() {
+            let holds_it = |open: &&Open| {
+                let may_be = |event| may_be_reworded(event, open.role, &open.text, open.sent_at);
+                !open.is_given_up && wrapper.events.iter().any(may_be)
+            };
+            let named = unbound.iter().filter(|candidate| candidate.attribute == attribute);
+            let named = named.filter(|candidate| candidate.open.as_ref().filter(holds_it).is_some());
+            return named.map(|candidate| candidate.conversation.key).collect();
+        }
+        if would_show {
             return Vec::new();
         }
         let shows = |candidate: &&Unbound| {

@@ -45,6 +45,7 @@ mod operators;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod outages;
+mod outside;
 mod paces;
 mod pages;
 mod people;

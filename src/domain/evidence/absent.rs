@@ -7,7 +7,12 @@ use std::{fmt::Write as _, time::Duration};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::domain::{Timestamp, echo::same_text};
+use crate::domain::{
+    Timestamp,
+    echo::{fini_role, same_text},
+    message::Role,
+    vendor::{FiniEvent, FiniKind},
+};
 
 /// Fini's clock and ours differ by no more than this.
 const CLOCK_MARGIN: Duration = Duration::from_mins(2);
@@ -56,6 +61,14 @@ pub fn may_be(text: Option<&str>, created_at: Timestamp, sent: &str, sent_at: Ti
     created_at >= sent_at.minus(CLOCK_MARGIN) && same_text(text, sent)
 }
 
+/// Returns true if an event may be the message of `role` sent at `sent_at`, whatever became of its text, in a conversation that
+/// carries our key for it: nobody else of ours has written there.
+pub fn may_be_reworded(event: &FiniEvent, role: Role, text: &str, sent_at: Timestamp) -> bool {
+    let is_message = event.kind == FiniKind::Message && event.role == fini_role(role);
+    // An equal text needs no time of its own: the clocks may be further apart than they should be.
+    is_message && (event.created_at >= sent_at.minus(CLOCK_MARGIN) || same_text(event.text.as_deref(), text))
+}
+
 /// Returns the digest that is kept of an erased text: enough to recognise it, white space apart.
 pub fn digest(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
@@ -85,6 +98,19 @@ mod tests {
             prop_assert_eq!(seen == Seen::Absent, is_whole && shown >= expected && !shows_text);
             prop_assert_ne!(seen, Seen::Present);
         }
+    }
+
+    #[test]
+    fn what_fini_may_have_reworded_is_not_proven_absent() {
+        use crate::domain::vendor::FiniRole;
+        let at = |secs: i64| Timestamp::from_millis(secs * 1000);
+        let is = |secs, role, text| {
+            may_be_reworded(&FiniEvent::message("e", at(secs), role, text), Role::User, "R&D?", at(1_000))
+        };
+        assert!(is(1_001, FiniRole::User, "R&amp;D?") && is(900, FiniRole::User, "R&amp;D?"));
+        assert!(is(700, FiniRole::User, " R&D?"), "the same text, by a clock that is behind");
+        assert!(!is(700, FiniRole::User, "something older"));
+        assert!(!is(1_001, FiniRole::Agent, "R&D?") && !is(1_001, FiniRole::Bot, "Hello"));
     }
 
     #[test]

@@ -117,12 +117,12 @@ fn is_link(name: &str) -> bool {
     ["url", "uri", "href", "link", "src"].iter().any(|ending| name.ends_with(ending))
 }
 
-/// Keeps a time within the years in which anything can have happened. A number that would be a time of 1970 is one in
-/// seconds.
-pub(super) fn time(millis: i64) -> Timestamp {
+/// Returns a time of the years in which anything can have happened; any other is none, as if it were absent. A number that
+/// would be a time of 1970 is one in seconds.
+pub(super) fn time(millis: i64) -> Option<Timestamp> {
     let at = Timestamp::from_millis(millis);
     let as_seconds = Timestamp::from_millis(millis.saturating_mul(1_000));
-    if at < FIRST && (FIRST..=LAST).contains(&as_seconds) { as_seconds } else { at.clamp(FIRST, LAST) }
+    [at, as_seconds].into_iter().find(|at| (FIRST..=LAST).contains(at))
 }
 
 fn is_within(value: &Value, most: usize) -> bool {
@@ -176,11 +176,12 @@ mod tests {
 
     #[test]
     fn times_are_of_this_century_whatever_their_unit() {
-        let at = |millis| time(millis).as_millis();
-        assert_eq!(at(1_763_700_000_123), 1_763_700_000_123);
-        assert_eq!(at(1_763_700_000), 1_763_700_000_000, "seconds");
-        assert_eq!([at(0), at(-1), at(i64::MIN)], [FIRST.as_millis(); 3]);
-        assert_eq!([at(i64::MAX), at(9_999_999_999_999)], [LAST.as_millis(); 2]);
+        let at = |millis| time(millis).map(Timestamp::as_millis);
+        assert_eq!(at(1_763_700_000_123), Some(1_763_700_000_123));
+        assert_eq!(at(1_763_700_000), Some(1_763_700_000_000), "seconds");
+        for none in [0, -1, i64::MIN, i64::MAX, 9_999_999_999_999] {
+            assert_eq!(at(none), None, "{none}");
+        }
     }
 
     #[test]

@@ -177,7 +177,7 @@ fn members(value: Option<Value>) -> Map<String, Value> {
 /// offset, as "List agents" writes them).
 fn timestamp(value: Option<&Value>) -> Option<Timestamp> {
     match value? {
-        Value::Number(number) => number.as_i64().or_else(|| whole(number.as_f64()?)).map(bounds::time),
+        Value::Number(number) => number.as_i64().or_else(|| whole(number.as_f64()?)).and_then(bounds::time),
         Value::String(text) => {
             let text = text.trim();
             let numeric = || text.parse::<i64>().ok().or_else(|| whole(text.parse().ok()?));
@@ -186,7 +186,7 @@ fn timestamp(value: Option<&Value>) -> Option<Timestamp> {
                 let zoned = text.parse::<jiff::civil::DateTime>().ok()?.to_zoned(jiff::tz::TimeZone::UTC);
                 zoned.ok().map(|zoned| zoned.timestamp())
             };
-            numeric().or_else(|| instant().or_else(civil).map(jiff::Timestamp::as_millisecond)).map(bounds::time)
+            numeric().or_else(|| instant().or_else(civil).map(jiff::Timestamp::as_millisecond)).and_then(bounds::time)
         }
         _ => None,
     }

@@ -27,7 +27,7 @@ pub use self::{
     walk::{CLOCK_MARGIN, Kind, Missed, PageFacts, Row, Walk},
 };
 pub use crate::domain::page_size::PAGE;
-use crate::domain::{Timestamp, page_size::PageSize};
+use crate::domain::{Timestamp, page_size::PageSize, scopes::Way};
 
 /// Single reads at once.
 const MAX_SINGLES: usize = 4;
@@ -41,6 +41,8 @@ const DEEP: (Duration, Duration) = (Duration::from_mins(1), Duration::from_secs(
 const SEARCH_MARGIN: Duration = Duration::from_secs(30);
 /// A gap of so many pages is read in passing; a larger one is an outage to catch up with.
 const SMALL_GAP: u32 = 3;
+/// While List fails, conversations are read singly so many times as often: each in its turn, as far as reading allows.
+const WITHOUT_LIST: u32 = 16;
 /// Longest time for which a turn's wrapper is left to sweeps.
 const AFTER_TURN: Duration = Duration::from_secs(15);
 /// While messages wait for the budget, the planner looks again after so long whether they still wait.
@@ -176,11 +178,13 @@ impl Planner {
     /// Returns the next action.
     pub fn decide(&self, s: &Situation<'_>) -> Plan {
         let paces = self.paces(s);
-        let (may_list, may_get) = (!self.listing, self.getting < MAX_SINGLES);
+        let (lists_at, gets_at) = (s.shut(Way::List), s.shut(Way::Get));
+        let (may_list, may_get) =
+            (!self.listing && lists_at.is_none(), self.getting < MAX_SINGLES && gets_at.is_none());
         if s.sends_waiting > 0 && s.used.reads() >= s.shares.floor {
             return self.beside_sends(s, paces.least);
         }
-        let mut dues = Dues { now: s.now, next: None };
+        let mut dues = Dues { now: s.now, next: lists_at.into_iter().chain(gets_at).min() };
         // Where a page takes longer than the pace of sweeps, they are late for ever: other reads that are due go in
         // between.
         let gap_waits = self.gap_due(s, paces.gap).is_some_and(|due| due <= s.now);
@@ -227,14 +231,21 @@ impl Planner {
     fn beside_sends(&self, s: &Situation<'_>, least: Duration) -> Plan {
         let is_late = |last: Option<Timestamp>| last.is_none_or(|at| s.now.since(at) >= least);
         let searches = self.searching || s.search.is_some_and(|search| search.due <= s.now);
-        if !self.listing && (s.watched > 0 || searches) && is_late(self.sweep_at.max(self.gap_at)) {
+        let (may_list, may_get) = (!self.listing && s.shut(Way::List).is_none(), s.shut(Way::Get).is_none());
+        if may_list && (s.watched > 0 || searches) && is_late(self.sweep_at.max(self.gap_at)) {
             // A search holds up its conversations: it goes on to its end, by turns with the sweeps.
             let goes_on = self.last_listed == Some(Kind::Sweep) && self.gaps.searches();
             return if goes_on { Plan::List(Kind::Gap) } else { Self::sweep(s, self.listed_lately(s.now)) };
         }
-        let looks = self.getting == 0 && s.lookup_due.is_some_and(|due| due <= s.now);
-        if looks && is_late(self.singles.back().copied()) {
+        let may_look = may_get && self.getting == 0 && is_late(self.singles.back().copied());
+        if may_look && s.lookup_due.is_some_and(|due| due <= s.now) {
             return Plan::Lookup;
+        }
+        if may_look
+            && s.is_list_failing
+            && let Some(number) = self.front_due(s, &self.paces(s), &mut Dues { now: s.now, next: None })
+        {
+            return Plan::Front(number);
         }
         Plan::Wait(Some(s.now.plus(YIELD)))
     }
@@ -289,7 +300,7 @@ impl Planner {
     fn pending_due(&self, s: &Situation<'_>, dues: &mut Dues) -> Option<usize> {
         for (number, pending) in s.pending.iter().enumerate() {
             let swept_since = self.swept_at.is_some_and(|at| at >= pending.due_at);
-            let due = if !pending.sweep_may_bring || swept_since || s.watched == 0 {
+            let due = if !pending.sweep_may_bring || swept_since || s.watched == 0 || s.is_list_failing {
                 pending.due_at
             } else {
                 pending.due_at.plus(AFTER_TURN)
@@ -310,13 +321,16 @@ impl Planner {
         let decays = lap > ESCALATED_CYCLE;
         let due = |watched: &Watched| {
             let mut patience = patience(watched, decays, s.now);
-            if !paces.escalated_by_get || !watched.escalated {
+            if s.is_list_failing {
+                patience /= WITHOUT_LIST;
+            } else if !paces.escalated_by_get || !watched.escalated {
                 patience = patience.max(pass);
             }
             watched.seen_at.or(self.started_at).unwrap_or(s.now).plus(patience)
         };
         let (number, due) = s.front.iter().map(due).enumerate().min_by_key(|(_, due)| *due)?;
-        let due = self.status_at.map_or(due, |at| due.max(at.plus(paces.status)));
+        let pace = if s.is_list_failing { paces.sweep } else { paces.status };
+        let due = self.status_at.map_or(due, |at| due.max(at.plus(pace)));
         dues.is_due(Some(due)).then_some(number)
     }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::Kind;
 use crate::{
-    domain::{Timestamp, ids::ConversationKey},
+    domain::{Timestamp, ids::ConversationKey, scopes::Way},
     fini::budget::Shares,
     store::BudgetUse,
 };
@@ -71,9 +71,18 @@ pub struct Situation<'a> {
     pub oldest_created_at: Option<Timestamp>,
     /// Those of them that matter most: with a human, and recently active.
     pub front: &'a [Watched],
+    /// Time before which nothing is read by List, and by Get, if such reads have to wait: see [`Way`].
+    pub shut: [Option<Timestamp>; 2],
+    /// True while List fails: single reads are then all there is, and the next List only finds out.
+    pub is_list_failing: bool,
 }
 
 impl Situation<'_> {
+    /// Returns the time before which nothing is read in this way, if it has to wait.
+    pub(super) const fn shut(&self, way: Way) -> Option<Timestamp> {
+        self.shut[way as usize]
+    }
+
     /// Converts a time of ours to Fini's clock, as far as its offset is known.
     pub fn at_vendor(&self, at: Timestamp) -> Timestamp {
         Timestamp::from_millis(at.as_millis().saturating_add(self.vendor_ahead_ms.unwrap_or(0)))

@@ -29,6 +29,8 @@ fn situation(now: i64, watched: u64) -> Situation<'static> {
         escalated: 0,
         oldest_created_at: Some(at(-86_400)),
         front: &[],
+        shut: [None; 2],
+        is_list_failing: false,
     }
 }
 
@@ -492,4 +494,26 @@ fn a_burst_of_one_second_is_read_whole_in_pages_of_any_size_and_around_any_row()
             assert!(missing.iter().all(|row| is_found(row)), "{most} at most, {too_large:?} too large: {missing:?}");
         }
     }
+}
+
+#[test]
+fn while_list_fails_conversations_are_read_singly_in_their_turn() {
+    let mut planner = Planner::new(at(0), None);
+    let seen = |escalated, seen: i64| Watched { escalated, last_activity_at: at(0), seen_at: Some(at(seen)) };
+    let front = [seen(false, 0), seen(true, 4), seen(false, 5)];
+    let failing =
+        |now: i64| Situation { front: &front, shut: [Some(at(60)), None], is_list_failing: true, ..situation(now, 3) };
+    assert!(
+        matches!(planner.decide(&failing(5)), Plan::Wait(Some(until)) if until <= at(8)),
+        "{:?}",
+        planner.decide(&failing(5))
+    );
+    assert_eq!(planner.decide(&failing(9)), Plan::Front(1), "where a human is, first");
+    planner.begin_get(Plan::Front(1), &failing(9));
+    let front = [front[0], seen(true, 9), front[2]];
+    let next = |now: i64| Situation { front: &front, ..failing(now) };
+    assert_eq!(planner.decide(&next(12)), Plan::Front(0));
+    assert!(matches!(planner.decide(&Situation { shut: [None, None], ..next(12) }), Plan::List(_)), "to find out");
+    let both = Situation { shut: [Some(at(60)), Some(at(20))], ..next(12) };
+    assert_eq!(planner.decide(&both), Plan::Wait(Some(at(20))));
 }

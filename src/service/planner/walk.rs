@@ -357,6 +357,8 @@ mod tests {
             escalated: 0,
             oldest_created_at: oldest,
             front: &[],
+            shut: [None; 2],
+            is_list_failing: false,
         }
     }
 

@@ -28,6 +28,7 @@ use crate::{
         breaker::State as Breaker,
         conversation::State,
         ids::{ConversationKey, FrontendName, TurnKey},
+        scopes::Way,
     },
     fini::{
         FiniApi,
@@ -162,11 +163,14 @@ impl Loop for Arc<Reader> {
         if mutated!("nobody looks for what agents write") {
             return Ok(Step::Idle { until: None });
         }
-        let breaker = self.breakers.reads();
-        if breaker != Breaker::Closed {
-            let next = self.give_up_unread(now).await?;
-            if let Breaker::Open { until, .. } = breaker {
-                return Ok(Step::Idle { until: Some(next.map_or(until, |next| next.min(until))) });
+        let breakers = [Way::List, Way::Get].map(|way| self.breakers.reads(way));
+        let shut = breakers.map(|breaker| if let Breaker::Open { until, .. } = breaker { Some(until) } else { None });
+        let mut unread_end = None;
+        if breakers != [Breaker::Closed; 2] {
+            unread_end = self.give_up_unread(now).await?;
+            if let [Some(lists), Some(gets)] = shut {
+                let until = lists.min(gets);
+                return Ok(Step::Idle { until: Some(unread_end.map_or(until, |end| end.min(until))) });
             }
         }
         self.forget_what_was_not();
@@ -183,11 +187,11 @@ impl Loop for Arc<Reader> {
         self.begin(now).await?;
         let view = self.view(now).await?;
         self.note_need(&view);
-        let situation = view.situation(self);
+        let situation = Situation { shut, is_list_failing: breakers[0] != Breaker::Closed, ..view.situation(self) };
         let plan = self.state().planner.decide(&situation);
         let class = match plan {
             Plan::Wait(until) => {
-                return Ok(Step::Idle { until: [until, renew].into_iter().flatten().min() });
+                return Ok(Step::Idle { until: [until, renew, unread_end].into_iter().flatten().min() });
             }
             Plan::Lookup => RequestClass::Bind,
             Plan::List(Kind::Sweep | Kind::Gap) if view.watch.summary.watched == 0 => RequestClass::Bind,
@@ -202,8 +206,9 @@ impl Loop for Arc<Reader> {
             }
         };
         self.budget.set_waiting(class, 0);
-        if breaker != Breaker::Closed {
-            self.breakers.probe_reads(self.settings.read_timeout);
+        let way = if matches!(plan, Plan::List(_)) { Way::List } else { Way::Get };
+        if breakers[way as usize] != Breaker::Closed {
+            self.breakers.probe_reads(way, self.settings.read_timeout);
         }
         match plan {
             Plan::List(kind) => self.start_list(kind, &view, permit).await?,
@@ -248,6 +253,8 @@ impl View {
             escalated: self.watch.summary.escalated,
             oldest_created_at: self.watch.summary.oldest_created_at,
             front: &self.front,
+            shut: [None; 2],
+            is_list_failing: false,
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::{
             gone::{Scan, Shown},
         },
         ids::{ConversationKey, InteractionId, TurnKey},
-        scopes::About,
+        scopes::{About, Way},
         turn::TurnState,
         vendor::FiniConversation,
     },
@@ -160,16 +160,17 @@ impl Reader {
         }
     }
 
-    /// Ends the turns that have waited too long for a read while Fini cannot be read at all. Returns when the next one
+    /// Ends the turns that have waited too long for a read in a way in which Fini cannot be read. Returns when the next one
     /// ends.
     pub(super) async fn give_up_unread(&self, now: Timestamp) -> Result<Option<Timestamp>> {
         // A moment of trouble is no reason: what could have been read before and was not is read after it.
         let window = self.settings.lookup.late_reply_window;
         let patience = window.min(LASTING_TROUBLE);
-        let unread_until = self.breakers.unread_since().map(|since| since.plus(patience));
         let mut next: Option<Timestamp> = None;
         for turn in self.store.turns_to_read(now, 64).await? {
-            let end = unread_until.map_or(now, |until| turn.since.plus(window).max(until));
+            let way = if turn.interaction.is_some() { Way::Get } else { Way::List };
+            let Some(unread_since) = self.breakers.unread_since(way) else { continue };
+            let end = turn.since.plus(window).max(unread_since.plus(patience));
             if end <= now {
                 self.after_look(&turn, Seen::Nothing, now).await?;
             } else {

@@ -57,6 +57,13 @@ const LOG_TIMEOUT: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug)]
 pub(super) struct Location(PathBuf);
 
+/// Tells a file from any other, whatever its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    device: u64,
+    inode: u64,
+}
+
 /// The proof that no other process has the file open; free again when dropped.
 #[derive(Debug)]
 pub(super) struct ProcessLock(#[expect(dead_code, reason = "held, never read")] File);
@@ -170,6 +177,27 @@ impl Location {
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.create(directory)
+    }
+
+    /// Returns what tells the file that stands there from any other; `None` where nothing does.
+    pub(super) fn identity(&self) -> Option<Identity> {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt as _;
+            std::fs::metadata(&self.0).ok().map(|found| Identity { device: found.dev(), inode: found.ino() })
+        }
+        #[cfg(not(unix))]
+        None
+    }
+
+    /// Refuses to go on in a file that is no longer the one at its path: moved, deleted, or replaced by a copy. What was
+    /// written there would be gone with the process.
+    pub(super) fn is_still(&self, opened: Option<Identity>) -> Result<()> {
+        if opened.is_none() || self.identity() == opened {
+            return Ok(());
+        }
+        let what = "was moved, deleted or replaced under the running bridge: put it back, or start the bridge anew";
+        Err(StoreError::Unavailable(format!("{} {what}", self.0.display())))
     }
 
     fn unavailable(&self, what: &str, error: &io::Error) -> StoreError {

@@ -25,7 +25,7 @@ use tokio::{
 
 use super::{
     Conn, Cx, Write, at_once,
-    connect::{Location, ProcessLock, truncate_log},
+    connect::{Identity, Location, ProcessLock, truncate_log},
     context::Told,
 };
 use crate::store::{Changes, Result, Rules, StoreError};
@@ -75,7 +75,8 @@ impl Writer {
                 }
             };
             let _ = opened.send(Ok(()));
-            Task { location, _lock: lock, connection, rules, changes }.run(messages);
+            let opened = location.identity();
+            Task { location, opened, _lock: lock, connection, rules, changes }.run(messages);
             let _ = end.send(());
         };
         let started = thread::Builder::new().name("store-writer".to_owned()).spawn(body);
@@ -87,7 +88,15 @@ impl Writer {
     /// Opens the file, brings it up to date and works on the callers' threads.
     pub(super) fn inline(location: Location, lock: ProcessLock, rules: Arc<Rules>, changes: Changes) -> Result<Self> {
         let connection = Some(location.prepare()?);
-        Ok(Self::Inline(std::sync::Mutex::new(Some(Task { location, _lock: lock, connection, rules, changes }))))
+        let opened = location.identity();
+        Ok(Self::Inline(std::sync::Mutex::new(Some(Task {
+            location,
+            opened,
+            _lock: lock,
+            connection,
+            rules,
+            changes,
+        }))))
     }
 
     /// Has `work` done and waits for the commit. Once taken in, it is done whether or not the caller still waits.
@@ -186,6 +195,8 @@ enum Failed {
 /// The writer's side.
 pub(super) struct Task {
     location: Location,
+    /// The file that was opened.
+    opened: Option<Identity>,
     _lock: ProcessLock,
     connection: Option<Conn>,
     rules: Arc<Rules>,
@@ -273,6 +284,7 @@ impl Task {
 
     /// Does the jobs in one transaction; returns what to announce, or undoes everything.
     fn commit(&mut self, jobs: &mut [Box<dyn Job>]) -> std::result::Result<Told, Failed> {
+        self.location.is_still(self.opened).map_err(Failed::ByDatabase)?;
         if self.connection.is_none() {
             self.connection = Some(self.location.connect().map_err(Failed::ByDatabase)?);
         }
