@@ -36,8 +36,8 @@
 //! **A message in.** [`http::messages`] parses → [`service::intake`] stores message, turn and feed event in one transaction →
 //! 202. The change feed wakes [`service::sender`]: it claims the turn together with a request of the budget and writes it as
 //! `sending` in one transaction, only then calls Generate Answer, and hands the events to [`service::ledger`]. The store
-//! applies [`domain::look::Look`] in one transaction: marks, feed with sequence, deliveries, turn settled. The
-//! change feed wakes [`delivery`], streams and waiting requests.
+//! applies [`domain::observation::Observation`] in one transaction: seen events, feed with sequence, deliveries, turn settled.
+//! The change feed wakes [`delivery`], streams and waiting requests.
 //!
 //! **An agent writes in Fini.** [`service::planner`] decides what to read; [`service::reader`] lists, newest first, down to
 //! the watermark; conversations that did not change are not even parsed. Known ones go to the ledger, unknown ones are
@@ -61,10 +61,10 @@
 //! | hint | a line of a stream that is neither numbered nor stored, such as `typing` |
 //! | binding | the pair of a conversation and Fini's `interactionId` |
 //! | quarantine | the state of a conversation whose Fini conversation may be somebody else's; an operator settles it |
-//! | wrapper | a Fini conversation as List or Get returned it (*snapshot*) |
-//! | look | one wrapper or response, applied to a conversation (*observation*) |
-//! | mark | the record that a Fini event was seen, and by which conversation (*seen event*) |
-//! | echo | the Fini event of a message of ours (*own event*) |
+//! | snapshot | a Fini conversation as List or Get returned it |
+//! | observation | one snapshot or response, applied to a conversation |
+//! | own event | the Fini event of a message of ours (column `turns.echo`) |
+//! | seen event | the record that a Fini event was seen, and by which conversation (table `marks`) |
 //! | unclear | the state of a turn of which nothing tells whether Fini has it (*in doubt*) |
 //! | withheld | kept from the customer: a word of the bot while a human has the conversation; an event that may be another customer's |
 //! | sweep, walk | reading List from the newest conversation down; a sweep over several pages, with what is left of it (*scan*) |

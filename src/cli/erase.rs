@@ -252,7 +252,7 @@ impl Eraser<'_> {
     async fn get(&self, id: &InteractionId) -> Result<Result<Timestamp, Failure>, Failure> {
         let get = async |departure: &Departure| self.api.get_conversation(id, departure).await;
         match self.patient.ask(Some(0), get).await {
-            Ok(wrapper) => Ok(Ok(wrapper.latest_message_at())),
+            Ok(snapshot) => Ok(Ok(snapshot.latest_message_at())),
             Err(failure @ (Failure::Unauthorised { .. } | Failure::NeverLeft { .. })) => Err(failure),
             Err(failure) => Ok(Err(failure)),
         }

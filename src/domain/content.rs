@@ -93,7 +93,7 @@ fn unordered(mut parts: Vec<String>) -> Option<u64> {
     (!parts.is_empty()).then(|| digest(parts.iter().map(String::as_str)))
 }
 
-/// Returns a value without the parts that change from one look to the next, members in order.
+/// Returns a value without the parts that change from one observation to the next, members in order.
 fn canonical(value: &Value) -> String {
     match value {
         Value::String(text) => format!("{:?}", lasting(text)),

@@ -165,7 +165,7 @@ pub struct Standing {
     /// Fini's resolved flag at the last read.
     pub resolved: Option<bool>,
     /// True once a snapshot was read; before that a status is learnt, not changed.
-    pub wrapper_read: bool,
+    pub snapshot_read: bool,
     /// True while the customer is asked for something.
     pub awaiting_customer: bool,
     /// The present escalation, while the state is [`State::Escalated`].
@@ -190,7 +190,7 @@ impl Standing {
             state,
             status_text: None,
             resolved: None,
-            wrapper_read: false,
+            snapshot_read: false,
             awaiting_customer: false,
             escalation: Escalation { by_event: false, taken: false, bot_wrote: false, customer_wrote: false },
             handoff: Handoff::new(),
@@ -311,9 +311,9 @@ impl Standing {
         };
         self.status_text = seen.status.map(str::to_owned);
         self.resolved = seen.resolved;
-        self.wrapper_read = true;
+        self.snapshot_read = true;
         // A first snapshot that says nothing is no change that an older one could take back.
-        if differs && (before.wrapper_read || is_resolved || meaning != Meaning::Unknown) {
+        if differs && (before.snapshot_read || is_resolved || meaning != Meaning::Unknown) {
             self.as_of = seen.now;
         }
         if is_judged {
@@ -338,7 +338,7 @@ impl Standing {
     }
 
     fn differs(&self, seen: &Judgement<'_>) -> bool {
-        seen.status != self.status_text.as_deref() || seen.resolved != self.resolved || !self.wrapper_read
+        seen.status != self.status_text.as_deref() || seen.resolved != self.resolved || !self.snapshot_read
     }
 
     fn is_newer_than(&self, seen: &Judgement<'_>) -> bool {
@@ -384,7 +384,7 @@ impl Standing {
 
     /// Returns the report of the differences from `before` that frontends see.
     pub(super) fn report(&self, before: &Self) -> Option<FeedEvent> {
-        let text_changed = before.wrapper_read && self.status_text != before.status_text;
+        let text_changed = before.snapshot_read && self.status_text != before.status_text;
         let changed = self.state != before.state || self.awaiting_customer != before.awaiting_customer || text_changed;
         changed.then(|| FeedEvent::StatusChanged {
             state: self.state,

@@ -12,7 +12,6 @@ pub mod correlation;
 pub mod customer;
 pub mod delay;
 pub mod destination;
-pub mod echo;
 pub mod entropy;
 pub mod event;
 pub mod evidence;
@@ -23,13 +22,14 @@ pub mod handoff;
 pub mod ids;
 pub mod job;
 pub mod log;
-pub mod look;
-#[cfg(test)]
-mod look_props;
 pub mod message;
 pub mod nearest;
+pub mod observation;
+#[cfg(test)]
+mod observation_props;
 pub mod operator;
 pub mod origin;
+pub mod own_event;
 pub mod pace;
 pub mod page_size;
 pub mod person;

@@ -128,7 +128,7 @@ impl FiniEvent {
     }
 }
 
-/// The wrapper around a conversation's events, as Get and List return it.
+/// The snapshot around a conversation's events, as Get and List return it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FiniConversation {
     /// Fini's id.
@@ -163,14 +163,14 @@ impl FiniConversation {
         self.attributes.get(ATTRIBUTE_TURN).and_then(Value::as_str)
     }
 
-    /// Returns the creation time of the newest message, by which Fini sorts its List; the wrapper's own if it has none.
+    /// Returns the creation time of the newest message, by which Fini sorts its List; the snapshot's own if it has none.
     pub fn latest_message_at(&self) -> Timestamp {
         let messages =
             self.events.iter().filter(|event| matches!(event.kind, FiniKind::Message | FiniKind::WidgetForm));
         messages.map(|event| event.created_at).max().unwrap_or(self.created_at)
     }
 
-    /// Returns the creation time of the newest event; the wrapper's own if it has none.
+    /// Returns the creation time of the newest event; the snapshot's own if it has none.
     pub fn latest_at(&self) -> Timestamp {
         self.events.iter().map(|event| event.created_at).max().unwrap_or(self.created_at)
     }

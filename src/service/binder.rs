@@ -6,11 +6,11 @@
 
 use crate::{
     domain::{
-        echo::{fini_role, same_text},
         evidence::{
             news::{self, Began},
             own::CLOCK_MARGIN,
         },
+        own_event::{fini_role, same_text},
         vendor::{FiniConversation, FiniRole},
     },
     store::Unbound,

@@ -123,8 +123,8 @@ impl Eraser {
 
     /// Records what Fini shows of a conversation before it is deleted.
     async fn look_before(&self, interaction: &InteractionId, known: &mut Known) -> Result<()> {
-        if let Ok(wrapper) = self.get(interaction).await? {
-            known.latest_at = wrapper.latest_message_at();
+        if let Ok(snapshot) = self.get(interaction).await? {
+            known.latest_at = snapshot.latest_message_at();
             known.missed_since = None;
         }
         if let Listed::There(beside) = self.scan(interaction, known).await? {

@@ -42,28 +42,28 @@ impl Ledger {
         self.record(conversation, source, events, now).await
     }
 
-    /// Records a wrapper that List or (then it is whole) Get returned for a conversation that is bound to it. It shows the
+    /// Records a snapshot that List or (then it is whole) Get returned for a conversation that is bound to it. It shows the
     /// truth at `as_of` or later.
-    pub async fn wrapper(
+    pub async fn snapshot(
         &self,
         conversation: &ConversationRef,
-        wrapper: FiniConversation,
+        snapshot: FiniConversation,
         as_of: Timestamp,
         is_whole: bool,
     ) -> Result<Recorded> {
         let now = self.clock.now();
-        let turn_attribute = wrapper.turn_attribute().map(str::to_owned);
-        let source = Source::Wrapper {
-            interaction: wrapper.id,
-            created_at: wrapper.created_at,
+        let turn_attribute = snapshot.turn_attribute().map(str::to_owned);
+        let source = Source::Snapshot {
+            interaction: snapshot.id,
+            created_at: snapshot.created_at,
             is_whole,
-            status: wrapper.status,
-            resolved: wrapper.resolved,
+            status: snapshot.status,
+            resolved: snapshot.resolved,
             turn_attribute,
             as_of,
             look_at: now.plus(FIRST_LOOK),
         };
-        self.record(conversation, source, wrapper.events, now).await
+        self.record(conversation, source, snapshot.events, now).await
     }
 
     /// Counts conversations of a List page that were left out.

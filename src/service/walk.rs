@@ -64,7 +64,7 @@ pub struct Walker {
     pub keys_return: AtomicBool,
 }
 
-/// The result of taking a wrapper.
+/// The result of taking a snapshot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Taken {
     /// True if its messages need no further look while it does not change.
@@ -171,8 +171,8 @@ impl Walker {
     }
 
     /// Remembers over restarts that our keys come back, as soon as one does.
-    async fn learn_keys(&self, wrapper: &FiniConversation) -> Result<()> {
-        if wrapper.conversation_attribute().is_some() && !self.keys_return.swap(true, Ordering::Relaxed) {
+    async fn learn_keys(&self, snapshot: &FiniConversation) -> Result<()> {
+        if snapshot.conversation_attribute().is_some() && !self.keys_return.swap(true, Ordering::Relaxed) {
             self.store.remember(KEYS_RETURN, "yes").await?;
         }
         Ok(())
@@ -186,22 +186,22 @@ impl Walker {
         Ok(())
     }
 
-    /// Returns the conversations whose open message may be in `wrapper`, which belongs to nobody. Once our keys are known
-    /// to come back, a wrapper that is still without a key after a while is somebody else's. One with the key of a
+    /// Returns the conversations whose open message may be in `snapshot`, which belongs to nobody. Once our keys are known
+    /// to come back, a snapshot that is still without a key after a while is somebody else's. One with the key of a
     /// conversation may hold its message in another wording: Fini may have cut or escaped it.
     fn doubts(
         &self,
-        wrapper: &FiniConversation,
+        snapshot: &FiniConversation,
         unbound: &[Unbound],
         erased: &[ErasureSearch],
         seen_at: Timestamp,
     ) -> Vec<ConversationKey> {
-        let is_old = wrapper.created_at.plus(KEY_WITHIN) < seen_at;
+        let is_old = snapshot.created_at.plus(KEY_WITHIN) < seen_at;
         let would_show = is_old && self.keys_return.load(Ordering::Relaxed);
-        if let Some(attribute) = wrapper.conversation_attribute() {
+        if let Some(attribute) = snapshot.conversation_attribute() {
             let holds_it = |open: &&Open| {
                 let may_be = |event| may_be_reworded(event, open.role, &open.text, open.sent_at);
-                !open.is_given_up && wrapper.events.iter().any(may_be)
+                !open.is_given_up && snapshot.events.iter().any(may_be)
             };
             let named = unbound.iter().filter(|candidate| candidate.attribute == attribute);
             let named = named.filter(|candidate| candidate.open.as_ref().filter(holds_it).is_some());
@@ -212,12 +212,12 @@ impl Walker {
         }
         let shows = |candidate: &&Unbound| {
             candidate.open.as_ref().filter(|open| !open.is_given_up).is_some_and(|open| {
-                let mut events = wrapper.events.iter();
+                let mut events = snapshot.events.iter();
                 events.any(|event| may_be(event.text.as_deref(), event.created_at, &open.text, candidate.first_sent_at))
             })
         };
         let sent = |search: &&ErasureSearch| {
-            wrapper.events.iter().any(|event| {
+            snapshot.events.iter().any(|event| {
                 let may_be =
                     |text: &String| may_be_digest(event.text.as_deref(), event.created_at, text, search.first_sent_at);
                 search.texts.iter().any(may_be)
@@ -229,14 +229,14 @@ impl Walker {
 
     /// Has it deleted at Fini if it belongs to a conversation that was erased here before it was found. If it also belongs
     /// to somebody else, only the events count as proof, and it is not deleted.
-    async fn find_erased(&self, wrapper: &FiniConversation, is_owned: bool, erased: &[ErasureSearch]) -> Result<()> {
+    async fn find_erased(&self, snapshot: &FiniConversation, is_owned: bool, erased: &[ErasureSearch]) -> Result<()> {
         for search in erased {
-            let by_event = wrapper.events.iter().any(|event| search.events.contains(&event.id));
-            let by_key = !is_owned && wrapper.conversation_attribute() == Some(search.attribute.as_str());
+            let by_event = snapshot.events.iter().any(|event| search.events.contains(&event.id));
+            let by_key = !is_owned && snapshot.conversation_attribute() == Some(search.attribute.as_str());
             if by_event || by_key {
-                let found = SearchEnd::Found(wrapper.id.clone(), wrapper.latest_message_at());
+                let found = SearchEnd::Found(snapshot.id.clone(), snapshot.latest_message_at());
                 let state = self.store.end_erasure_search(search.conversation, found, self.clock.now()).await?;
-                tracing::info!(interaction_id = %wrapper.id, ?state, "Fini conversation of an erased one found");
+                tracing::info!(interaction_id = %snapshot.id, ?state, "Fini conversation of an erased one found");
             }
         }
         Ok(())
@@ -265,20 +265,20 @@ impl Walker {
         erased: &[ErasureSearch],
         seen_at: Timestamp,
     ) -> Result<RowTaken> {
-        let wrapper = match raw.parse() {
-            Ok(wrapper) => wrapper,
+        let snapshot = match raw.parse() {
+            Ok(snapshot) => snapshot,
             Err(error) => {
                 self.ledger.leave_out(LeftOut::Unreadable, 1);
                 tracing::warn!(interaction_id = %raw.id, %error, "unreadable conversation left out");
                 return Ok(RowTaken { is_unreadable: true, ..RowTaken::default() });
             }
         };
-        self.learn_keys(&wrapper).await?;
-        let latest = wrapper.latest_at();
-        let doubtful = if owner.is_none() { self.doubts(&wrapper, unbound, erased, seen_at) } else { Vec::new() };
-        self.find_erased(&wrapper, owner.is_some(), erased).await?;
+        self.learn_keys(&snapshot).await?;
+        let latest = snapshot.latest_at();
+        let doubtful = if owner.is_none() { self.doubts(&snapshot, unbound, erased, seen_at) } else { Vec::new() };
+        self.find_erased(&snapshot, owner.is_some(), erased).await?;
         let read = Read::Listed;
-        let taken = self.take_wrapper(wrapper, owner, unbound, (read, newer::as_of(read, seen_at))).await?;
+        let taken = self.take_snapshot(snapshot, owner, unbound, (read, newer::as_of(read, seen_at))).await?;
         if taken.settled && taken.judge_at.is_none() {
             self.memory().remember(&raw.id, Remembered { digest: raw.digest, owner: taken.owner, latest, seen_at });
         }
@@ -314,17 +314,17 @@ impl Walker {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a parsed wrapper that was read in the way of `read`; it shows the truth at `as_of` or later.
-    async fn take_wrapper(
+    /// Takes a parsed snapshot that was read in the way of `read`; it shows the truth at `as_of` or later.
+    async fn take_snapshot(
         &self,
-        wrapper: FiniConversation,
+        snapshot: FiniConversation,
         owner: Option<ConversationRef>,
         unbound: &[Unbound],
         (read, as_of): (Read, Timestamp),
     ) -> Result<Taken> {
         let mut owner = owner;
         let mut is_open = false;
-        for (candidate, evidence) in binder::claims(&wrapper, unbound) {
+        for (candidate, evidence) in binder::claims(&snapshot, unbound) {
             if owner.as_ref() == Some(&candidate.conversation) {
                 continue;
             }
@@ -333,15 +333,15 @@ impl Walker {
                 is_open = true;
                 continue;
             }
-            match self.bind(candidate, &wrapper).await? {
+            match self.bind(candidate, &snapshot).await? {
                 Bound::Now | Bound::Already => owner = Some(candidate.conversation.clone()),
                 Bound::Quarantined { .. } => {}
                 Bound::Stale => is_open = true,
             }
         }
         let Some(owner) = owner else { return Ok(if is_open { Taken::OPEN } else { Taken::SETTLED }) };
-        let interaction = wrapper.id.clone();
-        let recorded = self.ledger.wrapper(&owner, wrapper, as_of, read == Read::Singly).await?;
+        let interaction = snapshot.id.clone();
+        let recorded = self.ledger.snapshot(&owner, snapshot, as_of, read == Read::Singly).await?;
         if recorded.quarantined {
             log_quarantine(&owner, &interaction, None);
         }
@@ -357,29 +357,29 @@ impl Walker {
         })
     }
 
-    /// Takes the wrapper that was just read singly for the conversation that is bound to it. Somebody else may be mixed into
+    /// Takes the snapshot that was just read singly for the conversation that is bound to it. Somebody else may be mixed into
     /// it as well as into one of a page.
     pub async fn take_single(
         &self,
-        wrapper: FiniConversation,
+        snapshot: FiniConversation,
         owner: &ConversationRef,
         asked_at: Timestamp,
     ) -> Result<Taken> {
         let unbound = self.store.unbound(UNBOUND).await?;
         let read = Read::Singly;
-        self.take_wrapper(wrapper, Some(owner.clone()), &unbound, (read, newer::as_of(read, asked_at))).await
+        self.take_snapshot(snapshot, Some(owner.clone()), &unbound, (read, newer::as_of(read, asked_at))).await
     }
 
-    async fn bind(&self, candidate: &Unbound, wrapper: &FiniConversation) -> Result<Bound> {
-        let bound = self.store.bind(candidate.conversation.key, wrapper, self.clock.now()).await?;
+    async fn bind(&self, candidate: &Unbound, snapshot: &FiniConversation) -> Result<Bound> {
+        let bound = self.store.bind(candidate.conversation.key, snapshot, self.clock.now()).await?;
         match &bound {
             Bound::Now => tracing::info!(
                 frontend = %candidate.conversation.frontend,
                 conversation_id = %candidate.conversation.id,
-                interaction_id = %wrapper.id,
+                interaction_id = %snapshot.id,
                 "conversation bound"
             ),
-            Bound::Quarantined { owner } => log_quarantine(&candidate.conversation, &wrapper.id, owner.as_ref()),
+            Bound::Quarantined { owner } => log_quarantine(&candidate.conversation, &snapshot.id, owner.as_ref()),
             Bound::Already | Bound::Stale => {}
         }
         Ok(bound)

@@ -135,7 +135,7 @@ fn message(frontend: &str, lane: usize, now: Timestamp) -> NewMessage {
     }
 }
 
-/// The message's echo, and `replies` bot messages.
+/// The message's own event, and `replies` bot messages.
 fn events(turn: i64, text: &str, replies: usize, now: Timestamp) -> Vec<FiniEvent> {
     let event = |n: usize, role: FiniRole, text: &str| FiniEvent {
         id: FiniEventId::trusted(format!("seeded-{turn}-{n}")),

@@ -9,8 +9,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::domain::{
     Timestamp,
-    echo::{fini_role, same_text},
     message::Role,
+    own_event::{fini_role, same_text},
     vendor::{FiniEvent, FiniKind},
 };
 

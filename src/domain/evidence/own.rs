@@ -14,9 +14,9 @@ use std::{collections::HashMap, time::Duration};
 use super::absent;
 use crate::domain::{
     Timestamp,
-    echo::{fini_role, same_text},
     ids::{ConversationKey, FiniEventId, TurnKey},
     message::Role,
+    own_event::{fini_role, same_text},
     turn::TurnState,
     vendor::{FiniEvent, FiniKind, FiniRole},
 };

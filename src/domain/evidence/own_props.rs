@@ -15,9 +15,9 @@ use super::{
 };
 use crate::domain::{
     Timestamp,
-    echo::fini_role,
     ids::{ConversationKey, FiniEventId, TurnKey},
     message::Role,
+    own_event::fini_role,
     turn::TurnState,
     vendor::{FiniEvent, FiniRole},
 };
@@ -72,7 +72,7 @@ struct Turn {
     state: TurnState,
     event: usize,
     replies: Vec<usize>,
-    has_echo: bool,
+    has_own_event: bool,
     shares: bool,
     sent_at: Timestamp,
 }
@@ -143,7 +143,7 @@ impl World {
                     state,
                     event,
                     replies: vec![],
-                    has_echo: false,
+                    has_own_event: false,
                     shares: false,
                     sent_at,
                 });
@@ -190,7 +190,7 @@ impl World {
         };
         if is_lost {
             let turn = &mut self.turns[number];
-            turn.state = if turn.has_echo { turn.without_reply() } else { TurnState::Unclear };
+            turn.state = if turn.has_own_event { turn.without_reply() } else { TurnState::Unclear };
             return;
         }
         let turn = self.turns[number].clone();
@@ -206,7 +206,7 @@ impl World {
                 }
             }
         }
-        self.turns[number].has_echo = true;
+        self.turns[number].has_own_event = true;
         self.turns[number].state = if turn.replies.is_empty() { turn.without_reply() } else { TurnState::Answered };
     }
 
@@ -228,7 +228,7 @@ impl World {
             .turns
             .iter()
             .enumerate()
-            .filter(|(_, turn)| !turn.has_echo)
+            .filter(|(_, turn)| !turn.has_own_event)
             .map(|(number, turn)| {
                 let (not_before, not_after) =
                     Unseen::window(turn.sent_at, turn.state, turn.shares || turn.who == OWNER);
@@ -267,7 +267,7 @@ impl World {
                 Whose::Own | Whose::News => {
                     let turn = self.own_turn_of(event);
                     if let Some(turn) = turn {
-                        self.turns[turn].has_echo = true;
+                        self.turns[turn].has_own_event = true;
                         if self.turns[turn].state == TurnState::Unclear {
                             self.turns[turn].state = self.turns[turn].without_reply();
                         }
@@ -281,7 +281,7 @@ impl World {
                 }
                 Whose::Others(_, Some(turn)) => {
                     let turn = usize::try_from(turn.0).unwrap_or_default();
-                    self.turns[turn].has_echo = true;
+                    self.turns[turn].has_own_event = true;
                     if self.turns[turn].state == TurnState::Unclear {
                         self.turns[turn].state = self.turns[turn].without_reply();
                     }
@@ -301,7 +301,7 @@ impl World {
     fn own_turn_of(&self, event: &FiniEvent) -> Option<usize> {
         let text = event.text.as_deref().unwrap_or_default();
         self.turns.iter().position(|turn| {
-            turn.who == OWNER && !turn.has_echo && fini_role(turn.role) == event.role && turn.text == text
+            turn.who == OWNER && !turn.has_own_event && fini_role(turn.role) == event.role && turn.text == text
         })
     }
 }

@@ -17,7 +17,7 @@ use super::*;
 use crate::domain::{
     conversation::{Judgement, Standing, State, StatusPolicy},
     event::TextFormat,
-    look::{Look, OpenTurns},
+    observation::{Observation, OpenTurns},
     vendor::{FiniEvent, FiniRole},
 };
 
@@ -138,8 +138,8 @@ impl World {
             Act::StatusOpen => self.judge("open", &mut feed),
             Act::StatusResolved => self.judge("resolved", &mut feed),
             Act::Silent => standing.silently_escalated(now, &mut feed),
-            Act::Reply => return self.look(FiniRole::Bot),
-            Act::FiniHuman => return self.look(FiniRole::Agent),
+            Act::Reply => return self.observe(FiniRole::Bot),
+            Act::FiniHuman => return self.observe(FiniRole::Agent),
             Act::Customer => {
                 self.last_word_at = now;
                 standing.customer_wrote(now, &mut feed);
@@ -181,12 +181,13 @@ impl World {
         self.standing.judge(&seen, &statuses(), feed);
     }
 
-    fn look(&mut self, role: FiniRole) -> Vec<FeedEvent> {
+    fn observe(&mut self, role: FiniRole) -> Vec<FeedEvent> {
         self.replies += 1;
         let policy = statuses();
         let events = [FiniEvent::message(format!("e-{}", self.replies), self.now, role, "word")];
-        let look = Look { policy: &policy, wrapper: None, events: &events, format: TextFormat::Plain, now: self.now };
-        let applied = look.apply(&self.standing, OpenTurns::default(), &[], &std::collections::HashMap::new());
+        let observation =
+            Observation { policy: &policy, snapshot: None, events: &events, format: TextFormat::Plain, now: self.now };
+        let applied = observation.apply(&self.standing, OpenTurns::default(), &[], &std::collections::HashMap::new());
         self.standing = applied.standing;
         applied.feed.into_iter().map(|(event, _)| event).collect()
     }
@@ -266,12 +267,13 @@ impl World {
 
     /// Renders everything on which the future depends.
     fn picture(&self) -> String {
-        let Standing { state, status_text, resolved, wrapper_read, awaiting_customer, escalation, .. } = &self.standing;
+        let Standing { state, status_text, resolved, snapshot_read, awaiting_customer, escalation, .. } =
+            &self.standing;
         let mut handoff = self.standing.handoff.clone();
         handoff.since = Timestamp::ZERO;
         let is_unjudged = self.standing.unjudged_since.is_some();
         format!(
-            "{handoff:?}{state:?}{status_text:?}{resolved:?}{wrapper_read}{awaiting_customer}{}{is_unjudged}{}{}",
+            "{handoff:?}{state:?}{status_text:?}{resolved:?}{snapshot_read}{awaiting_customer}{}{is_unjudged}{}{}",
             escalation.to_bits(),
             self.is_claimed,
             self.is_waiting

@@ -57,9 +57,9 @@ fn present(entries: &[&RawValue]) -> Result<Vec<FiniEvent>, Malformed> {
 
 /// Returns the events among the entries, each once and oldest first, and counts the cuts; events of one moment keep the
 /// order in which they happened, also when the list came newest first.
-pub(super) fn collect(entries: &[&RawValue], wrapper: Option<Timestamp>) -> (Vec<FiniEvent>, usize) {
+pub(super) fn collect(entries: &[&RawValue], snapshot: Option<Timestamp>) -> (Vec<FiniEvent>, usize) {
     let mut border = Border::default();
-    let mut near = wrapper;
+    let mut near = snapshot;
     let mut events: Vec<FiniEvent> = Vec::with_capacity(entries.len().min(bounds::EVENTS));
     let mut places: HashMap<FiniEventId, usize> = HashMap::new();
     for raw in entries {

@@ -43,7 +43,7 @@ const SEARCH_MARGIN: Duration = Duration::from_secs(30);
 const SMALL_GAP: u32 = 3;
 /// While List fails, conversations are read singly so many times as often: each in its turn, as far as reading allows.
 const WITHOUT_LIST: u32 = 16;
-/// Longest time for which a turn's wrapper is left to sweeps.
+/// Longest time for which a turn's snapshot is left to sweeps.
 const AFTER_TURN: Duration = Duration::from_secs(15);
 /// While messages wait for the budget, the planner looks again after so long whether they still wait.
 const YIELD: Duration = Duration::from_millis(250);

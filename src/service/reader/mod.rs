@@ -373,7 +373,7 @@ impl Reader {
         })
     }
 
-    /// Returns the single reads that are due, without those that sweeps have made needless: a wrapper that was shown after
+    /// Returns the single reads that are due, without those that sweeps have made needless: a snapshot that was shown after
     /// the read fell due, as new as the known state, has answered it.
     async fn pending(&self, now: Timestamp) -> Result<Vec<DueRead>> {
         let mut pending = Vec::new();

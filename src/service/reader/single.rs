@@ -135,9 +135,9 @@ impl Reader {
         let result = self.fini.get_conversation(&interaction, &departure).await;
         self.breakers.learn(About::Conversation, passed_at, &result);
         match result {
-            Ok(wrapper) => {
-                let taken = self.walker.take_single(wrapper, &turn.conversation, looked_at).await?;
-                // A wrapper that is no longer bound to the conversation, or that has somebody else's messages in it, proves
+            Ok(snapshot) => {
+                let taken = self.walker.take_single(snapshot, &turn.conversation, looked_at).await?;
+                // A snapshot that is no longer bound to the conversation, or that has somebody else's messages in it, proves
                 // nothing.
                 let seen = match taken.turn {
                     _ if !taken.settled => Seen::Nothing,
@@ -228,8 +228,8 @@ impl Reader {
         // A conversation that cannot be read has had its turn too; its next try is on the store's list.
         self.walker.saw(&read.interaction, latest, asked_at);
         match result {
-            Ok(wrapper) => {
-                let taken = self.walker.take_single(wrapper, &read.conversation, asked_at).await?;
+            Ok(snapshot) => {
+                let taken = self.walker.take_single(snapshot, &read.conversation, asked_at).await?;
                 let again = if taken.settled { taken.judge_at } else { Some(now.plus(UNSETTLED_PAUSE)) };
                 self.store.schedule_read(read.conversation.key, again, 0).await?;
                 Ok(true)

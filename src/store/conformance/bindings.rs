@@ -45,7 +45,7 @@ suite!(
 async fn answered(fixture: &Fixture, conversation: &str, now: Timestamp) -> ConversationKey {
     let key = fixture.post(conversation, "m-1", now).await;
     let turn = fixture.claim_turn(now).await;
-    let events = vec![echo(&format!("{conversation}-e1"), "m-1"), reply(&format!("{conversation}-e2"))];
+    let events = vec![own_event(&format!("{conversation}-e1"), "m-1"), reply(&format!("{conversation}-e2"))];
     fixture.respond(&turn, events, now).await;
     key
 }
@@ -83,7 +83,7 @@ async fn what_looks_for_its_conversation_is_known_from_the_claim_on(fixture: Fix
     let open = wanted.open.as_ref().map(|open| (open.role, open.text.as_str(), open.sent_at));
     assert_eq!((wanted.events.as_slice(), open), ([].as_slice(), Some((Role::User, "text of m-1", at(1)))));
 
-    fixture.respond(&turn, vec![echo("e-1", "m-1"), reply("e-2")], at(2)).await;
+    fixture.respond(&turn, vec![own_event("e-1", "m-1"), reply("e-2")], at(2)).await;
     let unbound = fixture.store.unbound(5).await.expect("reads");
     let [wanted] = unbound.as_slice() else { panic!("{unbound:?}") };
     let mut events = wanted.events.clone();
@@ -95,7 +95,7 @@ async fn what_looks_for_its_conversation_is_known_from_the_claim_on(fixture: Fix
     fixture.post("c-2", "m-1", at(3)).await;
     let turn = fixture.claim_turn(at(4)).await;
     assert_eq!(fixture.bind(turn.conversation.key, "i-2", at(5)).await, Bound::Now);
-    let recorded = fixture.respond(&turn, vec![echo("e-3", "m-1"), reply("e-4")], at(6)).await;
+    let recorded = fixture.respond(&turn, vec![own_event("e-3", "m-1"), reply("e-4")], at(6)).await;
     assert_eq!(recorded.turn, Some(TurnState::Answered));
 }
 
@@ -189,7 +189,7 @@ async fn lose_sight(fixture: &Fixture, turn: &ClaimedTurn, now: Timestamp) {
 
 async fn what_was_mixed_in_never_reaches_the_owner(fixture: Fixture) {
     let (owner, turn) = quarantined(&fixture).await;
-    let answer = || vec![echo("e-5", "m-9"), reply("e-6")];
+    let answer = || vec![own_event("e-5", "m-9"), reply("e-6")];
     fixture.respond(&turn, answer(), at(13)).await;
     // The next writer may mean either of them.
     let everything = || [vec![reply("c-1-e2")], answer(), vec![by_other_bot("e-7")]].concat();
@@ -200,8 +200,8 @@ async fn what_was_mixed_in_never_reaches_the_owner(fixture: Fixture) {
     // Once the owner has written again, it is an answer to that.
     fixture.post("c-1", "m-1", at(16)).await;
     let own = fixture.claim_turn(at(17)).await;
-    fixture.respond(&own, vec![echo("e-8", "m-1"), reply("e-9")], at(18)).await;
-    let later = [everything(), vec![echo("e-8", "m-1"), reply("e-9"), by_other_bot("e-10")]].concat();
+    fixture.respond(&own, vec![own_event("e-8", "m-1"), reply("e-9")], at(18)).await;
+    let later = [everything(), vec![own_event("e-8", "m-1"), reply("e-9"), by_other_bot("e-10")]].concat();
     assert_eq!(fixture.read(owner, "i-1", Says::default(), later, at(19)).await.added, 1);
     assert_eq!(shown(&fixture, "c-1").await, ["c-1-e2", "e-9", "e-10"]);
     assert_eq!(shown(&fixture, "c-2").await, ["e-6"]);
@@ -210,10 +210,10 @@ async fn what_was_mixed_in_never_reaches_the_owner(fixture: Fixture) {
 async fn while_the_mixed_in_is_being_answered_its_reply_is_nobodys(fixture: Fixture) {
     let (owner, turn) = quarantined(&fixture).await;
     // Fini has stored the reply, but nobody has the response yet.
-    let everything = || vec![reply("c-1-e2"), echo("e-5", "m-9"), reply("e-6"), by_other_bot("e-7")];
+    let everything = || vec![reply("c-1-e2"), own_event("e-5", "m-9"), reply("e-6"), by_other_bot("e-7")];
     let recorded = fixture.read(owner, "i-1", Says::default(), everything(), at(13)).await;
     assert_eq!((recorded.counted, recorded.added, recorded.doubtful), (true, 0, true));
-    fixture.respond(&turn, vec![echo("e-5", "m-9"), reply("e-6")], at(14)).await;
+    fixture.respond(&turn, vec![own_event("e-5", "m-9"), reply("e-6")], at(14)).await;
     let recorded = fixture.read(owner, "i-1", Says::default(), everything(), at(15)).await;
     assert_eq!((recorded.counted, recorded.added, recorded.doubtful), (true, 0, false));
     assert_eq!(
@@ -224,7 +224,7 @@ async fn while_the_mixed_in_is_being_answered_its_reply_is_nobodys(fixture: Fixt
 
 async fn a_response_counts_though_its_events_were_read_first(fixture: Fixture) {
     let (owner, turn) = quarantined(&fixture).await;
-    let response = || vec![echo("e-5", "m-9"), reply("e-6")];
+    let response = || vec![own_event("e-5", "m-9"), reply("e-6")];
     let mixed = || [vec![reply("c-1-e2")], response()].concat();
     assert_eq!(fixture.read(owner, "i-1", Says::default(), mixed(), at(12)).await.added, 0);
     let recorded = fixture.respond(&turn, response(), at(13)).await;
@@ -244,7 +244,7 @@ async fn an_answer_outweighs_a_reservation(fixture: Fixture) {
     let own = fixture.claim_turn(at(15)).await;
     lose_sight(&fixture, &own, at(16)).await;
     // Both wait, and both answers were lost: the owner of this reply cannot be told.
-    let everything = || vec![reply("c-1-e2"), echo("e-5", "m-9"), echo("e-6", "m-1"), reply("e-7")];
+    let everything = || vec![reply("c-1-e2"), own_event("e-5", "m-9"), own_event("e-6", "m-1"), reply("e-7")];
     let recorded = fixture.read(owner, "i-1", Says::default(), everything(), at(17)).await;
     assert_eq!((recorded.added, recorded.withheld, recorded.turn), (0, 1, Some(TurnState::Awaiting)));
     // An answer to the owner that names it tells its owner, whichever it was reserved for.
@@ -255,7 +255,7 @@ async fn an_answer_outweighs_a_reservation(fixture: Fixture) {
         .expect("ends");
     fixture.post("c-1", "m-2", at(19)).await;
     let own = fixture.claim_turn(at(20)).await;
-    let recorded = fixture.respond(&own, vec![echo("e-8", "m-2"), reply("e-7")], at(21)).await;
+    let recorded = fixture.respond(&own, vec![own_event("e-8", "m-2"), reply("e-7")], at(21)).await;
     assert_eq!(recorded.turn, Some(TurnState::Answered));
     assert_eq!(shown(&fixture, "c-1").await, ["c-1-e2", "e-7"]);
     assert!(shown(&fixture, "c-2").await.is_empty());
@@ -264,7 +264,7 @@ async fn an_answer_outweighs_a_reservation(fixture: Fixture) {
 async fn a_lost_answer_of_the_mixed_in_reaches_nobody_and_is_not_sent_again(fixture: Fixture) {
     let (owner, turn) = mixed(&fixture).await;
     lose_sight(&fixture, &turn, at(12)).await;
-    let stored = || vec![reply("c-1-e2"), echo("e-5", "m-9")];
+    let stored = || vec![reply("c-1-e2"), own_event("e-5", "m-9")];
     // Its owner has to be found out first.
     let recorded = fixture.read(owner, "i-1", Says::default(), stored(), at(13)).await;
     assert_eq!((recorded.counted, recorded.added, recorded.doubtful), (true, 0, true));
@@ -303,10 +303,11 @@ async fn an_own_message_behind_the_mixed_in_is_found_with_its_reply(fixture: Fix
     fixture.post("c-1", "m-1", at(13)).await;
     let own = fixture.claim_turn(at(14)).await;
     lose_sight(&fixture, &own, at(15)).await;
-    let everything = || vec![reply("c-1-e2"), echo("e-5", "m-9"), echo("e-6", "m-1"), reply("e-7"), reply("e-8")];
+    let everything =
+        || vec![reply("c-1-e2"), own_event("e-5", "m-9"), own_event("e-6", "m-1"), reply("e-7"), reply("e-8")];
     let recorded = fixture.read(owner, "i-1", Says::default(), everything(), at(16)).await;
     assert_eq!((recorded.turn, recorded.added), (Some(TurnState::Awaiting), 0), "the other is owed a reply too");
-    fixture.respond(&other, vec![echo("e-5", "m-9"), reply("e-7")], at(17)).await;
+    fixture.respond(&other, vec![own_event("e-5", "m-9"), reply("e-7")], at(17)).await;
     let recorded = fixture.read(owner, "i-1", Says::default(), everything(), at(18)).await;
     assert_eq!(recorded.turn, Some(TurnState::Answered));
     assert_eq!(shown(&fixture, "c-1").await, ["c-1-e2", "e-8"]);
@@ -323,7 +324,7 @@ async fn a_message_of_somebody_who_is_looked_for_shows_nothing_until_it_is_clear
     let recorded = fixture.read(owner, "i-1", Says::default(), vec![reply("c-1-e2"), unfinished], at(12)).await;
     assert_eq!((recorded.added, recorded.doubtful), (0, true), "its text may be filled in later");
     // It was stored in a Fini conversation of its own: this one came in another way.
-    fixture.respond(&turn, vec![echo("e-20", "m-9"), reply("e-21")], at(13)).await;
+    fixture.respond(&turn, vec![own_event("e-20", "m-9"), reply("e-21")], at(13)).await;
     let recorded = fixture.read(owner, "i-1", Says::default(), mixed(), at(14)).await;
     assert_eq!((recorded.counted, recorded.added), (true, 2));
 }
@@ -333,11 +334,18 @@ async fn an_own_message_that_somebody_else_says_too_waits_until_it_is_clear_whos
     fixture.post("c-1", "m-9", at(11)).await;
     let turn = fixture.claim_turn(at(11)).await;
     lose_sight(&fixture, &turn, at(12)).await;
-    let read =
-        || fixture.read(owner, "i-1", Says::default(), vec![reply("c-1-e2"), echo("e-8", "m-9"), reply("e-9")], at(14));
+    let read = || {
+        fixture.read(
+            owner,
+            "i-1",
+            Says::default(),
+            vec![reply("c-1-e2"), own_event("e-8", "m-9"), reply("e-9")],
+            at(14),
+        )
+    };
     let recorded = read().await;
     assert_eq!((recorded.turn, recorded.added, recorded.doubtful), (Some(TurnState::Unclear), 0, true));
-    fixture.respond(&other, vec![echo("e-20", "m-9"), reply("e-21")], at(15)).await;
+    fixture.respond(&other, vec![own_event("e-20", "m-9"), reply("e-21")], at(15)).await;
     assert_eq!(read().await.turn, Some(TurnState::Answered));
 }
 
@@ -349,8 +357,8 @@ async fn of_two_who_say_the_same_the_one_whose_message_fini_names_has_it(fixture
     lose_sight(&fixture, &turn, at(15)).await;
     let named = || Says { turn_attribute: Some(turn.turn_attribute.clone()), ..Says::default() };
     let others = || Says { turn_attribute: Some("another".to_owned()), ..Says::default() };
-    let one = || vec![reply("c-1-e2"), echo("e-8", "m-9"), reply("e-9")];
-    let two = || [one(), vec![echo("e-10", "m-9")]].concat();
+    let one = || vec![reply("c-1-e2"), own_event("e-8", "m-9"), reply("e-9")];
+    let two = || [one(), vec![own_event("e-10", "m-9")]].concat();
     let (soon, later) = (at(10_000), at(30_000));
     for (says, events, now) in [(named(), one(), soon), (others(), one(), later), (named(), two(), later)] {
         let recorded = fixture.read(owner, "i-1", says, events, now).await;
@@ -364,7 +372,7 @@ async fn a_past_that_a_cut_list_hides_quarantines_when_it_shows(fixture: Fixture
     let key = fixture.post("c-1", "m-1", at(100_000)).await;
     let turn = fixture.claim_turn(at(100_000)).await;
     let then = |seconds: i64, event: FiniEvent| FiniEvent { created_at: at(seconds * 1_000), ..event };
-    let own = || vec![then(100, echo("e-3", "m-1")), then(101, reply("e-4"))];
+    let own = || vec![then(100, own_event("e-3", "m-1")), then(101, reply("e-4"))];
     fixture.respond(&turn, own(), at(101_000)).await;
     // It holds the end of another customer's conversation, cut off but for the bot's reply.
     let cut = [vec![then(90, reply("e-2"))], own()].concat();
@@ -386,7 +394,7 @@ async fn a_list_that_may_be_cut_says_nothing_of_words_that_nobody_saw(fixture: F
     assert_eq!((recorded.added, recorded.doubtful), (0, true));
     let due = fixture.store.due_reads(at(61_000), 5).await.expect("reads");
     assert_eq!(due.iter().map(|read| read.conversation.key).collect::<Vec<_>>(), [owner], "it is read by itself");
-    let whole = vec![echo("c-1-e1", "m-0"), reply("c-1-e2"), late("e-7")];
+    let whole = vec![own_event("c-1-e1", "m-0"), reply("c-1-e2"), late("e-7")];
     let says = Says { is_whole: true, ..Says::default() };
     assert_eq!(fixture.read(owner, "i-1", says, whole, at(62_000)).await.added, 1);
 }
@@ -402,7 +410,7 @@ async fn what_the_desk_wrote_first_is_the_conversations_own_past(fixture: Fixtur
     fixture.post("c-1", "m-2", at(600_000)).await;
     let turn = fixture.claim_turn(at(600_000)).await;
     let then = |event: FiniEvent| FiniEvent { created_at: at(600_000), ..event };
-    let own = || vec![then(echo("e-2", "m-2")), then(reply("e-3"))];
+    let own = || vec![then(own_event("e-2", "m-2")), then(reply("e-3"))];
     fixture.respond(&turn, own(), at(601_000)).await;
     let whole = [vec![said("e-1", FiniRole::Agent, "from the desk")], own()].concat();
     assert_eq!(fixture.bind_to(key, snapshot("i-1", at(0), whole.clone()), at(602_000)).await, Bound::Now);
@@ -412,9 +420,9 @@ async fn what_the_desk_wrote_first_is_the_conversations_own_past(fixture: Fixtur
 
 async fn what_is_erased_or_pruned_stays_withheld_from_others(fixture: Fixture) {
     let (owner, turn) = quarantined(&fixture).await;
-    fixture.respond(&turn, vec![echo("e-5", "m-9"), reply("e-6")], at(13)).await;
+    fixture.respond(&turn, vec![own_event("e-5", "m-9"), reply("e-6")], at(13)).await;
     fixture.store.erase(&web(), &id("c-2"), false, at(14)).await.expect("erases");
-    let everything = vec![reply("c-1-e2"), echo("e-5", "m-9"), reply("e-6"), by_other_bot("e-7")];
+    let everything = vec![reply("c-1-e2"), own_event("e-5", "m-9"), reply("e-6"), by_other_bot("e-7")];
     assert_eq!(fixture.read(owner, "i-1", Says::default(), everything, at(15)).await.added, 0);
     assert_eq!(shown(&fixture, "c-1").await, ["c-1-e2"]);
 }
@@ -474,7 +482,7 @@ async fn a_quarantine_survives_a_late_response(fixture: Fixture) {
     let turn = fixture.claim_turn(at(1)).await;
     fixture.quarantine(key, "i-0", at(2)).await;
     let handover = of_kind(crate::domain::vendor::FiniKind::SilentEscalation, reply("e-2"));
-    let recorded = fixture.respond(&turn, vec![echo("e-1", "m-1"), handover], at(3)).await;
+    let recorded = fixture.respond(&turn, vec![own_event("e-1", "m-1"), handover], at(3)).await;
     assert_eq!((recorded.state, recorded.turn), (Some(State::Quarantined), Some(TurnState::Answered)));
     assert_eq!(fixture.conversation("c-1").await.state, State::Quarantined);
     assert!(fixture.conversation("c-1").await.note.is_some());
@@ -499,7 +507,7 @@ async fn a_lost_conversation_begins_anew(fixture: Fixture) {
 
     let turn = fixture.claim_turn(at(14)).await;
     assert_eq!((turn.messages.as_slice(), turn.is_bound), ([message_id("m-2")].as_slice(), false));
-    let recorded = fixture.respond(&turn, vec![echo("e-4", "m-2"), reply("e-5")], at(15)).await;
+    let recorded = fixture.respond(&turn, vec![own_event("e-4", "m-2"), reply("e-5")], at(15)).await;
     assert_eq!(recorded.state, Some(State::Open), "the customer goes on");
     let wanted = fixture.store.unbound(5).await.expect("reads").remove(0);
     assert_eq!(wanted.events.len(), 2, "what was said in the lost one is no evidence");
@@ -509,7 +517,7 @@ async fn a_lost_conversation_begins_anew(fixture: Fixture) {
 async fn a_conversation_that_was_never_found_begins_anew(fixture: Fixture) {
     let key = fixture.post("c-1", "m-1", at(0)).await;
     let turn = fixture.claim_turn(at(1)).await;
-    fixture.respond(&turn, vec![echo("e-1", "m-1")], at(2)).await;
+    fixture.respond(&turn, vec![own_event("e-1", "m-1")], at(2)).await;
     assert!(fixture.store.lose(key, None, at(3), "not found").await.expect("loses"));
     let closing = fixture.feed("c-1").await.remove(1);
     assert_eq!(closing["data"]["code"], "interaction_lost");

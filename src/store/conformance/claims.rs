@@ -34,7 +34,7 @@ async fn a_conversation_sends_one_at_a_time_oldest_first(fixture: Fixture) {
     assert_eq!(fixture.state_of("c-1", "m-2").await, TurnState::Queued);
 
     fixture.assert_nothing_due(at(30)).await;
-    fixture.respond(first, vec![echo("e-3", "m-1"), reply("e-4")], at(40)).await;
+    fixture.respond(first, vec![own_event("e-3", "m-1"), reply("e-4")], at(40)).await;
     assert_eq!(fixture.claim_turn(at(40)).await.messages, [message_id("m-2")]);
 }
 
@@ -137,7 +137,7 @@ async fn an_unbound_conversation_waits_for_its_binding(fixture: Fixture) {
     fixture.post("c-1", "m-2", at(1)).await;
     let turn = fixture.claim_turn(at(2)).await;
     assert!(!turn.is_bound);
-    fixture.respond(&turn, vec![echo("e-1", "m-1"), reply("e-2")], at(3)).await;
+    fixture.respond(&turn, vec![own_event("e-1", "m-1"), reply("e-2")], at(3)).await;
     fixture.assert_nothing_due(at(4)).await;
     assert_eq!(fixture.bind(key, "i-1", at(5)).await, Bound::Now);
     assert_eq!(fixture.claim_turn(at(6)).await.messages, [message_id("m-2")]);

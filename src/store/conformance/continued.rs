@@ -23,7 +23,7 @@ async fn post_by(fixture: &Fixture, conversation: &str, message: &str, user: Opt
 async fn older(fixture: &Fixture, user: Option<&str>) -> ConversationKey {
     post_by(fixture, "older", "m-1", user, at(0)).await;
     let turn = fixture.claim_turn(at(0)).await;
-    fixture.respond(&turn, vec![echo("e-1", "m-1"), reply("e-2")], at(1)).await;
+    fixture.respond(&turn, vec![own_event("e-1", "m-1"), reply("e-2")], at(1)).await;
     assert_eq!(fixture.bind(turn.conversation.key, "i-1", at(2)).await, Bound::Now);
     turn.conversation.key
 }
@@ -32,13 +32,13 @@ async fn older(fixture: &Fixture, user: Option<&str>) -> ConversationKey {
 async fn newer(fixture: &Fixture, user: Option<&str>) -> ConversationKey {
     post_by(fixture, "newer", "m-2", user, at(10)).await;
     let turn = fixture.claim_turn(at(10)).await;
-    fixture.respond(&turn, vec![echo("e-5", "m-2"), reply("e-6")], at(11)).await;
+    fixture.respond(&turn, vec![own_event("e-5", "m-2"), reply("e-6")], at(11)).await;
     turn.conversation.key
 }
 
 /// Returns everything in it: before the newer one began a person wrote something that nobody has read yet.
 fn everything() -> Vec<FiniEvent> {
-    vec![echo("e-1", "m-1"), reply("e-2"), by_other_bot("e-3"), echo("e-5", "m-2"), reply("e-6")]
+    vec![own_event("e-1", "m-1"), reply("e-2"), by_other_bot("e-3"), own_event("e-5", "m-2"), reply("e-6")]
 }
 
 async fn shown(fixture: &Fixture, conversation: &str) -> Vec<String> {
@@ -84,8 +84,8 @@ async fn a_message_takes_it_up_again(fixture: Fixture) {
         (State::Open, Some(interaction("i-1")), one.binding_version)
     );
     assert_eq!((other.state, other.interaction), (State::Continued, None));
-    fixture.respond(&turn, vec![echo("e-8", "m-3"), reply("e-9")], at(22)).await;
-    let later = [everything(), vec![echo("e-8", "m-3"), reply("e-9"), by_other_bot("e-10")]].concat();
+    fixture.respond(&turn, vec![own_event("e-8", "m-3"), reply("e-9")], at(22)).await;
+    let later = [everything(), vec![own_event("e-8", "m-3"), reply("e-9"), by_other_bot("e-10")]].concat();
     assert!(!fixture.read(newer, "i-1", Says::default(), later.clone(), at(23)).await.counted);
     assert_eq!(fixture.read(older, "i-1", Says::default(), later, at(23)).await.added, 1);
     assert_eq!(shown(&fixture, "older").await, ["e-2", "e-3", "e-9", "e-10"]);
@@ -101,7 +101,7 @@ async fn while_the_other_is_being_answered_a_message_waits(fixture: Fixture) {
     assert_eq!(turn.conversation.key, newer);
     post_by(&fixture, "older", "m-4", Some("u-1"), at(21)).await;
     fixture.assert_nothing_due(at(22)).await;
-    fixture.respond(&turn, vec![echo("e-8", "m-3"), reply("e-9")], at(23)).await;
+    fixture.respond(&turn, vec![own_event("e-8", "m-3"), reply("e-9")], at(23)).await;
     let turn = fixture.claim_turn(at(1_000)).await;
     assert_eq!((turn.conversation.key, turn.is_bound), (older, true));
 }
@@ -125,10 +125,10 @@ async fn an_answer_to_the_older_is_still_recorded(fixture: Fixture) {
     let turn = fixture.claim_turn(at(3)).await;
     let newer = newer(&fixture, Some("u-1")).await;
     fixture.bind_to(newer, snapshot("i-1", at(0), everything()), at(12)).await;
-    let both = [everything(), vec![echo("e-7", "m-3"), reply("e-8")]].concat();
+    let both = [everything(), vec![own_event("e-7", "m-3"), reply("e-8")]].concat();
     let recorded = fixture.read(newer, "i-1", Says::default(), both, at(13)).await;
     assert_eq!((recorded.added, recorded.doubtful), (0, true));
-    let recorded = fixture.respond(&turn, vec![echo("e-7", "m-3"), reply("e-8")], at(14)).await;
+    let recorded = fixture.respond(&turn, vec![own_event("e-7", "m-3"), reply("e-8")], at(14)).await;
     assert_eq!((recorded.state, recorded.turn), (Some(State::Continued), Some(TurnState::Answered)));
     assert_eq!(shown(&fixture, "older").await, ["e-2", "e-3", "e-8"]);
     assert_eq!(shown(&fixture, "newer").await, ["e-6"]);
@@ -145,7 +145,7 @@ async fn only_one_vouched_for_person_is_the_same(fixture: Fixture) {
             post_by(&fixture, conversation, "m", user, at(0)).await;
             let turn = fixture.claim_turn(at(0)).await;
             let event = format!("{conversation}-e");
-            fixture.respond(&turn, vec![echo(&event, "m"), reply(&format!("{event}-r"))], at(1)).await;
+            fixture.respond(&turn, vec![own_event(&event, "m"), reply(&format!("{event}-r"))], at(1)).await;
             keys.push(turn.conversation.key);
         }
         assert_eq!(fixture.bind(keys[0], &id, at(2)).await, Bound::Now);
@@ -155,7 +155,7 @@ async fn only_one_vouched_for_person_is_the_same(fixture: Fixture) {
     older(&fixture, Some("u-1")).await;
     post_by(&fixture, "newer", "m-0", Some("u-2"), at(5)).await;
     let turn = fixture.claim_turn(at(5)).await;
-    fixture.respond(&turn, vec![echo("e-0", "m-0"), reply("e-00")], at(6)).await;
+    fixture.respond(&turn, vec![own_event("e-0", "m-0"), reply("e-00")], at(6)).await;
     post_by(&fixture, "newer", "m-9", Some("u-1"), at(7)).await;
     assert!(matches!(fixture.bind(turn.conversation.key, "i-1", at(8)).await, Bound::Quarantined { .. }));
 }

@@ -37,7 +37,7 @@ async fn it_shows_when_it_is_looked_for_next(fixture: Fixture) {
     let key = fixture.post("c-1", "m-1", at(0)).await;
     assert_eq!(fixture.conversation("c-1").await.next_read_at, None);
     let turn = fixture.claim_turn(at(1)).await;
-    fixture.respond(&turn, vec![echo("e-1", "m-1")], at(2)).await;
+    fixture.respond(&turn, vec![own_event("e-1", "m-1")], at(2)).await;
     assert_eq!(fixture.conversation("c-1").await.next_read_at, Some(at(2)), "its binding is wanted now");
     fixture.store.postpone_binding(key, at(20_000)).await.expect("postpones");
     assert_eq!(fixture.conversation("c-1").await.next_read_at, Some(at(10_002)), "then comes its turn");
@@ -67,7 +67,7 @@ async fn nothing_that_was_said_survives_erasure(fixture: Fixture) {
     assert_eq!(fixture.store.binding(key).await.expect("reads"), None);
 
     // A completion in flight finds nothing to complete, and a late look nothing to show.
-    assert!(!fixture.respond(&turn, vec![echo("e-3", "m-1"), reply("e-4")], at(13)).await.counted);
+    assert!(!fixture.respond(&turn, vec![own_event("e-3", "m-1"), reply("e-4")], at(13)).await.counted);
     assert!(!fixture.store.release_turn(turn.key, &turn.token, at(13), at(13), "").await.expect("answers"));
     assert!(!fixture.read(key, "i-1", Says::default(), vec![by_agent("e-5")], at(14)).await.counted);
     assert_eq!(fixture.store.number("SELECT COUNT(*) FROM events").await.expect("counts"), 0);
@@ -179,7 +179,7 @@ async fn what_was_not_found_before_its_erasure_is_looked_for(fixture: Fixture) {
     assert_eq!((kept.events.len(), kept.texts.len(), kept.first_sent_at), (0, 1, at(1)));
     assert!(kept.busy_until.is_some(), "its message is on its way");
     // The answer to the message on its way names the events that identify it.
-    assert!(!fixture.respond(&turn, vec![echo("e-1", "m-1")], at(3)).await.counted);
+    assert!(!fixture.respond(&turn, vec![own_event("e-1", "m-1")], at(3)).await.counted);
     let kept = search().await.expect("it is looked for");
     assert_eq!((kept.events, kept.busy_until), (vec![FiniEventId::trusted("e-1")], None));
 

@@ -55,7 +55,7 @@ async fn the_cause_goes_with_the_turn_over_a_restart(fixture: Fixture) {
     let looked_for = fixture.store.turns_to_read(at(4), 5).await.expect("reads").remove(0);
     assert_eq!(looked_for.cause, cause("m-1"));
     fixture.bind(turn.conversation.key, "i-1", at(5)).await;
-    let events = vec![echo("e1", "m-1"), reply("e2")];
+    let events = vec![own_event("e1", "m-1"), reply("e2")];
     let recorded = fixture.read(turn.conversation.key, "i-1", Says::default(), events, at(6)).await;
     assert_eq!(recorded.ended[0].cause, cause("m-1"));
     let fixture = fixture.reopen().await;
@@ -85,7 +85,7 @@ async fn a_joined_turn_has_the_cause_of_its_first_message(fixture: Fixture) {
 async fn what_belongs_to_no_turn_has_no_cause(fixture: Fixture) {
     fixture.caused("c-1", "m-1", at(0)).await;
     let turn = fixture.claim_turn(at(1)).await;
-    let said = vec![echo("e1", "m-1"), reply("e2")];
+    let said = vec![own_event("e1", "m-1"), reply("e2")];
     fixture.respond(&turn, said.clone(), at(2)).await;
     fixture.bind(turn.conversation.key, "i-1", at(3)).await;
     fixture.delivered_causes(at(4)).await;

@@ -25,7 +25,7 @@ async fn erase(fixture: &Fixture, now: Timestamp) {
 }
 
 fn joined() -> Vec<FiniEvent> {
-    [begun("kept"), vec![echo("e-8", "m-9"), reply("e-9")]].concat()
+    [begun("kept"), vec![own_event("e-8", "m-9"), reply("e-9")]].concat()
 }
 
 async fn a_message_that_was_on_its_way_is_told_to_nobody(fixture: Fixture) {
@@ -37,7 +37,7 @@ async fn a_message_that_was_on_its_way_is_told_to_nobody(fixture: Fixture) {
     // The next message of its customer and the answers to that are shown again.
     fixture.post("kept", "m-2", at(4_001)).await;
     let turn = fixture.claim_turn(at(4_001)).await;
-    let answer = vec![echo("e-20", "m-2"), reply("e-21")];
+    let answer = vec![own_event("e-20", "m-2"), reply("e-21")];
     assert_eq!(fixture.respond(&turn, answer.clone(), at(4_002)).await.turn, Some(TurnState::Answered));
     let later = [joined(), answer, vec![by_agent("e-22")]].concat();
     assert!(fixture.read(kept, "i-1", Says::default(), later, at(4_003)).await.added >= 1);
@@ -48,7 +48,7 @@ async fn a_message_that_was_on_its_way_is_told_to_nobody(fixture: Fixture) {
 async fn what_its_late_answer_names_stays_its_own(fixture: Fixture) {
     let (kept, turn) = on_its_way(&fixture).await;
     erase(&fixture, at(11)).await;
-    assert!(!fixture.respond(&turn, vec![echo("e-8", "m-9"), reply("e-9")], at(12)).await.counted);
+    assert!(!fixture.respond(&turn, vec![own_event("e-8", "m-9"), reply("e-9")], at(12)).await.counted);
     assert_eq!(fixture.read(kept, "i-1", Says::default(), joined(), at(13)).await.added, 0);
     // A further word of the bot, before its own customer has spoken again, may be meant for either.
     let later = [joined(), vec![reply("e-10")]].concat();
@@ -58,19 +58,19 @@ async fn what_its_late_answer_names_stays_its_own(fixture: Fixture) {
 
 async fn what_was_answered_before_anybody_knew_where_is_told_to_nobody(fixture: Fixture) {
     let (kept, turn) = on_its_way(&fixture).await;
-    fixture.respond(&turn, vec![echo("e-8", "m-9"), reply("e-9")], at(11)).await;
+    fixture.respond(&turn, vec![own_event("e-8", "m-9"), reply("e-9")], at(11)).await;
     erase(&fixture, at(12)).await;
     assert_eq!(fixture.read(kept, "i-1", Says::default(), joined(), at(13)).await.added, 0);
 }
 
 async fn whoever_comes_into_its_fini_conversation_is_kept_apart(fixture: Fixture) {
     let (_, turn) = on_its_way(&fixture).await;
-    fixture.respond(&turn, vec![echo("e-8", "m-9"), reply("e-9")], at(11)).await;
+    fixture.respond(&turn, vec![own_event("e-8", "m-9"), reply("e-9")], at(11)).await;
     erase(&fixture, at(12)).await;
     fixture.post("next", "m-3", at(20)).await;
     let turn = fixture.claim_turn(at(20)).await;
-    fixture.respond(&turn, vec![echo("e-20", "m-3"), reply("e-21")], at(21)).await;
-    let both = vec![echo("e-8", "m-9"), reply("e-9"), echo("e-20", "m-3"), reply("e-21")];
+    fixture.respond(&turn, vec![own_event("e-20", "m-3"), reply("e-21")], at(21)).await;
+    let both = vec![own_event("e-8", "m-9"), reply("e-9"), own_event("e-20", "m-3"), reply("e-21")];
     let bound = fixture.bind_to(turn.conversation.key, snapshot("i-2", at(10), both), at(22)).await;
     assert_eq!(bound, Bound::Quarantined { owner: None });
 }
@@ -111,7 +111,7 @@ async fn an_answer_with_very_many_events_ends_its_turn_once(fixture: Fixture) {
     fixture.post("c-1", "m-1", at(0)).await;
     let turn = fixture.claim_turn(at(0)).await;
     let replies = (0..MANY).map(|number| reply(&format!("x-{number}")));
-    let recorded = fixture.respond(&turn, [echo("e-1", "m-1")].into_iter().chain(replies).collect(), at(1)).await;
+    let recorded = fixture.respond(&turn, [own_event("e-1", "m-1")].into_iter().chain(replies).collect(), at(1)).await;
     assert_eq!((recorded.turn, recorded.ended.len()), (Some(TurnState::Answered), 1));
     let feed = fixture.feed("c-1").await;
     let end = feed.last().expect("events");

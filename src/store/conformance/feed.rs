@@ -53,11 +53,11 @@ async fn what_is_being_answered_is_told(fixture: Fixture) {
         heard = changes.next().await;
     }
     assert_eq!(unanswered().await, [told(&first, true), told(&second, false)]);
-    fixture.respond(&turn, vec![echo("e-1", "m-1")], at(3)).await;
+    fixture.respond(&turn, vec![own_event("e-1", "m-1")], at(3)).await;
     fixture.bind(key, "i-1", at(3)).await;
     fixture.claim_turn(at(20_003)).await;
     assert_eq!(unanswered().await, [told(&first, true), told(&second, true)], "a late one is one too");
-    fixture.read(key, "i-1", Says::default(), vec![echo("e-1", "m-1"), reply("e-2")], at(20_004)).await;
+    fixture.read(key, "i-1", Says::default(), vec![own_event("e-1", "m-1"), reply("e-2")], at(20_004)).await;
     assert_eq!(unanswered().await, [told(&second, true)]);
 }
 
@@ -67,7 +67,7 @@ async fn what_is_committed_wakes_who_follows(fixture: Fixture) {
     let [mut feed, mut ends] = [Topic::Feed, Topic::Ends].map(follow);
     let turn = fixture.claim_turn(at(2)).await;
     feed.next().await;
-    fixture.respond(&turn, vec![echo("e-1", "m-1"), reply("e-2")], at(3)).await;
+    fixture.respond(&turn, vec![own_event("e-1", "m-1"), reply("e-2")], at(3)).await;
     feed.next().await;
     ends.next().await;
     fixture.post("c-1", "m-2", at(4)).await;

@@ -55,7 +55,7 @@ async fn a_reply_on_its_way_is_withheld_from_the_claim_on_and_shown_after_the_re
     assert_eq!(turn.speaker, None, "Fini is told of no human before there was one");
     let claimed = fixture.done(claim("ada", false), at(20)).await;
     assert_eq!((claimed.handoff.speaker(), claimed.state), (Speaker::Human, State::Escalated));
-    let recorded = fixture.respond(&turn, vec![echo("e-3", "m-1"), reply("e-4")], at(30)).await;
+    let recorded = fixture.respond(&turn, vec![own_event("e-3", "m-1"), reply("e-4")], at(30)).await;
     assert_eq!((recorded.turn, ends(&recorded)), (Some(TurnState::Stored), vec![("stored", at(10))]));
     let feed = fixture.feed("c-1").await;
     assert_eq!(
@@ -67,12 +67,14 @@ async fn a_reply_on_its_way_is_withheld_from_the_claim_on_and_shown_after_the_re
     // Messages found by reading are withheld too, and so are their changes.
     let mut changed = reply("e-4");
     changed.text = Some("another text".to_owned());
-    fixture.read(key, "i-1", Says::default(), [begun("c-1"), vec![echo("e-3", "m-1"), changed]].concat(), at(40)).await;
+    fixture
+        .read(key, "i-1", Says::default(), [begun("c-1"), vec![own_event("e-3", "m-1"), changed]].concat(), at(40))
+        .await;
     assert_eq!(fixture.feed("c-1").await.len(), 8);
     fixture.post("c-1", "m-2", at(50)).await;
     let turn = fixture.claim_turn(at(50)).await;
     assert_eq!(turn.speaker, Some(Speaker::Human));
-    let recorded = fixture.respond(&turn, vec![echo("e-5", "m-2")], at(60)).await;
+    let recorded = fixture.respond(&turn, vec![own_event("e-5", "m-2")], at(60)).await;
     assert_eq!(recorded.turn, Some(TurnState::Stored), "no answer is awaited");
 
     fixture.done(HandoffAct::Return, at(70)).await;
@@ -80,7 +82,7 @@ async fn a_reply_on_its_way_is_withheld_from_the_claim_on_and_shown_after_the_re
     fixture.post("c-1", "m-3", at(80)).await;
     let turn = fixture.claim_turn(at(80)).await;
     assert_eq!(turn.speaker, Some(Speaker::Bot), "Fini is told that the bot has it again");
-    let recorded = fixture.respond(&turn, vec![echo("e-6", "m-3"), reply("e-7")], at(90)).await;
+    let recorded = fixture.respond(&turn, vec![own_event("e-6", "m-3"), reply("e-7")], at(90)).await;
     assert_eq!(recorded.turn, Some(TurnState::Answered));
     let last = fixture.feed("c-1").await;
     assert!(last[last.len() - 2]["data"].get("withheld").is_none());
@@ -123,7 +125,7 @@ async fn every_way_in_leads_to_one_request_that_says_what_is_known(fixture: Fixt
     let turn = fixture.claim_turn(at(10)).await;
     let mut tagged = reply("e-4");
     tagged.tags = vec!["billing".into(), "angry".into()];
-    fixture.respond(&turn, vec![echo("e-3", "m-1"), tagged], at(11)).await;
+    fixture.respond(&turn, vec![own_event("e-3", "m-1"), tagged], at(11)).await;
 
     fixture.done(request(), at(20)).await;
     fixture.done(request(), at(21)).await;
@@ -187,7 +189,7 @@ async fn a_push_that_nobody_knows_is_kept_until_its_conversation_is_bound(fixtur
     assert_eq!(fixture.store.push(meant, Some("urgent".to_owned()), at(1)).await.expect("takes"), None);
     let (open, kept) = fixture.store.open_handoffs(None, 10).await.expect("lists");
     assert_eq!((open.len(), kept.len(), kept[0].note.as_deref()), (0, 1, Some("urgent")));
-    fixture.respond(&turn, vec![echo("e-1", "m-1"), reply("e-2")], at(2)).await;
+    fixture.respond(&turn, vec![own_event("e-1", "m-1"), reply("e-2")], at(2)).await;
     assert_eq!(fixture.bind(key, "i-1", at(3)).await, Bound::Now);
     let conversation = fixture.conversation("c-1").await;
     assert_eq!((conversation.handoff.speaker(), conversation.state), (Speaker::Waiting, State::Escalated));

@@ -27,7 +27,7 @@ suite!(
 async fn an_answer_is_recorded_in_one_go(fixture: Fixture) {
     let key = fixture.post("c-1", "m-1", at(0)).await;
     let turn = fixture.claim_turn(at(1)).await;
-    let recorded = fixture.respond(&turn, vec![echo("e-1", "m-1"), reply("e-2")], at(50)).await;
+    let recorded = fixture.respond(&turn, vec![own_event("e-1", "m-1"), reply("e-2")], at(50)).await;
     assert_eq!((recorded.counted, recorded.added), (true, 2));
     assert_eq!(recorded.turn, Some(TurnState::Answered));
     assert_eq!(ends(&recorded), [("answered", at(0))]);
@@ -79,14 +79,14 @@ async fn every_message_of_a_joined_turn_gets_its_own_end(fixture: Fixture) {
 async fn a_late_reply_is_found_by_reading(fixture: Fixture) {
     let key = fixture.post("c-1", "m-1", at(0)).await;
     let turn = fixture.claim_turn(at(1)).await;
-    let recorded = fixture.respond(&turn, vec![echo("e-1", "m-1")], at(10)).await;
+    let recorded = fixture.respond(&turn, vec![own_event("e-1", "m-1")], at(10)).await;
     assert_eq!((recorded.turn, recorded.added, ends(&recorded)), (Some(TurnState::Awaiting), 0, vec![]));
     assert_eq!(fixture.look_due(at(10_010)).await, [turn.key]);
     fixture.bind(key, "i-1", at(20)).await;
     fixture.post("c-1", "m-2", at(25)).await;
     fixture.assert_nothing_due(at(29)).await;
 
-    let events = vec![echo("e-1", "m-1"), reply("e-2")];
+    let events = vec![own_event("e-1", "m-1"), reply("e-2")];
     let recorded = fixture.read(key, "i-1", Says::default(), events, at(30)).await;
     assert_eq!((recorded.turn, ends(&recorded)), (Some(TurnState::Answered), vec![("answered", at(0))]));
     assert_eq!(fixture.turn("c-1", "m-1").await.events.len(), 3);
@@ -107,10 +107,10 @@ async fn an_empty_response_leaves_the_outcome_unclear(fixture: Fixture) {
     );
 
     fixture.bind(key, "i-1", at(20)).await;
-    let recorded = fixture.read(key, "i-1", Says::default(), vec![echo("e-1", "m-1")], at(30)).await;
+    let recorded = fixture.read(key, "i-1", Says::default(), vec![own_event("e-1", "m-1")], at(30)).await;
     assert_eq!(recorded.turn, Some(TurnState::Awaiting), "it is there, its reply is not");
     assert_eq!(fixture.look_due(at(10_030)).await, [turn.key]);
-    let recorded = fixture.read(key, "i-1", Says::default(), vec![echo("e-1", "m-1"), reply("e-2")], at(40)).await;
+    let recorded = fixture.read(key, "i-1", Says::default(), vec![own_event("e-1", "m-1"), reply("e-2")], at(40)).await;
     assert_eq!(recorded.turn, Some(TurnState::Answered));
 }
 
@@ -118,13 +118,13 @@ async fn a_reader_does_not_settle_what_a_sender_waits_for(fixture: Fixture) {
     let key = fixture.bound_talk("c-1", "i-1", at(0)).await;
     fixture.post("c-1", "m-1", at(10)).await;
     let turn = fixture.claim_turn(at(11)).await;
-    let events = vec![echo("c-1-e1", "m-0"), reply("c-1-e2"), echo("e-1", "m-1"), reply("e-2")];
+    let events = vec![own_event("c-1-e1", "m-0"), reply("c-1-e2"), own_event("e-1", "m-1"), reply("e-2")];
     let recorded = fixture.read(key, "i-1", Says::default(), events, at(12)).await;
     let stays = (1, Some(TurnState::Sending), vec![]);
     assert_eq!((recorded.added, recorded.turn, ends(&recorded)), stays, "the reply is shown at once");
     assert_eq!(fixture.state_of("c-1", "m-1").await, TurnState::Sending);
 
-    let recorded = fixture.respond(&turn, vec![echo("e-1", "m-1"), reply("e-2")], at(13)).await;
+    let recorded = fixture.respond(&turn, vec![own_event("e-1", "m-1"), reply("e-2")], at(13)).await;
     assert_eq!((recorded.added, recorded.turn), (1, Some(TurnState::Answered)), "and not a second time");
     assert!(recorded.new_events.is_empty());
     let feed = fixture.feed("c-1").await;
@@ -171,7 +171,8 @@ async fn silence_and_handover_end_a_turn(fixture: Fixture) {
         fixture.post(conversation, "m-1", at(0)).await;
         let turn = fixture.claim_turn(at(1)).await;
         let ids = [format!("{conversation}-e1"), format!("{conversation}-e2")];
-        let recorded = fixture.respond(&turn, vec![echo(&ids[0], "m-1"), of_kind(kind, reply(&ids[1]))], at(2)).await;
+        let recorded =
+            fixture.respond(&turn, vec![own_event(&ids[0], "m-1"), of_kind(kind, reply(&ids[1]))], at(2)).await;
         assert_eq!(recorded.turn, Some(TurnState::Answered));
         assert_eq!(ends(&recorded), [(outcome, at(0))]);
         let last = fixture.feed(conversation).await.pop().expect("events");
@@ -195,7 +196,7 @@ async fn only_wanted_events_are_filed(fixture: Fixture) {
     fixture.store.accept(message).await.expect("accepts");
     let claim = ClaimTurns { frontends: vec![quiet.clone()], ..claim_of(at(1), 1) };
     let turn = fixture.claim_with(claim).await.turns.remove(0);
-    assert_eq!(fixture.respond(&turn, vec![echo("e-1", "m-1"), reply("e-2")], at(2)).await.added, 2);
+    assert_eq!(fixture.respond(&turn, vec![own_event("e-1", "m-1"), reply("e-2")], at(2)).await.added, 2);
     let conversation = fixture.store.conversation(&quiet, &id("c-1")).await.expect("reads").expect("is there");
     assert_eq!((conversation.last_sequence, conversation.pending_deliveries), (3, 0));
 }
@@ -206,7 +207,7 @@ async fn a_message_without_a_reply_holds_the_next_for_the_hold_window(fixture: F
     fixture.post("c-1", "m-2", at(10)).await;
     let first = fixture.claim_turn(at(11)).await;
     fixture.assert_nothing_due(at(60_000)).await;
-    assert_eq!(fixture.respond(&first, vec![echo("e-3", "m-1")], at(12)).await.turn, Some(TurnState::Awaiting));
+    assert_eq!(fixture.respond(&first, vec![own_event("e-3", "m-1")], at(12)).await.turn, Some(TurnState::Awaiting));
     let held = fixture.claim_with(claim_of(at(20_011), 10)).await;
     assert_eq!((held.turns.len(), held.next), (0, Some(at(20_012))));
     let second = fixture.claim_turn(at(20_012)).await;
@@ -217,13 +218,14 @@ async fn a_message_without_a_reply_holds_the_next_for_the_hold_window(fixture: F
     // Messages that come meanwhile wait for the second alone, and are held no longer either.
     fixture.post("c-1", "m-3", at(20_020)).await;
     fixture.assert_nothing_due(at(60_000)).await;
-    fixture.respond(&second, vec![echo("e-4", "m-2")], at(20_030)).await;
+    fixture.respond(&second, vec![own_event("e-4", "m-2")], at(20_030)).await;
     fixture.post("c-1", "m-4", at(20_040)).await;
     fixture.assert_nothing_due(at(40_029)).await;
     assert_eq!(fixture.claim_turn(at(40_030)).await.messages, [message_id("m-3")]);
     let fixture = fixture.reopen().await;
     fixture.assert_nothing_due(at(60_000)).await;
-    let all = [begun("c-1"), vec![echo("e-3", "m-1"), reply("e-5"), echo("e-4", "m-2"), reply("e-6")]].concat();
+    let all =
+        [begun("c-1"), vec![own_event("e-3", "m-1"), reply("e-5"), own_event("e-4", "m-2"), reply("e-6")]].concat();
     let recorded = fixture.read(key, "i-1", Says::default(), all, at(40_040)).await;
     assert_eq!(ends(&recorded), [("answered", at(10)), ("answered", at(10))]);
 }
@@ -234,13 +236,13 @@ async fn a_reply_is_told_of_its_own_message_whatever_was_sent_meanwhile(fixture:
         fixture.post("c-1", message, at(10)).await;
     }
     let first = fixture.claim_turn(at(11)).await;
-    fixture.respond(&first, vec![echo("e-3", "m-1")], at(12)).await;
+    fixture.respond(&first, vec![own_event("e-3", "m-1")], at(12)).await;
     let second = fixture.claim_turn(at(20_012)).await;
     // Until Fini answers, the turn of this reply cannot be told.
-    let shown = [begun("c-1"), vec![echo("e-3", "m-1"), echo("e-4", "m-2"), reply("e-5")]].concat();
+    let shown = [begun("c-1"), vec![own_event("e-3", "m-1"), own_event("e-4", "m-2"), reply("e-5")]].concat();
     let recorded = fixture.read(key, "i-1", Says::default(), shown.clone(), at(20_013)).await;
     assert_eq!((recorded.added, recorded.doubtful), (0, true));
-    let recorded = fixture.respond(&second, vec![echo("e-4", "m-2"), reply("e-6")], at(20_014)).await;
+    let recorded = fixture.respond(&second, vec![own_event("e-4", "m-2"), reply("e-6")], at(20_014)).await;
     assert_eq!(ends(&recorded), [("answered", at(10))]);
     let shown = [shown, vec![reply("e-6")]].concat();
     let recorded = fixture.read(key, "i-1", Says::default(), shown, at(20_015)).await;
@@ -261,7 +263,7 @@ async fn late_turns_end_like_others(fixture: Fixture) {
         let key = fixture.bound_talk(conversation, &format!("i-{conversation}"), at(0)).await;
         fixture.post(conversation, "m-1", at(10)).await;
         let first = fixture.claim_turn(at(11)).await;
-        let sent = echo(&format!("{conversation}-e3"), "m-1");
+        let sent = own_event(&format!("{conversation}-e3"), "m-1");
         fixture.respond(&first, vec![sent], at(12)).await;
         fixture.post(conversation, "m-2", at(13)).await;
         (key, first, fixture.claim_turn(at(20_012)).await)
@@ -273,8 +275,11 @@ async fn late_turns_end_like_others(fixture: Fixture) {
     assert_eq!(fixture.kinds("c-1", 5).await, ["turn.failed"]);
 
     let (key, _, second) = late("c-2").await;
-    fixture.respond(&second, vec![echo("c-2-e4", "m-2"), reply("c-2-e5")], at(20_021)).await;
-    let all = [begun("c-2"), vec![echo("c-2-e3", "m-1"), echo("c-2-e4", "m-2"), reply("c-2-e5"), by_agent("c-2-e6")]];
+    fixture.respond(&second, vec![own_event("c-2-e4", "m-2"), reply("c-2-e5")], at(20_021)).await;
+    let all = [
+        begun("c-2"),
+        vec![own_event("c-2-e3", "m-1"), own_event("c-2-e4", "m-2"), reply("c-2-e5"), by_agent("c-2-e6")],
+    ];
     let recorded = fixture.read(key, "i-c-2", Says::default(), all.concat(), at(20_030)).await;
     assert_eq!((ends(&recorded), recorded.state), (vec![("escalated", at(10))], Some(State::Escalated)));
 
@@ -289,7 +294,7 @@ async fn a_message_seen_before_its_answer_holds_from_then_on(fixture: Fixture) {
     fixture.post("c-1", "m-1", at(10)).await;
     fixture.post("c-1", "m-2", at(10)).await;
     let first = fixture.claim_turn(at(11)).await;
-    let seen = [begun("c-1"), vec![echo("e-3", "m-1")]].concat();
+    let seen = [begun("c-1"), vec![own_event("e-3", "m-1")]].concat();
     fixture.read(key, "i-1", Says::default(), seen, at(1_000)).await;
     fixture.assert_nothing_due(at(60_000)).await;
     // Its request ends without an answer: Fini provably has the message, and has had it for long.
@@ -305,7 +310,7 @@ async fn a_message_seen_before_its_answer_holds_from_then_on(fixture: Fixture) {
 async fn a_mark_survives_a_restart(fixture: Fixture) {
     let key = fixture.bound_talk("c-1", "i-1", at(0)).await;
     let fixture = fixture.reopen().await;
-    let events = vec![echo("c-1-e1", "m-0"), reply("c-1-e2"), reply("e-3")];
+    let events = vec![own_event("c-1-e1", "m-0"), reply("c-1-e2"), reply("e-3")];
     assert_eq!(fixture.read(key, "i-1", Says::default(), events.clone(), at(10)).await.added, 1);
     let fixture = fixture.reopen().await;
     assert_eq!(fixture.read(key, "i-1", Says::default(), events, at(20)).await.added, 0);

@@ -20,7 +20,7 @@ mod intake;
 mod lanes;
 mod ledger;
 mod log;
-mod looks;
+mod observations;
 mod people;
 mod races;
 mod reading;

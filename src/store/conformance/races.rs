@@ -117,7 +117,7 @@ async fn one_fini_conversation_is_bound_to_one_of_two_at_once(fixture: Fixture) 
             let key = fixture.post(&conversation, "m", at(0)).await;
             let turn = fixture.claim_turn(at(0)).await;
             let event = format!("{conversation}-e");
-            fixture.respond(&turn, vec![echo(&event, "m"), reply(&format!("{event}-r"))], at(0)).await;
+            fixture.respond(&turn, vec![own_event(&event, "m"), reply(&format!("{event}-r"))], at(0)).await;
             keys.push(key);
         }
         let wanted = format!("i-{round}");
@@ -176,7 +176,7 @@ async fn erasing_and_recording_at_once_leave_nothing_behind(fixture: Fixture) {
         let turn = fixture.claim_turn(at(1)).await;
         let (erased, _) = join(
             fixture.store.erase(&web(), &id(&name), false, at(2)),
-            fixture.respond(&turn, vec![echo(&format!("{name}-e3"), "m-1"), reply(&format!("{name}-e4"))], at(2)),
+            fixture.respond(&turn, vec![own_event(&format!("{name}-e3"), "m-1"), reply(&format!("{name}-e4"))], at(2)),
         )
         .await;
         assert_eq!(erased.expect("erases"), Some(Some(interaction(&format!("i-{round}")))));

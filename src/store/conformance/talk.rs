@@ -18,7 +18,7 @@ pub(super) fn said(id: &str, role: FiniRole, text: &str) -> FiniEvent {
 }
 
 /// Returns the event of the message itself, in Fini.
-pub(super) fn echo(id: &str, message: &str) -> FiniEvent {
+pub(super) fn own_event(id: &str, message: &str) -> FiniEvent {
     said(id, FiniRole::User, &format!("text of {message}"))
 }
 
@@ -97,10 +97,10 @@ pub(super) fn ends(recorded: &Recorded) -> Vec<(&'static str, Timestamp)> {
 
 /// Returns the events that [`Fixture::bound_talk`] leaves in Fini.
 pub(super) fn begun(conversation: &str) -> Vec<FiniEvent> {
-    vec![echo(&format!("{conversation}-e1"), "m-0"), reply(&format!("{conversation}-e2"))]
+    vec![own_event(&format!("{conversation}-e1"), "m-0"), reply(&format!("{conversation}-e2"))]
 }
 
-/// The content of a wrapper besides its events.
+/// The content of a snapshot besides its events.
 #[derive(Clone, Default)]
 pub(super) struct Says {
     pub(super) status: Option<&'static str>,
@@ -140,7 +140,7 @@ impl Fixture {
         self.store.record(Record { conversation: turn.conversation.key, source, events, now }).await.expect("records")
     }
 
-    /// Records a wrapper.
+    /// Records a snapshot.
     pub(super) async fn read(
         &self,
         conversation: ConversationKey,
@@ -149,7 +149,7 @@ impl Fixture {
         events: Vec<FiniEvent>,
         now: Timestamp,
     ) -> Recorded {
-        let source = Source::Wrapper {
+        let source = Source::Snapshot {
             interaction: interaction(of),
             created_at: at(0),
             is_whole: says.is_whole,

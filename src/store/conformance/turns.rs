@@ -69,11 +69,11 @@ async fn an_outdated_token_changes_nothing(fixture: Fixture) {
     assert!(!store.lose_sight(old.key, &old.token, at(4), at(5), at(4), "").await.expect("answers"));
     let refused = failure(FailureCode::FiniRejected);
     assert!(!store.fail_turn(old.key, Hold::Sender(old.token.clone()), at(4), &refused).await.expect("answers"));
-    let recorded = fixture.respond(&old, vec![echo("e-1", "m-1"), reply("e-2")], at(4)).await;
+    let recorded = fixture.respond(&old, vec![own_event("e-1", "m-1"), reply("e-2")], at(4)).await;
     assert_eq!((recorded.counted, recorded.added, recorded.turn), (false, 0, Some(TurnState::Sending)));
     assert_eq!(fixture.feed("c-1").await.len(), 1);
 
-    let recorded = fixture.respond(&new, vec![echo("e-1", "m-1"), reply("e-2")], at(5)).await;
+    let recorded = fixture.respond(&new, vec![own_event("e-1", "m-1"), reply("e-2")], at(5)).await;
     assert!(recorded.counted);
     assert!(!store.fail_turn(new.key, Hold::Sender(new.token.clone()), at(6), &refused).await.expect("answers"));
 }
@@ -148,10 +148,10 @@ async fn what_was_seen_is_never_sent_again(fixture: Fixture) {
     let key = fixture.bound_talk("c-1", "i-1", at(0)).await;
     fixture.post("c-1", "m-1", at(10)).await;
     let turn = fixture.claim_turn(at(11)).await;
-    fixture.read(key, "i-1", Says::default(), vec![echo("e-1", "m-1")], at(12)).await;
+    fixture.read(key, "i-1", Says::default(), vec![own_event("e-1", "m-1")], at(12)).await;
     fixture.store.lose_sight(turn.key, &turn.token, at(13), at(14), at(13), "timed out").await.expect("loses");
     assert!(!fixture.store.prove_absent(turn.key, turn.attempt, at(15), at(15)).await.expect("answers"));
-    let recorded = fixture.read(key, "i-1", Says::default(), vec![echo("e-1", "m-1")], at(16)).await;
+    let recorded = fixture.read(key, "i-1", Says::default(), vec![own_event("e-1", "m-1")], at(16)).await;
     assert_eq!(recorded.turn, Some(TurnState::Awaiting));
 }
 
@@ -290,7 +290,7 @@ async fn what_waits_too_long_fails(fixture: Fixture) {
     assert_eq!(fixture.state_of("c-1", "m-1").await, TurnState::Sending);
     assert_eq!(fixture.state_of("c-2", "m-2").await, TurnState::Queued);
     assert_eq!(fixture.store.queued_turns().await.expect("counts"), [(web(), 1)]);
-    assert!(fixture.respond(&sending, vec![echo("e-1", "m-1"), reply("e-2")], at(101)).await.counted);
+    assert!(fixture.respond(&sending, vec![own_event("e-1", "m-1"), reply("e-2")], at(101)).await.counted);
     assert_eq!(fixture.claim_turn(at(102)).await.conversation.id, id("c-2"));
 }
 

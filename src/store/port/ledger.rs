@@ -47,8 +47,8 @@ pub enum Source {
         /// Time of the next look, should the turn now await its reply.
         look_at: Timestamp,
     },
-    /// A wrapper from List or Get. Records nothing if the conversation is not (or no longer) bound to it.
-    Wrapper {
+    /// A snapshot from List or Get. Records nothing if the conversation is not (or no longer) bound to it.
+    Snapshot {
         /// The Fini conversation that was read.
         interaction: InteractionId,
         /// Its creation time at Fini.

@@ -81,7 +81,7 @@ async fn frequent_questions_go_by_their_index_from_the_first_row_on() {
         ("turns under way", in_flight::UNDER_WAY, &[]),
         ("messages without an answer", feed::UNANSWERED, &[]),
         ("a conversation's turns", records::TURNS, &[]),
-        ("messages without an event", evidence::UNECHOED_TURNS, &[]),
+        ("messages without an event", evidence::UNSEEN_TURNS, &[]),
         ("marked events", evidence::MARKED, &[]),
         ("owners", bindings::OWNERS, &[]),
         ("unbound conversations", unbound::LOOKED_FOR, &["conversations_looked_for"]),

@@ -91,7 +91,7 @@ async fn weigh(
     now: Timestamp,
 ) -> Result<Weighed> {
     let turn = in_flight::load(conn, conversation.key()).await?;
-    let unechoed = evidence::unechoed(conn, conversation).await?;
+    let unseen_messages = evidence::unseen_messages(conn, conversation).await?;
     let seen = evidence::seen(conn, conversation, &snapshot.events, false).await?;
     let part = evidence::Snapshot {
         interaction: &snapshot.id,
@@ -100,7 +100,7 @@ async fn weigh(
         is_whole: false,
         turn_attribute: snapshot.turn_attribute(),
     };
-    evidence::weigh(conn, conversation, turn.as_ref(), &unechoed, &seen, part, now).await
+    evidence::weigh(conn, conversation, turn.as_ref(), &unseen_messages, &seen, part, now).await
 }
 
 /// Quarantines a conversation whose Fini conversation turns out to be somebody else's.

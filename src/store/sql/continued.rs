@@ -44,7 +44,7 @@ pub(in crate::store) async fn go_on(
     begins_at: usize,
     now: Timestamp,
 ) -> Result<()> {
-    let source = Source::Wrapper {
+    let source = Source::Snapshot {
         interaction: snapshot.id.clone(),
         created_at: snapshot.created_at,
         is_whole: false,

@@ -15,12 +15,12 @@ use super::{
 use crate::{
     domain::{
         Timestamp,
-        echo::fini_role,
         evidence::{
             absent::digest,
             own::{Unseen, Whose},
         },
         ids::{ConversationKey, InteractionId, TurnKey},
+        own_event::fini_role,
         vendor::{FiniEvent, FiniKind},
     },
     store::Result,

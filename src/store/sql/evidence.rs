@@ -25,7 +25,7 @@ use crate::{
             own::{self, Attribution, CLOCK_MARGIN, Facts, SeenBy, Unseen, Whose, Wording},
         },
         ids::{ConversationKey, FiniEventId, InteractionId, TurnKey},
-        look::{Mark, Unechoed},
+        observation::{SeenEvent, UnseenMessage},
         turn::TurnState,
         vendor::{FiniEvent, FiniKind, FiniRole},
     },
@@ -33,20 +33,20 @@ use crate::{
 };
 
 /// The most rows searched for earlier messages without an event of their own; joined ones take several.
-const UNECHOED_ROWS: i64 = 40;
+const UNSEEN_ROWS: i64 = 40;
 /// The most such messages that are still expected to turn up.
-const UNECHOED: usize = 5;
+const UNSEEN: usize = 5;
 /// Time by which Fini's reads show a message, and our attributes.
 const SHOWN_WITHIN: std::time::Duration = newer::LIST_LAG.saturating_mul(2);
 /// The longest time after its sending for which somebody else's message is still considered. One that was given up is
 /// forgotten far earlier.
 pub(in crate::store) const UNSEEN_FOR: std::time::Duration = std::time::Duration::from_hours(24);
 
-/// The record about the events of a look.
+/// The record about the events of an observation.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Seen {
     /// Events that the conversation saw before.
-    pub(in crate::store) marks: HashMap<FiniEventId, Mark>,
+    pub(in crate::store) events: HashMap<FiniEventId, SeenEvent>,
     /// The conversation that saw each event seen before.
     by: HashMap<FiniEventId, SeenBy>,
     /// Those of these conversations that were erased since.
@@ -58,7 +58,7 @@ pub(in crate::store) struct Seen {
 impl Seen {
     /// Returns true if a response may name the event for the conversation: nobody else has it with proof.
     pub(in crate::store) fn may_be_named(&self, event: &FiniEventId) -> bool {
-        self.marks.contains_key(event) || self.reserved.contains(event) || !self.by.contains_key(event)
+        self.events.contains_key(event) || self.reserved.contains(event) || !self.by.contains_key(event)
     }
 }
 
@@ -96,7 +96,7 @@ pub(in crate::store) async fn seen(
         } else if is_own {
             let rating = rows::maybe_text(row, "rating")?.map(|rating| serde_json::from_str(&rating)).transpose()?;
             let content = rows::maybe_text(row, "content")?.and_then(|content| Content::parse(&content));
-            seen.marks.insert(id.clone(), Mark { rating: rating.unwrap_or_default(), content });
+            seen.events.insert(id.clone(), SeenEvent { rating: rating.unwrap_or_default(), content });
         }
         if rows::maybe_time(row, "erased_at")?.is_some() {
             seen.erased.insert(by);
@@ -135,13 +135,13 @@ pub(in crate::store) async fn weigh(
     conn: &mut Conn,
     conversation: &ConversationRecord,
     turn: Option<&InFlight>,
-    unechoed: &[Unechoed],
+    unseen_messages: &[UnseenMessage],
     seen: &Seen,
     snapshot: Snapshot<'_>,
     now: Timestamp,
 ) -> Result<Weighed> {
-    let in_flight = turn.filter(|turn| turn.progress.echo.is_none());
-    let unseen_turns = unechoed.iter().map(|earlier| earlier.key).chain(in_flight.map(|turn| turn.key));
+    let in_flight = turn.filter(|turn| turn.progress.own_event.is_none());
+    let unseen_turns = unseen_messages.iter().map(|earlier| earlier.key).chain(in_flight.map(|turn| turn.key));
     let began = Began {
         may_be_earlier: may_be_earlier(conn, conversation, unseen_turns.min()).await?,
         ..conversation.began(now)
@@ -160,7 +160,7 @@ pub(in crate::store) async fn weigh(
     };
     let mut unseen: Vec<Unseen> =
         in_flight.iter().map(|turn| own(turn.key, turn.role, &turn.text, turn.sent_at, turn.state)).collect();
-    unseen.extend(unechoed.iter().map(|earlier| {
+    unseen.extend(unseen_messages.iter().map(|earlier| {
         let state = if earlier.arrived { TurnState::Answered } else { TurnState::Failed };
         own(earlier.key, earlier.role, &earlier.text, earlier.sent_at, state)
     }));
@@ -312,14 +312,14 @@ pub(in crate::store) async fn mark(
     conn: &mut Conn,
     key: ConversationKey,
     seen: &Seen,
-    marks: &[(FiniEventId, Option<TurnKey>, Mark)],
+    seen_events: &[(FiniEventId, Option<TurnKey>, SeenEvent)],
     now: Timestamp,
 ) -> Result<()> {
     let mut new = Vec::new();
-    for (id, turn, mark) in marks {
+    for (id, turn, mark) in seen_events {
         let rating = (!mark.rating.is_empty()).then(|| serde_json::to_string(&mark.rating)).transpose()?;
         let content = mark.content.as_ref().map(Content::to_text);
-        let query = if seen.marks.contains_key(id) {
+        let query = if seen.events.contains_key(id) {
             db::query("UPDATE marks SET rating = $2, content = $3 WHERE fini_event_id = $1")
                 .bind(id.as_str())
                 .bind(rating)
@@ -368,15 +368,18 @@ async fn insert_marks(conn: &mut Conn, key: ConversationKey, new: &[NewMark], no
 }
 
 /// Messages of a conversation that were sent, no longer occupy it and whose event was not seen, latest first.
-pub(in crate::store) const UNECHOED_TURNS: &str = "SELECT key, COALESCE(leader_key, key) AS leader, role, text, sent_at, state FROM turns WHERE conversation_key = $1 \
+pub(in crate::store) const UNSEEN_TURNS: &str = "SELECT key, COALESCE(leader_key, key) AS leader, role, text, sent_at, state FROM turns WHERE conversation_key = $1 \
             AND echo IS NULL AND sent_at IS NOT NULL AND state IN ('late', 'answered', 'stored', 'failed') \
          ORDER BY key DESC LIMIT $2";
 
 /// Loads messages that were sent and no longer occupy the conversation, but whose own event was never seen; the latest few,
 /// oldest first.
-pub(in crate::store) async fn unechoed(conn: &mut Conn, conversation: &ConversationRecord) -> Result<Vec<Unechoed>> {
-    let found = db::query(UNECHOED_TURNS).bind(conversation.key().0).bind(UNECHOED_ROWS).fetch_all(conn).await?;
-    let mut turns: Vec<Unechoed> = Vec::new();
+pub(in crate::store) async fn unseen_messages(
+    conn: &mut Conn,
+    conversation: &ConversationRecord,
+) -> Result<Vec<UnseenMessage>> {
+    let found = db::query(UNSEEN_TURNS).bind(conversation.key().0).bind(UNSEEN_ROWS).fetch_all(conn).await?;
+    let mut turns: Vec<UnseenMessage> = Vec::new();
     for row in found.iter().rev() {
         let key = TurnKey(rows::int(row, "leader")?);
         let text = rows::text(row, "text")?;
@@ -385,15 +388,15 @@ pub(in crate::store) async fn unechoed(conn: &mut Conn, conversation: &Conversat
         } else {
             let arrived = rows::turn_state(row, "state")? != TurnState::Failed;
             let (role, sent_at) = (rows::role(row, "role")?, rows::time(row, "sent_at")?);
-            turns.push(Unechoed { key, role, text, sent_at, arrived });
+            turns.push(UnseenMessage { key, role, text, sent_at, arrived });
         }
     }
-    turns.drain(..turns.len().saturating_sub(UNECHOED));
+    turns.drain(..turns.len().saturating_sub(UNSEEN));
     Ok(turns)
 }
 
 /// Records the event of an earlier message, which turned up.
-pub(in crate::store) async fn echoed(
+pub(in crate::store) async fn own_event_seen(
     conn: &mut Conn,
     conversation: ConversationKey,
     turn: TurnKey,

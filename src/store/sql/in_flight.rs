@@ -18,8 +18,8 @@ use crate::{
         correlation::Correlation,
         event::FeedEvent,
         ids::{ConversationKey, FiniEventId, MessageId, TurnKey},
-        look::Progress,
         message::Role,
+        observation::Progress,
         turn::{Outcome, TurnFailure, TurnMove, TurnState},
     },
     store::{Change, EndOfTurn, Hold, Result, Token},
@@ -153,7 +153,7 @@ fn turn(leader: &Row, message: (TurnKey, MessageId), text: String) -> Result<InF
         attempt: rows::small(leader, "attempt")?,
         attribute: rows::text(leader, "attribute")?,
         progress: Progress {
-            echo: rows::maybe_text(leader, "echo")?.map(FiniEventId::trusted),
+            own_event: rows::maybe_text(leader, "echo")?.map(FiniEventId::trusted),
             replies: rows::small(leader, "replies")?,
             escalated: rows::flag(leader, "escalated")?,
             no_reply: rows::flag(leader, "no_reply")?,
@@ -228,7 +228,7 @@ pub(in crate::store) async fn advance(conn: &mut Conn, cx: &Cx, turn: &InFlight,
     .bind(step.look_at.map(Timestamp::as_millis))
     .bind(step.detail)
     .bind(step.is_absent)
-    .bind(progress.echo.as_ref().map(FiniEventId::as_str))
+    .bind(progress.own_event.as_ref().map(FiniEventId::as_str))
     .bind(i64::from(progress.replies))
     .bind(progress.escalated)
     .bind(progress.no_reply)
@@ -255,7 +255,7 @@ pub(in crate::store) async fn save_progress(
         is_key_in!("$1")
     ))
     .bind(turn.keys()?)
-    .bind(progress.echo.as_ref().map(FiniEventId::as_str))
+    .bind(progress.own_event.as_ref().map(FiniEventId::as_str))
     .bind(i64::from(progress.replies))
     .bind(progress.escalated)
     .bind(progress.no_reply)
@@ -282,9 +282,9 @@ pub(in crate::store) async fn found_elsewhere(
             .fetch_optional(&mut *conn)
             .await?;
         let Some(of) = of else { return Ok(()) };
-        return evidence::echoed(conn, ConversationKey(of), key, event).await;
+        return evidence::own_event_seen(conn, ConversationKey(of), key, event).await;
     };
-    let progress = Progress { echo: Some(event.clone()), ..turn.progress.clone() };
+    let progress = Progress { own_event: Some(event.clone()), ..turn.progress.clone() };
     if turn.state == TurnState::Unclear {
         let step = Step { look_at: Some(look_at), progress: Some(&progress), ..Step::new(TurnMove::Await, now) };
         advance(conn, cx, &turn, step).await?;

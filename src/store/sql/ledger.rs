@@ -1,10 +1,10 @@
-//! Recording what Fini said: one look, one transaction, whatever its source.
+//! Recording what Fini said: one observation, one transaction, whatever its source.
 //!
-//! The domain decides what a look means ([`Look::apply`]); this module gives it the record and writes down its verdict.
+//! The domain decides what an observation means ([`Observation::apply`]); this module gives it the record and writes down its verdict.
 //! Invariant: a Fini event enters the feed at most once, and only that of the conversation it belongs to.
-//! A look with very many new events is recorded in parts, a transaction each, so that nobody waits for it. Each part is like a
+//! An observation with very many new events is recorded in parts, a transaction each, so that nobody waits for it. Each part is like a
 //! snapshot that lags behind; only the last one settles turns and judges the status.
-//! A look that ends several turns (a late one and the one in flight) reports the end of each, the oldest first.
+//! An observation that ends several turns (a late one and the one in flight) reports the end of each, the oldest first.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,10 +21,10 @@ use super::{
 use crate::{
     domain::{
         Timestamp,
-        echo::same_text,
         evidence::own::Whose,
         ids::{ConversationKey, InteractionId, TurnKey},
-        look::{Applied, Look, OpenTurn, OpenTurns, Progress, TurnResult, Unechoed, Wrapper},
+        observation::{Applied, Observation, OpenTurn, OpenTurns, Progress, SnapshotFields, TurnResult, UnseenMessage},
+        own_event::same_text,
         turn::{TurnMove, TurnState},
         vendor::{FiniConversation, FiniEvent, FiniKind, FiniRole},
     },
@@ -36,9 +36,9 @@ use crate::{
 #[async_trait::async_trait]
 impl LedgerStore for ThisStore {
     async fn record(&self, record: Record) -> Result<Recorded> {
-        let (look, mut recorded, mut from) = (Arc::new(record), Recorded::default(), 0);
+        let (observation, mut recorded, mut from) = (Arc::new(record), Recorded::default(), 0);
         loop {
-            let part = (Arc::clone(&look), from);
+            let part = (Arc::clone(&observation), from);
             let (part, next) =
                 self.write(part, |conn, cx, part| record_part(conn, cx, &part.0, part.1, PART).boxed()).await?;
             recorded = recorded.then(part);
@@ -92,74 +92,81 @@ impl LedgerStore for ThisStore {
     }
 }
 
-/// Time before the next look at a conversation whose snapshot was out of date.
+/// Time before the next read of a conversation whose snapshot was out of date.
 const BEHIND_PAUSE: Duration = Duration::from_secs(2);
 
 /// The most new events that one transaction records.
 const PART: usize = 500;
 
-/// Records a look as a whole.
-pub(in crate::store) async fn record(conn: &mut Conn, cx: &mut Cx, look: &Record) -> Result<Recorded> {
-    record_part(conn, cx, look, 0, usize::MAX).await.map(|(recorded, _)| recorded)
+/// Records an observation as a whole.
+pub(in crate::store) async fn record(conn: &mut Conn, cx: &mut Cx, observation: &Record) -> Result<Recorded> {
+    record_part(conn, cx, observation, 0, usize::MAX).await.map(|(recorded, _)| recorded)
 }
 
-/// Records the part of a look up to `most` new events beyond the event of number `from`; returns where to go on, if more is
+/// Records the part of an observation up to `most` new events beyond the event of number `from`; returns where to go on, if more is
 /// left.
 async fn record_part(
     conn: &mut Conn,
     cx: &mut Cx,
-    look: &Record,
+    observation: &Record,
     from: usize,
     most: usize,
 ) -> Result<(Recorded, Option<usize>)> {
-    let Some(mut conversation) = records::load(conn, look.conversation).await? else {
-        hear_of_erased(conn, cx, look).await?;
+    let Some(mut conversation) = records::load(conn, observation.conversation).await? else {
+        hear_of_erased(conn, cx, observation).await?;
         return Ok((Recorded::default(), None));
     };
-    let (turn, late) = in_flight::under_way(conn, look.conversation).await?;
-    if !counts(look, &conversation, turn.as_ref()) {
-        let stands = stands(conn, &look.source).await?;
+    let (turn, late) = in_flight::under_way(conn, observation.conversation).await?;
+    if !counts(observation, &conversation, turn.as_ref()) {
+        let stands = stands(conn, &observation.source).await?;
         let state = Some(conversation.standing.state);
         return Ok((Recorded { state, turn: stands, ..Recorded::default() }, None));
     }
-    let seen = evidence::seen(conn, &conversation, &look.events, is_response(look)).await?;
-    let unechoed = evidence::unechoed(conn, &conversation).await?;
-    let is_snapshot = !is_response(look);
-    let end = end_of_part(&look.events, &seen, from, most);
-    let is_partial = end < look.events.len();
-    let taken = take(conn, cx, &mut conversation, turn.as_ref(), &unechoed, &seen, (look, end)).await?;
+    let seen = evidence::seen(conn, &conversation, &observation.events, is_response(observation)).await?;
+    let unseen_messages = evidence::unseen_messages(conn, &conversation).await?;
+    let is_snapshot = !is_response(observation);
+    let end = end_of_part(&observation.events, &seen, from, most);
+    let is_partial = end < observation.events.len();
+    let taken = take(conn, cx, &mut conversation, turn.as_ref(), &unseen_messages, &seen, (observation, end)).await?;
     if taken.has_stranger {
         let reason = "somebody else wrote in its Fini conversation before".to_owned();
-        bindings::expel(conn, cx, &mut conversation, reason, look.now).await?;
+        bindings::expel(conn, cx, &mut conversation, reason, observation.now).await?;
         let state = Some(conversation.standing.state);
         conversation.save(conn).await?;
         return Ok((Recorded { state, quarantined: true, ..Recorded::default() }, None));
     }
     let events = taken.events;
-    let lacks_known = is_snapshot && evidence::is_behind(conn, look.conversation, &events, look.now).await?;
+    let lacks_known =
+        is_snapshot && evidence::is_behind(conn, observation.conversation, &events, observation.now).await?;
     let is_behind = is_snapshot && (is_partial || lacks_known);
-    let wrapper = wrapper(&look.source, turn.as_ref().filter(|_| !is_partial), is_behind);
+    let snapshot = snapshot_fields(&observation.source, turn.as_ref().filter(|_| !is_partial), is_behind);
     let applied = {
         let rules = cx.rules();
-        let opened = |turn: &InFlight| open_turn(turn, look.now, rules.hold_window);
+        let opened = |turn: &InFlight| open_turn(turn, observation.now, rules.hold_window);
         let (current, late) = (turn.as_ref().map(opened), late.iter().map(opened).collect::<Vec<_>>());
         let turns = OpenTurns { current: current.as_ref(), late: &late };
         let format = rules.formats.get(&conversation.reference.frontend).copied().unwrap_or_default();
-        let rules = Look { policy: &rules.statuses, wrapper: wrapper.as_ref(), events: &events, format, now: look.now };
-        rules.apply(&conversation.standing, turns, &unechoed, &seen.marks)
+        let rules = Observation {
+            policy: &rules.statuses,
+            snapshot: snapshot.as_ref(),
+            events: &events,
+            format,
+            now: observation.now,
+        };
+        rules.apply(&conversation.standing, turns, &unseen_messages, &seen.events)
     };
     let open: Vec<TurnKey> = late.iter().chain(&turn).map(|turn| turn.key).collect();
     let news: Vec<&FiniEvent> = events.iter().filter(|event| is_news(event, &applied, &open)).collect();
-    let unseen: Vec<&FiniEvent> = news.iter().filter(|event| !seen.marks.contains_key(&event.id)).copied().collect();
+    let unseen: Vec<&FiniEvent> = news.iter().filter(|event| !seen.events.contains_key(&event.id)).copied().collect();
 
-    evidence::mark(conn, look.conversation, &seen, &applied.marks, look.now).await?;
-    for (event, of, _) in &applied.marks {
-        if let Some(earlier) = of.filter(|of| unechoed.iter().any(|turn| turn.key == *of)) {
-            evidence::echoed(conn, conversation.key(), earlier, event).await?;
+    evidence::mark(conn, observation.conversation, &seen, &applied.seen_events, observation.now).await?;
+    for (event, of, _) in &applied.seen_events {
+        if let Some(earlier) = of.filter(|of| unseen_messages.iter().any(|turn| turn.key == *of)) {
+            evidence::own_event_seen(conn, conversation.key(), earlier, event).await?;
         }
     }
     stand(&mut conversation, &applied);
-    feed::append(conn, cx, &mut conversation, &applied.feed, look.now).await?;
+    feed::append(conn, cx, &mut conversation, &applied.feed, observation.now).await?;
 
     let mut recorded = Recorded {
         counted: true,
@@ -169,27 +176,27 @@ async fn record_part(
         state: Some(applied.standing.state),
         doubtful: applied.is_doubtful || taken.is_doubtful,
         withheld: taken.withheld,
-        judge_at: (!applied.is_judged).then(|| judge_at(applied.standing.unjudged_since, look.now)),
+        judge_at: (!applied.is_judged).then(|| judge_at(applied.standing.unjudged_since, observation.now)),
         ..Recorded::default()
     };
-    if wrapper.is_none() {
-        let own = events.iter().find(|event| applied.progress.echo.as_ref() == Some(&event.id));
+    if snapshot.is_none() {
+        let own = events.iter().find(|event| applied.progress.own_event.as_ref() == Some(&event.id));
         let since = own.map(|event| event.created_at);
         conversation.own_since = [conversation.own_since, since].into_iter().flatten().min();
         if conversation.is_looked_for() {
-            conversation.want(cx, look.now);
+            conversation.want(cx, observation.now);
         }
     }
-    let fresh = applied.marks.iter().any(|(id, ..)| !seen.marks.contains_key(id));
-    if wrapper.is_some() {
+    let fresh = applied.seen_events.iter().any(|(id, ..)| !seen.events.contains_key(id));
+    if snapshot.is_some() {
         conversation.is_there();
     }
-    let (latest, latest_message) = latest(&events, look.now);
+    let (latest, latest_message) = latest(&events, observation.now);
     conversation.latest_message_at = conversation.latest_message_at.max(latest_message);
-    let stirred = wrapper.is_none() || fresh || applied.standing.state != conversation.stored().standing.state;
+    let stirred = snapshot.is_none() || fresh || applied.standing.state != conversation.stored().standing.state;
     let next = match recorded.judge_at {
-        _ if !is_snapshot => NextRead::after_turn(look.now),
-        _ if taken.wants_whole => NextRead { at: Some(look.now), urgency: 0 },
+        _ if !is_snapshot => NextRead::after_turn(observation.now),
+        _ if taken.wants_whole => NextRead { at: Some(observation.now), urgency: 0 },
         // List may lag behind a response: a read that was due stays due.
         Some(_) if is_behind => conversation.read,
         judge_at => conversation.read.again(judge_at),
@@ -197,28 +204,28 @@ async fn record_part(
     if stirred {
         conversation.last_activity_at =
             latest.map_or(conversation.last_activity_at, |at| at.max(conversation.last_activity_at));
-        conversation.watch(cx, next, look.now);
+        conversation.watch(cx, next, observation.now);
     } else {
         conversation.read = next;
     }
     for (turn, (progress, result)) in late.iter().zip(&applied.late) {
-        let (found, look) = ((progress, *result), (look, is_partial));
-        settle(conn, cx, &mut conversation, turn, found, look, &mut recorded).await?;
+        let (found, observation) = ((progress, *result), (observation, is_partial));
+        settle(conn, cx, &mut conversation, turn, found, observation, &mut recorded).await?;
     }
     if let Some(turn) = &turn {
         let found = (&applied.progress, applied.turn);
-        let look = (look, is_partial);
-        recorded.turn = Some(settle(conn, cx, &mut conversation, turn, found, look, &mut recorded).await?);
+        let observation = (observation, is_partial);
+        recorded.turn = Some(settle(conn, cx, &mut conversation, turn, found, observation, &mut recorded).await?);
     }
     conversation.save(conn).await?;
     Ok((recorded, is_partial.then_some(end)))
 }
 
 /// Keeps the evidence of an answer whose conversation was erased meanwhile.
-async fn hear_of_erased(conn: &mut Conn, cx: &mut Cx, look: &Record) -> Result<()> {
-    let Source::Response { turn, .. } = look.source else { return Ok(()) };
-    erased::answered(conn, look.conversation, turn, &look.events).await?;
-    erasures::hear(conn, cx, look.conversation, &look.events, look.now).await
+async fn hear_of_erased(conn: &mut Conn, cx: &mut Cx, observation: &Record) -> Result<()> {
+    let Source::Response { turn, .. } = observation.source else { return Ok(()) };
+    erased::answered(conn, observation.conversation, turn, &observation.events).await?;
+    erasures::hear(conn, cx, observation.conversation, &observation.events, observation.now).await
 }
 
 /// Returns the times of the latest event and of the latest message; Fini's clock may be ahead of ours.
@@ -230,11 +237,11 @@ fn latest(events: &[FiniEvent], now: Timestamp) -> (Option<Timestamp>, Option<Ti
 
 /// Returns the end of the part that begins at `from`.
 fn end_of_part(events: &[FiniEvent], seen: &Seen, from: usize, most: usize) -> usize {
-    let is_new = |(_, event): &(usize, &FiniEvent)| !seen.marks.contains_key(&event.id);
+    let is_new = |(_, event): &(usize, &FiniEvent)| !seen.events.contains_key(&event.id);
     events.iter().enumerate().skip(from).filter(is_new).nth(most).map_or(events.len(), |(end, _)| end)
 }
 
-/// The part of a look that belongs to the conversation.
+/// The part of an observation that belongs to the conversation.
 #[derive(Default)]
 struct Taken {
     events: Vec<FiniEvent>,
@@ -246,31 +253,33 @@ struct Taken {
     withheld: usize,
 }
 
-/// Takes out of the look up to `end` the events of the conversation, and reserves those of others for them.
+/// Takes out of the observation up to `end` the events of the conversation, and reserves those of others for them.
 async fn take(
     conn: &mut Conn,
     cx: &Cx,
     conversation: &mut ConversationRecord,
     turn: Option<&InFlight>,
-    unechoed: &[Unechoed],
+    unseen_messages: &[UnseenMessage],
     seen: &Seen,
-    (look, end): (&Record, usize),
+    (observation, end): (&Record, usize),
 ) -> Result<Taken> {
-    let Source::Wrapper { interaction, created_at, is_whole, look_at, turn_attribute, .. } = &look.source else {
-        return Ok(Taken { events: named(&look.events[..end], seen, turn), ..Taken::default() });
+    let Source::Snapshot { interaction, created_at, is_whole, look_at, turn_attribute, .. } = &observation.source
+    else {
+        return Ok(Taken { events: named(&observation.events[..end], seen, turn), ..Taken::default() });
     };
     let (created_at, is_whole) = (*created_at, *is_whole);
     let turn_attribute = turn_attribute.as_deref();
-    let snapshot = Snapshot { interaction, created_at, events: &look.events, is_whole, turn_attribute };
-    let weighed = evidence::weigh(conn, conversation, turn, unechoed, seen, snapshot, look.now).await?;
+    let snapshot = Snapshot { interaction, created_at, events: &observation.events, is_whole, turn_attribute };
+    let weighed = evidence::weigh(conn, conversation, turn, unseen_messages, seen, snapshot, observation.now).await?;
     let (attribution, novelty) = (weighed.attribution, weighed.novelty);
     erased::found(conn, &weighed.erased, &attribution.whose, interaction).await?;
     if novelty.has_stranger {
         return Ok(Taken { has_stranger: true, ..Taken::default() });
     }
-    let withheld = evidence::reserve(conn, cx, &look.events, &attribution, seen, *look_at, look.now).await?;
+    let withheld =
+        evidence::reserve(conn, cx, &observation.events, &attribution, seen, *look_at, observation.now).await?;
     conversation.own_since = novelty.own_since;
-    let events = look.events[..end].iter().zip(&novelty.is_news).filter(|(_, is_news)| **is_news);
+    let events = observation.events[..end].iter().zip(&novelty.is_news).filter(|(_, is_news)| **is_news);
     Ok(Taken {
         events: events.map(|(event, _)| event.clone()).collect(),
         has_stranger: false,
@@ -290,23 +299,23 @@ fn named(events: &[FiniEvent], seen: &Seen, turn: Option<&InFlight>) -> Vec<Fini
         let is_other = is_message
             && own > 1
             && !turn.is_some_and(|turn| same_text(event.text.as_deref(), &turn.text))
-            && !seen.marks.contains_key(&event.id);
+            && !seen.events.contains_key(&event.id);
         seen.may_be_named(&event.id) && !is_other
     };
     events.iter().filter(is_named).cloned().collect()
 }
 
-const fn is_response(look: &Record) -> bool {
-    matches!(look.source, Source::Response { .. })
+const fn is_response(observation: &Record) -> bool {
+    matches!(observation.source, Source::Response { .. })
 }
 
-/// Returns true if the look still counts.
-fn counts(look: &Record, conversation: &ConversationRecord, turn: Option<&InFlight>) -> bool {
-    match &look.source {
+/// Returns true if the observation still counts.
+fn counts(observation: &Record, conversation: &ConversationRecord, turn: Option<&InFlight>) -> bool {
+    match &observation.source {
         Source::Response { turn: key, token, .. } => {
             turn.is_some_and(|turn| turn.key == *key && turn.is_held_by(token))
         }
-        Source::Wrapper { interaction, .. } => conversation.interaction.as_ref() == Some(interaction),
+        Source::Snapshot { interaction, .. } => conversation.interaction.as_ref() == Some(interaction),
     }
 }
 
@@ -331,20 +340,20 @@ fn open_turn(turn: &InFlight, now: Timestamp, hold_window: Duration) -> OpenTurn
     }
 }
 
-fn wrapper(source: &Source, turn: Option<&InFlight>, is_behind: bool) -> Option<Wrapper> {
-    let Source::Wrapper { status, resolved, turn_attribute, as_of, .. } = source else { return None };
+fn snapshot_fields(source: &Source, turn: Option<&InFlight>, is_behind: bool) -> Option<SnapshotFields> {
+    let Source::Snapshot { status, resolved, turn_attribute, as_of, .. } = source else { return None };
     let names_open_turn = turn.is_some_and(|turn| turn_attribute.as_deref() == Some(turn.attribute.as_str()));
-    Some(Wrapper { status: status.clone(), resolved: *resolved, names_open_turn, as_of: *as_of, is_behind })
+    Some(SnapshotFields { status: status.clone(), resolved: *resolved, names_open_turn, as_of: *as_of, is_behind })
 }
 
 /// Returns true if an event is news at all: not one of our own messages.
 fn is_news(event: &FiniEvent, applied: &Applied, open: &[TurnKey]) -> bool {
-    let mark = applied.marks.iter().find(|(id, ..)| *id == event.id);
+    let mark = applied.seen_events.iter().find(|(id, ..)| *id == event.id);
     let of_earlier_turn = mark.is_some_and(|(_, turn, _)| turn.is_some_and(|turn| !open.contains(&turn)));
-    mark.is_some() && !of_earlier_turn && applied.progress.echo.as_ref() != Some(&event.id)
+    mark.is_some() && !of_earlier_turn && applied.progress.own_event.as_ref() != Some(&event.id)
 }
 
-/// Sets the standing that a conversation has after the look.
+/// Sets the standing that a conversation has after the observation.
 fn stand(conversation: &mut ConversationRecord, applied: &Applied) {
     if applied.standing != conversation.standing {
         conversation.standing = applied.standing.clone();
@@ -354,25 +363,25 @@ fn stand(conversation: &mut ConversationRecord, applied: &Applied) {
     }
 }
 
-/// Returns the time of the next look at a snapshot that was behind, or whose status was not judged yet.
+/// Returns the time of the next read of a snapshot that was behind, or whose status was not judged yet.
 fn judge_at(unjudged_since: Option<Timestamp>, now: Timestamp) -> Timestamp {
     let judged = unjudged_since.map(NextRead::for_judgement);
     judged.filter(|at| *at > now).unwrap_or(now.plus(BEHIND_PAUSE))
 }
 
-/// Moves a turn as the look, or a part of it, requires; returns its state afterwards.
+/// Moves a turn as the observation, or a part of it, requires; returns its state afterwards.
 async fn settle(
     conn: &mut Conn,
     cx: &mut Cx,
     conversation: &mut ConversationRecord,
     turn: &InFlight,
     (progress, result): (&Progress, TurnResult),
-    (look, is_partial): (&Record, bool),
+    (observation, is_partial): (&Record, bool),
     recorded: &mut Recorded,
 ) -> Result<TurnState> {
-    let (is_response, look_at) = match look.source {
+    let (is_response, look_at) = match observation.source {
         Source::Response { look_at, .. } => (true, look_at),
-        Source::Wrapper { look_at, .. } => (false, look_at),
+        Source::Snapshot { look_at, .. } => (false, look_at),
     };
     // While a sender waits for its response, that response settles the turn; earlier finds of a reader are kept for it.
     let by = match result {
@@ -385,11 +394,11 @@ async fn settle(
         TurnResult::Nothing | TurnResult::Doubtful => None,
     };
     let Some(by) = by else {
-        // A look that showed nothing of the turn is news too: it may prove that Fini does not have the message.
-        in_flight::save_progress(conn, cx, turn, progress, look.now).await?;
+        // An observation that showed nothing of the turn is news too: it may prove that Fini does not have the message.
+        in_flight::save_progress(conn, cx, turn, progress, observation.now).await?;
         return Ok(turn.state);
     };
-    let step = Step { progress: Some(progress), ..Step::new(by, look.now) };
+    let step = Step { progress: Some(progress), ..Step::new(by, observation.now) };
     if let TurnResult::Over(outcome) = result {
         recorded.ended.push(Ended {
             outcome: outcome.as_str(),

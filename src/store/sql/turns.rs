@@ -14,7 +14,7 @@ use crate::{
     domain::{
         Timestamp,
         ids::{ConversationId, ConversationKey, FrontendName, InteractionId, TurnKey},
-        look::TurnResult,
+        observation::TurnResult,
         resend::Tries,
         turn::{FailureCode, TurnFailure, TurnMove, TurnState},
     },

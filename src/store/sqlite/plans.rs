@@ -138,7 +138,7 @@ async fn turns_are_found_by_index_alone() {
         ("late turns", in_flight::UNDER_WAY, "turns_late"),
         ("the turn under way", in_flight::UNDER_WAY, "turns_open"),
         ("messages without an answer", feed::UNANSWERED, "turns_late"),
-        ("messages without an event", evidence::UNECHOED_TURNS, "turns_unechoed"),
+        ("messages without an event", evidence::UNSEEN_TURNS, "turns_unechoed"),
         ("unbound conversations", unbound::LOOKED_FOR, "conversations_looked_for"),
         ("summary of unbound conversations", unbound::SUMMARY, "conversations_looked_for"),
         ("turns to read", turns::TO_READ, "turns_to_look_for"),

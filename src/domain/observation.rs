@@ -1,6 +1,6 @@
-//! Interprets one look at a Fini conversation: its feed events, and the standing of conversation and turns after it.
+//! Interprets one observation of a Fini conversation: its feed events, and the standing of conversation and turns after it.
 //!
-//! [`Look::apply`] is pure. It is called inside the transaction that records its result, with the conversation as it is
+//! [`Observation::apply`] is pure. It is called inside the transaction that records its result, with the conversation as it is
 //! in that transaction; so it does not matter whether the response, a sweep or a single read sees an event first, nor how
 //! often it is seen.
 //!
@@ -17,10 +17,10 @@ use super::{
     Timestamp,
     content::Content,
     conversation::{Judgement, Standing, State, StatusPolicy},
-    echo::Echo,
     event::{Author, FeedEvent, Message, Origin, TextFormat},
     ids::{FiniEventId, MessageId, TurnKey},
     message::Role,
+    own_event::OwnEvent,
     turn::Outcome,
     vendor::{Feedback, FiniEvent, FiniKind, FiniRole},
 };
@@ -50,7 +50,7 @@ pub struct OpenTurn {
 /// An earlier message whose own event was never seen in Fini (its outcome stayed unclear, or its response lacked it). If
 /// the event turns up after all, it is recognised instead of reported as new.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unechoed {
+pub struct UnseenMessage {
     /// The turn it belongs to.
     pub key: TurnKey,
     /// The role it was sent as.
@@ -67,7 +67,7 @@ pub struct Unechoed {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// The event that is the turn's own message in Fini.
-    pub echo: Option<FiniEventId>,
+    pub own_event: Option<FiniEventId>,
     /// Number of replies shown to the customer.
     pub replies: u32,
     /// True once it was handed to a human.
@@ -86,7 +86,7 @@ impl Progress {
 
     /// Returns true if Fini certainly has the message.
     pub const fn has_arrived(&self) -> bool {
-        self.echo.is_some() || self.is_answered()
+        self.own_event.is_some() || self.is_answered()
     }
 
     /// Returns the result of a turn of `role` in a conversation with this standing; `Nothing` without a trace of it.
@@ -114,7 +114,7 @@ impl Progress {
 
 /// The state of an event when it was last seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Mark {
+pub struct SeenEvent {
     /// Its rating when last seen.
     pub rating: Feedback,
     /// Its content when last seen; only of messages that were reported with origin Fini.
@@ -123,7 +123,7 @@ pub struct Mark {
 
 /// The fields of a List or Get snapshot besides its events.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wrapper {
+pub struct SnapshotFields {
     /// Fini's status text.
     pub status: Option<String>,
     /// Fini's resolved flag.
@@ -136,13 +136,13 @@ pub struct Wrapper {
     pub is_behind: bool,
 }
 
-/// One look at a Fini conversation.
+/// One observation of a Fini conversation.
 #[derive(Clone, Debug)]
-pub struct Look<'a> {
+pub struct Observation<'a> {
     /// The configured meaning of Fini's status texts.
     pub policy: &'a StatusPolicy,
-    /// The wrapper, unless this is a Generate Answer response (which has none).
-    pub wrapper: Option<&'a Wrapper>,
+    /// The snapshot, unless this is a Generate Answer response (which has none).
+    pub snapshot: Option<&'a SnapshotFields>,
     /// The events, oldest first.
     pub events: &'a [FiniEvent],
     /// The text format in which Fini's side writes to this frontend.
@@ -160,15 +160,15 @@ pub struct OpenTurns<'a> {
     pub late: &'a [OpenTurn],
 }
 
-/// The changes that a look causes.
+/// The changes that an observation causes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Applied {
     /// The new feed events, in order, with the turn that each belongs to.
     pub feed: Vec<(FeedEvent, Option<TurnKey>)>,
-    /// The standing after the look.
+    /// The standing after the observation.
     pub standing: Standing,
     /// Events to mark as seen, with the turn they belong to.
-    pub marks: Vec<(FiniEventId, Option<TurnKey>, Mark)>,
+    pub seen_events: Vec<(FiniEventId, Option<TurnKey>, SeenEvent)>,
     /// The progress of the turn that occupies the conversation.
     pub progress: Progress,
     /// The result of that turn.
@@ -182,7 +182,7 @@ pub struct Applied {
     pub is_judged: bool,
 }
 
-/// The result of a look for one open turn.
+/// The result of an observation for one open turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TurnResult {
     /// Nothing: no open turn, or no trace of it.
@@ -196,28 +196,31 @@ pub enum TurnResult {
     Over(Outcome),
 }
 
-impl Look<'_> {
-    /// Returns the changes that this look causes, given what is on record.
+impl Observation<'_> {
+    /// Returns the changes that this observation causes, given what is on record.
     pub fn apply(
         &self,
         standing: &Standing,
         turns: OpenTurns<'_>,
-        unechoed: &[Unechoed],
-        seen: &HashMap<FiniEventId, Mark>,
+        unseen_messages: &[UnseenMessage],
+        seen: &HashMap<FiniEventId, SeenEvent>,
     ) -> Applied {
-        let (echo, in_doubt) = match self.find_echo(turns.current, unechoed, seen) {
-            Echo::Found(id) => (Some(id), None),
-            Echo::Doubtful(id) => (None, Some(id)),
-            Echo::Missing => (None, None),
+        let (own_event, in_doubt) = match self.find_own_event(turns.current, unseen_messages, seen) {
+            OwnEvent::Found(id) => (Some(id), None),
+            OwnEvent::Doubtful(id) => (None, Some(id)),
+            OwnEvent::Missing => (None, None),
         };
-        let mut pass = Pass::new(self, standing, turns, seen, echo);
-        if self.is_response() && echo.is_none() && pass.current().is_some_and(|turn| turn.progress.echo.is_none()) {
+        let mut pass = Pass::new(self, standing, turns, seen, own_event);
+        if self.is_response()
+            && own_event.is_none()
+            && pass.current().is_some_and(|turn| turn.progress.own_event.is_none())
+        {
             pass.begin_turn();
         }
-        let mut unechoed: Vec<&Unechoed> = unechoed.iter().collect();
+        let mut unseen_messages: Vec<&UnseenMessage> = unseen_messages.iter().collect();
         let mut batch = HashSet::new();
         for (at, event) in self.events.iter().enumerate() {
-            // The event in doubt stays unmarked, so that a later look can still attribute it.
+            // The event in doubt stays unmarked, so that a later observation can still attribute it.
             if !batch.insert(&event.id) || in_doubt == Some(&event.id) {
                 continue;
             }
@@ -228,8 +231,8 @@ impl Look<'_> {
                 continue;
             }
             // The turn's message may have been found before, mixed into the Fini conversation of another one.
-            if echo == Some(&event.id)
-                || pass.current().is_some_and(|turn| turn.progress.echo.as_ref() == Some(&event.id))
+            if own_event == Some(&event.id)
+                || pass.current().is_some_and(|turn| turn.progress.own_event.as_ref() == Some(&event.id))
             {
                 pass.found(event);
                 pass.begin_turn();
@@ -238,8 +241,8 @@ impl Look<'_> {
                 }
                 continue;
             }
-            if let Some(position) = unechoed.iter().position(|earlier| earlier.may_be(event)) {
-                let earlier = unechoed.remove(position);
+            if let Some(position) = unseen_messages.iter().position(|earlier| earlier.may_be(event)) {
+                let earlier = unseen_messages.remove(position);
                 pass.mark(event, Some(earlier.key));
                 continue;
             }
@@ -253,12 +256,12 @@ impl Look<'_> {
     }
 
     pub(super) const fn is_response(&self) -> bool {
-        self.wrapper.is_none()
+        self.snapshot.is_none()
     }
 
     fn judgement(&self) -> Option<Judgement<'_>> {
-        let wrapper = self.wrapper.filter(|wrapper| !wrapper.is_behind)?;
-        let Wrapper { status, resolved, as_of, .. } = wrapper;
+        let snapshot = self.snapshot.filter(|snapshot| !snapshot.is_behind)?;
+        let SnapshotFields { status, resolved, as_of, .. } = snapshot;
         Some(Judgement { status: status.as_deref(), resolved: *resolved, as_of: *as_of, now: self.now })
     }
 }
@@ -273,10 +276,10 @@ enum Owner {
     Unknown,
 }
 
-#[expect(clippy::struct_excessive_bools, reason = "independent facts about the look, no states of one thing")]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about the observation, no states of one thing")]
 struct Pass<'a> {
-    look: &'a Look<'a>,
-    seen: &'a HashMap<FiniEventId, Mark>,
+    observation: &'a Observation<'a>,
+    seen: &'a HashMap<FiniEventId, SeenEvent>,
     applied: Applied,
     /// The open turns, oldest first, each with the index of its message among the events.
     turns: Vec<(&'a OpenTurn, Progress, Option<usize>)>,
@@ -286,39 +289,40 @@ struct Pass<'a> {
     last_human: Option<usize>,
     /// True once the customer reopened a resolved conversation.
     reopened: bool,
-    /// True if the look is not older than the record, so that a difference is a change.
+    /// True if the observation is not older than the record, so that a difference is a change.
     is_current: bool,
     /// True once an event that was seen before has changed.
     has_changed: bool,
-    /// True once an event differs in a look that may be older than the record.
+    /// True once an event differs in an observation that may be older than the record.
     is_outdated: bool,
 }
 
 impl<'a> Pass<'a> {
     fn new(
-        look: &'a Look<'a>,
+        observation: &'a Observation<'a>,
         standing: &Standing,
         turns: OpenTurns<'a>,
-        seen: &'a HashMap<FiniEventId, Mark>,
-        echo: Option<&FiniEventId>,
+        seen: &'a HashMap<FiniEventId, SeenEvent>,
+        own_event: Option<&FiniEventId>,
     ) -> Self {
         let open = turns.late.iter().chain(turns.current);
         let place = |turn: &OpenTurn| {
             let is_current = turns.current.is_some_and(|current| current.key == turn.key);
-            let message = turn.progress.echo.as_ref().or(echo.filter(|_| is_current))?;
-            look.events.iter().position(|event| event.id == *message)
+            let message = turn.progress.own_event.as_ref().or(own_event.filter(|_| is_current))?;
+            observation.events.iter().position(|event| event.id == *message)
         };
         Self {
-            look,
+            observation,
             seen,
             applied: Applied { standing: standing.clone(), ..Applied::default() },
             turns: open.map(|turn| (turn, turn.progress.clone(), place(turn))).collect(),
             is_occupied: turns.current.is_some(),
-            last_human: look.events.iter().rposition(|event| is_word_of(event, &FiniRole::Agent)),
+            last_human: observation.events.iter().rposition(|event| is_word_of(event, &FiniRole::Agent)),
             reopened: false,
             has_changed: false,
             is_outdated: false,
-            is_current: look.is_response() || look.judgement().is_some_and(|seen| seen.as_of >= standing.as_of),
+            is_current: observation.is_response()
+                || observation.judgement().is_some_and(|seen| seen.as_of >= standing.as_of),
         }
     }
 
@@ -338,12 +342,12 @@ impl<'a> Pass<'a> {
     /// Records the event as the message of the turn that occupies the conversation.
     fn found(&mut self, event: &FiniEvent) {
         self.mark(event, self.current_key());
-        self.with(self.current_number(), |progress| progress.echo = Some(event.id.clone()));
+        self.with(self.current_number(), |progress| progress.own_event = Some(event.id.clone()));
     }
 
     /// Counts an event seen before as a reply to the response's turn if the response names it, whatever turn it had.
     fn confirm(&mut self, event: &FiniEvent) {
-        let is_reply = self.look.is_response() && is_word_of(event, &FiniRole::Bot);
+        let is_reply = self.observation.is_response() && is_word_of(event, &FiniRole::Bot);
         if let Some(number) = self.current_number().filter(|number| is_reply && self.waits(*number)) {
             let is_withheld = self.is_withheld(event);
             self.count_reply(Some(number), event, is_withheld);
@@ -366,20 +370,20 @@ impl<'a> Pass<'a> {
 
     fn customer_wrote(&mut self) {
         let mut told = Vec::new();
-        self.reopened |= self.applied.standing.customer_wrote(self.look.now, &mut told);
+        self.reopened |= self.applied.standing.customer_wrote(self.observation.now, &mut told);
         self.tell(told, None);
     }
 
     /// Returns the open turn to which an event belongs that was never seen and is no message of ours.
     ///
-    /// Every event of a response belongs to the response's turn. In a wrapper, an event answers the oldest open turn
+    /// Every event of a response belongs to the response's turn. In a snapshot, an event answers the oldest open turn
     /// without a reply whose message precedes it; further replies go to the last such turn. A message whose response was
     /// lost comes first when it is found together with the events after it: the response would have named them as its
     /// replies, and an earlier message may never get one. An event that precedes the message, even if it is seen only
     /// now, does not answer it, unless it is so near that Fini's times may be out of order.
     fn owner(&self, at: usize, event: &FiniEvent) -> Owner {
         let current = self.current_number();
-        if self.look.is_response() {
+        if self.observation.is_response() {
             return current.map_or(Owner::Nobody, Owner::Turn);
         }
         let stands_before = |number: &usize| self.turns[*number].2.is_some_and(|place| place < at);
@@ -390,7 +394,9 @@ impl<'a> Pass<'a> {
             [] | [_] => Owner::Turn(waiting.first().copied().unwrap_or(last)),
             // The response to the last one will say whether this is its reply or a late one.
             [.., newest] if self.turns[*newest].0.is_answering && is_of_bot(event) => Owner::Unknown,
-            [.., newest] if self.turns[*newest].0.progress.echo.is_none() && is_of_bot(event) => Owner::Turn(*newest),
+            [.., newest] if self.turns[*newest].0.progress.own_event.is_none() && is_of_bot(event) => {
+                Owner::Turn(*newest)
+            }
             [oldest, ..] => Owner::Turn(*oldest),
         }
     }
@@ -409,8 +415,8 @@ impl<'a> Pass<'a> {
         let latest = event.created_at.plus(OUT_OF_ORDER);
         let is_near = |number: &usize| {
             let place = self.turns[*number].2.filter(|place| {
-                let between = &self.look.events[at..*place];
-                self.look.events[*place].created_at <= latest
+                let between = &self.observation.events[at..*place];
+                self.observation.events[*place].created_at <= latest
                     && !between.iter().any(|event| event.role == FiniRole::User)
             });
             place.is_some() && self.waits(*number)
@@ -429,7 +435,7 @@ impl<'a> Pass<'a> {
         self.mark(event, key);
         let number = number.filter(|number| self.turns[*number].0.role == Role::User);
         let by_staff = matches!(event.role, FiniRole::Bot | FiniRole::Agent);
-        let now = self.look.now;
+        let now = self.observation.now;
         let is_withheld = self.is_withheld(event);
         let mut told = Vec::new();
         match (&event.kind, author(&event.role)) {
@@ -482,7 +488,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Reports the changes of an event that was seen before.
-    fn review(&mut self, event: &FiniEvent, mark: &Mark) {
+    fn review(&mut self, event: &FiniEvent, mark: &SeenEvent) {
         if is_internal(event) {
             return;
         }
@@ -506,7 +512,7 @@ impl<'a> Pass<'a> {
             }
             None => mark.content.clone(),
         };
-        self.applied.marks.push((event.id.clone(), None, Mark { rating, content }));
+        self.applied.seen_events.push((event.id.clone(), None, SeenEvent { rating, content }));
         self.has_changed = true;
     }
 
@@ -519,13 +525,13 @@ impl<'a> Pass<'a> {
         withheld: bool,
     ) {
         let in_reply_to = answers.map(|number| self.turns[number].0.message_id.clone());
-        let of = key.filter(|_| in_reply_to.is_some() || self.look.is_response());
+        let of = key.filter(|_| in_reply_to.is_some() || self.observation.is_response());
         let message = Message {
             id: event.id.to_string(),
             author,
             text: event.text.clone().unwrap_or_default(),
             // A customer types plain text: an asterisk of theirs is an asterisk.
-            format: if author == Author::User { TextFormat::Plain } else { self.look.format },
+            format: if author == Author::User { TextFormat::Plain } else { self.observation.format },
             created_at: event.created_at,
             articles: event.articles.clone(),
             attachments: event.attachments.clone(),
@@ -535,7 +541,7 @@ impl<'a> Pass<'a> {
             .feed
             .push((FeedEvent::MessageCreated { message, origin: Origin::Fini, in_reply_to, withheld }, of));
         // A withheld message must not reach the customer by `message.updated` either.
-        if let Some((_, _, mark)) = self.applied.marks.last_mut().filter(|_| !withheld) {
+        if let Some((_, _, mark)) = self.applied.seen_events.last_mut().filter(|_| !withheld) {
             mark.content = Some(Content::of(event));
         }
     }
@@ -564,16 +570,16 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Returns true if an earlier look saw the bot write after the event at `at`, which is found only now.
+    /// Returns true if an earlier observation saw the bot write after the event at `at`, which is found only now.
     fn is_given_back(&self, at: usize) -> bool {
-        let later = self.look.events.iter().skip(at + 1);
+        let later = self.observation.events.iter().skip(at + 1);
         later.filter(|event| is_word_of(event, &FiniRole::Bot)).any(|event| self.seen.contains_key(&event.id))
     }
 
-    /// Returns true if this look resolves the conversation.
+    /// Returns true if this observation resolves the conversation.
     fn will_resolve(&self) -> bool {
-        let seen = self.look.judgement();
-        seen.is_some_and(|seen| self.applied.standing.would_resolve(&seen, self.look.policy))
+        let seen = self.observation.judgement();
+        seen.is_some_and(|seen| self.applied.standing.would_resolve(&seen, self.observation.policy))
     }
 
     /// Applies the snapshot's status and resolution, if it shows them and `wanted` accepts them.
@@ -582,15 +588,15 @@ impl<'a> Pass<'a> {
         wanted: impl FnOnce(&Standing, &Judgement<'_>, &StatusPolicy) -> bool,
         told: &mut Vec<FeedEvent>,
     ) {
-        let Some(seen) = self.look.judgement() else { return };
-        if wanted(&self.applied.standing, &seen, self.look.policy) {
-            self.applied.is_judged = self.applied.standing.judge(&seen, self.look.policy, told);
+        let Some(seen) = self.observation.judgement() else { return };
+        if wanted(&self.applied.standing, &seen, self.observation.policy) {
+            self.applied.is_judged = self.applied.standing.judge(&seen, self.observation.policy, told);
         }
     }
 
     fn mark(&mut self, event: &FiniEvent, turn: Option<TurnKey>) {
-        let mark = Mark { rating: event.rating.clone(), content: None };
-        self.applied.marks.push((event.id.clone(), turn, mark));
+        let mark = SeenEvent { rating: event.rating.clone(), content: None };
+        self.applied.seen_events.push((event.id.clone(), turn, mark));
     }
 
     /// Reports the rating of an event that was never seen.
@@ -607,16 +613,16 @@ impl<'a> Pass<'a> {
 
     fn finish(mut self, in_doubt: bool) -> Applied {
         let mut told = Vec::new();
-        self.applied.is_judged = self.look.is_response();
+        self.applied.is_judged = self.observation.is_response();
         self.judge_if(|_, _, _| true, &mut told);
         self.applied.is_judged &= !self.is_outdated;
         if self.has_changed {
-            self.applied.standing.as_of = self.look.now;
+            self.applied.standing.as_of = self.observation.now;
         }
         let waits =
             self.current_number().is_some_and(|number| self.waits(number) && self.turns[number].1.has_arrived());
         if self.reopened && waits {
-            self.applied.standing.still_escalated(self.look.policy, self.look.now, &mut told);
+            self.applied.standing.still_escalated(self.observation.policy, self.observation.now, &mut told);
         }
         self.tell(told, None);
         self.belong_to_current();
@@ -644,7 +650,7 @@ impl<'a> Pass<'a> {
     fn belong_to_current(&mut self) {
         let Some(number) = self.current_number() else { return };
         let (turn, progress, _) = &self.turns[number];
-        if !self.look.is_response() && !progress.has_arrived() {
+        if !self.observation.is_response() && !progress.has_arrived() {
             return;
         }
         let is_own = |event: &FeedEvent| {

@@ -7,14 +7,14 @@ use std::{collections::HashMap, time::Duration};
 use super::{
     Timestamp,
     ids::FiniEventId,
-    look::{Look, Mark, OpenTurn, Unechoed},
     message::Role,
+    observation::{Observation, OpenTurn, SeenEvent, UnseenMessage},
     vendor::{FiniEvent, FiniRole},
 };
 
 /// The result of a search for the open turn's own message.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Echo<'e> {
+pub(super) enum OwnEvent<'e> {
     /// This event is it.
     Found(&'e FiniEventId),
     /// This event is it, or that of an earlier message with the same text.
@@ -23,27 +23,27 @@ pub(super) enum Echo<'e> {
     Missing,
 }
 
-impl Look<'_> {
+impl Observation<'_> {
     /// Returns the event that is the open turn's own message.
     ///
-    /// In a response it is the first unseen event of the turn's role. In a wrapper it is an unseen event of that role
+    /// In a response it is the first unseen event of the turn's role. In a snapshot it is an unseen event of that role
     /// with the turn's text; two equal texts in a row stay apart because the earlier one was seen. If Fini altered the
-    /// text, our turn attribute on the wrapper and a single unseen event of the role are evidence enough.
-    pub(super) fn find_echo<'e>(
+    /// text, our turn attribute on the snapshot and a single unseen event of the role are evidence enough.
+    pub(super) fn find_own_event<'e>(
         &'e self,
         open: Option<&OpenTurn>,
-        unechoed: &[Unechoed],
-        seen: &HashMap<FiniEventId, Mark>,
-    ) -> Echo<'e> {
-        let Some(turn) = open.filter(|turn| turn.progress.echo.is_none()) else { return Echo::Missing };
+        unseen_messages: &[UnseenMessage],
+        seen: &HashMap<FiniEventId, SeenEvent>,
+    ) -> OwnEvent<'e> {
+        let Some(turn) = open.filter(|turn| turn.progress.own_event.is_none()) else { return OwnEvent::Missing };
         let role = fini_role(turn.role);
         let mut candidates = self.events.iter().filter(|event| event.role == role && !seen.contains_key(&event.id));
         if self.is_response() {
-            return candidates.next().map_or(Echo::Missing, |event| Echo::Found(&event.id));
+            return candidates.next().map_or(OwnEvent::Missing, |event| OwnEvent::Found(&event.id));
         }
         let candidates: Vec<_> = candidates.collect();
-        let is_named = self.wrapper.is_some_and(|wrapper| wrapper.names_open_turn);
-        let rivals = unechoed
+        let is_named = self.snapshot.is_some_and(|snapshot| snapshot.names_open_turn);
+        let rivals = unseen_messages
             .iter()
             .filter(|earlier| !is_named && earlier.role == turn.role && same_text(Some(&earlier.text), &turn.text));
         // Earlier messages with this text that Fini certainly has come first, unless Fini names the last one.
@@ -51,19 +51,19 @@ impl Look<'_> {
         let same_text = candidates.iter().filter(|event| same_text(event.text.as_deref(), &turn.text));
         let same_text: Vec<_> = same_text.skip(arrived.len()).collect();
         match (same_text.last(), candidates.as_slice()) {
-            (Some(event), _) if same_text.len() > unclear.len() => Echo::Found(&event.id),
+            (Some(event), _) if same_text.len() > unclear.len() => OwnEvent::Found(&event.id),
             (Some(event), _) => between(event, turn, unclear.iter().map(|earlier| earlier.sent_at).max()),
             (None, unseen) if is_named => match younger(unseen, turn).as_slice() {
-                [] => Echo::Missing,
-                [only] => Echo::Found(&only.id),
-                [.., last] => Echo::Doubtful(&last.id),
+                [] => OwnEvent::Missing,
+                [only] => OwnEvent::Found(&only.id),
+                [.., last] => OwnEvent::Doubtful(&last.id),
             },
-            (None, _) => Echo::Missing,
+            (None, _) => OwnEvent::Missing,
         }
     }
 }
 
-impl Unechoed {
+impl UnseenMessage {
     /// Returns true if an unseen event may be this message.
     pub(super) fn may_be(&self, event: &FiniEvent) -> bool {
         fini_role(self.role) == event.role && same_text(event.text.as_deref(), &self.text)
@@ -84,15 +84,15 @@ const TOLD_APART: Duration = Duration::from_mins(1);
 
 /// Decides whether an event is the open turn's message or that of an earlier one with the same text, sent at `earlier`,
 /// of which it is unknown whether Fini has it: it is the message of the one in whose time it was created.
-fn between<'e>(event: &'e FiniEvent, turn: &OpenTurn, earlier: Option<Timestamp>) -> Echo<'e> {
-    let Some(earlier) = earlier else { return Echo::Found(&event.id) };
+fn between<'e>(event: &'e FiniEvent, turn: &OpenTurn, earlier: Option<Timestamp>) -> OwnEvent<'e> {
+    let Some(earlier) = earlier else { return OwnEvent::Found(&event.id) };
     let apart = turn.sent_at.since(earlier);
     if apart < TOLD_APART {
-        Echo::Doubtful(&event.id)
+        OwnEvent::Doubtful(&event.id)
     } else if event.created_at >= earlier.plus(apart / 2) {
-        Echo::Found(&event.id)
+        OwnEvent::Found(&event.id)
     } else {
-        Echo::Missing
+        OwnEvent::Missing
     }
 }
 

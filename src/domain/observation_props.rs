@@ -12,8 +12,8 @@ use super::{
     conversation::{Standing, StatusPolicy},
     event::{FeedEvent, Origin, TextFormat},
     ids::{FiniEventId, MessageId, TurnKey},
-    look::{Look, Mark, OpenTurn, OpenTurns, Progress, TurnResult, Unechoed, Wrapper},
     message::Role,
+    observation::{Observation, OpenTurn, OpenTurns, Progress, SeenEvent, SnapshotFields, TurnResult, UnseenMessage},
     vendor::{FiniEvent, FiniKind, FiniRole},
 };
 
@@ -25,7 +25,7 @@ struct Scripted {
     replies: Vec<FiniKind>,
     /// The fate of its response.
     response: Response,
-    /// The share (in eighths) of the conversation that each look before the response shows, and each after it.
+    /// The share (in eighths) of the conversation that each observation before the response shows, and each after it.
     before: Vec<usize>,
     after: Vec<usize>,
     /// Messages of a human agent after it.
@@ -70,7 +70,7 @@ fn turns() -> impl Strategy<Value = Vec<Scripted>> {
         0..2_usize,
     );
     let turn = turn.prop_map(|(text, replies, response, before, after, agents)| {
-        // Every turn of the model ends by an event of Fini's; a look does not decide that a reply is awaited in vain.
+        // Every turn of the model ends by an event of Fini's; an observation does not decide that a reply is awaited in vain.
         let replies = if replies.iter().all(|kind| matches!(kind, FiniKind::InternalNote | FiniKind::Debounce)) {
             [replies, vec![FiniKind::Message]].concat()
         } else {
@@ -88,19 +88,20 @@ struct Recorded {
     standing: Standing,
     open: Option<OpenTurn>,
     late: Vec<OpenTurn>,
-    unechoed: Vec<Unechoed>,
-    seen: HashMap<FiniEventId, Mark>,
+    unseen_messages: Vec<UnseenMessage>,
+    seen: HashMap<FiniEventId, SeenEvent>,
     feed: Vec<FeedEvent>,
     settled: Vec<TurnKey>,
 }
 
 impl Recorded {
-    fn look(&mut self, events: &[FiniEvent], wrapper: Option<&Wrapper>) {
-        let look = Look { policy: &self.policy, wrapper, events, format: TextFormat::Plain, now: Timestamp::ZERO };
+    fn observe(&mut self, events: &[FiniEvent], snapshot: Option<&SnapshotFields>) {
+        let observation =
+            Observation { policy: &self.policy, snapshot, events, format: TextFormat::Plain, now: Timestamp::ZERO };
         let turns = OpenTurns { current: self.open.as_ref(), late: &self.late };
-        let applied = look.apply(&self.standing, turns, &self.unechoed, &self.seen);
-        for (id, turn, mark) in applied.marks {
-            self.unechoed.retain(|earlier| Some(earlier.key) != turn);
+        let applied = observation.apply(&self.standing, turns, &self.unseen_messages, &self.seen);
+        for (id, turn, mark) in applied.seen_events {
+            self.unseen_messages.retain(|earlier| Some(earlier.key) != turn);
             self.seen.insert(id, mark);
         }
         self.standing = applied.standing;
@@ -117,8 +118,8 @@ impl Recorded {
         }
         if let (TurnResult::Over(_), Some(turn)) = (applied.turn, &self.open) {
             self.settled.push(turn.key);
-            if turn.progress.echo.is_none() {
-                self.unechoed.push(Unechoed {
+            if turn.progress.own_event.is_none() {
+                self.unseen_messages.push(UnseenMessage {
                     key: turn.key,
                     role: turn.role,
                     text: turn.text.clone(),
@@ -135,12 +136,12 @@ impl Recorded {
         let events = &history[..history.len() * share / 8];
         let latest = events.iter().rfind(|event| event.role == FiniRole::User);
         let names_open_turn = merges && self.open.is_some() && latest.is_some_and(|event| event.id.as_str() == newest);
-        self.look(events, Some(&wrapper(names_open_turn)));
+        self.observe(events, Some(&snapshot_fields(names_open_turn)));
     }
 }
 
-fn wrapper(names_open_turn: bool) -> Wrapper {
-    Wrapper { status: None, resolved: None, names_open_turn, as_of: Timestamp::ZERO, is_behind: false }
+fn snapshot_fields(names_open_turn: bool) -> SnapshotFields {
+    SnapshotFields { status: None, resolved: None, names_open_turn, as_of: Timestamp::ZERO, is_behind: false }
 }
 
 fn event(history: &[FiniEvent], role: FiniRole, kind: FiniKind, text: &str) -> FiniEvent {
@@ -180,9 +181,9 @@ fn play(script: &[Scripted], merges: bool) -> (Vec<FiniEvent>, Vec<String>, Reco
         // While its sender waits, a turn that is found by reading is settled by reading.
         if bridge.open.is_some() {
             match turn.response {
-                Response::Whole => bridge.look(&history[begins..ends], None),
-                Response::OnlyTheMessage => bridge.look(&history[begins..=begins], None),
-                Response::WithoutTheMessage => bridge.look(&history[begins + 1..ends], None),
+                Response::Whole => bridge.observe(&history[begins..ends], None),
+                Response::OnlyTheMessage => bridge.observe(&history[begins..=begins], None),
+                Response::WithoutTheMessage => bridge.observe(&history[begins + 1..ends], None),
                 Response::Lost => {}
             }
         }
@@ -224,10 +225,11 @@ fn an_attribute_without_an_event_settles_nothing() {
         progress: Progress::default(),
     };
     let result = |events: &[FiniEvent]| {
-        let (policy, wrapper) = (StatusPolicy::default(), wrapper(true));
-        let look = Look { policy: &policy, wrapper: Some(&wrapper), events, format: TextFormat::Plain, now: sent_at };
+        let (policy, snapshot) = (StatusPolicy::default(), snapshot_fields(true));
+        let observation =
+            Observation { policy: &policy, snapshot: Some(&snapshot), events, format: TextFormat::Plain, now: sent_at };
         let turns = OpenTurns { current: Some(&turn), late: &[] };
-        look.apply(&Standing::default(), turns, &[], &HashMap::new()).turn
+        observation.apply(&Standing::default(), turns, &[], &HashMap::new()).turn
     };
     assert_eq!(result(&[]), TurnResult::Nothing);
     assert_eq!(result(std::slice::from_ref(&before)), TurnResult::Nothing, "it was there before the send");
@@ -365,7 +367,7 @@ mod late {
                 for share in before {
                     bridge.read(&history, *share, false, "");
                 }
-                bridge.look(&named, None);
+                bridge.observe(&named, None);
                 if let Some(open) = &mut bridge.open {
                     open.is_answering = false;
                 }
@@ -397,7 +399,7 @@ mod late {
     fn what_follows_a_message_whose_response_was_lost_is_its_reply_and_later_ones_go_to_those_that_wait() {
         let silent = OpenTurn {
             is_answering: false,
-            progress: Progress { echo: Some(FiniEventId::trusted("e0")), ..Progress::default() },
+            progress: Progress { own_event: Some(FiniEventId::trusted("e0")), ..Progress::default() },
             ..turn(0)
         };
         let lost = OpenTurn { is_answering: false, ..turn(1) };
@@ -406,7 +408,7 @@ mod late {
         for text in ["message 0", "message 1"] {
             history.push(event(&history, FiniRole::User, FiniKind::Message, text));
         }
-        bridge.seen.insert(history[0].id.clone(), Mark::default());
+        bridge.seen.insert(history[0].id.clone(), SeenEvent::default());
         reply(&mut history, 1);
         bridge.read(&history, 8, false, "");
         assert_eq!(bridge.settled, [TurnKey(1)]);
@@ -461,28 +463,39 @@ mod twins {
         }
     }
 
-    fn look(sent_at: i64, arrived: bool, shown_at: &[i64], names_open_turn: bool) -> (TurnResult, Vec<(String, i64)>) {
-        let earlier =
-            Unechoed { key: TurnKey(1), role: Role::User, text: "ok".to_owned(), sent_at: Timestamp::ZERO, arrived };
+    fn observe(
+        sent_at: i64,
+        arrived: bool,
+        shown_at: &[i64],
+        names_open_turn: bool,
+    ) -> (TurnResult, Vec<(String, i64)>) {
+        let earlier = UnseenMessage {
+            key: TurnKey(1),
+            role: Role::User,
+            text: "ok".to_owned(),
+            sent_at: Timestamp::ZERO,
+            arrived,
+        };
         let mut events: Vec<FiniEvent> = Vec::new();
         for at in shown_at {
             let event = event(&events, FiniRole::User, FiniKind::Message, "ok");
             events.push(FiniEvent { created_at: Timestamp::from_millis(at * 1000), ..event });
         }
-        let wrapper = wrapper(names_open_turn);
+        let snapshot = snapshot_fields(names_open_turn);
         let policy = StatusPolicy::default();
-        let look = Look {
+        let observation = Observation {
             policy: &policy,
-            wrapper: Some(&wrapper),
+            snapshot: Some(&snapshot),
             events: &events,
             format: TextFormat::Plain,
             now: Timestamp::ZERO,
         };
         let turn = turn(sent_at);
         let turns = OpenTurns { current: Some(&turn), late: &[] };
-        let applied = look.apply(&Standing::default(), turns, &[earlier], &HashMap::new());
-        let marks = applied.marks.iter().map(|(id, turn, _)| (id.to_string(), turn.map_or(0, |turn| turn.0)));
-        (applied.turn, marks.collect())
+        let applied = observation.apply(&Standing::default(), turns, &[earlier], &HashMap::new());
+        let seen_events =
+            applied.seen_events.iter().map(|(id, turn, _)| (id.to_string(), turn.map_or(0, |turn| turn.0)));
+        (applied.turn, seen_events.collect())
     }
 
     fn mark(id: &str, turn: i64) -> (String, i64) {
@@ -491,20 +504,20 @@ mod twins {
 
     #[test]
     fn the_one_in_whose_time_the_event_was_made_owns_it() {
-        assert_eq!(look(600, false, &[5], false), (TurnResult::Nothing, vec![mark("e0", 1)]));
-        assert_eq!(look(600, false, &[597], false), (TurnResult::Stored, vec![mark("e0", 2)]));
-        assert_eq!(look(600, false, &[5, 601], false).1, [mark("e0", 1), mark("e1", 2)]);
+        assert_eq!(observe(600, false, &[5], false), (TurnResult::Nothing, vec![mark("e0", 1)]));
+        assert_eq!(observe(600, false, &[597], false), (TurnResult::Stored, vec![mark("e0", 2)]));
+        assert_eq!(observe(600, false, &[5, 601], false).1, [mark("e0", 1), mark("e1", 2)]);
     }
 
     #[test]
     fn what_nobody_can_tell_apart_stays_unseen() {
-        assert_eq!(look(20, false, &[5], false), (TurnResult::Doubtful, vec![]));
-        assert_eq!(look(20, false, &[5, 21], false).1, [mark("e0", 1), mark("e1", 2)], "both are there");
-        assert_eq!(look(20, false, &[5], true), (TurnResult::Stored, vec![mark("e0", 2)]), "Fini says whose it is");
+        assert_eq!(observe(20, false, &[5], false), (TurnResult::Doubtful, vec![]));
+        assert_eq!(observe(20, false, &[5, 21], false).1, [mark("e0", 1), mark("e1", 2)], "both are there");
+        assert_eq!(observe(20, false, &[5], true), (TurnResult::Stored, vec![mark("e0", 2)]), "Fini says whose it is");
     }
 
     #[test]
     fn what_certainly_arrived_comes_first() {
-        assert_eq!(look(20, true, &[21], false), (TurnResult::Nothing, vec![mark("e0", 1)]));
+        assert_eq!(observe(20, true, &[21], false), (TurnResult::Nothing, vec![mark("e0", 1)]));
     }
 }

@@ -10,10 +10,10 @@ use crate::domain::{
 suite!(
     an_event_is_shown_once_whoever_finds_it,
     what_another_conversation_saw_is_not_shown,
-    a_wrapper_counts_only_for_what_is_bound_to_it,
+    a_snapshot_counts_only_for_what_is_bound_to_it,
     an_escalation_is_reported_once_and_watched_longer,
     a_conversation_is_watched_from_its_last_sign_of_life,
-    the_wrapper_is_read_after_every_response,
+    the_snapshot_is_read_after_every_response,
     internal_events_never_leave,
     a_picture_of_before_says_nothing,
     a_human_takes_over_under_any_status,
@@ -29,7 +29,7 @@ const DAY: Duration = Duration::from_hours(24);
 
 async fn an_event_is_shown_once_whoever_finds_it(fixture: Fixture) {
     let key = fixture.bound_talk("c-1", "i-1", at(0)).await;
-    let all = vec![echo("c-1-e1", "m-0"), reply("c-1-e2"), by_other_bot("e-3")];
+    let all = vec![own_event("c-1-e1", "m-0"), reply("c-1-e2"), by_other_bot("e-3")];
     let first = fixture.read(key, "i-1", Says::default(), all.clone(), at(10)).await;
     assert_eq!((first.added, first.new_events.len()), (1, 1));
     let second = fixture.read(key, "i-1", Says::default(), all.clone(), at(20)).await;
@@ -37,7 +37,7 @@ async fn an_event_is_shown_once_whoever_finds_it(fixture: Fixture) {
 
     fixture.post("c-1", "m-1", at(30)).await;
     let turn = fixture.claim_turn(at(31)).await;
-    let everything = [all, vec![echo("e-4", "m-1"), reply("e-5")]].concat();
+    let everything = [all, vec![own_event("e-4", "m-1"), reply("e-5")]].concat();
     assert_eq!(fixture.respond(&turn, everything, at(32)).await.added, 2);
     let feed = fixture.feed("c-1").await;
     let shown: Vec<_> = feed.iter().filter_map(|event| event["data"]["message"]["id"].as_str()).collect();
@@ -48,17 +48,17 @@ async fn an_event_is_shown_once_whoever_finds_it(fixture: Fixture) {
 async fn what_another_conversation_saw_is_not_shown(fixture: Fixture) {
     fixture.bound_talk("c-1", "i-1", at(0)).await;
     let other = fixture.bound_talk("c-2", "i-2", at(5)).await;
-    let others = [echo("c-1-e1", "m-0"), reply("c-1-e2")];
+    let others = [own_event("c-1-e1", "m-0"), reply("c-1-e2")];
     let recorded = fixture.read(other, "i-2", Says::default(), others.to_vec(), at(9)).await;
     assert_eq!((recorded.added, recorded.new_events.len()), (0, 0));
-    let events = [others.to_vec(), vec![echo("c-2-e1", "m-0"), reply("e-9")]].concat();
+    let events = [others.to_vec(), vec![own_event("c-2-e1", "m-0"), reply("e-9")]].concat();
     let recorded = fixture.read(other, "i-2", Says::default(), events, at(10)).await;
     assert_eq!((recorded.added, recorded.new_events.len()), (1, 1));
     let last = fixture.feed("c-2").await.pop().expect("events");
     assert_eq!(last["data"]["message"]["id"], "e-9");
 }
 
-async fn a_wrapper_counts_only_for_what_is_bound_to_it(fixture: Fixture) {
+async fn a_snapshot_counts_only_for_what_is_bound_to_it(fixture: Fixture) {
     let key = fixture.bound_talk("c-1", "i-1", at(0)).await;
     let recorded = fixture.read(key, "i-2", Says::status(ESCALATED), vec![by_agent("e-3")], at(10)).await;
     assert_eq!((recorded.counted, recorded.added, recorded.state), (false, 0, Some(State::Open)));
@@ -96,33 +96,33 @@ async fn an_escalation_is_reported_once_and_watched_longer(fixture: Fixture) {
 async fn a_conversation_is_watched_from_its_last_sign_of_life(fixture: Fixture) {
     let key = fixture.bound_talk("c-1", "i-1", at(0)).await;
     assert_eq!(fixture.conversation("c-1").await.watch_until, Some(at(0).plus(DAY)));
-    let known = vec![echo("c-1-e1", "m-0"), reply("c-1-e2")];
+    let known = vec![own_event("c-1-e1", "m-0"), reply("c-1-e2")];
     fixture.read(key, "i-1", Says::default(), known, at(5_000)).await;
     assert_eq!(fixture.conversation("c-1").await.watch_until, Some(at(0).plus(DAY)), "reading alone is no life");
     fixture.read(key, "i-1", Says::default(), vec![by_other_bot("e-3")], at(6_000)).await;
     assert_eq!(fixture.conversation("c-1").await.watch_until, Some(at(6_000).plus(DAY)));
 }
 
-async fn the_wrapper_is_read_after_every_response(fixture: Fixture) {
+async fn the_snapshot_is_read_after_every_response(fixture: Fixture) {
     let key = fixture.bound_talk("c-1", "i-1", at(0)).await;
     fixture.store.schedule_read(key, None, 0).await.expect("schedules");
     fixture.post("c-1", "m-1", at(10)).await;
     let turn = fixture.claim_turn(at(11)).await;
-    fixture.respond(&turn, vec![echo("e-3", "m-1"), reply("e-4")], at(12)).await;
-    // A sweep has the chance to bring the wrapper first.
+    fixture.respond(&turn, vec![own_event("e-3", "m-1"), reply("e-4")], at(12)).await;
+    // A sweep has the chance to bring the snapshot first.
     assert_eq!(fixture.store.due_reads(at(12), 5).await.expect("reads").len(), 0);
     let due = fixture.store.due_reads(at(12 + 3_000), 5).await.expect("reads");
     assert_eq!((due[0].conversation.key, due[0].due_at, due[0].interaction.as_str()), (key, at(12 + 3_000), "i-1"));
     // An older look does not replace it; one that shows all that the response showed does.
     fixture.read(key, "i-1", Says::default(), vec![], at(100)).await;
     assert_eq!(fixture.store.due_reads(at(5_000), 5).await.expect("reads").len(), 1);
-    let all = vec![echo("c-1-e1", "m-0"), reply("c-1-e2"), echo("e-3", "m-1"), reply("e-4")];
+    let all = vec![own_event("c-1-e1", "m-0"), reply("c-1-e2"), own_event("e-3", "m-1"), reply("e-4")];
     fixture.read(key, "i-1", Says::default(), all, at(200)).await;
     assert_eq!(fixture.store.due_reads(at(12_999), 5).await.expect("reads").len(), 0);
     // Its status may be judged later than the reply: it is read once more, in its turn among the rest.
     let due = fixture.store.due_reads(at(20_000), 5).await.expect("reads");
     assert_eq!((due.len(), due[0].due_at), (1, at(12 + 13_000)));
-    let all = vec![echo("c-1-e1", "m-0"), reply("c-1-e2"), echo("e-3", "m-1"), reply("e-4")];
+    let all = vec![own_event("c-1-e1", "m-0"), reply("c-1-e2"), own_event("e-3", "m-1"), reply("e-4")];
     let recorded = fixture.read(key, "i-1", Says::default(), all, at(12 + 10_000)).await;
     assert_eq!(recorded.judge_at, None);
     assert_eq!(fixture.store.due_reads(at(60_000), 5).await.expect("reads").len(), 0, "and not once more");
@@ -141,7 +141,7 @@ async fn a_picture_of_before_says_nothing(fixture: Fixture) {
     let recorded = fixture.read(key, "i-1", Says::status("Open"), begun("c-1"), at(20)).await;
     assert_eq!((recorded.added, recorded.judge_at.is_some()), (0, true));
     // It shows everything, but was read earlier.
-    let source = Source::Wrapper {
+    let source = Source::Snapshot {
         created_at: at(0),
         is_whole: false,
         interaction: interaction("i-1"),
@@ -164,8 +164,8 @@ async fn a_human_takes_over_under_any_status(fixture: Fixture) {
     let key = fixture.bound_talk("c-1", "i-1", at(0)).await;
     fixture.post("c-1", "m-1", at(10)).await;
     let turn = fixture.claim_turn(at(11)).await;
-    fixture.respond(&turn, vec![echo("e-3", "m-1")], at(12)).await;
-    let all = [begun("c-1"), vec![echo("e-3", "m-1"), by_agent("e-4")]].concat();
+    fixture.respond(&turn, vec![own_event("e-3", "m-1")], at(12)).await;
+    let all = [begun("c-1"), vec![own_event("e-3", "m-1"), by_agent("e-4")]].concat();
     let recorded = fixture.read(key, "i-1", Says::status("With Ada"), all.clone(), at(20)).await;
     assert_eq!((ends(&recorded), recorded.state), (vec![("escalated", at(10))], Some(State::Escalated)));
     let feed = fixture.feed("c-1").await;
@@ -226,7 +226,7 @@ async fn a_message_that_turns_up_late_is_recognised(fixture: Fixture) {
     let unclear = failure(FailureCode::UnclearOutcome);
     fixture.store.fail_turn(turn.key, Hold::Looked(turn.attempt), at(14), &unclear).await.expect("fails");
 
-    let recorded = fixture.read(key, "i-1", Says::default(), vec![echo("e-3", "m-1"), reply("e-4")], at(20)).await;
+    let recorded = fixture.read(key, "i-1", Says::default(), vec![own_event("e-3", "m-1"), reply("e-4")], at(20)).await;
     assert_eq!((recorded.added, recorded.new_events.len()), (1, 1), "the reply alone is new");
     // The same words once more are another message.
     let again = said("e-5", FiniRole::User, "text of m-1");
