@@ -24,7 +24,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Rows of a list that are asked for at a time.
 const PART: usize = 100;
 
-/// How to reach it.
+/// Its address and token.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct AdminArgs {
     /// Address of the admin listener; by default `admin.listen` of the configuration
@@ -50,7 +50,7 @@ pub(super) struct Admin {
 pub(super) struct Refusal {
     /// Its status; `None` when there was no answer.
     pub(super) status: Option<StatusCode>,
-    /// What it says.
+    /// Its answer.
     detail: String,
 }
 
@@ -143,7 +143,7 @@ impl Admin {
         Err(self.explain(&Refusal::of(response).await))
     }
 
-    /// What a refusal means for the person who asked.
+    /// Returns the meaning of a refusal for the person who asked.
     pub(super) fn explain(&self, refusal: &Refusal) -> CliError {
         let error = CliError::failed(&refusal.detail).at(shown(&self.base));
         match refusal.status {
@@ -233,7 +233,7 @@ fn shown(url: &Url) -> Url {
     url
 }
 
-/// Where a listener is reached from its own machine.
+/// Returns the address of a listener for its own machine.
 pub(super) fn local(listen: SocketAddr) -> Result<Url, CliError> {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),

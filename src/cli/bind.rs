@@ -24,7 +24,7 @@ pub(super) struct Args {
     /// Only say whose history it would bring
     #[arg(long)]
     dry_run: bool,
-    /// Why; stands in the audit
+    /// The reason; stands in the audit
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     /// Do not ask first

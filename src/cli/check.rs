@@ -59,7 +59,7 @@ fn origin(origin: &Origin) -> String {
     text
 }
 
-/// Whether the database lets the bridge in. The embedded one is a file that a running bridge holds, and is left alone.
+/// Checks that the database lets the bridge in. The embedded one is a file that a running bridge holds, and is left alone.
 async fn database(config: &Config) -> Done {
     let StoreUrl::Postgres { urls } = &config.store.url else { return Ok(()) };
     install_crypto();
@@ -110,7 +110,7 @@ async fn statuses(client: &FiniClient) -> Result<Vec<String>, String> {
     if names.is_empty() { Err("it shows no tags in \"Conversation Status\"".to_owned()) } else { Ok(names) }
 }
 
-/// What of the configured statuses and the workspace's own does not fit together. Never an error: Fini may say other words
+/// Returns the configured statuses that do not fit the workspace's own. Never an error: Fini may say other words
 /// than its tags.
 fn compare(fini: &Fini, words: &[String]) -> Vec<String> {
     let normal = |word: &str| word.trim().to_lowercase();

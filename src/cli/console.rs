@@ -1,4 +1,4 @@
-//! How a command speaks: data on stdout, messages on stderr, and the exit status.
+//! The ways in which a command speaks: data on stdout, messages on stderr, and the exit status.
 //!
 //! A reader that goes away (`… | head`) ends a command quietly: it has what it wanted.
 
@@ -8,10 +8,10 @@ use std::{
     process::ExitCode,
 };
 
-/// What every command returns.
+/// The result of every command.
 pub(super) type Done = Result<(), CliError>;
 
-/// Why a command did not do what it was asked.
+/// The reason why a command did not do what it was asked.
 #[derive(Debug)]
 pub(super) struct CliError {
     status: u8,

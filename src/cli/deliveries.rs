@@ -104,7 +104,7 @@ struct RetryArgs {
     admin: AdminArgs,
 }
 
-/// How many a page holds.
+/// The number of rows in a page.
 const PAGE: usize = 100;
 
 /// The columns of the table.

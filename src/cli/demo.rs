@@ -10,7 +10,7 @@ use crate::demo;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Where the page is served; by default 127.0.0.1:8080, or any free port where that is taken
+    /// Address of the page; by default 127.0.0.1:8080, or any free port where that is taken
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
     /// Time that a request for a human waits for somebody; a minute, so that it can be watched

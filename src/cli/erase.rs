@@ -32,11 +32,11 @@ use crate::{
 };
 
 const LARGEST_LIST: u64 = 64 * 1024 * 1024;
-/// How often an unclear deletion is repeated before reading back decides.
+/// Number of repetitions of an unclear deletion before reading back decides.
 const TRIES: u32 = 2;
-/// How often what seems to stand, or cannot be told, is read again: List lags behind.
+/// Number of reads of a conversation that seems to stand, or cannot be told: List lags behind.
 const ROUNDS: u32 = 4;
-/// How long failures of one request are borne.
+/// Longest time for which failures of one request are borne.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 #[derive(Debug, clap::Args)]
@@ -60,7 +60,7 @@ pub(super) struct Args {
     admin: AdminArgs,
 }
 
-/// What became of one conversation.
+/// The fate of one conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Fate {
     /// It was seen before, and is provably absent now.
@@ -152,7 +152,7 @@ struct Eraser<'a> {
     erased: BTreeSet<InteractionId>,
 }
 
-/// What was seen of a conversation before it was deleted.
+/// The record of a conversation before it was deleted.
 enum Before {
     /// It was there, with its last message then; and what List showed of it.
     Seen(Timestamp, Shown),
@@ -169,7 +169,7 @@ impl Eraser<'_> {
         for id in ids {
             let mut seen = self.look_before(id).await?;
             if let Before::Seen(_, Shown::There(beside)) = &mut seen {
-                // What goes as well cannot be asked for afterwards.
+                // Conversations that go as well cannot be asked for afterwards.
                 beside.retain(|other| !self.erased.contains(other));
             }
             before.push(seen);
@@ -196,7 +196,7 @@ impl Eraser<'_> {
             Ok(last_at) => Before::Seen(last_at, self.scan(id, last_at).await),
             Err(failure) if !failure.may_mean_gone() => Before::Unknown(failure.to_string()),
             Err(_) => {
-                // Whether Fini knows others at the same moment tells an unknown id from a Fini that is ill.
+                // An id is unknown, and Fini not merely ill, if Fini knows others at the same moment.
                 let is_well = self.knows_others(id).await?;
                 match self.get(id).await? {
                     Ok(last_at) => Before::Seen(last_at, self.scan(id, last_at).await),
@@ -258,7 +258,7 @@ impl Eraser<'_> {
         }
     }
 
-    /// Whether Fini shows another conversation by its id; so it is where List is empty.
+    /// Returns true if Fini shows another conversation by its id; so it is where List is empty.
     async fn knows_others(&self, id: &InteractionId) -> Result<bool, Failure> {
         let query = ListQuery { limit: Some(2), ..ListQuery::default() };
         let Ok(page) = self.patient.list(&query, Some(TRIES)).await else { return Ok(false) };

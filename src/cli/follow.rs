@@ -24,7 +24,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// Before a connection is made anew.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What is followed.
+/// The source that is followed.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct FollowArgs {
     /// Address of the public listener; by default `server.listen` of the configuration
@@ -70,12 +70,12 @@ pub(super) struct Log {
     token: SecretString,
     last: Option<String>,
     open: Option<(reqwest::Response, Lines)>,
-    /// Whether somebody was told that it cannot be reached.
+    /// True if somebody was told that it cannot be reached.
     is_told: bool,
 }
 
 impl FollowArgs {
-    /// What it follows; sends nothing yet.
+    /// The source; sends nothing yet.
     pub(super) fn open(&self) -> Result<Log, CliError> {
         let given = self.token_file.as_deref().map(secret_file).transpose()?;
         let (base, token) = match (&self.url, given) {
@@ -141,7 +141,7 @@ fn address(text: &str) -> Result<Url, CliError> {
 }
 
 impl Log {
-    /// Where it would go on.
+    /// The place to go on from.
     pub(super) fn cursor(&self) -> Option<&str> {
         self.last.as_deref()
     }

@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Where each event is posted to
+    /// The address that each event is posted to
     #[arg(long, value_name = "URL")]
     forward_to: Url,
     /// File with the `whsec_…` secret that signs; by default one is made and printed

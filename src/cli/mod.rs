@@ -51,7 +51,7 @@ struct Cli {
     command: Command,
 }
 
-/// What can be done.
+/// The commands.
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the bridge

@@ -24,7 +24,7 @@ use crate::{
     fini::Departure,
 };
 
-/// How long a bridge that did not answer is left alone.
+/// Time for which a bridge that did not answer is left alone.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
 /// Between two looks at a budget that is used up.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -53,7 +53,7 @@ pub(super) async fn permits(
     Ok(Arc::new(beside))
 }
 
-/// How a request is got.
+/// The way in which a request is allowed.
 #[derive(Clone, Copy)]
 enum Way {
     /// The bridge gives it away.
@@ -99,7 +99,7 @@ impl Beside {
         })
     }
 
-    /// Whether the bridge leaves room for one more: customers' messages must not wait, and a tenth stays free.
+    /// Returns true if the bridge leaves room for one more: customers' messages must not wait, and a tenth stays free.
     async fn is_room(&self) -> Result<bool, Refusal> {
         let budget = self.admin.get(&["budget"], &[]).await?;
         let limit = budget["limit"].as_u64().unwrap_or_default();

@@ -24,10 +24,10 @@ pub(super) struct Args {
     /// To this destination alone
     #[arg(long, value_name = "NAME", conflicts_with = "id")]
     destination: Option<String>,
-    /// What was recorded at or after this time: RFC 3339, a date, or a span ago such as 2h
+    /// Only what was recorded at or after this time: RFC 3339, a date, or a span ago such as 2h
     #[arg(long, value_name = "TIME", required_unless_present = "id", conflicts_with = "id")]
     since: Option<String>,
-    /// What was recorded before this time
+    /// Only what was recorded before this time
     #[arg(long, value_name = "TIME", default_value = "now")]
     until: String,
     /// Only these types, such as `turn.completed` or `conversation.*`; may be given several times
@@ -48,7 +48,7 @@ pub(super) struct Args {
     /// End it
     #[arg(long, requires = "id", conflicts_with_all = ["frontend", "pause", "resume"])]
     cancel: bool,
-    /// Why; stands in the audit
+    /// The reason; stands in the audit
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     /// Do not ask before sending many again

@@ -13,7 +13,7 @@ use crate::{
     sandbox::{ApiKey, DEFAULT_BOT_ID, Personality, Sandbox, SandboxConfig, Seed, serve},
 };
 
-/// What `--help` adds: the faults, each with an example.
+/// The end of `--help`: the faults, each with an example.
 const FAULTS: &str = include_str!("../sandbox/FAULTS.md");
 
 #[derive(Debug, clap::Args)]
@@ -22,7 +22,7 @@ pub(super) struct Args {
     /// Address to listen on; port 0 takes any free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8090")]
     listen: SocketAddr,
-    /// How long a reply takes [default: 600ms]
+    /// The time that a reply takes [default: 600ms]
     #[arg(long, value_name = "SPAN", value_parser = parse_span)]
     reply_latency: Option<Duration>,
     /// Begin with so many conversations, spread over the last six days

@@ -20,7 +20,7 @@ use crate::{
 /// Nothing that is a secret is longer.
 const LONGEST_SECRET: u64 = 64 * 1024;
 
-/// Where the configuration comes from.
+/// The sources of the configuration.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct ConfigArgs {
     /// Configuration file; else FINI_BRIDGE_CONFIG, else config/default.toml if it is there
@@ -38,7 +38,7 @@ impl ConfigArgs {
         Ok(loaded)
     }
 
-    /// Where it is loaded from.
+    /// Its sources.
     pub(super) fn sources(&self, needs: Needs) -> Result<Sources, CliError> {
         let now = jiff::Timestamp::from_millisecond(SystemClock.now().as_millis())
             .map_err(|error| CliError::failed(format!("the machine's clock cannot be right: {error}")))?;

@@ -28,13 +28,13 @@ pub(super) struct Args {
     /// The user who speaks
     #[arg(long, value_name = "ID")]
     user: Option<String>,
-    /// What is known of the user, as a JSON object; the page cannot change it
+    /// Attributes of the user, as a JSON object; the page cannot change them
     #[arg(long, value_name = "JSON")]
     attributes: Option<String>,
     /// Only pages of this origin may use it; may be given several times
     #[arg(long, value_name = "ORIGIN")]
     origin: Vec<String>,
-    /// How long it is valid, at most 1h
+    /// The time for which it is valid, at most 1h
     #[arg(long, value_name = "SPAN", default_value = "1h", value_parser = parse_span)]
     ttl: Duration,
     #[command(flatten)]

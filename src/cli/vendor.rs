@@ -70,7 +70,7 @@ pub(super) fn timed_client(config: &Config) -> Result<(Arc<FiniClient>, FiniTime
     Ok((Arc::new(client), time))
 }
 
-/// What a failed request means for the person who asked.
+/// Returns the meaning of a failed request for the person who asked.
 pub(super) fn explain(config: &Config, failure: &Failure) -> CliError {
     let error = CliError::failed(failure).at(&config.fini.base_url);
     match failure {

@@ -1,6 +1,6 @@
 //! `verify`: is a captured callback genuine, and if not, what exactly is wrong with it?
 //!
-//! What was captured is old by nature, so that its age is told but decides only with `--tolerance`. Where no signature
+//! A captured request is old by nature, so that its age is told but decides only with `--tolerance`. Where no signature
 //! fits, the usual slips of capturing are tried one by one, because "no match" alone helps nobody.
 
 use std::{path::PathBuf, time::Duration};
@@ -124,7 +124,7 @@ fn header_lines(text: &str) -> impl Iterator<Item = (&str, &[u8])> {
     })
 }
 
-/// Which slip of capturing explains that nothing fits.
+/// Returns the slip of capturing that explains why nothing fits.
 fn slip(body: &[u8], fits: impl Fn(&[u8]) -> bool) -> Option<String> {
     let trimmed = body.trim_ascii_end();
     if trimmed.len() < body.len() && fits(trimmed) {

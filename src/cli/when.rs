@@ -6,7 +6,7 @@ use jiff::{civil, tz::TimeZone};
 
 use crate::domain::Timestamp;
 
-/// What is understood, for help texts.
+/// The forms that are understood, for help texts.
 pub(super) const FORMS: &str =
     "RFC 3339 (2026-11-21T05:00:00Z), a date (2026-11-21, from 00:00 UTC), a time span ago (7d), or now";
 

@@ -1,4 +1,4 @@
-//! What a configuration would do, in sentences for `fini-bridge check`.
+//! The effects of a configuration, in sentences for `fini-bridge check`.
 //!
 //! Shows no secret, and of a callback address the host only: its path may be a credential.
 
@@ -112,7 +112,7 @@ fn reading(config: &Config) -> String {
     )
 }
 
-/// How many requests of a window reading may take while messages wait to be sent.
+/// Returns the number of requests in a window that reading may make while messages wait to be sent.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share from 0 to 1 of a u32 is a u32")]
 fn reading_share(requests: u32, send_reserve: f64) -> u32 {
     (f64::from(requests) * (1.0 - send_reserve.clamp(0.0, 1.0))).floor() as u32

@@ -28,9 +28,9 @@ pub struct Frontend {
     pub browser_attributes: Vec<String>,
     /// In which format Fini's side writes to this frontend's customers; told with each of its messages.
     pub text_format: TextFormat,
-    /// How handoffs end that nobody ends.
+    /// The end of handoffs that nobody ends.
     pub handoff: HandoffPolicy,
-    /// Where events go, the destination `main`; `None` for a frontend without a callback of its own.
+    /// The destination `main`; `None` for a frontend without a callback of its own.
     pub callback: Option<Callback>,
     /// Further receivers of the same feed.
     pub destinations: Vec<Callback>,
@@ -43,7 +43,7 @@ impl Frontend {
     }
 }
 
-/// Where and how a frontend is called back.
+/// The address and the manner of a frontend's callbacks.
 #[derive(Debug, Clone)]
 pub struct Callback {
     /// Unique within the frontend, `[a-z0-9-]{1,40}`; `main` is the frontend's own.
@@ -54,9 +54,9 @@ pub struct Callback {
     pub secrets: Vec<RotatingSecret>,
     /// `whsk_…` key for ed25519 (`v1a`) signatures besides.
     pub signing_key: Option<SecretString>,
-    /// Which events are called back; never empty.
+    /// The events that are called back; never empty.
     pub events: Vec<EventPattern>,
-    /// Whether what the frontend's own server posted is called back too.
+    /// True if messages of the frontend's own server are called back too.
     pub posted: bool,
     /// Further headers of each request, as `Name: value`.
     pub headers: Vec<SecretString>,
@@ -102,7 +102,7 @@ impl Callback {
         line.split_once(':').map(|(name, value)| (name.trim(), value.trim()))
     }
 
-    /// Whether events of this type are called back.
+    /// Returns true if events of this type are called back.
     pub fn wants(&self, event_type: &str) -> bool {
         self.events.iter().any(|pattern| pattern.matches(event_type))
     }
@@ -123,7 +123,7 @@ impl RotatingSecret {
         Self { secret, not_after: None }
     }
 
-    /// Whether the secret still counts at `now`.
+    /// Returns true if the secret still counts at `now`.
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.not_after.is_none_or(|end| now < end)
     }
@@ -141,7 +141,7 @@ pub enum EventPattern {
 }
 
 impl EventPattern {
-    /// Whether an event of this type is meant.
+    /// Returns true if an event of this type is meant.
     pub fn matches(&self, event_type: &str) -> bool {
         match self {
             Self::All => true,

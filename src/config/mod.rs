@@ -40,21 +40,21 @@ pub struct Config {
     pub limits: Limits,
     /// The operators' listener: health, metrics, `/admin/v1/*`.
     pub admin: Admin,
-    /// Where messages, feeds and deliveries are kept.
+    /// The store of messages, feeds and deliveries.
     pub store: Store,
     /// The memory of which conversation is which interaction at Fini.
     pub cache: Cache,
     /// The vendor's API and how much of it may be used.
     pub fini: Fini,
-    /// What waits to be sent to Fini.
+    /// Messages that wait to be sent to Fini.
     pub turns: Turns,
     /// Reading what happens at Fini after a turn.
     pub poll: Poll,
     /// Calling frontends back.
     pub delivery: Delivery,
-    /// What the log says.
+    /// The log.
     pub log: Log,
-    /// What else is told about the bridge's work, and where to.
+    /// Spans, and their collector.
     pub telemetry: Telemetry,
     /// The chat frontends behind which Fini is put. `serve` needs at least one.
     pub frontends: Vec<Frontend>,

@@ -7,13 +7,13 @@
 
 use url::Url;
 
-/// What may stand behind the `?`.
+/// The parameters behind the `?`.
 const PARAMETERS: [&str; 10] =
     ["application_name", "dbname", "host", "hostaddr", "options", "password", "port", "sslmode", TARGET, "user"];
 /// The same for TLS, beside `sslmode`.
 const TLS_FILES: [&str; 3] = [ROOTS, "sslcert", "sslkey"];
 const TLS_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
-/// Which of several servers is wanted. The store always wants the one that takes writes.
+/// The kind of server that is wanted of several. The store always wants the one that takes writes.
 const TARGET: &str = "target_session_attrs";
 const WRITABLE: [&str; 3] = ["any", "read-write", "primary"];
 /// The trusted certificates, and the word for those of the system.
@@ -22,7 +22,7 @@ const SYSTEM: &str = "system";
 /// Parameters that may list one value per server.
 const LISTED: [&str; 3] = ["host", "hostaddr", "port"];
 
-/// Why a text is no address of a PostgreSQL server.
+/// The reason why a text is no address of a PostgreSQL server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PostgresUrlError {
     /// Not a URL, or one whose password was not percent-encoded.

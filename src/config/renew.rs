@@ -11,7 +11,7 @@ use crate::domain::destination::MAIN;
 /// A configuration with the secrets of a newer reading.
 #[derive(Debug, Clone)]
 pub struct Renewed {
-    /// What is in force from now on.
+    /// The values in force from now on.
     pub config: Config,
     /// The keys whose secrets are others than before.
     pub changed: Vec<String>,

@@ -27,17 +27,17 @@ pub struct Server {
     pub listen: SocketAddr,
     /// Largest request body in bytes. 16,000 characters are up to 192,000 bytes where a JSON library escapes them all.
     pub max_body: usize,
-    /// How long what is in flight may still take after a stop was asked for.
+    /// Time for work in flight after a stop was asked for.
     pub shutdown_grace: Duration,
     /// Origins whose pages may call the API, exactly as browsers send them (RFC 6454, section 6.2).
     pub cors_origins: Vec<String>,
     /// Connections open at once; the next one waits in the kernel's queue.
     pub max_connections: usize,
-    /// How long a client may take to send its request head.
+    /// Longest time for a client to send its request head.
     pub header_timeout: Duration,
-    /// How long a connection may stay open between requests; longer than the proxy in front keeps it.
+    /// Longest time for which a connection stays open between requests; longer than the proxy in front keeps it.
     pub idle_timeout: Duration,
-    /// How long one request may take in all, streams excepted. Longer than the longest `Prefer: wait` (60 s).
+    /// Longest time for one request in all, streams excepted. Longer than the longest `Prefer: wait` (60 s).
     pub request_timeout: Duration,
     /// Event streams open at once per frontend.
     pub max_streams_per_frontend: usize,
@@ -79,7 +79,7 @@ pub struct Admin {
 /// An operator with a name and a token of its own.
 #[derive(Debug, Clone)]
 pub struct NamedOperator {
-    /// Who it is, and what it may do.
+    /// The operator's name and role.
     pub operator: Operator,
     /// Its bearer token.
     pub token: SecretString,
@@ -91,14 +91,14 @@ impl Default for Admin {
     }
 }
 
-/// Where messages, feeds and deliveries are kept.
+/// The store of messages, feeds and deliveries.
 #[derive(Debug, Clone)]
 pub struct Store {
     /// The database.
     pub url: StoreUrl,
-    /// How long finished conversations and delivered callbacks are kept.
+    /// Time for which finished conversations and delivered callbacks are kept.
     pub retention: Duration,
-    /// How many connections to PostgreSQL this process holds at most for its work; one more listens.
+    /// Most connections to PostgreSQL that this process holds for its work; one more listens.
     pub connections: u32,
 }
 
@@ -115,9 +115,9 @@ impl Default for Store {
 /// The in-memory bindings of conversations to interactions at Fini. The store holds them all; this only saves reads.
 #[derive(Debug, Clone)]
 pub struct Cache {
-    /// How many bindings are held at most.
+    /// Most bindings held at one time.
     pub interaction_ids: u64,
-    /// How long an unused binding is held.
+    /// Time for which an unused binding is held.
     pub time_to_idle: Duration,
 }
 
@@ -146,13 +146,13 @@ pub struct Fini {
     pub client_cert_file: Option<PathBuf>,
     /// Its key (PEM).
     pub client_key_file: Option<PathBuf>,
-    /// How many requests may fall into any window, over all routes and replicas.
+    /// Most requests in any window, over all routes and replicas.
     pub rate_limit: RateLimit,
-    /// How long one Generate Answer call may take.
+    /// Longest time for one Generate Answer call.
     pub reply_timeout: Duration,
-    /// How long a turn may wait for its reply by reading, after the call itself brought none.
+    /// Longest time for which a turn waits for its reply by reading, after the call itself brought none.
     pub late_reply_window: Duration,
-    /// How long a message that Fini provably has, and that got no reply, holds what the customer writes next.
+    /// Longest time for which a message that Fini provably has, and that got no reply, holds the customer's next ones.
     pub hold_window: Duration,
     /// Statuses that mean "handed to a human", compared without case.
     pub escalated_statuses: Vec<String>,
@@ -210,7 +210,7 @@ pub struct RateLimit {
     pub window: Duration,
 }
 
-/// What waits to be sent to Fini.
+/// Messages that wait to be sent to Fini.
 #[derive(Debug, Clone)]
 pub struct Turns {
     /// Consecutive user messages that wait within this time go out as one turn; zero sends each alone.
@@ -270,23 +270,23 @@ pub struct Delivery {
     pub retry_schedule: Vec<Duration>,
     /// Networks exempt from the refusal of private addresses.
     pub allow_networks: Vec<IpNet>,
-    /// Whether callbacks may use plain http, to `allow_networks` only.
+    /// True if callbacks may use plain http, to `allow_networks` only.
     pub allow_http: bool,
     /// Attempts at once per frontend.
     pub max_in_flight_per_frontend: usize,
-    /// How long a claimed delivery belongs to its worker; at least [`Delivery::LEASE_MARGIN`] longer than `timeout`, so
+    /// Time for which a claimed delivery belongs to its worker; at least [`Delivery::LEASE_MARGIN`] longer than `timeout`, so
     /// that a delivery is never taken by a second worker while the first still sends it.
     pub lease: Duration,
-    /// What becomes of a conversation's later deliveries when one is exhausted.
+    /// The fate of a conversation's later deliveries when one is exhausted.
     pub on_exhausted: OnExhausted,
     /// A delivery that could not be made for this long (a paused endpoint, for one) is a dead letter.
     pub max_age: Duration,
 }
 
 impl Delivery {
-    /// What a lease must have over the timeout of an attempt.
+    /// Least margin of a lease over the timeout of an attempt.
     pub const LEASE_MARGIN: Duration = Duration::from_secs(5);
-    /// What a lease has over the timeout when it is not set.
+    /// Margin of a lease over the timeout when it is not set.
     pub const LEASE_SLACK: Duration = Duration::from_secs(15);
 }
 
@@ -309,7 +309,7 @@ impl Default for Delivery {
     }
 }
 
-/// What becomes of a conversation's later deliveries when one is exhausted.
+/// The fate of a conversation's later deliveries when one is exhausted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnExhausted {
     /// They go on; the dead letter can be replayed.
@@ -318,14 +318,14 @@ pub enum OnExhausted {
     Hold,
 }
 
-/// What the log says.
+/// The log.
 #[derive(Debug, Clone)]
 pub struct Log {
     /// One JSON object per line, or lines for people.
     pub format: LogFormat,
     /// A level, or directives such as `info,fini_bridge::delivery=debug`.
     pub level: String,
-    /// Whether message texts may be logged.
+    /// True if message texts may be logged.
     pub content: bool,
 }
 
@@ -335,7 +335,7 @@ impl Default for Log {
     }
 }
 
-/// How a log line looks.
+/// The form of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     /// One JSON object per line.
@@ -344,7 +344,7 @@ pub enum LogFormat {
     Pretty,
 }
 
-/// What is told to other systems about the bridge's work.
+/// Reports to other systems about the bridge's work.
 #[derive(Debug, Clone, Default)]
 pub struct Telemetry {
     /// The OTLP collector that spans are sent to, over HTTP. Only in a program that was built with the feature `otlp`.

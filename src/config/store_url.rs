@@ -9,7 +9,7 @@ use url::Url;
 
 use super::postgres_url::{self, PostgresUrlError};
 
-/// Where the store is.
+/// The place of the store.
 #[derive(Clone)]
 pub enum StoreUrl {
     /// The embedded database in one file; relative to the working directory.
@@ -24,7 +24,7 @@ pub enum StoreUrl {
     },
 }
 
-/// Why a text is not the address of a store. Never repeats the text.
+/// The reason why a text is not the address of a store. Never repeats the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreUrlError {
     /// Neither of the two schemes.

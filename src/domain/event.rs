@@ -234,7 +234,7 @@ pub enum FeedEvent {
     },
     /// `handoff.returned`
     HandoffReturned {
-        /// Who or what ended it.
+        /// The party that ended it.
         by: ReturnedBy,
     },
     /// `conversation.status_changed`

@@ -43,7 +43,7 @@ impl Conversations<'_> {
                     match self.list(window, walk.below, Some(&seen.id), Some(TRIES)).await {
                         Ok(page) if jumped(&page, seen) => {
                             all_are_empty = false;
-                            // What stands at the top now is good data; the walk goes on where it was.
+                            // The top of the list is good data by now; the walk goes on where it was.
                             self.patient.count(|counts| counts.detours += 1);
                             strays.extend(page.rows);
                         }

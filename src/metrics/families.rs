@@ -219,7 +219,7 @@ impl Families {
         }
         for route in FiniRoute::KNOWN.iter().copied() {
             let _ = self.fini_duration.get_or_create(&FiniRouteOnly { route });
-            // What an alert asks the growth of has to be there before it first happens.
+            // A counter whose growth an alert asks for has to exist before its first event.
             for status in [200_u16, 429] {
                 let _ = self.fini_requests.get_or_create(&FiniCall { route, status: status.into() });
             }

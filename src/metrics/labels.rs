@@ -60,7 +60,7 @@ closed_label! {
 }
 
 closed_label! {
-    /// How a turn ended: the outcomes of `turn.completed` and the codes of `turn.failed`.
+    /// The ends of a turn: the outcomes of `turn.completed` and the codes of `turn.failed`.
     TurnOutcome {
         /// Fini replied.
         Answered = "answered",
@@ -102,7 +102,7 @@ closed_label! {
 }
 
 closed_label! {
-    /// Why a conversation of a List page was passed over.
+    /// The reason why a conversation of a List page was passed over.
     LeftOut {
         /// Nobody can read it.
         Unreadable = "unreadable",
@@ -112,7 +112,7 @@ closed_label! {
 }
 
 closed_label! {
-    /// What one attempt meant for a delivery.
+    /// The meaning of one attempt for a delivery.
     DeliveryOutcome {
         /// The receiver answered 2xx.
         Delivered = "delivered",
@@ -126,7 +126,7 @@ closed_label! {
 }
 
 closed_label! {
-    /// Who is at fault when an attempt fails: what decides whom to wake.
+    /// The side at fault when an attempt fails, which decides whom to wake.
     AttemptClass {
         /// The receiver answered 2xx.
         Delivered = "delivered",
@@ -142,7 +142,7 @@ closed_label! {
 }
 
 closed_label! {
-    /// What can pile up.
+    /// The kinds of work that can pile up.
     Backlog {
         /// Turns accepted and not yet settled.
         Turns = "turns",
@@ -174,7 +174,7 @@ closed_label! {
 }
 
 closed_label! {
-    /// Where a panic was contained.
+    /// The place where a panic was contained.
     PanicPlace {
         /// A supervised loop; it was started again.
         Loop = "loop",
@@ -186,7 +186,7 @@ closed_label! {
 }
 
 closed_label! {
-    /// Why the server ended a connection of its own accord.
+    /// The reason why the server ended a connection of its own accord.
     ConnectionEnd {
         /// Nothing, or half a request head, within the header timeout.
         HeaderTimeout = "header_timeout",

@@ -167,7 +167,7 @@ impl Metrics {
         self.inner.families.clock_offset.get_or_create(&labels).set(if ahead_ms < 0 { -ahead } else { ahead });
     }
 
-    /// Whether Fini itself refuses the key for `read` or `write`.
+    /// 1 if Fini itself refuses the key for `read` or `write`.
     pub fn fini_key_refused(&self, key: &'static str, refused: bool) {
         self.inner.families.fini_key_refused.get_or_create(&labels::Key { key }).set(i64::from(refused));
     }
@@ -209,13 +209,13 @@ impl Metrics {
         self.inner.families.delivery_latency.observe(latency.as_secs_f64());
     }
 
-    /// How much of one kind of work is waiting.
+    /// Amount of waiting work of one kind.
     pub fn backlog(&self, kind: impl Into<Backlog>, waiting: u64) {
         let labels = labels::Kind { kind: kind.into() };
         self.inner.families.backlog.get_or_create(&labels).set(clamp(waiting));
     }
 
-    /// How long the oldest piece of due work of one kind has been due; zero when none is.
+    /// Age of the oldest piece of due work of one kind; zero when there is none.
     pub fn oldest_due(&self, kind: impl Into<Backlog>, age: Duration) {
         let labels = labels::Kind { kind: kind.into() };
         self.inner.families.oldest_due.get_or_create(&labels).set(age.as_secs_f64());
@@ -238,7 +238,7 @@ impl Metrics {
         self.inner.families.oldest_snapshot.set(age.as_secs_f64());
     }
 
-    /// How many conversations are being watched for what happens at Fini.
+    /// Number of conversations that are watched for news from Fini.
     pub fn watched(&self, conversations: u64) {
         self.inner.families.watched.set(clamp(conversations));
     }

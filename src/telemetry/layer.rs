@@ -32,7 +32,7 @@ pub(super) struct LineLayer {
 }
 
 impl LineLayer {
-    /// Whether to write this line; tells of earlier ones that were not.
+    /// Returns true if this line is to be written; reports earlier ones that were not.
     fn admit(&self, metadata: &'static Metadata<'static>, fields: &Fields) -> bool {
         let now = Instant::now();
         let (over, admitted) = {

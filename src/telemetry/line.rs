@@ -18,7 +18,7 @@ const SECRETS: &[&str] = &["token", "secret", "key", "password", "authorization"
 /// Names of what customers write. A field whose last word is one of these is shown only where contents may be logged.
 const CONTENTS: &[&str] = &["text", "content", "body", "transcript"];
 
-/// What stands before a secret inside other text: our secrets' prefixes, and the two places a token travels in.
+/// The prefixes of a secret inside other text: those of our own secrets, and the two places a token travels in.
 const MARKS: &[&str] = &["whsec_", "whsk_", "Bearer ", "bearer ", "access_token="];
 
 /// A field's value.
@@ -54,7 +54,7 @@ impl Fields {
 /// Takes over fields, redacting on the way in, so that nothing secret is even kept.
 pub(super) struct Collector<'a> {
     pub(super) fields: &'a mut Fields,
-    /// Whether what customers write may be logged.
+    /// True if customers' texts may be logged.
     pub(super) content: bool,
 }
 
@@ -129,7 +129,7 @@ fn plain(name: &'static str) -> &'static str {
     }
 }
 
-/// Whether a field of this name must not be shown. Only its last word counts: `api_key` and `message_text` are hidden, their
+/// Returns true if a field of this name must not be shown. Only its last word counts: `api_key` and `message_text` are hidden, their
 /// `key_id` and `text_length` are what should be logged instead.
 pub(super) fn is_hidden(name: &str, content: bool) -> bool {
     let name = name.to_ascii_lowercase();

@@ -45,7 +45,7 @@ use crate::system::replica;
 /// Use it as `tracing::info!(target: telemetry::ACCESS, …)`.
 pub const ACCESS: &str = "fini_bridge::access";
 
-/// How a line looks.
+/// The form of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
     /// One JSON object per line.
@@ -55,14 +55,14 @@ pub enum LogFormat {
     Pretty,
 }
 
-/// What to log and how.
+/// The level, form and contents of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogSettings {
-    /// How a line looks.
+    /// The form of a line.
     pub format: LogFormat,
     /// A level of the bridge's own lines, or directives per target: `info`, `info,fini_bridge::delivery=debug`.
     pub level: String,
-    /// Whether what customers write may be logged. Secrets never may.
+    /// True if customers' texts may be logged. Secrets never may.
     pub content: bool,
 }
 
@@ -72,7 +72,7 @@ impl Default for LogSettings {
     }
 }
 
-/// Why the log cannot be started.
+/// The reason why the log cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// `level` cannot be read.
@@ -101,7 +101,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// What the writer counts, for the metrics.
+    /// The writer's counts, for the metrics.
     pub fn counters(&self) -> LogCounters {
         self.counters.clone()
     }
@@ -161,7 +161,7 @@ fn subscriber(
 /// catalogue and names addresses. Directives mean what they say.
 fn directives(level: &str) -> String {
     match level.trim().parse::<LevelFilter>() {
-        // What the database's driver says of a connection that it makes or checks, again and again, the store says once.
+        // The database's driver repeats itself about each connection that it makes or checks; the store says it once.
         Ok(own) if own > LevelFilter::WARN => format!("warn,sqlx_core::pool=off,fini_bridge={own}"),
         _ => level.to_owned(),
     }

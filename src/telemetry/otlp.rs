@@ -24,11 +24,11 @@ use crate::domain::correlation::TraceContext;
 
 /// Spans in one request at most.
 const BATCH: usize = 512;
-/// How long the first span of a batch waits for others.
+/// Longest time for which the first span of a batch waits for others.
 const GATHER: Duration = Duration::from_secs(1);
 /// The deadline of one request.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a request may go on once everybody waits for the end.
+/// Longest time for a request once everybody waits for the end.
 const LAST: Duration = Duration::from_millis(500);
 
 /// Sends spans to a collector.

@@ -9,7 +9,7 @@ use tracing::{Level, Metadata};
 use super::line::{Fields, Value};
 use crate::domain::WallTime;
 
-/// What every rendering begins with.
+/// The beginning of every rendering.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Head<'a> {
     pub(super) at: WallTime,

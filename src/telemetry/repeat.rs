@@ -12,7 +12,7 @@ use tracing::callsite::Identifier;
 /// Lines of one place that pass within one [`WINDOW`].
 pub(super) const PASS: u64 = 10;
 
-/// How long lines are counted together.
+/// The time over which lines are counted together.
 pub(super) const WINDOW: Duration = Duration::from_secs(10);
 
 /// Lines that were left out, once their window is over.
@@ -39,7 +39,7 @@ struct Place {
 }
 
 impl Repeats {
-    /// Whether a line from this place may be written now.
+    /// Returns true if a line from this place may be written now.
     pub(super) fn admit(&mut self, metadata: &'static Metadata<'static>, message: &str, now: Instant) -> bool {
         let ends = now + WINDOW;
         let place = self.places.entry(metadata.callsite()).or_insert_with(|| Place {
@@ -55,7 +55,7 @@ impl Repeats {
         admitted
     }
 
-    /// What was left out in windows that are over by now. To be asked before each line, whatever its place, so that the count is
+    /// Returns the counts of windows that are over by now. To be asked before each line, whatever its place, so that the count is
     /// told even where the complaint has stopped.
     pub(super) fn expired(&mut self, now: Instant) -> Vec<Suppressed> {
         if self.next_end.is_none_or(|end| end > now) {

@@ -56,23 +56,23 @@ impl From<i64> for Attribute {
 /// A span that is over.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FinishedSpan {
-    /// Which, and below which.
+    /// Its id, and its parent's.
     pub span: Span,
     /// On which side.
     pub kind: SpanKind,
-    /// What was done; one of few.
+    /// The operation; one of few.
     pub name: String,
-    /// When it ended.
+    /// The time of its end.
     pub ended_at: WallTime,
-    /// How long it took.
+    /// Its duration.
     pub duration: Duration,
-    /// What else is known, by the names of OpenTelemetry's conventions where there are any.
+    /// Its attributes, by the names of OpenTelemetry's conventions where there are any.
     pub attributes: Vec<(&'static str, Attribute)>,
     /// The kind of failure, where it failed.
     pub error: Option<&'static str>,
 }
 
-/// Where finished spans are told. Cheap to clone; by default nobody listens.
+/// The way of finished spans to their collector. Cheap to clone; by default nobody listens.
 #[derive(Clone, Debug, Default)]
 pub struct Spans(Option<Queue>);
 
@@ -91,7 +91,7 @@ pub struct Told {
 }
 
 impl Told {
-    /// How many did not fit since this was asked last.
+    /// The number that did not fit since this was asked last.
     pub fn dropped(&self) -> u64 {
         self.dropped.swap(0, Ordering::Relaxed)
     }
@@ -105,7 +105,7 @@ impl Spans {
         (Self(Some(Queue { spans: sender, dropped: Arc::clone(&dropped) })), Told { spans, dropped })
     }
 
-    /// Whether anybody listens, so that traces are worth beginning.
+    /// True if anybody listens, so that traces are worth beginning.
     pub const fn are_exported(&self) -> bool {
         self.0.is_some()
     }

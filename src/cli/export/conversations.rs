@@ -46,7 +46,7 @@ pub(super) struct Args {
     /// With --resume it goes on adding to the file where an earlier run stood
     #[arg(long)]
     follow: bool,
-    /// How often to look when following
+    /// The pause between two looks when following
     #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = parse_span, requires = "follow")]
     interval: Duration,
 }
@@ -191,7 +191,7 @@ impl Follower<'_> {
             match told {
                 Ok(0) => {}
                 Ok(_) => {
-                    // What is told counts as told only once it is on the disk.
+                    // A row counts as told only once it is on the disk.
                     if self.out.and_then(Destination::file).is_some() {
                         let synced = File::open(self.path()).and_then(|file| file.sync_data());
                         synced.map_err(|error| CliError::failed(error).at(self.path().display()))?;

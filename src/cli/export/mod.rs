@@ -49,7 +49,7 @@ enum Command {
     History(Box<history::Args>),
 }
 
-/// What both exports take.
+/// The options of both exports.
 #[expect(clippy::struct_excessive_bools, reason = "independent flags of a command line")]
 #[derive(Debug, clap::Args)]
 struct Common {
@@ -62,7 +62,7 @@ struct Common {
     /// One JSON object per line as Fini sent it, or two flat tables
     #[arg(long, value_enum, default_value_t = FormatName::Ndjson)]
     format: FormatName,
-    /// Where to: a file, a folder, a pipe or device, or - for standard output. CSV becomes two files: out.csv gives
+    /// The target: a file, a folder, a pipe or device, or - for standard output. CSV becomes two files: out.csv gives
     /// out.conversations.csv and out.events.csv (out.questions.csv for history). A new file only its owner may read
     #[arg(long, value_name = "FILE", default_value = "-")]
     out: PathBuf,
@@ -81,7 +81,7 @@ struct Common {
     /// Say nothing but errors
     #[arg(long, short)]
     quiet: bool,
-    /// How the closing summary on stderr looks
+    /// The form of the closing summary on stderr
     #[arg(long, value_enum, default_value_t = SummaryForm::Text)]
     summary: SummaryForm,
     /// At most so many requests per window of `fini.rate_limit`; by default nine tenths of it, or what a running bridge
@@ -119,7 +119,7 @@ pub(super) async fn run(args: Args) -> Done {
     }
 }
 
-/// What is ready before the first request.
+/// The parts that are ready before the first request.
 struct Prepared {
     config: Config,
     plan: Plan,
@@ -157,7 +157,7 @@ impl Common {
         Ok(Prepared { config, plan, kept, since, until, signals, begun: Instant::now() })
     }
 
-    /// Who says when the next request may go. `recent` are the ages of requests of an interrupted run.
+    /// Returns the authority over the time of the next request. `recent` are the ages of requests of an interrupted run.
     async fn permits(&self, config: &Config, recent: Vec<Duration>) -> Result<Arc<dyn Permits>, CliError> {
         pace::permits(config, &self.admin, self.rate, recent, self.quiet).await
     }
@@ -180,7 +180,7 @@ impl Common {
     }
 }
 
-/// What there is to say at the end.
+/// The summary at the end.
 struct Summary<'a> {
     finished: Finished,
     counts: Counts,
@@ -283,7 +283,7 @@ fn open_stage<S: DeserializeOwned>(prepared: &Prepared, purpose: &Value) -> Resu
     opened.map_err(|error| explain(error, &prepared.plan))
 }
 
-/// How many conversations a new key is asked for at most.
+/// Most conversations that a new key is asked for.
 const WITNESSES: u32 = 3;
 
 /// Makes sure that an export which was begun with another key goes on with the same company's conversations: a key that

@@ -1,4 +1,4 @@
-//! Which files an export writes; decided before the first request.
+//! The files that an export writes; decided before the first request.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use crate::{
     export::{Content, Destination, Outputs, Tables},
 };
 
-/// Where everything goes.
+/// The target of everything that is written.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Plan {
     /// The finished files.

@@ -1,4 +1,4 @@
-//! How it goes: a bar on a terminal, a line now and then elsewhere, nothing when asked to be quiet.
+//! The progress of an export: a bar on a terminal, a line now and then elsewhere, nothing when asked to be quiet.
 
 use std::{
     io::IsTerminal as _,
@@ -13,7 +13,7 @@ use crate::{
     export::{Place, Watcher},
 };
 
-/// How often a line is said where there is no terminal.
+/// Time between two lines where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 /// The bar's steps.
 const STEPS: u64 = 1000;
@@ -26,7 +26,7 @@ pub(super) struct Progress {
     first: Mutex<First>,
 }
 
-/// Where this run began; an export that is resumed was partly done before.
+/// The place where this run began; an export that is resumed was partly done before.
 #[derive(Default)]
 struct First {
     place: Option<Place>,

@@ -56,7 +56,7 @@ pub(super) fn web_address(value: &Value) -> Form<Url> {
     Ok(url)
 }
 
-/// Where an API is, to which routes are added.
+/// The address of an API, to which routes are added.
 pub(super) fn base_url(value: &Value) -> Form<Url> {
     let url = web_address(value)?;
     if url.query().is_some() {

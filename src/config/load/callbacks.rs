@@ -1,4 +1,4 @@
-//! Where a frontend is called back: its own callback, and further destinations with the same keys.
+//! The destinations of a frontend: its own callback, and further ones with the same keys.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -46,7 +46,7 @@ fn own(s: &mut Scope<'_>) -> Result<Option<Callback>, Faulty> {
             "" => Ok(()),
             _ => Err(Wrong::new("is given, but `callbacks` is false", "leave out one of the two")),
         });
-        // What is read is known, and checked; it is not called back.
+        // A value that is read is known, and checked; it is not called back.
         let _ = keys(s, MAIN.to_owned(), None, false);
         return Ok(None);
     }

@@ -1,4 +1,4 @@
-//! What one run of the loader gathers: findings, and what is needed to place and explain them.
+//! The state of one run of the loader: its findings, and the means to place and explain them.
 //!
 //! Holds secrets for comparing them, so it has no `Debug`; it is gone when loading is over.
 
@@ -17,10 +17,10 @@ use super::{
 };
 use crate::domain::nearest;
 
-/// What one run of the loader gathers.
+/// The state of one run of the loader.
 pub(super) struct Context {
     pub(super) findings: Vec<Finding>,
-    /// Where each key that was set was set.
+    /// The place of each key that was set.
     pub(super) places: BTreeMap<String, Place>,
     /// Every key that was asked for, by its path without indexes.
     pub(super) known: BTreeSet<String>,
@@ -46,7 +46,7 @@ pub(super) struct Unknown {
     /// The table it stands in.
     pub(super) parent: String,
     pub(super) key: String,
-    /// What that table takes.
+    /// The keys of that table.
     pub(super) siblings: Vec<&'static str>,
     pub(super) place: Place,
 }
@@ -87,17 +87,17 @@ impl Context {
         self.findings.push(Finding { severity, key, place, what: wrong.what, help: wrong.help });
     }
 
-    /// Whether this very key is at fault.
+    /// Returns true if this very key is at fault.
     pub(super) fn has_error(&self, key: &str) -> bool {
         self.errors().any(|error| error.key == key)
     }
 
-    /// Whether this key, an entry of it or a key that begins like it is at fault.
+    /// Returns true if this key, an entry of it or a key that begins like it is at fault.
     pub(super) fn has_error_under(&self, prefix: &str) -> bool {
         self.errors().any(|error| error.key.starts_with(prefix))
     }
 
-    /// Whether an API key, or the file of one, is at fault.
+    /// Returns true if an API key, or the file of one, is at fault.
     pub(super) fn has_api_key_error(&self) -> bool {
         self.errors().any(|error| error.key.starts_with("fini.") && error.key.contains("api_key"))
     }

@@ -86,7 +86,7 @@ fn path_of(steps: &[Step]) -> String {
     steps.iter().fold(String::new(), step)
 }
 
-/// Why a variable found no place in the tree.
+/// The reason why a variable found no place in the tree.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Refusal {
     /// An index beyond the next free one.
@@ -174,7 +174,7 @@ fn insert(table: &mut Table, steps: &[Step], value: String, place: &Place) -> Re
     Ok(())
 }
 
-/// What must be made for the next step to have a place.
+/// The node that must be made for the next step to have a place.
 fn container(next: Option<&Step>) -> Value {
     match next {
         Some(Step::Index(_)) => Value::List(Vec::new()),

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, said so that it can be put right without a second look.
+//! Faults of a configuration, said so that they can be put right without a second look.
 //!
 //! A finding names the key, the place and the remedy. It never holds a secret's value; [`quote`] is the one way by which a
 //! configured value gets into a message.
@@ -8,19 +8,19 @@ use std::{fmt, path::PathBuf};
 /// One fault or one warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// Whether it stops the program.
+    /// True if it stops the program.
     pub severity: Severity,
     /// The key, such as `frontends[0].tokens[1]`; empty for a fault of a whole file.
     pub key: String,
-    /// Where the value came from.
+    /// The source of the value.
     pub place: Place,
-    /// What is wrong with it, to be read after the key: "is not a duration".
+    /// The fault, to be read after the key: "is not a duration".
     pub what: String,
-    /// What to do about it.
+    /// The remedy.
     pub help: Option<String>,
 }
 
-/// Whether a finding stops the program.
+/// The weight of a finding: it stops the program, or it does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
     /// The configuration cannot be used.
@@ -29,7 +29,7 @@ pub enum Severity {
     Warning,
 }
 
-/// Where a value came from.
+/// The source of a value.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     /// A file of TOML; line and column count from 1, the column in characters.
@@ -110,7 +110,7 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// What is wrong with one value, before its key and place are known.
+/// The fault of one value, before its key and place are known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Wrong {
     pub(super) what: String,
@@ -137,7 +137,7 @@ pub(super) fn quote(value: &str) -> String {
     format!("\"{shown}\"")
 }
 
-/// Whether a value has the form of a credential: one of the prefixes, or a user before an `@` in an address.
+/// Returns true if a value has the form of a credential: one of the prefixes, or a user before an `@` in an address.
 pub(super) fn looks_secret(value: &str) -> bool {
     // Our own crate's name starts like the vendor's keys, and stands in log directives.
     let value = value.replace("fini_bridge", "");

@@ -112,7 +112,7 @@ fn handoff(s: &mut Scope<'_>) -> HandoffPolicy {
     }
 }
 
-/// What becomes of a request that nobody claims: a word, or the words in which the customer is asked for an address.
+/// The end of a request that nobody claims: a word, or the words in which the customer is asked for an address.
 fn on_unclaimed(value: &Value) -> Form<OnUnclaimed> {
     const HELP: &str = "write \"bot\", \"stay\", or { ask = \"Leave us your address, and we write to you.\" }";
     if let Value::Table(table) = value {

@@ -45,7 +45,7 @@ const FILE_VARIABLE: &str = "FINI_BRIDGE_CONFIG";
 /// A configuration is a few kilobytes; a path to something else must not fill the memory.
 const LONGEST_FILE: u64 = 4 * 1024 * 1024;
 
-/// Where a configuration comes from and what it is for.
+/// The sources of a configuration, and its purpose.
 #[derive(Debug, Clone)]
 pub struct Sources {
     /// The file of `--config`. Without it `FINI_BRIDGE_CONFIG` names one, and without that `default_file` is read.
@@ -56,11 +56,11 @@ pub struct Sources {
     pub env: BTreeMap<String, OsString>,
     /// The present, for secrets whose end is set.
     pub now: Timestamp,
-    /// What must be there besides what is right in itself.
+    /// The keys that must be there.
     pub needs: Needs,
 }
 
-/// What a command needs from a configuration.
+/// The keys that a command needs from a configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
     /// Everything: keys for reading and writing, and at least one frontend. For `serve` and `check`.
@@ -87,15 +87,15 @@ impl Sources {
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// What is allowed but probably not meant.
+    /// Settings that are allowed but probably not meant.
     pub warnings: Vec<Finding>,
-    /// Where it came from.
+    /// Its source.
     pub origin: Origin,
     /// The files that hold secrets.
     pub secret_files: Vec<PathBuf>,
 }
 
-/// Where a configuration came from.
+/// The source of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     /// The file that was read.

@@ -31,7 +31,7 @@ impl<'c> Scope<'c> {
         join(&self.path, key)
     }
 
-    /// Whether a key is given.
+    /// Returns true if a key is given.
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }

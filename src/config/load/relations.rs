@@ -1,4 +1,4 @@
-//! What must, or should, hold between keys, once each of them is right by itself.
+//! Rules between keys, for keys that are right by themselves.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -195,7 +195,7 @@ fn secrets(cx: &mut Context) {
     }
 }
 
-/// Whether two places of one secret let somebody in where they were never let in: another frontend, or the way in for who
+/// Returns true if two places of one secret let somebody in where they were never let in: another frontend, or the way in for who
 /// was only called back.
 fn opens_another_door(one: &str, other: &str) -> bool {
     let frontend =

@@ -8,7 +8,7 @@ use super::{finding::Wrong, forms::Form};
 /// Checks the form of a secret without repeating it.
 pub(super) type Check = fn(&str) -> Form<()>;
 
-/// What a bearer token may consist of so that it survives an HTTP header: visible ASCII (RFC 9110, section 5.5).
+/// The characters with which a bearer token survives an HTTP header: visible ASCII (RFC 9110, section 5.5).
 pub(super) fn visible(text: &str) -> Form<()> {
     if text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(());

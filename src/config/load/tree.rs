@@ -14,13 +14,13 @@ use super::finding::Place;
 #[derive(Clone)]
 pub(super) struct Node {
     pub(super) value: Value,
-    /// Where the value stands.
+    /// The place of the value.
     pub(super) place: Place,
-    /// Where its key stands; the value's place for entries of a list.
+    /// The place of its key; for entries of a list, the value's.
     pub(super) key_place: Place,
 }
 
-/// What a key was set to.
+/// The value of a key.
 #[derive(Clone)]
 pub(super) enum Value {
     Text(String),

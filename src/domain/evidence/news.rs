@@ -73,7 +73,7 @@ pub fn novelty(
         };
         by_place || by_time
     };
-    // What a bot writes at the moment of a conversation's creation is its greeting.
+    // A bot's word at the moment of a conversation's creation is its greeting.
     let is_fresh = !began.has_past && own_since.is_none_or(|since| created_at >= since.minus(AT_ONCE));
     let mut is_news = Vec::with_capacity(events.len());
     let mut has_stranger = false;

@@ -22,7 +22,7 @@ pub(super) fn of(kind: &str) -> Vec<Value> {
 /// An event of each type of the feed, numbered in their order.
 pub(super) fn all() -> Vec<Value> {
     let mut bodies: Vec<String> = events().iter().zip(1..).map(|(event, sequence)| render(event, sequence)).collect();
-    // What a browser sees of the last one, which is not for browsers.
+    // The last one is not for browsers; this is their part of it.
     let last = bodies.len();
     let hidden = bodies
         .last()

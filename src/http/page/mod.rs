@@ -64,7 +64,7 @@ impl Page {
     }
 }
 
-/// What the tests of each page ask of it.
+/// The checks of each page's tests.
 #[cfg(test)]
 impl Page {
     /// Asserts that the page keeps to its policy, and that every file it names under `base` or imports is there, but for the

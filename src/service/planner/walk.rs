@@ -25,7 +25,7 @@ const MOST_JUMPS: u32 = 3;
 /// A page of one conversation that fails so often in a row is a row that List cannot give.
 const BLOCKED_AFTER: u32 = 2;
 
-/// Why a page is missing.
+/// The reason why a page is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missed {
     /// It was not asked for, or could not be recorded: that says nothing about the page.

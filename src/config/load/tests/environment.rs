@@ -1,4 +1,4 @@
-//! What the environment can say, and how it is told of its faults.
+//! The environment as a source, and the reports of its faults.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What is refused, and with which words.
+//! Refusals, and their words.
 
 use super::*;
 

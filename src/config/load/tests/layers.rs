@@ -1,4 +1,4 @@
-//! Which layer wins, and which file is read.
+//! The order of the layers, and the file that is read.
 
 use std::time::Duration;
 

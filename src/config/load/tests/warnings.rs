@@ -1,4 +1,4 @@
-//! What is warned of, and the summary.
+//! Warnings, and the summary.
 
 use super::*;
 use crate::config::describe;

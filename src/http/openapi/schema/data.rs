@@ -44,20 +44,20 @@ pub struct TurnCompletedData {
     pub replies: i64,
 }
 
-/// Why a turn came to nothing.
+/// The reason why a turn came to nothing.
 #[derive(ToSchema)]
 pub struct TurnFailedData {
     /// The frontend's message.
     pub message_id: String,
-    /// Why, for programs.
+    /// The reason, for programs.
     pub code: FailureCode,
-    /// Why, in words.
+    /// The reason, in words.
     pub detail: String,
     /// True if the same text may be posted again, under a new id, without the risk of a double.
     pub may_resend: bool,
 }
 
-/// Why a conversation counts as escalated.
+/// The reason why a conversation counts as escalated.
 #[derive(ToSchema)]
 pub struct ConversationEscalatedData {
     /// Sign by which it was noticed.
@@ -70,7 +70,7 @@ pub struct ConversationEscalatedData {
 /// A request for a human, with what a desk has to know. Browsers are told `reason`, `desk_open` and `next_open` alone.
 #[derive(ToSchema)]
 pub struct HandoffRequestedData {
-    /// Why.
+    /// The reason.
     pub reason: EscalationReason,
     /// Note of the party that asked.
     pub note: Option<String>,

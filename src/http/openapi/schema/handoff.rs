@@ -85,7 +85,7 @@ pub struct WhichAgent {
 #[schema(example = json!({"reason": "refund", "note": "asks about a refund"}))]
 #[serde(deny_unknown_fields)]
 pub struct HumanWish {
-    /// Why, in a word.
+    /// The reason, in a word.
     #[schema(max_length = 200, pattern = "^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$")]
     pub reason: Option<String>,
     /// Note for the desk; not shown to the customer.
@@ -191,7 +191,7 @@ pub struct FiniEscalation {
     /// The bridge's attribute of that name.
     #[schema(max_length = 200, pattern = "^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$")]
     pub bridge_speaker: Option<String>,
-    /// Why.
+    /// The reason.
     #[schema(max_length = 4000, pattern = "^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$")]
     pub reason: Option<String>,
     /// Summary of the conversation.

@@ -62,7 +62,7 @@ words! {
     Outcome = "answered" | "no_reply" | "escalated" | "stored";
     /// Reason for which a turn failed.
     FailureCode = "fini_rejected" | "fini_unavailable" | "no_reply_in_time" | "interaction_lost" | "unclear_outcome";
-    /// Why a human takes over.
+    /// The reason why a human takes over.
     EscalationReason = "status" | "silent_escalation" | "human_message" | "action" | "requested";
     /// Consequence when nobody came: the bot goes on, the customer waits on, or is asked for an address.
     Unclaimed = "bot" | "stay" | "ask";
