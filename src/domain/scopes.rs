@@ -311,16 +311,14 @@ impl Scopes {
                 self.limit.open(Trouble::Throttled, pause, now);
                 changes.push(Change::Opened(Scope::Vendor, Trouble::Throttled));
             }
-            Outcome::Failed(asked) => match about {
-                About::Message(bot, conversation) => {
+            Outcome::Failed(asked) => {
+                if let About::Message(bot, conversation) = about {
                     changes.extend(self.failed(bot, conversation, asked, began_at, now, jitter));
-                }
-                _ => {
-                    let Some(way) = about.way() else { return changes };
+                } else if let Some(way) = about.way() {
                     let opened = self.reads[way as usize].failed(Trouble::Failing, began_at, now, jitter);
                     changes.extend(opened.map(|_| Change::Opened(Scope::Reads(way), Trouble::Failing)));
                 }
-            },
+            }
         }
         changes
     }

@@ -199,12 +199,12 @@ impl Walker {
         let is_old = snapshot.created_at.plus(KEY_WITHIN) < seen_at;
         let would_show = is_old && self.keys_return.load(Ordering::Relaxed);
         if let Some(attribute) = snapshot.conversation_attribute() {
-            let holds_it = |open: &&Open| {
+            let holds_it = |open: &Open| {
                 let may_be = |event| may_be_reworded(event, open.role, &open.text, open.sent_at);
                 !open.is_given_up && snapshot.events.iter().any(may_be)
             };
             let named = unbound.iter().filter(|candidate| candidate.attribute == attribute);
-            let named = named.filter(|candidate| candidate.open.as_ref().filter(holds_it).is_some());
+            let named = named.filter(|candidate| candidate.open.as_ref().is_some_and(holds_it));
             return named.map(|candidate| candidate.conversation.key).collect();
         }
         if would_show {

@@ -161,10 +161,8 @@ async fn bridge(server: &Server, config: &str, url: &str) -> (Came, String) {
         return (Came::Refused, words);
     }
     let authorized = |line: &String| line.contains("authorized") && line.contains("application_name=fini-bridge");
-    let line = eventually("the server to write of it", async || {
-        server.log().into_iter().skip(before).filter(authorized).next_back()
-    })
-    .await;
+    let line =
+        eventually("the server to write of it", async || server.log().into_iter().skip(before).rfind(authorized)).await;
     (if line.contains("SSL enabled") { Came::Encrypted } else { Came::Plain }, words)
 }
 

@@ -95,7 +95,7 @@ impl Past {
         );
         format!(
             "INSERT INTO conversations (key, frontend, conversation_id, attribute, interaction_id, binding_version, \
-                 snapshot_read, first_sent_at, last_sequence, queued, turn_due_at, created_at, updated_at, \
+                 wrapper_read, first_sent_at, last_sequence, queued, turn_due_at, created_at, updated_at, \
                  last_activity_at, watch_until) VALUES \
                  (1, 'web', 'settled', 'kc-1', '{interaction}', 1, TRUE, {now}, 4, 1, {now}, {now}, {now}, {now}, {day}); \
              INSERT INTO conversations (key, frontend, conversation_id, attribute, first_sent_at, last_sequence, \

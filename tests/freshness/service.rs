@@ -208,7 +208,7 @@ async fn seed(sandbox: &Sandbox, database: &std::path::Path, conversations: u32)
         }
         let (state, status) = if with_human { ("escalated", ESCALATED) } else { ("open", "Open") };
         let key: i64 = transaction.query_row(
-            "INSERT INTO conversations (frontend, conversation_id, attribute, state, status_text, snapshot_read, \
+            "INSERT INTO conversations (frontend, conversation_id, attribute, state, status_text, wrapper_read, \
                 interaction_id, first_sent_at, created_at, updated_at, last_activity_at, watch_until) \
              VALUES ('web', $1, $1, $2, $3, TRUE, $4, $5, $5, $5, $6, $7) RETURNING key",
             (

@@ -166,7 +166,7 @@ pub(in crate::store) async fn erase(
     }
     db::query(
         "UPDATE conversations SET erased_at = $2, updated_at = $2, attribute = '', state = 'open', note = NULL, \
-            status_text = NULL, resolved = NULL, snapshot_read = FALSE, awaiting_customer = FALSE, escalation = 0, \
+            status_text = NULL, resolved = NULL, wrapper_read = FALSE, awaiting_customer = FALSE, escalation = 0, \
             unjudged_since = NULL, status_as_of = 0, held_until = NULL, interaction_id = NULL, \
             binding_version = binding_version + 1, binding_wanted_since = NULL, binding_look_at = NULL, \
             first_sent_at = NULL, queued = 0, occupied = FALSE, turn_due_at = NULL, watch_until = NULL, read_at = NULL, \

@@ -159,12 +159,7 @@ async fn record_part(
     let news: Vec<&FiniEvent> = events.iter().filter(|event| is_news(event, &applied, &open)).collect();
     let unseen: Vec<&FiniEvent> = news.iter().filter(|event| !seen.events.contains_key(&event.id)).copied().collect();
 
-    evidence::mark(conn, observation.conversation, &seen, &applied.seen_events, observation.now).await?;
-    for (event, of, _) in &applied.seen_events {
-        if let Some(earlier) = of.filter(|of| unseen_messages.iter().any(|turn| turn.key == *of)) {
-            evidence::own_event_seen(conn, conversation.key(), earlier, event).await?;
-        }
-    }
+    mark(conn, observation, &unseen_messages, &seen, &applied).await?;
     stand(&mut conversation, &applied);
     feed::append(conn, cx, &mut conversation, &applied.feed, observation.now).await?;
 
@@ -194,13 +189,8 @@ async fn record_part(
     let (latest, latest_message) = latest(&events, observation.now);
     conversation.latest_message_at = conversation.latest_message_at.max(latest_message);
     let stirred = snapshot.is_none() || fresh || applied.standing.state != conversation.stored().standing.state;
-    let next = match recorded.judge_at {
-        _ if !is_snapshot => NextRead::after_turn(observation.now),
-        _ if taken.wants_whole => NextRead { at: Some(observation.now), urgency: 0 },
-        // List may lag behind a response: a read that was due stays due.
-        Some(_) if is_behind => conversation.read,
-        judge_at => conversation.read.again(judge_at),
-    };
+    let next =
+        next_read(conversation.read, is_snapshot, taken.wants_whole, is_behind, recorded.judge_at, observation.now);
     if stirred {
         conversation.last_activity_at =
             latest.map_or(conversation.last_activity_at, |at| at.max(conversation.last_activity_at));
@@ -219,6 +209,41 @@ async fn record_part(
     }
     conversation.save(conn).await?;
     Ok((recorded, is_partial.then_some(end)))
+}
+
+/// Records the events as seen, and each message whose own event is among them as found.
+async fn mark(
+    conn: &mut Conn,
+    observation: &Record,
+    unseen_messages: &[UnseenMessage],
+    seen: &Seen,
+    applied: &Applied,
+) -> Result<()> {
+    evidence::mark(conn, observation.conversation, seen, &applied.seen_events, observation.now).await?;
+    for (event, of, _) in &applied.seen_events {
+        if let Some(earlier) = of.filter(|of| unseen_messages.iter().any(|turn| turn.key == *of)) {
+            evidence::own_event_seen(conn, observation.conversation, earlier, event).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns the next single read after `read`.
+fn next_read(
+    read: NextRead,
+    is_snapshot: bool,
+    wants_whole: bool,
+    is_behind: bool,
+    judge_at: Option<Timestamp>,
+    now: Timestamp,
+) -> NextRead {
+    match judge_at {
+        _ if !is_snapshot => NextRead::after_turn(now),
+        _ if wants_whole => NextRead { at: Some(now), urgency: 0 },
+        // List may lag behind a response: a read that was due stays due.
+        Some(_) if is_behind => read,
+        judge_at => read.again(judge_at),
+    }
 }
 
 /// Keeps the evidence of an answer whose conversation was erased meanwhile.

@@ -246,7 +246,7 @@ impl ConversationRecord {
         }
         let handoff = &columns.standing.handoff;
         db::query(
-            "UPDATE conversations SET state = $2, status_text = $3, resolved = $4, snapshot_read = $5, note = $6, \
+            "UPDATE conversations SET state = $2, status_text = $3, resolved = $4, wrapper_read = $5, note = $6, \
                 interaction_id = $7, binding_version = $8, binding_wanted_since = $9, binding_look_at = $10, \
                 binding_looks = $11, first_sent_at = $12, last_sequence = $13, queued = $14, occupied = $15, \
                 turn_due_at = $16, updated_at = $17, last_activity_at = $18, watch_until = $19, read_at = $20, \
@@ -301,7 +301,7 @@ impl ConversationRecord {
 /// Loads and locks a conversation that was not erased.
 pub(in crate::store) async fn load(conn: &mut Conn, key: ConversationKey) -> Result<Option<ConversationRecord>> {
     let row = db::query(concat!(
-        "SELECT frontend, conversation_id, state, status_text, resolved, snapshot_read, note, interaction_id, \
+        "SELECT frontend, conversation_id, state, status_text, resolved, wrapper_read, note, interaction_id, \
             binding_version, binding_wanted_since, binding_look_at, binding_looks, first_sent_at, last_sequence, \
             queued, occupied, turn_due_at, updated_at, last_activity_at, watch_until, read_at, read_urgency, read_misses, \
             held_until, awaiting_customer, escalation, unjudged_since, status_as_of, shown_updated_at, \
@@ -340,7 +340,7 @@ fn columns(row: &Row) -> Result<Columns> {
             state: rows::state(row, "state")?,
             status_text: rows::maybe_text(row, "status_text")?,
             resolved: rows::maybe_flag(row, "resolved")?,
-            snapshot_read: rows::flag(row, "snapshot_read")?,
+            snapshot_read: rows::flag(row, "wrapper_read")?,
             awaiting_customer: rows::flag(row, "awaiting_customer")?,
             escalation: Escalation::from_bits(rows::int(row, "escalation")?),
             handoff: handoff::handoff(row)?,

@@ -189,7 +189,7 @@ fn what_the_loops_ask_for_again_and_again_costs_the_same_beside_any_number_of_co
         ("summary of unbound conversations", unbound::SUMMARY, &[now, 200]),
         ("watch summary", reading::WATCH_SUMMARY, &[now]),
         ("front of the watch", reading::WATCHED_UNTIL, &[now, now, 64]),
-        ("due reads", reading::DUE_READS, &[0, now, 64]),
+        ("due reads", reading::DUE_READS, &[now, 64]),
         ("next read", reading::NEXT_READ, &[]),
         ("turns to read", turns::TO_READ, &[now, 64]),
         ("turns that wait too long", turns::WAITING_LONGEST, &[now, 64]),
