@@ -331,6 +331,8 @@ impl Simulation {
                 escalated: self.escalated.len() as u64,
                 oldest_created_at: Some(time(BEGIN - DAY)),
                 front: &watched,
+                shut: [None, None],
+                is_list_failing: false,
             };
             let started = Instant::now();
             let plan = self.planner.decide(&situation);

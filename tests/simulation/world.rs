@@ -96,7 +96,7 @@ impl Who {
 pub struct Asked {
     pub talk: Talk,
     /// Milliseconds since the world began.
-    pub asked_at: i64,
+    pub made_at: i64,
     pub answered_at: i64,
     /// The Fini conversation from which it came, where Fini asked.
     pub home: Option<String>,
@@ -364,7 +364,7 @@ impl World {
 
     fn was_asked(&self, talk: Talk, asked_at: i64, home: Option<String>, is_known: bool) {
         let answered_at = self.time.elapsed();
-        lock(&self.asked).push(Asked { talk, asked_at, answered_at, home, is_known });
+        lock(&self.asked).push(Asked { talk, made_at: asked_at, answered_at, home, is_known });
     }
 
     /// Waits until nothing is left to be done; says what is left where that does not come.

@@ -35,7 +35,7 @@ fn had_left_the_bot(feed: &[Value], asked: &Asked) -> bool {
         if at > asked.answered_at {
             break;
         }
-        if at >= asked.asked_at && !is_bots {
+        if at >= asked.made_at && !is_bots {
             return true;
         }
         match event["type"].as_str() {
@@ -44,7 +44,7 @@ fn had_left_the_bot(feed: &[Value], asked: &Asked) -> bool {
             Some("handoff.unclaimed") => is_bots |= event["data"]["then"] == "bot",
             _ => {}
         }
-        if at >= asked.asked_at && !is_bots {
+        if at >= asked.made_at && !is_bots {
             return true;
         }
     }
