@@ -140,7 +140,8 @@ async fn each_lane_that_stands_still_says_what_holds_it() {
         let held = lane(&bridge, "callbacks", "retried").await.expect("held");
         assert_eq!(held["blocked_by"], "pause", "that comes first");
         // A message behind one that Fini is still answering.
-        bridge.sandbox.set(|settings| settings.reply_latency_ms = 3_000);
+        // Longer than the longest time between two measurements.
+        bridge.sandbox.set(|settings| settings.reply_latency_ms = 12_000);
         let (first, _) = bridge.say("behind", "The first").await;
         let (second, _) = bridge.say("behind", "The second").await;
         let held = eventually("a message behind another", async || lane(&bridge, "messages", "behind").await).await;
@@ -152,6 +153,7 @@ async fn each_lane_that_stands_still_says_what_holds_it() {
             (waiting >= 1.0 && paused >= 1.0).then_some(())
         })
         .await;
+        bridge.sandbox.set(|settings| settings.reply_latency_ms = 0);
         bridge.end_of("behind", &second).await;
         // Part by part the same lanes come, each once.
         bridge.turn("third", "Another").await;

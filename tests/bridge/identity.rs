@@ -470,7 +470,8 @@ async fn the_bridge_mints_users_tokens() {
     posts(&mut bridge, &token, "c", json!({"user": {"id": "u/9@x"}})).await;
     let known = at_fini(&bridge, "c").await;
     assert_eq!((&known["user_id"], &known["email"]), (&json!("u/9@x"), &json!("own@example.com")));
-    for body in [json!({"user_id": "u-1"}), json!({"ttl": 60}), json!({"attributes": []}), json!({"ttl_seconds": 3601})]
+    for body in
+        [json!({"user_id": "u-1"}), json!({"ttl": 60}), json!({"attributes": [60]}), json!({"ttl_seconds": 3601})]
     {
         bridge.call("POST", "/v1/users/u-9/tokens").json(&body).send().await.problem(422, "invalid_request");
     }

@@ -115,7 +115,7 @@ async fn the_log_is_for_the_frontend_s_own_server_and_its_own_cursors() {
         let minted = bridge.call("POST", "/v1/conversations/c/tokens").json(&json!({})).send().await.expect(200).json();
         let browser = bridge.anonymous("GET", path).bearer(minted["token"].as_str().expect("a token"));
         browser.send().await.problem(403, "forbidden");
-        for wrong in ["1", "log_1_0000000000000000", &cursor[..cursor.len() - 1], ""] {
+        for wrong in ["1", "log_1_0000000000000000", &cursor[..cursor.len() - 1]] {
             let answer = bridge.call("GET", &format!("{path}?after={wrong}")).send().await;
             answer.problem(400, "invalid_cursor");
         }
@@ -130,6 +130,8 @@ async fn the_log_is_for_the_frontend_s_own_server_and_its_own_cursors() {
             bridge.call("GET", &format!("{path}?{wrong}")).send().await.problem(422, "invalid_request");
         }
     }
+    // A stream's reader that remembers nothing yet may say so; a page is asked for on purpose.
+    bridge.call("GET", "/v1/events?after=").send().await.problem(400, "invalid_cursor");
     bridge.call("GET", "/v1/events?limit=0").send().await.problem(422, "invalid_request");
     let call = bridge.call("GET", "/v1/stream").header("last-event-id", "7");
     call.send().await.problem(400, "invalid_cursor");

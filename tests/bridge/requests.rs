@@ -183,8 +183,12 @@ fn bad_queries(token: &str) -> Vec<Raw> {
         "limit=",
         "limit=1e3",
     ];
+    // A stream begins at the first event where its reader's position is none.
+    let routes = |query: &str| if query.starts_with("after") { &["events"][..] } else { &["events", "stream"] };
     let reads = pages.iter().flat_map(|query| {
-        ["events", "stream"].map(|route| Raw::new("GET", &format!("/v1/conversations/c/{route}?{query}")).bearer(token))
+        routes(query)
+            .iter()
+            .map(move |route| Raw::new("GET", &format!("/v1/conversations/c/{route}?{query}")).bearer(token))
     });
     let erasures = ["upstream=maybe", "upstream=", "upstream=TRUE"];
     let erasures = erasures.map(|query| Raw::new("DELETE", &format!("/v1/conversations/c?{query}")).bearer(token));
@@ -323,7 +327,7 @@ fn bad_tokens(token: &str, browser: &str) -> Vec<Raw> {
     for path in ["/v1/conversations/c/tokens", "/v1/users/u/tokens"] {
         for body in [
             "{",
-            "[]",
+            "[1]",
             "1",
             "{\"ttl\":60}",
             "{\"ttl_seconds\":0}",
@@ -335,7 +339,7 @@ fn bad_tokens(token: &str, browser: &str) -> Vec<Raw> {
             "{\"origins\":[1]}",
             "{\"origins\":[\"shop.example\"]}",
             "{\"origins\":[\"https://shop.example/\"]}",
-            "{\"attributes\":[]}",
+            "{\"attributes\":[1]}",
             "{\"attributes\":\"\\ud800\"}",
             "{\"user\":\"u\"}",
             "{\"userId\":\"u\"}",
