@@ -38,8 +38,11 @@ const WORLDS: &[(&str, Scene)] = &[
     (
         "a conversation is bound to the newest row",
         Scene {
-            answers: &[("resolve_when", "reply_ready", 1), TAKES_20_S],
-            ..Scene::usual(|| vec![says(0, 0, 1, "user"), says(10_000, 1, 1, "user")])
+            answers: &[TAKES_20_S],
+            ..Scene::usual(|| {
+                let asks = (0..4).map(|person| says(0, person, 1, "user"));
+                asks.chain((0..4).map(|person| agent(40_000, person, 2))).collect()
+            })
         },
     ),
     ("a number of the feed is left out", Scene::usual(|| vec![says(0, 0, 1, "user"), agent(9_000, 0, 2)])),

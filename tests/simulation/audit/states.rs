@@ -66,8 +66,8 @@ fn as_at_fini(evidence: &Evidence, talk: Talk, feed: &[Value], view: &Value, ver
     }
 }
 
-/// Whether somebody asked for a human or took the conversation after Fini had called it resolved, and nobody has written
-/// since: Fini knows nothing of that, and goes on saying what it said before.
+/// Whether somebody asked for a human or took the conversation after Fini had called it resolved, and that stands: Fini knows
+/// nothing of it, and goes on saying what it said before.
 fn was_reopened_here(feed: &[Value]) -> bool {
     let Some(place) = feed.iter().rposition(|event| event["type"] == "conversation.resolved") else { return false };
     let Some(next) = feed.get(place + 1).filter(|_| feed[place]["data"]["resolved"] == false) else { return false };
@@ -76,5 +76,6 @@ fn was_reopened_here(feed: &[Value]) -> bool {
         Some("conversation.escalated") => matches!(next["data"]["reason"].as_str(), Some("requested" | "action")),
         _ => false,
     };
-    by_an_act && !feed[place..].iter().any(|event| event["type"] == "message.created")
+    let ends = |event: &Value| matches!(event["type"].as_str(), Some("handoff.returned" | "handoff.unclaimed"));
+    by_an_act && !feed[place..].iter().any(ends)
 }
