@@ -9,7 +9,8 @@ use crate::{plan::Deed, time::BEGINNING, world::Asked};
 pub fn judge(evidence: &Evidence, verdict: &mut Verdict) {
     let is_set = evidence.plan.acts.iter().any(|act| matches!(act.deed, Deed::Step { .. }));
     for asked in &evidence.asked {
-        let feed = &evidence.feeds[&asked.talk];
+        // Asked for in a conversation in which nobody wrote: there is no feed.
+        let Some(feed) = evidence.feeds.get(&asked.talk) else { continue };
         let is_mixed = asked.home.as_deref().is_some_and(|home| evidence.is_joined(home));
         if is_mixed || evidence.had_erasure(asked.talk) || evidence.had_quarantine(asked.talk) {
             continue;

@@ -66,16 +66,17 @@ fn as_at_fini(evidence: &Evidence, talk: Talk, feed: &[Value], view: &Value, ver
     }
 }
 
-/// Whether somebody asked for a human or took the conversation after Fini had called it resolved, and that stands: Fini knows
-/// nothing of it, and goes on saying what it said before.
+/// Returns true if somebody asked for a human or took the conversation after Fini had called it resolved, and that stands: Fini
+/// knows nothing of it, and goes on saying what it said before.
 fn was_reopened_here(feed: &[Value]) -> bool {
-    let Some(place) = feed.iter().rposition(|event| event["type"] == "conversation.resolved") else { return false };
-    let Some(next) = feed.get(place + 1).filter(|_| feed[place]["data"]["resolved"] == false) else { return false };
-    let by_an_act = match next["type"].as_str() {
+    let is_resolved = |event: &Value| event["type"] == "conversation.resolved" && event["data"]["resolved"] == true;
+    let is_asked = |event: &Value| match event["type"].as_str() {
         Some("handoff.claimed") => true,
-        Some("conversation.escalated") => matches!(next["data"]["reason"].as_str(), Some("requested" | "action")),
+        Some("conversation.escalated") => matches!(event["data"]["reason"].as_str(), Some("requested" | "action")),
         _ => false,
     };
     let ends = |event: &Value| matches!(event["type"].as_str(), Some("handoff.returned" | "handoff.unclaimed"));
-    by_an_act && !feed[place..].iter().any(ends)
+    let Some(resolved) = feed.iter().rposition(is_resolved) else { return false };
+    let Some(asked) = feed[resolved..].iter().rposition(is_asked) else { return false };
+    !feed[resolved + asked..].iter().any(ends)
 }
