@@ -62,9 +62,7 @@ impl StoreUrl {
         }
         Ok(Self::Postgres { urls: postgres_url::parse(text)?.into_iter().map(SecretString::from).collect() })
     }
-}
 
-impl StoreUrl {
     /// Returns true if certificates are compared and names are not: with the driver any server that has a public certificate is
     /// believed then, since it trusts the system's certificates besides those that are named.
     pub(super) fn trusts_any_name(&self) -> bool {

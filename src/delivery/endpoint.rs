@@ -173,11 +173,11 @@ impl Endpoint {
     /// Notes that the receiver took a callback. Returns true if that ended a pause.
     pub(super) fn succeeded(&self, seat: &Seat, began_at: Timestamp, now: Timestamp) -> bool {
         self.traffic().pace.taken(seat.pass, now, self.terms.slots);
-        self.breaker().succeeded(began_at).is_some()
+        self.took(began_at)
     }
 
-    /// Notes that the receiver took what was sent at `began_at` outside the feed. Returns true if that ended a pause.
-    pub fn took_a_ping(&self, began_at: Timestamp) -> bool {
+    /// Notes that the receiver took something that was sent at `began_at`, if only a ping. Returns true if that ended a pause.
+    pub fn took(&self, began_at: Timestamp) -> bool {
         self.breaker().succeeded(began_at).is_some()
     }
 

@@ -38,7 +38,15 @@ pub enum State<R> {
     },
 }
 
-impl<R> State<R> {
+impl<R: Copy> State<R> {
+    /// Returns the time before which nothing goes, while it is open.
+    pub const fn open_until(&self) -> Option<Timestamp> {
+        match self {
+            Self::Open { until, .. } => Some(*until),
+            Self::Closed | Self::HalfOpen { .. } => None,
+        }
+    }
+
     /// Returns the name shown to operators.
     pub const fn as_str(&self) -> &'static str {
         match self {

@@ -286,9 +286,9 @@ impl Server {
             None => return,
         };
         let mut stream = connection.into_parts().io.into_inner().into_stream();
-        if let Some(withheld) = activity.take_withheld() {
-            let Ok(response) = router.clone().call(Unreadable(withheld.status).request(peer)).await;
-            let answer = withheld.replaced_by(response).await;
+        if let Some(bare_answer) = activity.take_bare_answer() {
+            let Ok(response) = router.clone().call(Unreadable(bare_answer.status).request(peer)).await;
+            let answer = bare_answer.replaced_by(response).await;
             let written = tokio::time::timeout(self.limits.write_timeout, stream.write_all(&answer)).await;
             if !matches!(written, Ok(Ok(()))) {
                 return;

@@ -150,7 +150,7 @@ pub(super) async fn ping(
     let began_at = admin.clock.now();
     let result = endpoint.receivers(&admin.receivers).attempt(&attempt).await;
     let delivered = result.status.is_some_and(|status| (200..300).contains(&status));
-    if delivered && endpoint.took_a_ping(began_at) {
+    if delivered && endpoint.took(began_at) {
         tracing::info!(%frontend, destination = endpoint.destination.name, "callbacks flow again");
         admin.store.changes().announce(Change::Deliveries);
     }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::Server;
 use super::pace::Pace;
-use super::unreadable::{Withheld, withheld};
+use super::unreadable::{BareAnswer, bare_answer};
 use crate::metrics::{ConnectionEnd, Metrics};
 
 /// The requests in flight on one connection, and the time since which there are none. Shared between its bytes and its
@@ -27,13 +27,13 @@ struct Requests {
     idle_since: Instant,
     unread: bool,
     ends_at: Option<Instant>,
-    withheld: Option<Withheld>,
+    bare_answer: Option<BareAnswer>,
 }
 
 impl Activity {
     pub(super) fn new() -> Self {
         let idle_since = Instant::now();
-        let requests = Requests { active: 0, begun: 0, idle_since, unread: false, ends_at: None, withheld: None };
+        let requests = Requests { active: 0, begun: 0, idle_since, unread: false, ends_at: None, bare_answer: None };
         Self(Arc::new(Mutex::new(requests)))
     }
 
@@ -72,8 +72,8 @@ impl Activity {
     }
 
     /// Takes the library's own answer to a request that it could not read, if it was kept from the wire.
-    pub(super) fn take_withheld(&self) -> Option<Withheld> {
-        self.with(|requests| requests.withheld.take())
+    pub(super) fn take_bare_answer(&self) -> Option<BareAnswer> {
+        self.with(|requests| requests.bare_answer.take())
     }
 
     fn begun(&self) -> u64 {
@@ -178,9 +178,9 @@ impl Guarded {
         if self.activity.idle_since().is_none() {
             return bytes.len();
         }
-        match withheld(bytes) {
-            Some((0, withheld)) => {
-                self.activity.with(|requests| requests.withheld = Some(withheld));
+        match bare_answer(bytes) {
+            Some((0, bare_answer)) => {
+                self.activity.with(|requests| requests.bare_answer = Some(bare_answer));
                 0
             }
             Some((begin, _)) => begin,

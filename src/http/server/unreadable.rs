@@ -32,7 +32,7 @@ impl Unreadable {
 
 /// An answer of the library's own that was kept from the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Withheld {
+pub(super) struct BareAnswer {
     pub(super) status: StatusCode,
     /// The time in its `date`.
     date: Option<String>,
@@ -45,7 +45,7 @@ const MOST: usize = 256;
 
 /// Finds the library's own answer at the end of what it writes: where it begins, and what it is. It has no body and no
 /// headers but these three; an answer of a router that knows [`Unreadable`] has more.
-pub(super) fn withheld(bytes: &[u8]) -> Option<(usize, Withheld)> {
+pub(super) fn bare_answer(bytes: &[u8]) -> Option<(usize, BareAnswer)> {
     let from = bytes.len().saturating_sub(MOST);
     let begin = from + bytes[from..].windows(LINE.len()).rposition(|window| window == LINE)?;
     let head = std::str::from_utf8(&bytes[begin..]).ok()?.strip_suffix("\r\n\r\n")?;
@@ -60,10 +60,10 @@ pub(super) fn withheld(bytes: &[u8]) -> Option<(usize, Withheld)> {
             _ => return None,
         }
     }
-    is_empty.then_some((begin, Withheld { status, date }))
+    is_empty.then_some((begin, BareAnswer { status, date }))
 }
 
-impl Withheld {
+impl BareAnswer {
     /// Writes the router's answer down in place of the library's. It is the last on its connection.
     pub(super) async fn replaced_by(self, response: Response) -> Vec<u8> {
         let (parts, body) = response.into_parts();
@@ -94,7 +94,8 @@ mod tests {
 
     #[test]
     fn the_librarys_own_answer_is_told_from_every_other() {
-        let found = |text: &str| withheld(text.as_bytes()).map(|(begin, withheld)| (begin, withheld.status.as_u16()));
+        let found =
+            |text: &str| bare_answer(text.as_bytes()).map(|(begin, bare_answer)| (begin, bare_answer.status.as_u16()));
         assert_eq!(found(OWN), Some((0, 431)));
         let before = "HTTP/1.1 204 No Content\r\nx-request-id: a\r\n\r\n";
         assert_eq!(found(&format!("{before}{OWN}")), Some((before.len(), 431)), "behind an earlier answer");
@@ -106,11 +107,11 @@ mod tests {
 
     #[tokio::test]
     async fn the_routers_answer_takes_its_place_and_ends_the_connection() {
-        let (_, withheld) = withheld(OWN.as_bytes()).expect("the library's own");
+        let (_, bare_answer) = bare_answer(OWN.as_bytes()).expect("the library's own");
         let mut response = Response::new(Body::from("{}"));
         *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
         response.headers_mut().insert("x-request-id", "a".parse().expect("valid"));
-        let bytes = withheld.replaced_by(response).await;
+        let bytes = bare_answer.replaced_by(response).await;
         assert_eq!(
             String::from_utf8_lossy(&bytes),
             "HTTP/1.1 431 Request Header Fields Too Large\r\nx-request-id: a\r\ndate: Tue, 1 Dec\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}"

@@ -28,7 +28,7 @@ use crate::{
         breaker::State as Breaker,
         conversation::State,
         ids::{ConversationKey, FrontendName, TurnKey},
-        scopes::Way,
+        scopes::{Trouble, Way},
     },
     fini::{
         FiniApi,
@@ -164,11 +164,10 @@ impl Loop for Arc<Reader> {
             return Ok(Step::Idle { until: None });
         }
         let breakers = [Way::List, Way::Get].map(|way| self.breakers.reads(way));
-        let shut = breakers.map(|breaker| if let Breaker::Open { until, .. } = breaker { Some(until) } else { None });
         let mut unread_end = None;
         if breakers != [Breaker::Closed; 2] {
             unread_end = self.give_up_unread(now).await?;
-            if let [Some(lists), Some(gets)] = shut {
+            if let [Some(lists), Some(gets)] = breakers.map(|breaker| breaker.open_until()) {
                 let until = lists.min(gets);
                 return Ok(Step::Idle { until: Some(unread_end.map_or(until, |end| end.min(until))) });
             }
@@ -185,10 +184,9 @@ impl Loop for Arc<Reader> {
             None
         };
         self.begin(now).await?;
-        let view = self.view(now).await?;
+        let view = self.view(now, breakers).await?;
         self.note_need(&view);
-        let situation = Situation { shut, is_list_failing: breakers[0] != Breaker::Closed, ..view.situation(self) };
-        let plan = self.state().planner.decide(&situation);
+        let plan = self.state().planner.decide(&view.situation(self));
         let class = match plan {
             Plan::Wait(until) => {
                 return Ok(Step::Idle { until: [until, renew, unread_end].into_iter().flatten().min() });
@@ -222,6 +220,8 @@ impl Loop for Arc<Reader> {
 /// The input of a decision, as it was read just now.
 struct View {
     now: Timestamp,
+    /// What List and Get meet.
+    breakers: [Breaker<Trouble>; 2],
     used: BudgetUse,
     lookups: Vec<TurnToRead>,
     next_look: Option<Timestamp>,
@@ -253,8 +253,8 @@ impl View {
             escalated: self.watch.summary.escalated,
             oldest_created_at: self.watch.summary.oldest_created_at,
             front: &self.front,
-            shut: [None; 2],
-            is_list_failing: false,
+            shut: self.breakers.map(|breaker| breaker.open_until()),
+            is_list_failing: self.breakers[Way::List as usize] != Breaker::Closed,
         }
     }
 }
@@ -327,7 +327,7 @@ impl Reader {
         Ok(())
     }
 
-    async fn view(&self, now: Timestamp) -> Result<View> {
+    async fn view(&self, now: Timestamp, breakers: [Breaker<Trouble>; 2]) -> Result<View> {
         // Before the store is asked: what ends in between is not on record yet as the store tells it, and would be read twice.
         let (looking, getting) = {
             let state = self.state();
@@ -359,6 +359,7 @@ impl Reader {
         };
         Ok(View {
             now,
+            breakers,
             used,
             lookups,
             next_look,

@@ -142,7 +142,7 @@ async fn frequent_questions_go_by_their_index_from_the_first_row_on() {
         ("customers who wait", handoff::WAITING, &[]),
         ("a conversation by its attribute", handoff::BY_ATTRIBUTE, &[]),
         ("others in a Fini conversation", handoff::SHARING, &[]),
-        ("others that are looked for", handoff::LOOKED_FOR, &["conversations_looked_for"]),
+        ("others that are looked for", handoff::ANOTHER_LOOKED_FOR, &["conversations_looked_for"]),
     ] {
         let plan = plan(&store, sql).await;
         let whole = read_whole(&plan, asked_for);

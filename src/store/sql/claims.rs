@@ -236,16 +236,20 @@ async fn lock(conn: &mut Conn, claim: &ClaimTurns, frontend: &FrontendName, pick
     Ok(found.into_iter().map(|(_, row)| row).collect())
 }
 
+macro_rules! later {
+    () => {
+        "SELECT MIN(turn_due_at) FROM conversations WHERE frontend = $1 AND turn_due_at IS NOT NULL AND turn_due_at > $2"
+    };
+}
 /// The first due time of a frontend after now.
-pub(in crate::store) const LATER: &str = "SELECT MIN(turn_due_at) FROM conversations \
-     WHERE frontend = $1 AND turn_due_at IS NOT NULL AND turn_due_at > $2";
+pub(in crate::store) const LATER: &str = later!();
 
 /// The same, and whether more is due now than was picked ($4, and one): a conversation was left out because another
 /// transaction was just writing to it (a read mark, say), and nothing announces the end of that to wake anybody.
 pub(in crate::store) const LATER_OR_PASSED_OVER: &str = concat!(
-    "SELECT (SELECT MIN(turn_due_at) FROM conversations \
-        WHERE frontend = $1 AND turn_due_at IS NOT NULL AND turn_due_at > $2) AS later, \
-     (SELECT COUNT(*) FROM (SELECT c.key FROM conversations c WHERE c.frontend = $1 AND ",
+    "SELECT (",
+    later!(),
+    ") AS later, (SELECT COUNT(*) FROM (SELECT c.key FROM conversations c WHERE c.frontend = $1 AND ",
     is_due!(),
     " ORDER BY c.turn_due_at LIMIT $4) AS due) AS due"
 );

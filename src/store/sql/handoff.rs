@@ -13,6 +13,7 @@ use super::{
     intake::Extras,
     records::{self, ConversationRecord},
     rows,
+    unbound::looked_for,
 };
 use crate::{
     domain::{
@@ -388,9 +389,11 @@ pub(in crate::store) const SHARING: &str = "SELECT COUNT(*) FROM (SELECT key FRO
      WHERE shared_interaction_id = $1 AND key <> $2 LIMIT 1) AS others";
 
 /// Another conversation whose Fini conversation is not known yet.
-pub(in crate::store) const LOOKED_FOR: &str = "SELECT COUNT(*) FROM (SELECT key FROM conversations \
-     WHERE interaction_id IS NULL AND first_sent_at IS NOT NULL AND state NOT IN ('quarantined', 'continued') \
-        AND erased_at IS NULL AND key <> $1 LIMIT 1) AS others";
+pub(in crate::store) const ANOTHER_LOOKED_FOR: &str = concat!(
+    "SELECT COUNT(*) FROM (SELECT key FROM conversations WHERE ",
+    looked_for!(),
+    " AND key <> $1 LIMIT 1) AS others"
+);
 
 /// Gathers the facts by which the words of Fini's action are a conversation's own, or may be somebody else's.
 async fn words_of(conn: &mut Conn, conversation: &ConversationRecord, of: &Meant) -> Result<ActionWords> {
@@ -403,7 +406,7 @@ async fn words_of(conn: &mut Conn, conversation: &ConversationRecord, of: &Meant
         }
         None => 0,
     };
-    let looked_for: i64 = db::query_scalar(LOOKED_FOR).bind(key).fetch_one(conn).await?;
+    let looked_for: i64 = db::query_scalar(ANOTHER_LOOKED_FOR).bind(key).fetch_one(conn).await?;
     Ok(ActionWords {
         names_another: of.attribute.as_deref().is_some_and(|named| !named.is_empty() && named != attribute),
         is_shared: sharing > 0,

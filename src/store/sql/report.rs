@@ -181,60 +181,55 @@ pub(in crate::store) async fn forget(conn: &mut Conn, conversations: &[i64]) -> 
     Ok(())
 }
 
-/// Adds the folded sums.
-async fn add(conn: &mut Conn, frontend: &str, slot: Slot, more: &Sums) -> Result<()> {
-    let (messages, answered) = (count(more.messages), count(more.answered));
-    let (escalated, resolved, failed) = (count(more.escalated), count(more.resolved), count(more.failed));
-    // Histograms are added up here, not by the database; most events measure no wait.
-    if more.first_answers == Histogram::default() && more.humans == Histogram::default() {
-        db::query(
-            "INSERT INTO report_sums (slot, frontend, messages, answered, escalated, resolved, failed) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7) \
-             ON CONFLICT (slot, frontend) DO UPDATE SET messages = report_sums.messages + excluded.messages, \
+macro_rules! add_sums {
+    ($columns:literal, $values:literal, $set:literal) => {
+        concat!(
+            "INSERT INTO report_sums (slot, frontend, messages, answered, escalated, resolved, failed",
+            $columns,
+            ") VALUES ($1, $2, $3, $4, $5, $6, $7",
+            $values,
+            ") ON CONFLICT (slot, frontend) DO UPDATE SET messages = report_sums.messages + excluded.messages, \
                 answered = report_sums.answered + excluded.answered, escalated = report_sums.escalated + excluded.escalated, \
                 resolved = report_sums.resolved + excluded.resolved, failed = report_sums.failed + excluded.failed",
+            $set
         )
-        .bind(slot.number())
-        .bind(frontend)
-        .bind(messages)
-        .bind(answered)
-        .bind(escalated)
-        .bind(resolved)
-        .bind(failed)
-        .execute(conn)
-        .await?;
-        return Ok(());
-    }
-    let known = db::query("SELECT first_answers, humans FROM report_sums WHERE slot = $1 AND frontend = $2")
-        .bind(slot.number())
-        .bind(frontend)
-        .fetch_optional(&mut *conn)
-        .await?;
-    let (mut first_answers, mut humans) = match &known {
-        Some(row) => (histogram(row, "first_answers")?, histogram(row, "humans")?),
-        None => Default::default(),
     };
-    first_answers.add(&more.first_answers);
-    humans.add(&more.humans);
-    db::query(
-        "INSERT INTO report_sums (slot, frontend, messages, answered, escalated, resolved, failed, first_answers, humans) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
-         ON CONFLICT (slot, frontend) DO UPDATE SET messages = report_sums.messages + excluded.messages, \
-            answered = report_sums.answered + excluded.answered, escalated = report_sums.escalated + excluded.escalated, \
-            resolved = report_sums.resolved + excluded.resolved, failed = report_sums.failed + excluded.failed, \
-            first_answers = excluded.first_answers, humans = excluded.humans",
-    )
-    .bind(slot.number())
-    .bind(frontend)
-    .bind(messages)
-    .bind(answered)
-    .bind(escalated)
-    .bind(resolved)
-    .bind(failed)
-    .bind(serde_json::to_string(&first_answers)?)
-    .bind(serde_json::to_string(&humans)?)
-    .execute(conn)
-    .await?;
+}
+/// Adds counts.
+const ADD: &str = add_sums!("", "", "");
+/// Adds counts, and puts histograms in place of those before.
+const ADD_WITH_WAITS: &str = add_sums!(
+    ", first_answers, humans",
+    ", $8, $9",
+    ", first_answers = excluded.first_answers, humans = excluded.humans"
+);
+
+/// Adds the folded sums. Histograms are added up here, not by the database; most events measure no wait.
+async fn add(conn: &mut Conn, frontend: &str, slot: Slot, more: &Sums) -> Result<()> {
+    let measures = more.first_answers != Histogram::default() || more.humans != Histogram::default();
+    let mut query = db::query(if measures { ADD_WITH_WAITS } else { ADD })
+        .bind(slot.number())
+        .bind(frontend)
+        .bind(count(more.messages))
+        .bind(count(more.answered))
+        .bind(count(more.escalated))
+        .bind(count(more.resolved))
+        .bind(count(more.failed));
+    if measures {
+        let known = db::query("SELECT first_answers, humans FROM report_sums WHERE slot = $1 AND frontend = $2")
+            .bind(slot.number())
+            .bind(frontend)
+            .fetch_optional(&mut *conn)
+            .await?;
+        let (mut first_answers, mut humans) = match &known {
+            Some(row) => (histogram(row, "first_answers")?, histogram(row, "humans")?),
+            None => Default::default(),
+        };
+        first_answers.add(&more.first_answers);
+        humans.add(&more.humans);
+        query = query.bind(serde_json::to_string(&first_answers)?).bind(serde_json::to_string(&humans)?);
+    }
+    query.execute(conn).await?;
     Ok(())
 }
 

@@ -8,13 +8,24 @@ use crate::{
     store::{Open, Result, Unbound, UnboundSummary},
 };
 
+/// Conversations that look for their Fini conversation, by the index of those that do.
+macro_rules! looked_for {
+    () => {
+        "interaction_id IS NULL AND first_sent_at IS NOT NULL AND state NOT IN ('quarantined', 'continued') AND erased_at IS NULL"
+    };
+}
+pub(in crate::store) use looked_for;
+
 /// Conversations for which something was sent while their Fini conversation is unknown.
-pub(in crate::store) const LOOKED_FOR: &str = "SELECT key, frontend, conversation_id, attribute, first_sent_at, own_since, binding_look_at, binding_looks, \
+pub(in crate::store) const LOOKED_FOR: &str = concat!(
+    "SELECT key, frontend, conversation_id, attribute, first_sent_at, own_since, binding_look_at, binding_looks, \
             COALESCE(binding_wanted_since, first_sent_at) AS wanted_since, \
             queued > 0 AND NOT EXISTS (SELECT 1 FROM turns t WHERE t.conversation_key = conversations.key \
                 AND t.role = 'user' AND t.sent_at >= conversations.first_sent_at) AS waits_unlisted FROM conversations \
-         WHERE interaction_id IS NULL AND first_sent_at IS NOT NULL AND state NOT IN ('quarantined', 'continued') AND erased_at IS NULL \
-         ORDER BY first_sent_at LIMIT $1";
+         WHERE ",
+    looked_for!(),
+    " ORDER BY first_sent_at LIMIT $1"
+);
 
 /// Lists conversations for which something was sent, but that are not bound: from the moment of the claim on, so that a sweep
 /// that is faster than Fini's response can tell the owner of a new Fini conversation. Until its binding is wanted, nobody has
@@ -50,11 +61,14 @@ pub(in crate::store) async fn list(conn: &mut Conn, limit: usize) -> Result<Vec<
 }
 
 /// The totals over them.
-pub(in crate::store) const SUMMARY: &str = "SELECT COUNT(*) AS unbound, MIN(look_at) AS look_at, \
+pub(in crate::store) const SUMMARY: &str = concat!(
+    "SELECT COUNT(*) AS unbound, MIN(look_at) AS look_at, \
          MIN(CASE WHEN look_at <= $1 THEN first_sent_at END) AS due_since \
      FROM (SELECT first_sent_at, binding_look_at AS look_at FROM conversations \
-         WHERE interaction_id IS NULL AND first_sent_at IS NOT NULL AND state NOT IN ('quarantined', 'continued') AND erased_at IS NULL \
-         ORDER BY first_sent_at LIMIT $2) AS oldest";
+         WHERE ",
+    looked_for!(),
+    " ORDER BY first_sent_at LIMIT $2) AS oldest"
+);
 
 /// Reads the totals over the conversations of [`list`].
 pub(in crate::store) async fn summary(conn: &mut Conn, now: Timestamp, limit: usize) -> Result<UnboundSummary> {

@@ -106,7 +106,7 @@ async fn frequent_questions_never_scan_a_table_that_grows() {
         ("customers who wait", handoff::WAITING),
         ("a conversation by its attribute", handoff::BY_ATTRIBUTE),
         ("others in a Fini conversation", handoff::SHARING),
-        ("others that are looked for", handoff::LOOKED_FOR),
+        ("others that are looked for", handoff::ANOTHER_LOOKED_FOR),
         ("what is known of a customer", handoff::EXTRAS),
         ("a transcript", handoff::WORDS),
     ] {
